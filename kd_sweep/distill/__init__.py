@@ -1,0 +1,1 @@
+"""The science: losses, teachers, training, evaluation, checkpoints, `run_trial`. No Ray."""

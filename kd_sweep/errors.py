@@ -1,0 +1,68 @@
+"""One exception tree. A user's mistake is a `UserError`: one line with rule, value, place and alternatives."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class KdSweepError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(KdSweepError):
+    """The input is wrong. The message is one line; nothing was written. The command line exits with 2."""
+
+    exit_code = 2
+
+
+class SpecError(UserError):
+    """A study file, an override or a frozen study breaks a rule."""
+
+
+class DataError(UserError):
+    """A dataset is missing, empty or laid out in another way than its reader needs."""
+
+
+class QueryError(UserError):
+    """A query cannot be answered: wrong SQL, SQL that writes, no such table, no results."""
+
+
+class StorageError(UserError):
+    """A results root or study folder is not what it should be, or cannot be written."""
+
+
+class ClusterError(UserError):
+    """The cluster cannot be reached, or lacks what the study asks for."""
+
+
+class StudyLockedError(KdSweepError):
+    """Another driver holds the study."""
+
+    exit_code = 2
+
+
+class TrialError(KdSweepError):
+    """A trial cannot go on. The sweep records the message in the trial's row and continues with the others."""
+
+
+class NonFiniteError(TrialError):
+    """A loss or a metric became NaN or infinite."""
+
+
+class CorruptFileError(KdSweepError):
+    """A file of the study is damaged: its checksum, length or format is wrong."""
+
+
+def alternatives(value: str, possible: Iterable[str], limit: int = 8) -> str:
+    """Return ``did you mean 'x'?`` for a near miss, else ``possible: a, b, c``.
+
+    Args:
+        value: what the user wrote.
+        possible: every value that would have been right.
+        limit: how many of them to name at most.
+    """
+    names = sorted(possible)
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
+    listed = ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")
+    return f"did you mean {near[0]!r}? possible: {listed}" if near else f"possible: {listed}"

@@ -1,0 +1,1 @@
+"""The study's tables and files: schema, storage, writer, reader, SQL. No torch, no Ray."""

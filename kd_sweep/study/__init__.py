@@ -1,0 +1,1 @@
+"""What to run: the study file, its search space, the trials and teachers that follow from it."""

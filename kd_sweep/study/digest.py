@@ -1,0 +1,31 @@
+"""Content digests: the same configuration has the same name everywhere and for ever."""
+
+import hashlib
+import json
+from typing import Any
+
+DIGEST_LENGTH = 16
+
+
+def digest(content: Any) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of ``content`` as canonical JSON.
+
+    Floats are rounded to 12 significant digits first, so that 0.1 + 0.2 and 0.3 are one configuration.
+    """
+    canonical = json.dumps(_rounded(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def derived_seed(*parts: Any) -> int:
+    """Return a 63-bit seed that is a pure function of ``parts`` (any JSON values)."""
+    return int(digest(list(parts)), 16) >> 1
+
+
+def _rounded(content: Any) -> Any:
+    if isinstance(content, float):
+        return int(content) if content.is_integer() else float(f"{content:.12g}")
+    if isinstance(content, dict):
+        return {key: _rounded(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_rounded(value) for value in content]
+    return content

@@ -1,0 +1,297 @@
+"""The study file as typed fields. A rule that needs neither dataset nor cluster is checked when the spec is built."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kd_sweep.study.reported import REPORTED_METRICS
+
+DATASETS = ("digits", "image_folder")
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Strict(BaseModel):
+    """Unknown keys, wrong types, NaN and infinity are errors; instances never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Data(Strict):
+    """Which images, at which size, and how validation is split off."""
+
+    name: str = "digits"
+    """`digits` (scikit-learn's, embedded) or `image_folder` (a folder per class, under `train/` and `test/` or alone)."""
+    path: str | None = None
+    """Where an `image_folder` lies."""
+    image_size: int = Field(16, ge=8, le=1024)
+    """Height and width that models see, in pixels."""
+    validation_fraction: float = Field(0.2, gt=0.0, lt=1.0)
+    """Share of the images held out where the dataset brings no test split of its own."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of that split. It belongs to the dataset: every trial has the same validation images."""
+    max_train_images: int | None = Field(None, ge=2)
+    """Keep this many training images, drawn per class with `split_seed`; all when null."""
+    max_val_images: int | None = Field(None, ge=2)
+    """Keep this many validation images, drawn per class with `split_seed`; all when null."""
+    horizontal_flip: bool | None = None
+    """Whether mirroring keeps the label. Null: the dataset's own answer (digits: no, image_folder: yes)."""
+    fingerprint: str | None = None
+    """Digest of the dataset's files, filled in at launch: a changed dataset is noticed, a moved one does not matter."""
+
+    @model_validator(mode="after")
+    def _path_where_needed(self) -> "Data":
+        if self.name == "image_folder" and not self.path:
+            raise ValueError("path is needed for data.name 'image_folder'")
+        if self.name == "digits" and self.path:
+            raise ValueError("path has no meaning for data.name 'digits', which is embedded")
+        return self
+
+
+class Augmentation(Strict):
+    """Which transform families `augmentation_strength` scales."""
+
+    transforms: tuple[Literal["geometry", "color", "erasing"], ...] = ("geometry", "color", "erasing")
+    """Geometry: flip, shift, scale, rotate, shear. Color: brightness, contrast, saturation. Erasing: one rectangle."""
+
+
+class Learner(Strict):
+    """A network and the recipe that trains it."""
+
+    model: str = "resnet8"
+    """`resnet8`, `resnet14`, … `resnet110` (CIFAR-style), or a torchvision or timm classifier by name."""
+    width: int | None = Field(None, ge=1, le=1024)
+    """Channels of the first stage of a CIFAR-style ResNet (16 when null); no meaning for other models."""
+    epochs: int = Field(8, ge=1)
+    batch_size: int = Field(64, ge=2)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(0.1, gt=0.0)
+    """Peak learning rate."""
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    """SGD's momentum (Nesterov)."""
+    weight_decay: float = Field(5e-4, ge=0.0)
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    warmup_epochs: float = Field(1.0, ge=0.0)
+    """Linear warm-up from zero, in epochs; fractions are allowed."""
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the `step` schedule multiplies the learning rate by `gamma`."""
+    gamma: float = Field(0.1, gt=0.0, lt=1.0)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _schedule_is_complete(self) -> "Learner":
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("milestones are needed for schedule 'step'")
+        if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1.0:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} is not less than epochs {self.epochs}")
+        return self
+
+
+class Distillation(Strict):
+    """What the student is trained on: mean over teachers of alpha * CE + (1 - alpha) * match."""
+
+    loss: Literal["kl", "mse_logits"] = "kl"
+    """`kl`: temperature² * KL(teacher || student) at `temperature`. `mse_logits`: mean squared error of the logits."""
+    temperature: float = Field(4.0, gt=0.0)
+    alpha: Fraction = 0.1
+    """Weight of the cross-entropy with the hard label; 1 - alpha is the weight of the teachers."""
+
+
+class Metrics(Strict):
+    """How the per-epoch metrics are taken."""
+
+    cam_threshold: float = Field(0.4, gt=0.0, lt=1.0)
+    """A pixel belongs to the attention region where its map, scaled to [0, 1] per image, is above this."""
+
+
+class Grid(Strict):
+    """Every value, crossed with the other grids."""
+
+    grid: tuple[Any, ...] = Field(min_length=1)
+
+
+class Choice(Strict):
+    """One of these values."""
+
+    choice: tuple[Any, ...] = Field(min_length=1)
+
+
+class Uniform(Strict):
+    """A number between two bounds, both included."""
+
+    uniform: tuple[float, float]
+    step: float | None = Field(None, gt=0.0)
+    """Round to multiples of this above the lower bound."""
+    log: bool = False
+    """Uniform in the logarithm."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "Uniform":
+        low, high = self.uniform
+        if not low < high:
+            raise ValueError(f"the lower bound {low} is not below the upper bound {high}")
+        if self.log and (low <= 0 or self.step is not None):
+            raise ValueError("log needs a lower bound above 0 and no step")
+        return self
+
+
+class IntRange(Strict):
+    """A whole number between two bounds, both included. Written `int: [low, high]`."""
+
+    bounds: tuple[int, int] = Field(alias="int")
+    step: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "IntRange":
+        low, high = self.bounds
+        if not low < high:
+            raise ValueError(f"the lower bound {low} is not below the upper bound {high}")
+        return self
+
+
+Dimension = Grid | Choice | Uniform | IntRange
+
+
+class Objective(Strict):
+    """A reported metric, and whether more of it is better."""
+
+    metric: str = "val_accuracy"
+    mode: Literal["min", "max"] = "max"
+
+
+class GridSampler(Strict):
+    """Every combination of the grids."""
+
+    name: Literal["grid"] = "grid"
+
+
+class RandomSampler(Strict):
+    """Independent draws; draw i depends on (seed, i) alone, so more trials extend a study."""
+
+    name: Literal["random"]
+    num_trials: int = Field(20, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class TpeSampler(Strict):
+    """Optuna's tree-structured Parzen estimator; several objectives are allowed."""
+
+    name: Literal["tpe"]
+    num_trials: int = Field(20, ge=1)
+    seed: int = Field(0, ge=0)
+    num_startup_trials: int = Field(10, ge=1)
+    """Random trials before the first modelled one."""
+
+
+class Nsga2Sampler(Strict):
+    """Optuna's NSGA-II, a genetic search for the Pareto set of several objectives."""
+
+    name: Literal["nsga2"]
+    num_trials: int = Field(50, ge=1)
+    seed: int = Field(0, ge=0)
+    population_size: int = Field(20, ge=2)
+
+
+Sampler = Annotated[GridSampler | RandomSampler | TpeSampler | Nsga2Sampler, Field(discriminator="name")]
+
+
+class NoScheduler(Strict):
+    """Every trial runs all its epochs."""
+
+    name: Literal["none"] = "none"
+
+
+class AshaScheduler(Strict):
+    """Asynchronous successive halving: at each rung the worse trials stop."""
+
+    name: Literal["asha"]
+    metric: str | None = None
+    """A reported metric; the first objective's when null."""
+    mode: Literal["min", "max"] | None = None
+    grace_period: int = Field(1, ge=1)
+    """The first rung, in epochs."""
+    reduction_factor: float = Field(2.0, gt=1.0)
+    """Rungs are `reduction_factor` times apart, and the best 1/`reduction_factor` go on from each."""
+
+
+class MedianScheduler(Strict):
+    """Stop a trial whose best value lies below the median of the other trials' running means."""
+
+    name: Literal["median"]
+    metric: str | None = None
+    """A reported metric; the first objective's when null."""
+    mode: Literal["min", "max"] | None = None
+    grace_period: int = Field(1, ge=1)
+    """No trial stops before this epoch."""
+    min_trials: int = Field(3, ge=1)
+    """No trial stops before this many others reached the epoch."""
+
+
+Scheduler = Annotated[NoScheduler | AshaScheduler | MedianScheduler, Field(discriminator="name")]
+
+
+class Resources(Strict):
+    """What one trial, or the training of one teacher, occupies."""
+
+    cpus: int = Field(1, ge=1)
+    gpus: float = Field(0.0, ge=0.0)
+    """Fractions share a GPU between trials: 0.25 packs four on one."""
+    custom: dict[str, float] = {}
+    """Ray's custom resources by name."""
+
+    @model_validator(mode="after")
+    def _whole_gpus_above_one(self) -> "Resources":
+        if self.gpus > 1 and not self.gpus.is_integer():
+            raise ValueError(f"gpus {self.gpus} is not a fraction of one GPU or a whole number of them")
+        return self
+
+
+class Budget(Strict):
+    """Where the study ends at the latest; what was not started then stays for a later launch."""
+
+    max_trials: int | None = Field(None, ge=1)
+    """Start no more than this many trials in the study's life."""
+    max_hours: float | None = Field(None, gt=0.0)
+    """Start no trial later than this many hours after the launch or resume."""
+
+
+class StudySpec(Strict):
+    """A whole study: what is fixed, what is searched, and how it is run."""
+
+    name: Name
+    """The study's folder under the results root."""
+    data: Data = Data()
+    augmentation: Augmentation = Augmentation()
+    teacher: Learner = Learner()
+    student: Learner = Learner()
+    distillation: Distillation = Distillation()
+    metrics: Metrics = Metrics()
+    search: dict[str, Dimension] = {}
+    """What varies: `augmentation_strength`, `ensemble_size`, `seed`, or any field above by its dotted name."""
+    objectives: tuple[Objective, ...] = Field((Objective(),), min_length=1)
+    """What samplers optimise and the leaderboard sorts by; several give a Pareto set."""
+    sampler: Sampler = GridSampler()
+    scheduler: Scheduler = NoScheduler()
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+    max_concurrent_trials: int | None = Field(None, ge=1)
+    """As many as fit on the cluster when null."""
+    retries: int = Field(1, ge=0)
+    """How often a failed trial is tried again, from its newest checkpoint."""
+
+
+def metric_of(spec: StudySpec) -> Objective | None:
+    """Return the metric and mode that the scheduler judges by, or None where there is no scheduler."""
+    scheduler = spec.scheduler
+    if isinstance(scheduler, NoScheduler):
+        return None
+    first = spec.objectives[0]
+    return Objective(metric=scheduler.metric or first.metric, mode=scheduler.mode or first.mode)
+
+
+def known_metrics() -> frozenset[str]:
+    """Return the names that objectives and schedulers may use."""
+    return frozenset(REPORTED_METRICS)

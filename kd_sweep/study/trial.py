@@ -1,0 +1,126 @@
+"""What one trial is, which teachers it needs, which images it sees; each named by the digest of its content."""
+
+from functools import cached_property
+from typing import Any
+
+from pydantic import Field
+
+from kd_sweep.study.digest import derived_seed, digest
+from kd_sweep.study.spec import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Strict
+
+
+def _content(model: Strict) -> dict[str, Any]:
+    """Return the fields that differ from their defaults: a field added later, at its default, renames nothing."""
+    return model.model_dump(mode="json", exclude_defaults=True)
+
+
+def data_identity(data: Data) -> dict[str, Any]:
+    """Return what makes a dataset itself: its fingerprint, where it has one, and not the place it lies at."""
+    content = _content(data)
+    if data.fingerprint is not None:
+        content.pop("path", None)
+    return content
+
+
+class StreamConfig(Strict):
+    """An endless, reproducible sequence of augmented batches."""
+
+    data: Data
+    augmentation: Augmentation
+    augmentation_strength: Fraction
+    batch_size: int
+    seed: int
+    """Two streams that differ in nothing else show other pixels in another order."""
+
+    @cached_property
+    def stream_id(self) -> str:
+        """Digest of what decides the pixels."""
+        content = _content(self) | {"data": data_identity(self.data), "kind": "stream"}
+        return digest(content)
+
+
+class TeacherConfig(Strict):
+    """One teacher: an architecture, a training recipe, the images it saw, a seed."""
+
+    data: Data
+    augmentation: Augmentation
+    augmentation_strength: Fraction
+    learner: Learner
+    seed: int
+    member: int = Field(ge=1)
+    """Place in the ensemble, from 1. The same (seed, member) is the same teacher in an ensemble of any size."""
+
+    @cached_property
+    def teacher_id(self) -> str:
+        """Digest of everything that the weights depend on."""
+        content = _content(self) | {"data": data_identity(self.data), "kind": "teacher"}
+        return digest(content)
+
+    @property
+    def init_seed(self) -> int:
+        """Seed of the initial weights."""
+        return derived_seed("teacher-init", self.seed, self.member)
+
+    @property
+    def stream(self) -> StreamConfig:
+        """The images that the teacher is trained on: its own order and its own augmentations."""
+        return StreamConfig(
+            data=self.data,
+            augmentation=self.augmentation,
+            augmentation_strength=self.augmentation_strength,
+            batch_size=self.learner.batch_size,
+            seed=derived_seed("teacher-stream", self.seed, self.member),
+        )
+
+
+class TrialConfig(Strict):
+    """One point of the search space with everything that decides its result."""
+
+    data: Data = Data()
+    augmentation: Augmentation = Augmentation()
+    teacher: Learner = Learner()
+    student: Learner = Learner()
+    distillation: Distillation = Distillation()
+    metrics: Metrics = Metrics()
+    augmentation_strength: Fraction = 0.0
+    """0: clean images. 1: the strongest. Teachers and student alike."""
+    ensemble_size: int = Field(1, ge=1, le=64)
+    """How many teachers."""
+    seed: int = Field(0, ge=0)
+
+    @cached_property
+    def trial_id(self) -> str:
+        """Digest of the whole configuration: the same configuration is the same trial, in any study."""
+        content = _content(self) | {"data": data_identity(self.data), "kind": "trial"}
+        return digest(content)
+
+    @property
+    def init_seed(self) -> int:
+        """Seed of the student's initial weights."""
+        return derived_seed("student-init", self.seed)
+
+    @property
+    def teachers(self) -> tuple[TeacherConfig, ...]:
+        """The ensemble, member 1 first."""
+        return tuple(
+            TeacherConfig(
+                data=self.data,
+                augmentation=self.augmentation,
+                augmentation_strength=self.augmentation_strength,
+                learner=self.teacher,
+                seed=self.seed,
+                member=member,
+            )
+            for member in range(1, self.ensemble_size + 1)
+        )
+
+    @property
+    def stream(self) -> StreamConfig:
+        """The images that the student sees, and its teachers with it."""
+        return StreamConfig(
+            data=self.data,
+            augmentation=self.augmentation,
+            augmentation_strength=self.augmentation_strength,
+            batch_size=self.student.batch_size,
+            seed=derived_seed("student-stream", self.seed),
+        )

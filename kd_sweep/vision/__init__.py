@@ -1,0 +1,1 @@
+"""Datasets, augmentation streams, models, attention maps."""
