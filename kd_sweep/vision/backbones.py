@@ -1,0 +1,1 @@
+"""torchvision's and timm's classifiers behind the interface of our own."""

@@ -1,0 +1,70 @@
+"""Networks by name: built in, torchvision's, timm's. Each gives logits, its last feature map, and the classifier's weight."""
+
+from typing import Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from kd_sweep.study.spec import Learner
+from kd_sweep.vision.images import Dataset
+from kd_sweep.vision.model_names import BUILT_IN, check_width, depth_of
+
+__all__ = ["BUILT_IN", "Classifier", "build_model", "check_model"]
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """What every network here can do beside being an `nn.Module`."""
+
+    @property
+    def classifier_weight(self) -> Tensor:
+        """Weight (C, D) of the linear layer that reads the pooled features."""
+
+    def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits_BC and the last feature map before pooling, (B, D, h, w)."""
+
+
+def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module:
+    """Return an untrained network for ``dataset``, on the CPU.
+
+    Its weights are a function of (model, width, dataset's shape, ``init_seed``); torch's own random state is left as it was.
+
+    Returns:
+        A `Classifier`: `model(images)` gives logits_BC, `model.forward_with_features(images)` also the features.
+
+    Raises:
+        SpecError: no such model, or one that gives no attention maps.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init_seed)
+        return _build(learner, dataset.num_classes, dataset.channels, dataset.image_size)
+
+
+def _build(learner: Learner, num_classes: int, channels: int, image_size: int) -> nn.Module:
+    check_width(learner, "model")
+    depth = depth_of(learner.model)
+    if depth is not None:
+        from kd_sweep.vision.resnet import DEFAULT_WIDTH, CifarResNet
+
+        return CifarResNet(depth, num_classes, channels, learner.width or DEFAULT_WIDTH)
+    from kd_sweep.vision.backbones import build_backbone
+
+    return cast(nn.Module, build_backbone(learner.model, num_classes, channels, image_size, "model"))
+
+
+def check_model(learner: Learner, where: str, image_size: int, channels: int) -> None:
+    """Raise SpecError where ``learner.model`` cannot be built, or gives no attention maps at ``image_size``.
+
+    Built-in names are answered at once; others need torchvision or timm and a pass without data.
+
+    Args:
+        learner: the network.
+        where: the learner's place in the study, `teacher` or `student`, for the message.
+        image_size: height and width in pixels.
+        channels: of the images.
+    """
+    check_width(learner, where)
+    if depth_of(learner.model) is None:
+        from kd_sweep.vision.backbones import check_backbone
+
+        check_backbone(learner.model, where, image_size, channels)

@@ -1,0 +1,46 @@
+"""Which images are held out, and which are kept: drawn per class, as a pure function of labels and seed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+
+
+def class_ranks(labels_N: Indices, seed: int) -> NDArray[np.float64]:
+    """Return for each image its place in a shuffle of its class, as a fraction in [0, 1).
+
+    The images ranked below f are a stratified sample of share f; samples of one seed are nested.
+    """
+    random = np.random.Generator(np.random.PCG64(seed))
+    ranks = np.empty(len(labels_N))
+    for label in np.unique(labels_N):
+        members = np.flatnonzero(labels_N == label)
+        ranks[random.permutation(members)] = np.arange(len(members)) / len(members)
+    return ranks
+
+
+def stratified_split(labels_N: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Return the sorted indices of the training and of the held-out images.
+
+    Of each class with at least two images, ``fraction`` (rounded, at least one image, never all) is held out;
+    a class with a single image stays in training.
+    """
+    ranks = class_ranks(labels_N, seed)
+    held_out = np.zeros(len(labels_N), dtype=bool)
+    for label in np.unique(labels_N):
+        members = np.flatnonzero(labels_N == label)
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        held_out[members[np.argsort(ranks[members])[:count]]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def stratified_sample(labels_N: Indices, limit: int | None, seed: int) -> Indices:
+    """Return the sorted indices of ``limit`` images with the classes in proportion, or of all where that is fewer.
+
+    Every class is present where ``limit`` is at least the number of classes. A smaller sample of the same seed is part
+    of a larger one.
+    """
+    if limit is None or limit >= len(labels_N):
+        return np.arange(len(labels_N))
+    ranks = class_ranks(labels_N, seed)
+    return np.sort(np.lexsort((labels_N, ranks))[:limit])
