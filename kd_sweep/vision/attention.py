@@ -12,8 +12,8 @@ def class_activation_maps(features_BDhw: Tensor, classifier_weight_CD: Tensor, i
     r"""Return where a network looks, as maps in [0, 1].
 
     The class activation map of class :math:`c` is :math:`\sum_d W_{cd} f_d(y, x)` (Zhou et al. 2016,
-    arXiv 1512.04150); summed over the classes, the features are projected on the summed rows of the classifier's weight.
-    The map is enlarged bilinearly to the image and scaled to [0, 1] per image.
+    arXiv 1512.04150); summed over the classes, the features are projected on the summed rows of the
+    classifier's weight. The map is enlarged bilinearly to the image and scaled to [0, 1] per image.
 
     Args:
         features_BDhw: the last feature map before pooling.

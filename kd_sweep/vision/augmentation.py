@@ -61,7 +61,7 @@ class AugmentationStream:
 
     @property
     def num_batches(self) -> int:
-        """Batches per epoch. The last may be smaller; one of a single image, which batch norm cannot take, is dropped."""
+        """Batches per epoch. The last may be smaller; a single image, which batch norm cannot take, is dropped."""
         full, rest = divmod(len(self.dataset.train), self.stream.batch_size)
         return full + (rest > 1)
 

@@ -61,7 +61,7 @@ class Dataset:
         return int(self.train.images_NDHW.shape[-1])
 
     @cached_property
-    def _sample_NDHW(self) -> Tensor:
+    def _measured(self) -> Tensor:
         images_NDHW = self.train.images_NDHW
         step = -(-images_NDHW.numel() // STATISTICS_BYTES)
         return images_NDHW[::step]
@@ -72,7 +72,7 @@ class Dataset:
         levels = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
         for channel in range(self.channels):
-            counts = torch.bincount(self._sample_NDHW[:, channel].flatten().int(), minlength=256).double()
+            counts = torch.bincount(self._measured[:, channel].flatten().int(), minlength=256).double()
             share = counts / counts.sum()
             mean = float((share * levels).sum())
             variance = float((share * (levels - mean) ** 2).sum())
@@ -96,7 +96,7 @@ class Dataset:
 
         It decides what a shifted image uncovers: more of that colour, or the image's own reflection.
         """
-        sample_NDHW = self._sample_NDHW[:: max(1, len(self._sample_NDHW) // 1000)]
+        sample_NDHW = self._measured[:: max(1, len(self._sample_NDHW) // 1000)]
         rows = torch.cat([sample_NDHW[:, :, [0, -1], :].flatten(2), sample_NDHW[:, :, :, [0, -1]].flatten(2)], dim=2)
         pixels = rows.transpose(1, 2).reshape(-1, self.channels)
         colours, counts = torch.unique(pixels, dim=0, return_counts=True)

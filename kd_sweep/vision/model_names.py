@@ -19,6 +19,6 @@ def check_width(learner: Learner, where: str) -> None:
     """Raise SpecError where a width is set that the model does not have."""
     if learner.width is not None and depth_of(learner.model) is None:
         raise SpecError(
-            f"{where}.width: {learner.width} has no meaning for model {learner.model!r}, whose width is part of its name; "
+            f"{where}.width: {learner.width} has no meaning for model {learner.model!r}, which has one width; "
             f"possible: null, or a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
         )

@@ -1,4 +1,4 @@
-"""Networks by name: built in, torchvision's, timm's. Each gives logits, its last feature map, and the classifier's weight."""
+"""Networks by name: built in, torchvision's, timm's. Each gives its logits, last feature map and classifier weight."""
 
 from typing import Protocol, cast, runtime_checkable
 
@@ -27,7 +27,7 @@ class Classifier(Protocol):
 def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module:
     """Return an untrained network for ``dataset``, on the CPU.
 
-    Its weights are a function of (model, width, dataset's shape, ``init_seed``); torch's own random state is left as it was.
+    Its weights are a function of (model, width, dataset's shape, ``init_seed``); torch's own random state stays.
 
     Returns:
         A `Classifier`: `model(images)` gives logits_BC, `model.forward_with_features(images)` also the features.

@@ -1,4 +1,4 @@
-"""The CIFAR-style residual networks (He et al. 2015, arXiv 1512.03385, section 4.2), of any width and any number of channels.
+"""The CIFAR-style residual networks (He et al. 2015, arXiv 1512.03385, section 4.2), of any width.
 
 Shapes: B images, D channels, H x W pixels, C classes.
 """

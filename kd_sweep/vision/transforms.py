@@ -1,7 +1,7 @@
-"""The transform family that `augmentation_strength` s in [0, 1] scales, batched: one warp, one recolouring, one rectangle.
+"""What `augmentation_strength` s in [0, 1] scales, batched: one warp, one recolouring, one rectangle.
 
-Each transform of an image is decided by uniform random numbers u that do not depend on s; s scales them, continuously and
-monotonically, so an image is never distorted less at a higher strength by the luck of the draw:
+Each transform of an image is decided by uniform random numbers that do not depend on s; s scales them, continuously
+and monotonically, so an image is never distorted less at a higher strength by the luck of the draw:
 
 ========== ================================== =======================================================
 transform  applied with probability           magnitude

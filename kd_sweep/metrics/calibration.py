@@ -1,0 +1,30 @@
+"""How far confidence can be trusted.
+
+Shapes: N images, C classes.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kd_sweep.metrics.predictions import top_1
+
+
+def expected_calibration_error(logits_NC: Tensor, labels_N: Tensor, num_bins: int = 15) -> float:
+    r"""Return the expected calibration error, a fraction in [0, 1].
+
+    .. math:: \sum_b \frac{|B_b|}{N} \, | \mathrm{acc}(B_b) - \mathrm{conf}(B_b) |
+
+    Images are sorted by confidence, the probability of their top-1 class, into ``num_bins`` bins of equal width,
+    :math:`((b - 1) / n, b / n]`; acc and conf are a bin's mean accuracy and mean confidence (Guo et al. 2017,
+    arXiv 1706.04599, equation 5).
+    """
+    probabilities_NC = F.softmax(logits_NC.double(), dim=1)
+    predicted_N = top_1(logits_NC)
+    confidence_N = probabilities_NC.gather(1, predicted_N[:, None])[:, 0]
+    edges = torch.linspace(0, 1, num_bins + 1, dtype=torch.float64, device=logits_NC.device)
+    bins_N = torch.bucketize(confidence_N, edges[1:-1])
+    # The counts cancel: |B|/N * |sum of correct / |B| - sum of confidence / |B||.
+    surplus = torch.zeros(num_bins, dtype=torch.float64, device=logits_NC.device)
+    surplus.index_add_(0, bins_N, (predicted_N == labels_N).double() - confidence_N)
+    return float(surplus.abs().sum() / len(labels_N))

@@ -1,0 +1,100 @@
+"""Accuracy, and how far two predictors agree.
+
+Shapes: N images, C classes, M ensemble members. Logits are unbounded; everything is computed in float64, so that
+extreme logits give finite values, and returned as a Python float. An empty input raises ValueError.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def accuracy(logits_NC: Tensor, labels_N: Tensor) -> float:
+    r"""Return the share of images whose top-1 class is the label.
+
+    .. math:: \frac{1}{N} \sum_n [\arg\max_c z_{nc} = y_n]
+
+    Where several classes share the highest logit, the first of them is the prediction.
+    """
+    return _mean(top_1(logits_NC) == labels_N)
+
+
+def top_k_accuracy(logits_NC: Tensor, labels_N: Tensor, k: int = 5) -> float:
+    """Return the share of images whose label is among the ``k`` highest logits, or among all C where C < ``k``.
+
+    Among equal logits the lower class comes first, so ``k`` = 1 equals `accuracy`.
+    """
+    ranked_NC = torch.argsort(_checked(logits_NC), dim=1, descending=True, stable=True)
+    return _mean((ranked_NC[:, :k] == labels_N[:, None]).any(1))
+
+
+def top_1(logits_NC: Tensor) -> Tensor:
+    """Return the predicted classes, int64 (N,); the first of several with the highest value."""
+    return _checked(logits_NC).argmax(1)
+
+
+def agreement(scores_NC: Tensor, other_scores_NC: Tensor) -> float:
+    r"""Return the share of images on which two predictors have the same top-1 class.
+
+    This is fidelity where one is the student and the other its ensemble (Stanton et al. 2021, arXiv 2106.05945,
+    equation 4). Logits, probabilities or their logarithms do.
+    """
+    return _mean(top_1(scores_NC) == top_1(other_scores_NC))
+
+
+def ensemble_log_probabilities(logits_MNC: Tensor) -> Tensor:
+    r"""Return the logarithm of the mean of the members' probabilities, float64 (N, C).
+
+    .. math:: \log \frac{1}{M} \sum_m \mathrm{softmax}(z_m)_{nc}
+    """
+    log_probabilities_MNC = F.log_softmax(logits_MNC.double(), dim=2)
+    num_members = torch.tensor(float(len(logits_MNC)), dtype=torch.float64, device=logits_MNC.device)
+    return torch.logsumexp(log_probabilities_MNC, dim=0) - num_members.log()
+
+
+def ensemble_probabilities(logits_MNC: Tensor) -> Tensor:
+    """Return the mean of the members' probabilities, float64 (N, C)."""
+    return F.softmax(logits_MNC.double(), dim=2).mean(0)
+
+
+def predictive_kl(ensemble_logits_MNC: Tensor, student_logits_NC: Tensor) -> float:
+    r"""Return the mean Kullback-Leibler divergence of the student from the ensemble, in nats, at temperature 1.
+
+    .. math:: \frac{1}{N} \sum_n \sum_c p_{nc} (\log p_{nc} - \log q_{nc})
+
+    with :math:`p` the mean of the members' probabilities and :math:`q` the student's (Stanton et al. 2021,
+    arXiv 2106.05945, equation 5). Classes that the ensemble gives probability 0 add 0.
+    """
+    log_p_NC = ensemble_log_probabilities(ensemble_logits_MNC)
+    log_q_NC = F.log_softmax(student_logits_NC.double(), dim=1)
+    # Rounding can bring the divergence of equal distributions to -1e-17.
+    return max(0.0, _mean((log_p_NC.exp() * (log_p_NC - log_q_NC)).sum(1)))
+
+
+def predictive_entropy(log_probabilities_NC: Tensor) -> float:
+    r"""Return the mean entropy of the predictions, in nats, between 0 and log C.
+
+    .. math:: -\frac{1}{N} \sum_n \sum_c p_{nc} \log p_{nc}
+
+    Args:
+        log_probabilities_NC: logits, or normalised log-probabilities, which are the same to a softmax.
+    """
+    log_p_NC = F.log_softmax(log_probabilities_NC.double(), dim=1)
+    return max(0.0, _mean(-(log_p_NC.exp() * log_p_NC).sum(1)))
+
+
+def negative_log_likelihood(logits_NC: Tensor, labels_N: Tensor) -> float:
+    r"""Return the mean cross-entropy with the labels, in nats: :math:`-\frac{1}{N} \sum_n \log p_{n y_n}`."""
+    return float(F.cross_entropy(_checked(logits_NC).double(), labels_N))
+
+
+def _checked(scores_NC: Tensor) -> Tensor:
+    if scores_NC.ndim != 2 or not scores_NC.numel():
+        raise ValueError(f"scores of shape {tuple(scores_NC.shape)} are not (N, C) with at least one image and class")
+    return scores_NC
+
+
+def _mean(values_N: Tensor) -> float:
+    if not values_N.numel():
+        raise ValueError("the mean over no image is not defined")
+    return float(values_N.double().mean())
