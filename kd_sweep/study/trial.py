@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from kd_sweep.study.digest import derived_seed, digest
-from kd_sweep.study.spec import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Strict
+from kd_sweep.study.spec import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
 
 
 def _content(model: Strict) -> dict[str, Any]:
@@ -86,13 +86,20 @@ class TrialConfig(Strict):
     """0: clean images. 1: the strongest. Teachers and student alike."""
     ensemble_size: int = Field(1, ge=1, le=64)
     """How many teachers."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @cached_property
     def trial_id(self) -> str:
         """Digest of the whole configuration: the same configuration is the same trial, in any study."""
         content = _content(self) | {"data": data_identity(self.data), "kind": "trial"}
         return digest(content)
+
+    def at(self, dotted: str) -> Any:
+        """Return the value of a field by its dotted name, `distillation.temperature` for one."""
+        value: Any = self
+        for name in dotted.split("."):
+            value = getattr(value, name)
+        return value
 
     @property
     def init_seed(self) -> int:

@@ -1,0 +1,167 @@
+"""The command line. Imports happen inside the commands, so that `--help` answers at once."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kd_sweep import __version__
+from kd_sweep.errors import KdSweepError
+
+app = typer.Typer(
+    name="kd-sweep",
+    help="Distributed hyperparameter sweeps for ensemble knowledge distillation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Address = Annotated[
+    str | None,
+    typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster, HOST:PORT. Default: Ray on this machine."),
+]
+Format = Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")]
+RootOption = Annotated[Path, typer.Option("--root", help="Where studies and teachers are kept.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a field: --set search.seed.grid=[0,1,2]. Repeatable."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit
+
+
+@app.command()
+def launch(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
+    root: RootOption = Path("results"),
+    overrides: Overrides = None,
+    address: Address = None,
+) -> None:
+    """Run a study, or go on with it where it exists already."""
+    from kd_sweep.runner import launch as runner
+    from kd_sweep.study.load import load_spec
+
+    study = load_spec(spec, overrides or ())
+    _conclude(runner.launch(study, root, address), root / study.name)
+
+
+@app.command()
+def resume(
+    study: Annotated[Path, typer.Argument(metavar="ROOT/STUDY", help="The study's folder.")],
+    address: Address = None,
+) -> None:
+    """Go on with an interrupted study; nothing is done twice."""
+    from kd_sweep.runner import launch as runner
+
+    _conclude(runner.resume(study, address), study)
+
+
+@app.command()
+def plan(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
+    root: RootOption = Path("results"),
+    overrides: Overrides = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Trials at a time. Default: as many as fit here.")] = None,
+    probe: Annotated[bool, typer.Option(help="Train for a few seconds to estimate the hours.")] = True,
+) -> None:
+    """Show what a study would run and how long it would take. Starts nothing."""
+    from kd_sweep.distill.estimate import describe_plan
+    from kd_sweep.study.load import load_spec
+
+    for line in describe_plan(load_spec(spec, overrides or ()), root, slots or _local_slots, probe=probe):
+        print(line)
+
+
+@app.command()
+def status(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    output: Format = "table",
+) -> None:
+    """Show how far the studies are."""
+    import pyarrow as pa
+
+    from kd_sweep.results.reader import open_results
+
+    _print(pa.Table.from_pylist(open_results(root).status()), output)
+
+
+@app.command()
+def query(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    sql: Annotated[
+        str,
+        typer.Argument(metavar="[SQL]", help="A SELECT, or summary, leaderboard, trend, teachers, pareto."),
+    ] = "summary",
+    output: Format = "table",
+) -> None:
+    """Ask the tables studies, trials, epochs and teachers; also while a sweep runs."""
+    from kd_sweep.results.reader import open_results
+
+    _print(open_results(root).query(sql), output)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files."""
+    import json
+
+    from kd_sweep.study.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def _conclude(outcome: Any, study: Path) -> None:
+    from kd_sweep.results.reader import open_results
+
+    counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.counts.items())) or "no trials"
+    if not outcome.ran:
+        print(f"{study}: nothing left to run ({counts})", file=sys.stderr)
+    if outcome.counts:
+        _print(open_results(study).query("summary"), "table")
+    for trial_id, error in sorted(outcome.errors.items()):
+        print(f"trial {trial_id} failed: {error}", file=sys.stderr)
+    if outcome.ran:
+        print(f"{study}: {counts}", file=sys.stderr)
+    if outcome.left:
+        print(f"{outcome.left} trials were left out by budget.max_trials or budget.max_hours", file=sys.stderr)
+    if outcome.interrupted:
+        print(f"stopped by {outcome.interrupted}; go on with: kd-sweep resume {study}", file=sys.stderr)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _print(table: Any, output: str) -> None:
+    from kd_sweep.results.render import render
+
+    render(table, output, sys.stdout.buffer)
+
+
+def _local_slots(cpus: int) -> int:
+    return max(1, (os.cpu_count() or 1) // cpus)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line and exit code 2."""
+    try:
+        app()
+    except KdSweepError as error:
+        print(f"kd-sweep: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("kd-sweep: interrupted", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone, as `| head` does
+        sys.exit(0)

@@ -1,0 +1,111 @@
+"""The Ray that a study runs on: one of its own on this machine, or a cluster by its address."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kd_sweep.errors import ClusterError
+from kd_sweep.study.spec import Resources
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICIENT_RESOURCE_THRESHOLD_S": "1000000000",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study directory is the state, Tune's snapshots are not
+}
+"""Settings of Ray and Tune, read from the environment when they start."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the connected Ray offers."""
+
+    resources: dict[str, float]
+    local: bool
+
+    def slots(self, wanted: Resources) -> int:
+        """Return how many trials of these resources run at once on the whole cluster, an upper bound."""
+        asked = ray_resources(wanted)
+        return max(1, min(math.floor(self.resources.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()))
+
+
+def ray_resources(wanted: Resources) -> dict[str, float]:
+    """Return Ray's resource names and amounts, without those of which nothing is asked."""
+    asked = {"CPU": float(wanted.cpus), "GPU": wanted.gpus} | wanted.custom
+    return {name: amount for name, amount in asked.items() if amount > 0}
+
+
+def ray_options(wanted: Resources) -> dict[str, Any]:
+    """Return the same as keyword arguments of a Ray task."""
+    return {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "resources": wanted.custom}
+
+
+@contextmanager
+def connected(address: str | None, wanted: Resources) -> Iterator[Cluster]:
+    """Start a local Ray, or connect to the one at `address`; leave it as found on the way out.
+
+    Raises:
+        ClusterError: no cluster answers there, or no node of it has what one trial asks for.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is None:
+        # A local Ray would otherwise write a token that later clusters of this user trip over.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        check_local_resources(wanted)
+
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    try:
+        if address is None:
+            ray.init(address="local", include_dashboard=False, **options)
+        else:
+            ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ClusterError(f"--address {address}: no Ray cluster answers there ({first_line})") from error
+    try:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        check_fits(wanted, nodes, address or "this machine")
+        yield Cluster(resources=ray.cluster_resources(), local=address is None)
+    finally:
+        ray.shutdown()
+
+
+def check_local_resources(wanted: Resources) -> None:
+    """Refuse what this machine cannot have before Ray is started for nothing."""
+    cpus = os.cpu_count() or 1
+    if wanted.cpus > cpus:
+        raise ClusterError(f"resources.cpus: {wanted.cpus} is more than the {cpus} of this machine")
+    if wanted.custom:
+        name = next(iter(wanted.custom))
+        raise ClusterError(f"resources.custom.{name}: only a cluster (--address) can have custom resources")
+
+
+def check_fits(wanted: Resources, nodes: list[dict[str, float]], place: str) -> None:
+    """Refuse a trial that fits on no single node.
+
+    Args:
+        wanted: resources of one trial.
+        nodes: the resources of each node.
+        place: how to name the cluster in the message.
+    """
+    asked = ray_resources(wanted)
+    if any(all(node.get(name, 0.0) >= amount for name, amount in asked.items()) for node in nodes):
+        return
+    for name, amount in asked.items():
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if most < amount:
+            field = {"CPU": "resources.cpus", "GPU": "resources.gpus"}.get(name, f"resources.custom.{name}")
+            raise ClusterError(f"{field}: {amount:g} is more than any node of {place} has (at most {most:g})")
+    raise ClusterError(f"resources: no single node of {place} has all of {asked} at once")

@@ -1,0 +1,87 @@
+"""Launch and resume are one operation: list what the study asks for, subtract what its tables hold, run the rest.
+
+Nothing that Ray Tune or Optuna saved is needed; the study folder is the only state.
+"""
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from kd_sweep.runner.interrupts import SweepInterrupted, watching_signals
+from kd_sweep.runner.progress import make_display
+from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.runner.study_state import StudyState
+from kd_sweep.study.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a launch or a resume ended."""
+
+    counts: Counter[str]
+    """Trials of the study by status."""
+    ran: bool
+    """Whether there was anything to run."""
+    interrupted: str | None = None
+    """The signal that ended the run early."""
+    left: int = 0
+    """Trials that the budget left for later."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """Error of each failed trial, by trial id."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: everything is done. 1: a trial failed, or the run was interrupted."""
+        return 1 if self.interrupted or self.counts["failed"] else 0
+
+
+def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -> Outcome:
+    """Bring the study to what its spec asks for.
+
+    Args:
+        spec: the study, checked, with its dataset resolved.
+        folder: where it lives; a new one is made only once the cluster is known to be able to run it.
+        address: a Ray cluster; None starts Ray on this machine.
+
+    Returns:
+        What the tables hold at the end.
+
+    Raises:
+        StudyLockedError: another driver runs the study.
+        ClusterError: the cluster cannot be reached, or is too small.
+    """
+    with ExitStack() as stack:
+        state: StudyState | None = None
+        if folder.exists():
+            state = stack.enter_context(StudyState(spec, folder))
+            if not state.work:
+                return _outcome(state, ran=False)
+        display = make_display(spec.name, spec.objectives[0])
+        stack.callback(display.close)
+
+        from kd_sweep.runner.cluster import connected  # Ray takes seconds to import; a finished study needs none of it
+        from kd_sweep.runner.sweep import sweep
+
+        display.note("starting Ray on this machine" if address is None else f"connecting to Ray at {address}")
+        cluster = stack.enter_context(connected(address, spec.resources))
+        if state is None:
+            state = stack.enter_context(StudyState(spec, folder))
+        interrupted = None
+        with watching_signals() as interrupt:
+            try:
+                sweep(state, cluster, display, interrupt)
+            except (SweepInterrupted, KeyboardInterrupt) as stop:
+                interrupted = str(stop) or "SIGINT"
+        state.finish()
+        return _outcome(state, ran=True, interrupted=interrupted)
+
+
+def _outcome(state: StudyState, *, ran: bool, interrupted: str | None = None) -> Outcome:
+    rows = state.recorder.trials()
+    return Outcome(
+        counts=Counter(row["status"] for row in rows.values()),
+        ran=ran,
+        interrupted=interrupted,
+        left=state.work.left,
+        errors={trial_id: row["error"] for trial_id, row in rows.items() if row["status"] == "failed"},
+    )

@@ -1,0 +1,66 @@
+"""What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
+
+from pathlib import Path
+
+from kd_sweep.errors import SpecError, StorageError
+from kd_sweep.results.storage import Root
+from kd_sweep.runner.converge import Outcome, converge
+from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.study.freeze import load_frozen
+from kd_sweep.study.spec import Choice, Grid, Learner, StudySpec
+from kd_sweep.vision.datasets import check_data
+from kd_sweep.vision.models import check_model
+
+
+def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
+    """Run a study, or go on with it where it exists already.
+
+    Args:
+        spec: the study as `kd_sweep.study.load.load_spec` returns it.
+        root: the results root; made if missing.
+        address: a Ray cluster; None starts Ray on this machine.
+
+    Raises:
+        UserError: the study, its dataset, its models, the root or the cluster is not what it must be.
+    """
+    spec = checked(spec)
+    folder = StudyFolder(root.resolve(), spec.name)
+    folder.check_extends(spec)
+    Root(folder.root).check_writable()
+    return converge(spec, folder, address)
+
+
+def resume(study: Path, address: str | None = None) -> Outcome:
+    """Go on with the study in this folder as its frozen spec says.
+
+    Raises:
+        StorageError: the folder is not a study.
+        UserError: as for `launch`.
+    """
+    study = study.resolve()
+    spec = load_frozen(study)
+    if spec.name != study.name:
+        raise StorageError(f"{study}: holds the study {spec.name!r}; name the folder so again to resume it")
+    return launch(spec, study.parent, address)
+
+
+def checked(spec: StudySpec) -> StudySpec:
+    """Return the spec with its dataset found and fingerprinted, after checking every model that it names."""
+    data = check_data(spec.data)
+    if spec.data.fingerprint not in (None, data.fingerprint):
+        raise SpecError(
+            f"data.path: the images in {spec.data.path} are not those of the study's launch; results would mix "
+            "(bring the old images back, or give the study another name)"
+        )
+    for role, learner in (("teacher", spec.teacher), ("student", spec.student)):
+        for model in _models(spec, f"{role}.model", learner):
+            variant = learner.model_copy(update={"model": model})
+            check_model(variant, f"{role}.model", data.image_size, 1 if data.name == "digits" else 3)
+    return spec.model_copy(update={"data": data})
+
+
+def _models(spec: StudySpec, name: str, learner: Learner) -> tuple[str, ...]:
+    dimension = spec.search.get(name)
+    if isinstance(dimension, Grid):
+        return dimension.grid
+    return dimension.choice if isinstance(dimension, Choice) else (learner.model,)

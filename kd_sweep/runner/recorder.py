@@ -1,0 +1,223 @@
+"""Turns what happens in a sweep into rows of the study's tables. One recorder a study, in the driver."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from kd_sweep import __version__
+from kd_sweep.distill.records import TeacherRecord
+from kd_sweep.results.writer import StudyWriter
+from kd_sweep.study.freeze import frozen_yaml
+from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.trial import TrialConfig
+
+FINISHED = frozenset({"completed", "stopped"})
+"""A trial in one of these is never run again."""
+
+SETTINGS = ("augmentation_strength", "ensemble_size", "seed")
+
+
+class Recorder:
+    """Keeps the rows of trials, epochs and teachers true to what has happened.
+
+    Args:
+        writer: the study's tables.
+        spec: the study.
+    """
+
+    def __init__(self, writer: StudyWriter, spec: StudySpec) -> None:
+        self._writer = writer
+        self._spec = spec
+        self._objectives = spec.objectives
+        self._objective = spec.objectives[0]
+        self._search = tuple(name for name in spec.search if name not in SETTINGS)
+        self._configs: dict[str, TrialConfig] = {}
+
+    def trials(self) -> dict[str, dict[str, Any]]:
+        """Return every trial's row by its id."""
+        return self._writer.trials
+
+    def configs(self) -> dict[str, TrialConfig]:
+        """Return the configuration of every trial that the tables hold, by its id."""
+        return {trial: TrialConfig.model_validate_json(row["config"]) for trial, row in self._writer.trials.items()}
+
+    def epochs_of(self, trial_id: str) -> list[dict[str, Any]]:
+        """Return a trial's epoch rows in order."""
+        return self._writer.epochs_of(trial_id)
+
+    def objectives_of(self, trial_id: str) -> tuple[float, ...] | None:
+        """Return the last value of each objective, None where one is missing."""
+        values = tuple(self._writer.trials[trial_id].get(objective.metric) for objective in self._objectives)
+        return None if None in values else values  # type: ignore[return-value]
+
+    def status(self, trial_id: str) -> str | None:
+        """Return the trial's status in the tables, None where they have none."""
+        row = self._writer.trials.get(trial_id)
+        return row["status"] if row else None
+
+    def reconcile(self, config: TrialConfig, history: Iterable[dict[str, Any]]) -> None:
+        """Add the epochs that a checkpoint knows and the tables missed, and finish the trial if they are all there.
+
+        Args:
+            config: an unfinished trial.
+            history: the epoch rows in its newest checkpoint.
+        """
+        trial_id = config.trial_id
+        self._configs[trial_id] = config
+        for row in history:
+            self._add(config, row)
+        rows = self._writer.epochs_of(trial_id)
+        if not rows:
+            return
+        best = self._best(rows)
+        self._writer.upsert_trial(
+            self._identity(config)
+            | {"status": "interrupted", "last_epoch": rows[-1]["epoch"], "train_s": sum(row["epoch_s"] for row in rows)}
+            | {metric: rows[-1][metric] for metric in REPORTED_METRICS}
+            | {"objective": rows[-1][self._objective.metric], "host": rows[-1]["host"]}
+            | {"best_epoch": best["epoch"] if best else None}
+            | {"best_objective": best[self._objective.metric] if best else None}
+        )
+        if rows[-1]["epoch"] >= config.student.epochs:
+            self.ended(trial_id, "completed")
+
+    def started(self, config: TrialConfig) -> None:
+        """A trial has got its process."""
+        self._configs[config.trial_id] = config
+        earlier = self._writer.trials.get(config.trial_id) or {}
+        self._writer.upsert_trial(
+            self._identity(config)
+            | {
+                "status": "running",
+                "attempts": (earlier.get("attempts") or 0) + 1,
+                "started_at": earlier.get("started_at") or now(),
+                "finished_at": None,
+                "error": None,
+                "traceback": None,
+            }
+        )
+
+    def epoch(self, trial_id: str, row: dict[str, Any]) -> None:
+        """A trial has reported an epoch."""
+        config = self._configs[trial_id]
+        if not self._add(config, row):
+            return
+        trial = self._writer.trials[trial_id]
+        value = row[self._objective.metric]
+        update = {metric: row[metric] for metric in REPORTED_METRICS}
+        update |= {"trial_id": trial_id, "last_epoch": row["epoch"], "host": row["host"], "objective": value}
+        update["train_s"] = (trial.get("train_s") or 0.0) + row["epoch_s"]
+        if value is not None and self._better(value, trial.get("best_objective")):
+            update |= {"best_epoch": row["epoch"], "best_objective": value}
+        self._writer.upsert_trial(update)
+
+    def ended(self, trial_id: str, status: str, error: str | None = None, traceback: str | None = None) -> None:
+        """A trial has ended for good, or was interrupted."""
+        last_epoch = (self._writer.trials.get(trial_id) or {}).get("last_epoch")
+        self._writer.upsert_trial(
+            {
+                "trial_id": trial_id,
+                "status": status,
+                "rung": last_epoch if status == "stopped" else None,
+                "error": error,
+                "traceback": traceback,
+                "finished_at": now(),
+            }
+        )
+
+    def teacher(self, record: TeacherRecord) -> None:
+        """A teacher is there, trained by this run or before it."""
+        teacher = record.config
+        self._writer.upsert_teacher(
+            {
+                "teacher_id": record.teacher_id,
+                "model": teacher.learner.model,
+                "augmentation_strength": teacher.augmentation_strength,
+                "seed": teacher.seed,
+                "member": teacher.member,
+                "epochs": record.epochs,
+                "val_accuracy": record.val_accuracy,
+                "train_accuracy": record.train_accuracy,
+                "num_parameters": record.num_parameters,
+                "train_s": record.train_s,
+                "finished_at": datetime.fromisoformat(record.finished_at),
+                "host": record.host,
+                "pid": record.pid,
+            }
+        )
+
+    def knows_teacher(self, teacher_id: str) -> bool:
+        """Whether the teacher is in the tables."""
+        return teacher_id in self._writer.teachers
+
+    def last_epoch(self, trial_id: str) -> int:
+        """Return the trial's newest recorded epoch, 0 where it has none."""
+        return self._writer.last_epochs.get(trial_id, 0)
+
+    def write_due(self) -> None:
+        """Write to disk what has waited long enough."""
+        self._writer.maybe_flush()
+
+    def study(self, num_planned: int, status: str) -> None:
+        """Describe the study as a whole: `running`, `completed` or `incomplete`."""
+        spec = self._spec
+        self._writer.set_study(
+            {
+                "sampler": spec.sampler.name,
+                "scheduler": spec.scheduler.name,
+                "objectives": json.dumps([objective.model_dump() for objective in spec.objectives]),
+                "spec": frozen_yaml(spec, {}),
+                "num_planned": num_planned,
+                "kd_sweep_version": __version__,
+                "status": status,
+            }
+        )
+
+    def interrupt_running(self) -> None:
+        """Every trial that has not ended was interrupted."""
+        for trial_id, row in list(self._writer.trials.items()):
+            if row["status"] == "running":
+                self.ended(trial_id, "interrupted")
+
+    def _add(self, config: TrialConfig, row: dict[str, Any]) -> bool:
+        trial = self._writer.trials.get(config.trial_id) or {}
+        settings = {name: getattr(config, name) for name in SETTINGS}
+        written = {"trial_id": config.trial_id, "attempt": trial.get("attempts") or 1, "finished_at": now()}
+        return self._writer.add_epoch(settings | written | row)
+
+    def _identity(self, config: TrialConfig) -> dict[str, Any]:
+        searched = {name.replace(".", "_"): _scalar(config.at(name)) for name in self._search}
+        return searched | {
+            "trial_id": config.trial_id,
+            "augmentation_strength": config.augmentation_strength,
+            "ensemble_size": config.ensemble_size,
+            "seed": config.seed,
+            "student": config.student.model,
+            "teacher": config.teacher.model,
+            "config": config.model_dump_json(),
+            "num_epochs": config.student.epochs,
+        }
+
+    def _best(self, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+        best: dict[str, Any] | None = None
+        for row in rows:
+            value = row[self._objective.metric]
+            if value is not None and self._better(value, best and best[self._objective.metric]):
+                best = row
+        return best
+
+    def _better(self, value: float, best: float | None) -> bool:
+        if best is None:
+            return True
+        return value > best if self._objective.mode == "max" else value < best
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)

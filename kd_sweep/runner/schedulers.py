@@ -1,0 +1,101 @@
+"""Ray Tune's schedulers, with a memory: what earlier runs of a study reported goes back into them.
+
+Tune forgets rungs and running means when its process ends. Here they are filled from the study's `epochs` table,
+under the study's own trial ids; when Tune starts one of these trials again, under an id that Tune draws, its
+entries move to that id, so that no trial counts twice.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+
+from kd_sweep.study.spec import AshaScheduler, MedianScheduler, StudySpec, metric_of
+
+EpochsOf = Callable[[str], Iterable[dict[str, Any]]]
+
+
+def build_scheduler(spec: StudySpec, trial_ids: Iterable[str], epochs_of: EpochsOf) -> Any:
+    """Return Tune's scheduler for the study, knowing every epoch that the tables hold.
+
+    Args:
+        spec: the study.
+        trial_ids: trials with rows in the tables.
+        epochs_of: the epoch rows of one trial, in order.
+    """
+    judged = metric_of(spec)
+    if judged is None:
+        return FIFOScheduler()
+    scheduler: RememberingAsha | RememberingMedian
+    if isinstance(spec.scheduler, AshaScheduler):
+        scheduler = RememberingAsha(
+            time_attr="epoch",
+            metric=judged.metric,
+            mode=judged.mode,
+            max_t=spec.student.epochs,
+            grace_period=spec.scheduler.grace_period,
+            reduction_factor=spec.scheduler.reduction_factor,
+        )
+    else:
+        assert isinstance(spec.scheduler, MedianScheduler)
+        scheduler = RememberingMedian(
+            time_attr="epoch",
+            metric=judged.metric,
+            mode=judged.mode,
+            grace_period=spec.scheduler.grace_period,
+            min_samples_required=spec.scheduler.min_trials,
+        )
+    for trial_id in trial_ids:
+        scheduler.remember(trial_id, list(epochs_of(trial_id)))
+    return scheduler
+
+
+class RememberingAsha(ASHAScheduler):  # type: ignore[misc]
+    """Asynchronous successive halving whose rungs survive the process."""
+
+    def remember(self, trial_id: str, epochs: list[dict[str, Any]]) -> None:
+        """Put the trial's value at each milestone that it reached into that milestone's rung."""
+        values = {row["epoch"]: row[self._metric] for row in epochs if row.get(self._metric) is not None}
+        for milestone, recorded in self._brackets[0]._rungs:
+            reached = [epoch for epoch in values if epoch >= milestone]
+            if reached:
+                recorded[trial_id] = self._metric_op * values[min(reached)]
+
+    def rungs(self) -> dict[float, dict[str, float]]:
+        """Return milestone (in epochs) -> trial id -> value, in the metric's own sign."""
+        return {
+            milestone: {trial: self._metric_op * value for trial, value in recorded.items()}
+            for milestone, recorded in reversed(self._brackets[0]._rungs)
+        }
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Hand a remembered trial's entries to the id that Tune gave it."""
+        super().on_trial_add(tune_controller, trial)
+        for _, recorded in self._brackets[0]._rungs:
+            if trial.config["trial_id"] in recorded:
+                recorded[trial.trial_id] = recorded.pop(trial.config["trial_id"])
+
+
+class RememberingMedian(MedianStoppingRule):  # type: ignore[misc]
+    """Median stopping that compares with the trials of earlier runs too."""
+
+    def remember(self, trial_id: str, epochs: list[dict[str, Any]]) -> None:
+        """Count the trial's epochs among the results."""
+        rows = [{"epoch": row["epoch"], self._metric: row[self._metric]} for row in epochs]
+        if rows:
+            self._results[trial_id] = rows
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Hand a remembered trial's results to Tune's trial object."""
+        super().on_trial_add(tune_controller, trial)
+        if trial.config["trial_id"] in self._results:
+            self._results[trial] = self._results.pop(trial.config["trial_id"])
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Count the last epoch, unless the result carries none."""
+        if self._time_attr in result and self._metric in result:
+            super().on_trial_complete(tune_controller, trial, result)
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:  # noqa: ARG002
+        # Tune would pause the trial to give others its slot; our trials keep their process until they end.
+        return str(TrialScheduler.CONTINUE)

@@ -1,0 +1,125 @@
+"""A study as its driver holds it: locked, its tables open and made whole, and what is left to do."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from kd_sweep.distill.checkpoints import LAST, read_history
+from kd_sweep.errors import CorruptFileError
+from kd_sweep.results.writer import StudyWriter
+from kd_sweep.runner.recorder import FINISHED, Recorder
+from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.study.space import is_finite, planned_trials
+from kd_sweep.study.spec import GridSampler, StudySpec
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to do."""
+
+    unfinished: list[TrialConfig]
+    """Trials that have started and not finished: they go first, from their checkpoints."""
+    new: list[TrialConfig]
+    """Trials of a finite study that have not started."""
+    adaptive: int
+    """How many trials an adaptive sampler may still suggest."""
+    left: int
+    """Trials that the budget keeps out."""
+
+    def __bool__(self) -> bool:
+        return self.size > 0
+
+    @property
+    def size(self) -> int:
+        """How many trials there are to run, at most."""
+        return len(self.unfinished) + len(self.new) + self.adaptive
+
+    @property
+    def teachers(self) -> list[TeacherConfig]:
+        """The teachers that the trials known by now need, each once, in the order of need."""
+        unique = {teacher.teacher_id: teacher for trial in [*self.unfinished, *self.new] for teacher in trial.teachers}
+        return list(unique.values())
+
+
+class StudyState:
+    """Holds the study's lock and tables while the block runs.
+
+    Entering makes the tables whole: epochs that checkpoints know and a crash kept from the tables are added.
+
+    Args:
+        spec: what the study asks for now.
+        folder: where it lives.
+    """
+
+    def __init__(self, spec: StudySpec, folder: StudyFolder) -> None:
+        self.spec = spec
+        self.folder = folder
+
+    def __enter__(self) -> "StudyState":
+        self._lease = self.folder.lock()
+        try:
+            self.folder.freeze(self.spec)
+            self._writer = StudyWriter(self.folder.storage, self.spec.name)
+            self.recorder = Recorder(self._writer, self.spec)
+            self.known = self.recorder.configs()
+            for config in self.known.values():
+                if self.recorder.status(config.trial_id) not in FINISHED:
+                    self.recorder.reconcile(config, self._history(config))
+            self.work = self._outstanding()
+            self.recorder.study(self.num_trials, "running" if self.work else "completed")
+        except BaseException:
+            self._lease.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.recorder.interrupt_running()
+            self._writer.close()
+        finally:
+            self._lease.release()
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the study has in all, those that the budget keeps out included."""
+        return self._num_trials
+
+    def finish(self) -> None:
+        """Record how the study stands after a run."""
+        self.recorder.interrupt_running()
+        statuses = [row["status"] for row in self.recorder.trials().values()]
+        complete = len(statuses) >= self.num_trials and all(status in FINISHED for status in statuses)
+        self.recorder.study(self.num_trials, "completed" if complete else "incomplete")
+
+    def _history(self, config: TrialConfig) -> list[dict[str, Any]]:
+        checkpoint = self.folder.checkpoint_folder(config.trial_id) / LAST
+        try:
+            return read_history(checkpoint)
+        except (FileNotFoundError, CorruptFileError):
+            return []  # the trial itself sets a damaged checkpoint aside and starts over
+
+    def _outstanding(self) -> Work:
+        planned = {trial.config.trial_id: trial.config for trial in planned_trials(self.spec)}
+        finite = is_finite(self.spec)
+        wanted = planned if finite else self.known
+        unfinished = [
+            config
+            for trial_id, config in self.known.items()
+            if trial_id in wanted and self.recorder.status(trial_id) not in FINISHED
+        ]
+        new = [config for trial_id, config in planned.items() if trial_id not in self.known]
+        sampler = self.spec.sampler
+        asked = 0 if finite or isinstance(sampler, GridSampler) else sampler.num_trials
+        adaptive = max(0, asked - len(self.known))
+        limit = self.spec.budget.max_trials
+        room = len(new) + adaptive if limit is None else max(0, limit - len(self.known))
+        self._num_trials = len(planned) if finite else max(asked, len(self.known))
+        return Work(
+            unfinished=unfinished,
+            new=new[:room],
+            adaptive=min(adaptive, room),
+            left=max(0, len(new) + adaptive - room),
+        )

@@ -1,0 +1,92 @@
+"""Runs a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+
+from kd_sweep.runner.callbacks import SweepCallback
+from kd_sweep.runner.cluster import Cluster, ray_resources
+from kd_sweep.runner.interrupts import Interrupt
+from kd_sweep.runner.progress import Display
+from kd_sweep.runner.recorder import FINISHED
+from kd_sweep.runner.schedulers import build_scheduler
+from kd_sweep.runner.search import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher
+from kd_sweep.runner.study_state import StudyState
+from kd_sweep.runner.teachers import record_teachers, train_missing
+from kd_sweep.runner.trainable import TrialActor
+from kd_sweep.study.space import is_finite
+
+
+def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
+    """Run everything that is outstanding; every row is in the tables when this returns.
+
+    Args:
+        state: the locked study.
+        cluster: the Ray that this process is connected to.
+        display: what the user sees.
+        interrupt: set by a signal; then `SweepInterrupted` comes out of here at the next safe point.
+    """
+    spec, recorder, work = state.spec, state.recorder, state.work
+    settings = {
+        "root": str(state.folder.root),
+        "study": spec.name,
+        "device": "cuda" if spec.resources.gpus else "cpu",
+        "num_threads": spec.resources.cpus,
+    }
+    finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
+    may_start = _deadline(spec.budget.max_hours)
+    train_missing(work.teachers, spec, settings, recorder, display, interrupt)
+    display.trials_begin(total=finished + work.size, done=finished)
+    callback = SweepCallback(
+        recorder, display, interrupt, lambda config: record_teachers(config.teachers, state.folder.root, recorder)
+    )
+    searcher = TuneSearcher(
+        _source(state), settings, tuple(objective.metric for objective in spec.objectives), may_start
+    )
+    scheduler = build_scheduler(spec, state.known, recorder.epochs_of)
+    slots = min(cluster.slots(spec.resources), spec.max_concurrent_trials or 1_000_000)
+    # Tune keeps logs of its own while it runs; nothing of ours is in them.
+    with tempfile.TemporaryDirectory(prefix="kd-sweep-tune-") as scratch:
+        tune.Tuner(
+            tune.with_resources(TrialActor, _request(spec.resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                max_concurrent_trials=slots,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=spec.name,
+                storage_path=scratch,
+                callbacks=[callback],
+                failure_config=tune.FailureConfig(max_failures=spec.retries),
+                verbose=0,
+            ),
+        ).fit()
+
+
+def _source(state: StudyState) -> Source:
+    spec, work = state.spec, state.work
+    if is_finite(spec):
+        return PlannedSource([*work.unfinished, *work.new])
+    known = [
+        KnownTrial(config, state.recorder.status(trial_id) in FINISHED, state.recorder.objectives_of(trial_id))
+        for trial_id, config in state.known.items()
+    ]
+    return OptunaSource(spec, known, num_trials=len(state.known) + work.adaptive)
+
+
+def _request(resources: Any) -> dict[str, float]:
+    asked = ray_resources(resources)
+    return {"cpu": asked.pop("CPU", 0.0), "gpu": asked.pop("GPU", 0.0)} | asked
+
+
+def _deadline(max_hours: float | None) -> Callable[[], bool]:
+    if max_hours is None:
+        return lambda: True
+    end = time.monotonic() + max_hours * 3600
+    return lambda: time.monotonic() < end

@@ -1,0 +1,58 @@
+"""The Ray Tune side of a trial: one step is one epoch of `kd_sweep.distill.trial.trial_epochs`."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from kd_sweep.study.trial import TrialConfig
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]
+    """Runs trials one after another in one process, so that imports, datasets and teachers are loaded once.
+
+    The Tune configuration of a trial holds strings and numbers alone: `trial_id`, `trial` (the configuration as JSON),
+    `root`, `study`, `num_threads` and `device`.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Remember what to run. Work starts with the first step, so that its errors are the trial's own."""
+        self._pending: dict[str, Any] | None = config
+        self._epochs: Iterator[dict[str, Any]] = iter(())
+        self._num_epochs = 0
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take over the next trial in the same process."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train and evaluate one epoch; the checkpoint is on disk when this returns."""
+        if self._pending is not None:
+            self._begin(self._pending)
+            self._pending = None
+        row = next(self._epochs, None)
+        if row is None:  # every epoch was in the checkpoint already
+            return {"done": True}
+        return row | {"host": socket.gethostname(), "worker_pid": os.getpid(), "done": row["epoch"] >= self._num_epochs}
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        from kd_sweep.distill.trial import trial_epochs
+
+        trial = TrialConfig.model_validate_json(config["trial"])
+        self._num_epochs = trial.student.epochs
+        root = Path(config["root"])
+        self._epochs = trial_epochs(
+            trial,
+            root=root,
+            checkpoint_dir=root / config["study"] / "checkpoints" / trial.trial_id,
+            device=config["device"],
+            num_threads=config["num_threads"],
+        )
+
+    def cleanup(self) -> None:
+        """Let go of the running trial's memory."""
+        self._epochs = iter(())
