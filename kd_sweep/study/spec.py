@@ -2,12 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from kd_sweep.study.reported import REPORTED_METRICS
 
 DATASETS = ("digits", "image_folder")
 
+RESERVED_NAMES = ("teachers", "logits")
+"""Folders of a results root that are no studies."""
+
+MAX_COUNT = 1_000_000
+"""Upper limit of epochs, trials and the like, so that a slip of the keyboard is an error and not a full disk."""
+
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -16,7 +24,12 @@ class Strict(BaseModel):
     """Unknown keys, wrong types, NaN and infinity are errors; instances never change."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
 
@@ -24,14 +37,14 @@ class Data(Strict):
     """Which images, at which size, and how validation is split off."""
 
     name: str = "digits"
-    """`digits` (scikit-learn's, embedded) or `image_folder` (a folder per class, under `train/` and `test/` or alone)."""
+    """`digits` (scikit-learn's, embedded) or `image_folder` (a folder per class, in `train/` and `test/` or alone)."""
     path: str | None = None
     """Where an `image_folder` lies."""
     image_size: int = Field(16, ge=8, le=1024)
     """Height and width that models see, in pixels."""
     validation_fraction: float = Field(0.2, gt=0.0, lt=1.0)
     """Share of the images held out where the dataset brings no test split of its own."""
-    split_seed: int = Field(0, ge=0)
+    split_seed: Seed = 0
     """Seed of that split. It belongs to the dataset: every trial has the same validation images."""
     max_train_images: int | None = Field(None, ge=2)
     """Keep this many training images, drawn per class with `split_seed`; all when null."""
@@ -65,8 +78,8 @@ class Learner(Strict):
     """`resnet8`, `resnet14`, … `resnet110` (CIFAR-style), or a torchvision or timm classifier by name."""
     width: int | None = Field(None, ge=1, le=1024)
     """Channels of the first stage of a CIFAR-style ResNet (16 when null); no meaning for other models."""
-    epochs: int = Field(8, ge=1)
-    batch_size: int = Field(64, ge=2)
+    epochs: Count = 8
+    batch_size: int = Field(64, ge=2, le=MAX_COUNT)
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(0.1, gt=0.0)
     """Peak learning rate."""
@@ -76,7 +89,7 @@ class Learner(Strict):
     schedule: Literal["constant", "cosine", "step"] = "cosine"
     warmup_epochs: float = Field(1.0, ge=0.0)
     """Linear warm-up from zero, in epochs; fractions are allowed."""
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[Count, ...] = ()
     """Epochs after which the `step` schedule multiplies the learning rate by `gamma`."""
     gamma: float = Field(0.1, gt=0.0, lt=1.0)
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
@@ -86,7 +99,7 @@ class Learner(Strict):
         if self.schedule == "step" and not self.milestones:
             raise ValueError("milestones are needed for schedule 'step'")
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1.0:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs} is not less than epochs {self.epochs}")
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} is not less than epochs {self.epochs}")
         return self
 
 
@@ -107,16 +120,19 @@ class Metrics(Strict):
     """A pixel belongs to the attention region where its map, scaled to [0, 1] per image, is above this."""
 
 
-class Grid(Strict):
-    """Every value, crossed with the other grids."""
+Scalar = bool | int | float | str | None
 
-    grid: tuple[Any, ...] = Field(min_length=1)
+
+class Grid(Strict):
+    """Every value, crossed with the other grids. A scalar alone (`seed: 0`) is a grid of one."""
+
+    grid: tuple[Scalar, ...] = Field(min_length=1)
 
 
 class Choice(Strict):
     """One of these values."""
 
-    choice: tuple[Any, ...] = Field(min_length=1)
+    choice: tuple[Scalar, ...] = Field(min_length=1)
 
 
 class Uniform(Strict):
@@ -132,9 +148,11 @@ class Uniform(Strict):
     def _bounds(self) -> "Uniform":
         low, high = self.uniform
         if not low < high:
-            raise ValueError(f"the lower bound {low} is not below the upper bound {high}")
+            raise ValueError(f"the lower bound {low:g} is not below the upper bound {high:g}")
         if self.log and (low <= 0 or self.step is not None):
             raise ValueError("log needs a lower bound above 0 and no step")
+        if self.step is not None and self.step > high - low:
+            raise ValueError(f"step {self.step:g} is larger than the range from {low:g} to {high:g}")
         return self
 
 
@@ -149,10 +167,32 @@ class IntRange(Strict):
         low, high = self.bounds
         if not low < high:
             raise ValueError(f"the lower bound {low} is not below the upper bound {high}")
+        if self.step > high - low:
+            raise ValueError(f"step {self.step} is larger than the range from {low} to {high}")
         return self
 
 
-Dimension = Grid | Choice | Uniform | IntRange
+DIMENSION_KINDS = ("grid", "choice", "uniform", "int")
+
+
+def dimension_kind(dimension: Any) -> str | None:
+    """Return which one of `DIMENSION_KINDS` a search dimension is, or None where that is not clear."""
+    if isinstance(dimension, dict):
+        kinds = [kind for kind in DIMENSION_KINDS if kind in dimension]
+        return kinds[0] if len(kinds) == 1 else None
+    for model, kind in ((Grid, "grid"), (Choice, "choice"), (Uniform, "uniform"), (IntRange, "int")):
+        if isinstance(dimension, model):
+            return kind
+    return None
+
+
+Dimension = Annotated[
+    Annotated[Grid, Tag("grid")]
+    | Annotated[Choice, Tag("choice")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[IntRange, Tag("int")],
+    Discriminator(dimension_kind),
+]
 
 
 class Objective(Strict):
@@ -172,17 +212,17 @@ class RandomSampler(Strict):
     """Independent draws; draw i depends on (seed, i) alone, so more trials extend a study."""
 
     name: Literal["random"]
-    num_trials: int = Field(20, ge=1)
-    seed: int = Field(0, ge=0)
+    num_trials: Count = 20
+    seed: Seed = 0
 
 
 class TpeSampler(Strict):
     """Optuna's tree-structured Parzen estimator; several objectives are allowed."""
 
     name: Literal["tpe"]
-    num_trials: int = Field(20, ge=1)
-    seed: int = Field(0, ge=0)
-    num_startup_trials: int = Field(10, ge=1)
+    num_trials: Count = 20
+    seed: Seed = 0
+    num_startup_trials: Count = 10
     """Random trials before the first modelled one."""
 
 
@@ -190,9 +230,9 @@ class Nsga2Sampler(Strict):
     """Optuna's NSGA-II, a genetic search for the Pareto set of several objectives."""
 
     name: Literal["nsga2"]
-    num_trials: int = Field(50, ge=1)
-    seed: int = Field(0, ge=0)
-    population_size: int = Field(20, ge=2)
+    num_trials: Count = 50
+    seed: Seed = 0
+    population_size: int = Field(20, ge=2, le=MAX_COUNT)
 
 
 Sampler = Annotated[GridSampler | RandomSampler | TpeSampler | Nsga2Sampler, Field(discriminator="name")]
@@ -211,7 +251,7 @@ class AshaScheduler(Strict):
     metric: str | None = None
     """A reported metric; the first objective's when null."""
     mode: Literal["min", "max"] | None = None
-    grace_period: int = Field(1, ge=1)
+    grace_period: Count = 1
     """The first rung, in epochs."""
     reduction_factor: float = Field(2.0, gt=1.0)
     """Rungs are `reduction_factor` times apart, and the best 1/`reduction_factor` go on from each."""
@@ -224,9 +264,9 @@ class MedianScheduler(Strict):
     metric: str | None = None
     """A reported metric; the first objective's when null."""
     mode: Literal["min", "max"] | None = None
-    grace_period: int = Field(1, ge=1)
+    grace_period: Count = 1
     """No trial stops before this epoch."""
-    min_trials: int = Field(3, ge=1)
+    min_trials: Count = 3
     """No trial stops before this many others reached the epoch."""
 
 
@@ -236,11 +276,19 @@ Scheduler = Annotated[NoScheduler | AshaScheduler | MedianScheduler, Field(discr
 class Resources(Strict):
     """What one trial, or the training of one teacher, occupies."""
 
-    cpus: int = Field(1, ge=1)
+    cpus: Count = 1
     gpus: float = Field(0.0, ge=0.0)
     """Fractions share a GPU between trials: 0.25 packs four on one."""
-    custom: dict[str, float] = {}
+    custom: dict[str, Annotated[float, Field(ge=0.0)]] = {}
     """Ray's custom resources by name."""
+
+    @field_validator("custom")
+    @classmethod
+    def _custom_is_not_built_in(cls, custom: dict[str, float]) -> dict[str, float]:
+        for name in ("CPU", "GPU", "memory", "object_store_memory"):
+            if name in custom:
+                raise ValueError(f"{name!r} is one of Ray's own resources, not a custom one; possible: cpus, gpus")
+        return custom
 
     @model_validator(mode="after")
     def _whole_gpus_above_one(self) -> "Resources":
@@ -252,7 +300,7 @@ class Resources(Strict):
 class Budget(Strict):
     """Where the study ends at the latest; what was not started then stays for a later launch."""
 
-    max_trials: int | None = Field(None, ge=1)
+    max_trials: Count | None = None
     """Start no more than this many trials in the study's life."""
     max_hours: float | None = Field(None, gt=0.0)
     """Start no trial later than this many hours after the launch or resume."""
@@ -277,10 +325,17 @@ class StudySpec(Strict):
     scheduler: Scheduler = NoScheduler()
     resources: Resources = Resources()
     budget: Budget = Budget()
-    max_concurrent_trials: int | None = Field(None, ge=1)
+    max_concurrent_trials: Count | None = None
     """As many as fit on the cluster when null."""
-    retries: int = Field(1, ge=0)
+    retries: int = Field(1, ge=0, le=100)
     """How often a failed trial is tried again, from its newest checkpoint."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name.lower() in RESERVED_NAMES:
+            raise ValueError(f"{name!r} is taken: the results root keeps {name.lower()} of all studies in that folder")
+        return name
 
 
 def metric_of(spec: StudySpec) -> Objective | None:

@@ -1,0 +1,83 @@
+"""`--set key=value`: a change to a study file's content, made before it is validated."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kd_sweep.errors import SpecError
+from kd_sweep.study.document import Document, KeyPath, one_line, read_yaml, shown, written
+from kd_sweep.study.spec import DIMENSION_KINDS
+
+DIMENSION_KEYS = frozenset({*DIMENSION_KINDS, "step", "log"})
+
+
+def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
+    """Change ``document`` in place by ``overrides``, each `dotted.path=YAML value`; later ones win.
+
+    Raises:
+        SpecError: an override has no `=` or no key, its value is not YAML, or its path leads through a scalar.
+    """
+    for override in overrides:
+        place = one_line(f"--set {override}", 120)
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise SpecError(f"{place}: needs the form KEY=VALUE, such as --set teacher.epochs=4")
+        path = _path(key.strip(), place)
+        _put(document, path, read_yaml(text, place, numbered=False).content, place)
+
+
+def _path(key: str, place: str) -> KeyPath:
+    """Split at the dots, except those within the name of a search dimension."""
+    parts = key.split(".")
+    if "" in parts:
+        raise SpecError(f"{place}: a part of the key {shown(key)} is empty")
+    if parts[0] != "search" or len(parts) < 3:
+        return tuple(parts)
+    if len(parts) > 3 and parts[-2] in DIMENSION_KEYS and parts[-1].isdecimal():
+        return ("search", ".".join(parts[1:-2]), parts[-2], parts[-1])
+    if parts[-1] in DIMENSION_KEYS:
+        return ("search", ".".join(parts[1:-1]), parts[-1])
+    return ("search", ".".join(parts[1:]))
+
+
+def _put(document: Document, path: KeyPath, value: Any, place: str) -> None:
+    if not isinstance(document.content, dict):
+        return  # A file that is no mapping is refused right after this, by its own error.
+    if path[0] == "search" and len(path) == 3:
+        _choose_kind(document.content, str(path[1]), str(path[2]))
+    container: Any = document.content
+    done: KeyPath = ()
+    for part in path[:-1]:
+        step = _key_in(container, str(part), done, place)
+        inside = container[step] if isinstance(step, int) else container.get(step)
+        if inside is None:
+            inside = container[step] = {}
+            document.places[(*done, step)] = place
+        container = inside
+        done = (*done, step)
+    step = _key_in(container, str(path[-1]), done, place)
+    container[step] = value
+    changed = (*done, step)
+    document.places = {key: old for key, old in document.places.items() if key[: len(changed)] != changed}
+    document.places[changed] = place
+
+
+def _key_in(container: Any, part: str, path: KeyPath, place: str) -> str | int:
+    if isinstance(container, dict):
+        return part
+    if isinstance(container, list) and part.isdecimal() and int(part) < len(container):
+        return int(part)
+    if isinstance(container, list):
+        raise SpecError(f"{written((*path, part))}: the list has places 0 to {len(container) - 1} ({place})")
+    raise SpecError(f"{written((*path, part))}: {written(path)} is {shown(container)}, not a mapping ({place})")
+
+
+def _choose_kind(content: dict[str, Any], name: str, key: str) -> None:
+    """Make room for another kind of dimension: a new `uniform` replaces the old `grid`, not joins it."""
+    search = content.get("search")
+    if not isinstance(search, dict):
+        return
+    dimension = search.get(name, {})
+    if not isinstance(dimension, dict):
+        search[name] = {}
+    elif key in DIMENSION_KINDS and key not in dimension:
+        search[name] = {old: value for old, value in dimension.items() if old not in DIMENSION_KEYS}

@@ -1,0 +1,152 @@
+"""The rules of a study that span fields: what can be searched, by which sampler, judged by which metric."""
+
+import itertools
+import math
+from typing import Any
+
+from kd_sweep.errors import alternatives
+from kd_sweep.study.dimensions import dimension_size, extremes, listed_values, range_bounds
+from kd_sweep.study.document import shown
+from kd_sweep.study.fields import SearchField, changed_section, search_fields, unknown_field
+from kd_sweep.study.mistakes import RuleError
+from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.study.spec import (
+    DATASETS,
+    MAX_COUNT,
+    AshaScheduler,
+    Choice,
+    Dimension,
+    Grid,
+    GridSampler,
+    IntRange,
+    NoScheduler,
+    RandomSampler,
+    StudySpec,
+    Uniform,
+)
+
+MAX_COMBINATIONS = 10_000
+
+
+def validate_space(spec: StudySpec) -> None:
+    """Check everything about a study that needs neither its dataset nor a cluster, beyond the fields' own limits.
+
+    Raises:
+        SpecError: one line with the place in the spec, the rule, the value and what is possible instead.
+    """
+    if spec.data.name not in DATASETS:
+        raise RuleError(
+            ("data", "name"), f"unknown dataset {shown(spec.data.name)}, {alternatives(spec.data.name, DATASETS)}"
+        )
+    for name, dimension in spec.search.items():
+        field = search_fields().get(name)
+        if field is None:
+            raise RuleError(("search", name), unknown_field(name))
+        if isinstance(dimension, Grid | Choice):
+            _check_values(field, dimension)
+        else:
+            _check_range(field, dimension)
+    _check_combinations(spec)
+    _check_sampler(spec)
+    _check_metrics(spec)
+    _check_scheduler(spec)
+
+
+def _check_values(field: SearchField, dimension: Grid | Choice) -> None:
+    kind = "grid" if isinstance(dimension, Grid) else "choice"
+    seen: list[tuple[type, Any]] = []
+    for place, value in enumerate(listed_values(dimension)):
+        path = ("search", field.name, kind, place)
+        try:
+            canonical = field.canonical(value)
+        except ValueError as error:
+            raise RuleError(path, str(error)) from None
+        if (type(canonical), canonical) in seen:
+            raise RuleError(path, f"{shown(value)} is in the list twice")
+        seen.append((type(canonical), canonical))
+
+
+def _check_range(field: SearchField, dimension: Dimension) -> None:
+    kind = "uniform" if isinstance(dimension, Uniform) else "int"
+    if field.kind not in ("whole number", "number"):
+        raise RuleError(
+            ("search", field.name, kind), f"{field.name} is {field.kind}, not a number; possible: grid, choice"
+        )
+    low, high = range_bounds(dimension)
+    if isinstance(dimension, Uniform) and field.kind == "whole number":
+        example = f"int: [{math.ceil(low)}, {math.floor(high)}]"
+        raise RuleError(("search", field.name, kind), f"{field.name} is a whole number; write {example}")
+    for place, bound in enumerate((low, high)):
+        try:
+            field.canonical(bound)
+        except ValueError as error:
+            raise RuleError(("search", field.name, kind, place), str(error)) from None
+
+
+def _check_combinations(spec: StudySpec) -> None:
+    """Fields of one section bind each other, such as warmup_epochs and epochs: try them together."""
+    sections: dict[str, list[SearchField]] = {}
+    for name in spec.search:
+        field = search_fields()[name]
+        if field.section is not None:
+            sections.setdefault(field.section, []).append(field)
+    for section, fields in sections.items():
+        possible = [_corners(field, spec.search[field.name]) for field in fields]
+        for values in itertools.islice(itertools.product(*possible), MAX_COMBINATIONS):
+            changes = tuple((field.key, value) for field, value in zip(fields, values, strict=True))
+            try:
+                changed_section(getattr(spec, section), changes)
+            except ValueError as error:
+                point = ", ".join(f"{key} {value}" for key, value in changes)
+                raise RuleError(
+                    ("search", fields[0].name), f"no trial of {section} can have {point}: {error}"
+                ) from None
+
+
+def _corners(field: SearchField, dimension: Dimension) -> list[Any]:
+    values = listed_values(dimension) if isinstance(dimension, Grid | Choice) else range_bounds(dimension)
+    return [field.canonical(value) for value in values]
+
+
+def _check_sampler(spec: StudySpec) -> None:
+    if not isinstance(spec.sampler, GridSampler):
+        if not spec.search and not isinstance(spec.sampler, RandomSampler):
+            raise RuleError(("search",), f"is empty: sampler {spec.sampler.name!r} has nothing to choose")
+        return
+    for name, dimension in spec.search.items():
+        if not isinstance(dimension, Grid):
+            kind = {Choice: "choice", Uniform: "uniform", IntRange: "int"}[type(dimension)]
+            rule = "sampler 'grid' needs a grid here; write grid: [...], or take sampler random, tpe or nsga2"
+            raise RuleError(("search", name, kind), rule)
+    num_trials = math.prod(dimension_size(dimension) or 0 for dimension in spec.search.values())
+    if num_trials > MAX_COUNT:
+        rule = f"the grid has {num_trials} trials, more than {MAX_COUNT}; take sampler random with num_trials"
+        raise RuleError(("search",), rule)
+
+
+def _check_metrics(spec: StudySpec) -> None:
+    for place, objective in enumerate(spec.objectives):
+        path: tuple[str | int, ...] = ("objectives", place, "metric")
+        _check_metric(spec, objective.metric, path)
+        if objective.metric in [earlier.metric for earlier in spec.objectives[:place]]:
+            raise RuleError(path, f"{objective.metric!r} is an objective twice")
+    if not isinstance(spec.scheduler, NoScheduler) and spec.scheduler.metric is not None:
+        _check_metric(spec, spec.scheduler.metric, ("scheduler", "metric"))
+
+
+def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> None:
+    if metric not in REPORTED_METRICS:
+        raise RuleError(path, f"no trial reports {shown(metric)}, {alternatives(metric, REPORTED_METRICS)}")
+    if metric in NULL_FOR_ONE_TEACHER and extremes(spec, "ensemble_size")[0] < 2:
+        size = "search.ensemble_size" if "ensemble_size" in spec.search else "ensemble_size, which is not searched,"
+        rule = f"{metric!r} compares teachers, and {size} can be 1; search ensemble sizes from 2 on"
+        raise RuleError(path, rule)
+
+
+def _check_scheduler(spec: StudySpec) -> None:
+    if not isinstance(spec.scheduler, AshaScheduler):
+        return
+    longest = extremes(spec, "student.epochs")[1]
+    if spec.scheduler.grace_period >= longest:
+        rule = f"{spec.scheduler.grace_period} is not below student.epochs, {longest}: no trial could stop early"
+        raise RuleError(("scheduler", "grace_period"), rule)

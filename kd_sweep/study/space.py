@@ -1,0 +1,159 @@
+"""From a study's search space to trials: points, draws, and the configuration that a point stands for."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kd_sweep.errors import SpecError
+from kd_sweep.study.digest import derived_seed
+from kd_sweep.study.dimensions import dimension_size, dimension_values, drawn_value
+from kd_sweep.study.fields import changed_section, search_field
+from kd_sweep.study.rules import validate_space
+from kd_sweep.study.spec import GridSampler, RandomSampler, Scalar, Strict, StudySpec
+from kd_sweep.study.trial import TrialConfig
+
+__all__ = [
+    "PlannedTrial",
+    "Point",
+    "canonical_point",
+    "dimension_values",
+    "grid_points",
+    "is_finite",
+    "planned_trials",
+    "random_point",
+    "trial_config",
+    "validate_space",
+]
+
+Point = dict[str, Scalar]
+"""A value for every dimension, by the dimension's name."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial that is known before the study starts."""
+
+    point: Point
+    config: TrialConfig
+
+
+def is_finite(spec: StudySpec) -> bool:
+    """Return whether every trial is known before the start: with the samplers `grid` and `random`."""
+    return isinstance(spec.sampler, GridSampler | RandomSampler)
+
+
+def canonical_point(point: Mapping[str, Any]) -> Point:
+    """Return ``point`` with values as trials hold them: floats of 12 significant digits, of the field's own type.
+
+    Raises:
+        SpecError: a name that cannot be searched, or a value that breaks its field's limits.
+    """
+    canonical: Point = {}
+    for name, value in point.items():
+        try:
+            canonical[name] = search_field(name).canonical(value)
+        except ValueError as error:
+            raise SpecError(f"{name}: {error}") from None
+    return canonical
+
+
+def trial_config(spec: StudySpec, point: Mapping[str, Any]) -> TrialConfig:
+    """Return the trial that ``point`` stands for; what it does not name is as in ``spec``.
+
+    Args:
+        spec: the study.
+        point: values by the names of search dimensions.
+
+    Raises:
+        SpecError: a name that cannot be searched, or values that a trial cannot have, alone or together.
+    """
+    values = canonical_point(point)
+    changes: dict[str, dict[str, Scalar]] = {}
+    fields: dict[str, Any] = {}
+    for name, value in values.items():
+        field = search_field(name)
+        if field.section is None:
+            fields[name] = value
+        else:
+            changes.setdefault(field.section, {})[field.key] = value
+    for section in ("data", "augmentation", "teacher", "student", "distillation", "metrics"):
+        base: Strict = getattr(spec, section)
+        changed = changes.get(section, {})
+        try:
+            fields[section] = changed_section(base, tuple(sorted(changed.items()))) if changed else base
+        except ValueError as error:
+            together = ", ".join(f"{section}.{key} {value}" for key, value in changed.items())
+            raise SpecError(f"no trial can have {together}: {error}") from None
+    return TrialConfig(**fields)
+
+
+def grid_points(spec: StudySpec) -> Iterator[Point]:
+    """Yield every combination of the grids, in the order of the file, the last dimension fastest.
+
+    Raises:
+        SpecError: a dimension has no list of values.
+    """
+    values = {name: dimension_values(name, dimension) for name, dimension in spec.search.items()}
+    endless = next((name for name, possible in values.items() if possible is None), None)
+    if endless is not None:
+        raise SpecError(f"search.{endless}: a continuous range has no grid; possible: grid, or uniform with a step")
+    for combination in itertools.product(*(possible or [] for possible in values.values())):
+        yield dict(zip(values, combination, strict=True))
+
+
+def random_point(spec: StudySpec, index: int) -> Point:
+    """Return draw ``index`` (from 0): a pure function of the sampler's seed, ``index`` and each dimension.
+
+    More trials therefore extend a study, and one more dimension leaves the draws of the others as they were.
+    """
+    seed = getattr(spec.sampler, "seed", 0)
+    return {name: drawn_value(name, dimension, _fraction(seed, index, name)) for name, dimension in spec.search.items()}
+
+
+def _fraction(seed: int, index: int, name: str) -> float:
+    """Return a number in [0, 1) taken from the digest itself, which no version of a random generator can change."""
+    return (derived_seed("random-point", seed, index, name) >> 10) / 2**53
+
+
+def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
+    """Return the trials of a `grid` or `random` study, each once, in the order they start; none for the others.
+
+    Raises:
+        SpecError: a point that a trial cannot have.
+    """
+    if isinstance(spec.sampler, GridSampler):
+        return list(_distinct(spec, grid_points(spec)).values())
+    if not isinstance(spec.sampler, RandomSampler):
+        return []
+    size = _space_size(spec)
+    wanted = spec.sampler.num_trials if size is None else min(spec.sampler.num_trials, size)
+    # Draws repeat in a small space. A space that hides its last points for this long is finished in grid order.
+    draws = (random_point(spec, index) for index in range(1000 + 20 * wanted))
+    trials = _distinct(spec, draws, wanted)
+    if len(trials) < wanted and size is not None:
+        rest = _distinct(spec, grid_points(spec))
+        trials |= {trial_id: trial for trial_id, trial in rest.items() if trial_id not in trials}
+    return list(trials.values())[:wanted]
+
+
+def _distinct(spec: StudySpec, points: Iterator[Point], limit: int | None = None) -> dict[str, PlannedTrial]:
+    trials: dict[str, PlannedTrial] = {}
+    while limit is None or len(trials) < limit:
+        point = next(points, None)
+        if point is None:
+            break
+        config = trial_config(spec, point)
+        trials.setdefault(config.trial_id, PlannedTrial(point, config))
+    return trials
+
+
+def _space_size(spec: StudySpec) -> int | None:
+    """Return the number of points, or None where a dimension is continuous."""
+    size = 1
+    for dimension in spec.search.values():
+        values = dimension_size(dimension)
+        if values is None:
+            return None
+        size *= values
+    return size
