@@ -96,7 +96,7 @@ class Dataset:
 
         It decides what a shifted image uncovers: more of that colour, or the image's own reflection.
         """
-        sample_NDHW = self._measured[:: max(1, len(self._sample_NDHW) // 1000)]
+        sample_NDHW = self._measured[:: max(1, len(self._measured) // 1000)]
         rows = torch.cat([sample_NDHW[:, :, [0, -1], :].flatten(2), sample_NDHW[:, :, :, [0, -1]].flatten(2)], dim=2)
         pixels = rows.transpose(1, 2).reshape(-1, self.channels)
         colours, counts = torch.unique(pixels, dim=0, return_counts=True)
