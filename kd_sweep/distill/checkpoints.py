@@ -1,0 +1,101 @@
+"""Where a training stands after an epoch: weights, optimiser and metric history in one file without pickle.
+
+The learning rate and every random draw are pure functions of the epoch, so the epoch itself is the state of both.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kd_sweep.distill.files import damage_as_corrupt, read_content, read_tensors, write_tensors
+from kd_sweep.errors import CorruptFileError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+LAST = "last.safetensors"
+_KIND = "checkpoint"
+_MODEL = "model/"
+_OPTIMIZER = "optimizer/"
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointHeader:
+    """What a checkpoint says about itself."""
+
+    owner: str
+    """Digest of the trial or teacher that was trained."""
+    epoch: int
+    """Epochs done; the epoch to go on with is the next."""
+    history: list[dict[str, Any]]
+    """One row per epoch done, in order."""
+
+
+def save_checkpoint(
+    path: Path, header: CheckpointHeader, model: "nn.Module", optimizer: "torch.optim.Optimizer"
+) -> None:
+    """Replace the checkpoint at ``path`` in one step: a reader sees the old one or the new one."""
+    tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMIZER}{index}/{key}": value for key, value in state.items() if value is not None}
+    write_tensors(path, tensors, dataclasses.asdict(header), kind=_KIND)
+
+
+def load_checkpoint(
+    path: Path, owner: str, model: "nn.Module", optimizer: "torch.optim.Optimizer"
+) -> CheckpointHeader | None:
+    """Restore ``model`` and ``optimizer`` as they were and return the header; None where there is no checkpoint.
+
+    Raises:
+        CorruptFileError: the file is damaged, or is the checkpoint of something else. Nothing was restored.
+    """
+    try:
+        tensors, content = read_tensors(path, kind=_KIND)
+    except FileNotFoundError:
+        return None
+    header = _parsed_header(path, content)
+    weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
+    expected = model.state_dict()
+    if header.owner != owner or {name: t.shape for name, t in weights.items()} != {
+        n: t.shape for n, t in expected.items()
+    }:
+        raise CorruptFileError(f"{path}: is the checkpoint of {header.owner}, not of {owner} as it is configured now")
+    model.load_state_dict(weights)
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(_OPTIMIZER):
+            index, key = name.removeprefix(_OPTIMIZER).split("/")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return header
+
+
+def read_header(path: Path) -> CheckpointHeader | None:
+    """Return a checkpoint's header, without torch and without reading the tensors; None where there is no checkpoint.
+
+    Raises:
+        CorruptFileError: the header is damaged, or the file was cut off.
+    """
+    try:
+        return _parsed_header(path, read_content(path, kind=_KIND))
+    except FileNotFoundError:
+        return None
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of the epochs that the checkpoint at ``path`` has done; none where there is no checkpoint.
+
+    Raises:
+        CorruptFileError: the header is damaged, or the file was cut off.
+    """
+    header = read_header(path)
+    return [] if header is None else header.history
+
+
+def _parsed_header(path: Path, content: Any) -> CheckpointHeader:
+    with damage_as_corrupt(path):
+        header = CheckpointHeader(**content)
+    if [row.get("epoch") for row in header.history] != list(range(1, header.epoch + 1)):
+        raise CorruptFileError(f"{path}: its history is not that of the epochs 1 to {header.epoch}")
+    return header

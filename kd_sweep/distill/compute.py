@@ -1,0 +1,58 @@
+"""Where and how arithmetic runs: device, threads, deterministic kernels, random numbers."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+
+from kd_sweep.errors import ClusterError
+from kd_sweep.study.digest import derived_seed
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device that ``device`` names; ``auto`` is a CUDA GPU where there is one, else the CPU.
+
+    Raises:
+        ClusterError: a GPU was asked for by name and there is none.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ClusterError(f"device: {device!r} needs a CUDA GPU, and this process sees none; possible: auto, cpu")
+    return resolved
+
+
+@contextlib.contextmanager
+def reproducible(num_threads: int | None) -> Iterator[None]:
+    """Run the body with deterministic kernels on ``num_threads`` threads (as many as now when None), then restore.
+
+    Floating-point sums depend on how they are split, so results are equal bit for bit for equal ``num_threads``.
+    """
+    # cuBLAS reads this once, when it is first used; without it its sums may differ between runs.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threads_before = torch.get_num_threads()
+    deterministic_before = torch.are_deterministic_algorithms_enabled()
+    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark_before = torch.backends.cudnn.benchmark
+    try:
+        if num_threads is not None and num_threads != threads_before:
+            torch.set_num_threads(num_threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        yield
+    finally:
+        if torch.get_num_threads() != threads_before:
+            torch.set_num_threads(threads_before)
+        torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
+        torch.backends.cudnn.benchmark = benchmark_before
+
+
+@contextlib.contextmanager
+def epoch_randomness(init_seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Make dropout and stochastic depth a pure function of ``(init_seed, epoch)``; the process's own RNG stays as it was."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(derived_seed("epoch", init_seed, epoch))
+        yield

@@ -1,0 +1,176 @@
+"""The teachers of a trial, and what they say about its images: looked up where it is known, computed where it is not.
+
+A batch goes through a teacher in the same composition either way, so both ways give the same bits.
+
+Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images, P bytes of a packed region.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache, pack_regions, packed_bytes
+from kd_sweep.distill.teachers import teacher_model
+from kd_sweep.study.trial import TeacherConfig
+from kd_sweep.vision.attention import attention_masks
+from kd_sweep.vision.augmentation import AugmentationStream, Batch
+from kd_sweep.vision.models import Classifier
+
+
+class Ensemble:
+    """Frozen teachers in evaluation mode, loaded when one of them has to look at an image.
+
+    Args:
+        teachers: member 1 first.
+        stream: the student's stream.
+        cache: where their outputs are kept.
+        root: the results root.
+        device: where they run.
+        num_threads: for training a teacher that is missing.
+        cam_threshold: of the attention regions.
+    """
+
+    def __init__(
+        self,
+        teachers: tuple[TeacherConfig, ...],
+        stream: AugmentationStream,
+        cache: LogitCache,
+        *,
+        root: Path,
+        device: torch.device,
+        num_threads: int | None,
+        cam_threshold: float,
+    ) -> None:
+        self._members = [_Member(teacher, root, device, num_threads) for teacher in teachers]
+        self._stream = stream
+        self._cache = cache
+        self._device = device
+        self._cam_threshold = cam_threshold
+
+    def epoch(self, epoch: int) -> "EnsembleEpoch":
+        """Return the teachers' answers to one epoch of the stream."""
+        return EnsembleEpoch(self._members, self._stream, self._cache, epoch, self._device)
+
+    @cached_property
+    def clean(self) -> list[CleanOutputs]:
+        """Each teacher's outputs on the clean validation images, on the device."""
+        return [self._clean_outputs(member) for member in self._members]
+
+    @cached_property
+    def clean_logits_MVC(self) -> Tensor:
+        """The teachers' logits on the clean validation images."""
+        return torch.stack([outputs.logits_VC for outputs in self.clean])
+
+    def _clean_outputs(self, member: "_Member") -> CleanOutputs:
+        dataset, device = self._stream.dataset, self._device
+        shape = (len(dataset.val), dataset.num_classes, packed_bytes(dataset.image_size))
+        outputs = self._cache.clean(member.teacher_id, self._cam_threshold, shape)
+        if outputs is None:
+            outputs = clean_outputs(member.model, self._stream, self._cam_threshold)
+            self._cache.keep_clean(member.teacher_id, self._cam_threshold, outputs)
+        return CleanOutputs(outputs.logits_VC.to(device), outputs.regions_VP.to(device))
+
+
+class EnsembleEpoch:
+    """The teachers' answers to one epoch: ask for the training batches in order, then for the augmented validation ones."""
+
+    def __init__(
+        self, members: list["_Member"], stream: AugmentationStream, cache: LogitCache, epoch: int, device: torch.device
+    ) -> None:
+        self._stream, self._cache, self._epoch, self._device = stream, cache, epoch, device
+        dataset = stream.dataset
+        num_train = min(len(dataset.train), stream.num_batches * stream.stream.batch_size)
+        self._shape = (num_train, len(dataset.val), dataset.num_classes)
+        self._answers = [self._known_answers(member) for member in members]
+
+    def train_logits_MBC(self, batch: Batch) -> Tensor:
+        """Return the teachers' logits on the next training batch."""
+        return torch.stack([answers.train.next(batch) for answers in self._answers])
+
+    def val_augmented_logits_MBC(self, batch: Batch) -> Tensor:
+        """Return the teachers' logits on the next augmented validation batch."""
+        return torch.stack([answers.val_augmented.next(batch) for answers in self._answers])
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Keep what was computed; return all training logits (M, N, C) and augmented validation logits (M, V, C)."""
+        both = [(answers.train.all_NC(), answers.val_augmented.all_NC()) for answers in self._answers]
+        for answers, (train_NC, val_augmented_VC) in zip(self._answers, both, strict=True):
+            if not answers.known:
+                logits = EpochLogits(train_NC.cpu(), val_augmented_VC.cpu())
+                self._cache.keep_epoch(answers.teacher_id, self._stream.stream.stream_id, self._epoch, logits)
+        train, val_augmented = zip(*both, strict=True)
+        return torch.stack(train), torch.stack(val_augmented)
+
+    def _known_answers(self, member: "_Member") -> "_Answers":
+        logits = self._cache.epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, self._shape)
+        if logits is None:
+            return _Answers(member.teacher_id, False, _Asked(member), _Asked(member))
+        train_NC, val_augmented_VC = logits.train_NC.to(self._device), logits.val_augmented_VC.to(self._device)
+        return _Answers(member.teacher_id, True, _Remembered(train_NC), _Remembered(val_augmented_VC))
+
+
+def clean_outputs(model: nn.Module, stream: AugmentationStream, cam_threshold: float) -> CleanOutputs:
+    """Return logits and packed attention regions of ``model``, in evaluation mode, on the clean validation images."""
+    assert isinstance(model, Classifier)
+    logits, regions = [], []
+    with torch.no_grad():
+        for batch in stream.clean_batches(stream.dataset.val):
+            logits_BC, features_BDhw = model.forward_with_features(batch.images_BDHW)
+            regions_BHW = attention_masks(
+                features_BDhw, model.classifier_weight, stream.dataset.image_size, cam_threshold
+            )
+            logits.append(logits_BC.float())
+            regions.append(pack_regions(regions_BHW))
+    return CleanOutputs(torch.cat(logits).cpu(), torch.cat(regions).cpu())
+
+
+class _Member:
+    def __init__(self, teacher: TeacherConfig, root: Path, device: torch.device, num_threads: int | None) -> None:
+        self._teacher, self._root, self._device, self._num_threads = teacher, root, device, num_threads
+        self.teacher_id = teacher.teacher_id
+
+    @cached_property
+    def model(self) -> nn.Module:
+        return teacher_model(self._teacher, self._root, device=str(self._device), num_threads=self._num_threads)
+
+
+class _Asked:
+    """Answers of a teacher that looks at every batch."""
+
+    def __init__(self, member: _Member) -> None:
+        self._member = member
+        self._given: list[Tensor] = []
+
+    def next(self, batch: Batch) -> Tensor:
+        # Not inference_mode: the loss keeps these tensors for its backward pass.
+        with torch.no_grad():
+            logits_BC: Tensor = self._member.model(batch.images_BDHW).float()
+        self._given.append(logits_BC)
+        return logits_BC
+
+    def all_NC(self) -> Tensor:
+        return torch.cat(self._given)
+
+
+class _Remembered:
+    """Answers that are known for the whole epoch."""
+
+    def __init__(self, logits_NC: Tensor) -> None:
+        self._logits_NC = logits_NC
+        self._position = 0
+
+    def next(self, batch: Batch) -> Tensor:
+        first, self._position = self._position, self._position + len(batch)
+        return self._logits_NC[first : self._position]
+
+    def all_NC(self) -> Tensor:
+        return self._logits_NC
+
+
+class _Answers:
+    def __init__(
+        self, teacher_id: str, known: bool, train: _Asked | _Remembered, val_augmented: _Asked | _Remembered
+    ) -> None:
+        self.teacher_id, self.known, self.train, self.val_augmented = teacher_id, known, train, val_augmented

@@ -1,0 +1,146 @@
+"""Teacher outputs on disk and in memory, so that a teacher looks at the same pixels once for all trials that need it.
+
+``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
+``<root>/logits/<teacher>/clean-cam0.4.safetensors`` what the teacher makes of the clean validation images. All of it
+is safe to delete at any time: what is missing, damaged or of another shape is computed again.
+
+Shapes: N training images of an epoch, V validation images, C classes, P bytes of a packed attention region.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kd_sweep.distill.files import read_tensors, write_tensors
+from kd_sweep.distill.memory import RecentlyUsed
+from kd_sweep.errors import CorruptFileError
+
+MAX_FILE_BYTES = 256 * 2**20
+"""A larger entry is not kept: for the largest datasets a forward pass costs less than the disk."""
+MAX_MEMORY_BYTES = 256 * 2**20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EpochLogits:
+    """One teacher's logits on one epoch of a stream, float32, on the CPU."""
+
+    train_NC: Tensor
+    val_augmented_VC: Tensor
+
+
+@dataclass(frozen=True)
+class CleanOutputs:
+    """What one teacher makes of the clean validation images, on the CPU."""
+
+    logits_VC: Tensor
+    regions_VP: Tensor
+    """Binarised attention maps, eight pixels to a byte: see `pack_regions`."""
+
+
+class LogitCache:
+    """The outputs of all teachers under one results root.
+
+    Args:
+        root: the results root.
+        enabled: False computes everything anew and writes nothing; results are equal bit for bit.
+    """
+
+    _memory: RecentlyUsed[Path, dict[str, Tensor]] = RecentlyUsed(
+        MAX_MEMORY_BYTES, lambda tensors: sum(tensor.nbytes for tensor in tensors.values())
+    )
+
+    def __init__(self, root: Path, *, enabled: bool = True) -> None:
+        self._folder = root / "logits"
+        self._enabled = enabled
+
+    def epoch(self, teacher_id: str, stream_id: str, epoch: int, shape: tuple[int, int, int]) -> EpochLogits | None:
+        """Return a teacher's logits on an epoch if they are kept and of ``shape``, (N, V, C)."""
+        num_train, num_val, num_classes = shape
+        expected = {"train_NC": (num_train, num_classes), "val_augmented_VC": (num_val, num_classes)}
+        tensors = self._read(self._epoch_path(teacher_id, stream_id, epoch), expected)
+        return None if tensors is None else EpochLogits(**tensors)
+
+    def keep_epoch(self, teacher_id: str, stream_id: str, epoch: int, logits: EpochLogits) -> None:
+        """Keep a teacher's logits on an epoch."""
+        tensors = {"train_NC": logits.train_NC, "val_augmented_VC": logits.val_augmented_VC}
+        self._write(self._epoch_path(teacher_id, stream_id, epoch), tensors)
+
+    def clean(self, teacher_id: str, cam_threshold: float, shape: tuple[int, int, int]) -> CleanOutputs | None:
+        """Return a teacher's outputs on clean validation images if they are kept and of ``shape``, (V, C, P)."""
+        num_val, num_classes, num_bytes = shape
+        expected = {"logits_VC": (num_val, num_classes), "regions_VP": (num_val, num_bytes)}
+        tensors = self._read(self._clean_path(teacher_id, cam_threshold), expected)
+        return None if tensors is None else CleanOutputs(**tensors)
+
+    def keep_clean(self, teacher_id: str, cam_threshold: float, outputs: CleanOutputs) -> None:
+        """Keep a teacher's outputs on clean validation images."""
+        tensors = {"logits_VC": outputs.logits_VC, "regions_VP": outputs.regions_VP}
+        self._write(self._clean_path(teacher_id, cam_threshold), tensors)
+
+    @classmethod
+    def forget(cls) -> None:
+        """Drop what this process keeps in memory."""
+        cls._memory.clear()
+
+    def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> Path:
+        return self._folder / teacher_id / stream_id / f"epoch-{epoch:05}.safetensors"
+
+    def _clean_path(self, teacher_id: str, cam_threshold: float) -> Path:
+        return self._folder / teacher_id / f"clean-cam{cam_threshold:g}.safetensors"
+
+    def _read(self, path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, Tensor] | None:
+        if not self._enabled:
+            return None
+        tensors = self._memory.get(path)
+        if tensors is None:
+            try:
+                tensors, _ = read_tensors(path, kind=_kind(path))
+            except FileNotFoundError:
+                return None
+            except (CorruptFileError, OSError) as error:
+                _log.warning("a cached teacher output is computed again: %s", error)
+                return None
+            self._memory.put(path, tensors)
+        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
+            return None
+        return tensors
+
+    def _write(self, path: Path, tensors: dict[str, Tensor]) -> None:
+        if not self._enabled or sum(tensor.nbytes for tensor in tensors.values()) > MAX_FILE_BYTES:
+            return
+        self._memory.put(path, tensors)
+        try:
+            write_tensors(path, tensors, None, kind=_kind(path), durable=False)
+        except OSError as error:
+            # The trial can go on without its cache; a full disk stops it at its checkpoint, with the reason.
+            _log.warning("a teacher output was not cached: %s", error)
+
+
+def pack_regions(regions_BHW: Tensor) -> Tensor:
+    """Return bool (B, H, W) as uint8 (B, P), eight pixels to a byte, the first in the lowest bit."""
+    bits_BN = regions_BHW.flatten(1)
+    bits_BN = torch.nn.functional.pad(bits_BN, (0, -bits_BN.shape[1] % 8))
+    weights_8 = 2 ** torch.arange(8, dtype=torch.uint8, device=bits_BN.device)
+    return (bits_BN.unflatten(1, (-1, 8)) * weights_8).sum(-1, dtype=torch.uint8)
+
+
+def unpack_regions(regions_BP: Tensor, image_size: int) -> Tensor:
+    """Return what `pack_regions` packed: bool (B, H, W) with H = W = ``image_size``."""
+    shifts_8 = torch.arange(8, dtype=torch.uint8, device=regions_BP.device)
+    bits_BN = ((regions_BP[..., None] >> shifts_8) & 1).flatten(1).bool()
+    return bits_BN[:, : image_size**2].unflatten(1, (image_size, image_size))
+
+
+def packed_bytes(image_size: int) -> int:
+    """Return P, the bytes of one packed region."""
+    return -(-(image_size**2) // 8)
+
+
+def _kind(path: Path) -> str:
+    # The name of the file is checked with its content, so a file moved elsewhere is not taken for another's.
+    return f"logits {'/'.join(path.parts[path.parts.index('logits') + 1 :])}"

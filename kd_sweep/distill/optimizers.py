@@ -1,0 +1,49 @@
+"""Optimisers, and learning rates as a pure function of the step: there is no schedule state to save or lose."""
+
+import math
+
+import torch
+from torch import nn
+
+from kd_sweep.study.spec import Learner
+
+
+def build_optimizer(model: nn.Module, learner: Learner) -> torch.optim.Optimizer:
+    """Return the optimiser of ``learner`` over the parameters of ``model``.
+
+    Weight decay applies to weight matrices and kernels only: biases and the scales of normalisation layers, which are
+    one-dimensional, are left out (He et al., arXiv 1812.01187, section 3.1).
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": learner.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if learner.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=learner.learning_rate, fused=True)
+    momentum = learner.momentum
+    return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Use ``learning_rate`` from the next step on."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def learning_rate_at(step: int, steps_per_epoch: int, learner: Learner) -> float:
+    """Return the learning rate of a step, counted from 0 over the whole training.
+
+    A step stands for its middle, so that a warm-up from zero starts above zero and a cosine to zero ends above it.
+    """
+    position_epochs = (step + 0.5) / steps_per_epoch
+    if position_epochs < learner.warmup_epochs:
+        return learner.learning_rate * position_epochs / learner.warmup_epochs
+    if learner.schedule == "cosine":
+        share = (position_epochs - learner.warmup_epochs) / (learner.epochs - learner.warmup_epochs)
+        return learner.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
+    if learner.schedule == "step":
+        passed = sum(milestone <= position_epochs for milestone in learner.milestones)
+        return learner.learning_rate * learner.gamma**passed
+    return learner.learning_rate

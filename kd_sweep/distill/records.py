@@ -1,0 +1,74 @@
+"""What is known of a finished teacher: ``teacher.json``, readable without torch."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kd_sweep.distill.files import write_atomic
+from kd_sweep.errors import CorruptFileError
+from kd_sweep.study.spec import Strict
+from kd_sweep.study.trial import TeacherConfig
+
+RECORD = "teacher.json"
+WEIGHTS = "model.safetensors"
+
+
+class TeacherRecord(Strict):
+    """A teacher that has been trained to its end. Its presence on disk is what makes the teacher finished."""
+
+    teacher_id: str
+    config: TeacherConfig
+    epochs: int
+    val_accuracy: float
+    """Top-1 accuracy on clean validation images after the last epoch."""
+    train_accuracy: float
+    """Top-1 accuracy on the training stream, as seen during the last epoch."""
+    num_parameters: int
+    train_s: float
+    """Sum over its epochs, whoever trained them."""
+    finished_at: str
+    """UTC, ISO 8601."""
+    host: str
+    pid: int
+    sha256: str
+    """Of model.safetensors, the whole file."""
+    versions: dict[str, str]
+    """Of the packages that trained it."""
+
+
+def teacher_folder(root: Path, teacher_id: str) -> Path:
+    """Return where a teacher lies under a results root."""
+    return root / "teachers" / teacher_id
+
+
+def teacher_record(root: Path, teacher_id: str) -> TeacherRecord | None:
+    """Return the record of a finished teacher; None where it is not finished, or its record cannot be trusted."""
+    try:
+        return read_record(root, teacher_id)
+    except CorruptFileError:
+        return None
+
+
+def read_record(root: Path, teacher_id: str) -> TeacherRecord | None:
+    """Return the record of a finished teacher, None where there is none.
+
+    Raises:
+        CorruptFileError: there is one, and it is damaged or belongs to another teacher.
+    """
+    path = teacher_folder(root, teacher_id) / RECORD
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        record = TeacherRecord.model_validate_json(text)
+    except ValidationError as error:
+        raise CorruptFileError(f"{path}: damaged ({error.error_count()} fields are wrong)") from error
+    if record.teacher_id != teacher_id:
+        raise CorruptFileError(f"{path}: is the record of teacher {record.teacher_id}")
+    return record
+
+
+def write_record(root: Path, record: TeacherRecord) -> None:
+    """Publish ``record``. The weights must be in place before."""
+    write_atomic(teacher_folder(root, record.teacher_id) / RECORD, record.model_dump_json(indent=2).encode())

@@ -1,0 +1,243 @@
+"""Teachers: trained once for everyone under a results root, checked whenever they are loaded.
+
+A teacher's folder ``<root>/teachers/<teacher_id>/`` holds, while it is trained, a checkpoint and a lease; once it is
+finished, ``model.safetensors`` and ``teacher.json``, the record, which is written last: a teacher with a record is finished.
+"""
+
+import datetime
+import hashlib
+import os
+import platform
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from kd_sweep import __version__
+from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
+from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device
+from kd_sweep.distill.files import read_tensors, remove_temporaries, set_aside, write_tensors
+from kd_sweep.distill.memory import RecentlyUsed, resident_dataset
+from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
+from kd_sweep.distill.records import RECORD, WEIGHTS, TeacherRecord, read_record, teacher_folder, write_record
+from kd_sweep.distill.training import train_epoch
+from kd_sweep.errors import CorruptFileError
+from kd_sweep.metrics.predictions import accuracy
+from kd_sweep.results.lease import Lease
+from kd_sweep.study.trial import TeacherConfig
+from kd_sweep.vision.augmentation import AugmentationStream, Batch
+from kd_sweep.vision.models import build_model
+
+LEASE = "lease.json"
+MAX_LOADED = 8
+_KIND = "teacher"
+
+_loaded: RecentlyUsed[tuple[Path, str, str], nn.Module] = RecentlyUsed(MAX_LOADED)
+
+
+def ensure_teacher(
+    teacher: TeacherConfig,
+    root: Path,
+    *,
+    device: str = "auto",
+    num_threads: int | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> TeacherRecord:
+    """Return the record of ``teacher``; train it first where nobody has.
+
+    One process trains a teacher; others wait for it, and the next takes over, from its newest checkpoint, if it dies.
+
+    Args:
+        teacher: which one.
+        root: the results root.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        num_threads: of the CPU; as many as now when None.
+        on_epoch: called with a row (epoch, train_loss, train_accuracy, val_accuracy, epoch_s) after each epoch trained here.
+
+    Raises:
+        NonFiniteError: the teacher's loss became NaN or infinite.
+    """
+    record = _trusted_record(teacher, root)
+    if record is not None:
+        return record
+    return _train_under_lease(teacher, root, device, num_threads, on_epoch, check_weights=False)
+
+
+def teacher_model(teacher: TeacherConfig, root: Path, *, device: str, num_threads: int | None) -> nn.Module:
+    """Return the network of ``teacher``, frozen, in evaluation mode, trained first where it has to be.
+
+    Loaded teachers are kept in memory. Damaged weights are set aside and the teacher is trained again.
+    """
+    key = (root, teacher.teacher_id, str(resolve_device(device)))
+    model = _loaded.get(key)
+    if model is None:
+        ensure_teacher(teacher, root, device=device, num_threads=num_threads)
+        try:
+            model = load_teacher(teacher, root, device=device)
+        except CorruptFileError:
+            _train_under_lease(teacher, root, device, num_threads, None, check_weights=True)
+            model = load_teacher(teacher, root, device=device)
+        _loaded.put(key, model)
+    return model
+
+
+def load_teacher(teacher: TeacherConfig, root: Path, *, device: str = "auto") -> nn.Module:
+    """Return the network of a finished teacher, frozen and in evaluation mode.
+
+    Raises:
+        CorruptFileError: the weights are missing, or are not the bytes that the record speaks of; so is the record.
+    """
+    folder = teacher_folder(root, teacher.teacher_id)
+    record = read_record(root, teacher.teacher_id)
+    if record is None:
+        raise CorruptFileError(f"{folder / RECORD}: missing; the teacher is not finished")
+    try:
+        weights, _ = read_tensors(folder / WEIGHTS, kind=_KIND, sha256=record.sha256)
+    except FileNotFoundError as error:
+        raise CorruptFileError(f"{folder / WEIGHTS}: missing, but the teacher's record is there") from error
+    model = build_model(teacher.learner, resident_dataset(teacher.data, root), teacher.init_seed)
+    model.load_state_dict(weights)
+    return model.to(resolve_device(device)).eval().requires_grad_(False)
+
+
+def forget_teachers() -> None:
+    """Drop the networks that this process keeps in memory."""
+    _loaded.clear()
+
+
+def _trusted_record(teacher: TeacherConfig, root: Path, *, check_weights: bool = False) -> TeacherRecord | None:
+    try:
+        record = read_record(root, teacher.teacher_id)
+    except CorruptFileError:
+        return None
+    if record is not None and check_weights:
+        weights = teacher_folder(root, teacher.teacher_id) / WEIGHTS
+        if not weights.exists() or hashlib.sha256(weights.read_bytes()).hexdigest() != record.sha256:
+            return None
+    return record
+
+
+def _train_under_lease(
+    teacher: TeacherConfig,
+    root: Path,
+    device: str,
+    num_threads: int | None,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+    *,
+    check_weights: bool,
+) -> TeacherRecord:
+    folder = teacher_folder(root, teacher.teacher_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Lease.acquire(folder / LEASE, what=f"teacher {teacher.teacher_id}", wait=True) as lease:
+        record = _trusted_record(teacher, root, check_weights=check_weights)
+        if record is not None:  # whoever held the lease has finished it
+            return record
+        set_aside(folder / RECORD)
+        set_aside(folder / WEIGHTS)
+        for name in (RECORD, WEIGHTS, LAST):
+            remove_temporaries(folder / name)
+        training = _TeacherTraining(teacher, root, resolve_device(device), lease)
+        with reproducible(num_threads):
+            training.restore()
+            while training.epoch < teacher.learner.epochs:
+                row = training.run_epoch()
+                if on_epoch is not None:
+                    on_epoch(row)
+        return training.publish()
+
+
+class _TeacherTraining:
+    """A teacher in the making. Its folder's lease is held."""
+
+    def __init__(self, teacher: TeacherConfig, root: Path, device: torch.device, lease: Lease) -> None:
+        self._teacher = teacher
+        self._lease = lease
+        self._root = root
+        self._device = device
+        self._dataset = resident_dataset(teacher.data, root)
+        self._stream = AugmentationStream(teacher.stream, self._dataset, device)
+        self._model = build_model(teacher.learner, self._dataset, teacher.init_seed).to(device)
+        self._optimizer = build_optimizer(self._model, teacher.learner)
+        self._checkpoint = teacher_folder(root, teacher.teacher_id) / LAST
+        self._history: list[dict[str, Any]] = []
+
+    @property
+    def epoch(self) -> int:
+        return len(self._history)
+
+    def restore(self) -> None:
+        try:
+            header = load_checkpoint(self._checkpoint, self._teacher.teacher_id, self._model, self._optimizer)
+        except CorruptFileError:
+            set_aside(self._checkpoint)
+            header = None
+        if header is not None:
+            self._history = header.history
+
+    def run_epoch(self) -> dict[str, Any]:
+        learner, epoch, steps = self._teacher.learner, self.epoch + 1, self._stream.num_batches
+
+        def batch_loss(logits_BC: Tensor, batch: Batch) -> Tensor:
+            return F.cross_entropy(logits_BC, batch.labels_B, label_smoothing=learner.label_smoothing)
+
+        with epoch_randomness(self._teacher.init_seed, epoch, self._device):
+            trained = train_epoch(
+                self._model,
+                self._optimizer,
+                self._stream.batches(epoch),
+                batch_loss,
+                lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
+                epoch,
+            )
+        row = {
+            "epoch": epoch,
+            "train_loss": trained.loss,
+            "train_accuracy": accuracy(trained.logits_NC, trained.labels_N),
+            "val_accuracy": self._val_accuracy(),
+            "epoch_s": trained.train_s,
+        }
+        self._history.append(row)
+        self._lease.check()
+        header = CheckpointHeader(self._teacher.teacher_id, epoch, self._history)
+        save_checkpoint(self._checkpoint, header, self._model, self._optimizer)
+        return row
+
+    def publish(self) -> TeacherRecord:
+        self._lease.check()
+        folder = teacher_folder(self._root, self._teacher.teacher_id)
+        sha256 = write_tensors(folder / WEIGHTS, self._model.state_dict(), self._history, kind=_KIND)
+        record = TeacherRecord(
+            teacher_id=self._teacher.teacher_id,
+            config=self._teacher,
+            epochs=self.epoch,
+            val_accuracy=self._history[-1]["val_accuracy"],
+            train_accuracy=self._history[-1]["train_accuracy"],
+            num_parameters=sum(parameter.numel() for parameter in self._model.parameters()),
+            train_s=sum(row["epoch_s"] for row in self._history),
+            finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            sha256=sha256,
+            versions={
+                "kd_sweep": __version__,
+                "torch": str(torch.__version__),
+                "torchvision": torchvision.__version__,
+                "python": platform.python_version(),
+            },
+        )
+        write_record(self._root, record)
+        self._checkpoint.unlink(missing_ok=True)
+        return record
+
+    def _val_accuracy(self) -> float:
+        self._model.eval()
+        with torch.inference_mode():
+            batches = self._stream.clean_batches(self._dataset.val)
+            pairs = [(self._model(batch.images_BDHW), batch.labels_B) for batch in batches]
+        logits, labels = zip(*pairs, strict=True)
+        return accuracy(torch.cat(logits), torch.cat(labels))

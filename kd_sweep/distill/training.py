@@ -1,0 +1,114 @@
+"""One epoch of training, for teachers and students alike.
+
+Shapes: B batch, C classes, N images of a whole epoch.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from kd_sweep.distill.optimizers import set_learning_rate
+from kd_sweep.errors import NonFiniteError
+
+if TYPE_CHECKING:
+    from kd_sweep.vision.augmentation import Batch
+
+BatchLoss = Callable[[Tensor, "Batch"], Tensor]
+"""``(logits_BC, batch) -> scalar loss``."""
+
+_BATCHES_BETWEEN_CHECKS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedEpoch:
+    """What a model said, and how wrong it was, while one epoch trained it."""
+
+    loss: float
+    """Mean over the epoch's images."""
+    logits_NC: Tensor
+    """In training mode, each before the step on its own batch; in the order of the stream."""
+    labels_N: Tensor
+    learning_rate: float
+    """Of the last step."""
+    train_s: float
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable["Batch"],
+    batch_loss: BatchLoss,
+    learning_rate: Callable[[int], float],
+    epoch: int,
+) -> TrainedEpoch:
+    """Train ``model`` on every batch, one step each.
+
+    Args:
+        model: left in training mode.
+        optimizer: over the model's parameters.
+        batches: one epoch's stream, on the model's device.
+        batch_loss: what is minimised.
+        learning_rate: of each step in this epoch, counted from 0.
+        epoch: named in errors.
+
+    Raises:
+        NonFiniteError: the loss of a batch is NaN or infinite. On a CPU the weights are as before that batch; on a
+            GPU, where looking at a value stops the queue of kernels, it is noticed up to 64 batches later.
+    """
+    model.train()
+    started = time.perf_counter()
+    watch = _LossWatch(epoch)
+    logits, labels = [], []
+    step = -1
+    for step, batch in enumerate(batches):
+        set_learning_rate(optimizer, learning_rate(step))
+        logits_BC = model(batch.images_BDHW)
+        loss = batch_loss(logits_BC, batch)
+        watch.add(loss.detach(), len(batch.labels_B))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        logits.append(logits_BC.detach())
+        labels.append(batch.labels_B)
+    mean_loss = watch.mean()
+    return TrainedEpoch(
+        loss=mean_loss,
+        logits_NC=torch.cat(logits),
+        labels_N=torch.cat(labels),
+        learning_rate=learning_rate(step),
+        train_s=time.perf_counter() - started,
+    )
+
+
+class _LossWatch:
+    """Sums losses and looks for the first that is not finite, without waiting for a GPU at every batch."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._pending: list[Tensor] = []
+        self._values: list[float] = []
+        self._sizes: list[int] = []
+
+    def add(self, loss: Tensor, num_images: int) -> None:
+        self._pending.append(loss)
+        self._sizes.append(num_images)
+        if loss.device.type == "cpu" or len(self._pending) >= _BATCHES_BETWEEN_CHECKS:
+            self._check()
+
+    def mean(self) -> float:
+        self._check()
+        total = math.fsum(value * size for value, size in zip(self._values, self._sizes, strict=True))
+        return total / sum(self._sizes)
+
+    def _check(self) -> None:
+        values = torch.stack(self._pending).tolist() if self._pending else []
+        self._pending.clear()
+        for value in values:
+            self._values.append(value)
+            if not math.isfinite(value):
+                raise NonFiniteError(f"the training loss is {value} in epoch {self._epoch}, batch {len(self._values)}")

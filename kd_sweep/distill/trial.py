@@ -1,0 +1,206 @@
+"""One trial: teachers, a student that learns from them, and a row of metrics after every epoch. No cluster is needed.
+
+Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
+from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device
+from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch, clean_outputs
+from kd_sweep.distill.files import remove_temporaries, set_aside
+from kd_sweep.distill.logits import LogitCache, unpack_regions
+from kd_sweep.distill.losses import distillation_loss
+from kd_sweep.distill.memory import resident_dataset
+from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
+from kd_sweep.distill.teachers import ensure_teacher
+from kd_sweep.distill.training import TrainedEpoch, train_epoch
+from kd_sweep.errors import CorruptFileError, NonFiniteError
+from kd_sweep.metrics.splits import stream_metrics, val_metrics
+from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.augmentation import AugmentationStream, Batch
+from kd_sweep.vision.models import build_model
+
+Row = dict[str, Any]
+
+
+def run_trial(config: TrialConfig, on_epoch: Callable[[Row], None], **options: Any) -> None:
+    """Run a trial to its end and call ``on_epoch`` with the row of every epoch. Options are those of `trial_epochs`."""
+    for row in trial_epochs(config, **options):
+        on_epoch(row)
+
+
+def trial_epochs(
+    config: TrialConfig,
+    *,
+    root: Path,
+    checkpoint_dir: Path | None,
+    device: str = "auto",
+    num_threads: int | None = None,
+    cache_logits: bool = True,
+) -> Iterator[Row]:
+    """Train and evaluate a trial epoch by epoch; missing teachers are trained first.
+
+    It goes on after the newest checkpoint, whose epochs are not yielded again: `checkpoints.read_history` has their
+    rows. A damaged checkpoint is set aside and the trial starts anew. On a CPU, rows are equal bit for bit for equal
+    ``num_threads``, however often a trial was interrupted.
+
+    Args:
+        config: the trial.
+        root: the results root, where teachers and cached logits lie.
+        checkpoint_dir: the trial's own folder; nothing is kept when None.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        num_threads: of the CPU; as many as now when None.
+        cache_logits: keep the teachers' outputs for other trials.
+
+    Yields:
+        A row per epoch, after its checkpoint is on disk: `epoch` (from 1), every key of
+        `study.reported.REPORTED_METRICS` (a finite float, or None where the metric has no meaning), `learning_rate` (of
+        the epoch's last step), `epoch_s` (training and evaluation), `train_images_per_s` (training alone).
+
+    Raises:
+        NonFiniteError: a loss or a metric became NaN or infinite; the message names epoch, and batch or metric.
+    """
+    with reproducible(num_threads):
+        training = _StudentTraining(config, root, checkpoint_dir, device, num_threads, cache_logits)
+        training.restore()
+    while training.epoch < config.student.epochs:
+        with reproducible(num_threads):
+            row = training.run_epoch()
+        yield row
+
+
+class _StudentTraining:
+    """A student between two epochs."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        root: Path,
+        checkpoint_dir: Path | None,
+        device: str,
+        num_threads: int | None,
+        cache_logits: bool,
+    ) -> None:
+        self._config = config
+        self._device = resolve_device(device)
+        self._dataset = resident_dataset(config.data, root)
+        self._stream = AugmentationStream(config.stream, self._dataset, self._device)
+        self._student = build_model(config.student, self._dataset, config.init_seed).to(self._device)
+        self._optimizer = build_optimizer(self._student, config.student)
+        self._checkpoint = None if checkpoint_dir is None else checkpoint_dir / LAST
+        self._history: list[Row] = []
+        for teacher in config.teachers:
+            ensure_teacher(teacher, root, device=device, num_threads=num_threads)
+        self._ensemble = Ensemble(
+            config.teachers,
+            self._stream,
+            LogitCache(root, enabled=cache_logits),
+            root=root,
+            device=self._device,
+            num_threads=num_threads,
+            cam_threshold=config.metrics.cam_threshold,
+        )
+
+    @property
+    def epoch(self) -> int:
+        return len(self._history)
+
+    def restore(self) -> None:
+        if self._checkpoint is None:
+            return
+        remove_temporaries(self._checkpoint)
+        try:
+            header = load_checkpoint(self._checkpoint, self._config.trial_id, self._student, self._optimizer)
+        except CorruptFileError:
+            set_aside(self._checkpoint)
+            header = None
+        if header is not None:
+            self._history = header.history
+
+    def run_epoch(self) -> Row:
+        epoch = self.epoch + 1
+        started = time.perf_counter()
+        answers = self._ensemble.epoch(epoch)
+        with epoch_randomness(self._config.init_seed, epoch, self._device):
+            trained = self._train(epoch, answers)
+        metrics = self._evaluate(epoch, trained, answers)
+        row = {
+            "epoch": epoch,
+            **{name: metrics[name] for name in REPORTED_METRICS},
+            "learning_rate": trained.learning_rate,
+            "epoch_s": time.perf_counter() - started,
+            "train_images_per_s": len(trained.labels_N) / trained.train_s,
+        }
+        self._check_finite(row)
+        self._history.append(row)
+        if self._checkpoint is not None:
+            header = CheckpointHeader(self._config.trial_id, epoch, self._history)
+            save_checkpoint(self._checkpoint, header, self._student, self._optimizer)
+        return row
+
+    def _train(self, epoch: int, answers: EnsembleEpoch) -> TrainedEpoch:
+        learner, distillation, steps = self._config.student, self._config.distillation, self._stream.num_batches
+
+        def batch_loss(logits_BC: Tensor, batch: Batch) -> Tensor:
+            teacher_logits_MBC = answers.train_logits_MBC(batch)
+            return distillation_loss(
+                logits_BC, teacher_logits_MBC, batch.labels_B, distillation, learner.label_smoothing
+            )
+
+        return train_epoch(
+            self._student,
+            self._optimizer,
+            self._stream.batches(epoch),
+            batch_loss,
+            lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
+            epoch,
+        )
+
+    def _evaluate(self, epoch: int, trained: TrainedEpoch, answers: EnsembleEpoch) -> dict[str, float | None]:
+        self._student.eval()
+        student_logits, labels = [], []
+        with torch.inference_mode():
+            for batch in self._stream.augmented_val(epoch):
+                student_logits.append(self._student(batch.images_BDHW))
+                answers.val_augmented_logits_MBC(batch)
+                labels.append(batch.labels_B)
+        teacher_train_MNC, teacher_val_augmented_MVC = answers.finish()
+        labels_V = torch.cat(labels)
+        metrics: dict[str, float | None] = {
+            "train_loss": trained.loss,
+            **stream_metrics(trained.logits_NC, teacher_train_MNC, trained.labels_N, "train"),
+            **stream_metrics(torch.cat(student_logits), teacher_val_augmented_MVC, labels_V, "val_augmented"),
+            **self._clean_metrics(labels_V),
+        }
+        metrics["generalization_gap"] = metrics["train_accuracy"] - metrics["val_accuracy"]  # type: ignore[operator]
+        return metrics
+
+    def _clean_metrics(self, labels_V: Tensor) -> dict[str, float | None]:
+        image_size = self._dataset.image_size
+        student = clean_outputs(self._student, self._stream, self._config.metrics.cam_threshold)
+        teacher_regions = [unpack_regions(outputs.regions_VP, image_size) for outputs in self._ensemble.clean]
+        return val_metrics(
+            student.logits_VC.to(self._device),
+            self._ensemble.clean_logits_MVC,
+            labels_V,
+            unpack_regions(student.regions_VP, image_size).to(self._device),
+            torch.stack(teacher_regions),
+        )
+
+    def _check_finite(self, row: Row) -> None:
+        single = len(self._config.teachers) == 1
+        for name in REPORTED_METRICS:
+            value = row[name]
+            if value is None and single and name in NULL_FOR_ONE_TEACHER:
+                continue
+            if value is None or not math.isfinite(value):
+                raise NonFiniteError(f"{name} is {value} in epoch {row['epoch']}")
