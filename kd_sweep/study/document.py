@@ -65,7 +65,7 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):
-        return "a list"
+        return "a list" if value else "the list"
     return one_line(repr(value), 60)
 
 

@@ -73,7 +73,7 @@ def value_rule(details: ErrorDetails) -> str:
         return str(context["error"])
     if kind == "literal_error":
         possible = re.findall(r"'([^']*)'", context["expected"])
-        return f"{shown(value)} is not one of them: {alternatives(str(value), possible)}"
+        return f"{shown(value)} is not an option, {alternatives(str(value), possible)}"
     if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
         return f"{shown(value)} is not text; write '{shown(value)}' in quotes"
     rule = VALUE_RULES.get(kind)
@@ -91,7 +91,7 @@ VALUE_RULES = {
     "less_than_equal": "not at most {le:.15g}",
     "less_than": "not below {lt:.15g}",
     "finite_number": "not a finite number",
-    "too_short": "too short: at least {min_length} value is needed",
+    "too_short": "empty: at least {min_length} value is needed",
     "tuple_type": "not a list, such as [1, 2]",
     "dict_type": "not a mapping of keys to values; fill it or leave the key out",
     "model_type": "not a mapping of keys to values; fill it or leave the key out",

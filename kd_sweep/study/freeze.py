@@ -1,0 +1,126 @@
+"""The frozen study: the fully resolved spec that a study was launched with, and which changes to it are no mixing."""
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from kd_sweep.errors import SpecError, StorageError, alternatives
+from kd_sweep.study.digest import digest
+from kd_sweep.study.document import Document, one_line, read_yaml, shown
+from kd_sweep.study.load import read_text, spec_of
+from kd_sweep.study.spec import StudySpec, metric_of
+
+SPEC_FILE = "study.yaml"
+CONTENT_DIGEST = "content_digest"
+HEADER = """\
+# The study as it was launched, with every default written out; `kd-sweep resume` reads it.
+# Change the study through `kd-sweep launch` with its own file, not here: this file's digest would no longer fit.
+"""
+MIXING = ("data", "augmentation", "teacher", "student", "distillation", "metrics", "scheduler")
+"""Sections in which a change would put results of two recipes under one name."""
+
+
+def frozen_yaml(spec: StudySpec, provenance: Mapping[str, str]) -> str:
+    """Return the fully resolved spec as YAML, with where it came from; `load_frozen` reads back an equal spec.
+
+    Args:
+        spec: the study.
+        provenance: package versions, git revision and the like, kept as text.
+    """
+    content = spec.model_dump(mode="json")
+    about = {**{key: str(value) for key, value in provenance.items()}, CONTENT_DIGEST: digest(content)}
+    return HEADER + _yaml(content | {"provenance": about})
+
+
+def load_frozen(study_dir: Path) -> StudySpec:
+    """Return the spec of the study in this folder.
+
+    Raises:
+        StorageError: the folder is not a study, or its frozen spec is damaged.
+    """
+    path = study_dir / SPEC_FILE
+    shown_dir = one_line(str(study_dir), 300)
+    if not study_dir.is_dir():
+        problem = "is a file" if study_dir.exists() else "no such folder"
+        raise StorageError(f"{shown_dir}: {problem}, not a study{_nearby(study_dir.parent, study_dir.name)}")
+    if not path.exists():
+        raise StorageError(f"{shown_dir}: is not a study, it has no {SPEC_FILE}{_nearby(study_dir, '')}")
+    try:
+        document = read_yaml(read_text(path), one_line(str(path), 300))
+        _check_digest(document)
+        return spec_of(document)
+    except SpecError as error:
+        raise StorageError(f"damaged study: {error}") from None
+
+
+def check_extension(old: StudySpec, new: StudySpec) -> None:
+    """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
+
+    The search space, sampler, objectives, budget, resources, concurrency and retries may change. So may the place of
+    the same images, and the base value of a field that both studies search, which no trial uses.
+
+    Raises:
+        SpecError: the first field that would mix results, with both values.
+    """
+    searched = old.search.keys() & new.search.keys()
+    moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
+    before = {name: value for name, value in _mixing_fields(old) if not (moved and name == "data.path")}
+    after = {name: value for name, value in _mixing_fields(new) if not (moved and name == "data.path")}
+    for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
+        if name in searched or before.get(name) == after.get(name):
+            continue
+        rule = (
+            f"{shown(after.get(name))} differs from {shown(before.get(name))}, with which study {old.name!r} was "
+            "launched; results would mix (choose another name, or set it back)"
+        )
+        raise SpecError(f"{name}: {rule}")
+
+
+def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and value of every field that must not change."""
+    for section in MIXING:
+        for key, value in getattr(spec, section):
+            if section == "scheduler" and key in ("metric", "mode"):
+                continue
+            yield f"{section}.{key}", list(value) if isinstance(value, tuple) else value
+    if judged := metric_of(spec):
+        # As resolved: a scheduler without a metric of its own follows the first objective, which may change.
+        yield "scheduler.metric", judged.metric
+        yield "scheduler.mode", judged.mode
+
+
+def _check_digest(document: Document) -> None:
+    content = document.content if isinstance(document.content, dict) else {}
+    provenance = content.get("provenance")
+    written = provenance.get(CONTENT_DIGEST) if isinstance(provenance, dict) else None
+    if written is None:
+        raise document.error((), f"ends before its provenance.{CONTENT_DIGEST}, so a part of it is missing")
+    try:
+        found = digest({key: value for key, value in content.items() if key != "provenance"})
+    except ValueError:  # NaN or infinity, which no frozen study holds
+        found = "none"
+    if found != written:
+        rule = f"its content has the digest {found}, not {shown(written)}: it was changed after the launch"
+        raise document.error(("provenance", CONTENT_DIGEST), rule)
+
+
+def _nearby(folder: Path, name: str) -> str:
+    """Return `; possible: …` with the studies in ``folder``."""
+    if not folder.is_dir():
+        return ""
+    studies = [entry.name for entry in folder.iterdir() if (entry / SPEC_FILE).is_file()]
+    return f"; {one_line(alternatives(name, studies))}" if studies else ""
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None  # short lists and mappings on one line
+    # The order of search dimensions is the order of the grid.
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 200
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()

@@ -1,0 +1,117 @@
+"""What a study costs before it starts: its trials, the teachers they share, epochs, hours."""
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kd_sweep.study.dimensions import dimension_size, extremes
+from kd_sweep.study.space import PlannedTrial, is_finite, planned_trials
+from kd_sweep.study.spec import GridSampler, NoScheduler, StudySpec
+from kd_sweep.study.trial import TeacherConfig
+
+TEACHER_FIELDS = ("augmentation_strength", "seed")
+TEACHER_SECTIONS = ("data", "augmentation", "teacher")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run. For a sampler that adapts, and with a scheduler that stops trials, upper bounds."""
+
+    trials: list[PlannedTrial]
+    """In the order they start; empty where the sampler chooses as it goes."""
+    teachers: list[TeacherConfig]
+    """Each once, in the order of first use; empty where the sampler chooses as it goes."""
+    num_trials: int
+    num_teachers: int
+    teacher_epochs: int
+    """Of all teachers together."""
+    student_epochs: int
+    """Of all trials together."""
+    exact: bool
+    """Whether the numbers are what will happen, failures aside, and not upper bounds."""
+
+
+def plan(spec: StudySpec) -> Plan:
+    """Return what ``spec`` runs within its budget of trials, with nothing done before.
+
+    Raises:
+        SpecError: a point of the space that a trial cannot have.
+    """
+    return _finite_plan(spec) if is_finite(spec) else _bounding_plan(spec)
+
+
+def _finite_plan(spec: StudySpec) -> Plan:
+    trials = planned_trials(spec)[: spec.budget.max_trials]
+    teachers = list({teacher.teacher_id: teacher for trial in trials for teacher in trial.config.teachers}.values())
+    return Plan(
+        trials=trials,
+        teachers=teachers,
+        num_trials=len(trials),
+        num_teachers=len(teachers),
+        teacher_epochs=sum(teacher.learner.epochs for teacher in teachers),
+        student_epochs=sum(trial.config.student.epochs for trial in trials),
+        exact=isinstance(spec.scheduler, NoScheduler),
+    )
+
+
+def _bounding_plan(spec: StudySpec) -> Plan:
+    assert not isinstance(spec.sampler, GridSampler)
+    num_trials = min(spec.sampler.num_trials, spec.budget.max_trials or spec.sampler.num_trials, _num_points(spec))
+    members = int(extremes(spec, "ensemble_size")[1])
+    num_teachers = members * min(num_trials, _num_points(spec, teachers_only=True))
+    return Plan(
+        trials=[],
+        teachers=[],
+        num_trials=num_trials,
+        num_teachers=num_teachers,
+        teacher_epochs=num_teachers * int(extremes(spec, "teacher.epochs")[1]),
+        student_epochs=num_trials * int(extremes(spec, "student.epochs")[1]),
+        exact=False,
+    )
+
+
+def _num_points(spec: StudySpec, *, teachers_only: bool = False) -> int:
+    """Return the number of points of the space, or of its dimensions that teachers depend on; 2**63 if continuous."""
+    sizes = [
+        dimension_size(dimension)
+        for name, dimension in spec.search.items()
+        if not teachers_only or name in TEACHER_FIELDS or name.split(".")[0] in TEACHER_SECTIONS
+    ]
+    return 2**63 if None in sizes else math.prod(size for size in sizes if size is not None)
+
+
+def estimate_hours(plan: Plan, seconds_per_teacher_epoch: float, seconds_per_student_epoch: float, slots: int) -> float:
+    """Return about how many hours a plan takes: teachers first, then trials, each on the first free slot.
+
+    Args:
+        plan: what runs.
+        seconds_per_teacher_epoch: training and evaluation of one teacher, one epoch.
+        seconds_per_student_epoch: the same of a trial.
+        slots: how many of them run at a time.
+
+    Raises:
+        ValueError: ``slots`` is less than 1.
+    """
+    if slots < 1:
+        raise ValueError(f"slots {slots} is not at least 1")
+    if plan.trials:
+        teachers = [teacher.learner.epochs for teacher in plan.teachers]
+        students = [trial.config.student.epochs for trial in plan.trials]
+    else:
+        teachers = _even(plan.teacher_epochs, plan.num_teachers)
+        students = _even(plan.student_epochs, plan.num_trials)
+    teacher_s = _makespan(teachers, slots) * seconds_per_teacher_epoch
+    return (teacher_s + _makespan(students, slots) * seconds_per_student_epoch) / 3600
+
+
+def _even(epochs: int, jobs: int) -> list[int]:
+    return [epochs // jobs] * jobs if jobs else []
+
+
+def _makespan(epochs: Iterable[int], slots: int) -> int:
+    """Return when the last job ends, in epochs, where each starts on the slot that is free first."""
+    busy_until = [0] * slots
+    for job in epochs:
+        heapq.heapreplace(busy_until, busy_until[0] + job)
+    return max(busy_until)
