@@ -164,8 +164,8 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and module.in_channels == 3:
             parent, _, attribute = name.rpartition(".")
-            shape: Any = (module.kernel_size, module.stride, module.padding)
-            first = nn.Conv2d(channels, module.out_channels, *shape, bias=module.bias is not None)
+            shape: dict[str, Any] = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding")}
+            first = nn.Conv2d(channels, module.out_channels, bias=module.bias is not None, **shape)
             setattr(network.get_submodule(parent), attribute, first)
             return
     raise ValueError(f"it takes 3 channels, the images have {channels}")
@@ -196,7 +196,7 @@ def _with_features(network: nn.Module, num_classes: int, channels: int, image_si
     map_size = shape[1:3] if channels_last else shape[2:]
     if min(map_size) < 2:
         raise SpecError(
-            f"{what} leaves a feature map of {map_size[0]} x {map_size[1]} at data.image_size {image_size}, and attention "
+            f"{what} leaves a feature map of {map_size[0]} x {map_size[1]} at data.image_size {image_size}, attention "
             f"maps need 2 x 2; take a larger image_size, or a model that reduces less (resnet8 … resnet110)"
         )
     names = {module: name for name, module in network.named_modules()}
