@@ -1,1 +1,1 @@
-"""The study's tables and files: schema, storage, writer, reader, SQL. No torch, no Ray."""
+"""Tables on disk: how they are laid out, written while a study runs, kept compact, read and queried."""

@@ -1,0 +1,69 @@
+"""Which process on which host: enough to tell later, without help, whether it still lives."""
+
+import functools
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a process id means something: the same boot of the same kernel, in the same process namespace."""
+
+    host: str
+    boot_id: str | None
+    pid_namespace: str | None
+
+
+@functools.cache
+def this_place() -> Place:
+    """Return where this process runs."""
+    return Place(socket.gethostname(), _read("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid"))
+
+
+def process_start(pid: int) -> str | None:
+    """Return when a process of this place started, in its kernel's units; None where there is no such process.
+
+    Together with the pid it names one process: pids are used again. A process that has ended but was not waited for
+    counts as gone. Where there is no ``/proc``, `ps` answers.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return None if Path("/proc/self/stat").exists() else _start_from_ps(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+    # The second field is the command in parentheses and may hold spaces and parentheses itself.
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZXx" else fields[18]
+
+
+def is_alive(pid: int, start: str | None) -> bool:
+    """Whether the process of this place with this pid is still the one that started at ``start``."""
+    now = process_start(pid)
+    return now is not None and (start is None or now == start)
+
+
+def this_process() -> tuple[int, str | None]:
+    """Return this process's pid and start."""
+    return os.getpid(), process_start(os.getpid())
+
+
+def _start_from_ps(pid: int) -> str | None:
+    answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def _link(path: str) -> str | None:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return None

@@ -1,0 +1,205 @@
+"""Questions with a name: what `kd-sweep query` answers without SQL."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.results.reader import Results
+from kd_sweep.results.schema import FINISHED, added_columns
+
+_DIMENSIONS = ("augmentation_strength", "ensemble_size")
+_OUTCOMES = (
+    "val_accuracy",
+    "fidelity_val",
+    "attention_iou_teachers",
+    "attention_iou_student",
+    "predictive_kl_val",
+    "generalization_gap",
+)
+_TREND = ("train_loss", "train_accuracy", *_OUTCOMES)
+_FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
+
+
+def summary(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+    """One row per configuration: outcomes of its finished trials, mean over seeds.
+
+    Columns: `study`, the searched fields but `seed`, `num_trials`, each outcome, and `<outcome>_std` (sample standard
+    deviation) where a configuration has more than one trial.
+    """
+    groups = ["study", *_searched(results, study)]
+    means = [f"avg({name}) AS {name}" for name in _OUTCOMES]
+    spreads = [f"stddev_samp({name}) AS {name}_std" for name in _OUTCOMES]
+    query = f"""
+        SELECT {_list(groups)}, count(*) AS num_trials, {", ".join(means + spreads)}
+        FROM trials WHERE {_FINISHED_SQL} AND {_of(study)}
+        GROUP BY {_list(groups)} ORDER BY {_ordered(groups)} {_at_most(limit)}"""
+    answer = _ask(results, query, study)
+    return _without_empty(answer, [f"{name}_std" for name in _OUTCOMES] + groups[3:])
+
+
+def leaderboard(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+    """Trials by the last value of their study's first objective, best first, with their rank in the study."""
+    answers = []
+    searched = [*_searched(results, study), "seed"]
+    for name, (objective, *_) in _objectives(results, study).items():
+        direction = "DESC" if objective["mode"] == "max" else "ASC"
+        others = [column for column in ("val_accuracy", "fidelity_val") if column != objective["metric"]]
+        query = f"""
+            SELECT study, row_number() OVER (ORDER BY objective {direction}, trial_id) AS rank, trial_id, status,
+                {_list(searched)}, $metric AS objective_metric, objective, best_objective, best_epoch,
+                last_epoch, {_list(others)}, train_s
+            FROM trials WHERE study = $study AND objective IS NOT NULL
+            ORDER BY rank {_at_most(limit)}"""
+        answers.append(results.sql(query, {"study": name, "metric": objective["metric"]}))
+    answer = pa.concat_tables(answers, promote_options="default")
+    return _without_empty(answer, searched[2:])
+
+
+def trend(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+    """One row per configuration and epoch: means over the trials that reached the epoch, and how many they are."""
+    searched = _searched(results, study)
+    extra = searched[2:]
+    groups = ["study", *searched, "epoch"]
+    joined = f"JOIN (SELECT study, trial_id, {_list(extra)} FROM trials) USING (study, trial_id)" if extra else ""
+    means = [f"avg({name}) AS {name}" for name in _TREND]
+    query = f"""
+        SELECT {_list(groups)}, count(*) AS num_trials, {", ".join(means)}
+        FROM epochs {joined} WHERE {_of(study)}
+        GROUP BY {_list(groups)} ORDER BY {_ordered(groups)} {_at_most(limit)}"""
+    return _without_empty(_ask(results, query, study), extra)
+
+
+def teachers(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+    """The teachers of each study, with how many of its trials learn from each.
+
+    `num_trials` is null where the study also searches fields that make teachers differ.
+    """
+    extra = _searched(results, study)[2:]
+    teaching = [name for name in extra if name.startswith(("teacher_", "data_", "augmentation_"))]
+    differs = " OR ".join(f'trials."{name}" IS NOT NULL' for name in teaching) or "false"
+    query = f"""
+        SELECT teachers.study, teacher_id, model, teachers.augmentation_strength, teachers.seed, member, epochs,
+            teachers.val_accuracy, teachers.train_accuracy, num_parameters, teachers.train_s,
+            CASE WHEN coalesce(bool_or({differs}), false) THEN NULL ELSE count(trials.trial_id) END AS num_trials
+        FROM teachers LEFT JOIN trials ON trials.study = teachers.study AND trials.seed = teachers.seed
+            AND trials.augmentation_strength = teachers.augmentation_strength AND trials.ensemble_size >= member
+        WHERE {_of(study, "teachers.study")} GROUP BY ALL
+        ORDER BY teachers.study, teachers.augmentation_strength, teachers.seed, member, teacher_id {_at_most(limit)}"""
+    return _ask(results, query, study)
+
+
+def pareto(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+    """The finished trials that no other beats: none is as good in every objective and better in one.
+
+    Trials without a value for every objective are left out. Sorted by the first objective, best first.
+    """
+    searched = [*_searched(results, study), "seed"]
+    answers = []
+    for name, objectives in _objectives(results, study).items():
+        metrics = list(dict.fromkeys(objective["metric"] for objective in objectives))
+        columns = ["study", "trial_id", "status", *searched, *metrics, "last_epoch"]
+        present = " AND ".join(f'"{metric}" IS NOT NULL' for metric in metrics)
+        query = f"SELECT {_list(columns)} FROM trials WHERE study = $study AND {_FINISHED_SQL} AND {present}"
+        found = results.sql(query, {"study": name})
+        signs = [-1.0 if objective["mode"] == "max" else 1.0 for objective in objectives]
+        values = [found[objective["metric"]].to_pylist() for objective in objectives]
+        points = [
+            tuple(sign * value for sign, value in zip(signs, row, strict=True)) for row in zip(*values, strict=True)
+        ]
+        front = found.take(pa.array(non_dominated(points), pa.int64()))
+        answers.append(front.slice(0, limit) if limit is not None else front)
+    return _without_empty(pa.concat_tables(answers, promote_options="default"), searched[2:])
+
+
+def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Return the indices of the points, all coordinates minimised, that no other dominates, least first.
+
+    A point dominates another if it is no greater in every coordinate and less in one; equal points stay together.
+    """
+    front: list[int] = []
+    # Sorted, a point can only be dominated by one before it.
+    for index in sorted(range(len(points)), key=points.__getitem__):
+        point = points[index]
+        if not any(
+            points[other] != point and all(a <= b for a, b in zip(points[other], point, strict=True)) for other in front
+        ):
+            front.append(index)
+    return front
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedQuery:
+    """A question, and the function that answers it."""
+
+    answer: Callable[[Results, str | None, int | None], pa.Table]
+
+    @property
+    def summary(self) -> str:
+        """What it answers, in one line."""
+        return (self.answer.__doc__ or "").splitlines()[0]
+
+
+NAMED_QUERIES: dict[str, NamedQuery] = {
+    "summary": NamedQuery(summary),
+    "leaderboard": NamedQuery(leaderboard),
+    "trend": NamedQuery(trend),
+    "pareto": NamedQuery(pareto),
+    "teachers": NamedQuery(teachers),
+}
+
+
+def answer(results: Results, name: str, *, study: str | None = None, limit: int | None = None) -> pa.Table:
+    """Return the answer to a named query; `QueryError` for an unknown name, study, or a limit below 1."""
+    if name not in NAMED_QUERIES:
+        raise QueryError(f"query: {name!r} is not a named query; {alternatives(name, NAMED_QUERIES)}")
+    if limit is not None and limit < 1:
+        raise QueryError(f"limit: {limit} is not at least 1")
+    results.select(study)
+    return NAMED_QUERIES[name].answer(results, study, limit)
+
+
+def _searched(results: Results, study: str | None) -> list[str]:
+    """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added."""
+    trials = results.table("trials")
+    added = added_columns(trials.schema)
+    if study is not None:
+        trials = trials.filter(pc.equal(trials["study"], study))
+        added = [name for name in added if trials[name].null_count < trials.num_rows]
+    return [*_DIMENSIONS, *added]
+
+
+def _objectives(results: Results, study: str | None) -> dict[str, list[dict[str, str]]]:
+    rows = {row["study"]: row["objectives"] for row in results.table("studies").to_pylist()}
+    default = [{"metric": "val_accuracy", "mode": "max"}]
+    return {name: json.loads(rows.get(name) or "[]") or default for name in results.select(study)}
+
+
+def _ask(results: Results, query: str, study: str | None) -> pa.Table:
+    return results.sql(query, {"study": study} if study is not None else None)
+
+
+def _of(study: str | None, column: str = "study") -> str:
+    return "true" if study is None else f"{column} = $study"
+
+
+def _at_most(limit: int | None) -> str:
+    return "" if limit is None else f"LIMIT {int(limit)}"
+
+
+def _list(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+def _ordered(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}" NULLS LAST' for name in columns)
+
+
+def _without_empty(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Drop those of the columns that hold nothing."""
+    empty: list[Any] = [name for name in columns if table[name].null_count == table.num_rows]
+    return table.drop_columns(empty) if empty else table

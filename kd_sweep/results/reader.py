@@ -1,0 +1,180 @@
+"""Results for reading, while a sweep runs or after it: as Arrow or pandas tables, and by SQL."""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kd_sweep.errors import QueryError, StorageError, alternatives
+from kd_sweep.results import sql
+from kd_sweep.results.keyed import read_keyed
+from kd_sweep.results.lease import holder_of
+from kd_sweep.results.scan import Snapshot, snapshot
+from kd_sweep.results.schema import STATUSES, TABLE_FILES, TABLES, conformed, unified
+from kd_sweep.results.storage import Root
+
+if TYPE_CHECKING:
+    import pandas
+
+_STUDY_MARKS = ("study.yaml", TABLE_FILES["studies"], TABLE_FILES["trials"])
+_ATTEMPTS = 10
+
+
+def open_results(root: "str | Path | Root") -> "Results":
+    """Open a results root, or one study in it, for reading. Nothing is written.
+
+    Raises:
+        StorageError: there is no such folder, or no study in it. One line.
+    """
+    return Results(Root.open(root))
+
+
+class Results:
+    """Every study under a root. Each call reads what is on disk then, so a running sweep's rows appear.
+
+    A trial (or study) that its table calls running while no living driver holds its study reads as `interrupted`.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        """The folder that was opened: a results root, or one study."""
+        self._is_study = is_study(root)
+        if not self._is_study and not root.is_folder():
+            what = "is a file, not a results folder" if root.exists() else "does not exist"
+            raise StorageError(f"results: {root} {what}")
+        if not self._study_roots():
+            raise StorageError(f"results: no study in {root}; possible: a results root, or a study's folder in it")
+
+    def studies(self) -> list[str]:
+        """Return the names of the studies, sorted."""
+        return list(self._study_roots())
+
+    def table(self, name: str) -> pa.Table:
+        """Return a whole table (``studies``, ``trials``, ``epochs``, ``teachers``) as Arrow.
+
+        Raises `QueryError` for another name, `CorruptFileError` for a damaged file.
+        """
+        if name not in TABLES:
+            raise QueryError(f"table: {name!r} is not a table; {alternatives(name, TABLES)}")
+        roots = self._study_roots()
+        return self._epochs(roots).dataset.to_table() if name == "epochs" else self._keyed(name, roots)
+
+    def pandas(self, name: str) -> "pandas.DataFrame":
+        """Return a whole table as a pandas frame; errors as `table`. Needs pandas, which kd_sweep does not install."""
+        frame: pandas.DataFrame = self.table(name).to_pandas()
+        return frame
+
+    def sql(
+        self, query: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> pa.Table:
+        """Return the answer to one SQL statement (DuckDB's dialect) over the four tables.
+
+        It can only read, and only these tables: no files, no network, no settings.
+
+        Args:
+            query: the statement; ``$name`` stands for a parameter.
+            parameters: values of the parameters.
+            timeout_s: give up after this long.
+
+        Raises:
+            QueryError: wrong SQL, SQL that writes, or a query that took too long. One line.
+            CorruptFileError: a file of the tables is damaged; it is named.
+        """
+        sql.check(query)
+        for _ in range(_ATTEMPTS):
+            roots = self._study_roots()
+            # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
+            tables: dict[str, Any] = {name: self._keyed(name, roots) for name in TABLE_FILES}
+            epochs = self._epochs(roots)
+            try:
+                return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, timeout_s)
+            except sql.ScanError as error:
+                reason = str(error)
+                if epochs.is_current():
+                    epochs.check()
+                    raise QueryError(f"SQL: {reason}") from None
+        raise QueryError(f"SQL: the tables change faster than this query reads them: {reason}")
+
+    def status(self, study: str | None = None) -> list[dict[str, Any]]:
+        """Return one dict per study: how many trials of each status, who drives it, when it last changed.
+
+        Keys: `study`, `status`, `num_planned`, `num_trials`, one `num_<status>` per status, `num_epochs`, `host`,
+        `pid` and `driver_alive` of the driver (null, null, False where nobody holds the study), `updated_at`.
+        """
+        answer = []
+        for name, root in self.select(study).items():
+            answer.append(self._status_of(name, root))
+        return answer
+
+    def select(self, study: str | None = None) -> dict[str, Root]:
+        """Return the folder of each study, or of the named one; `QueryError` with the possible names otherwise."""
+        roots = self._study_roots()
+        if study is None:
+            return roots
+        if study not in roots:
+            raise QueryError(f"study: {study!r} is not in {self.root}; {alternatives(study, roots)}")
+        return {study: roots[study]}
+
+    def _study_roots(self) -> dict[str, Root]:
+        if self._is_study:
+            _, name = self.root.parent()
+            return {name: self.root}
+        children = {name: self.root.child(name) for name in self.root.folders() if not name.startswith(".")}
+        return {name: child for name, child in children.items() if is_study(child)}
+
+    def _epochs(self, roots: Mapping[str, Root]) -> Snapshot:
+        return snapshot(list(roots.values()))
+
+    def _keyed(self, name: str, roots: Mapping[str, Root]) -> pa.Table:
+        base = TABLES[name]
+        tables = []
+        for root in roots.values():
+            table = read_keyed(root, TABLE_FILES[name])
+            if "status" in table.column_names and not driver_alive(root):
+                table = _interrupted(table)
+            tables.append(table)
+        schema = unified(base, [table.schema for table in tables])
+        return pa.concat_tables([schema.empty_table(), *(conformed(table, schema) for table in tables)])
+
+    def _status_of(self, name: str, root: Root) -> dict[str, Any]:
+        only = {name: root}
+        row: dict[str, Any] = next(iter(self._keyed("studies", only).to_pylist()), {})
+        trials = self._keyed("trials", only)
+        counts = {item["values"]: item["counts"] for item in pc.value_counts(trials["status"]).to_pylist()}
+        holder = holder_of(root)
+        times = [row.get("updated_at"), pc.max(trials["finished_at"]).as_py()]
+        if holder is not None:
+            times.append(datetime.datetime.fromtimestamp(holder.renewed_at, datetime.UTC))
+        return {
+            "study": name,
+            "status": row.get("status"),
+            "num_planned": row.get("num_planned"),
+            "num_trials": trials.num_rows,
+            **{f"num_{status}": counts.get(status, 0) for status in STATUSES},
+            "num_epochs": pc.sum(trials["last_epoch"]).as_py() or 0,
+            "driver_alive": holder is not None and holder.is_alive,
+            "host": holder.host if holder else None,
+            "pid": holder.pid if holder else None,
+            "updated_at": max((moment for moment in times if moment is not None), default=None),
+        }
+
+
+def is_study(root: Root) -> bool:
+    """Whether a folder is a study's."""
+    return any(root.exists(mark) for mark in _STUDY_MARKS)
+
+
+def driver_alive(study_root: Root) -> bool:
+    """Whether a living driver holds the study."""
+    holder = holder_of(study_root)
+    return holder is not None and holder.is_alive
+
+
+def _interrupted(table: pa.Table) -> pa.Table:
+    index = table.column_names.index("status")
+    status = table.column(index)
+    told = pc.if_else(pc.fill_null(pc.equal(status, "running"), False), pa.scalar("interrupted"), status)
+    return table.set_column(index, table.schema.field(index), told)

@@ -1,0 +1,113 @@
+"""What a new writer does first: remove what a killed one left, set damaged files aside, keep every epoch once."""
+
+import logging
+import time
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kd_sweep.errors import CorruptFileError
+from kd_sweep.results.keyed import read_keyed
+from kd_sweep.results.parts import Part, counted, merge, read_part, superseded
+from kd_sweep.results.schema import EPOCHS_FOLDER, TABLE_FILES
+from kd_sweep.results.storage import Root
+
+_LOG = logging.getLogger(__name__)
+DAMAGED_FOLDER = "damaged"
+
+
+class Recovered(NamedTuple):
+    """The state of a study's tables, whole again."""
+
+    last_epochs: dict[str, int]
+    num_rows: dict[Part, int]
+    last_sequence: int
+    set_aside: tuple[str, ...]
+
+
+def recover(root: Root) -> Recovered:
+    """Clean a study's table folders and return what they hold. Only for the study's one writer.
+
+    Temporary files and superseded parts are deleted. Damaged files move to ``damaged/``. Where the rows that are left
+    of a trial are not exactly epochs 1…n, only that beginning is kept: the trial's checkpoint has the rest.
+    """
+    for folder in (EPOCHS_FOLDER, *(name.split("/")[0] for name in TABLE_FILES.values())):
+        root.delete_temporaries(folder)
+    names = root.files(EPOCHS_FOLDER)
+    for name in superseded(names):
+        root.delete(f"{EPOCHS_FOLDER}/{name}")
+    parts = counted(names)
+    last_sequence = parts[-1].last if parts else 0
+    set_aside = [*_set_aside_tables(root)]
+    keys: dict[Part, pa.Table] = {}
+    for part in parts:
+        try:
+            keys[part] = read_part(root, part).select(["trial_id", "epoch"])
+        except CorruptFileError as error:
+            set_aside.append(_set_aside(root, part.place, error))
+    num_rows = {part: table.num_rows for part, table in keys.items()}
+    last_epochs, is_whole = _beginnings(list(keys.values()))
+    if not is_whole:
+        num_rows = _trimmed(root, list(keys), last_epochs)
+    return Recovered(last_epochs, num_rows, last_sequence, tuple(set_aside))
+
+
+def _set_aside_tables(root: Root) -> list[str]:
+    damaged = []
+    for name in TABLE_FILES.values():
+        try:
+            read_keyed(root, name)
+        except CorruptFileError as error:
+            damaged.append(_set_aside(root, name, error))
+    return damaged
+
+
+def _set_aside(root: Root, name: str, error: CorruptFileError) -> str:
+    target = f"{DAMAGED_FOLDER}/{name.replace('/', '-')}.{int(time.time())}"
+    root.move(name, target)
+    _LOG.warning("%s; moved to %s", error, root.shown(target))
+    return root.shown(target)
+
+
+def _beginnings(keys: list[pa.Table]) -> tuple[dict[str, int], bool]:
+    """Return each trial's last epoch of the unbroken run from 1, and whether there are no other rows."""
+    if not keys:
+        return {}, True
+    table = pa.concat_tables(keys).unify_dictionaries()
+    groups = table.group_by("trial_id").aggregate([("epoch", "max"), ("epoch", "min"), ("epoch", "count_distinct")])
+    trials, last = groups["trial_id"].to_pylist(), groups["epoch_max"].to_pylist()
+    is_whole = pc.all(
+        pc.and_(pc.equal(groups["epoch_min"], 1), pc.equal(groups["epoch_max"], groups["epoch_count_distinct"]))
+    ).as_py()
+    if is_whole and sum(last) == table.num_rows:
+        return dict(zip(trials, last, strict=True)), True
+    epochs: dict[str, set[int]] = {}
+    for trial, epoch in zip(table["trial_id"].to_pylist(), table["epoch"].to_pylist(), strict=True):
+        epochs.setdefault(trial, set()).add(epoch)
+    return {trial: run for trial, found in epochs.items() if (run := _unbroken(found))}, False
+
+
+def _unbroken(epochs: set[int]) -> int:
+    last = 0
+    while last + 1 in epochs:
+        last += 1
+    return last
+
+
+def _trimmed(root: Root, parts: list[Part], last_epochs: dict[str, int]) -> dict[Part, int]:
+    """Rewrite all parts as one that holds each trial's unbroken beginning, each epoch once."""
+
+    def keep(table: pa.Table) -> pa.Table:
+        seen: set[tuple[str, int]] = set()
+        kept = []
+        keys = zip(table["trial_id"].to_pylist(), table["epoch"].to_pylist(), strict=True)
+        for index, key in enumerate(keys):
+            if key not in seen and 1 <= key[1] <= last_epochs.get(key[0], 0):
+                seen.add(key)
+                kept.append(index)
+        return table.take(pa.array(kept, pa.int64()))
+
+    _LOG.warning("%s: epochs were missing or doubled; keeping each trial's unbroken beginning", root.location)
+    merged, num_rows = merge(root, parts, keep)
+    return {merged: num_rows}

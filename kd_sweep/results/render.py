@@ -1,0 +1,150 @@
+"""A table for people and programs: rich text, CSV, JSON, Parquet."""
+
+import datetime
+import decimal
+import io
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.results.storage import open_sink
+
+FORMATS = ("table", "csv", "json", "parquet")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_UNLIMITED = 1_000_000
+
+
+def render(table: pa.Table, format: str = "table", out: "BinaryIO | str | Path | None" = None) -> None:
+    """Write a table.
+
+    Args:
+        table: what to write.
+        format: ``table`` for people (on a terminal it fits the width; piped it is plain and complete), ``csv``,
+            ``json`` (a list of objects; missing is null, times are ISO 8601) or ``parquet``.
+        out: a binary stream or a local path; standard output when None.
+
+    Raises:
+        QueryError: an unknown format, or Parquet to a terminal.
+        StorageError: the path cannot be written.
+    """
+    if format not in FORMATS:
+        raise QueryError(f"format: {format!r} is not a format; {alternatives(format, FORMATS)}")
+    if isinstance(out, str | Path):
+        with open_sink(out) as sink:
+            render(table, format, sink)
+        return
+    stream = sys.stdout.buffer if out is None else out
+    terminal = stream.isatty()
+    if format == "parquet" and terminal:
+        raise QueryError("format: parquet is binary and does not go to a terminal; write it to a file")
+    content = {"table": _text, "csv": _csv, "json": _json, "parquet": _parquet}[format](table, terminal)
+    stream.write(content)
+    stream.flush()
+
+
+def _text(table: pa.Table, terminal: bool) -> bytes:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    text = io.StringIO()
+    console = (
+        Console(file=text, force_terminal=True, highlight=False, width=Console().width)
+        if terminal
+        else Console(file=text, force_terminal=False, color_system=None, highlight=False, width=_UNLIMITED)
+    )
+    grid = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, header_style="bold", pad_edge=False)
+    for field in table.schema:
+        is_number = (
+            pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type)
+        )
+        grid.add_column(
+            Text(field.name), justify="right" if is_number else "left", overflow="fold", no_wrap=not terminal
+        )
+    columns = [[cell(value) for value in column.to_pylist()] for column in table.columns]
+    for row in zip(*columns, strict=True):
+        grid.add_row(*(Text(value) for value in row))
+    console.print(grid)
+    if table.num_rows == 0:
+        console.print("(no rows)")
+    # Piped lines end where their text ends.
+    lines = text.getvalue().splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines).encode()
+
+
+def cell(value: Any) -> str:
+    """Return a value as a table for people shows it: fractions with four decimals, null as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, datetime.datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return _CONTROL.sub(" ", str(value))
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "nan" if math.isnan(value) else f"{value:+}"
+    size = abs(value)
+    if value == 0 or 1e-3 <= size < 10:
+        return f"{value:.4f}"
+    return f"{value:.1f}" if 10 <= size < 1e7 else f"{value:.3e}"
+
+
+def _csv(table: pa.Table, _: bool) -> bytes:
+    columns = {}
+    for field in table.schema:
+        column = table.column(field.name)
+        if pa.types.is_timestamp(field.type):
+            column = pc.strftime(
+                column.cast(pa.timestamp("us", field.type.tz)), "%Y-%m-%dT%H:%M:%S" + _zone(field.type)
+            )
+        elif pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
+            column = pa.array([None if v is None else json.dumps(plain(v)) for v in column.to_pylist()], pa.string())
+        columns[field.name] = column
+    sink = io.BytesIO()
+    pyarrow.csv.write_csv(pa.table(columns), sink, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    return sink.getvalue()
+
+
+def _zone(kind: pa.DataType) -> str:
+    return "%z" if kind.tz else ""
+
+
+def _json(table: pa.Table, _: bool) -> bytes:
+    rows = [json.dumps(plain(row), ensure_ascii=False, allow_nan=False) for row in table.to_pylist()]
+    return ("[\n  " + ",\n  ".join(rows) + "\n]\n" if rows else "[]\n").encode()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: NaN and infinity are null, times ISO 8601, whole decimals integers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _parquet(table: pa.Table, _: bool) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,264 @@
+"""A results root on any filesystem that pyarrow knows. Every file operation of a study goes through `Root`."""
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from kd_sweep.errors import StorageError
+
+_TEMPORARY_SUFFIX = ".tmp"
+
+
+class Root:
+    """A folder: a results root, or a study in it. Names are relative to it and use ``/``.
+
+    A file appears whole or not at all: locally by write to a temporary file, fsync, rename and fsync of the folder;
+    elsewhere (S3, GCS) by one put. Failures of the filesystem raise `StorageError` with the path and the reason.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, base: str, location: str) -> None:
+        self.filesystem = filesystem
+        self.base = base.rstrip("/") or "/"
+        self.location = location
+        """What the user calls this folder: a local path or a URI."""
+
+    @classmethod
+    def open(cls, location: "str | Path | Root") -> "Root":
+        """Return the root at a local path or a URI (``s3://bucket/prefix``, ``gs://…``, ``file:///…``).
+
+        Nothing is created and nothing is read. Raises `StorageError` for a URI that pyarrow does not know.
+        """
+        if isinstance(location, Root):
+            return location
+        text = str(location)
+        if "://" not in text:
+            path = str(Path(text).expanduser().absolute())
+            return cls(pafs.LocalFileSystem(), path, path)
+        try:
+            filesystem, base = pafs.FileSystem.from_uri(text)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            scheme = urlsplit(text).scheme
+            reason = str(error).splitlines()[0]
+            raise StorageError(f"root: {text} cannot be opened: {reason} (scheme {scheme!r})") from None
+        is_local = isinstance(filesystem, pafs.LocalFileSystem)
+        return cls(filesystem, base, base if is_local else text.rstrip("/"))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files lie on a mounted filesystem, where rename, links and locks exist."""
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def __str__(self) -> str:
+        return self.location
+
+    def __repr__(self) -> str:
+        return f"Root({self.location!r})"
+
+    def child(self, name: str) -> "Root":
+        """Return the folder ``name`` inside this one."""
+        return Root(self.filesystem, self.path(name), f"{self.location.rstrip('/')}/{name}")
+
+    def parent(self) -> tuple["Root", str]:
+        """Return the folder around this one, and this one's name in it."""
+        base, _, name = self.base.rpartition("/")
+        return Root(self.filesystem, base or "/", self.location.rpartition("/")[0] or "/"), name
+
+    def path(self, *parts: str) -> str:
+        """Return the path inside `filesystem` of a name below this folder."""
+        return "/".join((self.base.rstrip("/"), *parts)) if parts else self.base
+
+    def local_path(self, *parts: str) -> Path:
+        """Return a name below this folder as a local path; `StorageError` where the root is not local."""
+        if not self.is_local:
+            raise StorageError(f"root: {self.location} is not a local path")
+        return Path(self.path(*parts))
+
+    def shown(self, name: str) -> str:
+        """Return a name below this folder as messages write it."""
+        return f"{self.location.rstrip('/')}/{name}" if name else self.location
+
+    def exists(self, name: str = "") -> bool:
+        """Whether a file or folder of this name is there."""
+        return bool(self._info(name).type != pafs.FileType.NotFound)
+
+    def is_folder(self, name: str = "") -> bool:
+        """Whether a folder of this name is there."""
+        return bool(self._info(name).type == pafs.FileType.Directory)
+
+    def size(self, name: str) -> int:
+        """Return a file's length in bytes; `FileNotFoundError` where there is none."""
+        info = self._info(name)
+        if info.type != pafs.FileType.File:
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name))
+        return int(info.size)
+
+    def files(self, folder: str = "") -> list[str]:
+        """Return the names of the files directly in ``folder``, sorted; none where the folder is missing."""
+        return [name for name, is_file in self._entries(folder) if is_file]
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders directly in ``folder``, sorted; none where it is missing."""
+        return [name for name, is_file in self._entries(folder) if not is_file]
+
+    def open_input(self, name: str) -> pa.NativeFile:
+        """Open for random access; a local file stays readable after its deletion. `FileNotFoundError` if missing."""
+        return self.filesystem.open_input_file(self.path(name))
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return a file's content; `FileNotFoundError` where there is none."""
+        with self.open_input(name) as source:
+            return bytes(source.read())
+
+    def write_bytes(self, name: str, content: bytes, *, durable: bool = True) -> None:
+        """Replace a file atomically. ``durable=False`` spares the fsync: a power cut may bring the old content back."""
+        with self.replace(name, durable=durable) as sink:
+            sink.write(content)
+
+    @contextlib.contextmanager
+    def replace(self, name: str, *, durable: bool = True) -> Iterator[BinaryIO]:
+        """Yield a stream whose content becomes the file when the block ends well; else the file stays unchanged."""
+        with self._failures(name):
+            if self.is_local:
+                with self._local_replacement(Path(self.path(name)), durable) as sink:
+                    yield sink
+            else:
+                # Not an output stream of the filesystem: closing one publishes what was written before a failure.
+                buffer = io.BytesIO()
+                yield buffer
+                with self.filesystem.open_output_stream(self.path(name)) as target:
+                    target.write(buffer.getbuffer())
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        with self._failures(name, "deleted"), contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder and everything in it; nothing happens where there is none."""
+        with self._failures(name, "deleted"), contextlib.suppress(FileNotFoundError):
+            if self.is_local:
+                shutil.rmtree(self.path(name))
+            else:
+                self.filesystem.delete_dir(self.path(name))
+
+    def move(self, name: str, target: str) -> None:
+        """Rename a file inside this folder; ``target`` is replaced."""
+        with self._failures(name, "moved"):
+            if self.is_local:
+                _ensure_folder(Path(self.path(target)).parent)
+            self.filesystem.move(self.path(name), self.path(target))
+
+    def delete_temporaries(self, folder: str) -> None:
+        """Remove what writers that were killed left in ``folder``. Only for the folder's one writer."""
+        for name in self.files(folder):
+            if is_temporary(name):
+                self.delete(f"{folder}/{name}")
+
+    def ensure_folder(self, name: str = "") -> None:
+        """Create a folder and those around it. Object stores have none: nothing happens there."""
+        with self._failures(name):
+            if self.is_local:
+                _ensure_folder(Path(self.path(name) if name else self.base))
+
+    def check_writable(self) -> None:
+        """Create the folder if need be and write a file in it; `StorageError` with the reason if that fails."""
+        probe = f".writable-{secrets.token_hex(4)}"
+        self.write_bytes(probe, b"", durable=False)
+        self.delete(probe)
+
+    def _info(self, name: str) -> pafs.FileInfo:
+        try:
+            return self.filesystem.get_file_info(self.path(name) if name else self.base)
+        except NotADirectoryError:
+            return pafs.FileInfo(self.path(name), pafs.FileType.NotFound)
+        except OSError as error:
+            raise StorageError(f"{self.shown(name)} cannot be read: {reason_of(error)}") from None
+
+    def _entries(self, folder: str) -> list[tuple[str, bool]]:
+        path = self.path(folder) if folder else self.base
+        try:
+            if self.is_local:
+                with os.scandir(path) as entries:
+                    return sorted((entry.name, entry.is_file()) for entry in entries)
+            infos = self.filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StorageError(f"{self.shown(folder)} cannot be listed: {reason_of(error)}") from None
+        return sorted((info.base_name, info.type == pafs.FileType.File) for info in infos)
+
+    @contextlib.contextmanager
+    def _local_replacement(self, target: Path, durable: bool) -> Iterator[BinaryIO]:
+        _ensure_folder(target.parent)
+        temporary = temporary_beside(target)
+        try:
+            with temporary.open("xb") as sink:
+                yield sink
+                sink.flush()
+                if durable:
+                    os.fsync(sink.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if durable:
+            sync_folder(target.parent)
+
+    @contextlib.contextmanager
+    def _failures(self, name: str, verb: str = "written") -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self.shown(name)} cannot be {verb}: {reason_of(error)}") from error
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the filesystem refused, on one line."""
+    if error.errno is not None and error.strerror:
+        return os.strerror(error.errno) if error.errno > 0 else error.strerror
+    lines: list[str] = str(error).splitlines() or [type(error).__name__]
+    return lines[0]
+
+
+def temporary_beside(target: Path) -> Path:
+    """Return a new name in the target's folder that every Parquet reader skips: it starts with a dot."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY_SUFFIX}")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is one of `temporary_beside`."""
+    return name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _ensure_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _ensure_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        sync_folder(folder.parent)
+
+
+def open_sink(path: str | Path) -> Any:
+    """Return a context manager that writes a local file outside any root atomically."""
+    target = Path(path).expanduser().absolute()
+    return Root.open(target.parent).replace(target.name)
