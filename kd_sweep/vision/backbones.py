@@ -83,14 +83,14 @@ def build_backbone(model: str, num_classes: int, channels: int, image_size: int,
 
 def check_backbone(model: str, where: str, image_size: int, channels: int) -> None:
     """Raise SpecError where `build_backbone` would, after a pass that computes shapes alone where the model can."""
-    what = f"{where}.model: {model!r}"
+    what = f"{where}: {model!r}"
     try:
         with torch.device("meta"):
-            network = _create(model, _PROBE_CLASSES, channels, image_size, f"{where}.model")
+            network = _create(model, _PROBE_CLASSES, channels, image_size, where)
             _with_features(network, _PROBE_CLASSES, channels, image_size, what)
     except NotImplementedError:
         # The constructor computes with tensors.
-        build_backbone(model, _PROBE_CLASSES, channels, image_size, f"{where}.model")
+        build_backbone(model, _PROBE_CLASSES, channels, image_size, where)
 
 
 def _create(model: str, num_classes: int, channels: int, image_size: int, where: str) -> nn.Module:

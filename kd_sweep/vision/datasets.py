@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from kd_sweep.errors import DataError, alternatives
 from kd_sweep.study.spec import DATASETS, Data
+from kd_sweep.vision.checks import check_data
 from kd_sweep.vision.images import Dataset, ImageSet
 from kd_sweep.vision.splits import Indices, stratified_sample, stratified_split
 
-DIGITS_COUNT = 1797
-DIGITS_CLASSES = 10
+__all__ = ["check_data", "load_dataset"]
 
 
 def load_dataset(data: Data, cache_dir: Path | None = None) -> Dataset:
@@ -32,32 +32,6 @@ def load_dataset(data: Data, cache_dir: Path | None = None) -> Dataset:
 
         return load_image_folder(data, cache_dir)
     raise DataError(f"data.name: {data.name!r} is not a dataset; {alternatives(data.name, DATASETS)}")
-
-
-def check_data(data: Data) -> Data:
-    """Return ``data`` with an absolute path and the fingerprint of its files, after checks that open no image.
-
-    Raises:
-        DataError: what `load_dataset` would find wrong, but for damaged images.
-    """
-    if data.name == "digits":
-        check_counts(data, DIGITS_COUNT, DIGITS_CLASSES)
-        return data
-    if data.name == "image_folder":
-        from kd_sweep.vision.image_folder import check_image_folder
-
-        return check_image_folder(data)
-    raise DataError(f"data.name: {data.name!r} is not a dataset; {alternatives(data.name, DATASETS)}")
-
-
-def check_counts(data: Data, num_images: int, num_classes: int) -> None:
-    """Raise DataError where so few images are asked for that a class has none to train on."""
-    limit = data.max_train_images
-    if limit is not None and limit < num_classes:
-        raise DataError(
-            f"data.max_train_images: {limit} is fewer than the {num_classes} classes of {data.name}; "
-            f"possible: {num_classes} to {num_images}, or null for all"
-        )
 
 
 def _load_digits(data: Data) -> Dataset:

@@ -16,9 +16,10 @@ def depth_of(model: str) -> int | None:
 
 
 def check_width(learner: Learner, where: str) -> None:
-    """Raise SpecError where a width is set that the model does not have."""
+    """Raise SpecError where a width is set that the model, which stands at ``where``, does not have."""
     if learner.width is not None and depth_of(learner.model) is None:
+        place = where.removesuffix("model")
         raise SpecError(
-            f"{where}.width: {learner.width} has no meaning for model {learner.model!r}, which has one width; "
+            f"{place}width: {learner.width} has no meaning for model {learner.model!r}, which has one width; "
             f"possible: null, or a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
         )

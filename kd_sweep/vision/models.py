@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.study.spec import Learner
+from kd_sweep.vision.checks import check_model
 from kd_sweep.vision.images import Dataset
 from kd_sweep.vision.model_names import BUILT_IN, check_width, depth_of
 
@@ -50,21 +51,3 @@ def _build(learner: Learner, num_classes: int, channels: int, image_size: int) -
     from kd_sweep.vision.backbones import build_backbone
 
     return cast(nn.Module, build_backbone(learner.model, num_classes, channels, image_size, "model"))
-
-
-def check_model(learner: Learner, where: str, image_size: int, channels: int) -> None:
-    """Raise SpecError where ``learner.model`` cannot be built, or gives no attention maps at ``image_size``.
-
-    Built-in names are answered at once; others need torchvision or timm and a pass without data.
-
-    Args:
-        learner: the network.
-        where: the learner's place in the study, `teacher` or `student`, for the message.
-        image_size: height and width in pixels.
-        channels: of the images.
-    """
-    check_width(learner, where)
-    if depth_of(learner.model) is None:
-        from kd_sweep.vision.backbones import check_backbone
-
-        check_backbone(learner.model, where, image_size, channels)

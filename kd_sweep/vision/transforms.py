@@ -38,12 +38,12 @@ MAX_ERASED_AREA = 0.4
 ERASING_PROBABILITY = 0.8
 MAX_ASPECT = 3.0
 
-_DRAWS = (
+DRAWS = (
     *("flip", "geometry", "rotation", "shear", "size", "shift_x", "shift_y"),
     *("color", "brightness", "contrast", "saturation"),
     *("erasing", "area", "aspect", "left", "top"),
 )
-NUM_DRAWS = len(_DRAWS)
+NUM_DRAWS = len(DRAWS)
 
 # ITU-R BT.601, as PIL and torchvision weigh the channels.
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)
@@ -97,7 +97,7 @@ def augment(
     """
     if strength == 0:
         return normalization.of_pixels(pixels_BDHW)
-    draws = dict(zip(_DRAWS, draws_BP.unbind(1), strict=True))
+    draws = dict(zip(DRAWS, draws_BP.unbind(1), strict=True))
     images_BDHW = pixels_BDHW.float().div_(255)
     if transforms & {"geometry", "flip"}:
         images_BDHW = _warp(images_BDHW, _inverse_affine(draws, strength, transforms), normalization.background_D11)

@@ -1,0 +1,143 @@
+"""The layers of the package: what each may import, written in the source and as it happens in a fresh process."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "kd_sweep"
+
+# A layer imports only from those before it.
+LAYERS = ("errors", "study", "results", "vision", "metrics", "distill", "runner", "report", "service", "cli")
+
+EVERYWHERE_BUT_RUNNER = {"ray", "optuna"}
+FORBIDDEN = {
+    "errors": {"torch", "pyarrow", "pydantic"} | EVERYWHERE_BUT_RUNNER,
+    "study": {"torch", "torchvision", "pyarrow", "duckdb"} | EVERYWHERE_BUT_RUNNER,
+    "results": {"torch", "torchvision"} | EVERYWHERE_BUT_RUNNER,
+    "vision": EVERYWHERE_BUT_RUNNER,
+    "metrics": {"torchvision", "kornia", "timm"} | EVERYWHERE_BUT_RUNNER,
+    "distill": EVERYWHERE_BUT_RUNNER,
+    "runner": set(),
+    "report": {"torch", "torchvision"} | EVERYWHERE_BUT_RUNNER,
+    "service": {"torch", "torchvision"} | EVERYWHERE_BUT_RUNNER,
+    "cli": {"torch", "torchvision"} | EVERYWHERE_BUT_RUNNER,
+}
+
+# What may not even be loaded through another layer, in a process that imports all modules of this one.
+NEVER_LOADED = {
+    "errors": {"torch", "ray", "optuna", "pyarrow", "pydantic", "duckdb"},
+    "study": {"torch", "ray", "optuna", "pyarrow", "duckdb"},
+    "results": {"torch", "ray", "optuna"},
+    "vision": {"ray", "optuna"},
+    "metrics": {"ray", "optuna"},
+    "distill": {"ray", "optuna"},
+    "report": {"torch", "ray", "optuna"},
+    "service": {"torch"},
+    "cli": {"torch", "ray", "optuna", "pyarrow", "duckdb"},
+}
+
+IMPORT_ALL = """
+import importlib, json, pathlib, sys
+package, layer = pathlib.Path(sys.argv[1]), sys.argv[2]
+place = package / layer
+files = sorted(place.rglob("*.py")) if place.is_dir() else [package / (layer + ".py")]
+for file in files:
+    parts = file.relative_to(package.parent).with_suffix("").parts
+    importlib.import_module(".".join(part for part in parts if part != "__init__"))
+print(json.dumps([len(files), sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def existing_layers():
+    return [layer for layer in LAYERS if (PACKAGE / layer).is_dir() or (PACKAGE / f"{layer}.py").is_file()]
+
+
+def layer_of(file):
+    """The first part of the path below the package; `cli` for the package's own entry points."""
+    first = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "cli" if first in ("__init__", "__main__") else first
+
+
+def imported_modules(file):
+    """Every module that the file imports anywhere, also inside functions, with the line."""
+    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: relative imports hide the layer"
+            if node.module == "kd_sweep":
+                for alias in node.names:
+                    yield f"kd_sweep.{alias.name}", node.lineno
+            else:
+                yield node.module, node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            if node.args and isinstance(node.args[0], ast.Constant):
+                yield node.args[0].value, node.lineno
+
+
+def loaded_after_importing(layer):
+    command = [sys.executable, "-c", IMPORT_ALL, str(PACKAGE), layer]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    num_files, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert num_files > 0
+    return set(loaded)
+
+
+def test_every_file_belongs_to_a_known_layer():
+    strangers = {layer_of(file) for file in PACKAGE.rglob("*.py")} - set(LAYERS)
+    assert not strangers, f"not in the layer order: {strangers}"
+
+
+@pytest.mark.parametrize("layer", existing_layers())
+def test_source_imports_only_from_layers_above(layer):
+    allowed = LAYERS[: LAYERS.index(layer) + 1]
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line}: {module}"
+        for file in PACKAGE.rglob("*.py")
+        if layer_of(file) == layer
+        for module, line in imported_modules(file)
+        if module.startswith("kd_sweep.")
+        and module.split(".")[1] not in allowed
+        and not module.startswith("kd_sweep.__")
+    ]
+    assert not wrong, f"{layer} may import only {allowed}:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("layer", existing_layers())
+def test_source_never_names_a_forbidden_library(layer):
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line}: {module}"
+        for file in PACKAGE.rglob("*.py")
+        if layer_of(file) == layer
+        for module, line in imported_modules(file)
+        if module.partition(".")[0] in FORBIDDEN[layer]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("layer", [layer for layer in existing_layers() if layer in NEVER_LOADED])
+def test_fresh_process_loads_no_forbidden_library(layer):
+    assert not loaded_after_importing(layer) & NEVER_LOADED[layer]
+
+
+def test_fresh_process_sees_what_is_really_loaded():
+    """The check above can fail: the runner's own modules do load Ray."""
+    assert "ray" in loaded_after_importing("runner")
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    packages = ["kd_sweep", *(f"kd_sweep.{layer}" for layer in existing_layers() if (PACKAGE / layer).is_dir())]
+    program = f"import sys; before = set(sys.modules)\nimport {', '.join(packages)}\nprint(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "kd_sweep" in loaded
+    heavy = {"torch", "ray", "optuna", "pyarrow", "duckdb", "pydantic", "numpy", "pandas", "sklearn", "rich", "typer"}
+    assert not loaded & heavy
