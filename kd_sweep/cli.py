@@ -78,10 +78,12 @@ def plan(
     probe: Annotated[bool, typer.Option(help="Train for a few seconds to estimate the hours.")] = True,
 ) -> None:
     """Show what a study would run and how long it would take. Starts nothing."""
-    from kd_sweep.distill.estimate import describe_plan
+    from kd_sweep.runner.estimate import describe_plan
     from kd_sweep.study.load import load_spec
 
-    for line in describe_plan(load_spec(spec, overrides or ()), root, slots or _local_slots, probe=probe):
+    study = load_spec(spec, overrides or ())
+    at_a_time = slots or max(1, (os.cpu_count() or 1) // study.resources.cpus)
+    for line in describe_plan(study, root, at_a_time, probe=probe):
         print(line)
 
 
@@ -108,9 +110,11 @@ def query(
     output: Format = "table",
 ) -> None:
     """Ask the tables studies, trials, epochs and teachers; also while a sweep runs."""
+    from kd_sweep.results.queries import NAMED_QUERIES, answer
     from kd_sweep.results.reader import open_results
 
-    _print(open_results(root).query(sql), output)
+    results = open_results(root)
+    _print(answer(results, sql) if sql in NAMED_QUERIES else results.sql(sql), output)
 
 
 @app.command()
@@ -124,13 +128,14 @@ def schema() -> None:
 
 
 def _conclude(outcome: Any, study: Path) -> None:
+    from kd_sweep.results.queries import answer
     from kd_sweep.results.reader import open_results
 
     counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.counts.items())) or "no trials"
     if not outcome.ran:
         print(f"{study}: nothing left to run ({counts})", file=sys.stderr)
     if outcome.counts:
-        _print(open_results(study).query("summary"), "table")
+        _print(answer(open_results(study), "summary"), "table")
     for trial_id, error in sorted(outcome.errors.items()):
         print(f"trial {trial_id} failed: {error}", file=sys.stderr)
     if outcome.ran:
@@ -146,10 +151,6 @@ def _print(table: Any, output: str) -> None:
     from kd_sweep.results.render import render
 
     render(table, output, sys.stdout.buffer)
-
-
-def _local_slots(cpus: int) -> int:
-    return max(1, (os.cpu_count() or 1) // cpus)
 
 
 def main() -> None:

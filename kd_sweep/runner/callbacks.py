@@ -1,17 +1,22 @@
 """Tune's events, carried to the study's tables and to the display. Every hook runs in the driver."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import Recorder
 from kd_sweep.study.trial import TrialConfig
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Ray colours its tracebacks."""
 
-class SweepCallback(tune.Callback):  # type: ignore[misc]
+
+class SweepCallback(tune.Callback):
     """Records every epoch and every end of a trial, shows progress, and ends the sweep when asked to.
 
     Args:
@@ -51,7 +56,7 @@ class SweepCallback(tune.Callback):  # type: ignore[misc]
         trial_id = trial.config["trial_id"]
         if (config := self._configs.get(trial_id)) is not None:
             self._on_first_epoch(config)
-        self._recorder.epoch(trial_id, result)
+        self._recorder.epoch(trial_id, result | {"host": result["hostname"]})
         self._display.epoch(trial_id, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -86,8 +91,11 @@ class SweepCallback(tune.Callback):  # type: ignore[misc]
 
 def describe_error(trial: Any) -> tuple[str, str]:
     """Return a trial's error as one line, and as the whole traceback of its worker."""
-    error = trial.get_pickled_error()
+    # Tune's own getters look where it copies its files at the end of a run; the error lies here now.
+    text = COLOURS.sub("", Path(trial.error_file).read_text()) if trial.error_file else ""
+    if not trial.pickled_error_file:
+        return text.strip().splitlines()[-1] if text.strip() else "unknown error", text
+    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     cause = getattr(error, "cause", None) or error
-    text = (str(cause).strip() or "no message").splitlines()
-    name = type(cause).__name__
-    return f"{name}: {text[0] if len(text) == 1 else text[-1]}", trial.get_error() or ""
+    lines = str(cause).strip().splitlines() or ["no message"]
+    return f"{type(cause).__name__}: {lines[0] if len(lines) == 1 else lines[-1]}", text

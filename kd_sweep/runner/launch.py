@@ -1,9 +1,9 @@
 """What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
 
 from pathlib import Path
+from typing import Any
 
 from kd_sweep.errors import SpecError, StorageError
-from kd_sweep.results.storage import Root
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.freeze import load_frozen
@@ -26,7 +26,7 @@ def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
     spec = checked(spec)
     folder = StudyFolder(root.resolve(), spec.name)
     folder.check_extends(spec)
-    Root(folder.root).check_writable()
+    folder.storage.check_writable()
     return converge(spec, folder, address)
 
 
@@ -59,7 +59,7 @@ def checked(spec: StudySpec) -> StudySpec:
     return spec.model_copy(update={"data": data})
 
 
-def _models(spec: StudySpec, name: str, learner: Learner) -> tuple[str, ...]:
+def _models(spec: StudySpec, name: str, learner: Learner) -> tuple[Any, ...]:
     dimension = spec.search.get(name)
     if isinstance(dimension, Grid):
         return dimension.grid

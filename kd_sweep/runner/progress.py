@@ -83,6 +83,11 @@ class Display:
         if done < total:
             self.note(f"teachers: {total - done} to train, {done} of {total} there already")
 
+    def trials_begin(self, total: int, done: int) -> None:
+        """Say how many trials the study has and how many of them are done already."""
+        self.state.trials_begin(total, done)
+        self.note(f"trials: {total - done} to run, {done} of {total} done already")
+
     def teacher_done(self, label: str, accuracy: float) -> None:
         """Say that a teacher has been trained."""
         self.state.teachers_done += 1

@@ -1,7 +1,7 @@
 """Turns what happens in a sweep into rows of the study's tables. One recorder a study, in the driver."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,9 @@ from kd_sweep.study.trial import TrialConfig
 FINISHED = frozenset({"completed", "stopped"})
 """A trial in one of these is never run again."""
 
+EPOCH_COLUMNS = ("epoch", *REPORTED_METRICS, "learning_rate", "epoch_s", "train_images_per_s", "host", "pid")
+"""What a trial and its process report of an epoch; `host` and `pid` are unknown for rows found in a checkpoint."""
+
 SETTINGS = ("augmentation_strength", "ensemble_size", "seed")
 
 
@@ -25,17 +28,21 @@ class Recorder:
     Args:
         writer: the study's tables.
         spec: the study.
+        history: the epoch rows in a trial's newest checkpoint.
     """
 
-    def __init__(self, writer: StudyWriter, spec: StudySpec) -> None:
+    def __init__(
+        self, writer: StudyWriter, spec: StudySpec, history: Callable[[TrialConfig], list[dict[str, Any]]]
+    ) -> None:
         self._writer = writer
+        self._history = history
         self._spec = spec
         self._objectives = spec.objectives
         self._objective = spec.objectives[0]
         self._search = tuple(name for name in spec.search if name not in SETTINGS)
         self._configs: dict[str, TrialConfig] = {}
 
-    def trials(self) -> dict[str, dict[str, Any]]:
+    def trials(self) -> Mapping[str, Mapping[str, Any]]:
         """Return every trial's row by its id."""
         return self._writer.trials
 
@@ -57,30 +64,17 @@ class Recorder:
         row = self._writer.trials.get(trial_id)
         return row["status"] if row else None
 
-    def reconcile(self, config: TrialConfig, history: Iterable[dict[str, Any]]) -> None:
-        """Add the epochs that a checkpoint knows and the tables missed, and finish the trial if they are all there.
-
-        Args:
-            config: an unfinished trial.
-            history: the epoch rows in its newest checkpoint.
-        """
+    def reconcile(self, config: TrialConfig) -> None:
+        """Add the epochs of an unfinished trial that only its checkpoint knows; finish the trial if that was all."""
         trial_id = config.trial_id
         self._configs[trial_id] = config
-        for row in history:
-            self._add(config, row)
-        rows = self._writer.epochs_of(trial_id)
-        if not rows:
+        self._catch_up(config)
+        last_epoch = self.last_epoch(trial_id)
+        if last_epoch == 0:
             return
-        best = self._best(rows)
-        self._writer.upsert_trial(
-            self._identity(config)
-            | {"status": "interrupted", "last_epoch": rows[-1]["epoch"], "train_s": sum(row["epoch_s"] for row in rows)}
-            | {metric: rows[-1][metric] for metric in REPORTED_METRICS}
-            | {"objective": rows[-1][self._objective.metric], "host": rows[-1]["host"]}
-            | {"best_epoch": best["epoch"] if best else None}
-            | {"best_objective": best[self._objective.metric] if best else None}
-        )
-        if rows[-1]["epoch"] >= config.student.epochs:
+        status = "failed" if self.status(trial_id) == "failed" else "interrupted"
+        self._writer.upsert_trial(self._identity(config) | self._summary(trial_id) | {"status": status})
+        if last_epoch >= config.student.epochs:
             self.ended(trial_id, "completed")
 
     def started(self, config: TrialConfig) -> None:
@@ -102,16 +96,20 @@ class Recorder:
     def epoch(self, trial_id: str, row: dict[str, Any]) -> None:
         """A trial has reported an epoch."""
         config = self._configs[trial_id]
-        if not self._add(config, row):
-            return
-        trial = self._writer.trials[trial_id]
-        value = row[self._objective.metric]
-        update = {metric: row[metric] for metric in REPORTED_METRICS}
-        update |= {"trial_id": trial_id, "last_epoch": row["epoch"], "host": row["host"], "objective": value}
-        update["train_s"] = (trial.get("train_s") or 0.0) + row["epoch_s"]
-        if value is not None and self._better(value, trial.get("best_objective")):
-            update |= {"best_epoch": row["epoch"], "best_objective": value}
-        self._writer.upsert_trial(update)
+        if row["epoch"] > self.last_epoch(trial_id) + 1:
+            # A worker died between its checkpoint and its report, and another went on after it.
+            self._catch_up(config)
+            self._add(config, row)
+            self._writer.upsert_trial({"trial_id": trial_id} | self._summary(trial_id))
+        elif self._add(config, row):
+            trial = self._writer.trials[trial_id]
+            value = row[self._objective.metric]
+            update = {metric: row[metric] for metric in REPORTED_METRICS}
+            update |= {"trial_id": trial_id, "last_epoch": row["epoch"], "host": row["host"], "objective": value}
+            update["train_s"] = trial.get("train_s", 0.0) + row["epoch_s"]
+            if value is not None and self._better(value, trial.get("best_objective")):
+                update |= {"best_epoch": row["epoch"], "best_objective": value}
+            self._writer.upsert_trial(update)
 
     def ended(self, trial_id: str, status: str, error: str | None = None, traceback: str | None = None) -> None:
         """A trial has ended for good, or was interrupted."""
@@ -164,15 +162,13 @@ class Recorder:
         """Describe the study as a whole: `running`, `completed` or `incomplete`."""
         spec = self._spec
         self._writer.set_study(
-            {
-                "sampler": spec.sampler.name,
-                "scheduler": spec.scheduler.name,
-                "objectives": json.dumps([objective.model_dump() for objective in spec.objectives]),
-                "spec": frozen_yaml(spec, {}),
-                "num_planned": num_planned,
-                "kd_sweep_version": __version__,
-                "status": status,
-            }
+            sampler=spec.sampler.name,
+            scheduler=spec.scheduler.name,
+            objectives=json.dumps([objective.model_dump() for objective in spec.objectives]),
+            spec=frozen_yaml(spec, {}),
+            num_planned=num_planned,
+            kd_sweep_version=__version__,
+            status=status,
         )
 
     def interrupt_running(self) -> None:
@@ -181,11 +177,16 @@ class Recorder:
             if row["status"] == "running":
                 self.ended(trial_id, "interrupted")
 
+    def _catch_up(self, config: TrialConfig) -> None:
+        for row in self._history(config):
+            self._add(config, row)
+
     def _add(self, config: TrialConfig, row: dict[str, Any]) -> bool:
         trial = self._writer.trials.get(config.trial_id) or {}
         settings = {name: getattr(config, name) for name in SETTINGS}
         written = {"trial_id": config.trial_id, "attempt": trial.get("attempts") or 1, "finished_at": now()}
-        return self._writer.add_epoch(settings | written | row)
+        reported = {name: row.get(name) for name in EPOCH_COLUMNS}
+        return self._writer.add_epoch(settings | written | reported)
 
     def _identity(self, config: TrialConfig) -> dict[str, Any]:
         searched = {name.replace(".", "_"): _scalar(config.at(name)) for name in self._search}
@@ -200,13 +201,20 @@ class Recorder:
             "num_epochs": config.student.epochs,
         }
 
-    def _best(self, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-        best: dict[str, Any] | None = None
-        for row in rows:
-            value = row[self._objective.metric]
-            if value is not None and self._better(value, best and best[self._objective.metric]):
-                best = row
-        return best
+    def _summary(self, trial_id: str) -> dict[str, Any]:
+        rows = self._writer.epochs_of(trial_id)
+        metric, last = self._objective.metric, rows[-1]
+        valued = [row for row in rows if row.get(metric) is not None]
+        sign = 1.0 if self._objective.mode == "max" else -1.0
+        best = max(valued, key=lambda row: sign * row[metric], default={})  # the first of equals
+        return {name: last.get(name) for name in REPORTED_METRICS} | {
+            "last_epoch": last["epoch"],
+            "train_s": sum(row["epoch_s"] for row in rows),
+            "host": last.get("host"),
+            "objective": last.get(metric),
+            "best_epoch": best.get("epoch"),
+            "best_objective": best.get(metric),
+        }
 
     def _better(self, value: float, best: float | None) -> bool:
         if best is None:

@@ -50,12 +50,13 @@ def build_scheduler(spec: StudySpec, trial_ids: Iterable[str], epochs_of: Epochs
     return scheduler
 
 
-class RememberingAsha(ASHAScheduler):  # type: ignore[misc]
+class RememberingAsha(ASHAScheduler):
     """Asynchronous successive halving whose rungs survive the process."""
 
     def remember(self, trial_id: str, epochs: list[dict[str, Any]]) -> None:
         """Put the trial's value at each milestone that it reached into that milestone's rung."""
-        values = {row["epoch"]: row[self._metric] for row in epochs if row.get(self._metric) is not None}
+        metric = str(self._metric)
+        values = {row["epoch"]: row[metric] for row in epochs if row.get(metric) is not None}
         for milestone, recorded in self._brackets[0]._rungs:
             reached = [epoch for epoch in values if epoch >= milestone]
             if reached:
@@ -76,12 +77,13 @@ class RememberingAsha(ASHAScheduler):  # type: ignore[misc]
                 recorded[trial.trial_id] = recorded.pop(trial.config["trial_id"])
 
 
-class RememberingMedian(MedianStoppingRule):  # type: ignore[misc]
+class RememberingMedian(MedianStoppingRule):
     """Median stopping that compares with the trials of earlier runs too."""
 
     def remember(self, trial_id: str, epochs: list[dict[str, Any]]) -> None:
         """Count the trial's epochs among the results."""
-        rows = [{"epoch": row["epoch"], self._metric: row[self._metric]} for row in epochs]
+        metric = str(self._metric)
+        rows = [{"epoch": row["epoch"], metric: row[metric]} for row in epochs]
         if rows:
             self._results[trial_id] = rows
 
@@ -96,6 +98,6 @@ class RememberingMedian(MedianStoppingRule):  # type: ignore[misc]
         if self._time_attr in result and self._metric in result:
             super().on_trial_complete(tune_controller, trial, result)
 
-    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:  # noqa: ARG002
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
         # Tune would pause the trial to give others its slot; our trials keep their process until they end.
         return str(TrialScheduler.CONTINUE)

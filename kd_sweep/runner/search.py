@@ -137,7 +137,7 @@ class OptunaSource:
         return params
 
 
-class TuneSearcher(Searcher):  # type: ignore[misc]
+class TuneSearcher(Searcher):
     """Carries a source's trials to Tune, and their ends back.
 
     Args:

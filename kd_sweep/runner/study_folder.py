@@ -7,13 +7,12 @@ from pathlib import Path
 
 from kd_sweep import __version__
 from kd_sweep.errors import StorageError
-from kd_sweep.results.lease import Lease
+from kd_sweep.results.lease import DRIVER_LEASE, Lease, study_lease
 from kd_sweep.results.storage import Root
 from kd_sweep.study.freeze import check_extension, frozen_yaml, load_frozen
 from kd_sweep.study.spec import StudySpec
 
 SPEC_FILE = "study.yaml"
-LOCK_FILE = "driver.lock"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "pyarrow", "kornia", "numpy")
 
 
@@ -33,7 +32,7 @@ class StudyFolder:
     @property
     def storage(self) -> Root:
         """The results root as the tables' storage."""
-        return Root(self.root)
+        return Root.open(self.root)
 
     def exists(self) -> bool:
         """Whether a study was launched here.
@@ -45,8 +44,9 @@ class StudyFolder:
             return True
         if self.path.exists() and not self.path.is_dir():
             raise StorageError(f"{self.path}: is a file, not a study folder; choose another --root or another name")
-        strangers = sorted(item.name for item in self.path.iterdir()) if self.path.is_dir() else []
-        if strangers not in ([], [LOCK_FILE]):
+        found = sorted(item.name for item in self.path.iterdir()) if self.path.is_dir() else []
+        strangers = [name for name in found if DRIVER_LEASE not in name]
+        if strangers:
             raise StorageError(
                 f"{self.path}: has no {SPEC_FILE} and is not empty ({strangers[0]}), so it is not a study; "
                 "choose another --root or another name"
@@ -60,8 +60,8 @@ class StudyFolder:
 
     def lock(self) -> Lease:
         """Become the one driver of the study, until the lease is released."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return Lease.acquire(self.path / LOCK_FILE)
+        self.storage.ensure_folder(self.name)
+        return study_lease(self.storage.child(self.name), self.name)
 
     def freeze(self, spec: StudySpec) -> None:
         """Write the fully resolved spec, unless it stands there already."""

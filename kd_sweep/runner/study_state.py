@@ -60,12 +60,12 @@ class StudyState:
         self._lease = self.folder.lock()
         try:
             self.folder.freeze(self.spec)
-            self._writer = StudyWriter(self.folder.storage, self.spec.name)
-            self.recorder = Recorder(self._writer, self.spec)
+            self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease)
+            self.recorder = Recorder(self._writer, self.spec, self._history)
             self.known = self.recorder.configs()
             for config in self.known.values():
                 if self.recorder.status(config.trial_id) not in FINISHED:
-                    self.recorder.reconcile(config, self._history(config))
+                    self.recorder.reconcile(config)
             self.work = self._outstanding()
             self.recorder.study(self.num_trials, "running" if self.work else "completed")
         except BaseException:

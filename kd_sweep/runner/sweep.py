@@ -63,6 +63,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
                 name=spec.name,
                 storage_path=scratch,
                 callbacks=[callback],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=spec.retries),
                 verbose=0,
             ),

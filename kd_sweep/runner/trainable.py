@@ -1,7 +1,5 @@
 """The Ray Tune side of a trial: one step is one epoch of `kd_sweep.distill.trial.trial_epochs`."""
 
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from ray import tune
 from kd_sweep.study.trial import TrialConfig
 
 
-class TrialActor(tune.Trainable):  # type: ignore[misc]
+class TrialActor(tune.Trainable):
     """Runs trials one after another in one process, so that imports, datasets and teachers are loaded once.
 
     The Tune configuration of a trial holds strings and numbers alone: `trial_id`, `trial` (the configuration as JSON),
@@ -37,7 +35,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         row = next(self._epochs, None)
         if row is None:  # every epoch was in the checkpoint already
             return {"done": True}
-        return row | {"host": socket.gethostname(), "worker_pid": os.getpid(), "done": row["epoch"] >= self._num_epochs}
+        return row | {"done": row["epoch"] >= self._num_epochs}
 
     def _begin(self, config: dict[str, Any]) -> None:
         from kd_sweep.distill.trial import trial_epochs

@@ -1,0 +1,83 @@
+"""What `kd-sweep plan` says: trials, teachers, epochs, and how long they take, from past runs or a short probe."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from kd_sweep.errors import KdSweepError
+from kd_sweep.results.reader import open_results
+from kd_sweep.runner.launch import checked
+from kd_sweep.runner.progress import describe
+from kd_sweep.study.dimensions import extremes
+from kd_sweep.study.plan import Plan, estimate_hours, plan
+from kd_sweep.study.space import trial_config
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.trial import TrialConfig
+
+LISTED_TRIALS = 30
+
+
+def describe_plan(spec: StudySpec, root: Path, slots: int, *, probe: bool) -> Iterator[str]:
+    """Yield the lines of the plan.
+
+    Args:
+        spec: the study.
+        root: the results root, whose tables may hold past epochs of the study.
+        slots: how many trials run at a time.
+        probe: train for some seconds where there is no past to go by.
+
+    Raises:
+        UserError: the study, its dataset or its models are wrong.
+    """
+    spec = checked(spec)
+    planned = plan(spec)
+    most = "" if planned.exact else "at most "
+    yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
+    for trial in planned.trials[:LISTED_TRIALS]:
+        yield f"  {trial.config.trial_id}  {describe(trial.config)}{_further(trial.point)}"
+    if len(planned.trials) > LISTED_TRIALS:
+        yield f"  … and {len(planned.trials) - LISTED_TRIALS} more"
+    yield f"epochs: {most}{planned.teacher_epochs} of teachers, {most}{planned.student_epochs} of students"
+    seconds, source = _past_seconds(spec, root), "from the epochs in the tables"
+    if seconds is None and probe:
+        from kd_sweep.distill.probe import seconds_per_epoch
+
+        example = _example(spec, planned)
+        seconds = seconds_per_epoch(example, num_threads=spec.resources.cpus)
+        source = "from a short probe on this machine"
+    if seconds is None:
+        yield "time: not estimated (no past epochs, no probe)"
+        return
+    teacher_s, student_s = seconds
+    hours = estimate_hours(planned, teacher_s, student_s, slots)
+    yield (
+        f"time: {most}about {_hours(hours)} with {slots} at a time "
+        f"({teacher_s:.2g} s per teacher epoch, {student_s:.2g} s per student epoch, {source})"
+    )
+
+
+def _further(point: Mapping[str, object]) -> str:
+    known = ("augmentation_strength", "ensemble_size", "seed")
+    return "".join(f", {name} {value}" for name, value in point.items() if name not in known)
+
+
+def _example(spec: StudySpec, planned: Plan) -> TrialConfig:
+    if planned.trials:
+        return max((trial.config for trial in planned.trials), key=lambda config: config.ensemble_size)
+    return trial_config(spec, {name: extremes(spec, name)[1] for name in spec.search})
+
+
+def _past_seconds(spec: StudySpec, root: Path) -> tuple[float, float] | None:
+    """Return seconds per epoch of the study's own teachers and students, None where the tables have none."""
+    try:
+        results = open_results(root / spec.name)
+        teacher = results.sql("SELECT sum(train_s) / sum(epochs) AS s FROM teachers").to_pylist()[0]["s"]
+        student = results.sql("SELECT median(epoch_s) AS s FROM epochs").to_pylist()[0]["s"]
+    except KdSweepError:
+        return None
+    return None if teacher is None or student is None else (teacher, student)
+
+
+def _hours(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{hours * 60:.1f} minutes" if hours * 60 >= 1 else f"{hours * 3600:.0f} seconds"

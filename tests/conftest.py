@@ -1,0 +1,89 @@
+"""What several test folders share: a study small enough to run in seconds, and the command line as a process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from kd_sweep.results.reader import open_results
+
+TINY = """
+name: tiny
+data: {name: digits, image_size: 8, max_train_images: 200, max_val_images: 100}
+teacher: {model: resnet8, width: 4, epochs: 2}
+student: {model: resnet8, width: 4, epochs: 3}
+search:
+  augmentation_strength: {grid: [0.0, 0.5]}
+  ensemble_size: {grid: [1, 2]}
+"""
+
+PROCESS_COLUMNS = frozenset(
+    "host pid attempt attempts started_at finished_at created_at updated_at epoch_s train_s train_images_per_s".split()
+)
+"""Times, hosts and attempt counts: what may differ between two runs of the same study."""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A study file of four trials and four teachers."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def environment() -> dict[str, str]:
+    """Return an environment for a command: no colours, a wide terminal, no address of anybody's cluster."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
+    return kept | {"COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+COMMAND = [sys.executable, "-m", "kd_sweep"]
+
+
+@pytest.fixture
+def kd_sweep() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `kd-sweep` with these arguments and wait for it."""
+
+    def run(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, *map(str, arguments)]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+@pytest.fixture
+def start_kd_sweep() -> Callable[..., subprocess.Popen[str]]:
+    """Start `kd-sweep` with these arguments, in a process group of its own."""
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=environment(),
+            start_new_session=True,
+        )
+
+    return start
+
+
+def comparable(root: Path, table: str) -> pa.Table:
+    """Return a table without times, hosts and attempt counts, in a fixed order of rows."""
+    found = open_results(root).table(table)
+    found = found.drop_columns([name for name in found.column_names if name in PROCESS_COLUMNS])
+    keys = [name for name in ("trial_id", "teacher_id", "epoch") if name in found.column_names]
+    return found.sort_by([(key, "ascending") for key in keys])

@@ -1,0 +1,67 @@
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from kd_sweep.runner.schedulers import RememberingAsha, RememberingMedian, build_scheduler
+from kd_sweep.study.load import parse_spec
+
+
+def study(scheduler: str):
+    return parse_spec(f"name: s\nstudent: {{epochs: 9}}\nscheduler: {scheduler}\n", "s.yaml")
+
+
+def epochs(values: list[float]) -> list[dict[str, float]]:
+    return [{"epoch": epoch, "val_accuracy": value} for epoch, value in enumerate(values, start=1)]
+
+
+def tune_trial(trial_id: str, ours: str) -> Trial:
+    return Trial("unused", stub=True, trial_id=trial_id, config={"trial_id": ours})
+
+
+TABLES = {"a": epochs([0.9, 0.9, 0.9, 0.9, 0.9]), "b": epochs([0.8, 0.8]), "c": epochs([0.2])}
+
+
+def test_rungs_hold_what_the_tables_hold() -> None:
+    scheduler = build_scheduler(study("{name: asha, grace_period: 1, reduction_factor: 3}"), TABLES, TABLES.__getitem__)
+    assert isinstance(scheduler, RememberingAsha)
+    assert scheduler.rungs() == {1: {"a": 0.9, "b": 0.8, "c": 0.2}, 3: {"a": 0.9}, 9: {}}
+
+
+def test_a_new_trial_is_judged_against_remembered_ones() -> None:
+    spec = study("{name: asha, grace_period: 1, reduction_factor: 3}")
+    scheduler = build_scheduler(spec, TABLES, TABLES.__getitem__)
+    good, bad = tune_trial("t1", "d"), tune_trial("t2", "e")
+    for trial in (good, bad):
+        scheduler.on_trial_add(None, trial)
+    assert scheduler.on_trial_result(None, good, {"epoch": 1, "val_accuracy": 0.95}) == TrialScheduler.CONTINUE
+    assert scheduler.on_trial_result(None, bad, {"epoch": 1, "val_accuracy": 0.3}) == TrialScheduler.STOP
+
+
+def test_minimised_metrics_keep_their_sign() -> None:
+    spec = study("{name: asha, metric: train_loss, mode: min, reduction_factor: 2}")
+    rows = {"a": [{"epoch": 1, "train_loss": 0.1}], "b": [{"epoch": 1, "train_loss": 0.9}]}
+    scheduler = build_scheduler(spec, rows, rows.__getitem__)
+    assert scheduler.rungs()[1] == {"a": 0.1, "b": 0.9}
+    worse = tune_trial("t", "c")
+    scheduler.on_trial_add(None, worse)
+    assert scheduler.on_trial_result(None, worse, {"epoch": 1, "train_loss": 0.8}) == TrialScheduler.STOP
+
+
+def test_a_resumed_trial_does_not_count_twice() -> None:
+    spec = study("{name: asha, grace_period: 1, reduction_factor: 3}")
+    scheduler = build_scheduler(spec, TABLES, TABLES.__getitem__)
+    resumed = tune_trial("t1", "b")
+    scheduler.on_trial_add(None, resumed)
+    scheduler.on_trial_result(None, resumed, {"epoch": 3, "val_accuracy": 0.85})
+    rungs = scheduler.rungs()
+    assert rungs[1] == {"a": 0.9, "t1": 0.8, "c": 0.2}
+    assert rungs[3] == {"a": 0.9, "t1": 0.85}
+
+
+def test_median_compares_with_remembered_trials_and_never_pauses() -> None:
+    tables = {name: epochs([0.8, 0.8, 0.8]) for name in "abc"}
+    scheduler = build_scheduler(study("{name: median, grace_period: 2, min_trials: 3}"), tables, tables.__getitem__)
+    assert isinstance(scheduler, RememberingMedian)
+    bad = tune_trial("t", "d")
+    scheduler.on_trial_add(None, bad)
+    assert scheduler.on_trial_result(None, bad, {"epoch": 1, "val_accuracy": 0.1}) == TrialScheduler.CONTINUE
+    assert scheduler.on_trial_result(None, bad, {"epoch": 2, "val_accuracy": 0.1}) == TrialScheduler.STOP
