@@ -62,12 +62,7 @@ def load_checkpoint(
     }:
         raise CorruptFileError(f"{path}: is the checkpoint of {header.owner}, not of {owner} as it is configured now")
     model.load_state_dict(weights)
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith(_OPTIMIZER):
-            index, key = name.removeprefix(_OPTIMIZER).split("/")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    _restore_optimizer(optimizer, tensors)
     return header
 
 
@@ -91,6 +86,20 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """
     header = read_header(path)
     return [] if header is None else header.history
+
+
+def _restore_optimizer(optimizer: "torch.optim.Optimizer", tensors: "dict[str, torch.Tensor]") -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(_OPTIMIZER):
+            index, key = name.removeprefix(_OPTIMIZER).split("/")
+            parameter = parameters[int(index)].detach()
+            # Momentum laid out in memory as its weights are: steps are slower otherwise.
+            if value.shape == parameter.shape:
+                value = parameter.clone().copy_(value)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _parsed_header(path: Path, content: Any) -> CheckpointHeader:

@@ -59,8 +59,8 @@ class Ensemble:
         return [self._clean_outputs(member) for member in self._members]
 
     @cached_property
-    def clean_logits_MVC(self) -> Tensor:
-        """The teachers' logits on the clean validation images."""
+    def clean_logits(self) -> Tensor:
+        """The teachers' logits on the clean validation images, (M, V, C)."""
         return torch.stack([outputs.logits_VC for outputs in self.clean])
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:
@@ -74,7 +74,7 @@ class Ensemble:
 
 
 class EnsembleEpoch:
-    """The teachers' answers to one epoch: ask for the training batches in order, then for the augmented validation ones."""
+    """The teachers' answers to one epoch. Ask for the training batches in order, then for the validation ones."""
 
     def __init__(
         self, members: list["_Member"], stream: AugmentationStream, cache: LogitCache, epoch: int, device: torch.device
@@ -85,17 +85,17 @@ class EnsembleEpoch:
         self._shape = (num_train, len(dataset.val), dataset.num_classes)
         self._answers = [self._known_answers(member) for member in members]
 
-    def train_logits_MBC(self, batch: Batch) -> Tensor:
-        """Return the teachers' logits on the next training batch."""
+    def train_logits(self, batch: Batch) -> Tensor:
+        """Return the teachers' logits on the next training batch, (M, B, C)."""
         return torch.stack([answers.train.next(batch) for answers in self._answers])
 
-    def val_augmented_logits_MBC(self, batch: Batch) -> Tensor:
-        """Return the teachers' logits on the next augmented validation batch."""
+    def val_augmented_logits(self, batch: Batch) -> Tensor:
+        """Return the teachers' logits on the next augmented validation batch, (M, B, C)."""
         return torch.stack([answers.val_augmented.next(batch) for answers in self._answers])
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """Keep what was computed; return all training logits (M, N, C) and augmented validation logits (M, V, C)."""
-        both = [(answers.train.all_NC(), answers.val_augmented.all_NC()) for answers in self._answers]
+        both = [(answers.train.all(), answers.val_augmented.all()) for answers in self._answers]
         for answers, (train_NC, val_augmented_VC) in zip(self._answers, both, strict=True):
             if not answers.known:
                 logits = EpochLogits(train_NC.cpu(), val_augmented_VC.cpu())
@@ -150,7 +150,7 @@ class _Asked:
         self._given.append(logits_BC)
         return logits_BC
 
-    def all_NC(self) -> Tensor:
+    def all(self) -> Tensor:
         return torch.cat(self._given)
 
 
@@ -165,7 +165,7 @@ class _Remembered:
         first, self._position = self._position, self._position + len(batch)
         return self._logits_NC[first : self._position]
 
-    def all_NC(self) -> Tensor:
+    def all(self) -> Tensor:
         return self._logits_NC
 
 

@@ -22,6 +22,8 @@ MAX_FILE_BYTES = 256 * 2**20
 """A larger entry is not kept: for the largest datasets a forward pass costs less than the disk."""
 MAX_MEMORY_BYTES = 256 * 2**20
 
+Shapes = dict[str, tuple[int, ...]]
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +63,7 @@ class LogitCache:
     def epoch(self, teacher_id: str, stream_id: str, epoch: int, shape: tuple[int, int, int]) -> EpochLogits | None:
         """Return a teacher's logits on an epoch if they are kept and of ``shape``, (N, V, C)."""
         num_train, num_val, num_classes = shape
-        expected = {"train_NC": (num_train, num_classes), "val_augmented_VC": (num_val, num_classes)}
+        expected: Shapes = {"train_NC": (num_train, num_classes), "val_augmented_VC": (num_val, num_classes)}
         tensors = self._read(self._epoch_path(teacher_id, stream_id, epoch), expected)
         return None if tensors is None else EpochLogits(**tensors)
 
@@ -73,7 +75,7 @@ class LogitCache:
     def clean(self, teacher_id: str, cam_threshold: float, shape: tuple[int, int, int]) -> CleanOutputs | None:
         """Return a teacher's outputs on clean validation images if they are kept and of ``shape``, (V, C, P)."""
         num_val, num_classes, num_bytes = shape
-        expected = {"logits_VC": (num_val, num_classes), "regions_VP": (num_val, num_bytes)}
+        expected: Shapes = {"logits_VC": (num_val, num_classes), "regions_VP": (num_val, num_bytes)}
         tensors = self._read(self._clean_path(teacher_id, cam_threshold), expected)
         return None if tensors is None else CleanOutputs(**tensors)
 
@@ -93,7 +95,7 @@ class LogitCache:
     def _clean_path(self, teacher_id: str, cam_threshold: float) -> Path:
         return self._folder / teacher_id / f"clean-cam{cam_threshold:g}.safetensors"
 
-    def _read(self, path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, Tensor] | None:
+    def _read(self, path: Path, expected: Shapes) -> dict[str, Tensor] | None:
         if not self._enabled:
             return None
         tensors = self._memory.get(path)
@@ -126,14 +128,14 @@ def pack_regions(regions_BHW: Tensor) -> Tensor:
     bits_BN = regions_BHW.flatten(1)
     bits_BN = torch.nn.functional.pad(bits_BN, (0, -bits_BN.shape[1] % 8))
     weights_8 = 2 ** torch.arange(8, dtype=torch.uint8, device=bits_BN.device)
-    return (bits_BN.unflatten(1, (-1, 8)) * weights_8).sum(-1, dtype=torch.uint8)
+    return (bits_BN.reshape(len(bits_BN), -1, 8) * weights_8).sum(-1, dtype=torch.uint8)
 
 
 def unpack_regions(regions_BP: Tensor, image_size: int) -> Tensor:
     """Return what `pack_regions` packed: bool (B, H, W) with H = W = ``image_size``."""
     shifts_8 = torch.arange(8, dtype=torch.uint8, device=regions_BP.device)
     bits_BN = ((regions_BP[..., None] >> shifts_8) & 1).flatten(1).bool()
-    return bits_BN[:, : image_size**2].unflatten(1, (image_size, image_size))
+    return bits_BN[:, : image_size**2].reshape(-1, image_size, image_size)
 
 
 def packed_bytes(image_size: int) -> int:

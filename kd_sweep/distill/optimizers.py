@@ -21,9 +21,9 @@ def build_optimizer(model: nn.Module, learner: Learner) -> torch.optim.Optimizer
     ]
     groups = [group for group in groups if group["params"]]
     if learner.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=learner.learning_rate, fused=True)
+        return torch.optim.AdamW(groups, lr=learner.learning_rate)
     momentum = learner.momentum
-    return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+    return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=momentum, nesterov=momentum > 0)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

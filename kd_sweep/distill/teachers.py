@@ -1,7 +1,7 @@
 """Teachers: trained once for everyone under a results root, checked whenever they are loaded.
 
 A teacher's folder ``<root>/teachers/<teacher_id>/`` holds, while it is trained, a checkpoint and a lease; once it is
-finished, ``model.safetensors`` and ``teacher.json``, the record, which is written last: a teacher with a record is finished.
+finished, ``model.safetensors`` and ``teacher.json``, its record. That is written last: with a record it is finished.
 """
 
 import datetime
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from kd_sweep import __version__
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
-from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device
+from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
 from kd_sweep.distill.files import read_tensors, remove_temporaries, set_aside, write_tensors
 from kd_sweep.distill.memory import RecentlyUsed, resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
@@ -57,7 +57,7 @@ def ensure_teacher(
         root: the results root.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
         num_threads: of the CPU; as many as now when None.
-        on_epoch: called with a row (epoch, train_loss, train_accuracy, val_accuracy, epoch_s) after each epoch trained here.
+        on_epoch: called with each row trained here: epoch, train_loss, train_accuracy, val_accuracy, epoch_s.
 
     Raises:
         NonFiniteError: the teacher's loss became NaN or infinite.
@@ -102,7 +102,7 @@ def load_teacher(teacher: TeacherConfig, root: Path, *, device: str = "auto") ->
         raise CorruptFileError(f"{folder / WEIGHTS}: missing, but the teacher's record is there") from error
     model = build_model(teacher.learner, resident_dataset(teacher.data, root), teacher.init_seed)
     model.load_state_dict(weights)
-    return model.to(resolve_device(device)).eval().requires_grad_(False)
+    return place(model, resolve_device(device)).eval().requires_grad_(False)
 
 
 def forget_teachers() -> None:
@@ -161,7 +161,7 @@ class _TeacherTraining:
         self._device = device
         self._dataset = resident_dataset(teacher.data, root)
         self._stream = AugmentationStream(teacher.stream, self._dataset, device)
-        self._model = build_model(teacher.learner, self._dataset, teacher.init_seed).to(device)
+        self._model = place(build_model(teacher.learner, self._dataset, teacher.init_seed), device)
         self._optimizer = build_optimizer(self._model, teacher.learner)
         self._checkpoint = teacher_folder(root, teacher.teacher_id) / LAST
         self._history: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
-from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device
+from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch, clean_outputs
 from kd_sweep.distill.files import remove_temporaries, set_aside
 from kd_sweep.distill.logits import LogitCache, unpack_regions
@@ -94,7 +94,7 @@ class _StudentTraining:
         self._device = resolve_device(device)
         self._dataset = resident_dataset(config.data, root)
         self._stream = AugmentationStream(config.stream, self._dataset, self._device)
-        self._student = build_model(config.student, self._dataset, config.init_seed).to(self._device)
+        self._student = place(build_model(config.student, self._dataset, config.init_seed), self._device)
         self._optimizer = build_optimizer(self._student, config.student)
         self._checkpoint = None if checkpoint_dir is None else checkpoint_dir / LAST
         self._history: list[Row] = []
@@ -151,7 +151,7 @@ class _StudentTraining:
         learner, distillation, steps = self._config.student, self._config.distillation, self._stream.num_batches
 
         def batch_loss(logits_BC: Tensor, batch: Batch) -> Tensor:
-            teacher_logits_MBC = answers.train_logits_MBC(batch)
+            teacher_logits_MBC = answers.train_logits(batch)
             return distillation_loss(
                 logits_BC, teacher_logits_MBC, batch.labels_B, distillation, learner.label_smoothing
             )
@@ -171,7 +171,7 @@ class _StudentTraining:
         with torch.inference_mode():
             for batch in self._stream.augmented_val(epoch):
                 student_logits.append(self._student(batch.images_BDHW))
-                answers.val_augmented_logits_MBC(batch)
+                answers.val_augmented_logits(batch)
                 labels.append(batch.labels_B)
         teacher_train_MNC, teacher_val_augmented_MVC = answers.finish()
         labels_V = torch.cat(labels)
@@ -190,7 +190,7 @@ class _StudentTraining:
         teacher_regions = [unpack_regions(outputs.regions_VP, image_size) for outputs in self._ensemble.clean]
         return val_metrics(
             student.logits_VC.to(self._device),
-            self._ensemble.clean_logits_MVC,
+            self._ensemble.clean_logits,
             labels_V,
             unpack_regions(student.regions_VP, image_size).to(self._device),
             torch.stack(teacher_regions),
