@@ -63,6 +63,8 @@ def alternatives(value: str, possible: Iterable[str], limit: int = 8) -> str:
         limit: how many of them to name at most.
     """
     names = sorted(possible)
+    if not names:
+        return "none are possible"
     near = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
     listed = ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")
     return f"did you mean {near[0]!r}? possible: {listed}" if near else f"possible: {listed}"

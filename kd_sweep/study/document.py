@@ -158,7 +158,7 @@ class _Builder:
             return self._alias(event)
         if len(path) > MAX_DEPTH:
             raise self.error(f"is nested deeper than {MAX_DEPTH} levels", _line(event))
-        if event.tag not in (None, "!"):
+        if event.tag is not None:
             raise self.error(f"the tag {event.tag!r} is not supported; write the plain value", _line(event))
         before = self.num_nodes
         self._count(1, event)
@@ -212,7 +212,7 @@ class _Builder:
             if isinstance(event, MappingStartEvent | SequenceStartEvent | AliasEvent):
                 raise self.error("a key must be text", _line(event))
             key: str = event.value
-            if event.tag not in (None, "!"):
+            if event.tag is not None:
                 raise self.error(f"the tag {event.tag!r} is not supported; write the plain key", _line(event))
             if key in values:
                 both = f"lines {lines[key] + 1} and {_line(event) + 1}" if self.numbered else "one value"

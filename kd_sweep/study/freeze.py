@@ -1,15 +1,13 @@
 """The frozen study: the fully resolved spec that a study was launched with, and which changes to it are no mixing."""
 
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from kd_sweep.errors import SpecError, StorageError, alternatives
 from kd_sweep.study.digest import digest
 from kd_sweep.study.document import Document, one_line, read_yaml, shown
+from kd_sweep.study.emit import yaml_text
 from kd_sweep.study.load import read_text, spec_of
 from kd_sweep.study.spec import StudySpec, metric_of
 
@@ -32,7 +30,7 @@ def frozen_yaml(spec: StudySpec, provenance: Mapping[str, str]) -> str:
     """
     content = spec.model_dump(mode="json")
     about = {**{key: str(value) for key, value in provenance.items()}, CONTENT_DIGEST: digest(content)}
-    return HEADER + _yaml(content | {"provenance": about})
+    return HEADER + yaml_text(content | {"provenance": about})
 
 
 def load_frozen(study_dir: Path) -> StudySpec:
@@ -113,14 +111,3 @@ def _nearby(folder: Path, name: str) -> str:
         return ""
     studies = [entry.name for entry in folder.iterdir() if (entry / SPEC_FILE).is_file()]
     return f"; {one_line(alternatives(name, studies))}" if studies else ""
-
-
-def _yaml(content: dict[str, Any]) -> str:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None  # short lists and mappings on one line
-    # The order of search dimensions is the order of the grid.
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.width = 200
-    stream = io.StringIO()
-    yaml.dump(content, stream)
-    return stream.getvalue()

@@ -1,0 +1,215 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from kd_sweep.errors import SpecError, StorageError
+from kd_sweep.study.document import read_yaml
+from kd_sweep.study.emit import yaml_text
+from kd_sweep.study.freeze import check_extension, frozen_yaml, load_frozen
+from kd_sweep.study.load import load_spec, parse_spec
+
+SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
+
+
+def _spec(**content):
+    return parse_spec(json.dumps({"name": "digits", **content}), "f.yaml")
+
+
+def _freeze(folder, spec, **provenance):
+    (folder / "study.yaml").write_text(frozen_yaml(spec, provenance), encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_a_frozen_study_is_the_same_study(tmp_path, path):
+    spec = load_spec(path)
+    _freeze(tmp_path, spec, torch="2.14.0", git_revision="1e5")
+    assert load_frozen(tmp_path) == spec
+    # Such a file can be launched as it is, too.
+    assert load_spec(tmp_path / "study.yaml") == spec
+    # Trials are the same, so the order of dimensions survived.
+    assert list(load_frozen(tmp_path).search) == list(spec.search)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    path=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30),
+    number=st.floats(1e-300, 1e300),
+    resource=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=10),
+)
+def test_any_text_and_number_survives_freezing(tmp_path, path, number, resource):
+    resources = {"custom": {f"_{resource}": number}}
+    spec = _spec(data={"name": "image_folder", "path": path}, teacher={"learning_rate": number}, resources=resources)
+    _freeze(tmp_path, spec, note=path)
+    assert load_frozen(tmp_path) == spec
+
+
+@pytest.mark.parametrize("text", ["1234567890123456", "123456789e012345", "0123", "null", "true", "1_000", "0x1f", "~"])
+def test_text_that_looks_like_a_number_stays_text(tmp_path, text):
+    spec = _spec(data={"name": "image_folder", "path": text, "fingerprint": text})
+    _freeze(tmp_path, spec, version=text)
+    assert load_frozen(tmp_path) == spec
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8"), max_size=8),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**63), 2**63)
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(st.characters(codec="utf-8"), max_size=12)
+            | st.sampled_from(["yes", "No", "1e5", "0x1f", "1:30", "2024-01-01", "<<", "=", "~", "- a", "a: b", "#"]),
+            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+        ),
+        max_size=4,
+    )
+)
+def test_readers_of_both_yaml_versions_read_the_same_values(content):
+    text = yaml_text(content)
+    assert read_yaml(text or "{}", "f.yaml").content == content
+    if content:
+        assert yaml.safe_load(text) == content  # PyYAML: version 1.1
+        assert YAML(typ="safe", pure=True).load(text) == content
+
+
+def test_the_frozen_file_is_plain_yaml_with_every_default():
+    text = frozen_yaml(_spec(), {"torch": "2.14.0"})
+    content = YAML(typ="safe", pure=True).load(io.StringIO(text))
+    assert text.startswith("# ")
+    assert content["student"]["learning_rate"] == 0.1
+    assert content["retries"] == 1
+    assert content["provenance"]["torch"] == "2.14.0"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_a_truncated_study_is_damaged_never_another_study(tmp_path, share):
+    _freeze(tmp_path, _spec(search={"seed": {"grid": [0, 1]}}), torch="2.14.0")
+    path = tmp_path / "study.yaml"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    _damaged(tmp_path)
+
+
+def test_every_truncation_at_a_line_is_noticed(tmp_path):
+    lines = frozen_yaml(_spec(), {}).splitlines(keepends=True)
+    for number in range(len(lines)):
+        (tmp_path / "study.yaml").write_text("".join(lines[:number]))
+        _damaged(tmp_path)
+
+
+def _damaged(folder):
+    with pytest.raises(StorageError) as caught:
+        load_frozen(folder)
+    message = str(caught.value)
+    assert message.startswith("damaged study: ")
+    assert "study.yaml" in message
+    assert "\n" not in message
+
+
+def test_a_study_changed_by_hand_is_damaged(tmp_path):
+    _freeze(tmp_path, _spec())
+    path = tmp_path / "study.yaml"
+    path.write_text(path.read_text().replace("epochs: 8", "epochs: 9"))
+    _damaged(tmp_path)
+    path.write_bytes(b"\xff\xfe")
+    _damaged(tmp_path)
+
+
+def test_folders_that_are_no_study(tmp_path):
+    (tmp_path / "digits").mkdir()
+    _freeze(tmp_path / "digits", _spec())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "file").touch()
+    for folder, message in [
+        (tmp_path / "digit", f"{tmp_path}/digit: no such folder, not a study; did you mean 'digits'? possible: digits"),
+        (tmp_path / "other", f"{tmp_path}/other: is not a study, it has no study.yaml"),
+        (tmp_path, f"{tmp_path}: is not a study, it has no study.yaml; possible: digits"),
+        (tmp_path / "file", f"{tmp_path}/file: is a file, not a study; possible: digits"),
+    ]:
+        with pytest.raises(StorageError) as caught:
+            load_frozen(folder)
+        assert str(caught.value) == message
+
+
+def test_the_error_names_both_values():
+    with pytest.raises(SpecError) as caught:
+        check_extension(_spec(), _spec(student={"learning_rate": 0.05}))
+    assert str(caught.value) == (
+        "student.learning_rate: 0.05 differs from 0.1, with which study 'digits' was launched; results would mix "
+        "(choose another name, or set it back)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ({}, {"data": {"image_size": 32}}, "data.image_size"),
+        ({}, {"data": {"max_train_images": 50}}, "data.max_train_images"),
+        ({}, {"augmentation": {"transforms": ["color"]}}, "augmentation.transforms"),
+        ({}, {"teacher": {"epochs": 9}}, "teacher.epochs"),
+        ({}, {"distillation": {"temperature": 1.0}}, "distillation.temperature"),
+        ({}, {"metrics": {"cam_threshold": 0.5}}, "metrics.cam_threshold"),
+        ({}, {"scheduler": {"name": "asha"}}, "scheduler.name"),
+        ({"scheduler": {"name": "asha"}}, {}, "scheduler.name"),
+        ({"scheduler": {"name": "asha"}}, {"scheduler": {"name": "asha", "grace_period": 2}}, "scheduler.grace_period"),
+        ({"scheduler": {"name": "asha"}}, {"scheduler": {"name": "asha", "mode": "min"}}, "scheduler.mode"),
+        (
+            {"scheduler": {"name": "asha"}},
+            {"scheduler": {"name": "asha"}, "objectives": [{"metric": "val_loss"}]},
+            "scheduler.metric",
+        ),
+        (
+            {"search": {"student.epochs": {"grid": [4]}}, "student": {"epochs": 8}},
+            {"student": {"epochs": 4}},
+            "student.epochs",
+        ),
+        (
+            {"data": {"name": "image_folder", "path": "a", "fingerprint": "x"}},
+            {"data": {"name": "image_folder", "path": "a", "fingerprint": "y"}},
+            "data.fingerprint",
+        ),
+        (
+            {"data": {"name": "image_folder", "path": "a"}},
+            {"data": {"name": "image_folder", "path": "b"}},
+            "data.path",
+        ),
+    ],
+)
+def test_changes_that_mix_results(old, new, field):
+    check_extension(_spec(**old), _spec(**old))
+    with pytest.raises(SpecError, match=f"^{field}: .* differs from .*'digits'.*results would mix"):
+        check_extension(_spec(**old), _spec(**new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"search": {"seed": {"grid": [0]}}}, {"search": {"seed": {"grid": [0, 1]}, "ensemble_size": 2}}),
+        ({}, {"sampler": {"name": "random", "num_trials": 7}, "retries": 3, "max_concurrent_trials": 2}),
+        ({}, {"budget": {"max_hours": 1.0}, "resources": {"cpus": 2}, "objectives": [{"metric": "val_loss"}]}),
+        (
+            {"search": {"student.epochs": {"grid": [4]}}, "student": {"epochs": 8}},
+            {"search": {"student.epochs": {"grid": [4, 6]}}, "student": {"epochs": 4}},
+        ),
+        (
+            {"data": {"name": "image_folder", "path": "a", "fingerprint": "x"}},
+            {"data": {"name": "image_folder", "path": "b", "fingerprint": "x"}},
+        ),
+        (
+            {"scheduler": {"name": "asha"}},
+            {"scheduler": {"name": "asha", "metric": "val_accuracy"}, "objectives": [{"metric": "val_loss"}]},
+        ),
+    ],
+)
+def test_changes_that_extend_a_study(old, new):
+    if "scheduler" in new:
+        new["scheduler"]["mode"] = "max"
+    check_extension(_spec(**old), _spec(**new))

@@ -1,0 +1,110 @@
+import json
+
+import pytest
+
+from kd_sweep.study.digest import derived_seed, digest
+from kd_sweep.study.load import parse_spec
+from kd_sweep.study.space import trial_config
+from kd_sweep.study.spec import Data
+from kd_sweep.study.trial import TrialConfig
+
+
+def _trial(**point):
+    return trial_config(
+        parse_spec(json.dumps({"name": "d"}), "f.yaml"), {k.replace("__", "."): v for k, v in point.items()}
+    )
+
+
+def test_identities_never_change_between_versions():
+    # Written down once: with other digests every study would start anew and every teacher train again.
+    assert TrialConfig().trial_id == "5c126bca2ff80ab7"
+    assert TrialConfig().teachers[0].teacher_id == "636fe6c5fae2785a"
+    assert TrialConfig().stream.stream_id == "9e10bd31df4fe972"
+
+
+def test_defaults_never_change_between_versions():
+    # Digests leave defaults out, so another default would give an old name to a new configuration.
+    learner = {
+        "model": "resnet8",
+        "width": None,
+        "epochs": 8,
+        "batch_size": 64,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "cosine",
+        "warmup_epochs": 1.0,
+        "milestones": (),
+        "gamma": 0.1,
+        "label_smoothing": 0.0,
+    }
+    sections = {
+        "data": {"name": "digits", "image_size": 16, "validation_fraction": 0.2, "split_seed": 0},
+        "augmentation": {"transforms": ("geometry", "color", "erasing")},
+        "teacher": learner,
+        "student": learner,
+        "distillation": {"loss": "kl", "temperature": 4.0, "alpha": 0.1},
+        "metrics": {"cam_threshold": 0.4},
+    }
+    found = TrialConfig().model_dump()
+    assert {name: {key: found[name][key] for key in fields} for name, fields in sections.items()} == sections
+    assert (found["augmentation_strength"], found["ensemble_size"], found["seed"]) == (0.0, 1, 0)
+
+
+def test_digest_is_the_sha256_of_canonical_json():
+    # `printf '{"a":[1,0.3]}' | sha256sum`
+    assert digest({"a": (1.0, 0.1 + 0.2)}) == "94907bb4e4c45ff0"
+    assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    with pytest.raises(ValueError, match="Out of range"):
+        digest(float("nan"))
+
+
+def test_seeds_are_distinct_and_fit_a_signed_integer():
+    seeds = {derived_seed("teacher-init", seed, member) for seed in range(100) for member in range(1, 11)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_ensembles_are_nested():
+    large = _trial(ensemble_size=3).teachers
+    small = _trial(ensemble_size=2).teachers
+    assert [teacher.teacher_id for teacher in large[:2]] == [teacher.teacher_id for teacher in small]
+    assert len({teacher.teacher_id for teacher in large}) == 3
+    assert len({teacher.init_seed for teacher in large}) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"student__learning_rate": 0.05},
+        {"distillation__alpha": 0.5},
+        {"metrics__cam_threshold": 0.5},
+        {"student__width": 4},
+    ],
+)
+def test_what_only_the_student_needs_leaves_its_teachers_alone(change):
+    assert _trial(**change).trial_id != _trial().trial_id
+    assert _trial(**change).teachers[0].teacher_id == _trial().teachers[0].teacher_id
+
+
+@pytest.mark.parametrize(
+    "change", [{"teacher__width": 4}, {"augmentation_strength": 0.5}, {"seed": 1}, {"data__image_size": 32}]
+)
+def test_what_a_teacher_depends_on_makes_another_teacher(change):
+    assert _trial(**change).teachers[0].teacher_id != _trial().teachers[0].teacher_id
+
+
+def test_paired_trials_see_the_same_pixels():
+    assert _trial(ensemble_size=3, distillation__alpha=0.9).stream.stream_id == _trial().stream.stream_id
+    assert _trial(seed=1).stream.stream_id != _trial().stream.stream_id
+
+
+def test_moved_images_are_the_same_images_where_their_fingerprint_says_so():
+    def trial_id(path, fingerprint):
+        data = Data(name="image_folder", path=path, fingerprint=fingerprint)
+        return TrialConfig(data=data).trial_id
+
+    assert trial_id("a", "x") == trial_id("b", "x")
+    assert trial_id("a", "x") != trial_id("a", "y")
+    assert trial_id("a", None) != trial_id("b", None)
