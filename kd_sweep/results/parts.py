@@ -26,6 +26,8 @@ MAX_MERGED_ROWS = 500_000
 """Parts are not merged beyond this: it bounds the memory and the time of a merge."""
 ROWS_PER_GROUP = 65_536
 
+# Dictionaries suit accuracies (few values) and not losses: a small limit makes the writer give up on the latter soon.
+_ENCODING = {"compression": "zstd", "write_page_checksum": True, "dictionary_pagesize_limit": 128 * 1024}
 _NAME = re.compile(r"^(\d{8,})-(\d{8,})\.parquet$")
 _TEXT_COLUMNS = [field.name for field in EPOCHS if field.type == pa.string()]
 _LISTINGS = 50
@@ -132,7 +134,7 @@ def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None =
     schema = unified(EPOCHS, [_plain(table.schema)])
     with (
         root.replace(part.place) as sink,
-        pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer,
+        pq.ParquetWriter(sink, schema, **_ENCODING) as writer,
     ):
         # Group by group: only one group at a time is copied, and leaves the compact dictionary form of its text.
         for start in range(0, table.num_rows, ROWS_PER_GROUP):

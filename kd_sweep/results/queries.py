@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.results.reader import Results
@@ -25,28 +24,28 @@ _TREND = ("train_loss", "train_accuracy", *_OUTCOMES)
 _FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
 
 
-def summary(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+def summary(results: Results, limit: int | None = None) -> pa.Table:
     """One row per configuration: outcomes of its finished trials, mean over seeds.
 
     Columns: `study`, the searched fields but `seed`, `num_trials`, each outcome, and `<outcome>_std` (sample standard
     deviation) where a configuration has more than one trial.
     """
-    groups = ["study", *_searched(results, study)]
+    groups = ["study", *_searched(results)]
     means = [f"avg({name}) AS {name}" for name in _OUTCOMES]
     spreads = [f"stddev_samp({name}) AS {name}_std" for name in _OUTCOMES]
     query = f"""
         SELECT {_list(groups)}, count(*) AS num_trials, {", ".join(means + spreads)}
-        FROM trials WHERE {_FINISHED_SQL} AND {_of(study)}
+        FROM trials WHERE {_FINISHED_SQL}
         GROUP BY {_list(groups)} ORDER BY {_ordered(groups)} {_at_most(limit)}"""
-    answer = _ask(results, query, study)
+    answer = results.sql(query)
     return _without_empty(answer, [f"{name}_std" for name in _OUTCOMES] + groups[3:])
 
 
-def leaderboard(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+def leaderboard(results: Results, limit: int | None = None) -> pa.Table:
     """Trials by the last value of their study's first objective, best first, with their rank in the study."""
     answers = []
-    searched = [*_searched(results, study), "seed"]
-    for name, (objective, *_) in _objectives(results, study).items():
+    searched = [*_searched(results), "seed"]
+    for name, (objective, *_) in _objectives(results).items():
         direction = "DESC" if objective["mode"] == "max" else "ASC"
         others = [column for column in ("val_accuracy", "fidelity_val") if column != objective["metric"]]
         query = f"""
@@ -60,26 +59,28 @@ def leaderboard(results: Results, study: str | None = None, limit: int | None = 
     return _without_empty(answer, searched[2:])
 
 
-def trend(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+def trend(results: Results, limit: int | None = None) -> pa.Table:
     """One row per configuration and epoch: means over the trials that reached the epoch, and how many they are."""
-    searched = _searched(results, study)
+    searched = _searched(results)
     extra = searched[2:]
-    groups = ["study", *searched, "epoch"]
     joined = f"JOIN (SELECT study, trial_id, {_list(extra)} FROM trials) USING (study, trial_id)" if extra else ""
-    means = [f"avg({name}) AS {name}" for name in _TREND]
+    means = ", ".join(f"avg({name}) AS {name}" for name in _TREND)
+    # One study's name is not read from millions of rows.
+    studies = results.studies()
+    named, parameters = ("$study AS study", {"study": studies[0]}) if len(studies) == 1 else ("study", None)
+    groups = [*searched, "epoch"] if len(studies) == 1 else ["study", *searched, "epoch"]
     query = f"""
-        SELECT {_list(groups)}, count(*) AS num_trials, {", ".join(means)}
-        FROM epochs {joined} WHERE {_of(study)}
-        GROUP BY {_list(groups)} ORDER BY {_ordered(groups)} {_at_most(limit)}"""
-    return _without_empty(_ask(results, query, study), extra)
+        SELECT {named}, {_list([*searched, "epoch"])}, count(*) AS num_trials, {means}
+        FROM epochs {joined} GROUP BY {_list(groups)} ORDER BY {_ordered(groups)} {_at_most(limit)}"""
+    return _without_empty(results.sql(query, parameters), extra)
 
 
-def teachers(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+def teachers(results: Results, limit: int | None = None) -> pa.Table:
     """The teachers of each study, with how many of its trials learn from each.
 
     `num_trials` is null where the study also searches fields that make teachers differ.
     """
-    extra = _searched(results, study)[2:]
+    extra = _searched(results)[2:]
     teaching = [name for name in extra if name.startswith(("teacher_", "data_", "augmentation_"))]
     differs = " OR ".join(f'trials."{name}" IS NOT NULL' for name in teaching) or "false"
     query = f"""
@@ -88,19 +89,19 @@ def teachers(results: Results, study: str | None = None, limit: int | None = Non
             CASE WHEN coalesce(bool_or({differs}), false) THEN NULL ELSE count(trials.trial_id) END AS num_trials
         FROM teachers LEFT JOIN trials ON trials.study = teachers.study AND trials.seed = teachers.seed
             AND trials.augmentation_strength = teachers.augmentation_strength AND trials.ensemble_size >= member
-        WHERE {_of(study, "teachers.study")} GROUP BY ALL
+        GROUP BY ALL
         ORDER BY teachers.study, teachers.augmentation_strength, teachers.seed, member, teacher_id {_at_most(limit)}"""
-    return _ask(results, query, study)
+    return results.sql(query)
 
 
-def pareto(results: Results, study: str | None = None, limit: int | None = None) -> pa.Table:
+def pareto(results: Results, limit: int | None = None) -> pa.Table:
     """The finished trials that no other beats: none is as good in every objective and better in one.
 
     Trials without a value for every objective are left out. Sorted by the first objective, best first.
     """
-    searched = [*_searched(results, study), "seed"]
+    searched = [*_searched(results), "seed"]
     answers = []
-    for name, objectives in _objectives(results, study).items():
+    for name, objectives in _objectives(results).items():
         metrics = list(dict.fromkeys(objective["metric"] for objective in objectives))
         columns = ["study", "trial_id", "status", *searched, *metrics, "last_epoch"]
         present = " AND ".join(f'"{metric}" IS NOT NULL' for metric in metrics)
@@ -136,7 +137,7 @@ def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
 class NamedQuery:
     """A question, and the function that answers it."""
 
-    answer: Callable[[Results, str | None, int | None], pa.Table]
+    answer: Callable[[Results, int | None], pa.Table]
 
     @property
     def summary(self) -> str:
@@ -159,32 +160,18 @@ def answer(results: Results, name: str, *, study: str | None = None, limit: int 
         raise QueryError(f"query: {name!r} is not a named query; {alternatives(name, NAMED_QUERIES)}")
     if limit is not None and limit < 1:
         raise QueryError(f"limit: {limit} is not at least 1")
-    results.select(study)
-    return NAMED_QUERIES[name].answer(results, study, limit)
+    return NAMED_QUERIES[name].answer(results.only(study), limit)
 
 
-def _searched(results: Results, study: str | None) -> list[str]:
+def _searched(results: Results) -> list[str]:
     """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added."""
-    trials = results.table("trials")
-    added = added_columns(trials.schema)
-    if study is not None:
-        trials = trials.filter(pc.equal(trials["study"], study))
-        added = [name for name in added if trials[name].null_count < trials.num_rows]
-    return [*_DIMENSIONS, *added]
+    return [*_DIMENSIONS, *added_columns(results.table("trials").schema)]
 
 
-def _objectives(results: Results, study: str | None) -> dict[str, list[dict[str, str]]]:
+def _objectives(results: Results) -> dict[str, list[dict[str, str]]]:
     rows = {row["study"]: row["objectives"] for row in results.table("studies").to_pylist()}
     default = [{"metric": "val_accuracy", "mode": "max"}]
-    return {name: json.loads(rows.get(name) or "[]") or default for name in results.select(study)}
-
-
-def _ask(results: Results, query: str, study: str | None) -> pa.Table:
-    return results.sql(query, {"study": study} if study is not None else None)
-
-
-def _of(study: str | None, column: str = "study") -> str:
-    return "true" if study is None else f"{column} = $study"
+    return {name: json.loads(rows.get(name) or "[]") or default for name in results.studies()}
 
 
 def _at_most(limit: int | None) -> str:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -71,7 +72,7 @@ def _text(table: pa.Table, terminal: bool) -> bytes:
         grid.add_column(
             Text(field.name), justify="right" if is_number else "left", overflow="fold", no_wrap=not terminal
         )
-    columns = [[cell(value) for value in column.to_pylist()] for column in table.columns]
+    columns = [cells(column.to_pylist()) for column in table.columns]
     for row in zip(*columns, strict=True):
         grid.add_row(*(Text(value) for value in row))
     console.print(grid)
@@ -82,26 +83,30 @@ def _text(table: pa.Table, terminal: bool) -> bytes:
     return "".join(f"{line.rstrip()}\n" for line in lines).encode()
 
 
-def cell(value: Any) -> str:
-    """Return a value as a table for people shows it: fractions with four decimals, null as a dash."""
+def cells(values: Sequence[Any]) -> list[str]:
+    """Return a column as a table for people shows it: floats with equal decimals, at most four; null as a dash."""
+    floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    decimals = next((n for n in (1, 2, 3) if all(math.isclose(round(v, n), v, abs_tol=1e-9) for v in floats)), 4)
+    return [_number(value, decimals) if isinstance(value, float) else _cell(value) for value in values]
+
+
+def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        return _number(value)
     if isinstance(value, datetime.datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     return _CONTROL.sub(" ", str(value))
 
 
-def _number(value: float) -> str:
+def _number(value: float, decimals: int) -> str:
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else f"{value:+}"
     size = abs(value)
-    if value == 0 or 1e-3 <= size < 10:
-        return f"{value:.4f}"
-    return f"{value:.1f}" if 10 <= size < 1e7 else f"{value:.3e}"
+    if value == 0 or 1e-3 <= size < 100:
+        return f"{value:.{decimals}f}"
+    return f"{value:.{min(decimals, 1)}f}" if 100 <= size < 1e7 else f"{value:.3e}"
 
 
 def _csv(table: pa.Table, _: bool) -> bytes:
