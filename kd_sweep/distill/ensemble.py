@@ -7,12 +7,15 @@ Shapes: B batch, C classes, M teachers, N training images of an epoch, V validat
 
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache, pack_regions, packed_bytes
+from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache, pack_regions, packed_bytes, unpack_regions
 from kd_sweep.distill.teachers import teacher_model
+from kd_sweep.metrics.attention import attention_iou_pairs
+from kd_sweep.metrics.splits import teacher_metrics
 from kd_sweep.study.trial import TeacherConfig
 from kd_sweep.vision.attention import attention_masks
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
@@ -54,23 +57,57 @@ class Ensemble:
         return EnsembleEpoch(self._members, self._stream, self._cache, epoch, self._device)
 
     @cached_property
-    def clean(self) -> list[CleanOutputs]:
+    def _clean(self) -> list[CleanOutputs]:
         """Each teacher's outputs on the clean validation images, on the device."""
         return [self._clean_outputs(member) for member in self._members]
 
     @cached_property
     def clean_logits(self) -> Tensor:
         """The teachers' logits on the clean validation images, (M, V, C)."""
-        return torch.stack([outputs.logits_VC for outputs in self.clean])
+        return torch.stack([outputs.logits_VC for outputs in self._clean])
+
+    @cached_property
+    def clean_metrics(self) -> dict[str, float | None]:
+        """The metrics of the teachers alone, which are the same after every epoch."""
+        labels_V = self._stream.dataset.val.labels_N.to(self._device)
+        return {
+            **teacher_metrics(self.clean_logits, labels_V),
+            "attention_iou_teachers": self._attention_iou_of_pairs() if len(self._members) > 1 else None,
+        }
+
+    def clean_regions(self, batch: Batch) -> Tensor:
+        """Return the teachers' attention regions on a clean validation batch, bool (M, B, H, W)."""
+        places_B = batch.indices_B.to(self._device)
+        image_size = self._stream.dataset.image_size
+        return torch.stack([unpack_regions(outputs.regions_VP[places_B], image_size) for outputs in self._clean])
+
+    def _attention_iou_of_pairs(self) -> float:
+        # Batch by batch: unpacked regions of a large validation set do not fit in memory.
+        val = self._stream.dataset.val
+        sums = 0.0
+        for batch in self._stream.clean_batches(val):
+            value = attention_iou_pairs(self.clean_regions(batch))
+            assert value is not None
+            sums += value * len(batch)
+        return sums / len(val)
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:
         dataset, device = self._stream.dataset, self._device
         shape = (len(dataset.val), dataset.num_classes, packed_bytes(dataset.image_size))
         outputs = self._cache.clean(member.teacher_id, self._cam_threshold, shape)
         if outputs is None:
-            outputs = clean_outputs(member.model, self._stream, self._cam_threshold)
+            outputs = self._look_at_clean(member.model)
             self._cache.keep_clean(member.teacher_id, self._cam_threshold, outputs)
         return CleanOutputs(outputs.logits_VC.to(device), outputs.regions_VP.to(device))
+
+    def _look_at_clean(self, model: nn.Module) -> CleanOutputs:
+        logits, regions = [], []
+        with torch.no_grad():
+            for batch in self._stream.clean_batches(self._stream.dataset.val):
+                logits_BC, regions_BHW = clean_batch(model, batch, self._cam_threshold)
+                logits.append(logits_BC)
+                regions.append(pack_regions(regions_BHW))
+        return CleanOutputs(torch.cat(logits).cpu(), torch.cat(regions).cpu())
 
 
 class EnsembleEpoch:
@@ -111,19 +148,12 @@ class EnsembleEpoch:
         return _Answers(member.teacher_id, True, _Remembered(train_NC), _Remembered(val_augmented_VC))
 
 
-def clean_outputs(model: nn.Module, stream: AugmentationStream, cam_threshold: float) -> CleanOutputs:
-    """Return logits and packed attention regions of ``model``, in evaluation mode, on the clean validation images."""
-    assert isinstance(model, Classifier)
-    logits, regions = [], []
-    with torch.no_grad():
-        for batch in stream.clean_batches(stream.dataset.val):
-            logits_BC, features_BDhw = model.forward_with_features(batch.images_BDHW)
-            regions_BHW = attention_masks(
-                features_BDhw, model.classifier_weight, stream.dataset.image_size, cam_threshold
-            )
-            logits.append(logits_BC.float())
-            regions.append(pack_regions(regions_BHW))
-    return CleanOutputs(torch.cat(logits).cpu(), torch.cat(regions).cpu())
+def clean_batch(model: nn.Module, batch: Batch, cam_threshold: float) -> tuple[Tensor, Tensor]:
+    """Return logits (B, C) and attention regions, bool (B, H, W), of ``model`` as it is on a batch."""
+    classifier = cast(Classifier, model)
+    logits_BC, features_BDhw = classifier.forward_with_features(batch.images_BDHW)
+    image_size = batch.images_BDHW.shape[-1]
+    return logits_BC.float(), attention_masks(features_BDhw, classifier.classifier_weight, image_size, cam_threshold)
 
 
 class _Member:

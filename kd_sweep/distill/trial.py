@@ -1,30 +1,27 @@
 """One trial: teachers, a student that learns from them, and a row of metrics after every epoch. No cluster is needed.
 
-Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images.
+Shapes: B batch, C classes, M teachers.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
-from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch, clean_outputs
+from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
+from kd_sweep.distill.evaluation import evaluate
 from kd_sweep.distill.files import remove_temporaries, set_aside
-from kd_sweep.distill.logits import LogitCache, unpack_regions
+from kd_sweep.distill.logits import LogitCache
 from kd_sweep.distill.losses import distillation_loss
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
-from kd_sweep.errors import CorruptFileError, NonFiniteError
-from kd_sweep.metrics.splits import stream_metrics, val_metrics
-from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.errors import CorruptFileError
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
 from kd_sweep.vision.models import build_model
@@ -132,15 +129,15 @@ class _StudentTraining:
         answers = self._ensemble.epoch(epoch)
         with epoch_randomness(self._config.init_seed, epoch, self._device):
             trained = self._train(epoch, answers)
-        metrics = self._evaluate(epoch, trained, answers)
+        threshold = self._config.metrics.cam_threshold
+        metrics = evaluate(self._student, trained, epoch, self._stream, self._ensemble, answers, threshold)
         row = {
             "epoch": epoch,
-            **{name: metrics[name] for name in REPORTED_METRICS},
+            **metrics,
             "learning_rate": trained.learning_rate,
             "epoch_s": time.perf_counter() - started,
             "train_images_per_s": len(trained.labels_N) / trained.train_s,
         }
-        self._check_finite(row)
         self._history.append(row)
         if self._checkpoint is not None:
             header = CheckpointHeader(self._config.trial_id, epoch, self._history)
@@ -164,43 +161,3 @@ class _StudentTraining:
             lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
             epoch,
         )
-
-    def _evaluate(self, epoch: int, trained: TrainedEpoch, answers: EnsembleEpoch) -> dict[str, float | None]:
-        self._student.eval()
-        student_logits, labels = [], []
-        with torch.inference_mode():
-            for batch in self._stream.augmented_val(epoch):
-                student_logits.append(self._student(batch.images_BDHW))
-                answers.val_augmented_logits(batch)
-                labels.append(batch.labels_B)
-        teacher_train_MNC, teacher_val_augmented_MVC = answers.finish()
-        labels_V = torch.cat(labels)
-        metrics: dict[str, float | None] = {
-            "train_loss": trained.loss,
-            **stream_metrics(trained.logits_NC, teacher_train_MNC, trained.labels_N, "train"),
-            **stream_metrics(torch.cat(student_logits), teacher_val_augmented_MVC, labels_V, "val_augmented"),
-            **self._clean_metrics(labels_V),
-        }
-        metrics["generalization_gap"] = metrics["train_accuracy"] - metrics["val_accuracy"]  # type: ignore[operator]
-        return metrics
-
-    def _clean_metrics(self, labels_V: Tensor) -> dict[str, float | None]:
-        image_size = self._dataset.image_size
-        student = clean_outputs(self._student, self._stream, self._config.metrics.cam_threshold)
-        teacher_regions = [unpack_regions(outputs.regions_VP, image_size) for outputs in self._ensemble.clean]
-        return val_metrics(
-            student.logits_VC.to(self._device),
-            self._ensemble.clean_logits,
-            labels_V,
-            unpack_regions(student.regions_VP, image_size).to(self._device),
-            torch.stack(teacher_regions),
-        )
-
-    def _check_finite(self, row: Row) -> None:
-        single = len(self._config.teachers) == 1
-        for name in REPORTED_METRICS:
-            value = row[name]
-            if value is None and single and name in NULL_FOR_ONE_TEACHER:
-                continue
-            if value is None or not math.isfinite(value):
-                raise NonFiniteError(f"{name} is {value} in epoch {row['epoch']}")

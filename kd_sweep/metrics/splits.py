@@ -1,14 +1,13 @@
 """The reported metrics of one split, from what the networks said about its images.
 
-The keys are those of `kd_sweep.study.reported.REPORTED_METRICS`. `train_loss` is the training loop's own, and
-`generalization_gap` the difference of two others.
+The keys are those of `kd_sweep.study.reported.REPORTED_METRICS`. `train_loss` is the training loop's own,
+`generalization_gap` the difference of two others; the attention metrics come batch by batch from `metrics.attention`.
 
-Shapes: N images, C classes, M teachers, H x W pixels.
+Shapes: N images, C classes, M teachers.
 """
 
 from torch import Tensor
 
-from kd_sweep.metrics.attention import attention_iou_pairs, attention_iou_student
 from kd_sweep.metrics.calibration import expected_calibration_error
 from kd_sweep.metrics.predictions import (
     accuracy,
@@ -39,26 +38,24 @@ def stream_metrics(
     }
 
 
-def val_metrics(
-    student_logits_NC: Tensor,
-    teacher_logits_MNC: Tensor,
-    labels_N: Tensor,
-    student_regions_NHW: Tensor,
-    teacher_regions_MNHW: Tensor,
-) -> dict[str, float | None]:
-    """Return every metric that is taken on clean validation images."""
-    ensemble_log_probabilities_NC = ensemble_log_probabilities(teacher_logits_MNC)
-    members = [accuracy(logits_NC, labels_N) for logits_NC in teacher_logits_MNC]
+def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """Return what is said of the student on clean validation images, but for its attention."""
     return {
         "val_loss": negative_log_likelihood(student_logits_NC, labels_N),
         "val_accuracy": accuracy(student_logits_NC, labels_N),
         "val_top5_accuracy": top_k_accuracy(student_logits_NC, labels_N, 5),
         **fidelity_metrics(student_logits_NC, teacher_logits_MNC, "val"),
-        "attention_iou_teachers": attention_iou_pairs(teacher_regions_MNHW),
-        "attention_iou_student": attention_iou_student(student_regions_NHW, teacher_regions_MNHW),
         "entropy_student": predictive_entropy(student_logits_NC),
-        "entropy_teachers": predictive_entropy(ensemble_log_probabilities_NC),
         "ece": expected_calibration_error(student_logits_NC, labels_N),
+    }
+
+
+def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """Return what is said of the teachers alone on clean validation images, but for their attention."""
+    ensemble_log_probabilities_NC = ensemble_log_probabilities(teacher_logits_MNC)
+    members = [accuracy(logits_NC, labels_N) for logits_NC in teacher_logits_MNC]
+    return {
+        "entropy_teachers": predictive_entropy(ensemble_log_probabilities_NC),
         "teacher_accuracy": sum(members) / len(members),
         "ensemble_accuracy": accuracy(ensemble_log_probabilities_NC, labels_N),
     }
