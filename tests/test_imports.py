@@ -77,8 +77,7 @@ def imported_modules(file):
             else:
                 yield node.module, node.lineno
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            if node.args and isinstance(node.args[0], ast.Constant):
-                yield node.args[0].value, node.lineno
+            yield from ((name.value, node.lineno) for name in node.args if isinstance(name, ast.Constant))
 
 
 def loaded_after_importing(layer):
