@@ -118,6 +118,33 @@ def query(
 
 
 @app.command()
+def analyse(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    study: Annotated[str | None, typer.Argument(help="Its name; not needed where there is one.")] = None,
+    output: Format = "table",
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 10_000,
+    outcomes: Annotated[
+        list[str] | None, typer.Option("--outcome", metavar="METRIC", help="Only this one, in detail. Repeatable.")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="A rise of fidelity below this is hardly one.")] = 0.02,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/analysis.")
+    ] = None,
+) -> None:
+    """Effects of strength and ensemble size with intervals, and a verdict on each of the paper's claims."""
+    from kd_sweep.report import analysis
+    from kd_sweep.results.reader import open_results
+
+    analysis.check_format(output, out)
+    results = open_results(root)
+    found = analysis.analyse(
+        results, study, confidence=confidence, resamples=resamples, outcomes=outcomes, margin=margin
+    )
+    analysis.output_analysis(found, results, output, sys.stdout.buffer, out, complete=bool(outcomes))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of study files."""
     import json
