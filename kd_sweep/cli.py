@@ -158,6 +158,9 @@ def _conclude(outcome: Any, study: Path) -> None:
     from kd_sweep.results.queries import answer
     from kd_sweep.results.reader import open_results
 
+    if outcome.interrupted and not outcome.ran:
+        print(f"stopped by {outcome.interrupted} before anything ran; launch the study again", file=sys.stderr)
+        raise typer.Exit(outcome.exit_code)
     counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.counts.items())) or "no trials"
     if not outcome.ran:
         print(f"{study}: nothing left to run ({counts})", file=sys.stderr)

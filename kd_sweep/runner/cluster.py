@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kd_sweep.errors import ClusterError
+from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.study.spec import Resources
 
 QUIET = {
@@ -49,11 +50,12 @@ def ray_options(wanted: Resources) -> dict[str, Any]:
 
 
 @contextmanager
-def connected(address: str | None, wanted: Resources) -> Iterator[Cluster]:
+def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> Iterator[Cluster]:
     """Start a local Ray, or connect to the one at `address`; leave it as found on the way out.
 
     Raises:
         ClusterError: no cluster answers there, or no node of it has what one trial asks for.
+        SweepInterrupted: a signal came meanwhile.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -68,9 +70,9 @@ def connected(address: str | None, wanted: Resources) -> Iterator[Cluster]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address is None:
-            ray.init(address="local", include_dashboard=False, **options)
+            interrupt.guard(lambda: ray.init(address="local", include_dashboard=False, **options))
         else:
-            ray.init(address=address, **options)
+            interrupt.guard(lambda: ray.init(address=address, **options))
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ClusterError(f"--address {address}: no Ray cluster answers there ({first_line})") from error

@@ -63,15 +63,17 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
         from kd_sweep.runner.sweep import sweep
 
         display.note("starting Ray on this machine" if address is None else f"connecting to Ray at {address}")
-        cluster = stack.enter_context(connected(address, spec.resources))
-        if state is None:
-            state = stack.enter_context(StudyState(spec, folder))
         interrupted = None
-        with watching_signals() as interrupt:
-            try:
-                sweep(state, cluster, display, interrupt)
-            except (SweepInterrupted, KeyboardInterrupt) as stop:
-                interrupted = str(stop) or "SIGINT"
+        try:
+            interrupt = stack.enter_context(watching_signals())
+            cluster = stack.enter_context(connected(address, spec.resources, interrupt))
+            if state is None:
+                state = stack.enter_context(StudyState(spec, folder))
+            sweep(state, cluster, display, interrupt)
+        except (SweepInterrupted, KeyboardInterrupt) as stop:
+            interrupted = str(stop) or "SIGINT"
+        if state is None:
+            return Outcome(Counter(), ran=False, interrupted=interrupted)
         state.finish()
         return _outcome(state, ran=True, interrupted=interrupted)
 

@@ -132,6 +132,8 @@ class Display:
     def summary(self) -> str:
         """Return one line: counts, best so far, time left."""
         state = self.state
+        if not state.trials_total:
+            return f"teachers {state.teachers_done}/{state.teachers_total}"
         parts = [f"trials {state.trials_done}/{state.trials_total}"]
         if state.trials_stopped:
             parts.append(f"{state.trials_stopped} stopped early")
