@@ -170,10 +170,13 @@ def due_merge(parts: Sequence[Part], num_rows: Callable[[Part], int]) -> Sequenc
     The newest parts of one tier are merged once there are `FAN_IN`. Parts above half of `MAX_MERGED_ROWS` are done.
     """
     open_parts = _not_done(parts, num_rows)
-    for tier in range(open_parts[0].tier + 1 if open_parts else 0):
-        run = _tail(open_parts, tier)
+    num_lower = 0
+    for tier in range(max((part.tier for part in open_parts), default=-1) + 1):
+        tail = _tail(open_parts, tier)
+        run = tail[: len(tail) - num_lower]
         if len(run) >= FAN_IN:
             return _up_to_limit(run, num_rows)
+        num_lower = len(tail)
     return ()
 
 

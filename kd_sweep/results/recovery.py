@@ -32,8 +32,7 @@ def recover(root: Root) -> Recovered:
     Temporary files and superseded parts are deleted. Damaged files move to ``damaged/``. Where the rows that are left
     of a trial are not exactly epochs 1…n, only that beginning is kept: the trial's checkpoint has the rest.
     """
-    for folder in (EPOCHS_FOLDER, *(name.split("/")[0] for name in TABLE_FILES.values())):
-        root.delete_temporaries(folder)
+    root.delete_temporaries()
     names = root.files(EPOCHS_FOLDER)
     for name in superseded(names):
         root.delete(f"{EPOCHS_FOLDER}/{name}")

@@ -50,6 +50,10 @@ class Root:
             scheme = urlsplit(text).scheme
             reason = str(error).splitlines()[0]
             raise StorageError(f"root: {text} cannot be opened: {reason} (scheme {scheme!r})") from None
+        if not base.strip("/"):
+            raise StorageError(
+                f"root: {text} names no bucket or folder; possible: s3://bucket/prefix, gs://bucket/prefix"
+            )
         is_local = isinstance(filesystem, pafs.LocalFileSystem)
         return cls(filesystem, base, base if is_local else text.rstrip("/"))
 
@@ -158,11 +162,11 @@ class Root:
                 _ensure_folder(Path(self.path(target)).parent)
             self.filesystem.move(self.path(name), self.path(target))
 
-    def delete_temporaries(self, folder: str) -> None:
-        """Remove what writers that were killed left in ``folder``. Only for the folder's one writer."""
-        for name in self.files(folder):
-            if is_temporary(name):
-                self.delete(f"{folder}/{name}")
+    def delete_temporaries(self) -> None:
+        """Remove the unfinished tables that killed writers left in this study's folder. Only for its one writer."""
+        for name in self.files():
+            if is_temporary(name) and ".parquet." in name:
+                self.delete(name)
 
     def ensure_folder(self, name: str = "") -> None:
         """Create a folder and those around it. Object stores have none: nothing happens there."""
@@ -197,10 +201,16 @@ class Root:
             raise StorageError(f"{self.shown(folder)} cannot be listed: {reason_of(error)}") from None
         return sorted((info.base_name, info.type == pafs.FileType.File) for info in infos)
 
+    def _temporary(self, target: Path) -> Path:
+        """Return a new name on the target's filesystem. Table folders hold tables only: polars minds anything else."""
+        is_in_table_folder = target.suffix == ".parquet" and target.parent != Path(self.base)
+        folder = target.parent.parent if is_in_table_folder else target.parent
+        return folder / f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY_SUFFIX}"
+
     @contextlib.contextmanager
     def _local_replacement(self, target: Path, durable: bool) -> Iterator[BinaryIO]:
         _ensure_folder(target.parent)
-        temporary = temporary_beside(target)
+        temporary = self._temporary(target)
         try:
             with temporary.open("xb") as sink:
                 yield sink
@@ -230,13 +240,8 @@ def reason_of(error: OSError) -> str:
     return lines[0]
 
 
-def temporary_beside(target: Path) -> Path:
-    """Return a new name in the target's folder that every Parquet reader skips: it starts with a dot."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY_SUFFIX}")
-
-
 def is_temporary(name: str) -> bool:
-    """Whether a file name is one of `temporary_beside`."""
+    """Whether a file name is that of a file that is being written, or whose writer was killed."""
     return name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX)
 
 

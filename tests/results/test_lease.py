@@ -1,0 +1,277 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import pytest
+
+from kd_sweep.errors import StudyLockedError
+from kd_sweep.results.lease import DRIVER_LEASE, Holder, Lease, holder_of, study_lease
+from kd_sweep.results.process import is_alive, process_start, this_place, this_process
+from kd_sweep.results.storage import Root
+
+HOLD = """
+import sys, time
+from kd_sweep.results.lease import Lease
+lease = Lease.acquire(sys.argv[1], lease_s=float(sys.argv[2]))
+print("held", flush=True)
+sys.stdin.readline()
+lease.release()
+"""
+
+RACE = """
+import sys, time
+from kd_sweep.errors import StudyLockedError
+from kd_sweep.results.lease import Lease
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+try:
+    lease = Lease.acquire(sys.argv[1], lease_s=30)
+    print("held", flush=True)
+    time.sleep(60)
+except StudyLockedError as error:
+    print("refused", error, flush=True)
+"""
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    processes = []
+
+    def run(script: str, *arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "study" / DRIVER_LEASE
+
+
+def hold(start: Start, path: Path, lease_s: float = 30.0) -> subprocess.Popen[str]:
+    process = start(HOLD, path, lease_s)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def foreign(path: Path, silent_s: float, **changes: object) -> Holder:
+    """Write the lease of a driver on another host."""
+    now = time.time()
+    holder = Holder("host-b", 77, "1", now - 300, now - silent_s, 5, "token-b", 30.0, "boot-b", "ns-b")
+    holder = dataclasses.replace(holder, **changes)  # type: ignore[arg-type]
+    path.parent.mkdir(exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(dataclasses.asdict(holder)))
+    fresh.replace(path)
+    return holder
+
+
+def test_the_file_says_who_holds_it(path: Path):
+    with Lease.acquire(path) as lease:
+        content = json.loads(path.read_text())
+        assert content["host"] == this_place().host
+        assert content["pid"] == os.getpid()
+        assert content["process_start"] == process_start(os.getpid())
+        assert content["acquired_at"] == pytest.approx(time.time(), abs=5)
+        assert lease.holder.is_alive
+    assert not path.exists()
+
+
+def test_a_second_process_is_refused_at_once_with_host_pid_and_age(path: Path, start: Start):
+    holder = hold(start, path)
+    began = time.monotonic()
+    with pytest.raises(StudyLockedError) as caught:
+        study_lease(Root.open(path.parent), "digits")
+    assert time.monotonic() - began < 2
+    message = str(caught.value)
+    assert "'digits'" in message
+    assert f"pid {holder.pid} on {this_place().host} for " in message
+    assert "\n" not in message
+
+
+def test_a_second_lease_in_this_process_is_refused(path: Path):
+    with Lease.acquire(path), pytest.raises(StudyLockedError):
+        Lease.acquire(path)
+    Lease.acquire(path).release()
+
+
+def test_a_killed_holder_on_this_host_is_replaced_at_once(path: Path, start: Start):
+    holder = hold(start, path)
+    holder.send_signal(signal.SIGKILL)
+    # Not waited for: the process is a zombie still, and counts as dead.
+    deadline = time.monotonic() + 5
+    while process_start(holder.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    began = time.monotonic()
+    with Lease.acquire(path) as lease:
+        assert time.monotonic() - began < 1
+        assert lease.holder.pid == os.getpid()
+
+
+def test_a_released_lease_is_free_for_others(path: Path, start: Start):
+    holder = hold(start, path)
+    assert holder.stdin is not None
+    holder.stdin.write("go\n")
+    holder.stdin.flush()
+    holder.wait(10)
+    Lease.acquire(path).release()
+
+
+def test_a_stopped_process_of_this_host_keeps_its_lease(path: Path, start: Start):
+    holder = hold(start, path, 0.4)
+    holder.send_signal(signal.SIGSTOP)
+    time.sleep(0.8)
+    with pytest.raises(StudyLockedError, match=f"pid {holder.pid}"):
+        Lease.acquire(path)
+    holder.send_signal(signal.SIGCONT)
+
+
+def test_a_pid_that_is_used_again_is_not_the_holder(path: Path):
+    ours, place = this_process(), this_place()
+    foreign(path, 1, host=place.host, boot_id=place.boot_id, pid_namespace=place.pid_namespace, pid=ours[0])
+    with Lease.acquire(path) as lease:
+        assert lease.holder.token != "token-b"
+
+
+def test_a_fresh_holder_elsewhere_is_respected(path: Path):
+    foreign(path, silent_s=10)
+    began = time.monotonic()
+    with pytest.raises(StudyLockedError, match=r"pid 77 on host-b for 5 min \(renewed 10 s ago\)"):
+        Lease.acquire(path)
+    assert time.monotonic() - began < 2
+    assert holder_of(Root.open(path.parent)).token == "token-b"  # type: ignore[union-attr]
+
+
+def test_a_holder_of_the_same_name_in_another_boot_is_elsewhere(path: Path):
+    foreign(path, silent_s=10, host=this_place().host)
+    with pytest.raises(StudyLockedError):
+        Lease.acquire(path)
+
+
+@pytest.mark.parametrize("silent_s", [3.0, 1e6, -1e6], ids=["past the lease", "long past", "clock far ahead"])
+def test_a_silent_holder_elsewhere_is_replaced_after_its_lease(path: Path, silent_s: float):
+    foreign(path, silent_s, lease_s=2.0)
+    with Lease.acquire(path) as lease:
+        assert json.loads(path.read_text())["token"] == lease.holder.token
+
+
+def test_a_holder_whose_clock_is_behind_but_who_renews_is_respected(path: Path, start: Start):
+    script = """
+import json, pathlib, sys, time
+path = pathlib.Path(sys.argv[1])
+content = json.loads(path.read_text())
+while True:
+    content["counter"] += 1
+    path.with_suffix(".new").write_text(json.dumps(content))
+    path.with_suffix(".new").replace(path)
+    print(flush=True)
+    time.sleep(0.1)
+"""
+    foreign(path, silent_s=10_000, lease_s=10.0)
+    renewing = start(script, path)
+    assert renewing.stdout is not None
+    renewing.stdout.readline()
+    with pytest.raises(StudyLockedError, match="host-b"):
+        Lease.acquire(path)
+
+
+def test_wait_takes_a_lease_whose_counter_stands_still_whatever_its_clock_says(path: Path):
+    foreign(path, silent_s=-0.5, lease_s=1.0)
+    began = time.monotonic()
+    with Lease.acquire(path, wait=True, timeout_s=20):
+        assert 0.9 < time.monotonic() - began < 8
+
+
+def test_wait_gets_the_lease_when_the_holder_releases_it(path: Path, start: Start):
+    holder = hold(start, path)
+    with pytest.raises(StudyLockedError):
+        Lease.acquire(path, wait=True, timeout_s=0.5)
+    assert holder.stdin is not None
+    holder.stdin.write("go\n")
+    holder.stdin.flush()
+    Lease.acquire(path, wait=True, timeout_s=20).release()
+
+
+@pytest.mark.parametrize("stale", [False, True], ids=["free", "stale"])
+def test_of_many_takers_one_wins(path: Path, start: Start, stale: bool):
+    for _ in range(2):
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        if stale:
+            foreign(path, silent_s=10_000, lease_s=1.0)
+        at = time.time() + 1.0
+        takers = [start(RACE, path, at) for _ in range(4)]
+        answers = [taker.stdout.readline().split()[0] for taker in takers]  # type: ignore[union-attr]
+        assert sorted(answers) == ["held"] + ["refused"] * 3
+        for taker in takers:
+            taker.kill()
+            taker.wait()
+
+
+def test_heartbeats_renew_and_release_leaves_another_holders_lease(path: Path):
+    lease = Lease.acquire(path, lease_s=0.4)
+    time.sleep(0.3)
+    assert json.loads(path.read_text())["counter"] >= 3
+    assert holder_of(Root.open(path.parent)).silent_s < 0.3  # type: ignore[union-attr]
+    lease.check()
+    foreign(path, silent_s=0)
+    time.sleep(0.2)
+    assert lease.is_lost
+    with pytest.raises(StudyLockedError, match="taken over by pid 77 on host-b"):
+        lease.check()
+    lease.release()
+    assert json.loads(path.read_text())["token"] == "token-b"
+
+
+def test_check_notices_a_takeover_before_the_next_heartbeat(path: Path):
+    lease = Lease.acquire(path, lease_s=0.5)
+    lease._ended.set()  # The heart stops, as in a suspended machine.
+    time.sleep(0.4)
+    foreign(path, silent_s=0)
+    with pytest.raises(StudyLockedError):
+        lease.check()
+
+
+def test_a_damaged_lease_file_is_nobodys(path: Path):
+    path.parent.mkdir()
+    for content in ("", "{", "[]", '{"host": "a"}'):
+        path.write_text(content)
+        Lease.acquire(path).release()
+
+
+def test_object_stores_have_leases_too():
+    root = Root(pafs._MockFileSystem(), "bucket", "mock://bucket")
+    root.filesystem.create_dir("bucket")
+    lease = Lease.acquire(DRIVER_LEASE, root=root, lease_s=0.4)
+    with pytest.raises(StudyLockedError):
+        Lease.acquire(DRIVER_LEASE, root=root)
+    lease.release()
+    assert holder_of(root) is None
+
+
+def test_nobody_holds_what_is_not_there(tmp_path: Path):
+    assert holder_of(Root.open(tmp_path / "nowhere")) is None
+
+
+def test_processes_are_told_apart():
+    pid, begun = this_process()
+    assert is_alive(pid, begun)
+    assert not is_alive(pid, "0")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not is_alive(ended.pid, None)
