@@ -30,6 +30,7 @@ KeyPath = tuple[str | int, ...]
 
 MAX_DEPTH = 32
 MAX_NODES = 100_000
+CHARACTERS_PER_NODE = 100
 MAX_DIGITS = 100
 
 CORE_SCHEMA: tuple[tuple[re.Pattern[str], Callable[[str], Scalar]], ...] = (
@@ -93,18 +94,19 @@ class Document:
         return SpecError(f"{one_line(written(path), 120)}: {one_line(rule)} ({self.place(path)})")
 
 
-def read_yaml(text: str, source: str, *, numbered: bool = True) -> Document:
+def read_yaml(text: str, source: str, *, numbered: bool = True, max_nodes: int = MAX_NODES) -> Document:
     """Parse one YAML document.
 
     Args:
         text: the YAML.
         source: what errors call it.
         numbered: whether errors name lines; an override has only one.
+        max_nodes: how many values the document may hold, aliases written out; long text counts as several.
 
     Raises:
         SpecError: the text is not YAML, holds a key twice, a tag, a second document or too many values.
     """
-    builder = _Builder(source, numbered)
+    builder = _Builder(source, numbered, max_nodes)
     try:
         return Document(source, builder.build(YAML(typ="safe", pure=True).parse(text)), builder.places)
     except MarkedYAMLError as error:
@@ -129,7 +131,8 @@ class _Anchored:
 class _Builder:
     """Turns a stream of YAML events into values. Events, not nodes: a node graph would hide tags and duplicates."""
 
-    def __init__(self, source: str, numbered: bool) -> None:
+    def __init__(self, source: str, numbered: bool, max_nodes: int) -> None:
+        self.max_nodes = max_nodes
         self.source = source
         self.numbered = numbered
         self.places: dict[KeyPath, str] = {}
@@ -161,7 +164,7 @@ class _Builder:
         if event.tag is not None:
             raise self.error(f"the tag {event.tag!r} is not supported; write the plain value", _line(event))
         before = self.num_nodes
-        self._count(1, event)
+        self._count(1 + len(getattr(event, "value", "")) // CHARACTERS_PER_NODE, event)
         value: Any
         if isinstance(event, ScalarEvent):
             value = self._scalar(event)
@@ -176,8 +179,8 @@ class _Builder:
     def _count(self, num_nodes: int, event: Any) -> None:
         """Aliases count for all that they stand for: a few lines of them can mean billions of values."""
         self.num_nodes += num_nodes
-        if self.num_nodes > MAX_NODES:
-            raise self.error(f"holds more than {MAX_NODES} values", _line(event))
+        if self.num_nodes > self.max_nodes:
+            raise self.error(f"holds more than {self.max_nodes} values", _line(event))
 
     def _alias(self, event: AliasEvent) -> Any:
         anchored = self.anchors.get(event.anchor)

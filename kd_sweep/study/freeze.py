@@ -6,13 +6,15 @@ from typing import Any
 
 from kd_sweep.errors import SpecError, StorageError, alternatives
 from kd_sweep.study.digest import digest
-from kd_sweep.study.document import Document, one_line, read_yaml, shown
+from kd_sweep.study.document import MAX_NODES, Document, one_line, read_yaml, shown
 from kd_sweep.study.emit import yaml_text
-from kd_sweep.study.load import read_text, spec_of
+from kd_sweep.study.load import MAX_FILE_BYTES, read_text, spec_of
 from kd_sweep.study.spec import StudySpec, metric_of
 
 SPEC_FILE = "study.yaml"
 CONTENT_DIGEST = "content_digest"
+FROZEN_GROWTH = 64
+"""How much larger than its study file a frozen study may be: aliases, escapes and defaults are written out."""
 HEADER = """\
 # The study as it was launched, with every default written out; `kd-sweep resume` reads it.
 # Change the study through `kd-sweep launch` with its own file, not here: this file's digest would no longer fit.
@@ -47,7 +49,8 @@ def load_frozen(study_dir: Path) -> StudySpec:
     if not path.exists():
         raise StorageError(f"{shown_dir}: is not a study, it has no {SPEC_FILE}{_nearby(study_dir, '')}")
     try:
-        document = read_yaml(read_text(path), one_line(str(path), 300))
+        text = read_text(path, MAX_FILE_BYTES * FROZEN_GROWTH)
+        document = read_yaml(text, one_line(str(path), 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
         _check_digest(document)
         return spec_of(document)
     except SpecError as error:

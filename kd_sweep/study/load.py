@@ -64,8 +64,8 @@ def spec_of(document: Document) -> StudySpec:
     raise document.error(path[:2] if path[:2] in alone else path, broken.rule) from None
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a study file.
+def read_text(path: Path, max_bytes: int = MAX_FILE_BYTES) -> str:
+    """Return the text of a study file of at most ``max_bytes``.
 
     Raises:
         SpecError: it is missing (with the nearest file there), a folder, unreadable, too large or not UTF-8.
@@ -79,12 +79,12 @@ def read_text(path: Path) -> str:
         if not path.is_file():
             raise SpecError(f"{source}: is not a regular file")
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise SpecError(f"{source}: cannot be read: {one_line(reason)}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise SpecError(f"{source}: is larger than {MAX_FILE_BYTES} bytes, which no study needs")
+    if len(content) > max_bytes:
+        raise SpecError(f"{source}: is larger than {max_bytes} bytes, which no study needs")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

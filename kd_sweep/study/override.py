@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from kd_sweep.errors import SpecError
 from kd_sweep.study.document import Document, KeyPath, one_line, read_yaml, shown, written
+from kd_sweep.study.mistakes import TAGGED
 from kd_sweep.study.spec import DIMENSION_KINDS
 
 DIMENSION_KEYS = frozenset({*DIMENSION_KINDS, "step", "log"})
@@ -56,6 +59,8 @@ def _put(document: Document, path: KeyPath, value: Any, place: str) -> None:
         done = (*done, step)
     step = _key_in(container, str(path[-1]), done, place)
     container[step] = value
+    if len(path) == 2 and path[0] in ("sampler", "scheduler") and path[1] == "name":
+        _drop_foreign_keys(container, TAGGED[str(path[0])].get(str(value)))
     changed = (*done, step)
     document.places = {key: old for key, old in document.places.items() if key[: len(changed)] != changed}
     document.places[changed] = place
@@ -81,3 +86,9 @@ def _choose_kind(content: dict[str, Any], name: str, key: str) -> None:
         search[name] = {}
     elif key in DIMENSION_KINDS and key not in dimension:
         search[name] = {old: value for old, value in dimension.items() if old not in DIMENSION_KEYS}
+
+
+def _drop_foreign_keys(section: dict[str, Any], model: type[BaseModel] | None) -> None:
+    """Leave out what the newly named sampler or scheduler does not have: `grid` needs no `num_trials`."""
+    for key in [key for key in section if model is not None and key not in model.model_fields]:
+        del section[key]

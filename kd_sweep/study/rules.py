@@ -54,7 +54,7 @@ def validate_space(spec: StudySpec) -> None:
 
 def _check_values(field: SearchField, dimension: Grid | Choice) -> None:
     kind = "grid" if isinstance(dimension, Grid) else "choice"
-    seen: list[tuple[type, Any]] = []
+    seen: set[tuple[type, Any]] = set()
     for place, value in enumerate(listed_values(dimension)):
         path = ("search", field.name, kind, place)
         try:
@@ -63,7 +63,7 @@ def _check_values(field: SearchField, dimension: Grid | Choice) -> None:
             raise RuleError(path, str(error)) from None
         if (type(canonical), canonical) in seen:
             raise RuleError(path, f"{shown(value)} is in the list twice")
-        seen.append((type(canonical), canonical))
+        seen.add((type(canonical), canonical))
 
 
 def _check_range(field: SearchField, dimension: Dimension) -> None:

@@ -128,13 +128,9 @@ def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
         return []
     size = _space_size(spec)
     wanted = spec.sampler.num_trials if size is None else min(spec.sampler.num_trials, size)
-    # Draws repeat in a small space. A space that hides its last points for this long is finished in grid order.
+    # Draws repeat in a small space; its last point takes size * ln(size) of them, far fewer than this bound.
     draws = (random_point(spec, index) for index in range(1000 + 20 * wanted))
-    trials = _distinct(spec, draws, wanted)
-    if len(trials) < wanted and size is not None:
-        rest = _distinct(spec, grid_points(spec))
-        trials |= {trial_id: trial for trial_id, trial in rest.items() if trial_id not in trials}
-    return list(trials.values())[:wanted]
+    return list(_distinct(spec, draws, wanted).values())
 
 
 def _distinct(spec: StudySpec, points: Iterator[Point], limit: int | None = None) -> dict[str, PlannedTrial]:

@@ -86,6 +86,8 @@ def test_an_alias_bomb_is_refused_before_it_grows():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 40)]
     assert "holds more than 100000 values" in _error("\n".join(lines))
+    long_text = "a: &a " + "x" * 500_000 + "\nb: [" + "*a, " * 1000 + "]"
+    assert "holds more than 100000 values" in _error(long_text)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from kd_sweep.errors import SpecError, StorageError
 from kd_sweep.study.document import read_yaml
 from kd_sweep.study.emit import yaml_text
 from kd_sweep.study.freeze import check_extension, frozen_yaml, load_frozen
-from kd_sweep.study.load import load_spec, parse_spec
+from kd_sweep.study.load import MAX_FILE_BYTES, load_spec, parse_spec
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
 
@@ -114,13 +114,23 @@ def _damaged(folder):
     assert "\n" not in message
 
 
+def test_a_study_that_grows_when_frozen_can_still_be_resumed(tmp_path):
+    path = tmp_path / "large.yaml"
+    path.write_text('name: digits\ndata: {name: image_folder, path: "' + r"\a" * 200_000 + '"}\n')
+    spec = load_spec(path)
+    _freeze(tmp_path, spec)
+    assert path.stat().st_size < MAX_FILE_BYTES < (tmp_path / "study.yaml").stat().st_size
+    assert load_frozen(tmp_path) == spec
+
+
 def test_a_study_changed_by_hand_is_damaged(tmp_path):
     _freeze(tmp_path, _spec())
     path = tmp_path / "study.yaml"
     path.write_text(path.read_text().replace("epochs: 8", "epochs: 9"))
     _damaged(tmp_path)
-    path.write_bytes(b"\xff\xfe")
-    _damaged(tmp_path)
+    for content in (b"\xff\xfe", b"", b"- 1", b"a: .nan\nprovenance: {content_digest: x}\n"):
+        path.write_bytes(content)
+        _damaged(tmp_path)
 
 
 def test_folders_that_are_no_study(tmp_path):

@@ -32,6 +32,16 @@ def test_overrides_and_bare_scalars():
     assert (spec.teacher.epochs, spec.teacher.learning_rate) == (4, 0.001)
 
 
+def test_another_sampler_or_scheduler_drops_the_settings_it_does_not_have():
+    text = (
+        "name: d\nsampler: {name: random, num_trials: 7, seed: 3}\nscheduler: {name: asha, metric: val_loss, mode: min}"
+    )
+    spec = parse_spec(text, "f.yaml", ["sampler.name=grid", "scheduler.name=none"])
+    assert (spec.sampler.name, spec.scheduler.name) == ("grid", "none")
+    spec = parse_spec(text + "\nsearch: {seed: {grid: [1]}}", "f.yaml", ["sampler.name=tpe", "scheduler.name=median"])
+    assert (spec.sampler.num_trials, spec.sampler.seed, spec.scheduler.metric) == (7, 3, "val_loss")
+
+
 def _message(text, *overrides):
     with pytest.raises(SpecError) as caught:
         parse_spec(text, "sweeps/x.yaml", overrides)
@@ -128,6 +138,40 @@ def _message(text, *overrides):
 )
 def test_mistakes_in_plain_words(text, message):
     assert _message(text) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("data: {path: images}", "data: path has no meaning for data.name 'digits', which is embedded"),
+        ("teacher: {schedule: step}", "teacher: milestones are needed for schedule 'step'"),
+        ("student: {epochs: 2, warmup_epochs: 2}", "student: warmup_epochs 2 is not less than epochs 2"),
+        (
+            "search: {distillation.alpha: {uniform: [0, 1], log: true}}",
+            "search.distillation.alpha: log needs a lower bound above 0 and no step",
+        ),
+        ("search: {seed: {int: [3, 1]}}", "search.seed: the lower bound 3 is not below the upper bound 1"),
+        ("search: {seed: {int: [1, 3], step: 3}}", "search.seed: step 3 is larger than the range from 1 to 3"),
+        (
+            "search: {student: {width: {grid: [8]}}}",
+            "search.student: one of grid, choice, uniform, int is needed, such as {grid: [1, 2]}; name a field of it "
+            "in one key, such as student.model: {grid: [...]}",
+        ),
+        (
+            "resources: {custom: {GPU: 1}}",
+            "resources.custom: 'GPU' is one of Ray's own resources, not a custom one; possible: cpus, gpus",
+        ),
+        ("resources: {gpus: 1.5}", "resources: gpus 1.5 is not a fraction of one GPU or a whole number of them"),
+        ("budget: {max_trials: 2000000}", "budget.max_trials: 2000000 is not at most 1000000"),
+        (
+            "augmentation: {transforms: [colour]}",
+            "augmentation.transforms[0]: 'colour' is not an option, did you mean 'color'? possible: color, erasing, "
+            "geometry",
+        ),
+    ],
+)
+def test_rules_between_fields(content, rule):
+    assert _message(f"name: d\n{content}") == f"{rule} (sweeps/x.yaml, line 2)"
 
 
 def test_a_mistake_in_an_override_names_the_override():

@@ -2,6 +2,7 @@ import itertools
 import json
 import math
 import statistics
+import time
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,9 @@ from kd_sweep.study.space import (
     planned_trials,
     random_point,
     trial_config,
+    validate_space,
 )
+from kd_sweep.study.spec import Grid, StudySpec
 
 
 def _spec(search, sampler="grid", settings=None, **others):
@@ -85,6 +88,14 @@ def test_grid_points_are_in_the_order_of_the_file_the_last_fastest():
     found = [tuple(point.values()) for point in grid_points(spec)]
     assert found == [(5, 0.5, 2), (5, 0.0, 2), (1, 0.5, 2), (1, 0.0, 2)]
     assert [type(point["augmentation_strength"]) for point in grid_points(spec)] == [float] * 4
+
+
+def test_ranges_with_a_step_have_a_grid_and_others_do_not():
+    spec = _spec({"ensemble_size": {"int": [1, 4]}, "distillation.alpha": {"uniform": [0, 1], "step": 0.4}}, "random")
+    found = [tuple(point.values()) for point in grid_points(spec)]
+    assert found == list(itertools.product([1, 2, 3, 4], [0.0, 0.4, 0.8]))
+    with pytest.raises(SpecError, match=r"^search\.distillation\.alpha: a continuous range has no grid"):
+        next(grid_points(_spec({"distillation.alpha": {"uniform": [0, 1]}}, "random")))
 
 
 def test_nine_digits_trials_share_nine_teachers():
@@ -309,6 +320,16 @@ def test_asha_needs_room_to_stop_a_trial():
     asha = {"scheduler": {"name": "asha", "grace_period": 8}}
     assert _rule({}, **asha) == "scheduler.grace_period: 8 is not below student.epochs, 8: no trial could stop early"
     _spec({"student.epochs": {"grid": [4, 9]}}, **asha)
+
+
+def test_a_long_grid_loads_in_linear_time():
+    # 20,000 values took 10 s with a quadratic search for repeated ones.
+    began = time.monotonic()
+    field = [*range(20_000), 0]
+    spec = StudySpec(name="d", search={"seed": Grid(grid=tuple(field))})
+    with pytest.raises(SpecError, match=r"search\.seed\.grid\[20000\]: 0 is in the list twice"):
+        validate_space(spec)
+    assert time.monotonic() - began < 3
 
 
 def test_a_large_integer_range_costs_nothing():

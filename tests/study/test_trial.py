@@ -71,7 +71,8 @@ def test_ensembles_are_nested():
     small = _trial(ensemble_size=2).teachers
     assert [teacher.teacher_id for teacher in large[:2]] == [teacher.teacher_id for teacher in small]
     assert len({teacher.teacher_id for teacher in large}) == 3
-    assert len({teacher.init_seed for teacher in large}) == 3
+    assert len({teacher.init_seed for teacher in large} | {_trial().init_seed}) == 4
+    assert len({teacher.stream.stream_id for teacher in large} | {_trial().stream.stream_id}) == 4
 
 
 @pytest.mark.parametrize(
