@@ -146,13 +146,13 @@ def _checked_metadata(path: Path, encoded: bytes, kind: str) -> dict[str, str]:
         if len(stated) != len(_ZEROS) or hashlib.sha256(zeroed).hexdigest() != stated:
             raise CorruptFileError(f"{path}: the header does not match its checksum")
         if metadata["kind"] != kind or metadata["format_version"] != str(FORMAT_VERSION):
-            found = f"{metadata['kind']} version {metadata['format_version']}"
-            raise CorruptFileError(f"{path}: holds a {found}, not a {kind} version {FORMAT_VERSION}")
+            found = f"{metadata['kind']!r} version {metadata['format_version']}"
+            raise CorruptFileError(f"{path}: holds {found}, not {kind!r} version {FORMAT_VERSION}")
         return metadata
 
 
 def _encode_header(header: dict[str, Any]) -> bytes:
-    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)  # safetensors wants the tensors to start at a multiple of 8
     return len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded
 

@@ -32,6 +32,8 @@ class TeacherRecord(Strict):
     pid: int
     sha256: str
     """Of model.safetensors, the whole file."""
+    history: tuple[dict[str, int | float], ...]
+    """One row per epoch: epoch, train_loss, train_accuracy, val_accuracy, epoch_s."""
     versions: dict[str, str]
     """Of the packages that trained it."""
 

@@ -210,7 +210,7 @@ class _TeacherTraining:
     def publish(self) -> TeacherRecord:
         self._lease.check()
         folder = teacher_folder(self._root, self._teacher.teacher_id)
-        sha256 = write_tensors(folder / WEIGHTS, self._model.state_dict(), self._history, kind=_KIND)
+        sha256 = write_tensors(folder / WEIGHTS, self._model.state_dict(), None, kind=_KIND)
         record = TeacherRecord(
             teacher_id=self._teacher.teacher_id,
             config=self._teacher,
@@ -223,6 +223,7 @@ class _TeacherTraining:
             host=socket.gethostname(),
             pid=os.getpid(),
             sha256=sha256,
+            history=tuple(self._history),
             versions={
                 "kd_sweep": __version__,
                 "torch": str(torch.__version__),

@@ -1,0 +1,64 @@
+"""Trials that take a fraction of a second per epoch."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd_sweep.distill.logits import LogitCache
+from kd_sweep.distill.teachers import forget_teachers
+from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.study.spec import Data, Learner
+from kd_sweep.study.trial import TrialConfig
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+Row = dict[str, Any]
+
+
+def tiny_trial(*, teacher: Row | None = None, student: Row | None = None, **fields: Any) -> TrialConfig:
+    """Return a trial on 200 digits of 8 x 8 pixels."""
+    learner = {"model": "resnet8", "width": 4}
+    return TrialConfig(
+        data=Data(image_size=8, max_train_images=200, max_val_images=100),
+        teacher=Learner(**{**learner, "epochs": 2, **(teacher or {})}),
+        student=Learner(**{**learner, "epochs": 3, **(student or {})}),
+        **{"augmentation_strength": 0.5, **fields},
+    )
+
+
+def run(config: TrialConfig, root: Path, checkpoint_dir: Path | None = None, **options: Any) -> list[Row]:
+    """Return the rows of ``config`` on one thread of the CPU."""
+    options = {"device": "cpu", "num_threads": 1, **options}
+    return list(trial_epochs(config, root=root, checkpoint_dir=checkpoint_dir, **options))
+
+
+def metrics_of(rows: list[Row]) -> list[Row]:
+    """Return ``rows`` without times."""
+    return [{name: row[name] for name in ("epoch", "learning_rate", *REPORTED_METRICS)} for row in rows]
+
+
+def start_python(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start ``program`` in a process of its own with the repository on its path."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """Let no test live on what another one kept in memory."""
+    forget_teachers()
+    LogitCache.forget()
+    yield
+    forget_teachers()
+    LogitCache.forget()

@@ -1,0 +1,148 @@
+import json
+import math
+import signal
+
+import pytest
+
+from kd_sweep.distill.checkpoints import LAST, read_history
+from kd_sweep.distill.records import teacher_record
+from kd_sweep.distill.trial import run_trial, trial_epochs
+from kd_sweep.errors import NonFiniteError
+from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.study.spec import Distillation
+from tests.distill.conftest import metrics_of, run, start_python, tiny_trial
+
+TRIAL = """
+import json, sys
+from pathlib import Path
+from kd_sweep.distill.trial import run_trial
+from kd_sweep.study.trial import TrialConfig
+config = TrialConfig.model_validate_json(sys.argv[1])
+root = Path(sys.argv[2])
+show = lambda row: print(json.dumps(row), flush=True)
+run_trial(config, show, root=root, checkpoint_dir=root / "trial", device="cpu", num_threads=1)
+"""
+
+
+@pytest.mark.parametrize("ensemble_size", [1, 2])
+def test_a_row_has_every_reported_metric(tmp_path, ensemble_size):
+    config = tiny_trial(ensemble_size=ensemble_size)
+    rows = run(config, tmp_path)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert row.keys() == {*REPORTED_METRICS, "epoch", "learning_rate", "epoch_s", "train_images_per_s"}
+        nulls = {name for name in REPORTED_METRICS if row[name] is None}
+        assert nulls == (NULL_FOR_ONE_TEACHER if ensemble_size == 1 else set())
+        assert all(type(row[name]) is float and math.isfinite(row[name]) for name in REPORTED_METRICS.keys() - nulls)
+        assert row["epoch_s"] > 0
+        assert row["train_images_per_s"] > 0
+        assert row["generalization_gap"] == row["train_accuracy"] - row["val_accuracy"]
+        json.dumps(row, allow_nan=False)
+    assert rows[0]["learning_rate"] > rows[1]["learning_rate"] > rows[2]["learning_rate"] > 0
+
+
+def test_without_augmentation_both_validation_streams_are_the_same_images(tmp_path):
+    for row in run(tiny_trial(augmentation_strength=0.0), tmp_path):
+        assert row["val_accuracy"] == row["val_augmented_accuracy"]
+        assert row["fidelity_val"] == row["fidelity_val_augmented"]
+        assert row["predictive_kl_val"] == row["predictive_kl_val_augmented"]
+
+
+def test_two_runs_are_equal_bit_for_bit_and_another_seed_is_not(tmp_path):
+    config = tiny_trial(ensemble_size=2)
+    first = metrics_of(run(config, tmp_path / "a"))
+    assert metrics_of(run(config, tmp_path / "b")) == first
+    assert metrics_of(run(tiny_trial(ensemble_size=2, seed=1), tmp_path / "a")) != first
+
+
+def test_missing_teachers_are_trained_and_ensembles_share_them(tmp_path):
+    trials = [tiny_trial(ensemble_size=size) for size in (1, 2, 3)]
+    run(trials[2], tmp_path)
+    assert len(list((tmp_path / "teachers").iterdir())) == 3
+    records = {teacher.teacher_id: teacher_record(tmp_path, teacher.teacher_id) for teacher in trials[2].teachers}
+    for trial in trials:
+        run(trial, tmp_path)
+        assert trial.teachers == trials[2].teachers[: trial.ensemble_size]
+    assert len(list((tmp_path / "teachers").iterdir())) == 3
+    assert all(teacher_record(tmp_path, name) == record for name, record in records.items())
+
+
+@pytest.mark.parametrize("epochs_done", [1, 2])
+def test_resumes_after_the_newest_checkpoint(tmp_path, epochs_done):
+    config = tiny_trial()
+    expected = metrics_of(run(config, tmp_path))
+    folder = tmp_path / "trial"
+    epochs = trial_epochs(config, root=tmp_path, checkpoint_dir=folder, device="cpu", num_threads=1)
+    first = [next(epochs) for _ in range(epochs_done)]
+    epochs.close()
+    assert read_history(folder / LAST) == first
+    rest = run(config, tmp_path, folder)
+    assert metrics_of(first + rest) == expected
+    assert read_history(folder / LAST) == first + rest
+    assert run(config, tmp_path, folder) == []
+
+
+def test_the_checkpoint_is_on_disk_before_the_row_is_out(tmp_path):
+    folder = tmp_path / "trial"
+    seen = []
+
+    def on_epoch(row):
+        seen.append(row)
+        assert read_history(folder / LAST) == seen
+
+    run_trial(tiny_trial(), on_epoch, root=tmp_path, checkpoint_dir=folder, device="cpu", num_threads=1)
+    assert len(seen) == 3
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_trial_starts_anew(tmp_path):
+    config, folder = tiny_trial(), tmp_path / "trial"
+    expected = metrics_of(run(config, tmp_path, folder))
+    content = bytearray((folder / LAST).read_bytes())
+    content[-100] ^= 1
+    (folder / LAST).write_bytes(content)
+    assert metrics_of(run(config, tmp_path, folder)) == expected
+    assert (folder / f"{LAST}.corrupt").read_bytes() == content
+
+
+@pytest.mark.slow
+def test_a_trial_killed_at_any_moment_and_resumed_equals_one_that_was_not(tmp_path):
+    config = tiny_trial(ensemble_size=2, student={"epochs": 4})
+    expected = metrics_of(run(config, tmp_path / "whole"))
+    root = tmp_path / "killed"
+    for kill_after in (0, 1, 2):  # 0: before the first row, while teachers are trained
+        process = start_python(TRIAL, config.model_dump_json(), str(root))
+        if kill_after == 0:
+            while not list(root.glob("teachers/*/last.safetensors")):
+                assert process.poll() is None, process.communicate()
+        for _ in range(min(kill_after, 1)):
+            assert process.stdout.readline(), process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    done = read_history(root / "trial" / LAST)
+    assert 2 <= len(done) <= 4
+    rest = run(config, root, root / "trial")
+    assert metrics_of(done + rest) == expected
+
+
+def test_a_student_that_diverges_is_an_error_that_names_epoch_and_batch(tmp_path):
+    config = tiny_trial(student={"learning_rate": 1e30, "warmup_epochs": 0.0})
+    with pytest.raises(NonFiniteError, match=r"in epoch 1, batch \d"):
+        run(config, tmp_path, tmp_path / "trial")
+    assert not (tmp_path / "trial" / LAST).exists()
+
+
+@pytest.mark.parametrize("fields", [{"loss": "mse_logits", "alpha": 0.0}, {"alpha": 1.0}])
+def test_other_losses(tmp_path, fields):
+    config = tiny_trial(distillation=Distillation(**fields), student={"epochs": 6, "batch_size": 16})
+    rows = run(config, tmp_path)
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+def test_a_student_follows_its_teachers(tmp_path):
+    learner = {"epochs": 8, "width": 8, "batch_size": 16}
+    config = tiny_trial(augmentation_strength=0.0, ensemble_size=2, teacher=learner, student=learner)
+    rows = run(config, tmp_path)
+    assert rows[-1]["val_accuracy"] > 0.7  # chance is 0.1
+    assert rows[-1]["fidelity_val"] > 0.7
+    assert rows[-1]["predictive_kl_train"] < rows[0]["predictive_kl_train"]
