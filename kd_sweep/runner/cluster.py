@@ -70,9 +70,11 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address is None:
-            interrupt.guard(lambda: ray.init(address="local", include_dashboard=False, **options))
+            ray.init(address="local", include_dashboard=False, **options)
         else:
-            interrupt.guard(lambda: ray.init(address=address, **options))
+            ray.init(address=address, **options)
+        interrupt.arm()  # Ray has taken the signals for itself
+        interrupt.check()
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ClusterError(f"--address {address}: no Ray cluster answers there ({first_line})") from error

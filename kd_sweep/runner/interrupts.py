@@ -1,13 +1,10 @@
 """SIGINT and SIGTERM ask the sweep to end at the next safe point; a second signal ends it at once."""
 
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
-REARM_S = 0.05
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -30,32 +27,6 @@ class Interrupt:
         """Take the signals, also from a library that took them for itself. Only the main thread can."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
-
-    def guard(self, start: Callable[[], Any]) -> None:
-        """Run `start`, which takes the signals for itself, so that they still reach this object.
-
-        Ray installs a handler of its own somewhere inside `ray.init`, which ends the process with a stack dump; so
-        `start` runs in a thread while this one takes the signals back.
-
-        Raises:
-            SweepInterrupted: a signal came; `start` was left running.
-        """
-        failure: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                start()
-            except BaseException as error:
-                failure.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(REARM_S)
-            self.arm()
-            self.check()
-        if failure:
-            raise failure[0]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
