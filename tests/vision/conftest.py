@@ -12,6 +12,15 @@ from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.images import Dataset, ImageSet
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small tensors gain nothing from more, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def digits():
     from kd_sweep.vision.datasets import load_dataset

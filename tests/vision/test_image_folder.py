@@ -261,7 +261,9 @@ def test_classes_differ(write_images, train, test, lacking):
 def test_train_without_held_out_folder(write_images):
     root = write_images("set/train").parent
     message = message_of(folder_data(root))
-    assert message.startswith(f"data.path: {root} has train/ but neither val/ nor test/; add one of them, or set data.path")
+    assert message.startswith(
+        f"data.path: {root} has train/ but neither val/ nor test/; add one of them, or set data.path"
+    )
     assert len(load_dataset(folder_data(root / "train")).val) == 2
 
 

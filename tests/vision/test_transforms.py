@@ -1,6 +1,7 @@
 """The batched transforms against torchvision's, which work on one image and were written by others."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -206,5 +207,5 @@ def test_images_move_further_from_the_clean_one_with_strength():
             for strength in range(11)
         ]
         assert distances[0] < 1e-10
-        assert all(lower < higher for lower, higher in zip(distances, distances[1:], strict=False)), family
+        assert all(lower < higher for lower, higher in pairwise(distances)), family
         assert distances[-1] > 3 * distances[2]
