@@ -120,7 +120,9 @@ def query(
 @app.command()
 def analyse(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
-    study: Annotated[str | None, typer.Argument(help="Its name; not needed where there is one.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Its name; not needed where there is one.")
+    ] = None,
     output: Format = "table",
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 10_000,

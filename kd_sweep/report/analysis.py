@@ -14,7 +14,7 @@ from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.report.claims import loss_arms
 from kd_sweep.report.correlations import correlations_table
 from kd_sweep.report.effects import DIMENSIONS, EXTREMES, effects_table
-from kd_sweep.report.intervals import Bootstrap
+from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap
 from kd_sweep.report.sample import Sample, read_sample
 from kd_sweep.report.verdicts import verdicts_table
 from kd_sweep.results.reader import Results
@@ -27,9 +27,10 @@ MARGIN = 0.02
 """By how much logits matching may raise fidelity, as a fraction of the images, and still hardly raise it."""
 
 _RESAMPLES = (100, 1_000_000)
-_SHOWN_EFFECTS = ("outcome", "varied", "from_level", "to_level", "estimate", "low", "high", "num_pairs", "num_seeds")
+_INTERVALS = ("low", "high", "t_low", "t_high")
+_SHOWN_EFFECTS = ("outcome", "varied", "from_level", "to_level", "estimate", *_INTERVALS, "num_pairs", "num_seeds")
 _SHOWN_CORRELATIONS = ("x", "y", "rho", "low", "high", "num_trials", "num_seeds")
-_SHOWN_VERDICTS = ("claim", "outcome", "verdict", "effect", "low", "high", "num_pairs", "num_seeds", "seeds_to_decide")
+_SHOWN_VERDICTS = ("claim", "outcome", "verdict", "effect", *_INTERVALS, "num_pairs", "num_seeds", "seeds_to_decide")
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,16 @@ def _heading(analysis: Analysis, out: BinaryIO) -> None:
         f"Intervals: {100 * bootstrap.confidence:g} %, bootstrap over seeds, each on its own: not corrected for "
         "how many there are; none below 3 seeds.",
     ]
+    limit = bootstrap.coverage_limit(len(seeds)) if len(seeds) >= MIN_CLUSTERS else None
+    if limit is not None:
+        lines.append(
+            f"A bootstrap over {len(seeds)} seeds covers at most {limit:.0%}, since it cannot reach beyond the values "
+            "seen; verdicts need Student's t interval (t_low, t_high) to agree."
+        )
     if sample.num_stopped:
-        lines.append("The scheduler chose which trials were completed, so effects may be those of the trials it liked.")
+        lines.append(
+            "The scheduler chose which trials were completed, so these effects are those of the trials that it kept."
+        )
     out.write("".join(f"{line}\n" for line in lines).encode())
 
 

@@ -196,4 +196,4 @@ def _why_no_arms(sample: Sample) -> str:
     if "kl" in losses and pure:
         return "no kl trial has the same strength, ensemble size and other fields as an mse_logits trial with alpha 0"
     arm = "distillation.loss kl" if pure else "distillation.loss mse_logits and distillation.alpha 0"
-    return f"not tested by this study; add trials with {arm} at the same strengths, sizes and seeds"
+    return f"no trial has {arm}; run such trials beside these, with equal other fields"

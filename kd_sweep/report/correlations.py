@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from kd_sweep.report.effects import DIMENSIONS, seeds_note
-from kd_sweep.report.intervals import Bootstrap, Floats, weighted_spearman
+from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap, Floats, weighted_spearman
 from kd_sweep.report.sample import Sample, Setting
 
 ATTENTION = "attention_iou_teachers"
@@ -95,7 +95,9 @@ def _row(sample: Sample, x: str, y: str, restriction: dict[str, Any], bootstrap:
     if rho is None:
         note = f"{x if np.all(x_N == x_N[0]) else y} is constant"
     else:
-        note = seeds_note(len(seeds)) or (None if interval else "no interval: constant in many resamples")
+        note = seeds_note(len(seeds), bootstrap)
+        if interval is None and len(seeds) >= MIN_CLUSTERS:
+            note = "no interval: constant in many resamples"
     return {
         "rho": rho,
         "low": interval and interval.low,

@@ -75,7 +75,7 @@ def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap)
         for comparison in comparisons(sample, outcome):
             effect = paired_effect(sample, outcome, comparison, bootstrap)
             if effect is not None:
-                rows.append({"outcome": outcome, **_effect_row(effect)})
+                rows.append({"outcome": outcome, **_effect_row(effect, bootstrap)})
     return pa.Table.from_pylist([{"study": sample.study, **row} for row in rows], schema=EFFECTS)
 
 
@@ -152,11 +152,12 @@ def interval_columns(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def seeds_note(num_seeds: int) -> str | None:
-    """Return why there is no interval, None where there is one."""
-    if num_seeds >= MIN_CLUSTERS:
-        return None
-    return f"no interval: {num_seeds} seed{'s' if num_seeds > 1 else ''}, at least {MIN_CLUSTERS} are needed"
+def seeds_note(num_seeds: int, bootstrap: Bootstrap) -> str | None:
+    """Return why there is no interval, or that the bootstrap's is too short; None where it is as it should be."""
+    if num_seeds < MIN_CLUSTERS:
+        return f"no interval: {num_seeds} seed{'s' if num_seeds > 1 else ''}, at least {MIN_CLUSTERS} are needed"
+    coverage = bootstrap.coverage_limit(num_seeds)
+    return f"the bootstrap of {num_seeds} seeds covers at most {coverage:.0%}" if coverage is not None else None
 
 
 def shown_fields(setting: Setting) -> str:
@@ -193,11 +194,11 @@ def _mean_rows(sample: Sample, outcome: str, bootstrap: Bootstrap) -> Iterator[d
             "estimate": estimate.value,
             **interval_columns(estimate),
             "num_pairs": len(values),
-            "note": seeds_note(len(values)),
+            "note": seeds_note(len(values), bootstrap),
         }
 
 
-def _effect_row(effect: PairedEffect) -> dict[str, Any]:
+def _effect_row(effect: PairedEffect, bootstrap: Bootstrap) -> dict[str, Any]:
     comparison, held = effect.comparison, effect.comparison.held
     fixed = {name: getattr(held, name) for name in DIMENSIONS if held and name != comparison.varied}
     return {
@@ -211,5 +212,5 @@ def _effect_row(effect: PairedEffect) -> dict[str, Any]:
         "estimate": effect.estimate.value,
         **interval_columns(effect.estimate),
         "num_pairs": effect.num_pairs,
-        "note": seeds_note(effect.estimate.num_clusters),
+        "note": seeds_note(effect.estimate.num_clusters, bootstrap),
     }

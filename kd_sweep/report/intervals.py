@@ -110,6 +110,15 @@ class Bootstrap:
         low, high = np.quantile(statistics_R, [level, 1.0 - level])
         return Interval(float(low), float(high))
 
+    def coverage_limit(self, num_clusters: int) -> float | None:
+        """Return how often the bootstrap interval can cover at most, None where that reaches `confidence`.
+
+        Resampled means stay between the least and the greatest value, and S values all lie on one side of the middle
+        of their distribution with probability 2 * 0.5**S.
+        """
+        limit = 1.0 - 2.0 ** (1 - num_clusters)
+        return limit if limit < self.confidence else None
+
     def counts(self, num_clusters: int, num_observations: int | None = None) -> Iterator[Floats]:
         """Yield how often each cluster is in each resample, in chunks of bounded size, each row summing to S.
 

@@ -47,9 +47,10 @@ def verdicts_table(sample: Sample, bootstrap: Bootstrap, margin: float) -> pa.Ta
 def sentence(verdict: Verdict) -> str:
     """Return the verdict with its evidence in plain words."""
     start = f"{verdict.answer.capitalize()}: {verdict.claim}"
-    start += f" ({verdict.outcome})." if verdict.outcome else "."
+    start += f" ({verdict.outcome})" if verdict.outcome else ""
     if verdict.estimate is None:
-        return f"{start} {_capital(verdict.reason or '')}."
+        return f"{start}: {verdict.reason}."
+    start += "."
     return " ".join([start, _evidence(verdict), *_doubt(verdict)])
 
 
@@ -98,10 +99,6 @@ def number(value: float) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _row(sample: Sample, verdict: Verdict) -> dict[str, Any]:
