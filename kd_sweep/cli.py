@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -185,10 +186,14 @@ def _print(table: Any, output: str) -> None:
     render(table, output, sys.stdout.buffer)
 
 
-def main() -> None:
-    """Run the command line; a mistake of the user's is one line and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's is one line and exit code 2.
+
+    Args:
+        arguments: what follows the program's name; the process's own when None.
+    """
     try:
-        app()
+        app(args=arguments, prog_name="kd-sweep")
     except KdSweepError as error:
         print(f"kd-sweep: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -37,6 +37,11 @@ class Cluster:
         asked = ray_resources(wanted)
         return max(1, min(math.floor(self.resources.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()))
 
+    def describe(self, wanted: Resources) -> str:
+        """Return what there is and how many trials run at once, for the user."""
+        offered = ", ".join(f"{self.resources.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
+        return f"{'on this machine' if self.local else 'cluster'}: {offered}; {self.slots(wanted)} trials at a time"
+
 
 def ray_resources(wanted: Resources) -> dict[str, float]:
     """Return Ray's resource names and amounts, without those of which nothing is asked."""
@@ -62,7 +67,6 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
     if address is None:
         # A local Ray would otherwise write a token that later clusters of this user trip over.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        check_local_resources(wanted)
 
     import ray
 
@@ -87,10 +91,18 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
 
 
 def check_local_resources(wanted: Resources) -> None:
-    """Refuse what this machine cannot have before Ray is started for nothing."""
+    """Refuse what this machine does not have before Ray is started for nothing."""
     cpus = os.cpu_count() or 1
     if wanted.cpus > cpus:
         raise ClusterError(f"resources.cpus: {wanted.cpus} is more than the {cpus} of this machine")
+    if wanted.gpus:
+        import torch
+
+        if wanted.gpus > (gpus := torch.cuda.device_count()):
+            raise ClusterError(
+                f"resources.gpus: {wanted.gpus:g} is more than the {gpus} that torch finds on this machine; "
+                "0 trains on the CPU, --address uses a cluster"
+            )
     if wanted.custom:
         name = next(iter(wanted.custom))
         raise ClusterError(f"resources.custom.{name}: only a cluster (--address) can have custom resources")

@@ -62,11 +62,11 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
         from kd_sweep.runner.cluster import connected  # Ray takes seconds to import; a finished study needs none of it
         from kd_sweep.runner.sweep import sweep
 
-        display.note("starting Ray on this machine" if address is None else f"connecting to Ray at {address}")
         interrupted = None
         try:
             interrupt = stack.enter_context(watching_signals())
             cluster = stack.enter_context(connected(address, spec.resources, interrupt))
+            display.note(f"Ray {cluster.describe(spec.resources)}")
             if state is None:
                 state = stack.enter_context(StudyState(spec, folder))
             sweep(state, cluster, display, interrupt)

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.errors import SpecError, StorageError
+from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.freeze import load_frozen
 from kd_sweep.study.spec import Choice, Grid, Learner, StudySpec
 from kd_sweep.vision.datasets import check_data
-from kd_sweep.vision.models import check_model
+from kd_sweep.vision.checks import check_model
 
 
 def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
@@ -27,6 +28,8 @@ def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
     folder = StudyFolder(root.resolve(), spec.name)
     folder.check_extends(spec)
     folder.storage.check_writable()
+    if address is None:
+        check_local_resources(spec.resources)
     return converge(spec, folder, address)
 
 

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from kd_sweep.study.digest import derived_seed
+from kd_sweep.study.dimensions import dimension_values
 from kd_sweep.study.space import trial_config
 from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, Nsga2Sampler, StudySpec, TpeSampler
 from kd_sweep.study.trial import TrialConfig
@@ -70,7 +71,7 @@ class OptunaSource:
         known = list(known)
         self._spec = spec
         self._num_trials = num_trials
-        self._distributions = {name: _distribution(dimension) for name, dimension in spec.search.items()}
+        self._distributions = {name: _distribution(name, dimension) for name, dimension in spec.search.items()}
         self._values = {trial.config.trial_id: trial.values for trial in known if trial.finished}
         self._unfinished = deque(trial.config for trial in known if not trial.finished)
         self._asked: dict[str, optuna.Trial] = {}
@@ -121,14 +122,14 @@ class OptunaSource:
     def _point(self, params: dict[str, Any]) -> dict[str, Any]:
         point = {}
         for name, dimension in self._spec.search.items():
-            options = _options(dimension)
+            options = _options(name, dimension)
             point[name] = options[params[name]] if options else params[name]
         return point
 
     def _params(self, trial: TrialConfig) -> dict[str, Any] | None:
         params = {}
         for name, dimension in self._spec.search.items():
-            options, value = _options(dimension), trial.at(name)
+            options, value = _options(name, dimension), trial.at(name)
             if options and value not in options:
                 return None
             params[name] = options.index(value) if options else value
@@ -190,15 +191,16 @@ def _frozen(
     return optuna.trial.create_trial(state=state, values=values, params=params, distributions=distributions)
 
 
-def _options(dimension: Dimension) -> tuple[Any, ...]:
-    if isinstance(dimension, Grid):
-        return dimension.grid
-    return dimension.choice if isinstance(dimension, Choice) else ()
+def _options(name: str, dimension: Dimension) -> list[Any]:
+    is_list = isinstance(dimension, Grid | Choice)
+    return list(dimension_values(name, dimension) or ()) if is_list else []
 
 
-def _distribution(dimension: Dimension) -> BaseDistribution:
-    if options := _options(dimension):
-        return CategoricalDistribution(tuple(range(len(options))))  # by place, since values may be lists
+def _distribution(name: str, dimension: Dimension) -> BaseDistribution:
+    if options := _options(name, dimension):
+        return CategoricalDistribution(
+            tuple(range(len(options)))
+        )  # by place: Optuna would take 1, 1.0 and true for one
     if isinstance(dimension, IntRange):
         return IntDistribution(*dimension.bounds, step=dimension.step)
     low, high = dimension.uniform  # type: ignore[union-attr]

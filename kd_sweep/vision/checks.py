@@ -37,8 +37,8 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int) ->
         image_size: height and width in pixels.
         channels: of the images.
     """
-    check_width(learner, where)
     if depth_of(learner.model) is None:
         from kd_sweep.vision.backbones import check_backbone
 
         check_backbone(learner.model, where, image_size, channels)
+    check_width(learner, where)
