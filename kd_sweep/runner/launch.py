@@ -9,8 +9,7 @@ from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.freeze import load_frozen
 from kd_sweep.study.spec import Choice, Grid, Learner, StudySpec
-from kd_sweep.vision.datasets import check_data
-from kd_sweep.vision.checks import check_model
+from kd_sweep.vision.checks import check_data, check_model
 
 
 def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
