@@ -3,12 +3,16 @@
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import kd_sweep
 from kd_sweep.errors import ClusterError
+from kd_sweep.runner.address import check_address
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.study.spec import Resources
 
@@ -19,28 +23,46 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial also reports that it failed, without metrics
     "TUNE_WARN_INSUFFICIENT_RESOURCE_THRESHOLD_S": "1000000000",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study directory is the state, Tune's snapshots are not
 }
 """Settings of Ray and Tune, read from the environment when they start."""
+
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets this for a driver that it runs as a job."""
 
 
 @dataclass(frozen=True)
 class Cluster:
     """What the connected Ray offers."""
 
-    resources: dict[str, float]
+    nodes: tuple[dict[str, Any], ...]
+    """Every node that lives, as `ray.nodes()` lists it."""
     local: bool
 
+    @property
+    def resources(self) -> dict[str, float]:
+        """The sum over the nodes."""
+        return dict(sum((Counter(node["Resources"]) for node in self.nodes), Counter()))
+
     def slots(self, wanted: Resources) -> int:
-        """Return how many trials of these resources run at once on the whole cluster, an upper bound."""
-        asked = ray_resources(wanted)
-        return max(1, min(math.floor(self.resources.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()))
+        """Return how many trials of these resources run at once on the whole cluster; no trial spans two nodes."""
+        return max(1, sum(_slots(wanted, node["Resources"]) for node in self.nodes))
+
+    def workers(self, wanted: Resources) -> list[dict[str, Any]]:
+        """Return the nodes that a trial of these resources can run on."""
+        return [node for node in self.nodes if _slots(wanted, node["Resources"])]
 
     def describe(self, wanted: Resources) -> str:
         """Return what there is and how many trials run at once, for the user."""
         offered = ", ".join(f"{self.resources.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
         return f"{'on this machine' if self.local else 'cluster'}: {offered}; {self.slots(wanted)} trials at a time"
+
+
+def _slots(wanted: Resources, offered: dict[str, float]) -> int:
+    asked = ray_resources(wanted)
+    return min(math.floor(offered.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items())
 
 
 def ray_resources(wanted: Resources) -> dict[str, float]:
@@ -58,6 +80,10 @@ def ray_options(wanted: Resources) -> dict[str, Any]:
 def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> Iterator[Cluster]:
     """Start a local Ray, or connect to the one at `address`; leave it as found on the way out.
 
+    A cluster's workers run the driver's own code, whatever is installed on the nodes: the package travels along, once
+    per node. So nobody has to install a change of it everywhere, and no two nodes can differ. (A driver that Ray runs
+    as a job has had it sent along with the job.) What the package depends on must be installed on the nodes.
+
     Raises:
         ClusterError: no cluster answers there, or no node of it has what one trial asks for.
         SweepInterrupted: a signal came meanwhile.
@@ -68,6 +94,9 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
         # A local Ray would otherwise write a token that later clusters of this user trip over.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
+    else:
+        check_address(address)
+
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -76,18 +105,31 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
         if address is None:
             ray.init(address="local", include_dashboard=False, **options)
         else:
-            ray.init(address=address, **options)
+            ray.init(address=address, runtime_env=shipped_code(), **options)
         interrupt.arm()  # Ray has taken the signals for itself
         interrupt.check()
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ClusterError(f"--address {address}: no Ray cluster answers there ({first_line})") from error
+        raise ClusterError(_why_not_connected(address, error)) from error
     try:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        check_fits(wanted, nodes, address or "this machine")
-        yield Cluster(resources=ray.cluster_resources(), local=address is None)
+        nodes = tuple(node for node in ray.nodes() if node["Alive"])
+        check_fits(wanted, [node["Resources"] for node in nodes], address or "this machine")
+        yield Cluster(nodes, local=address is None)
     finally:
         ray.shutdown()
+
+
+def shipped_code() -> dict[str, Any] | None:
+    """Return the runtime environment that brings this package to the workers; None where the job has brought it."""
+    if IN_A_JOB in os.environ:
+        return None
+    return {"py_modules": [str(Path(kd_sweep.__file__).parent)], "excludes": ["__pycache__"]}
+
+
+def _why_not_connected(address: str | None, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if address is None:
+        return f"Ray could not be started on this machine ({lines[0]})"
+    return f"--address {address}: this machine could not join as a driver ({lines[0]})"
 
 
 def check_local_resources(wanted: Resources) -> None:

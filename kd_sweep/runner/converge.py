@@ -60,6 +60,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
         stack.callback(display.close)
 
         from kd_sweep.runner.cluster import connected  # Ray takes seconds to import; a finished study needs none of it
+        from kd_sweep.runner.preflight import check_nodes
         from kd_sweep.runner.sweep import sweep
 
         interrupted = None
@@ -67,6 +68,8 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
             interrupt = stack.enter_context(watching_signals())
             cluster = stack.enter_context(connected(address, spec.resources, interrupt))
             display.note(f"Ray {cluster.describe(spec.resources)}")
+            if not cluster.local:
+                check_nodes(cluster.workers(spec.resources), folder.storage, needs_gpu=spec.resources.gpus > 0)
             if state is None:
                 state = stack.enter_context(StudyState(spec, folder))
             sweep(state, cluster, display, interrupt)

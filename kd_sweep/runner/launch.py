@@ -1,9 +1,10 @@
 """What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
-from kd_sweep.errors import SpecError, StorageError
+from kd_sweep.errors import ClusterError, SpecError, StorageError
 from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
@@ -26,10 +27,17 @@ def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
     spec = checked(spec)
     folder = StudyFolder(root.resolve(), spec.name)
     folder.check_extends(spec)
+    existed = folder.root.exists()
     folder.storage.check_writable()
     if address is None:
         check_local_resources(spec.resources)
-    return converge(spec, folder, address)
+    try:
+        return converge(spec, folder, address)
+    except ClusterError:
+        if not existed:
+            with contextlib.suppress(OSError):  # something else may have been written meanwhile
+                folder.root.rmdir()
+        raise
 
 
 def resume(study: Path, address: str | None = None) -> Outcome:
