@@ -66,7 +66,7 @@ def _set_aside(root: Root, name: str, error: CorruptFileError) -> str:
     target = f"{DAMAGED_FOLDER}/{name.replace('/', '-')}.{int(time.time())}"
     root.move(name, target)
     _LOG.warning("%s; moved to %s", error, root.shown(target))
-    return root.shown(target)
+    return root.shown(name)
 
 
 def _beginnings(keys: list[pa.Table]) -> tuple[dict[str, int], bool]:

@@ -20,7 +20,7 @@ from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.results.storage import open_sink
 
 FORMATS = ("table", "csv", "json", "parquet")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
 _UNLIMITED = 1_000_000
 
 

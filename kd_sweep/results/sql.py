@@ -13,11 +13,14 @@ from kd_sweep.errors import QueryError
 
 _READS = {"SELECT", "EXPLAIN", "MULTI"}
 _EXPLAIN = re.compile(r"^\s*EXPLAIN\s+(?:ANALYZE\s+|\([^)]*\)\s*)?", re.IGNORECASE)
-_LOCKDOWN = (
+_SETTINGS = (
+    "SET TimeZone='UTC'",
     "SET python_enable_replacements=false",
     "SET enable_external_access=false",
     "SET lock_configuration=true",
 )
+# What versions of DuckDB say when Arrow fails while it hands over rows.
+_SCAN_FAILURE = re.compile(r"get_next|stream registered|Python exception|\b(IO|OS)Error")
 _SHOWN_CANDIDATES = 8
 
 
@@ -70,7 +73,7 @@ def run(
     with contextlib.closing(duckdb.connect()) as connection:
         for name, table in tables.items():
             connection.register(name, table)
-        for setting in _LOCKDOWN:
+        for setting in _SETTINGS:
             connection.execute(setting)
         with _limited(connection, timeout_s):
             try:
@@ -79,7 +82,7 @@ def run(
             except duckdb.InterruptException:
                 raise QueryError(f"SQL: the query took more than {timeout_s:g} s and was stopped") from None
             except duckdb.Error as error:
-                if "get_next failed" in str(error) or "Python exception occurred" in str(error):
+                if _SCAN_FAILURE.search(str(error)):
                     raise ScanError(one_line(str(error))) from error
                 raise QueryError(f"SQL: {one_line(str(error))}") from None
             except OSError as error:

@@ -48,7 +48,7 @@ class StudyWriter:
         self._check_lease()
         found = recover(self.root)
         self.set_aside: tuple[str, ...] = found.set_aside
-        """Damaged files that were found and moved to the study's ``damaged`` folder. Their rows must come again."""
+        """Where damaged files were found; they lie in the folder ``damaged`` now. Their rows must come again."""
         self.last_epochs: dict[str, int] = found.last_epochs
         """The newest epoch of every trial that has one. Epochs 1 to that are there."""
         self._rows_of: dict[Part, int] = found.num_rows

@@ -126,11 +126,11 @@ def test_a_study_has_one_row(root: Root):
 
 def test_many_flushes_make_few_files(root: Root):
     with StudyWriter(root, "s") as writer:
-        for epoch in range(1, 201):
+        for epoch in range(1, 101):
             writer.add_epoch(epoch_row(1, epoch))
             writer.flush()
         assert len(root.files("s/epochs")) < 25
-        assert epochs_on_disk(root) == [(trial_id(1), epoch) for epoch in range(1, 201)]
+        assert epochs_on_disk(root) == [(trial_id(1), epoch) for epoch in range(1, 101)]
     assert len(root.files("s/epochs")) == 1
 
 

@@ -1,0 +1,123 @@
+"""Really damaged files: named, set aside, and rebuilt from what is left."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kd_sweep.results.parts import Part, write_part
+from kd_sweep.results.reader import open_results
+from kd_sweep.results.schema import EPOCHS
+from kd_sweep.results.storage import Root
+from kd_sweep.results.writer import StudyWriter
+from tests.results.rows import epoch_row, trial_id, trial_row
+
+NUM_EPOCHS = 6
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    """Six parts of one epoch each of three trials, as a killed writer leaves them."""
+    root = Root.open(tmp_path)
+    writer = StudyWriter(root, "s")
+    for epoch in range(1, NUM_EPOCHS + 1):
+        for number in range(3):
+            writer.add_epoch(epoch_row(number, epoch))
+            writer.upsert_trial(trial_row(number, last_epoch=epoch))
+        writer.flush()
+    return root
+
+
+def damage(path: Path, kind: str) -> None:
+    content = bytearray(path.read_bytes())
+    if kind == "truncated":
+        del content[len(content) // 2 :]
+    elif kind == "flipped byte":
+        content[len(content) // 3] ^= 0xFF
+    else:
+        content = bytearray()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "flipped byte", "empty"])
+@pytest.mark.parametrize("damaged_flush", [1, 4, 6])
+def test_a_damaged_part_costs_the_epochs_from_there_on(root: Root, damaged_flush: int, kind: str):
+    place = Part(damaged_flush, damaged_flush).place
+    damage(root.local_path("s", *place.split("/")), kind)
+    with StudyWriter(root, "s") as writer:
+        (aside,) = writer.set_aside
+        assert aside.endswith(place)
+        kept = damaged_flush - 1
+        assert writer.last_epochs == ({trial_id(number): kept for number in range(3)} if kept else {})
+        assert len(root.files("s/damaged")) == 1
+        # The trials' checkpoints bring the rest back.
+        for number in range(3):
+            for epoch in range(1, NUM_EPOCHS + 1):
+                assert writer.add_epoch(epoch_row(number, epoch)) == (epoch > kept)
+    table = open_results(root).table("epochs").sort_by([("trial_id", "ascending"), ("epoch", "ascending")])
+    expected = [{"study": "s", **epoch_row(number, epoch)} for number in range(3) for epoch in range(1, NUM_EPOCHS + 1)]
+    assert table.to_pylist() == sorted(expected, key=lambda row: (row["trial_id"], row["epoch"]))
+    assert StudyWriter(root, "s").set_aside == ()
+
+
+def test_trials_that_lost_nothing_keep_everything(root: Root):
+    writer = StudyWriter(root, "s")
+    writer.add_epoch(epoch_row(7, 1))
+    writer.flush()
+    damage(root.local_path("s", "epochs", Part(6, 6).name), "empty")
+    writer = StudyWriter(root, "s")
+    assert writer.last_epochs == {trial_id(0): 5, trial_id(1): 5, trial_id(2): 5, trial_id(7): 1}
+    writer.add_epoch(epoch_row(7, 2))
+    writer.close()
+    assert StudyWriter(root, "s").last_epochs[trial_id(7)] == 2
+
+
+def test_rows_that_came_twice_are_kept_once(root: Root):
+    table = pa.Table.from_pylist([{"study": "s", **epoch_row(0, 3)}], schema=EPOCHS)
+    write_part(root.child("s"), Part(7, 7), table)
+    writer = StudyWriter(root, "s")
+    assert writer.last_epochs == dict.fromkeys((trial_id(number) for number in range(3)), NUM_EPOCHS)
+    assert pq.read_table(root.local_path("s", "epochs")).num_rows == 3 * NUM_EPOCHS
+    writer.add_epoch(epoch_row(0, NUM_EPOCHS + 1))
+    writer.close()
+    assert len(writer.epochs_of(trial_id(0))) == NUM_EPOCHS + 1
+
+
+def test_damaged_trials_are_set_aside(root: Root):
+    damage(root.local_path("s", "trials", "trials.parquet"), "truncated")
+    with StudyWriter(root, "s") as writer:
+        assert len(writer.set_aside) == 1
+        assert writer.trials == {}
+        assert writer.last_epochs[trial_id(0)] == NUM_EPOCHS
+        writer.upsert_trial(trial_row(0))
+    assert open_results(root).table("trials").num_rows == 1
+
+
+def test_superseded_parts_and_temporaries_are_removed(root: Root):
+    folder = root.local_path("s", "epochs")
+    tables = [pq.read_table(folder / Part(n, n).name) for n in (2, 3)]
+    write_part(root.child("s"), Part(2, 3), pa.concat_tables(tables))
+    (folder.parent / f".{Part(7, 7).name}.0123456789ab.tmp").write_bytes(b"half")
+    before = open_results(root).table("epochs").num_rows
+    assert before == 3 * NUM_EPOCHS
+    writer = StudyWriter(root, "s")
+    assert root.files("s/epochs") == [
+        part.name for part in (Part(1, 1), Part(2, 3), Part(4, 4), Part(5, 5), Part(6, 6))
+    ]
+    assert root.files("s") == []
+    assert writer.last_epochs[trial_id(0)] == NUM_EPOCHS
+
+
+def test_a_part_that_is_damaged_while_we_write_stops_merging_and_nothing_else(root: Root):
+    writer = StudyWriter(root, "s")
+    damage(root.local_path("s", "epochs", Part(2, 2).name), "truncated")
+    for epoch in range(NUM_EPOCHS + 1, NUM_EPOCHS + 11):
+        for number in range(3):
+            writer.add_epoch(epoch_row(number, epoch))
+        writer.flush()
+    writer.close()
+    assert len(root.files("s/epochs")) == NUM_EPOCHS + 10
+    again = StudyWriter(root, "s")
+    assert again.last_epochs[trial_id(0)] == 1
+    assert len(again.set_aside) == 1

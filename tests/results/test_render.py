@@ -1,0 +1,175 @@
+import csv
+import datetime
+import decimal
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kd_sweep.errors import QueryError, StorageError
+from kd_sweep.results.render import FORMATS, cells, render
+
+AT = datetime.datetime(2024, 5, 6, 7, 8, 9, 250_000, tzinfo=datetime.UTC)
+TABLE = pa.table(
+    {
+        "trial_id": ["aa", "bb"],
+        "epoch": pa.array([1, 200], pa.int32()),
+        "val_accuracy": [0.98765, None],
+        "finished_at": pa.array([AT, None], pa.timestamp("us", "UTC")),
+        "error": ['said "no", twice', "two\nlines \x1b[31mred"],
+        "ok": [True, None],
+        "total": pa.array([decimal.Decimal(7), None], pa.decimal128(38, 0)),
+        "nothing": pa.nulls(2),
+        "epochs": [[1, 2], None],
+    }
+)
+
+
+def rendered(table: pa.Table, format: str) -> bytes:
+    sink = io.BytesIO()
+    render(table, format, sink)
+    return sink.getvalue()
+
+
+def test_json_is_a_list_of_objects():
+    assert json.loads(rendered(TABLE, "json")) == [
+        {
+            "trial_id": "aa",
+            "epoch": 1,
+            "val_accuracy": 0.98765,
+            "finished_at": "2024-05-06T07:08:09.250000+00:00",
+            "error": 'said "no", twice',
+            "ok": True,
+            "total": 7,
+            "nothing": None,
+            "epochs": [1, 2],
+        },
+        dict.fromkeys(TABLE.column_names) | {"trial_id": "bb", "epoch": 200, "error": "two\nlines \x1b[31mred"},
+    ]
+    assert rendered(TABLE.slice(0, 0), "json") == b"[]\n"
+
+
+def test_json_has_no_nan():
+    assert json.loads(rendered(pa.table({"x": [float("nan"), float("inf")]}), "json")) == [{"x": None}, {"x": None}]
+
+
+def test_csv_reads_back():
+    rows = list(csv.DictReader(io.StringIO(rendered(TABLE, "csv").decode())))
+    assert rows[0] == {
+        "trial_id": "aa",
+        "epoch": "1",
+        "val_accuracy": "0.98765",
+        "finished_at": "2024-05-06T07:08:09.250000+0000",
+        "error": 'said "no", twice',
+        "ok": "true",
+        "total": "7",
+        "nothing": "",
+        "epochs": "[1, 2]",
+    }
+    assert rows[1]["val_accuracy"] == rows[1]["finished_at"] == ""
+    assert datetime.datetime.fromisoformat(rows[0]["finished_at"]) == AT
+
+
+def test_parquet_reads_back():
+    table = TABLE.drop_columns(["nothing"])
+    assert pq.read_table(io.BytesIO(rendered(table, "parquet"))).equals(table)
+
+
+def test_a_piped_table_is_plain_complete_and_right_aligned():
+    wide = pa.table({f"column_{number}": [f"value {'x' * 60}", None] for number in range(8)} | {"n": [1, 12345]})
+    text = rendered(wide, "table").decode()
+    assert "\x1b" not in text
+    assert "…" not in text
+    assert text.count("x" * 60) == 8
+    header, *rows = [line for line in text.splitlines() if "|" in line]
+    assert len({len(line) for line in rows}) == 1
+    assert rows[0].rstrip("|").endswith("     1")
+    assert header.count("column_") == 8
+    assert rendered(wide.slice(0, 0), "table").decode().endswith("(no rows)\n")
+
+
+def test_cells_are_safe_for_a_terminal_and_short():
+    text = rendered(TABLE, "table").decode()
+    assert "\x1b" not in text
+    assert "2024-05-06 07:08:09" in text
+    assert "0.9877" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.1, 0.25, None], ["0.10", "0.25", "-"]),
+        ([0.0, 0.5], ["0.0", "0.5"]),
+        ([1 / 3, 0.5], ["0.3333", "0.5000"]),
+        ([0.1 + 0.2, 0.3], ["0.3", "0.3"]),
+        ([12345.678, 1.5], ["12345.7", "1.500"]),
+        ([1.23e-5, 4.0], ["1.230e-05", "4.0000"]),
+        ([1e12, 0.0], ["1.000e+12", "0.0"]),
+        ([float("nan"), 0.5], ["nan", "0.5"]),
+        ([-0.25, 1], ["-0.25", "1"]),
+        ([True, None, "x"], ["true", "-", "x"]),
+    ],
+)
+def test_numbers_have_equal_and_sensible_decimals(values: list[object], shown: list[str]):
+    assert cells(values) == shown
+
+
+def test_a_path_is_written_whole(tmp_path: Path):
+    for format in FORMATS:
+        render(TABLE.drop_columns(["nothing"]), format, tmp_path / f"x.{format}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv", "x.json", "x.parquet", "x.table"]
+    assert pq.read_table(tmp_path / "x.parquet").num_rows == 2
+    with pytest.raises(StorageError, match=r"cannot be written"):
+        render(TABLE, "json", tmp_path / "x.csv" / "y.json")
+
+
+def test_unknown_formats_name_the_possible_ones():
+    with pytest.raises(QueryError, match=r"'jsn' is not a format; did you mean 'json'"):
+        render(TABLE, "jsn", io.BytesIO())
+
+
+SCRIPT = """
+import sys, pyarrow as pa
+from kd_sweep.errors import QueryError
+from kd_sweep.results.render import render
+try:
+    render(pa.table({f"column_{n}": ["x" * 30] for n in range(4)} | {"n": [1]}), sys.argv[1])
+except QueryError as error:
+    print(error)
+"""
+
+
+def on_terminal(format: str) -> str:
+    parent, child = pty.openpty()
+    environment = os.environ | {"COLUMNS": "80", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, format], stdout=child, env=environment)
+    os.close(child)
+    content = b""
+    while True:
+        try:
+            chunk = os.read(parent, 65_536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        content += chunk
+    os.close(parent)
+    assert process.wait() == 0
+    return content.decode()
+
+
+def test_on_a_terminal_a_table_fits_its_width():
+    text = on_terminal("table")
+    assert text.count("x") == 4 * 30
+    assert "─" in text
+
+
+def test_parquet_does_not_go_to_a_terminal():
+    assert "parquet is binary" in on_terminal("parquet")
