@@ -1,0 +1,158 @@
+import math
+import statistics
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kd_sweep.report.intervals import (
+    Bootstrap,
+    half_width,
+    seeds_to_decide,
+    tail_level,
+    weighted_spearman,
+)
+
+QUICK = Bootstrap(resamples=2000)
+
+
+def test_estimate_agrees_with_scipy():
+    values = np.random.default_rng(1).normal(0.3, 0.1, 12)
+    estimate = Bootstrap().estimate(values)
+    level = tail_level(12, 0.95)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, confidence_level=1 - 2 * level, n_resamples=50_000, method="percentile", rng=7
+    ).confidence_interval
+    spread = values.std(ddof=1) / math.sqrt(12)
+    assert estimate.interval.low == pytest.approx(theirs.low, abs=0.15 * spread)
+    assert estimate.interval.high == pytest.approx(theirs.high, abs=0.15 * spread)
+    by_t = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert (estimate.t_interval.low, estimate.t_interval.high) == pytest.approx((by_t.low, by_t.high), rel=1e-12)
+    assert estimate.std == pytest.approx(statistics.stdev(values), rel=1e-12)
+    assert estimate.value == pytest.approx(statistics.fmean(values), rel=1e-12)
+
+
+@pytest.mark.parametrize("num_seeds", [5, 8, 20])
+def test_intervals_of_null_data_cover_zero_as_often_as_they_say(num_seeds):
+    generator = np.random.default_rng(num_seeds)
+    estimates = [QUICK.estimate(generator.normal(size=num_seeds)) for _ in range(1500)]
+    for intervals in ([e.interval for e in estimates], [e.t_interval for e in estimates]):
+        covered = np.mean([found.low <= 0.0 <= found.high for found in intervals])
+        assert 0.90 <= covered <= 0.99
+
+
+@pytest.mark.parametrize("num_seeds", [3, 4])
+def test_bootstrap_of_few_seeds_covers_no_more_than_is_said_of_it(num_seeds):
+    generator = np.random.default_rng(num_seeds)
+    intervals = [QUICK.estimate(generator.normal(size=num_seeds)).interval for _ in range(600)]
+    covered = np.mean([found.low <= 0.0 <= found.high for found in intervals])
+    limit = QUICK.coverage_limit(num_seeds)
+    assert limit == {3: 0.75, 4: 0.875}[num_seeds]
+    assert covered == pytest.approx(limit, abs=0.05)
+
+
+def test_no_limit_is_named_where_coverage_reaches_the_confidence():
+    assert Bootstrap(0.95).coverage_limit(6) is None
+    assert Bootstrap(0.99).coverage_limit(6) == 1 - 2 / 64
+
+
+def test_fewer_than_three_seeds_have_no_interval():
+    two = QUICK.estimate(np.array([0.1, 0.3]))
+    assert (two.interval, two.t_interval, two.num_clusters) == (None, None, 2)
+    assert two.std == pytest.approx(math.sqrt(0.02))
+    one = QUICK.estimate(np.array([0.1]))
+    assert (one.value, one.std, one.interval, one.t_interval) == (0.1, None, None, None)
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    estimate = QUICK.estimate(np.full(4, 0.25))
+    assert (estimate.interval.low, estimate.interval.high) == (0.25, 0.25)
+    assert (estimate.t_interval.low, estimate.t_interval.high) == (0.25, 0.25)
+
+
+def test_same_data_give_the_same_interval_whatever_came_before():
+    values = np.random.default_rng(3).normal(size=7)
+    first = QUICK.estimate(values)
+    QUICK.estimate(np.arange(11.0))
+    assert Bootstrap(resamples=2000).estimate(values) == first
+
+
+def test_wider_confidence_gives_a_wider_interval():
+    values = np.random.default_rng(3).normal(size=9)
+    ends = [Bootstrap(confidence, 5000).estimate(values).interval for confidence in (0.5, 0.9, 0.99)]
+    assert ends[2].low < ends[1].low < ends[0].low < ends[0].high < ends[1].high < ends[2].high
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 4)), min_size=3, max_size=30).filter(
+        lambda rows: sum(weight for *_, weight in rows) >= 2
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_weighted_spearman_is_spearman_of_the_repeated_sample(rows):
+    x, y, weights = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    rho = weighted_spearman(x, y, weights[None])[0]
+    repeated_x, repeated_y = (np.repeat(values, weights.astype(int)) for values in (x, y))
+    if len(set(repeated_x)) < 2 or len(set(repeated_y)) < 2:
+        assert math.isnan(rho)
+    else:
+        assert rho == pytest.approx(scipy.stats.spearmanr(repeated_x, repeated_y).statistic, abs=1e-9)
+
+
+def test_spearman_interval_is_that_of_resampled_seeds():
+    generator = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(10), 6)
+    x = np.tile(np.arange(6.0), 10)
+    y = 0.3 * x + generator.normal(size=60) + np.repeat(generator.normal(size=10), 6)
+    rho, interval = QUICK.spearman(x, y, clusters)
+    assert rho == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-12)
+    rhos = []
+    for _ in range(1500):
+        picked = np.concatenate([np.flatnonzero(clusters == c) for c in generator.integers(0, 10, 10)])
+        rhos.append(scipy.stats.spearmanr(x[picked], y[picked]).statistic)
+    level = tail_level(10, 0.95)
+    assert [interval.low, interval.high] == pytest.approx(np.quantile(rhos, [level, 1 - level]), abs=0.05)
+
+
+def test_spearman_of_a_constant_is_none():
+    assert QUICK.spearman(np.ones(6), np.arange(6.0), np.arange(6)) == (None, None)
+
+
+def test_spearman_of_two_seeds_has_no_interval():
+    rho, interval = QUICK.spearman(np.arange(6.0), np.arange(6.0), np.array([0, 0, 0, 1, 1, 1]))
+    assert (rho, interval) == (1.0, None)
+
+
+def test_resamples_come_in_bounded_chunks_that_change_nothing():
+    wide = list(QUICK.counts(8, 100_000 // 100))
+    narrow = list(QUICK.counts(8))
+    assert len(wide) > len(narrow)
+    np.testing.assert_array_equal(np.concatenate(wide), np.concatenate(narrow))
+    assert all((chunk.sum(axis=1) == 8).all() for chunk in wide)
+
+
+def test_large_samples_get_fewer_resamples_but_never_under_999():
+    chunks = list(Bootstrap(resamples=10_000).counts(20_000))
+    assert sum(map(len, chunks)) == 999
+    assert all(chunk.size <= 500_000 for chunk in chunks)
+
+
+@pytest.mark.parametrize(("distance", "std"), [(0.01, 0.02), (0.1, 0.01), (-0.01, 0.05), (0.001, 0.011)])
+def test_seeds_to_decide_is_the_first_whose_t_interval_is_short_enough(distance, std):
+    needed = seeds_to_decide(distance, std, 0.95)
+
+    def half(n):
+        return scipy.stats.t.ppf(0.975, n - 1) * std / math.sqrt(n)
+
+    assert half(needed) < abs(distance)
+    assert needed == 3 or half(needed - 1) >= abs(distance)
+    assert half_width(std, needed, 0.95) == pytest.approx(half(needed))
+
+
+def test_seeds_to_decide_is_capped_and_needs_a_spread():
+    assert seeds_to_decide(1e-6, 1.0, 0.95) == math.inf
+    assert seeds_to_decide(0.0, 0.0, 0.95) == math.inf
+    assert math.isnan(seeds_to_decide(0.1, None, 0.95))
+    assert seeds_to_decide(1.0, 0.001, 0.95, at_least=8) == 8
