@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,8 @@ from kd_sweep.results.storage import open_sink
 FORMATS = ("table", "csv", "json", "parquet")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
 _UNLIMITED = 1_000_000
+_FOLDED_HEADER = 7
+_FOLDED_TEXT = 16
 
 
 def render(table: pa.Table, format: str = "table", out: "BinaryIO | str | Path | None" = None) -> None:
@@ -59,20 +61,27 @@ def _text(table: pa.Table, terminal: bool) -> bytes:
     from rich.text import Text
 
     text = io.StringIO()
-    console = (
-        Console(file=text, force_terminal=True, highlight=False, width=Console().width)
-        if terminal
-        else Console(file=text, force_terminal=False, color_system=None, highlight=False, width=_UNLIMITED)
-    )
-    grid = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, header_style="bold", pad_edge=False)
-    for field in table.schema:
-        is_number = (
-            pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type)
-        )
-        grid.add_column(
-            Text(field.name), justify="right" if is_number else "left", overflow="fold", no_wrap=not terminal
-        )
     columns = [cells(column.to_pylist()) for column in table.columns]
+    narrowest = [_narrowest(field, values) for field, values in zip(table.schema, columns, strict=True)]
+    width = Console().width
+    if not terminal or sum(narrowest) + len(narrowest) > width:
+        width = _UNLIMITED  # the terminal itself wraps a line that folding would only make unreadable
+    roomy = sum(narrowest) + 3 * len(narrowest) <= width
+    console = Console(
+        file=text, force_terminal=terminal, color_system="auto" if terminal else None, highlight=False, width=width
+    )
+    grid = Table(
+        box=box.SIMPLE_HEAD if terminal else box.ASCII2,
+        show_edge=not terminal,
+        padding=(0, 1 if roomy else 0),
+        pad_edge=not terminal,
+        header_style="bold",
+    )
+    for field, shortest in zip(table.schema, narrowest, strict=True):
+        justify: Literal["left", "right"] = "right" if _is_number(field) else "left"
+        grid.add_column(
+            Text(field.name), justify=justify, overflow="fold", no_wrap=width == _UNLIMITED, min_width=shortest
+        )
     for row in zip(*columns, strict=True):
         grid.add_row(*(Text(value) for value in row))
     console.print(grid)
@@ -81,6 +90,16 @@ def _text(table: pa.Table, terminal: bool) -> bytes:
     # Piped lines end where their text ends.
     lines = text.getvalue().splitlines()
     return "".join(f"{line.rstrip()}\n" for line in lines).encode()
+
+
+def _is_number(field: pa.Field) -> bool:
+    return bool(pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type))
+
+
+def _narrowest(field: pa.Field, values: list[str]) -> int:
+    """Return how narrow a column may get: headers and long text fold; half a number would read as another one."""
+    longest = max(map(len, values), default=0)
+    return max(longest if _is_number(field) else min(longest, _FOLDED_TEXT), min(len(field.name), _FOLDED_HEADER))
 
 
 def cells(values: Sequence[Any]) -> list[str]:

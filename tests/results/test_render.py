@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_a_piped_table_is_plain_complete_and_right_aligned():
     assert text.count("x" * 60) == 8
     header, *rows = [line for line in text.splitlines() if "|" in line]
     assert len({len(line) for line in rows}) == 1
-    assert rows[0].rstrip("|").endswith("     1")
+    assert rows[0].rstrip(" |").endswith("     1")
     assert header.count("column_") == 8
     assert rendered(wide.slice(0, 0), "table").decode().endswith("(no rows)\n")
 
@@ -139,17 +140,22 @@ SCRIPT = """
 import sys, pyarrow as pa
 from kd_sweep.errors import QueryError
 from kd_sweep.results.render import render
+TABLES = {
+    "texts": {f"column_{n}": ["x" * 30] for n in range(4)} | {"n": [1]},
+    "numbers": {f"a_long_column_name_{n}": [0.12345] for n in range(10)},
+    "wide": {f"column_{n}": ["y" * 12] for n in range(10)},
+}
 try:
-    render(pa.table({f"column_{n}": ["x" * 30] for n in range(4)} | {"n": [1]}), sys.argv[1])
+    render(pa.table(TABLES[sys.argv[2]]), sys.argv[1])
 except QueryError as error:
     print(error)
 """
 
 
-def on_terminal(format: str) -> str:
+def on_terminal(format: str, table: str = "texts") -> str:
     parent, child = pty.openpty()
     environment = os.environ | {"COLUMNS": "80", "TERM": "xterm"}
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, format], stdout=child, env=environment)
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, format, table], stdout=child, env=environment)
     os.close(child)
     content = b""
     while True:
@@ -169,6 +175,13 @@ def test_on_a_terminal_a_table_fits_its_width():
     text = on_terminal("table")
     assert text.count("x") == 4 * 30
     assert "─" in text
+
+
+def test_on_a_terminal_numbers_stay_whole_and_what_cannot_fit_is_not_folded():
+    numbers = on_terminal("table", "numbers")
+    assert numbers.count("0.1235") == 10  # more columns than fit with whole headers
+    assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= 80 for line in numbers.splitlines())
+    assert on_terminal("table", "wide").count("y" * 12) == 10
 
 
 def test_parquet_does_not_go_to_a_terminal():
