@@ -1,5 +1,6 @@
 """Whole sweeps: real Ray, real training, real processes that are killed."""
 
+import json
 import os
 import random
 import signal
@@ -8,7 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
+import numpy
+import pandas
+import polars
+import pyarrow.dataset
 import pytest
+from PIL import Image
 
 from kd_sweep.results.reader import open_results
 from tests.conftest import comparable
@@ -149,3 +156,124 @@ def test_a_failing_trial_is_recorded_and_the_others_finish(tiny: Path, tmp_path:
     assert trials.attempts[1e20] == 2  # one retry
     assert f"trial {trials.trial_id[1e20]} failed: NonFiniteError" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_queries_are_right_while_the_sweep_runs(
+    tiny: Path, tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start
+) -> None:
+    root = tmp_path / "results"
+    process = start_kd_sweep("launch", tiny, "--root", root, "--set", "student.epochs=40")
+    try:
+        counts, deadline = [], time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(1)
+            sql = "SELECT count(*) AS n, count(DISTINCT trial_id || '/' || epoch) AS d, min(epoch) AS m FROM epochs"
+            asked = kd_sweep("query", root, sql, "--format", "json")
+            if asked.returncode == 2:  # nothing launched yet
+                assert "no stud" in asked.stderr, asked.stderr
+                continue
+            row = json.loads(asked.stdout)[0]
+            assert row["n"] == row["d"]
+            counts.append(row["n"])
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+    assert counts == sorted(counts)
+    assert any(0 < count < 160 for count in counts), counts
+    assert open_results(root).table("epochs").num_rows == 160
+
+
+def test_plain_readers_open_the_folders(uninterrupted: Path) -> None:
+    for name, rows in (("epochs", 12), ("trials", 4), ("teachers", 4), ("study", 1)):
+        folder = uninterrupted / "tiny" / name
+        assert len(pandas.read_parquet(folder)) == rows
+        assert pyarrow.dataset.dataset(folder).count_rows() == rows
+        assert polars.read_parquet(f"{folder}/*.parquet").height == rows
+        (count,) = duckdb.sql(f"SELECT count(*) FROM '{folder}/*.parquet'").fetchone() or (None,)
+        assert count == rows
+
+
+def test_a_change_that_would_mix_results_is_refused(uninterrupted: Path, tiny: Path, kd_sweep: Run) -> None:
+    before = comparable(uninterrupted, "trials")
+    frozen = (uninterrupted / "tiny" / "study.yaml").read_bytes()
+    refused = kd_sweep("launch", tiny, "--root", uninterrupted, "--set", "student.learning_rate=0.05")
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "student.learning_rate: 0.05 differs from 0.1" in refused.stderr
+    assert comparable(uninterrupted, "trials").equals(before)
+    assert (uninterrupted / "tiny" / "study.yaml").read_bytes() == frozen
+
+
+@pytest.mark.parametrize(
+    ("sql", "part"),
+    [
+        ("SELECT val_acuracy FROM trials", "val_accuracy"),
+        ("SELEC 1", "SELEC"),
+        ("SELECT * FROM trails", "trials"),
+        ("DELETE FROM trials", "only read"),
+        ("COPY trials TO 'x.csv'", "only read"),
+        ("CREATE TABLE x AS SELECT 1", "only read"),
+        ("SELECT * FROM '/etc/passwd'", "/etc/passwd"),
+    ],
+)
+def test_wrong_sql(uninterrupted: Path, kd_sweep: Run, sql: str, part: str) -> None:
+    refused = kd_sweep("query", uninterrupted, sql)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    assert part in refused.stderr
+
+
+def test_a_corrupt_image_fails_its_trials_and_says_which(tiny: Path, tmp_path: Path, kd_sweep: Run) -> None:
+    folder = tmp_path / "images"
+    rng = numpy.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype="uint8")).save(folder / name / f"{number:02}.png")
+    (folder / "dog" / "07.png").write_bytes((folder / "dog" / "07.png").read_bytes()[:60])
+    data = ["--set", f"data={{name: image_folder, path: {folder}, image_size: 8}}", "--set", "search={}"]
+    done = kd_sweep("launch", tiny, "--root", tmp_path / "results", *data)
+    assert done.returncode == 1, done.stderr
+    (trial,) = open_results(tmp_path / "results").table("trials").to_pylist()
+    assert trial["status"] == "failed"
+    assert "dog/07.png" in trial["error"]
+    assert "dog/07.png" in done.stderr
+
+
+def test_more_gpus_than_there_are(tiny: Path, tmp_path: Path, kd_sweep: Run) -> None:
+    refused = kd_sweep("launch", tiny, "--root", tmp_path / "results", "--set", "resources.gpus=64")
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "resources.gpus: 64" in refused.stderr
+    assert not (tmp_path / "results" / "tiny").exists()
+
+
+def test_two_drivers_on_one_study(tiny: Path, tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start) -> None:
+    root = tmp_path / "results"
+    first = start_kd_sweep("launch", tiny, "--root", root, "--set", "student.epochs=200")
+    try:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if "trials:" in line:
+                break
+        second = kd_sweep("resume", root / "tiny")
+        assert second.returncode == 2
+        assert f"pid {first.pid} on" in second.stderr
+        assert len(second.stderr.strip().splitlines()) == 1
+    finally:
+        first.terminate()
+        first.communicate(timeout=60)
+
+
+def test_teachers_are_trained_on_demand_where_the_space_is_not_finite(
+    tiny: Path, tmp_path: Path, kd_sweep: Run
+) -> None:
+    """One slot: a trial that waited for somebody else to train its teachers would wait for ever."""
+    tpe = ["--set", "search.augmentation_strength={uniform: [0, 1]}", "--set", "sampler={name: tpe, num_trials: 3}"]
+    one_slot = ["--set", "max_concurrent_trials=1", "--set", "search.ensemble_size=2"]
+    done = kd_sweep("launch", tiny, "--root", tmp_path / "results", *tpe, *one_slot)
+    assert done.returncode == 0, done.stderr
+    results = open_results(tmp_path / "results")
+    assert results.table("trials").num_rows == 3
+    assert results.table("teachers").num_rows == 6
