@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from kd_sweep.study.dimensions import extremes
 from kd_sweep.study.spec import AshaScheduler, MedianScheduler, StudySpec, metric_of
 
 EpochsOf = Callable[[str], Iterable[dict[str, Any]]]
@@ -32,7 +33,7 @@ def build_scheduler(spec: StudySpec, trial_ids: Iterable[str], epochs_of: Epochs
             time_attr="epoch",
             metric=judged.metric,
             mode=judged.mode,
-            max_t=spec.student.epochs,
+            max_t=int(extremes(spec, "student.epochs")[1]),
             grace_period=spec.scheduler.grace_period,
             reduction_factor=spec.scheduler.reduction_factor,
         )

@@ -46,6 +46,16 @@ def test_minimised_metrics_keep_their_sign() -> None:
     assert scheduler.on_trial_result(None, worse, {"epoch": 1, "train_loss": 0.8}) == TrialScheduler.STOP
 
 
+def test_where_epochs_are_searched_the_longest_trial_may_run_to_its_end() -> None:
+    text = "{name: s, search: {student.epochs: {grid: [2, 30]}}, scheduler: {name: asha, grace_period: 1}}"
+    scheduler = build_scheduler(parse_spec(text, "s.yaml"), {}, TABLES.__getitem__)
+    long = tune_trial("t", "a")
+    scheduler.on_trial_add(None, long)
+    for epoch in (8, 29):  # 8: the default, which no trial of this study has
+        row = {"epoch": epoch, "val_accuracy": 0.9}
+        assert scheduler.on_trial_result(None, long, row) == TrialScheduler.CONTINUE
+
+
 def test_a_resumed_trial_does_not_count_twice() -> None:
     spec = study("{name: asha, grace_period: 1, reduction_factor: 3}")
     scheduler = build_scheduler(spec, TABLES, TABLES.__getitem__)
