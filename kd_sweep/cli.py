@@ -170,10 +170,10 @@ def _conclude(outcome: Any, study: Path) -> None:
     if outcome.counts:
         _print(answer(open_results(study), "summary"), "table")
     for trial_id, error in sorted(outcome.errors.items()):
-        print(f"trial {trial_id} failed: {error}", file=sys.stderr)
+        print(f"trial {trial_id} {error}", file=sys.stderr)
     if outcome.ran:
         print(f"{study}: {counts}", file=sys.stderr)
-    if outcome.left:
+    if outcome.left and not outcome.interrupted:
         print(f"{outcome.left} trials were left out by budget.max_trials or budget.max_hours", file=sys.stderr)
     if outcome.interrupted:
         print(f"stopped by {outcome.interrupted}; go on with: kd-sweep resume {study}", file=sys.stderr)

@@ -1,19 +1,15 @@
 """Tune's events, carried to the study's tables and to the display. Every hook runs in the driver."""
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle, tune
+from ray import tune
 
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import Recorder
+from kd_sweep.runner.retries import FAILURE, Retries
 from kd_sweep.study.trial import TrialConfig
-
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""Ray colours its tracebacks."""
 
 
 class SweepCallback(tune.Callback):
@@ -23,6 +19,7 @@ class SweepCallback(tune.Callback):
         recorder: where rows go.
         display: what the user sees.
         interrupt: set by a signal.
+        retries: how often a trial that raised is tried again.
         on_first_epoch: called with a trial's configuration once its teachers are known to be there.
     """
 
@@ -31,19 +28,23 @@ class SweepCallback(tune.Callback):
         recorder: Recorder,
         display: Display,
         interrupt: Interrupt,
+        retries: int,
         on_first_epoch: Callable[[TrialConfig], None],
     ) -> None:
         self._recorder = recorder
         self._display = display
         self._interrupt = interrupt
+        self._retries = Retries(retries)
         self._on_first_epoch = on_first_epoch
         self._configs: dict[str, TrialConfig] = {}
+        self._teachers_unrecorded: dict[str, TrialConfig] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that the trial runs; it may be a later attempt."""
         config = TrialConfig.model_validate_json(trial.config["trial"])
         trial_id = config.trial_id
         self._configs[trial_id] = config
+        self._retries.started(trial)
         self._recorder.started(config)
         self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id))
 
@@ -51,10 +52,17 @@ class SweepCallback(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Record an epoch."""
-        if "epoch" not in result:
+        if FAILURE in result:
+            self._retries.announced(trial)
             return
         trial_id = trial.config["trial_id"]
-        if (config := self._configs.get(trial_id)) is not None:
+        config = self._configs.get(trial_id)
+        if "epoch" not in result:  # an earlier attempt died between its last checkpoint and its report
+            if config is not None:
+                self._recorder.reconcile(config)
+            return
+        self._retries.progressed(trial)
+        if config is not None:
             self._on_first_epoch(config)
         self._recorder.epoch(trial_id, result | {"host": result["hostname"]})
         self._display.epoch(trial_id, result)
@@ -68,12 +76,21 @@ class SweepCallback(tune.Callback):
         complete = self._recorder.last_epoch(trial_id) >= config.student.epochs
         self._end(trial_id, "completed" if complete else "stopped", None, None)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record why a trial waits for another attempt. What it raised itself is recorded once its retries are used."""
+        failure = self._retries.failure(trial)
+        if failure.status != "failed":
+            trial_id = trial.config["trial_id"]
+            self._recorder.ended(trial_id, failure.status, failure.error, failure.traceback)
+            self._display.note(f"trial {trial_id} {failure.status}, goes on from its checkpoint: {failure.error}")
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record the error of a trial that has used up its retries."""
+        """Record the error of a trial that is not tried again."""
         trial_id = trial.config["trial_id"]
         if self._configs.pop(trial_id, None) is None:
             return
-        self._end(trial_id, "failed", *describe_error(trial))
+        failure = self._retries.failure(trial)
+        self._end(trial_id, failure.status, failure.error, failure.traceback)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Write what is due, redraw, and stop if a signal has come."""
@@ -87,15 +104,3 @@ class SweepCallback(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks; nothing ever reads that copy
-
-
-def describe_error(trial: Any) -> tuple[str, str]:
-    """Return a trial's error as one line, and as the whole traceback of its worker."""
-    # Tune's own getters look where it copies its files at the end of a run; the error lies here now.
-    text = COLOURS.sub("", Path(trial.error_file).read_text()) if trial.error_file else ""
-    if not trial.pickled_error_file:
-        return text.strip().splitlines()[-1] if text.strip() else "unknown error", text
-    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    cause = getattr(error, "cause", None) or error
-    lines = str(cause).strip().splitlines() or ["no message"]
-    return f"{type(cause).__name__}: {lines[0] if len(lines) == 1 else lines[-1]}", text

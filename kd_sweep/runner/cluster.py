@@ -14,7 +14,7 @@ import kd_sweep
 from kd_sweep.errors import ClusterError
 from kd_sweep.runner.address import check_address
 from kd_sweep.runner.interrupts import Interrupt
-from kd_sweep.study.spec import Resources
+from kd_sweep.study.spec import MAX_COUNT, Resources
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -49,6 +49,13 @@ class Cluster:
     def slots(self, wanted: Resources) -> int:
         """Return how many trials of these resources run at once on the whole cluster; no trial spans two nodes."""
         return max(1, sum(_slots(wanted, node["Resources"]) for node in self.nodes))
+
+    def at_once(self, wanted: Resources, most: int | None) -> int | None:
+        """Return how many trials to hand to Ray at once, `most` at most; None leaves it to what Ray finds room for.
+
+        A cluster grows and shrinks while a sweep runs, so what it offers now is no limit there.
+        """
+        return min(self.slots(wanted), most or MAX_COUNT) if self.local else most
 
     def workers(self, wanted: Resources) -> list[dict[str, Any]]:
         """Return the nodes that a trial of these resources can run on."""

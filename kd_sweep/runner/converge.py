@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from kd_sweep.runner.interrupts import SweepInterrupted, watching_signals
 from kd_sweep.runner.progress import make_display
+from kd_sweep.runner.recorder import UNSUCCESSFUL
 from kd_sweep.runner.study_folder import StudyFolder
-from kd_sweep.runner.study_state import StudyState
+from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.study.spec import StudySpec
 
 
@@ -25,14 +26,14 @@ class Outcome:
     interrupted: str | None = None
     """The signal that ended the run early."""
     left: int = 0
-    """Trials that the budget left for later."""
+    """Trials that have not started, since the run was interrupted or the budget kept them out."""
     errors: dict[str, str] = field(default_factory=dict)
-    """Error of each failed trial, by trial id."""
+    """Status and error of each trial that failed or was lost, by trial id."""
 
     @property
     def exit_code(self) -> int:
         """0: everything is done. 1: a trial failed, or the run was interrupted."""
-        return 1 if self.interrupted or self.counts["failed"] else 0
+        return 1 if self.interrupted or any(self.counts[status] for status in UNSUCCESSFUL) else 0
 
 
 def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -> Outcome:
@@ -55,7 +56,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
         if folder.exists():
             state = stack.enter_context(StudyState(spec, folder))
             if not state.work:
-                return _outcome(state, ran=False)
+                return _outcome(state, state.work, ran=False)
         display = make_display(spec.name, spec.objectives[0])
         stack.callback(display.close)
 
@@ -77,16 +78,19 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
             interrupted = str(stop) or "SIGINT"
         if state is None:
             return Outcome(Counter(), ran=False, interrupted=interrupted)
-        state.finish()
-        return _outcome(state, ran=True, interrupted=interrupted)
+        return _outcome(state, state.finish(), ran=True, interrupted=interrupted)
 
 
-def _outcome(state: StudyState, *, ran: bool, interrupted: str | None = None) -> Outcome:
+def _outcome(state: StudyState, rest: Work, *, ran: bool, interrupted: str | None = None) -> Outcome:
     rows = state.recorder.trials()
     return Outcome(
         counts=Counter(row["status"] for row in rows.values()),
         ran=ran,
         interrupted=interrupted,
-        left=state.work.left,
-        errors={trial_id: row["error"] for trial_id, row in rows.items() if row["status"] == "failed"},
+        left=len(rest.new) + rest.adaptive + rest.left,
+        errors={
+            trial_id: f"{row['status']}: {row['error']}"
+            for trial_id, row in rows.items()
+            if row["status"] in UNSUCCESSFUL
+        },
     )

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kd_sweep.runner.recorder import UNSUCCESSFUL
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 
@@ -111,7 +112,7 @@ class Display:
         """Say how a trial ended."""
         state = self.state
         state.trials_done += 1
-        state.trials_failed += status == "failed"
+        state.trials_failed += status in UNSUCCESSFUL
         state.trials_stopped += status == "stopped"
         trial = state.running.pop(trial_id, None)
         label = trial.label if trial else trial_id

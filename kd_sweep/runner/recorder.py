@@ -15,6 +15,8 @@ from kd_sweep.study.trial import TrialConfig
 
 FINISHED = frozenset({"completed", "stopped"})
 """A trial in one of these is never run again."""
+UNSUCCESSFUL = ("failed", "lost", "preempted")
+"""A trial that is left in one of these ended without being asked to; the next run tries it again."""
 
 EPOCH_COLUMNS = ("epoch", *REPORTED_METRICS, "learning_rate", "epoch_s", "train_images_per_s", "host", "pid")
 """What a trial and its process report of an epoch; `host` and `pid` are unknown for rows found in a checkpoint."""
@@ -47,8 +49,13 @@ class Recorder:
         return self._writer.trials
 
     def configs(self) -> dict[str, TrialConfig]:
-        """Return the configuration of every trial that the tables hold, by its id."""
-        return {trial: TrialConfig.model_validate_json(row["config"]) for trial, row in self._writer.trials.items()}
+        """Return the configuration of every trial that the tables hold, by its id, with the dataset where it is now."""
+        found = {}
+        for trial_id, row in self._writer.trials.items():
+            config = TrialConfig.model_validate_json(row["config"])
+            data = config.data.model_copy(update={"path": self._spec.data.path})
+            found[trial_id] = config.model_copy(update={"data": data})
+        return found
 
     def epochs_of(self, trial_id: str) -> list[dict[str, Any]]:
         """Return a trial's epoch rows in order."""
@@ -72,7 +79,7 @@ class Recorder:
         last_epoch = self.last_epoch(trial_id)
         if last_epoch == 0:
             return
-        status = "failed" if self.status(trial_id) == "failed" else "interrupted"
+        status = earlier if (earlier := self.status(trial_id)) in UNSUCCESSFUL else "interrupted"
         self._writer.upsert_trial(self._identity(config) | self._summary(trial_id) | {"status": status})
         if last_epoch >= config.student.epochs:
             self.ended(trial_id, "completed")

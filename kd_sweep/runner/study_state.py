@@ -9,6 +9,7 @@ from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.writer import StudyWriter
 from kd_sweep.runner.recorder import FINISHED, Recorder
 from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.study.plan import num_points
 from kd_sweep.study.space import is_finite, planned_trials
 from kd_sweep.study.spec import GridSampler, StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
@@ -67,7 +68,7 @@ class StudyState:
                 if self.recorder.status(config.trial_id) not in FINISHED:
                     self.recorder.reconcile(config)
             self.work = self._outstanding()
-            self.recorder.study(self.num_trials, "running" if self.work else "completed")
+            self._record("running" if self.work else None, self.work)
         except BaseException:
             self._lease.release()
             raise
@@ -82,17 +83,16 @@ class StudyState:
         finally:
             self._lease.release()
 
-    @property
-    def num_trials(self) -> int:
-        """How many trials the study has in all, those that the budget keeps out included."""
-        return self._num_trials
-
-    def finish(self) -> None:
-        """Record how the study stands after a run."""
+    def finish(self) -> Work:
+        """Record how the study stands after a run, and return what is still left to do."""
         self.recorder.interrupt_running()
-        statuses = [row["status"] for row in self.recorder.trials().values()]
-        complete = len(statuses) >= self.num_trials and all(status in FINISHED for status in statuses)
-        self.recorder.study(self.num_trials, "completed" if complete else "incomplete")
+        self.known = self.recorder.configs()
+        rest = self._outstanding()
+        self._record(None, rest)
+        return rest
+
+    def _record(self, status: str | None, rest: Work) -> None:
+        self.recorder.study(self._num_trials, status or ("incomplete" if rest or rest.left else "completed"))
 
     def _history(self, config: TrialConfig) -> list[dict[str, Any]]:
         checkpoint = self.folder.checkpoint_folder(config.trial_id) / LAST
@@ -112,7 +112,7 @@ class StudyState:
         ]
         new = [config for trial_id, config in planned.items() if trial_id not in self.known]
         sampler = self.spec.sampler
-        asked = 0 if finite or isinstance(sampler, GridSampler) else sampler.num_trials
+        asked = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
         adaptive = max(0, asked - len(self.known))
         limit = self.spec.budget.max_trials
         room = len(new) + adaptive if limit is None else max(0, limit - len(self.known))

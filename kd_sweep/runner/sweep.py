@@ -1,5 +1,6 @@
 """Runs a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from kd_sweep.runner.cluster import Cluster, ray_resources
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import FINISHED
+from kd_sweep.runner.retries import MAX_LOSSES
 from kd_sweep.runner.schedulers import build_scheduler
 from kd_sweep.runner.search import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher
 from kd_sweep.runner.study_state import StudyState
@@ -41,13 +43,19 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
     train_missing(work.teachers, spec, settings, recorder, display, interrupt)
     display.trials_begin(total=finished + work.size, done=finished)
     callback = SweepCallback(
-        recorder, display, interrupt, lambda config: record_teachers(config.teachers, state.folder.root, recorder)
+        recorder,
+        display,
+        interrupt,
+        spec.retries,
+        lambda config: record_teachers(config.teachers, state.folder.root, recorder),
     )
     searcher = TuneSearcher(
         _source(state), settings, tuple(objective.metric for objective in spec.objectives), may_start
     )
     scheduler = build_scheduler(spec, state.known, recorder.epochs_of)
-    slots = min(cluster.slots(spec.resources), spec.max_concurrent_trials or 1_000_000)
+    at_once = cluster.at_once(spec.resources, spec.max_concurrent_trials)
+    if at_once is None:  # so many may wait for a free slot; a sampler that learns should not run ahead of results
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "16" if is_finite(spec) else "1"
     # Tune keeps logs of its own while it runs; nothing of ours is in them.
     with tempfile.TemporaryDirectory(prefix="kd-sweep-tune-") as scratch:
         tune.Tuner(
@@ -56,7 +64,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=-1,
-                max_concurrent_trials=slots,
+                max_concurrent_trials=at_once,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -64,7 +72,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
                 storage_path=scratch,
                 callbacks=[callback],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=spec.retries),
+                failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),
                 verbose=0,
             ),
         ).fit()

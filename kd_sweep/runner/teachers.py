@@ -10,6 +10,7 @@ from kd_sweep.runner.cluster import ray_options
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import Recorder
+from kd_sweep.runner.retries import MAX_LOSSES
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TeacherConfig
 
@@ -39,7 +40,7 @@ def train_missing(
 
     Args:
         teachers: every teacher that a trial still to run needs.
-        spec: the study, whose `resources` and `retries` hold for teachers too.
+        spec: the study, whose `resources` hold for teachers too.
         settings: root, device and num_threads, for the workers.
         recorder: where the rows go.
         display: what the user sees.
@@ -48,7 +49,7 @@ def train_missing(
     missing = [teacher for teacher in teachers if not _record_finished(teacher, Path(settings["root"]), recorder)]
     display.teachers_begin(len(teachers), len(teachers) - len(missing))
     task = ray.remote(train_teacher).options(
-        **ray_options(spec.resources), max_retries=spec.retries, retry_exceptions=[OSError]
+        **ray_options(spec.resources), max_retries=MAX_LOSSES, retry_exceptions=[OSError]
     )
     waiting = {task.remote(teacher.model_dump_json(), settings): teacher for teacher in missing}
     while waiting:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ray import tune
 
+from kd_sweep.runner.retries import FAILURE
 from kd_sweep.study.trial import TrialConfig
 
 
@@ -21,6 +22,7 @@ class TrialActor(tune.Trainable):
         self._pending: dict[str, Any] | None = config
         self._epochs: Iterator[dict[str, Any]] = iter(())
         self._num_epochs = 0
+        self._failure: Exception | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take over the next trial in the same process."""
@@ -28,7 +30,20 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train and evaluate one epoch; the checkpoint is on disk when this returns."""
+        """Train and evaluate one epoch; the checkpoint is on disk when this returns.
+
+        What the trial raises is announced in a result first and raised in the next step, so that the driver can tell
+        it from what happens to the process.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._next_epoch()
+        except Exception as error:
+            self._failure = error
+            return {FAILURE: type(error).__name__}
+
+    def _next_epoch(self) -> dict[str, Any]:
         if self._pending is not None:
             self._begin(self._pending)
             self._pending = None

@@ -57,9 +57,9 @@ def _finite_plan(spec: StudySpec) -> Plan:
 
 def _bounding_plan(spec: StudySpec) -> Plan:
     assert not isinstance(spec.sampler, GridSampler)
-    num_trials = min(spec.sampler.num_trials, spec.budget.max_trials or spec.sampler.num_trials, _num_points(spec))
+    num_trials = min(spec.sampler.num_trials, spec.budget.max_trials or spec.sampler.num_trials, num_points(spec))
     members = int(extremes(spec, "ensemble_size")[1])
-    num_teachers = members * min(num_trials, _num_points(spec, teachers_only=True))
+    num_teachers = members * min(num_trials, num_points(spec, teachers_only=True))
     return Plan(
         trials=[],
         teachers=[],
@@ -71,8 +71,13 @@ def _bounding_plan(spec: StudySpec) -> Plan:
     )
 
 
-def _num_points(spec: StudySpec, *, teachers_only: bool = False) -> int:
-    """Return the number of points of the space, or of its dimensions that teachers depend on; 2**63 if continuous."""
+def num_points(spec: StudySpec, *, teachers_only: bool = False) -> int:
+    """Return the number of points of the space; 2**63 where it is continuous.
+
+    Args:
+        spec: the study.
+        teachers_only: count only in the dimensions that teachers depend on.
+    """
     sizes = [
         dimension_size(dimension)
         for name, dimension in spec.search.items()
