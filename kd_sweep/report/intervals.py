@@ -4,7 +4,7 @@ Shape suffixes: S clusters (seeds), N observations, R resamples, G groups of tie
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,10 +22,11 @@ MAX_SEEDS = 1000
 MIN_RESAMPLES = 999
 
 _SEED = 2405
-_MAX_CELLS = 5_000_000
-_MAX_CHUNK_CELLS = 500_000
-_MAX_CACHED_CELLS = 1_000_000
+_MAX_CELLS = 2_000_000
+_MAX_CHUNK_CELLS = 250_000
 _MAX_UNDEFINED = 0.05
+_FEW_CLUSTERS = 8
+_FEW_GROUPS = 32
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Bootstrap:
 
     confidence: float = 0.95
     resamples: int = 10_000
-    """Fewer are drawn where clusters times resamples would exceed five million, but never under 999."""
+    """Fewer are drawn where they, times the number of trials, would exceed two million, but never under 999."""
 
     def estimate(self, values_S: Floats) -> Estimate:
         """Return the mean of one value per seed, with its intervals.
@@ -73,7 +74,7 @@ class Bootstrap:
         std = float(values_S.std(ddof=1)) if num_clusters > 1 else None
         if std is None or num_clusters < MIN_CLUSTERS:
             return Estimate(mean, num_clusters, std, None, None)
-        means_R = np.concatenate([counts_RS @ values_S for counts_RS in self.counts(num_clusters)]) / num_clusters
+        means_R = self._resampled(lambda counts_RS: counts_RS @ values_S / num_clusters, num_clusters, num_clusters)
         half = half_width(std, num_clusters, self.confidence)
         return Estimate(
             mean, num_clusters, std, self.interval(means_R, num_clusters), Interval(mean - half, mean + half)
@@ -97,8 +98,11 @@ class Bootstrap:
             return None, None
         if num_clusters < MIN_CLUSTERS:
             return float(rho), None
-        chunks = self.counts(num_clusters, len(x_N))
-        rhos_R = np.concatenate([weighted_spearman(x_N, y_N, counts_RS[:, clusters_N]) for counts_RS in chunks])
+        order_N = np.argsort(y_N, kind="stable")
+        x_N, y_N, clusters_N = x_N[order_N], y_N[order_N], clusters_N[order_N]
+        rhos_R = self._resampled(
+            lambda counts_RS: weighted_spearman(x_N, y_N, counts_RS[:, clusters_N]), num_clusters, len(x_N)
+        )
         defined_R = rhos_R[~np.isnan(rhos_R)]
         if len(defined_R) < (1 - _MAX_UNDEFINED) * len(rhos_R):
             return float(rho), None
@@ -119,25 +123,40 @@ class Bootstrap:
         limit = 1.0 - 2.0 ** (1 - num_clusters)
         return limit if limit < self.confidence else None
 
-    def counts(self, num_clusters: int, num_observations: int | None = None) -> Iterator[Floats]:
-        """Yield how often each cluster is in each resample, in chunks of bounded size, each row summing to S.
+    def _resampled(self, statistic: Callable[[Floats], Floats], num_clusters: int, num_observations: int) -> Floats:
+        """Return a statistic of every resample, taken over chunks of bounded size.
 
         Args:
+            statistic: of resamples given as counts_RS, how often each cluster is in each.
             num_clusters: S.
-            num_observations: how many cells a caller makes of each row; S when None.
+            num_observations: how many cells the statistic makes of each row.
         """
-        width = max(num_clusters, num_observations or 0)
+        width = max(num_clusters, num_observations)
         resamples = min(self.resamples, max(MIN_RESAMPLES, _MAX_CELLS // width))
-        if resamples * num_clusters <= _MAX_CACHED_CELLS:
-            counts_RS = _cached_counts(num_clusters, resamples)
-            step = max(1, _MAX_CHUNK_CELLS // width)
-            for start in range(0, resamples, step):
-                yield counts_RS[start : start + step]
-            return
-        generator = np.random.default_rng([_SEED, num_clusters, resamples])
+        counts_US, repeats_U = cluster_counts(num_clusters, resamples)
         step = max(1, _MAX_CHUNK_CELLS // width)
-        for start in range(0, resamples, step):
-            yield _draw(generator, num_clusters, min(step, resamples - start))
+        chunks = [
+            statistic(counts_US[start : start + step].astype(np.float64)) for start in range(0, len(counts_US), step)
+        ]
+        return np.repeat(np.concatenate(chunks), repeats_U)
+
+
+@lru_cache(maxsize=8)
+def cluster_counts(num_clusters: int, resamples: int) -> tuple[npt.NDArray[np.uint16], Ints]:
+    """Return how often each cluster is in a resample, and how many of the resamples are that one.
+
+    Few clusters have few different resamples (126 of five), so a statistic is taken once of each.
+
+    Returns:
+        counts_US, each row summing to S, and repeats_U, summing to ``resamples``.
+    """
+    generator = np.random.default_rng([_SEED, num_clusters, resamples])
+    shares_S = np.full(num_clusters, 1.0 / num_clusters)
+    counts_RS = generator.multinomial(num_clusters, shares_S, size=resamples).astype(np.uint16)
+    if num_clusters > _FEW_CLUSTERS:
+        return counts_RS, np.ones(resamples, dtype=np.int64)
+    counts_US, repeats_U = np.unique(counts_RS, axis=0, return_counts=True)
+    return counts_US, repeats_U.astype(np.int64)
 
 
 def tail_level(num_clusters: int, confidence: float) -> float:
@@ -183,12 +202,13 @@ def weighted_spearman(x_N: Floats, y_N: Floats, weights_RN: Floats) -> Floats:
     NaN where a variable is constant. Ties get the mean of their ranks. No resample needs sorting of its own: the order
     of the observations is that of the original, and only the weights differ.
     """
-    total_R1 = weights_RN.sum(axis=1, keepdims=True)
-    x_RN = _midranks(x_N, weights_RN) - total_R1 / 2
-    y_RN = _midranks(y_N, weights_RN) - total_R1 / 2
-    weighted_RN = weights_RN * x_RN
-    covariance_R = (weighted_RN * y_RN).sum(axis=1)
-    variance_R = (weighted_RN * x_RN).sum(axis=1) * (weights_RN * y_RN * y_RN).sum(axis=1)
+    half_R1 = weights_RN.sum(axis=1, keepdims=True) / 2
+    x_RN = _midranks(x_N, weights_RN) - half_R1
+    y_RN = _midranks(y_N, weights_RN) - half_R1
+    covariance_R, variance_x_R, variance_y_R = (
+        np.einsum("rn,rn,rn->r", weights_RN, a_RN, b_RN) for a_RN, b_RN in ((x_RN, y_RN), (x_RN, x_RN), (y_RN, y_RN))
+    )
+    variance_R = variance_x_R * variance_y_R
     # Ranks are half-integers, so a variance of ranks that is not zero is not small either.
     defined_R = variance_R > 1e-9
     rho_R = np.full(len(weights_RN), np.nan)
@@ -203,18 +223,23 @@ def _midranks(values_N: Floats, weights_RN: Floats) -> Floats:
     starts_G = np.flatnonzero(np.r_[True, sorted_N[1:] != sorted_N[:-1]])
     group_N = np.empty(len(values_N), dtype=np.int64)
     group_N[order_N] = np.repeat(np.arange(len(starts_G)), np.diff(np.r_[starts_G, len(values_N)]))
-    sums_RG = np.add.reduceat(weights_RN[:, order_N], starts_G, axis=1)
+    sums_RG = _group_sums(weights_RN, order_N, starts_G, group_N)
     ranks_RG = np.cumsum(sums_RG, axis=1) - sums_RG / 2
-    return np.asarray(ranks_RG[:, group_N], dtype=np.float64)
+    return np.asarray(_columns(ranks_RG, group_N), dtype=np.float64)
 
 
-@lru_cache(maxsize=16)
-def _cached_counts(num_clusters: int, resamples: int) -> Floats:
-    counts_RS = _draw(np.random.default_rng([_SEED, num_clusters, resamples]), num_clusters, resamples)
-    counts_RS.setflags(write=False)
-    return counts_RS
+def _group_sums(weights_RN: Floats, order_N: Ints, starts_G: Ints, group_N: Ints) -> Floats:
+    num_groups = len(starts_G)
+    if num_groups <= _FEW_GROUPS:
+        # A product with the groups' indicators is several times as fast as sorting the columns.
+        return np.asarray(weights_RN @ np.eye(num_groups)[group_N], dtype=np.float64)
+    sorted_RN = _columns(weights_RN, order_N)
+    if num_groups == len(order_N):
+        return sorted_RN
+    return np.asarray(np.add.reduceat(sorted_RN, starts_G, axis=1), dtype=np.float64)
 
 
-def _draw(generator: np.random.Generator, num_clusters: int, resamples: int) -> Floats:
-    shares_S = np.full(num_clusters, 1.0 / num_clusters)
-    return generator.multinomial(num_clusters, shares_S, size=resamples).astype(np.float64)
+def _columns(values_RN: Floats, chosen_N: Ints) -> Floats:
+    """Return these columns, without a copy where they are all in their order."""
+    in_order = len(chosen_N) == values_RN.shape[1] and bool(np.all(chosen_N[1:] > chosen_N[:-1]))
+    return values_RN if in_order else np.take(values_RN, chosen_N, axis=1)

@@ -7,8 +7,10 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kd_sweep.report import intervals
 from kd_sweep.report.intervals import (
     Bootstrap,
+    cluster_counts,
     half_width,
     seeds_to_decide,
     tail_level,
@@ -38,16 +40,16 @@ def test_estimate_agrees_with_scipy():
 def test_intervals_of_null_data_cover_zero_as_often_as_they_say(num_seeds):
     generator = np.random.default_rng(num_seeds)
     estimates = [QUICK.estimate(generator.normal(size=num_seeds)) for _ in range(1500)]
-    for intervals in ([e.interval for e in estimates], [e.t_interval for e in estimates]):
-        covered = np.mean([found.low <= 0.0 <= found.high for found in intervals])
+    for found_ones in ([e.interval for e in estimates], [e.t_interval for e in estimates]):
+        covered = np.mean([found.low <= 0.0 <= found.high for found in found_ones])
         assert 0.90 <= covered <= 0.99
 
 
 @pytest.mark.parametrize("num_seeds", [3, 4])
 def test_bootstrap_of_few_seeds_covers_no_more_than_is_said_of_it(num_seeds):
     generator = np.random.default_rng(num_seeds)
-    intervals = [QUICK.estimate(generator.normal(size=num_seeds)).interval for _ in range(600)]
-    covered = np.mean([found.low <= 0.0 <= found.high for found in intervals])
+    found_ones = [QUICK.estimate(generator.normal(size=num_seeds)).interval for _ in range(600)]
+    covered = np.mean([found.low <= 0.0 <= found.high for found in found_ones])
     limit = QUICK.coverage_limit(num_seeds)
     assert limit == {3: 0.75, 4: 0.875}[num_seeds]
     assert covered == pytest.approx(limit, abs=0.05)
@@ -125,18 +127,36 @@ def test_spearman_of_two_seeds_has_no_interval():
     assert (rho, interval) == (1.0, None)
 
 
-def test_resamples_come_in_bounded_chunks_that_change_nothing():
-    wide = list(QUICK.counts(8, 100_000 // 100))
-    narrow = list(QUICK.counts(8))
-    assert len(wide) > len(narrow)
-    np.testing.assert_array_equal(np.concatenate(wide), np.concatenate(narrow))
-    assert all((chunk.sum(axis=1) == 8).all() for chunk in wide)
+@pytest.mark.parametrize("num_clusters", [3, 5, 8, 9, 30])
+def test_resamples_are_draws_with_replacement(num_clusters):
+    counts, repeats = cluster_counts(num_clusters, 4000)
+    assert (counts.sum(axis=1) == num_clusters).all()
+    assert repeats.sum() == 4000
+    drawn = np.average(counts == 0, axis=0, weights=repeats)
+    assert drawn == pytest.approx([(1 - 1 / num_clusters) ** num_clusters] * num_clusters, abs=0.04)
 
 
-def test_large_samples_get_fewer_resamples_but_never_under_999():
-    chunks = list(Bootstrap(resamples=10_000).counts(20_000))
-    assert sum(map(len, chunks)) == 999
-    assert all(chunk.size <= 500_000 for chunk in chunks)
+def test_few_clusters_have_few_different_resamples():
+    counts, _ = cluster_counts(5, 10_000)
+    assert len(counts) == math.comb(9, 4) == len(np.unique(counts, axis=0))
+
+
+def test_interval_does_not_depend_on_how_many_resamples_fit_in_memory_at_once(monkeypatch):
+    generator = np.random.default_rng(6)
+    data = (generator.integers(0, 5, 90).astype(float), generator.normal(size=90), np.repeat(np.arange(9), 10))
+    whole = QUICK.spearman(*data)
+    monkeypatch.setattr(intervals, "_MAX_CHUNK_CELLS", 1000)
+    rho, interval = QUICK.spearman(*data)
+    assert (rho, interval.low, interval.high) == pytest.approx((whole[0], whole[1].low, whole[1].high), abs=1e-12)
+
+
+def test_spearman_of_many_clusters_is_within_reach():
+    generator = np.random.default_rng(9)
+    x = generator.normal(size=4000)
+    rho, interval = Bootstrap().spearman(x, 0.2 * x + generator.normal(size=4000), np.arange(4000))
+    # Fisher's approximation for independent pairs, with the usual 1.06 for ranks.
+    half = 1.96 * math.sqrt(1.06 / 3997) * (1 - rho**2)
+    assert (interval.low, interval.high) == pytest.approx((rho - half, rho + half), abs=0.006)
 
 
 @pytest.mark.parametrize(("distance", "std"), [(0.01, 0.02), (0.1, 0.01), (-0.01, 0.05), (0.001, 0.011)])
