@@ -110,8 +110,10 @@ TABLE_FILES = {
 }
 """Tables that are one file per study, and its place in the study's folder."""
 
-STATUSES = ("pending", "running", "completed", "stopped", "failed", "interrupted")
-"""What a trial can be. `stopped`: by the scheduler, at `rung`. `interrupted`: its driver ended before it."""
+STATUSES = ("pending", "running", "completed", "stopped", "failed", "preempted", "lost", "interrupted")
+"""What a trial can be. `stopped`: by the scheduler, at `rung`. `failed`: it raised. `preempted`: its worker or node was
+told to end. `lost`: they ended without notice, or out of memory. `interrupted`: its driver ended before it.
+`preempted` and `lost` trials go on by themselves, unless that happens too often in a row."""
 FINISHED = ("completed", "stopped")
 """Statuses whose metrics count as results."""
 
