@@ -16,7 +16,7 @@ from kd_sweep.report.correlations import correlations_table
 from kd_sweep.report.effects import DIMENSIONS, EXTREMES, effects_table
 from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap
 from kd_sweep.report.sample import Sample, read_sample
-from kd_sweep.report.verdicts import verdicts_table
+from kd_sweep.report.verdicts import counted, verdicts_table
 from kd_sweep.results.reader import Results
 from kd_sweep.results.render import FORMATS, plain, render
 from kd_sweep.results.storage import Root
@@ -203,10 +203,11 @@ def check_format(format: str, folder: str | Path | None) -> None:
 def _heading(analysis: Analysis, out: BinaryIO) -> None:
     sample, bootstrap = analysis.sample, analysis.bootstrap
     seeds = {seed for trials in sample.trials.values() for seed in trials}
-    counts = [len(sample.levels(name)) for name in DIMENSIONS]
+    strengths, sizes = (len(sample.levels(name)) for name in DIMENSIONS)
+    made_of = ", ".join([counted(strengths, "strength"), counted(sizes, "ensemble size"), counted(len(seeds), "seed")])
     lines = [
-        f"Study {sample.study}: {sample.num_completed} completed trials "
-        f"({counts[0]} strengths, {counts[1]} ensemble sizes, {len(seeds)} seeds); left out: {sample.left_out}.",
+        f"Study {sample.study}: {counted(sample.num_completed, 'completed trial')} ({made_of}); "
+        f"left out: {sample.left_out}.",
         f"Intervals: {100 * bootstrap.confidence:g} %, bootstrap over seeds, each on its own: not corrected for "
         "how many there are; none below 3 seeds.",
     ]

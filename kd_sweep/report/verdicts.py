@@ -61,11 +61,11 @@ def _evidence(verdict: Verdict) -> str:
     shown = number(estimate.value)
     if interval is not None:
         shown += f" [{number(interval.low)}, {number(interval.high)}]"
-    seeds = _counted(estimate.num_clusters, "seed")
+    seeds = counted(estimate.num_clusters, "seed")
     if verdict.basis == RANKS:
-        trials = _counted(verdict.num_pairs or 0, "trial")
+        trials = counted(verdict.num_pairs or 0, "trial")
         return f"Its rank correlation with strength within a seed is {shown} (mean of {seeds}, {trials})."
-    count = f"(mean of {seeds}, {_counted(verdict.num_pairs or 0, 'pair')})"
+    count = f"(mean of {seeds}, {counted(verdict.num_pairs or 0, 'pair')})"
     if verdict.basis == LOSSES:
         return (
             f"mse_logits with alpha 0 instead of kl changes it by {shown} {count}; under {verdict.margin:g} is hardly."
@@ -97,7 +97,8 @@ def number(value: float) -> str:
     return f"{value:+.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:+.2e}"
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, `1 seed` or `3 seeds`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
