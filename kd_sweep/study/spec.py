@@ -8,7 +8,7 @@ from kd_sweep.study.reported import REPORTED_METRICS
 
 DATASETS = ("digits", "image_folder")
 
-RESERVED_NAMES = ("teachers", "logits")
+RESERVED_NAMES = ("teachers", "logits", "datasets")
 """Folders of a results root that are no studies."""
 
 MAX_COUNT = 1_000_000
