@@ -57,7 +57,7 @@ class Bootstrap:
 
     confidence: float = 0.95
     resamples: int = 10_000
-    """Fewer are drawn where they, times the number of trials, would exceed two million, but never under 999."""
+    """Fewer are drawn where their number times that of trials would exceed two million, but never under 999."""
 
     def estimate(self, values_S: Floats) -> Estimate:
         """Return the mean of one value per seed, with its intervals.

@@ -54,7 +54,7 @@ class Sample:
     """Ended by the scheduler before their last epoch."""
     num_failed: int
     num_unfinished: int
-    """Pending, running or interrupted."""
+    """Pending, running, preempted, lost or interrupted."""
 
     @property
     def left_out(self) -> str:
