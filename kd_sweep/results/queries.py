@@ -17,7 +17,6 @@ _OUTCOMES = (
     "fidelity_val",
     "attention_iou_teachers",
     "attention_iou_student",
-    "predictive_kl_val",
     "generalization_gap",
 )
 _TREND = ("train_loss", "train_accuracy", *_OUTCOMES)

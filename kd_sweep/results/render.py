@@ -77,11 +77,14 @@ def _text(table: pa.Table, terminal: bool) -> bytes:
         pad_edge=not terminal,
         header_style="bold",
     )
+    broken = (
+        width != _UNLIMITED
+        and sum(max(len(f.name), n) + 3 for f, n in zip(table.schema, narrowest, strict=True)) > width
+    )
     for field, shortest in zip(table.schema, narrowest, strict=True):
         justify: Literal["left", "right"] = "right" if _is_number(field) else "left"
-        grid.add_column(
-            Text(field.name), justify=justify, overflow="fold", no_wrap=width == _UNLIMITED, min_width=shortest
-        )
+        header = _at_underscores(field.name, shortest) if broken else field.name
+        grid.add_column(Text(header), justify=justify, overflow="fold", no_wrap=width == _UNLIMITED, min_width=shortest)
     for row in zip(*columns, strict=True):
         grid.add_row(*(Text(value) for value in row))
     console.print(grid)
@@ -94,6 +97,19 @@ def _text(table: pa.Table, terminal: bool) -> bytes:
 
 def _is_number(field: pa.Field) -> bool:
     return bool(pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type))
+
+
+def _at_underscores(name: str, width: int) -> str:
+    """Break a header behind underscores, into lines no longer than ``width`` where its words allow that."""
+    words = name.split("_")
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 2 <= width:
+            lines[-1] += f"_{word}"
+        else:
+            lines[-1] += "_"
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def _narrowest(field: pa.Field, values: list[str]) -> int:
