@@ -5,6 +5,7 @@ A batch goes through a teacher in the same composition either way, so both ways 
 Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images, P bytes of a packed region.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -120,7 +121,7 @@ class EnsembleEpoch:
         dataset = stream.dataset
         num_train = min(len(dataset.train), stream.num_batches * stream.stream.batch_size)
         self._shape = (num_train, len(dataset.val), dataset.num_classes)
-        self._answers = [self._known_answers(member) for member in members]
+        self._answers = [self._answers_of(member) for member in members]
 
     def train_logits(self, batch: Batch) -> Tensor:
         """Return the teachers' logits on the next training batch, (M, B, C)."""
@@ -130,22 +131,22 @@ class EnsembleEpoch:
         """Return the teachers' logits on the next augmented validation batch, (M, B, C)."""
         return torch.stack([answers.val_augmented.next(batch) for answers in self._answers])
 
-    def finish(self) -> tuple[Tensor, Tensor]:
-        """Keep what was computed; return all training logits (M, N, C) and augmented validation logits (M, V, C)."""
-        both = [(answers.train.all(), answers.val_augmented.all()) for answers in self._answers]
-        for answers, (train_NC, val_augmented_VC) in zip(self._answers, both, strict=True):
-            if not answers.known:
-                logits = EpochLogits(train_NC.cpu(), val_augmented_VC.cpu())
+    def finish(self) -> None:
+        """Keep, for other trials, what was computed in this one."""
+        if not self._cache.keeps(self._shape):
+            return
+        for answers in self._answers:
+            if isinstance(answers.train, _Asked) and isinstance(answers.val_augmented, _Asked):
+                logits = EpochLogits(answers.train.given().cpu(), answers.val_augmented.given().cpu())
                 self._cache.keep_epoch(answers.teacher_id, self._stream.stream.stream_id, self._epoch, logits)
-        train, val_augmented = zip(*both, strict=True)
-        return torch.stack(train), torch.stack(val_augmented)
 
-    def _known_answers(self, member: "_Member") -> "_Answers":
+    def _answers_of(self, member: "_Member") -> "_Answers":
         logits = self._cache.epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, self._shape)
         if logits is None:
-            return _Answers(member.teacher_id, False, _Asked(member), _Asked(member))
+            keep = self._cache.keeps(self._shape)
+            return _Answers(member.teacher_id, _Asked(member, keep), _Asked(member, keep))
         train_NC, val_augmented_VC = logits.train_NC.to(self._device), logits.val_augmented_VC.to(self._device)
-        return _Answers(member.teacher_id, True, _Remembered(train_NC), _Remembered(val_augmented_VC))
+        return _Answers(member.teacher_id, _Remembered(train_NC), _Remembered(val_augmented_VC))
 
 
 def clean_batch(model: nn.Module, batch: Batch, cam_threshold: float) -> tuple[Tensor, Tensor]:
@@ -167,20 +168,22 @@ class _Member:
 
 
 class _Asked:
-    """Answers of a teacher that looks at every batch."""
+    """Answers of a teacher that looks at every batch; all of them are held only where they will be kept."""
 
-    def __init__(self, member: _Member) -> None:
+    def __init__(self, member: _Member, keep: bool) -> None:
         self._member = member
+        self._keep = keep
         self._given: list[Tensor] = []
 
     def next(self, batch: Batch) -> Tensor:
         # Not inference_mode: the loss keeps these tensors for its backward pass.
         with torch.no_grad():
             logits_BC: Tensor = self._member.model(batch.images_BDHW).float()
-        self._given.append(logits_BC)
+        if self._keep:
+            self._given.append(logits_BC)
         return logits_BC
 
-    def all(self) -> Tensor:
+    def given(self) -> Tensor:
         return torch.cat(self._given)
 
 
@@ -195,12 +198,9 @@ class _Remembered:
         first, self._position = self._position, self._position + len(batch)
         return self._logits_NC[first : self._position]
 
-    def all(self) -> Tensor:
-        return self._logits_NC
 
-
+@dataclass(frozen=True)
 class _Answers:
-    def __init__(
-        self, teacher_id: str, known: bool, train: _Asked | _Remembered, val_augmented: _Asked | _Remembered
-    ) -> None:
-        self.teacher_id, self.known, self.train, self.val_augmented = teacher_id, known, train, val_augmented
+    teacher_id: str
+    train: _Asked | _Remembered
+    val_augmented: _Asked | _Remembered

@@ -9,17 +9,59 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch, clean_batch
-from kd_sweep.distill.training import TrainedEpoch
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.metrics.attention import attention_iou_student
 from kd_sweep.metrics.splits import stream_metrics, val_metrics
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
 from kd_sweep.vision.augmentation import AugmentationStream
 
+CHUNK_IMAGES = 8192
+
+
+class StreamMeter:
+    """Takes the metrics of `metrics.splits.stream_metrics`, which are means over images, while the images pass by.
+
+    Logits are held for `CHUNK_IMAGES` images at a time: those of a whole epoch of ImageNet would fill a GPU.
+
+    Args:
+        split: `train` or `val_augmented`.
+    """
+
+    def __init__(self, split: str) -> None:
+        self._split = split
+        self._held: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._num_held = 0
+        self._chunks: list[tuple[int, dict[str, float]]] = []
+
+    def add(self, student_logits_BC: Tensor, teacher_logits_MBC: Tensor, labels_B: Tensor) -> None:
+        """Count a batch."""
+        self._held.append((student_logits_BC.detach().float(), teacher_logits_MBC, labels_B))
+        self._num_held += len(labels_B)
+        if self._num_held >= CHUNK_IMAGES:
+            self._count()
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of all batches that were added."""
+        if self._num_held:
+            self._count()
+        if len(self._chunks) == 1:
+            return self._chunks[0][1]
+        total = sum(size for size, _ in self._chunks)
+        names = self._chunks[0][1]
+        return {name: math.fsum(size * chunk[name] for size, chunk in self._chunks) / total for name in names}
+
+    def _count(self) -> None:
+        student, teachers, labels = zip(*self._held, strict=True)
+        chunk = stream_metrics(torch.cat(student), torch.cat(teachers, dim=1), torch.cat(labels), self._split)
+        self._chunks.append((self._num_held, chunk))
+        self._held.clear()
+        self._num_held = 0
+
 
 def evaluate(
     student: nn.Module,
-    trained: TrainedEpoch,
+    train_loss: float,
+    on_train: dict[str, float],
     epoch: int,
     stream: AugmentationStream,
     ensemble: Ensemble,
@@ -30,11 +72,12 @@ def evaluate(
 
     Args:
         student: after the epoch.
-        trained: what it said while the epoch trained it.
+        train_loss: of the epoch.
+        on_train: the metrics of split `train`.
         epoch: from 1.
         stream: the student's.
         ensemble: its teachers.
-        answers: the teachers' to this epoch; their training half has been asked for.
+        answers: the teachers' to this epoch, whose training half has been asked for; finished here.
         cam_threshold: of the attention regions.
 
     Raises:
@@ -42,16 +85,14 @@ def evaluate(
     """
     student.eval()
     with torch.no_grad():
-        augmented_VC, labels_V = _augmented_logits(student, epoch, stream, answers)
-        clean_VC, attention_iou = _clean_logits(student, stream, ensemble, cam_threshold)
-        teacher_train_MNC, teacher_augmented_MVC = answers.finish()
-        on_train = stream_metrics(trained.logits_NC, teacher_train_MNC, trained.labels_N, "train")
+        on_augmented = _augmented_metrics(student, epoch, stream, answers)
+        clean_VC, labels_V, attention_iou = _clean_logits(student, stream, ensemble, cam_threshold)
         on_clean = val_metrics(clean_VC, ensemble.clean_logits, labels_V)
         measured: dict[str, float | None] = {
-            "train_loss": trained.loss,
+            "train_loss": train_loss,
             **on_train,
             **on_clean,
-            **stream_metrics(augmented_VC, teacher_augmented_MVC, labels_V, "val_augmented"),
+            **on_augmented,
             **ensemble.clean_metrics,
             "attention_iou_student": attention_iou,
             "generalization_gap": on_train["train_accuracy"] - on_clean["val_accuracy"],
@@ -72,24 +113,24 @@ def checked_metrics(measured: dict[str, float | None], epoch: int) -> dict[str, 
     return {name: measured[name] for name in REPORTED_METRICS}
 
 
-def _augmented_logits(
+def _augmented_metrics(
     student: nn.Module, epoch: int, stream: AugmentationStream, answers: EnsembleEpoch
-) -> tuple[Tensor, Tensor]:
-    logits, labels = [], []
+) -> dict[str, float]:
+    meter = StreamMeter("val_augmented")
     for batch in stream.augmented_val(epoch):
-        answers.val_augmented_logits(batch)
-        logits.append(student(batch.images_BDHW).float())
-        labels.append(batch.labels_B)
-    return torch.cat(logits), torch.cat(labels)
+        meter.add(student(batch.images_BDHW), answers.val_augmented_logits(batch), batch.labels_B)
+    answers.finish()
+    return meter.metrics()
 
 
 def _clean_logits(
     student: nn.Module, stream: AugmentationStream, ensemble: Ensemble, cam_threshold: float
-) -> tuple[Tensor, float]:
-    logits, overlaps, num_images = [], 0.0, 0
+) -> tuple[Tensor, Tensor, float]:
+    logits, labels, overlaps, num_images = [], [], 0.0, 0
     for batch in stream.clean_batches(stream.dataset.val):
         logits_BC, regions_BHW = clean_batch(student, batch, cam_threshold)
         logits.append(logits_BC)
+        labels.append(batch.labels_B)
         overlaps += attention_iou_student(regions_BHW, ensemble.clean_regions(batch)) * len(batch)
         num_images += len(batch)
-    return torch.cat(logits), overlaps / num_images
+    return torch.cat(logits), torch.cat(labels), overlaps / num_images

@@ -84,6 +84,11 @@ class LogitCache:
         tensors = {"logits_VC": outputs.logits_VC, "regions_VP": outputs.regions_VP}
         self._write(self._clean_path(teacher_id, cam_threshold), tensors)
 
+    def keeps(self, shape: tuple[int, int, int]) -> bool:
+        """Whether `keep_epoch` would keep logits of ``shape``, (N, V, C)."""
+        num_train, num_val, num_classes = shape
+        return self._enabled and 4 * (num_train + num_val) * num_classes <= MAX_FILE_BYTES
+
     @classmethod
     def forget(cls) -> None:
         """Drop what this process keeps in memory."""

@@ -1,6 +1,6 @@
 """One epoch of training, for teachers and students alike.
 
-Shapes: B batch, C classes, N images of a whole epoch.
+Shapes: B batch, C classes.
 """
 
 import dataclasses
@@ -26,13 +26,11 @@ _BATCHES_BETWEEN_CHECKS = 64
 
 @dataclasses.dataclass(frozen=True)
 class TrainedEpoch:
-    """What a model said, and how wrong it was, while one epoch trained it."""
+    """One epoch of training."""
 
     loss: float
     """Mean over the epoch's images."""
-    logits_NC: Tensor
-    """In training mode, each before the step on its own batch; in the order of the stream."""
-    labels_N: Tensor
+    num_images: int
     learning_rate: float
     """Of the last step."""
     train_s: float
@@ -52,7 +50,7 @@ def train_epoch(
         model: left in training mode.
         optimizer: over the model's parameters.
         batches: one epoch's stream, on the model's device.
-        batch_loss: what is minimised.
+        batch_loss: what is minimised; it sees the logits of training mode, each before the step on its own batch.
         learning_rate: of each step in this epoch, counted from 0.
         epoch: named in errors.
 
@@ -63,7 +61,6 @@ def train_epoch(
     model.train()
     started = time.perf_counter()
     watch = _LossWatch(epoch)
-    logits, labels = [], []
     step = -1
     for step, batch in enumerate(batches):
         set_learning_rate(optimizer, learning_rate(step))
@@ -73,13 +70,9 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        logits.append(logits_BC.detach())
-        labels.append(batch.labels_B)
-    mean_loss = watch.mean()
     return TrainedEpoch(
-        loss=mean_loss,
-        logits_NC=torch.cat(logits),
-        labels_N=torch.cat(labels),
+        loss=watch.mean(),
+        num_images=watch.num_images,
         learning_rate=learning_rate(step),
         train_s=time.perf_counter() - started,
     )
@@ -100,10 +93,14 @@ class _LossWatch:
         if loss.device.type == "cpu" or len(self._pending) >= _BATCHES_BETWEEN_CHECKS:
             self._check()
 
+    @property
+    def num_images(self) -> int:
+        return sum(self._sizes)
+
     def mean(self) -> float:
         self._check()
         total = math.fsum(value * size for value, size in zip(self._values, self._sizes, strict=True))
-        return total / sum(self._sizes)
+        return total / self.num_images
 
     def _check(self) -> None:
         values = torch.stack(self._pending).tolist() if self._pending else []

@@ -13,7 +13,7 @@ from torch import Tensor
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
-from kd_sweep.distill.evaluation import evaluate
+from kd_sweep.distill.evaluation import StreamMeter, evaluate
 from kd_sweep.distill.files import remove_temporaries, set_aside
 from kd_sweep.distill.logits import LogitCache
 from kd_sweep.distill.losses import distillation_loss
@@ -69,6 +69,9 @@ def trial_epochs(
     with reproducible(num_threads):
         training = _StudentTraining(config, root, checkpoint_dir, device, num_threads, cache_logits)
         training.restore()
+        if training.epoch < config.student.epochs:
+            for teacher in config.teachers:
+                ensure_teacher(teacher, root, device=device, num_threads=num_threads)
     while training.epoch < config.student.epochs:
         with reproducible(num_threads):
             row = training.run_epoch()
@@ -95,8 +98,6 @@ class _StudentTraining:
         self._optimizer = build_optimizer(self._student, config.student)
         self._checkpoint = None if checkpoint_dir is None else checkpoint_dir / LAST
         self._history: list[Row] = []
-        for teacher in config.teachers:
-            ensure_teacher(teacher, root, device=device, num_threads=num_threads)
         self._ensemble = Ensemble(
             config.teachers,
             self._stream,
@@ -128,15 +129,23 @@ class _StudentTraining:
         started = time.perf_counter()
         answers = self._ensemble.epoch(epoch)
         with epoch_randomness(self._config.init_seed, epoch, self._device):
-            trained = self._train(epoch, answers)
-        threshold = self._config.metrics.cam_threshold
-        metrics = evaluate(self._student, trained, epoch, self._stream, self._ensemble, answers, threshold)
+            trained, on_train = self._train(epoch, answers)
+        metrics = evaluate(
+            self._student,
+            trained.loss,
+            on_train,
+            epoch,
+            self._stream,
+            self._ensemble,
+            answers,
+            self._config.metrics.cam_threshold,
+        )
         row = {
             "epoch": epoch,
             **metrics,
             "learning_rate": trained.learning_rate,
             "epoch_s": time.perf_counter() - started,
-            "train_images_per_s": len(trained.labels_N) / trained.train_s,
+            "train_images_per_s": trained.num_images / trained.train_s,
         }
         self._history.append(row)
         if self._checkpoint is not None:
@@ -144,16 +153,19 @@ class _StudentTraining:
             save_checkpoint(self._checkpoint, header, self._student, self._optimizer)
         return row
 
-    def _train(self, epoch: int, answers: EnsembleEpoch) -> TrainedEpoch:
+    def _train(self, epoch: int, answers: EnsembleEpoch) -> tuple[TrainedEpoch, dict[str, float]]:
         learner, distillation, steps = self._config.student, self._config.distillation, self._stream.num_batches
+
+        meter = StreamMeter("train")
 
         def batch_loss(logits_BC: Tensor, batch: Batch) -> Tensor:
             teacher_logits_MBC = answers.train_logits(batch)
+            meter.add(logits_BC, teacher_logits_MBC, batch.labels_B)
             return distillation_loss(
                 logits_BC, teacher_logits_MBC, batch.labels_B, distillation, learner.label_smoothing
             )
 
-        return train_epoch(
+        trained = train_epoch(
             self._student,
             self._optimizer,
             self._stream.batches(epoch),
@@ -161,3 +173,4 @@ class _StudentTraining:
             lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
             epoch,
         )
+        return trained, meter.metrics()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from kd_sweep.distill.logits import LogitCache
 from kd_sweep.distill.teachers import forget_teachers
@@ -56,9 +57,12 @@ def start_python(program: str, *arguments: str) -> subprocess.Popen[str]:
 
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
-    """Let no test live on what another one kept in memory."""
+    """Let no test live on what another one kept in memory. One thread: for networks this small, more only wait."""
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(1)
     forget_teachers()
     LogitCache.forget()
     yield
     forget_teachers()
     LogitCache.forget()
+    torch.set_num_threads(threads_before)

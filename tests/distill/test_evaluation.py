@@ -1,0 +1,101 @@
+"""The oracle is NumPy on the outputs of the networks themselves, taken one image at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from kd_sweep.distill import evaluation
+from kd_sweep.distill.checkpoints import LAST
+from kd_sweep.distill.evaluation import StreamMeter, checked_metrics
+from kd_sweep.distill.files import read_tensors
+from kd_sweep.distill.memory import resident_dataset
+from kd_sweep.distill.teachers import load_teacher
+from kd_sweep.errors import NonFiniteError
+from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.vision.attention import class_activation_maps
+from kd_sweep.vision.models import build_model
+from tests.distill.conftest import run, tiny_trial
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def outputs(model, images_NDHW, image_size):
+    """Return logits and attention regions, one image at a time."""
+    logits, regions = [], []
+    with torch.no_grad():
+        for image_DHW in images_NDHW:
+            logits_1C, features_1Dhw = model.forward_with_features(image_DHW[None])
+            maps_1HW = class_activation_maps(features_1Dhw, model.classifier_weight, image_size)
+            logits.append(logits_1C[0].double().numpy())
+            regions.append((maps_1HW[0] > 0.4).numpy())
+    return np.stack(logits), np.stack(regions)
+
+
+def overlap(first, second):
+    return np.mean([(a & b).sum() / (a | b).sum() for a, b in zip(first, second, strict=True)])
+
+
+def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
+    config = tiny_trial(ensemble_size=3, augmentation_strength=0.0)
+    row = run(config, tmp_path, tmp_path / "trial")[-1]
+    dataset = resident_dataset(config.data, tmp_path)
+    images_NDHW = (dataset.val.images_NDHW.double() / 255 - dataset.mean[0]) / dataset.std[0]
+    labels_N = dataset.val.labels_N.numpy()
+    student = build_model(config.student, dataset, 0).eval()
+    tensors, _ = read_tensors(tmp_path / "trial" / LAST, kind="checkpoint")
+    student.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
+    student_NC, student_regions = outputs(student, images_NDHW.float(), 8)
+    members = [outputs(load_teacher(t, tmp_path, device="cpu"), images_NDHW.float(), 8) for t in config.teachers]
+    teacher_MNC, regions = np.stack([logits for logits, _ in members]), [region for _, region in members]
+
+    p_NC, q_NC = softmax(teacher_MNC).mean(0), softmax(student_NC)
+    correct = student_NC.argmax(1) == labels_N
+    expected = {
+        "val_accuracy": correct.mean(),
+        "val_augmented_accuracy": correct.mean(),
+        "val_loss": -np.log(q_NC[np.arange(len(labels_N)), labels_N]).mean(),
+        "val_top5_accuracy": np.mean([y in np.argsort(-z)[:5] for z, y in zip(student_NC, labels_N, strict=True)]),
+        "generalization_gap": row["train_accuracy"] - correct.mean(),
+        "fidelity_val": (student_NC.argmax(1) == p_NC.argmax(1)).mean(),
+        "predictive_kl_val": (p_NC * np.log(p_NC / q_NC)).sum(1).mean(),
+        "entropy_student": -(q_NC * np.log(q_NC)).sum(1).mean(),
+        "entropy_teachers": -(p_NC * np.log(p_NC)).sum(1).mean(),
+        "teacher_accuracy": (teacher_MNC.argmax(2) == labels_N).mean(),
+        "ensemble_accuracy": (p_NC.argmax(1) == labels_N).mean(),
+        "attention_iou_teachers": np.mean([overlap(regions[i], regions[j]) for i, j in ((0, 1), (0, 2), (1, 2))]),
+        "attention_iou_student": np.mean([overlap(student_regions, region) for region in regions]),
+    }
+    # A pixel of a map may fall on the other side of the threshold when images are taken one at a time.
+    tolerance = {name: 5e-3 if name.startswith("attention") else 1e-5 for name in expected}
+    assert {name: row[name] for name in expected} == {
+        name: pytest.approx(value, abs=tolerance[name]) for name, value in expected.items()
+    }
+
+
+@pytest.mark.parametrize("chunk", [1, 20, 64, 10_000])
+def test_metrics_do_not_depend_on_how_images_are_held(monkeypatch, chunk):
+    generator = torch.Generator().manual_seed(0)
+    student_NC, teacher_MNC = torch.randn(90, 5, generator=generator), torch.randn(2, 90, 5, generator=generator)
+    labels_N = torch.arange(90) % 5
+    monkeypatch.setattr(evaluation, "CHUNK_IMAGES", chunk)
+    meter = StreamMeter("train")
+    for places in torch.arange(90).split(16):
+        meter.add(student_NC[places], teacher_MNC[:, places], labels_N[places])
+    p_NC, q_NC = softmax(teacher_MNC.double().numpy()).mean(0), softmax(student_NC.double().numpy())
+    assert meter.metrics() == {
+        "train_accuracy": pytest.approx((q_NC.argmax(1) == labels_N.numpy()).mean()),
+        "fidelity_train": pytest.approx((q_NC.argmax(1) == p_NC.argmax(1)).mean()),
+        "predictive_kl_train": pytest.approx((p_NC * np.log(p_NC / q_NC)).sum(1).mean()),
+    }
+
+
+def test_a_metric_that_is_not_finite_names_itself_and_the_epoch():
+    measured = {"attention_iou_teachers": None, **dict.fromkeys(REPORTED_METRICS, 0.5)}
+    assert list(checked_metrics(measured, 3)) == list(REPORTED_METRICS)
+    assert checked_metrics({**measured, "attention_iou_teachers": None}, 3)["attention_iou_teachers"] is None
+    for value in (float("nan"), float("inf"), None):
+        with pytest.raises(NonFiniteError, match=f"predictive_kl_val is {value} in epoch 3"):
+            checked_metrics({**measured, "predictive_kl_val": value}, 3)
