@@ -4,16 +4,21 @@ Left to itself Ray tries an address for two minutes, and a wrong token for twent
 of the two it was.
 """
 
-import contextlib
 import os
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from pathlib import Path
 
 from kd_sweep.errors import ClusterError
 
 CONNECT_S = 5.0
+ASK_S = 20.0
 AUTO = "auto"
 """Ray's word for the cluster that this machine belongs to."""
+
+ASK = "import sys; from ray import _raylet; _raylet.GcsClient(address=sys.argv[1])"
+"""Greets a head. In a process of its own, since Ray ends the process that fails in this."""
 
 
 def check_address(address: str) -> None:
@@ -29,7 +34,12 @@ def check_address(address: str) -> None:
         socket.create_connection((host, port), timeout=CONNECT_S).close()
     except OSError as error:
         raise ClusterError(f"--address {address}: nothing answers there ({error.strerror or error})") from None
-    _check_authentication(address)
+    if _mode() == "token" and not _has_token():
+        raise ClusterError(
+            f"--address {address}: RAY_AUTH_MODE is 'token' here and there is no token; set RAY_AUTH_TOKEN_PATH to "
+            "the cluster's token, or RAY_AUTH_MODE=disabled if the cluster asks for none"
+        )
+    _ask(address)
 
 
 def _parts(address: str) -> tuple[str, int]:
@@ -46,45 +56,39 @@ def _parts(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _check_authentication(address: str) -> None:
-    from ray import _raylet
-    from ray.exceptions import AuthenticationError
-
+def _ask(address: str) -> None:
     try:
-        with _nothing_on_stderr():
-            _raylet.GcsClient(address=address)  # type: ignore[attr-defined]
-    except AuthenticationError as error:
-        raise ClusterError(f"--address {address}: {_advice(str(error))}") from None
-    except Exception as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ClusterError(f"--address {address}: what answers there is no Ray cluster ({first_line})") from None
-
-
-def _advice(message: str) -> str:
-    if "no authentication token was found" in message:
-        return (
-            "RAY_AUTH_MODE is 'token' here and there is no token; set RAY_AUTH_TOKEN_PATH to the cluster's token, "
-            "or RAY_AUTH_MODE=disabled if the cluster has none"
+        asked = subprocess.run(
+            [sys.executable, "-c", ASK, address], capture_output=True, text=True, timeout=ASK_S, check=False
         )
-    mode = os.environ.get("RAY_AUTH_MODE")
-    if (mode or "").lower() == "token":
+    except subprocess.TimeoutExpired:
+        raise ClusterError(f"--address {address}: what answers there is no Ray head (it says nothing)") from None
+    if asked.returncode == 0:
+        return
+    if "InvalidAuthToken" in asked.stderr:
+        raise ClusterError(f"--address {address}: {_advice()}")
+    raise ClusterError(f"--address {address}: what answers there is no Ray head, or one of another version of Ray")
+
+
+def _mode() -> str:
+    return os.environ.get("RAY_AUTH_MODE", "").lower()
+
+
+def _has_token() -> bool:
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return bool(path.read_text().strip())
+    except OSError:
+        return False
+
+
+def _advice() -> str:
+    if _mode() == "token":
         return "the cluster has another token than this process; set RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN to its own"
-    now = f"is {mode!r}" if mode else "is not set"
+    now = f"is {_mode()!r}" if _mode() else "is not set"
     return (
         f"the cluster asks for a token and RAY_AUTH_MODE {now} here; set RAY_AUTH_MODE=token, and "
         "RAY_AUTH_TOKEN_PATH to the cluster's token unless it is in ~/.ray/auth_token"
     )
-
-
-@contextlib.contextmanager
-def _nothing_on_stderr() -> Iterator[None]:
-    # Ray's C++ side writes its own account of the failure there, past Python.
-    kept = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silence, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silence)

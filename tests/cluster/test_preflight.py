@@ -1,0 +1,167 @@
+"""What a launch on a cluster says before it writes anything, against real heads and workers."""
+
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from kd_sweep.results.reader import open_results
+from tests.cluster.hosts import Host, free_port, hosts, why_not
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(why_not(networks=False) is not None, reason=str(why_not(networks=False))),
+]
+
+REPOSITORY = Path(__file__).parents[2]
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def launch(
+    host: Host, spec: Path, root: Path, address: str, *options: str, **environment: str
+) -> CompletedProcess[str]:
+    command = [sys.executable, "-m", "kd_sweep", "launch", str(spec), "--root", str(root), "--address", address]
+    return host.run(*command, *options, timeout=120, PYTHONPATH=str(REPOSITORY), **environment)
+
+
+def assert_refused(done: CompletedProcess[str], root: Path, *parts: str) -> None:
+    """One line and exit code 2, and nothing was written."""
+    assert done.returncode == 2, done.stdout
+    said = [line for line in done.stdout.splitlines() if not re.match(r"\[\d+:\d\d\] Ray ", line)]
+    assert len(said) == 1, done.stdout
+    for part in parts:
+        assert part in said[0], said[0]
+    assert not root.exists() or not [path for path in root.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def make_host() -> Iterator[Callable[..., Host]]:
+    with hosts() as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def cluster(make_host: Callable[..., Host], tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
+    """A head that runs trials, without authentication."""
+    head = make_host("head", tmp_path_factory.mktemp("hosts"))
+    return head, head.head(free_port(), "--num-cpus=1", "--include-dashboard=false")
+
+
+@pytest.fixture(scope="module")
+def guarded(make_host: Callable[..., Host], tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
+    """A head that asks for a token."""
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    head = make_host("guarded", tmp_path_factory.mktemp("hosts"), environment=environment)
+    return head, head.head(free_port(), "--num-cpus=1", "--include-dashboard=false")
+
+
+def test_a_study_runs_with_nothing_of_ours_installed_on_the_nodes(
+    cluster: tuple[Host, str], tiny: Path, tmp_path: Path
+) -> None:
+    head, address = cluster
+    assert "kd_sweep" not in head.run(sys.executable, "-c", "import kd_sweep").stdout.partition("named")[0]
+    done = launch(head, tiny, tmp_path / "r", address)
+    assert done.returncode == 0, done.stdout
+    trials = open_results(tmp_path / "r").table("trials").to_pylist()
+    assert [(row["status"], row["host"]) for row in trials] == [("completed", "head")] * 4
+    assert not [path.name for path in (tmp_path / "r").iterdir() if "preflight" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("mode", "token", "advice"),
+    [
+        ("disabled", "", "set RAY_AUTH_MODE=token"),
+        ("token", "f" * 32, "another token"),
+        ("token", "", "RAY_AUTH_TOKEN_PATH"),
+    ],
+)
+def test_another_authentication_is_said_within_seconds(
+    guarded: tuple[Host, str], tiny: Path, tmp_path: Path, mode: str, token: str, advice: str
+) -> None:
+    head, address = guarded
+    started = time.monotonic()
+    done = launch(head, tiny, tmp_path / "r", address, RAY_AUTH_MODE=mode, RAY_AUTH_TOKEN=token, HOME=str(tmp_path))
+    assert time.monotonic() - started < 15
+    assert_refused(done, tmp_path / "r", address, advice)
+
+
+def test_the_right_token_is_let_in(guarded: tuple[Host, str], tiny: Path, tmp_path: Path) -> None:
+    head, address = guarded
+    done = launch(head, tiny, tmp_path / "r", address, "--set", "resources.cpus=2")
+    assert_refused(done, tmp_path / "r", "resources.cpus", "at most 1")
+
+
+def test_an_address_where_nothing_listens(cluster: tuple[Host, str], tiny: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = launch(cluster[0], tiny, tmp_path / "r", f"127.0.0.1:{free_port()}")
+    assert time.monotonic() - started < 15
+    assert_refused(done, tmp_path / "r", "nothing answers there")
+
+
+def test_an_address_where_something_else_listens(cluster: tuple[Host, str], tiny: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = launch(cluster[0], tiny, tmp_path / "r", f"127.0.0.1:{server.getsockname()[1]}")
+    assert time.monotonic() - started < 30
+    assert_refused(done, tmp_path / "r", "is no Ray head")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001", "127.0.0.1", "head:port"])
+def test_what_is_no_address(cluster: tuple[Host, str], tiny: Path, tmp_path: Path, address: str) -> None:
+    assert_refused(launch(cluster[0], tiny, tmp_path / "r", address), tmp_path / "r", address, "HOST:PORT")
+
+
+def test_more_than_any_node_has(cluster: tuple[Host, str], tiny: Path, tmp_path: Path) -> None:
+    head, address = cluster
+    asked = launch(head, tiny, tmp_path / "r", address, "--set", "resources.gpus=1")
+    assert_refused(asked, tmp_path / "r", "resources.gpus", "at most 0")
+
+
+def test_a_node_with_another_torch_is_named(
+    make_host: Callable[..., Host], cluster: tuple[Host, str], tiny: Path, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site" / "torch-9.9.9.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9.9\n")
+    head, address = cluster
+    other = make_host("newer", tmp_path, environment={"PYTHONPATH": str(installed.parent)})
+    other.join(address, "--num-cpus=1", '--resources={"newer": 1}')
+    try:
+        done = launch(head, tiny, tmp_path / "r", address, "--set", "resources.custom={newer: 1}")
+        assert_refused(done, tmp_path / "r", "(newer)", "torch is 9.9.9 there")
+    finally:
+        other.kill()
+
+
+@pytest.mark.parametrize(
+    ("mount", "complaint"),
+    [
+        (["mount", "-t", "tmpfs", "none"], "is not the same folder on node"),
+        (["mount", "-o", "bind,ro"], "cannot write there"),
+    ],
+)
+def test_a_node_that_does_not_share_the_root_is_named(
+    make_host: Callable[..., Host],
+    cluster: tuple[Host, str],
+    tiny: Path,
+    tmp_path: Path,
+    mount: list[str],
+    complaint: str,
+) -> None:
+    root = tmp_path / "r"
+    root.mkdir()
+    head, address = cluster
+    alone = make_host("alone", tmp_path)
+    mounted = alone.run(*mount, *([str(root)] if "bind,ro" in mount else []), str(root))
+    assert mounted.returncode == 0, mounted.stdout
+    alone.join(address, "--num-cpus=1", '--resources={"alone": 1}')
+    try:
+        done = launch(head, tiny, root, address, "--set", "resources.custom={alone: 1}")
+        assert_refused(done, root, complaint, "(alone)", str(root))
+    finally:
+        alone.kill()
