@@ -130,8 +130,12 @@ def _check_metrics(spec: StudySpec) -> None:
         _check_metric(spec, objective.metric, path)
         if objective.metric in [earlier.metric for earlier in spec.objectives[:place]]:
             raise RuleError(path, f"{objective.metric!r} is an objective twice")
-    if not isinstance(spec.scheduler, NoScheduler) and spec.scheduler.metric is not None:
-        _check_metric(spec, spec.scheduler.metric, ("scheduler", "metric"))
+    if not isinstance(spec.scheduler, NoScheduler) and (metric := spec.scheduler.metric) is not None:
+        _check_metric(spec, metric, ("scheduler", "metric"))
+        if spec.scheduler.mode is None and metric != spec.objectives[0].metric:
+            # The first objective's mode may be the wrong one for another metric: the best trials would stop.
+            rule = f"is missing for {metric!r}, which is not the first objective; possible: max, min"
+            raise RuleError(("scheduler", "mode"), rule)
 
 
 def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> None:

@@ -316,6 +316,13 @@ def test_metrics_must_be_reported_and_objectives_differ():
     assert _rule({}, objectives=twice) == "objectives[1].metric: 'val_accuracy' is an objective twice"
 
 
+def test_a_scheduler_does_not_take_its_mode_from_another_metric():
+    assert _rule({}, scheduler={"name": "asha", "metric": "val_loss"}) == (
+        "scheduler.mode: is missing for 'val_loss', which is not the first objective; possible: max, min"
+    )
+    _spec({}, scheduler={"name": "asha", "metric": "val_loss"}, objectives=[{"metric": "val_loss", "mode": "min"}])
+
+
 def test_asha_needs_room_to_stop_a_trial():
     asha = {"scheduler": {"name": "asha", "grace_period": 8}}
     assert _rule({}, **asha) == "scheduler.grace_period: 8 is not below student.epochs, 8: no trial could stop early"
