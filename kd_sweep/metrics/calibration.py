@@ -19,12 +19,20 @@ def expected_calibration_error(logits_NC: Tensor, labels_N: Tensor, num_bins: in
     :math:`((b - 1) / n, b / n]`; acc and conf are a bin's mean accuracy and mean confidence (Guo et al. 2017,
     arXiv 1706.04599, equation 5).
     """
-    probabilities_NC = F.softmax(logits_NC.double(), dim=1)
+    _, correct, confidence = calibration_bins(logits_NC, labels_N, num_bins)
+    # The counts cancel: |B|/N * |sum of correct / |B| - sum of confidence / |B||.
+    return float((correct - confidence).abs().sum() / len(labels_N))
+
+
+def calibration_bins(logits_NC: Tensor, labels_N: Tensor, num_bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return per bin of confidence: images, images predicted right, sum of confidence; each float64 (num_bins,)."""
     predicted_N = top_1(logits_NC)
-    confidence_N = probabilities_NC.gather(1, predicted_N[:, None])[:, 0]
+    confidence_N = F.softmax(logits_NC.double(), dim=1).gather(1, predicted_N[:, None])[:, 0]
     edges = torch.linspace(0, 1, num_bins + 1, dtype=torch.float64, device=logits_NC.device)
     bins_N = torch.bucketize(confidence_N, edges[1:-1])
-    # The counts cancel: |B|/N * |sum of correct / |B| - sum of confidence / |B||.
-    surplus = torch.zeros(num_bins, dtype=torch.float64, device=logits_NC.device)
-    surplus.index_add_(0, bins_N, (predicted_N == labels_N).double() - confidence_N)
-    return float(surplus.abs().sum() / len(labels_N))
+    columns = (torch.ones_like(confidence_N), (predicted_N == labels_N).double(), confidence_N)
+    counts, correct, confidence = (
+        torch.zeros(num_bins, dtype=torch.float64, device=logits_NC.device).index_add_(0, bins_N, column_N)
+        for column_N in columns
+    )
+    return counts, correct, confidence

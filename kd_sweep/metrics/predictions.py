@@ -4,6 +4,8 @@ Shapes: N images, C classes, M ensemble members. Logits are unbounded; everythin
 extreme logits give finite values, and returned as a Python float. An empty input raises ValueError.
 """
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -69,6 +71,52 @@ def predictive_kl(ensemble_logits_MNC: Tensor, student_logits_NC: Tensor) -> flo
     log_q_NC = F.log_softmax(student_logits_NC.double(), dim=1)
     # Rounding can bring the divergence of equal distributions to -1e-17.
     return max(0.0, _mean((log_p_NC.exp() * (log_p_NC - log_q_NC)).sum(1)))
+
+
+def reverse_predictive_kl(ensemble_logits_MNC: Tensor, student_logits_NC: Tensor) -> float:
+    """Return the mean KL(student || ensemble), in nats: `predictive_kl` with the roles swapped.
+
+    It is large where the student is sure of a class that the ensemble finds unlikely; `predictive_kl` where the
+    student finds a class unlikely that the ensemble does not.
+    """
+    log_p_NC = ensemble_log_probabilities(ensemble_logits_MNC)
+    log_q_NC = F.log_softmax(student_logits_NC.double(), dim=1)
+    return max(0.0, _mean((log_q_NC.exp() * (log_q_NC - log_p_NC)).sum(1)))
+
+
+def agreement_per_class(scores_NC: Tensor, other_scores_NC: Tensor, labels_N: Tensor) -> list[float | None]:
+    """Return `agreement` among the images of each class, C values; None for a class without images.
+
+    Labels are in [0, C). On a long-tailed dataset the mean over all images says little of the rare classes.
+    """
+    agree_N = (top_1(scores_NC) == top_1(other_scores_NC)).double()
+    num_classes = scores_NC.shape[1]
+    counts_C = torch.bincount(labels_N, minlength=num_classes)
+    sums_C = torch.zeros(num_classes, dtype=torch.float64, device=agree_N.device).index_add_(0, labels_N, agree_N)
+    shares = (sums_C / counts_C.clamp(min=1)).tolist()
+    return [share if count else None for share, count in zip(shares, counts_C.tolist(), strict=True)]
+
+
+def pairwise_disagreement(logits_MNC: Tensor) -> float | None:
+    """Return the share of images on which two members differ in their top-1 class, mean over pairs; None where M = 1.
+
+    The plain disagreement measure of diversity (Skalak 1996; Kuncheva and Whitaker 2003, section 2.2, for predictions
+    instead of correctness).
+    """
+    pairs = list(combinations([top_1(logits_NC) for logits_NC in logits_MNC], 2))
+    if not pairs:
+        return None
+    return sum(_mean(first_N != second_N) for first_N, second_N in pairs) / len(pairs)
+
+
+def affinity(augmented_logits_NC: Tensor, clean_logits_NC: Tensor, labels_N: Tensor) -> float | None:
+    """Return accuracy on augmented images over accuracy on the same images clean; None where the latter is 0.
+
+    The logits are those of one model that was trained without augmentation (Gontijo-Lopes et al. 2020, arXiv
+    2002.08973, section 3.1). 1: augmentation does not take an image away from what the model knows.
+    """
+    clean = accuracy(clean_logits_NC, labels_N)
+    return accuracy(augmented_logits_NC, labels_N) / clean if clean > 0 else None
 
 
 def predictive_entropy(log_probabilities_NC: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Against scikit-learn, scipy and torchmetrics, on random, tied, single and extreme input."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,12 +14,16 @@ from torchmetrics.functional import classification
 
 from kd_sweep.metrics.predictions import (
     accuracy,
+    affinity,
     agreement,
+    agreement_per_class,
     ensemble_log_probabilities,
     ensemble_probabilities,
     negative_log_likelihood,
+    pairwise_disagreement,
     predictive_entropy,
     predictive_kl,
+    reverse_predictive_kl,
     top_1,
     top_k_accuracy,
 )
@@ -38,7 +43,7 @@ def predictions(draw, max_members=3):
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_accuracy_is_scikit_learns(drawn):
     _, logits, labels = drawn
     predicted = logits.numpy().argmax(1)
@@ -47,7 +52,7 @@ def test_accuracy_is_scikit_learns(drawn):
 
 
 @given(predictions(), st.integers(1, 6))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_top_k_is_scikit_learns_where_nothing_ties(drawn, k):
     _, logits, labels = drawn
     num_classes = logits.shape[1]
@@ -64,7 +69,7 @@ def test_top_k_is_scikit_learns_where_nothing_ties(drawn, k):
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_top_1_of_k_is_accuracy_and_more_is_never_less(drawn):
     _, logits, labels = drawn
     values = [top_k_accuracy(logits, labels, k) for k in range(1, logits.shape[1] + 3)]
@@ -81,7 +86,7 @@ def test_ties_go_to_the_first_class():
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_agreement_is_scikit_learns_accuracy_between_predictors(drawn):
     members, student, _ = drawn
     expected = sklearn_metrics.accuracy_score(members[0].argmax(1), student.argmax(1))
@@ -91,7 +96,7 @@ def test_agreement_is_scikit_learns_accuracy_between_predictors(drawn):
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_ensemble_is_the_mean_of_the_probabilities(drawn):
     members, _, _ = drawn
     expected = special.softmax(members.double().numpy(), axis=2).mean(0)
@@ -110,7 +115,7 @@ def test_ensemble_is_not_the_mean_of_the_logits():
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_predictive_kl_is_scipys_relative_entropy(drawn):
     members, student, _ = drawn
     ensemble = special.softmax(members.double().numpy(), axis=2).mean(0)
@@ -124,7 +129,7 @@ def test_predictive_kl_is_scipys_relative_entropy(drawn):
 
 
 @given(predictions(max_members=1))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_predictive_kl_is_torchmetrics(drawn):
     from torchmetrics.functional.regression import kl_divergence
 
@@ -133,6 +138,68 @@ def test_predictive_kl_is_torchmetrics(drawn):
         return
     log_p, log_q = (torch.log_softmax(logits.double(), 1) for logits in (members[0], student))
     assert predictive_kl(members, student) == pytest.approx(kl_divergence(log_p, log_q, log_prob=True).item(), abs=1e-9)
+
+
+@given(predictions())
+@settings(deadline=None, max_examples=50)
+def test_reverse_predictive_kl_is_scipys(drawn):
+    members, student, _ = drawn
+    log_members = special.log_softmax(members.double().numpy(), axis=2)
+    log_ensemble = special.logsumexp(log_members, axis=0) - math.log(len(members))
+    log_student = special.log_softmax(student.double().numpy(), axis=1)
+    probabilities = np.exp(log_student)
+    expected = (special.xlogy(probabilities, probabilities) - probabilities * log_ensemble).sum(1).mean()
+    assert reverse_predictive_kl(members, student) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    swapped = predictive_kl(student[None], ensemble_log_probabilities(members))
+    assert reverse_predictive_kl(members, student) == pytest.approx(swapped, rel=1e-9, abs=1e-9)
+
+
+@given(predictions())
+@settings(deadline=None, max_examples=50)
+def test_agreement_per_class_is_scikit_learns_within_each_class(drawn):
+    members, student, labels = drawn
+    values = agreement_per_class(student, members[0], labels)
+    assert len(values) == student.shape[1]
+    for label, value in enumerate(values):
+        of_class = labels == label
+        if not of_class.any():
+            assert value is None
+            continue
+        expected = sklearn_metrics.accuracy_score(members[0][of_class].argmax(1), student[of_class].argmax(1))
+        assert value == pytest.approx(expected, abs=1e-12)
+
+
+@given(predictions())
+@settings(deadline=None, max_examples=50)
+def test_disagreement_is_one_minus_scikit_learns_accuracy_over_pairs(drawn):
+    members, _, _ = drawn
+    predicted = members.argmax(2)
+    pairs = [1 - sklearn_metrics.accuracy_score(one, other) for one, other in combinations(predicted, 2)]
+    expected = np.mean(pairs) if pairs else None
+    assert pairwise_disagreement(members) == (None if expected is None else pytest.approx(expected, abs=1e-12))
+
+
+def test_disagreement_by_hand():
+    """Classes (0, 0), (0, 1), (1, 1): the pairs differ on 1/2, 1 and 1/2 of the images."""
+    members = torch.nn.functional.one_hot(torch.tensor([[0, 0], [0, 1], [1, 1]]), 2).float()
+    assert pairwise_disagreement(members) == pytest.approx(2 / 3)
+    assert pairwise_disagreement(members[:1]) is None
+
+
+@given(predictions())
+@settings(deadline=None, max_examples=50)
+def test_affinity_is_a_ratio_of_scikit_learns_accuracies(drawn):
+    members, student, labels = drawn
+    clean, augmented = (sklearn_metrics.accuracy_score(labels, z.argmax(1)) for z in (members[0], student))
+    assert affinity(student, members[0], labels) == (pytest.approx(augmented / clean) if clean else None)
+
+
+def test_affinity_by_hand():
+    right, wrong = torch.eye(4), torch.eye(4).roll(1, dims=1)
+    half = torch.cat([right[:2], wrong[2:]])
+    assert affinity(half, right, torch.arange(4)) == 0.5
+    assert affinity(right, half, torch.arange(4)) == 2
+    assert affinity(right, wrong, torch.arange(4)) is None
 
 
 def test_predictive_kl_by_hand():
@@ -144,14 +211,14 @@ def test_predictive_kl_by_hand():
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_predictive_kl_of_a_predictor_with_itself_is_0(drawn):
     _, student, _ = drawn
     assert predictive_kl(student[None].expand(3, -1, -1), student) == pytest.approx(0, abs=1e-9)
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_entropy_is_scipys(drawn):
     members, student, _ = drawn
     expected = stats.entropy(special.softmax(student.double().numpy(), axis=1), axis=1).mean()
@@ -166,7 +233,7 @@ def test_entropy_of_a_uniform_prediction():
 
 
 @given(predictions())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_negative_log_likelihood_is_scikit_learns(drawn):
     _, logits, labels = drawn
     num_classes = logits.shape[1]
@@ -191,6 +258,8 @@ def test_extreme_logits_give_finite_values(size):
         *(accuracy(student, labels), agreement(student, members[0]), predictive_kl(members, student)),
         *(predictive_entropy(student), negative_log_likelihood(student, labels)),
         *(predictive_entropy(ensemble_log_probabilities(members)), top_k_accuracy(student, labels)),
+        *(reverse_predictive_kl(members, student), pairwise_disagreement(members)),
+        *agreement_per_class(student, members[0], labels),
     ]
     assert all(math.isfinite(value) for value in values)
     assert ensemble_probabilities(members).isfinite().all()
