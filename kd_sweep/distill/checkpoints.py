@@ -4,10 +4,9 @@ The learning rate and every random draw are pure functions of the epoch, so the 
 """
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_sweep.distill.files import damage_as_corrupt, read_content, read_tensors, write_tensors
+from kd_sweep.distill.files import Place, damage_as_corrupt, read_content, read_tensors, write_tensors
 from kd_sweep.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class CheckpointHeader:
 
 
 def save_checkpoint(
-    path: Path, header: CheckpointHeader, model: "nn.Module", optimizer: "torch.optim.Optimizer"
+    path: Place, header: CheckpointHeader, model: "nn.Module", optimizer: "torch.optim.Optimizer"
 ) -> None:
     """Replace the checkpoint at ``path`` in one step: a reader sees the old one or the new one."""
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
@@ -43,7 +42,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, owner: str, model: "nn.Module", optimizer: "torch.optim.Optimizer"
+    path: Place, owner: str, model: "nn.Module", optimizer: "torch.optim.Optimizer"
 ) -> CheckpointHeader | None:
     """Restore ``model`` and ``optimizer`` as they were and return the header; None where there is no checkpoint.
 
@@ -66,7 +65,7 @@ def load_checkpoint(
     return header
 
 
-def read_header(path: Path) -> CheckpointHeader | None:
+def read_header(path: Place) -> CheckpointHeader | None:
     """Return a checkpoint's header, without torch and without reading the tensors; None where there is no checkpoint.
 
     Raises:
@@ -78,7 +77,7 @@ def read_header(path: Path) -> CheckpointHeader | None:
         return None
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
+def read_history(path: Place) -> list[dict[str, Any]]:
     """Return the rows of the epochs that the checkpoint at ``path`` has done; none where there is no checkpoint.
 
     Raises:
@@ -102,7 +101,7 @@ def _restore_optimizer(optimizer: "torch.optim.Optimizer", tensors: "dict[str, t
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _parsed_header(path: Path, content: Any) -> CheckpointHeader:
+def _parsed_header(path: Place, content: Any) -> CheckpointHeader:
     with damage_as_corrupt(path):
         header = CheckpointHeader(**content)
     if [row.get("epoch") for row in header.history] != list(range(1, header.epoch + 1)):

@@ -7,7 +7,6 @@ Shapes: B batch, C classes, M teachers, N training images of an epoch, V validat
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -17,6 +16,7 @@ from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache, pack_
 from kd_sweep.distill.teachers import teacher_model
 from kd_sweep.metrics.attention import attention_iou_pairs
 from kd_sweep.metrics.splits import teacher_metrics
+from kd_sweep.results.storage import Location
 from kd_sweep.study.trial import TeacherConfig
 from kd_sweep.vision.attention import attention_masks
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
@@ -42,7 +42,7 @@ class Ensemble:
         stream: AugmentationStream,
         cache: LogitCache,
         *,
-        root: Path,
+        root: Location,
         device: torch.device,
         num_threads: int | None,
         cam_threshold: float,
@@ -158,7 +158,7 @@ def clean_batch(model: nn.Module, batch: Batch, cam_threshold: float) -> tuple[T
 
 
 class _Member:
-    def __init__(self, teacher: TeacherConfig, root: Path, device: torch.device, num_threads: int | None) -> None:
+    def __init__(self, teacher: TeacherConfig, root: Location, device: torch.device, num_threads: int | None) -> None:
         self._teacher, self._root, self._device, self._num_threads = teacher, root, device, num_threads
         self.teacher_id = teacher.teacher_id
 

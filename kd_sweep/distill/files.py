@@ -8,13 +8,12 @@ So a header, and the history in it, can be trusted without reading the tensors, 
 import contextlib
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import CorruptFileError
+from kd_sweep.results.storage import StoredFile, is_temporary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,47 +22,50 @@ FORMAT_VERSION = 1
 LENGTH_BYTES = 8
 _ZEROS = "0" * 64
 _HEADER_KEY = "header_sha256"
+CORRUPT = ".corrupt"
+"""What the name of a file that was set aside ends with."""
 
 
-def write_atomic(path: Path, *chunks: bytes | memoryview, durable: bool = True) -> None:
-    """Write ``chunks`` to a temporary file beside ``path`` and rename it. The folder is made where missing.
+Place = Path | StoredFile
+"""Of a file: a local path, or a name below a results root, wherever that is."""
+
+
+def write_atomic(place: Place, *chunks: bytes | memoryview, durable: bool = True) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one. The folder is made where missing.
 
     ``durable`` waits for the disk, so that the file is whole after a power cut too; a cache need not.
+
+    Raises:
+        StorageError: it cannot be written; the message has its path and the reason.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync_folder(path.parent)
+    file = StoredFile.of(place)
+    with file.root.replace(file.name, durable=durable) as sink:
+        for chunk in chunks:
+            sink.write(chunk)
 
 
-def set_aside(path: Path) -> Path | None:
-    """Rename a damaged file to ``<name>.corrupt`` and return its new path; None where it is gone already."""
-    aside = path.with_name(path.name + ".corrupt")
-    try:
-        path.replace(aside)
-    except FileNotFoundError:
+def set_aside(place: Place) -> StoredFile | None:
+    """Rename a damaged file to ``<name>.corrupt`` and return its new place; None where it is gone already."""
+    file = StoredFile.of(place)
+    if not file.exists():
         return None
+    aside = file.with_suffix(CORRUPT)
+    file.root.move(file.name, aside.name)
     return aside
 
 
-def remove_temporaries(path: Path) -> None:
-    """Remove what killed writers of ``path`` left beside it. Only for a caller that is its one writer."""
-    for temporary in path.parent.glob(f".{path.name}.*.tmp"):
-        temporary.unlink(missing_ok=True)
+def remove_temporaries(place: Place) -> None:
+    """Remove what killed writers of a file left beside it. Only for a caller that is its one writer."""
+    file = StoredFile.of(place)
+    prefix = f".{file.name.rpartition('/')[2]}."
+    for name in file.root.files(file.folder) if file.root.is_local else ():
+        if name.startswith(prefix) and is_temporary(name):
+            file.root.delete(f"{file.folder}/{name}".lstrip("/"))
 
 
-def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", content: Any, *, kind: str, durable: bool = True) -> str:
+def write_tensors(
+    place: Place, tensors: "Mapping[str, Tensor]", content: Any, *, kind: str, durable: bool = True
+) -> str:
     """Write tensors and a JSON value as one checksummed safetensors file and return the SHA-256 of the whole file."""
     from safetensors.torch import save
 
@@ -79,15 +81,15 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", content: Any, *, 
     encoded = _encode_header(header)
     whole = hashlib.sha256(encoded)
     whole.update(data)
-    write_atomic(path, encoded, data, durable=durable)
+    write_atomic(place, encoded, data, durable=durable)
     return whole.hexdigest()
 
 
-def read_tensors(path: Path, *, kind: str, sha256: str | None = None) -> "tuple[dict[str, Tensor], Any]":
+def read_tensors(place: Place, *, kind: str, sha256: str | None = None) -> "tuple[dict[str, Tensor], Any]":
     """Return the tensors (on the CPU) and the JSON value of a file that `write_tensors` wrote.
 
     Args:
-        path: the file.
+        place: the file.
         kind: what it must hold.
         sha256: what the whole file must sum to, where that is known from elsewhere.
 
@@ -97,6 +99,7 @@ def read_tensors(path: Path, *, kind: str, sha256: str | None = None) -> "tuple[
     """
     from safetensors.torch import load
 
+    path = StoredFile.of(place)
     blob = path.read_bytes()
     if sha256 is not None and hashlib.sha256(blob).hexdigest() != sha256:
         raise CorruptFileError(f"{path}: does not match the checksum {sha256[:12]}… that was recorded for it")
@@ -107,17 +110,18 @@ def read_tensors(path: Path, *, kind: str, sha256: str | None = None) -> "tuple[
     return load(blob), json.loads(metadata["content"])
 
 
-def read_content(path: Path, *, kind: str) -> Any:
+def read_content(place: Place, *, kind: str) -> Any:
     """Return the JSON value of a file that `write_tensors` wrote; neither torch nor the tensors are read.
 
     Raises:
         FileNotFoundError: there is no such file.
         CorruptFileError: the header is not what was written, or the file is shorter or longer than it says.
     """
-    with path.open("rb") as file:
+    path = StoredFile.of(place)
+    with path.open() as file:
+        num_bytes = file.size()
         prefix = file.read(LENGTH_BYTES)
         length = int.from_bytes(prefix, "little")
-        num_bytes = os.fstat(file.fileno()).st_size
         if length > num_bytes:
             raise CorruptFileError(f"{path}: cut off in the header, at {num_bytes} bytes")
         header = file.read(length)
@@ -129,7 +133,7 @@ def read_content(path: Path, *, kind: str) -> Any:
 
 
 @contextlib.contextmanager
-def damage_as_corrupt(path: Path) -> Iterator[None]:
+def damage_as_corrupt(path: Place) -> Iterator[None]:
     """Turn what parsers raise on damaged bytes into a CorruptFileError that names the file."""
     try:
         yield
@@ -137,7 +141,7 @@ def damage_as_corrupt(path: Path) -> Iterator[None]:
         raise CorruptFileError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
-def _checked_metadata(path: Path, encoded: bytes, kind: str) -> dict[str, str]:
+def _checked_metadata(path: StoredFile, encoded: bytes, kind: str) -> dict[str, str]:
     with damage_as_corrupt(path):
         header = json.loads(encoded[LENGTH_BYTES:])
         metadata: dict[str, str] = header["__metadata__"]
@@ -155,12 +159,3 @@ def _encode_header(header: dict[str, Any]) -> bytes:
     encoded = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)  # safetensors wants the tensors to start at a multiple of 8
     return len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is durable only once the folder's own entry is on disk.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

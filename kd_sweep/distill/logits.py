@@ -9,15 +9,17 @@ Shapes: N training images of an epoch, V validation images, C classes, P bytes o
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from kd_sweep.distill.files import read_tensors, write_tensors
 from kd_sweep.distill.memory import RecentlyUsed
-from kd_sweep.errors import CorruptFileError
+from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.storage import Location, Root, StoredFile
 
+LOGITS = "logits"
+"""The folder of all cached outputs in a results root."""
 MAX_FILE_BYTES = 256 * 2**20
 """A larger entry is not kept: for the largest datasets a forward pass costs less than the disk."""
 MAX_MEMORY_BYTES = 256 * 2**20
@@ -52,12 +54,12 @@ class LogitCache:
         enabled: False computes everything anew and writes nothing; results are equal bit for bit.
     """
 
-    _memory: RecentlyUsed[Path, dict[str, Tensor]] = RecentlyUsed(
+    _memory: RecentlyUsed[str, dict[str, Tensor]] = RecentlyUsed(
         MAX_MEMORY_BYTES, lambda tensors: sum(tensor.nbytes for tensor in tensors.values())
     )
 
-    def __init__(self, root: Path, *, enabled: bool = True) -> None:
-        self._folder = root / "logits"
+    def __init__(self, root: Location, *, enabled: bool = True) -> None:
+        self._folder = Root.open(root).child(LOGITS)
         self._enabled = enabled
 
     def epoch(self, teacher_id: str, stream_id: str, epoch: int, shape: tuple[int, int, int]) -> EpochLogits | None:
@@ -94,36 +96,36 @@ class LogitCache:
         """Drop what this process keeps in memory."""
         cls._memory.clear()
 
-    def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> Path:
-        return self._folder / teacher_id / stream_id / f"epoch-{epoch:05}.safetensors"
+    def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> StoredFile:
+        return self._folder.file(f"{teacher_id}/{stream_id}/epoch-{epoch:05}.safetensors")
 
-    def _clean_path(self, teacher_id: str, cam_threshold: float) -> Path:
-        return self._folder / teacher_id / f"clean-cam{cam_threshold:g}.safetensors"
+    def _clean_path(self, teacher_id: str, cam_threshold: float) -> StoredFile:
+        return self._folder.file(f"{teacher_id}/clean-cam{cam_threshold:g}.safetensors")
 
-    def _read(self, path: Path, expected: Shapes) -> dict[str, Tensor] | None:
+    def _read(self, path: StoredFile, expected: Shapes) -> dict[str, Tensor] | None:
         if not self._enabled:
             return None
-        tensors = self._memory.get(path)
+        tensors = self._memory.get(str(path))
         if tensors is None:
             try:
                 tensors, _ = read_tensors(path, kind=_kind(path))
             except FileNotFoundError:
                 return None
-            except (CorruptFileError, OSError) as error:
+            except (CorruptFileError, StorageError, OSError) as error:
                 _log.warning("a cached teacher output is computed again: %s", error)
                 return None
-            self._memory.put(path, tensors)
+            self._memory.put(str(path), tensors)
         if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
             return None
         return tensors
 
-    def _write(self, path: Path, tensors: dict[str, Tensor]) -> None:
+    def _write(self, path: StoredFile, tensors: dict[str, Tensor]) -> None:
         if not self._enabled or sum(tensor.nbytes for tensor in tensors.values()) > MAX_FILE_BYTES:
             return
-        self._memory.put(path, tensors)
+        self._memory.put(str(path), tensors)
         try:
             write_tensors(path, tensors, None, kind=_kind(path), durable=False)
-        except OSError as error:
+        except StorageError as error:
             # The trial can go on without its cache; a full disk stops it at its checkpoint, with the reason.
             _log.warning("a teacher output was not cached: %s", error)
 
@@ -148,6 +150,6 @@ def packed_bytes(image_size: int) -> int:
     return -(-(image_size**2) // 8)
 
 
-def _kind(path: Path) -> str:
+def _kind(path: StoredFile) -> str:
     # The name of the file is checked with its content, so a file moved elsewhere is not taken for another's.
-    return f"logits {'/'.join(path.parts[path.parts.index('logits') + 1 :])}"
+    return f"logits {path.name}"

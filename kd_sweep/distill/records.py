@@ -1,16 +1,17 @@
 """What is known of a finished teacher: ``teacher.json``, readable without torch."""
 
-from pathlib import Path
-
 from pydantic import ValidationError
 
 from kd_sweep.distill.files import write_atomic
 from kd_sweep.errors import CorruptFileError
+from kd_sweep.results.storage import Location, Root
 from kd_sweep.study.spec import Strict
 from kd_sweep.study.trial import TeacherConfig
 
 RECORD = "teacher.json"
 WEIGHTS = "model.safetensors"
+TEACHERS = "teachers"
+"""The folder of all teachers in a results root."""
 
 
 class TeacherRecord(Strict):
@@ -38,12 +39,12 @@ class TeacherRecord(Strict):
     """Of the packages that trained it."""
 
 
-def teacher_folder(root: Path, teacher_id: str) -> Path:
+def teacher_folder(root: Location, teacher_id: str) -> Root:
     """Return where a teacher lies under a results root."""
-    return root / "teachers" / teacher_id
+    return Root.open(root).child(f"{TEACHERS}/{teacher_id}")
 
 
-def teacher_record(root: Path, teacher_id: str) -> TeacherRecord | None:
+def teacher_record(root: Location, teacher_id: str) -> TeacherRecord | None:
     """Return the record of a finished teacher; None where it is not finished, or its record cannot be trusted."""
     try:
         return read_record(root, teacher_id)
@@ -51,13 +52,13 @@ def teacher_record(root: Path, teacher_id: str) -> TeacherRecord | None:
         return None
 
 
-def read_record(root: Path, teacher_id: str) -> TeacherRecord | None:
+def read_record(root: Location, teacher_id: str) -> TeacherRecord | None:
     """Return the record of a finished teacher, None where there is none.
 
     Raises:
         CorruptFileError: there is one, and it is damaged or belongs to another teacher.
     """
-    path = teacher_folder(root, teacher_id) / RECORD
+    path = teacher_folder(root, teacher_id).file(RECORD)
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -71,6 +72,6 @@ def read_record(root: Path, teacher_id: str) -> TeacherRecord | None:
     return record
 
 
-def write_record(root: Path, record: TeacherRecord) -> None:
+def write_record(root: Location, record: TeacherRecord) -> None:
     """Publish ``record``. The weights must be in place before."""
-    write_atomic(teacher_folder(root, record.teacher_id) / RECORD, record.model_dump_json(indent=2).encode())
+    write_atomic(teacher_folder(root, record.teacher_id).file(RECORD), record.model_dump_json(indent=2).encode())

@@ -10,7 +10,6 @@ import os
 import platform
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from kd_sweep.distill.training import train_epoch
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.metrics.predictions import accuracy
 from kd_sweep.results.lease import Lease
+from kd_sweep.results.storage import Location, Root
 from kd_sweep.study.trial import TeacherConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
 from kd_sweep.vision.models import build_model
@@ -37,12 +37,12 @@ LEASE = "lease.json"
 MAX_LOADED = 8
 _KIND = "teacher"
 
-_loaded: RecentlyUsed[tuple[Path, str, str], nn.Module] = RecentlyUsed(MAX_LOADED)
+_loaded: RecentlyUsed[tuple[str, str, str], nn.Module] = RecentlyUsed(MAX_LOADED)
 
 
 def ensure_teacher(
     teacher: TeacherConfig,
-    root: Path,
+    root: Location,
     *,
     device: str = "auto",
     num_threads: int | None = None,
@@ -68,12 +68,12 @@ def ensure_teacher(
     return _train_under_lease(teacher, root, device, num_threads, on_epoch, check_weights=False)
 
 
-def teacher_model(teacher: TeacherConfig, root: Path, *, device: str, num_threads: int | None) -> nn.Module:
+def teacher_model(teacher: TeacherConfig, root: Location, *, device: str, num_threads: int | None) -> nn.Module:
     """Return the network of ``teacher``, frozen, in evaluation mode, trained first where it has to be.
 
     Loaded teachers are kept in memory. Damaged weights are set aside and the teacher is trained again.
     """
-    key = (root, teacher.teacher_id, str(resolve_device(device)))
+    key = (Root.open(root).location, teacher.teacher_id, str(resolve_device(device)))
     model = _loaded.get(key)
     if model is None:
         ensure_teacher(teacher, root, device=device, num_threads=num_threads)
@@ -86,7 +86,7 @@ def teacher_model(teacher: TeacherConfig, root: Path, *, device: str, num_thread
     return model
 
 
-def load_teacher(teacher: TeacherConfig, root: Path, *, device: str = "auto") -> nn.Module:
+def load_teacher(teacher: TeacherConfig, root: Location, *, device: str = "auto") -> nn.Module:
     """Return the network of a finished teacher, frozen and in evaluation mode.
 
     Raises:
@@ -95,11 +95,11 @@ def load_teacher(teacher: TeacherConfig, root: Path, *, device: str = "auto") ->
     folder = teacher_folder(root, teacher.teacher_id)
     record = read_record(root, teacher.teacher_id)
     if record is None:
-        raise CorruptFileError(f"{folder / RECORD}: missing; the teacher is not finished")
+        raise CorruptFileError(f"{folder.file(RECORD)}: missing; the teacher is not finished")
     try:
-        weights, _ = read_tensors(folder / WEIGHTS, kind=_KIND, sha256=record.sha256)
+        weights, _ = read_tensors(folder.file(WEIGHTS), kind=_KIND, sha256=record.sha256)
     except FileNotFoundError as error:
-        raise CorruptFileError(f"{folder / WEIGHTS}: missing, but the teacher's record is there") from error
+        raise CorruptFileError(f"{folder.file(WEIGHTS)}: missing, but the teacher's record is there") from error
     model = build_model(teacher.learner, resident_dataset(teacher.data, root), teacher.init_seed)
     model.load_state_dict(weights)
     return place(model, resolve_device(device)).eval().requires_grad_(False)
@@ -110,13 +110,13 @@ def forget_teachers() -> None:
     _loaded.clear()
 
 
-def _trusted_record(teacher: TeacherConfig, root: Path, *, check_weights: bool = False) -> TeacherRecord | None:
+def _trusted_record(teacher: TeacherConfig, root: Location, *, check_weights: bool = False) -> TeacherRecord | None:
     try:
         record = read_record(root, teacher.teacher_id)
     except CorruptFileError:
         return None
     if record is not None and check_weights:
-        weights = teacher_folder(root, teacher.teacher_id) / WEIGHTS
+        weights = teacher_folder(root, teacher.teacher_id).file(WEIGHTS)
         if not weights.exists() or hashlib.sha256(weights.read_bytes()).hexdigest() != record.sha256:
             return None
     return record
@@ -124,7 +124,7 @@ def _trusted_record(teacher: TeacherConfig, root: Path, *, check_weights: bool =
 
 def _train_under_lease(
     teacher: TeacherConfig,
-    root: Path,
+    root: Location,
     device: str,
     num_threads: int | None,
     on_epoch: Callable[[dict[str, Any]], None] | None,
@@ -132,15 +132,15 @@ def _train_under_lease(
     check_weights: bool,
 ) -> TeacherRecord:
     folder = teacher_folder(root, teacher.teacher_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    with Lease.acquire(folder / LEASE, what=f"teacher {teacher.teacher_id}", wait=True) as lease:
+    folder.ensure_folder()
+    with Lease.acquire(LEASE, root=folder, what=f"teacher {teacher.teacher_id}", wait=True) as lease:
         record = _trusted_record(teacher, root, check_weights=check_weights)
         if record is not None:  # whoever held the lease has finished it
             return record
-        set_aside(folder / RECORD)
-        set_aside(folder / WEIGHTS)
+        set_aside(folder.file(RECORD))
+        set_aside(folder.file(WEIGHTS))
         for name in (RECORD, WEIGHTS, LAST):
-            remove_temporaries(folder / name)
+            remove_temporaries(folder.file(name))
         training = _TeacherTraining(teacher, root, resolve_device(device), lease)
         with reproducible(num_threads):
             training.restore()
@@ -154,7 +154,7 @@ def _train_under_lease(
 class _TeacherTraining:
     """A teacher in the making. Its folder's lease is held."""
 
-    def __init__(self, teacher: TeacherConfig, root: Path, device: torch.device, lease: Lease) -> None:
+    def __init__(self, teacher: TeacherConfig, root: Location, device: torch.device, lease: Lease) -> None:
         self._teacher = teacher
         self._lease = lease
         self._root = root
@@ -163,7 +163,7 @@ class _TeacherTraining:
         self._stream = AugmentationStream(teacher.stream, self._dataset, device)
         self._model = place(build_model(teacher.learner, self._dataset, teacher.init_seed), device)
         self._optimizer = build_optimizer(self._model, teacher.learner)
-        self._checkpoint = teacher_folder(root, teacher.teacher_id) / LAST
+        self._checkpoint = teacher_folder(root, teacher.teacher_id).file(LAST)
         self._history: list[dict[str, Any]] = []
 
     @property
@@ -213,7 +213,7 @@ class _TeacherTraining:
     def publish(self) -> TeacherRecord:
         self._lease.check()
         folder = teacher_folder(self._root, self._teacher.teacher_id)
-        sha256 = write_tensors(folder / WEIGHTS, self._model.state_dict(), None, kind=_KIND)
+        sha256 = write_tensors(folder.file(WEIGHTS), self._model.state_dict(), None, kind=_KIND)
         record = TeacherRecord(
             teacher_id=self._teacher.teacher_id,
             config=self._teacher,
@@ -235,7 +235,7 @@ class _TeacherTraining:
             },
         )
         write_record(self._root, record)
-        self._checkpoint.unlink(missing_ok=True)
+        self._checkpoint.delete()
         return record
 
     def _val_accuracy(self) -> float:

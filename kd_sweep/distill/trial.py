@@ -5,7 +5,6 @@ Shapes: B batch, C classes, M teachers.
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -22,6 +21,7 @@ from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
 from kd_sweep.errors import CorruptFileError
+from kd_sweep.results.storage import Location, Root
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
 from kd_sweep.vision.models import build_model
@@ -38,8 +38,8 @@ def run_trial(config: TrialConfig, on_epoch: Callable[[Row], None], **options: A
 def trial_epochs(
     config: TrialConfig,
     *,
-    root: Path,
-    checkpoint_dir: Path | None,
+    root: Location,
+    checkpoint_dir: Location | None,
     device: str = "auto",
     num_threads: int | None = None,
     cache_logits: bool = True,
@@ -84,8 +84,8 @@ class _StudentTraining:
     def __init__(
         self,
         config: TrialConfig,
-        root: Path,
-        checkpoint_dir: Path | None,
+        root: Location,
+        checkpoint_dir: Location | None,
         device: str,
         num_threads: int | None,
         cache_logits: bool,
@@ -96,7 +96,7 @@ class _StudentTraining:
         self._stream = AugmentationStream(config.stream, self._dataset, self._device)
         self._student = place(build_model(config.student, self._dataset, config.init_seed), self._device)
         self._optimizer = build_optimizer(self._student, config.student)
-        self._checkpoint = None if checkpoint_dir is None else checkpoint_dir / LAST
+        self._checkpoint = None if checkpoint_dir is None else Root.open(checkpoint_dir).file(LAST)
         self._history: list[Row] = []
         self._ensemble = Ensemble(
             config.teachers,

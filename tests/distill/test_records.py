@@ -48,7 +48,7 @@ def test_no_record_is_no_teacher(tmp_path):
 
 
 def test_a_damaged_record_is_named_and_not_trusted(tmp_path, record):
-    path = teacher_folder(tmp_path, record.teacher_id) / RECORD
+    path = teacher_folder(tmp_path, record.teacher_id).local_path(RECORD)
     content = json.loads(path.read_text())
     del content["sha256"]
     for text in (path.read_text()[:-20], "", "[]", json.dumps(content)):
@@ -60,6 +60,6 @@ def test_a_damaged_record_is_named_and_not_trusted(tmp_path, record):
 
 def test_the_record_of_another_teacher_is_refused(tmp_path, record):
     other = tiny_trial(seed=1).teachers[0].teacher_id
-    teacher_folder(tmp_path, record.teacher_id).rename(teacher_folder(tmp_path, other))
+    teacher_folder(tmp_path, record.teacher_id).local_path().rename(teacher_folder(tmp_path, other).local_path())
     with pytest.raises(CorruptFileError, match=record.teacher_id):
         read_record(tmp_path, other)

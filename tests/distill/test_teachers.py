@@ -31,7 +31,7 @@ def ensure(teacher, root, **options):
 
 
 def folder_of(root, teacher=TEACHER):
-    return teacher_folder(root, teacher.teacher_id)
+    return teacher_folder(root, teacher.teacher_id).local_path()
 
 
 def weights_of(root, teacher=TEACHER):
