@@ -1,4 +1,4 @@
-"""Class activation maps, summed over the classes.
+"""Attention maps of convolutional networks: class activation maps, summed over the classes.
 
 Shapes: B images, D channels, h x w feature map, H x W image, C classes.
 """
@@ -25,6 +25,11 @@ def class_activation_maps(features_BDhw: Tensor, classifier_weight_CD: Tensor, i
     """
     summed_D = classifier_weight_CD.detach().float().sum(0)
     maps_Bhw = torch.einsum("bdhw,d->bhw", features_BDhw.detach().float(), summed_D)
+    return enlarged_to_unit_range(maps_Bhw, image_size)
+
+
+def enlarged_to_unit_range(maps_Bhw: Tensor, image_size: int) -> Tensor:
+    """Return maps enlarged bilinearly to (B, H, W), each scaled to reach 0 and 1; a constant one is 0 everywhere."""
     size = (image_size, image_size)
     maps_BHW = F.interpolate(maps_Bhw[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     lowest_B11 = maps_BHW.amin((1, 2), keepdim=True)

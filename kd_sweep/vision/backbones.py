@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
@@ -82,14 +83,12 @@ def build_backbone(model: str, num_classes: int, channels: int, image_size: int,
 
 
 def check_backbone(model: str, where: str, image_size: int, channels: int) -> None:
-    """Raise SpecError where `build_backbone` would, after a pass that computes shapes alone where the model can."""
-    what = f"{where}: {model!r}"
-    try:
-        with torch.device("meta"):
-            network = _create(model, _PROBE_CLASSES, channels, image_size, where)
-            _with_features(network, _PROBE_CLASSES, channels, image_size, what)
-    except NotImplementedError:
-        # The constructor computes with tensors.
+    """Raise SpecError where `build_backbone` would; most mistakes are found by a pass that computes shapes alone."""
+    # Constructors that compute with tensors cannot do so without data.
+    with suppress(NotImplementedError), torch.device("meta"):
+        network = _create(model, _PROBE_CLASSES, channels, image_size, where)
+        _with_features(network, _PROBE_CLASSES, channels, image_size, f"{where}: {model!r}")
+    with torch.random.fork_rng(devices=[]):
         build_backbone(model, _PROBE_CLASSES, channels, image_size, where)
 
 

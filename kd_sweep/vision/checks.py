@@ -29,7 +29,7 @@ def check_data(data: Data) -> Data:
 def check_model(learner: Learner, where: str, image_size: int, channels: int) -> None:
     """Raise SpecError where ``learner.model`` cannot be built, or gives no attention maps at ``image_size``.
 
-    Built-in names are answered at once; others need torchvision or timm and a pass without data.
+    Built-in names are answered at once; others are built once and tried on two images.
 
     Args:
         learner: the network.

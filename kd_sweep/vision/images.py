@@ -9,8 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-STATISTICS_BYTES = 2**28
+STATISTICS_BYTES = 2**29
 """Larger training sets are measured on evenly spaced images of about this size together."""
+STATISTICS_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,11 @@ class Dataset:
         # Counting the 256 values is exact, so the figures do not depend on the number of threads.
         levels = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
-        for channel in range(self.channels):
-            counts = torch.bincount(self._measured[:, channel].flatten().int(), minlength=256).double()
-            share = counts / counts.sum()
+        counts = torch.zeros(self.channels, 256, dtype=torch.float64)
+        for part_NDHW in torch.split(self._measured, STATISTICS_CHUNK):
+            for channel in range(self.channels):
+                counts[channel] += torch.bincount(part_NDHW[:, channel].flatten(), minlength=256)
+        for share in counts / counts.sum(1, keepdim=True):
             mean = float((share * levels).sum())
             variance = float((share * (levels - mean) ** 2).sum())
             means.append(mean)

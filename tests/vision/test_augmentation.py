@@ -1,11 +1,24 @@
 import itertools
+import os
+import statistics
 import subprocess
 import sys
+import tarfile
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
+from kd_sweep.study.spec import Data, Learner
 from kd_sweep.vision.augmentation import AugmentationStream
+from kd_sweep.vision.datasets import load_dataset
+from kd_sweep.vision.models import build_model
+
+CIFAR10 = Path(
+    os.environ.get("KD_SWEEP_CIFAR10_ARCHIVE")
+    or Path(__file__).resolve().parents[2] / "../shared/data/cifar10-images.tar.xz"
+)
 
 
 def streams_equal(one, two):
@@ -168,6 +181,67 @@ def test_pixels_of_a_stream_are_those_of_the_first_release(digits, stream_config
     batch = next(AugmentationStream(stream_config(seed=7), digits).batches(1))
     assert batch.images_BDHW.double().mean().item() == pytest.approx(-0.0502154, abs=1e-5)
     assert batch.images_BDHW.double().square().mean().item() == pytest.approx(0.9301, abs=1e-4)
+
+
+def train_on_clean_images(dataset, config, epochs, width):
+    model = build_model(Learner(width=width), dataset, 0)
+    stream = AugmentationStream(config, dataset)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=epochs * stream.num_batches)
+    for epoch in range(1, epochs + 1):
+        for batch in stream.batches(epoch):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(batch.images_BDHW), batch.labels_B).backward()
+            optimizer.step()
+            schedule.step()
+    return model.eval()
+
+
+@torch.no_grad()
+def accuracy_on(model, batches):
+    return torch.cat([model(batch.images_BDHW).argmax(1) == batch.labels_B for batch in batches]).float().mean().item()
+
+
+def affinities(model, dataset, stream_config, strengths):
+    """Accuracy on augmented images over accuracy on clean ones, of a model that saw clean ones (arXiv 2002.08973)."""
+    streams = [AugmentationStream(stream_config(strength=strength), dataset) for strength in strengths]
+    clean = accuracy_on(model, streams[0].clean_batches(dataset.val))
+    return clean, [
+        statistics.mean(accuracy_on(model, stream.augmented_val(epoch)) for epoch in (1, 2, 3)) / clean
+        for stream in streams
+    ]
+
+
+def test_affinity_falls_with_strength(digits, stream_config):
+    model = train_on_clean_images(digits, stream_config(strength=0.0), epochs=6, width=8)
+    clean, values = affinities(model, digits, stream_config, (0.0, 0.25, 0.5, 0.75, 1.0))
+    assert clean > 0.9
+    assert values[0] == 1
+    assert all(weaker > stronger + 0.05 for weaker, stronger in pairwise(values[1:]))
+    assert values[1] > 0.8
+    assert 0.1 < values[-1] < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CIFAR10.exists(), reason=f"{CIFAR10} is absent; name it in KD_SWEEP_CIFAR10_ARCHIVE")
+def test_affinity_falls_with_strength_on_photographs(tmp_path, stream_config):
+    with tarfile.open(CIFAR10) as archive:
+        archive.extractall(tmp_path / "cifar10", filter="data")
+    data = Data(
+        name="image_folder",
+        path=str(tmp_path / "cifar10"),
+        image_size=32,
+        max_train_images=3000,
+        max_val_images=1000,
+    )
+    dataset = load_dataset(data, tmp_path / "cache")
+    assert dataset.background is None
+    assert dataset.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.01), "the published means of CIFAR-10"
+    model = train_on_clean_images(dataset, stream_config(strength=0.0), epochs=5, width=12)
+    clean, values = affinities(model, dataset, stream_config, (0.0, 0.25, 0.5, 0.75, 1.0))
+    assert clean > 0.35
+    assert all(weaker > stronger for weaker, stronger in pairwise(values))
+    assert values[-1] < 0.65
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -169,7 +169,7 @@ def test_timm_missing_says_how_to_install_it():
 
 @pytest.mark.slow
 def test_no_small_timm_network_is_taken_wrongly(noise_dataset):
-    """Of every family of timm one small network: refused in one line, or its map decides its logits."""
+    """Of every family of timm one small network: refused in one line at launch, or built and of one piece."""
     timm = pytest.importorskip("timm")
     entrypoint = importlib.import_module("timm.models").model_entrypoint
     families = {}
@@ -184,7 +184,6 @@ def test_no_small_timm_network_is_taken_wrongly(noise_dataset):
             check_model(Learner(model=name), "teacher.model", 224, 3)
         except SpecError:
             continue
-        # Building proves that the classifier sees the images through the map alone, or raises.
         model = build_model(Learner(model=name), dataset, 0)
         assert isinstance(model, Classifier)
         taken += 1

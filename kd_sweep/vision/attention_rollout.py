@@ -1,0 +1,134 @@
+"""Where the class token of a vision transformer looks: attention rollout.
+
+Shapes: B images, G attention heads, T tokens (the prefix, then the patches in rows), H x W image, C classes.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_sweep.vision.attention import enlarged_to_unit_range
+
+CLASS_TOKEN = 0
+
+
+class ClassTokenTransformer(nn.Module):
+    """A vision transformer of torchvision or timm whose classifier reads the class token.
+
+    Args:
+        network: maps images to logits.
+        num_prefix_tokens: tokens before those of the patches: the class token, and registers where it has some.
+    """
+
+    def __init__(self, network: nn.Module, num_prefix_tokens: int) -> None:
+        super().__init__()
+        self.network = network
+        self._num_prefix_tokens = num_prefix_tokens
+
+    def forward(self, images_BDHW: Tensor) -> Tensor:
+        """Return logits_BC."""
+        logits_BC: Tensor = self.network(images_BDHW)
+        return logits_BC
+
+    def forward_with_rollout(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits_BC and attention maps, float32 (B, H, W) in [0, 1]; see `rollout_maps`. No gradient is kept."""
+        rollout = Rollout()
+
+        def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            rollout.add(_weights_of(module)(module, args[0]))
+
+        attentions = [module for module in self.network.modules() if _is_attention(module)]
+        handles = [module.register_forward_pre_hook(note) for module in attentions]
+        try:
+            with torch.no_grad():
+                logits_BC = self.network(images_BDHW)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return logits_BC, rollout_maps(rollout.tokens_BTT, self._num_prefix_tokens, images_BDHW.shape[-1])
+
+
+class Rollout:
+    r"""Attention rollout (Abnar and Zuidema 2020, arXiv 2005.00928, section 3), layer by layer.
+
+    .. math:: \tilde A(l) = A(l) \tilde A(l - 1), \quad A(l) = \tfrac12 W(l) + \tfrac12 I
+
+    with :math:`W(l)` the attention weights of layer l, mean over its heads; its rows sum to 1, so those of A(l) do.
+    One product is held however many layers there are.
+    """
+
+    def __init__(self) -> None:
+        self._tokens_BTT: Tensor | None = None
+
+    def add(self, weights_BGTT: Tensor) -> None:
+        """Take the next layer's attention weights; the last two dimensions are query and key."""
+        weights_BTT = weights_BGTT.detach().float().mean(1)
+        mixed_BTT = 0.5 * weights_BTT + 0.5 * torch.eye(weights_BTT.shape[-1], device=weights_BTT.device)
+        self._tokens_BTT = mixed_BTT if self._tokens_BTT is None else mixed_BTT @ self._tokens_BTT
+
+    @property
+    def tokens_BTT(self) -> Tensor:
+        """How much of each input token (column) is in each output token (row); rows sum to 1."""
+        if self._tokens_BTT is None:
+            raise ValueError("no layer's attention was added")
+        return self._tokens_BTT
+
+
+def rollout_maps(tokens_BTT: Tensor, num_prefix_tokens: int, image_size: int) -> Tensor:
+    """Return how much of each patch is in the class token, as maps over the image.
+
+    Args:
+        tokens_BTT: of `Rollout`; the tokens after the prefix are a square of patches, row by row.
+        num_prefix_tokens: at least 1; the first is the class token.
+        image_size: H = W.
+
+    Returns:
+        float32 (B, H, W), enlarged bilinearly and scaled to [0, 1] per image; a constant map is 0 everywhere.
+    """
+    patches_BP = tokens_BTT[:, CLASS_TOKEN, num_prefix_tokens:]
+    side = round(patches_BP.shape[1] ** 0.5)
+    return enlarged_to_unit_range(patches_BP.reshape(-1, side, side), image_size)
+
+
+def class_token_transformer(network: nn.Module) -> ClassTokenTransformer | None:
+    """Return ``network`` with its rollout, or None where its classifier does not read a class token over attention."""
+    attentions = [module for module in network.modules() if _is_attention(module)]
+    if not attentions:
+        return None
+    of_torchvision = all(isinstance(module, nn.MultiheadAttention) for module in attentions)
+    if of_torchvision and hasattr(network, "class_token"):
+        return ClassTokenTransformer(network, 1)
+    reads_class_token = getattr(network, "global_pool", None) == "token" and getattr(network, "cls_token", None) is not None
+    if of_torchvision or not reads_class_token or hasattr(network, "head_dist"):
+        return None
+    return ClassTokenTransformer(network, cast(int, network.num_prefix_tokens))
+
+
+def _is_attention(module: nn.Module) -> bool:
+    # timm's class is recognised by its name and place, so that timm need not be installed.
+    of_timm = type(module).__name__ == "Attention" and type(module).__module__.startswith("timm.")
+    return of_timm or isinstance(module, nn.MultiheadAttention)
+
+
+def _weights_of(module: nn.Module) -> Callable[[Any, Tensor], Tensor]:
+    return _torch_weights if isinstance(module, nn.MultiheadAttention) else _timm_weights
+
+
+def _torch_weights(attention: nn.MultiheadAttention, x_BTD: Tensor) -> Tensor:
+    """Return the weights (B, G, T, T) that ``attention`` gives the tokens of a self-attention."""
+    query_BTD, key_BTD, _ = F.linear(x_BTD, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
+    query_BGTd, key_BGTd = (
+        x.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for x in (query_BTD, key_BTD)
+    )
+    return (query_BGTd @ key_BGTd.transpose(2, 3) / attention.head_dim**0.5).softmax(-1)
+
+
+def _timm_weights(attention: Any, x_BTD: Tensor) -> Tensor:
+    """The same for timm's `Attention`."""
+    query_BGTd, key_BGTd, _ = attention.qkv(x_BTD).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query_BGTd, key_BGTd = attention.q_norm(query_BGTd), attention.k_norm(key_BGTd)
+    weights_BGTT: Tensor = (query_BGTd @ key_BGTd.transpose(2, 3) * attention.scale).softmax(-1)
+    return weights_BGTT
