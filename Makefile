@@ -4,18 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: sweep test test-fast check lint bench install clean
+.PHONY: sweep test test-all check lint bench install clean
 
 sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
-
-test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"
 
-# Changes nothing: formatting, lint, types, tests.
+# With the tests that kill, cut off and restart whole sweeps.
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+# Changes nothing: formatting, lint, types, all tests.
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
