@@ -8,13 +8,14 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kd_sweep.errors import StorageError
+from kd_sweep.results.object_store import open_s3
 
 _TEMPORARY_SUFFIX = ".tmp"
 
@@ -33,7 +34,7 @@ class Root:
         """What the user calls this folder: a local path or a URI."""
 
     @classmethod
-    def open(cls, location: "str | Path | Root") -> "Root":
+    def open(cls, location: "Location") -> "Root":
         """Return the root at a local path or a URI (``s3://bucket/prefix``, ``gs://…``, ``file:///…``).
 
         Nothing is created and nothing is read. Raises `StorageError` for a URI that pyarrow does not know.
@@ -44,8 +45,10 @@ class Root:
         if "://" not in text:
             path = str(Path(text).expanduser().absolute())
             return cls(pafs.LocalFileSystem(), path, path)
+        if urlsplit(text).query:
+            raise StorageError(f"root: {text} has options after its path; AWS_ENDPOINT_URL, AWS_REGION, … take them")
         try:
-            filesystem, base = pafs.FileSystem.from_uri(text)
+            filesystem, base = open_s3(text) if text.startswith("s3://") else pafs.FileSystem.from_uri(text)
         except (pa.ArrowException, OSError, ValueError) as error:
             scheme = urlsplit(text).scheme
             reason = str(error).splitlines()[0]
@@ -81,6 +84,10 @@ class Root:
         """Return the path inside `filesystem` of a name below this folder."""
         return "/".join((self.base.rstrip("/"), *parts)) if parts else self.base
 
+    def file(self, name: str) -> "StoredFile":
+        """Return the place of a file below this folder."""
+        return StoredFile(self, name)
+
     def local_path(self, *parts: str) -> Path:
         """Return a name below this folder as a local path; `StorageError` where the root is not local."""
         if not self.is_local:
@@ -115,8 +122,25 @@ class Root:
         return [name for name, is_file in self._entries(folder) if not is_file]
 
     def open_input(self, name: str) -> pa.NativeFile:
-        """Open for random access; a local file stays readable after its deletion. `FileNotFoundError` if missing."""
-        return self.filesystem.open_input_file(self.path(name))
+        """Open for random access. What was opened stays as it was, also when the file is replaced or deleted.
+
+        A file that is not local is read whole at once: reads of parts of it could meet two versions of it, and a
+        failure of the network would look like damage.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StorageError: it is there and cannot be read.
+        """
+        path = self.path(name)
+        if self.is_local:
+            return self.filesystem.open_input_file(path)
+        try:
+            with self.filesystem.open_input_file(path) as source:
+                return pa.BufferReader(source.read_buffer())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{self.shown(name)} cannot be read: {reason_of(error)}") from None
 
     def read_bytes(self, name: str) -> bytes:
         """Return a file's content; `FileNotFoundError` where there is none."""
@@ -230,6 +254,53 @@ class Root:
             yield
         except OSError as error:
             raise StorageError(f"{self.shown(name)} cannot be {verb}: {reason_of(error)}") from error
+
+
+Location = str | Path | Root
+"""Of a results root, as callers may give it."""
+
+
+class StoredFile(NamedTuple):
+    """A file by its name below a root."""
+
+    root: Root
+    name: str
+
+    @classmethod
+    def of(cls, place: "Path | StoredFile") -> "StoredFile":
+        """Return the file at a local path; a `StoredFile` as it is."""
+        if isinstance(place, StoredFile):
+            return place
+        path = place.absolute()
+        return cls(Root.open(path.parent), path.name)
+
+    def __str__(self) -> str:
+        return self.root.shown(self.name)
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder around it, below the root."""
+        return self.name.rpartition("/")[0]
+
+    def with_suffix(self, suffix: str) -> "StoredFile":
+        """Return the place of the file beside it whose name goes on with ``suffix``."""
+        return StoredFile(self.root, self.name + suffix)
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return self.root.exists(self.name)
+
+    def open(self) -> pa.NativeFile:
+        """Open it; see `Root.open_input`."""
+        return self.root.open_input(self.name)
+
+    def read_bytes(self) -> bytes:
+        """Return its content; `FileNotFoundError` where there is none."""
+        return self.root.read_bytes(self.name)
+
+    def delete(self) -> None:
+        """Remove it; nothing happens where there is none."""
+        self.root.delete(self.name)
 
 
 def reason_of(error: OSError) -> str:

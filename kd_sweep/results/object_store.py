@@ -1,0 +1,50 @@
+"""Opens an S3 bucket as pyarrow sees it, with the settings that other S3 clients take from the environment."""
+
+import os
+from urllib.parse import urlsplit
+
+import pyarrow.fs as pafs
+
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+FALLBACK_REGION = "us-east-1"
+ATTEMPTS = 10
+"""Of one request, with growing pauses: an object store under load answers 500 and 503 now and then."""
+CONNECT_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 30.0
+"""Without a byte received."""
+
+
+def open_s3(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Return the filesystem and the path in it of ``s3://bucket/prefix``.
+
+    The endpoint comes from `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, the region from `AWS_REGION` or
+    `AWS_DEFAULT_REGION` (else the bucket's own), credentials from wherever the AWS SDK finds them: `AWS_ACCESS_KEY_ID`
+    and `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, a role of the machine.
+
+    Raises:
+        OSError, pyarrow.ArrowException: it cannot be opened so.
+    """
+    parts = urlsplit(uri)
+    endpoint = next((value for name in ENDPOINT_VARIABLES if (value := os.environ.get(name))), None)
+    where = urlsplit(endpoint) if endpoint else None
+    filesystem = pafs.S3FileSystem(
+        endpoint_override=where.netloc + where.path.rstrip("/") if where else None,
+        scheme=where.scheme if where else "https",
+        region=_region(parts.netloc, endpoint),
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        connect_timeout=CONNECT_TIMEOUT_S,
+        request_timeout=REQUEST_TIMEOUT_S,
+        allow_delayed_open=True,  # a small file is one request, not three
+    )
+    return filesystem, f"{parts.netloc}{parts.path}".rstrip("/")
+
+
+def _region(bucket: str, endpoint: str | None) -> str:
+    named = next((value for name in REGION_VARIABLES if (value := os.environ.get(name))), None)
+    if named or endpoint:
+        return named or FALLBACK_REGION
+    try:
+        return str(pafs.resolve_s3_region(bucket))
+    except OSError:  # the first request will say what is wrong
+        return FALLBACK_REGION
