@@ -111,6 +111,8 @@ def _reason(text: str) -> str:
     if "its node has died" in text:
         detail = re.search(r"node was terminated [a-z]+: (.+)", text)
         return f"the node{place} went away" + (f" ({detail[1].strip()})" if detail else "")
+    if "is unavailable" in text:
+        return f"the connection to the trial's process{place} broke"
     if any(notice in text for notice in NOTICES):
         return f"the trial's process{place} received SIGTERM"
     if "worker process has died" in text:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 RECIPES = Path(__file__).parents[2] / "cluster" / "onprem"
 INIT = "hostname {name}; while :; do sleep 1; done"
@@ -101,6 +102,9 @@ class Host:
         environment: variables of every process on it.
     """
 
+    make: "Callable[..., Host]"
+    """Makes further hosts that go when this one goes."""
+
     def __init__(
         self,
         name: str,
@@ -111,7 +115,8 @@ class Host:
     ) -> None:
         self.name = name
         self.address = address
-        self._folder = folder / name
+        self._place = (name, folder, address, namespace, environment)
+        self._folder = folder / f"{name}-{secrets.token_hex(2)}"
         self._folder.mkdir(parents=True)
         self._ray = tempfile.mkdtemp(prefix="kd")  # the paths of Ray's sockets must stay short
         kept = {key: os.environ[key] for key in ("HOME", "LANG") if key in os.environ}
@@ -120,7 +125,7 @@ class Host:
         self.environment = kept | given | {"PATH": path, "COLUMNS": "300", "NO_COLOR": "1"} | dict(environment or {})
         within = ["ip", "netns", "exec", namespace] if namespace else []
         apart = ["unshare", "--pid", "--uts", "--mount", "--fork", "--kill-child=KILL", "--mount-proc"]
-        self._outer = subprocess.Popen([*within, *apart, "sh", "-c", INIT.format(name=name)])
+        self._outer = subprocess.Popen([*within, *apart, "sh", "-c", INIT.format(name=name)], stderr=subprocess.DEVNULL)
         children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
         eventually(lambda: children.exists() and children.read_text().split(), 10, f"{name} is up")
         self._init = int(children.read_text().split()[0])
@@ -174,9 +179,9 @@ class Host:
                     found.append(int(entry.name))
         return found
 
-    def log(self) -> str:
-        """Return what Ray has written."""
-        path = self._folder / "ray.log"
+    def log(self, name: str = "ray.log") -> str:
+        """Return what was written to a log."""
+        path = self._folder / name
         return path.read_text() if path.exists() else ""
 
     def kill(self) -> None:
@@ -185,6 +190,10 @@ class Host:
             os.kill(self._init, signal.SIGKILL)
         self._outer.wait(timeout=20)
         shutil.rmtree(self._ray, ignore_errors=True)
+
+    def reborn(self) -> "Host":
+        """Return the same host, started again after it was killed."""
+        return self.make(*self._place)
 
     def _until_joined(self) -> None:
         eventually(lambda: "Ray runtime started" in self.log(), 60, f"Ray on {self.name}")
@@ -199,8 +208,9 @@ def hosts() -> Iterator[Callable[..., Host]]:
     """Yield a way to make hosts that are all gone when the block ends."""
     made: list[Host] = []
 
-    def make(*arguments: object, **named: object) -> Host:
-        made.append(Host(*arguments, **named))  # type: ignore[arg-type]
+    def make(*arguments: Any, **named: Any) -> Host:
+        made.append(Host(*arguments, **named))
+        made[-1].make = make
         return made[-1]
 
     try:

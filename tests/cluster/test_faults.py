@@ -1,0 +1,174 @@
+"""Hosts that are killed, links that are cut, heads that come back: every row is there exactly once at the end."""
+
+import contextlib
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import pyarrow as pa
+import pytest
+
+from kd_sweep.errors import KdSweepError
+from kd_sweep.results.reader import open_results
+from tests.cluster.hosts import Host, Network, eventually, hosts, why_not
+from tests.conftest import comparable
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(why_not(networks=True) is not None, reason=str(why_not(networks=True))),
+]
+
+REPOSITORY = Path(__file__).parents[2]
+EPOCHS = 12
+SPEC = f"""
+name: spread
+data: {{name: digits, image_size: 8, max_train_images: 800, max_val_images: 100}}
+teacher: {{model: resnet8, width: 4, epochs: 2}}
+student: {{model: resnet8, width: 4, epochs: {EPOCHS}}}
+search:
+  augmentation_strength: {{grid: [0.0, 0.5]}}
+  ensemble_size: {{grid: [1, 2]}}
+  seed: {{grid: [0, 1, 2]}}
+"""
+NUM_TRIALS, NUM_TEACHERS = 12, 12
+PORT = 6399
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spec") / "spread.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    """The epochs of the same study on this machine alone."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    with hosts() as make_host:
+        alone = make_host("alone", tmp_path_factory.mktemp("hosts"))
+        done = alone.run(*command("launch", spec, "--root", root), timeout=240, PYTHONPATH=str(REPOSITORY))
+        assert done.returncode == 0, done.stdout
+    return comparable(root, "epochs")
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network() as made:
+        yield made
+
+
+@pytest.fixture
+def make_host(network: Network, tmp_path: Path) -> Iterator[Callable[[str, str], Host]]:
+    """Make a host of this name and address on the network."""
+    with hosts() as make:
+        yield lambda name, address: make(name, tmp_path / "hosts", address, network.join(name, address))
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "kd_sweep", *map(str, arguments)]
+
+
+def driver(head: Host, *arguments: object) -> Popen[str]:
+    return head.start(*command(*arguments), log="driver.log", PYTHONPATH=str(REPOSITORY))
+
+
+def rows(root: Path, sql: str) -> list[dict[str, object]]:
+    with contextlib.suppress(KdSweepError):
+        return open_results(root).sql(sql).to_pylist()
+    return []
+
+
+def hosts_at_work(root: Path) -> set[object]:
+    return {row["host"] for row in rows(root, "SELECT DISTINCT host FROM epochs WHERE host IS NOT NULL")}
+
+
+def epochs_after(root: Path, host: str, moment: float) -> int:
+    sql = f"SELECT count(*) AS n FROM epochs WHERE host = '{host}' AND epoch(finished_at) > {moment}"
+    return rows(root, sql)[0]["n"]  # type: ignore[return-value]
+
+
+def assert_whole(root: Path, undisturbed: pa.Table) -> None:
+    """Every epoch of every trial once, with the numbers of a run without faults."""
+    trials = rows(root, "SELECT status, last_epoch FROM trials")
+    assert [(row["status"], row["last_epoch"]) for row in trials] == [("completed", EPOCHS)] * NUM_TRIALS
+    epochs = open_results(root).table("epochs")
+    found = sorted(zip(epochs["trial_id"].to_pylist(), epochs["epoch"].to_pylist(), strict=True))
+    assert found == sorted((trial, epoch) for trial in {trial for trial, _ in found} for epoch in range(1, EPOCHS + 1))
+    assert comparable(root, "epochs").equals(undisturbed)
+
+
+class Publications:
+    """Every appearance of a teacher's weights under a root, watched by their inodes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.seen: set[tuple[str, int, int]] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Publications":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            for weights in self._root.glob("teachers/*/model.safetensors"):
+                with contextlib.suppress(FileNotFoundError):
+                    status = weights.stat()
+                    self.seen.add((weights.parent.name, status.st_ino, status.st_mtime_ns))
+
+
+def test_a_killed_host_and_a_cut_link_lose_nothing(
+    make_host: Callable[[str, str], Host], network: Network, spec: Path, tmp_path: Path, undisturbed: pa.Table
+) -> None:
+    head, first, second = (make_host(f"h{number}", f"10.77.0.{number}") for number in (1, 2, 3))
+    address = head.head(PORT, "--num-cpus=1", "--include-dashboard=false")
+    first.join(address, "--num-cpus=1")
+    second.join(address, "--num-cpus=1")
+    root = tmp_path / "results"
+    with Publications(root) as publications:
+        sweep = driver(head, "launch", spec, "--root", root, "--address", address)
+        eventually(lambda: hosts_at_work(root) == {"h1", "h2", "h3"}, 90, "every slot is used")
+        first.kill()
+        killed = time.time()
+        eventually(lambda: epochs_after(root, "h3", killed + 1), 60, "the others go on")
+        network.cut("h3")
+        assert sweep.wait(timeout=200) == 0, head.log("driver.log")
+    assert_whole(root, undisturbed)
+    assert len(publications.seen) == NUM_TEACHERS, publications.seen
+    said = head.log("driver.log")
+    assert len(re.findall(r"trial \w+ lost, goes on", said)) >= 2, said
+    assert len(rows(root, "SELECT * FROM trials WHERE attempts > 1")) >= 2
+
+
+def test_a_head_that_comes_back_goes_on_after_resume(
+    make_host: Callable[[str, str], Host], network: Network, spec: Path, tmp_path: Path, undisturbed: pa.Table
+) -> None:
+    head, worker = (make_host(f"h{number}", f"10.77.0.{number}") for number in (1, 2))
+    options = ("--num-cpus=1", "--include-dashboard=false")
+    address = head.head(PORT, *options)
+    worker.join(address, "--num-cpus=1")
+    root = tmp_path / "results"
+    driver(head, "launch", spec, "--root", root, "--address", address)
+    eventually(lambda: hosts_at_work(root) == {"h1", "h2"}, 90, "both slots are used")
+    head.kill()
+    # Another machine cannot see that the driver is dead; its lease says so after 30 s.
+    statuses = "SELECT DISTINCT status FROM trials"
+    eventually(lambda: {"status": "interrupted"} in rows(root, statuses), 60, "the driver's lease has ended")
+    again = head.reborn()
+    assert again.head(PORT, *options) == address
+    resumed = time.time()
+    sweep = driver(again, "resume", root / "spread", "--address", address)
+    assert sweep.wait(timeout=200) == 0, again.log("driver.log")
+    assert_whole(root, undisturbed)
+    assert epochs_after(root, "h2", resumed), "the worker has joined the new head by itself"
