@@ -25,7 +25,7 @@ Address = Annotated[
     typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster, HOST:PORT. Default: Ray on this machine."),
 ]
 Format = Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")]
-RootOption = Annotated[Path, typer.Option("--root", help="Where studies and teachers are kept.")]
+RootOption = Annotated[str, typer.Option("--root", help="Where studies and teachers are kept: a folder or s3://…")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a field: --set search.seed.grid=[0,1,2]. Repeatable."),
@@ -47,7 +47,7 @@ def _root(
 @app.command()
 def launch(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
-    root: RootOption = Path("results"),
+    root: RootOption = "results",
     overrides: Overrides = None,
     address: Address = None,
 ) -> None:
@@ -56,12 +56,12 @@ def launch(
     from kd_sweep.study.load import load_spec
 
     study = load_spec(spec, overrides or ())
-    _conclude(runner.launch(study, root, address), root / study.name)
+    _conclude(runner.launch(study, root, address), f"{root.rstrip('/')}/{study.name}")
 
 
 @app.command()
 def resume(
-    study: Annotated[Path, typer.Argument(metavar="ROOT/STUDY", help="The study's folder.")],
+    study: Annotated[str, typer.Argument(metavar="ROOT/STUDY", help="The study's folder.")],
     address: Address = None,
 ) -> None:
     """Go on with an interrupted study; nothing is done twice."""
@@ -73,7 +73,7 @@ def resume(
 @app.command()
 def plan(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
-    root: RootOption = Path("results"),
+    root: RootOption = "results",
     overrides: Overrides = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Trials at a time. Default: as many as fit here.")] = None,
     probe: Annotated[bool, typer.Option(help="Train for a few seconds to estimate the hours.")] = True,
@@ -90,7 +90,7 @@ def plan(
 
 @app.command()
 def status(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     output: Format = "table",
 ) -> None:
     """Show how far the studies are."""
@@ -103,7 +103,7 @@ def status(
 
 @app.command()
 def query(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     sql: Annotated[
         str,
         typer.Argument(metavar="[SQL]", help="A SELECT, or summary, leaderboard, trend, teachers, pareto."),
@@ -120,7 +120,7 @@ def query(
 
 @app.command()
 def analyse(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     study: Annotated[
         str | None, typer.Argument(metavar="[STUDY]", help="Its name; not needed where there is one.")
     ] = None,
@@ -157,7 +157,7 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2))
 
 
-def _conclude(outcome: Any, study: Path) -> None:
+def _conclude(outcome: Any, study: str) -> None:
     from kd_sweep.results.queries import answer
     from kd_sweep.results.reader import open_results
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+CHECKPOINTS = "checkpoints"
+"""The folder of all trials' checkpoints in a study's folder."""
 LAST = "last.safetensors"
 _KIND = "checkpoint"
 _MODEL = "model/"

@@ -1,10 +1,10 @@
 """What `kd-sweep plan` says: trials, teachers, epochs, and how long they take, from past runs or a short probe."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from kd_sweep.errors import KdSweepError
 from kd_sweep.results.reader import open_results
+from kd_sweep.results.storage import Location, Root
 from kd_sweep.runner.launch import checked
 from kd_sweep.runner.progress import describe
 from kd_sweep.study.dimensions import extremes
@@ -16,7 +16,7 @@ from kd_sweep.study.trial import TrialConfig
 LISTED_TRIALS = 30
 
 
-def describe_plan(spec: StudySpec, root: Path, slots: int, *, probe: bool) -> Iterator[str]:
+def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -> Iterator[str]:
     """Yield the lines of the plan.
 
     Args:
@@ -66,10 +66,10 @@ def _example(spec: StudySpec, planned: Plan) -> TrialConfig:
     return trial_config(spec, {name: extremes(spec, name)[1] for name in spec.search})
 
 
-def _past_seconds(spec: StudySpec, root: Path) -> tuple[float, float] | None:
+def _past_seconds(spec: StudySpec, root: Location) -> tuple[float, float] | None:
     """Return seconds per epoch of the study's own teachers and students, None where the tables have none."""
     try:
-        results = open_results(root / spec.name)
+        results = open_results(Root.open(root).child(spec.name))
         teacher = results.sql("SELECT sum(train_s) / sum(epochs) AS s FROM teachers").to_pylist()[0]["s"]
         student = results.sql("SELECT median(epoch_s) AS s FROM epochs").to_pylist()[0]["s"]
     except KdSweepError:

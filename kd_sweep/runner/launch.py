@@ -1,19 +1,18 @@
 """What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
 
 import contextlib
-from pathlib import Path
 from typing import Any
 
 from kd_sweep.errors import ClusterError, SpecError, StorageError
+from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
-from kd_sweep.study.freeze import load_frozen
 from kd_sweep.study.spec import Choice, Grid, Learner, StudySpec
 from kd_sweep.vision.checks import check_data, check_model
 
 
-def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
+def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outcome:
     """Run a study, or go on with it where it exists already.
 
     Args:
@@ -25,33 +24,33 @@ def launch(spec: StudySpec, root: Path, address: str | None = None) -> Outcome:
         UserError: the study, its dataset, its models, the root or the cluster is not what it must be.
     """
     spec = checked(spec)
-    folder = StudyFolder(root.resolve(), spec.name)
+    folder = StudyFolder(root, spec.name)
     folder.check_extends(spec)
-    existed = folder.root.exists()
+    existed = folder.storage.exists()
     folder.storage.check_writable()
     if address is None:
         check_local_resources(spec.resources)
     try:
         return converge(spec, folder, address)
     except ClusterError:
-        if not existed:
+        if not existed and folder.storage.is_local:
             with contextlib.suppress(OSError):  # something else may have been written meanwhile
-                folder.root.rmdir()
+                folder.storage.local_path().rmdir()
         raise
 
 
-def resume(study: Path, address: str | None = None) -> Outcome:
+def resume(study: Location, address: str | None = None) -> Outcome:
     """Go on with the study in this folder as its frozen spec says.
 
     Raises:
         StorageError: the folder is not a study.
         UserError: as for `launch`.
     """
-    study = study.resolve()
-    spec = load_frozen(study)
-    if spec.name != study.name:
-        raise StorageError(f"{study}: holds the study {spec.name!r}; name the folder so again to resume it")
-    return launch(spec, study.parent, address)
+    folder = StudyFolder.at(study)
+    spec = folder.spec()
+    if spec.name != folder.name:
+        raise StorageError(f"{folder.study}: holds the study {spec.name!r}; name the folder so again to resume it")
+    return launch(spec, folder.storage, address)
 
 
 def checked(spec: StudySpec) -> StudySpec:

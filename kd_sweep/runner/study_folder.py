@@ -1,18 +1,25 @@
 """One study on disk: its frozen spec, its lock, the places of its files."""
 
+import logging
 import platform
 import subprocess
+import time
 from importlib import metadata
 from pathlib import Path
 
 from kd_sweep import __version__
-from kd_sweep.errors import StorageError
+from kd_sweep.distill.checkpoints import CHECKPOINTS
+from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.keyed import read_keyed
 from kd_sweep.results.lease import DRIVER_LEASE, Lease, study_lease
-from kd_sweep.results.storage import Root
-from kd_sweep.study.freeze import check_extension, frozen_yaml, load_frozen
+from kd_sweep.results.recovery import DAMAGED_FOLDER
+from kd_sweep.results.schema import TABLE_FILES
+from kd_sweep.results.storage import Location, Root
+from kd_sweep.study.freeze import check_extension, frozen_yaml, load_frozen, parse_frozen
 from kd_sweep.study.spec import StudySpec
 
 SPEC_FILE = "study.yaml"
+_LOG = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "pyarrow", "kornia", "numpy")
 
 
@@ -24,15 +31,15 @@ class StudyFolder:
         name: the study.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
-        self.root = root
+    def __init__(self, root: Location, name: str) -> None:
+        self.storage = opened(root)
         self.name = name
-        self.path = root / name
+        self.study = self.storage.child(name)
 
-    @property
-    def storage(self) -> Root:
-        """The results root as the tables' storage."""
-        return Root.open(self.root)
+    @classmethod
+    def at(cls, study: Location) -> "StudyFolder":
+        """Return the study in this folder, which may not be one."""
+        return cls(*opened(study).parent())
 
     def exists(self) -> bool:
         """Whether a study was launched here.
@@ -40,37 +47,83 @@ class StudyFolder:
         Raises:
             StorageError: something else is here.
         """
-        if (self.path / SPEC_FILE).is_file():
+        if self.study.exists(SPEC_FILE) or self.study.exists(TABLE_FILES["studies"]):
             return True
-        if self.path.exists() and not self.path.is_dir():
-            raise StorageError(f"{self.path}: is a file, not a study folder; choose another --root or another name")
-        found = sorted(item.name for item in self.path.iterdir()) if self.path.is_dir() else []
+        if self.study.exists() and not self.study.is_folder():
+            raise StorageError(f"{self.study}: is a file, not a study folder; choose another --root or another name")
+        found = sorted([*self.study.files(), *self.study.folders()])
         strangers = [name for name in found if DRIVER_LEASE not in name]
         if strangers:
             raise StorageError(
-                f"{self.path}: has no {SPEC_FILE} and is not empty ({strangers[0]}), so it is not a study; "
+                f"{self.study}: has no {SPEC_FILE} and is not empty ({strangers[0]}), so it is not a study; "
                 "choose another --root or another name"
             )
         return False
 
+    def spec(self) -> StudySpec:
+        """Return the frozen spec; from the studies table, which has it too, where `study.yaml` is damaged or missing.
+
+        Raises:
+            StorageError: the folder is not a study, or both are damaged.
+        """
+        try:
+            return self._spec_in_file()
+        except StorageError:
+            spec = self._spec_in_table()
+            if spec is None:
+                raise
+            return spec
+
     def check_extends(self, spec: StudySpec) -> None:
         """Refuse a spec whose results would not belong with those that are here."""
         if self.exists():
-            check_extension(load_frozen(self.path), spec)
+            check_extension(self.spec(), spec)
 
     def lock(self) -> Lease:
         """Become the one driver of the study, until the lease is released."""
-        self.storage.ensure_folder(self.name)
-        return study_lease(self.storage.child(self.name), self.name)
+        self.study.ensure_folder()
+        return study_lease(self.study, self.name)
 
     def freeze(self, spec: StudySpec) -> None:
-        """Write the fully resolved spec, unless it stands there already."""
-        if not self.exists() or load_frozen(self.path) != spec:
-            self.storage.write_bytes(f"{self.name}/{SPEC_FILE}", frozen_yaml(spec, provenance()).encode())
+        """Write the fully resolved spec, unless it stands there already. A damaged one is set aside before."""
+        if self.study.exists(SPEC_FILE):
+            try:
+                if self._spec_in_file() == spec:
+                    return
+            except StorageError as damage:
+                aside = f"{DAMAGED_FOLDER}/{SPEC_FILE}.{int(time.time())}"
+                self.study.move(SPEC_FILE, aside)
+                _LOG.warning("%s; moved to %s and written again", damage, self.study.shown(aside))
+        self.study.write_bytes(SPEC_FILE, frozen_yaml(spec, provenance()).encode())
 
-    def checkpoint_folder(self, trial_id: str) -> Path:
+    def checkpoint_folder(self, trial_id: str) -> Root:
         """Return where a trial keeps its checkpoints."""
-        return self.path / "checkpoints" / trial_id
+        return self.study.child(f"{CHECKPOINTS}/{trial_id}")
+
+    def _spec_in_file(self) -> StudySpec:
+        if self.study.is_local:
+            return load_frozen(self.study.local_path())
+        place = self.study.shown(SPEC_FILE)
+        try:
+            return parse_frozen(self.study.read_bytes(SPEC_FILE).decode(), place)
+        except FileNotFoundError:
+            raise StorageError(f"{self.study}: is not a study, it has no {SPEC_FILE}") from None
+        except UnicodeDecodeError:
+            raise StorageError(f"damaged study: {place}: is not UTF-8 text") from None
+
+    def _spec_in_table(self) -> StudySpec | None:
+        try:
+            rows = read_keyed(self.study, TABLE_FILES["studies"]).to_pylist()
+            return parse_frozen(rows[0]["spec"], self.study.shown(TABLE_FILES["studies"])) if rows else None
+        except (CorruptFileError, StorageError):
+            return None
+
+
+def opened(location: Location) -> Root:
+    """Return the root or study at a path or a URI; a local path is made absolute, links resolved."""
+    if isinstance(location, Root) or "://" in str(location):
+        return Root.open(location)
+    return Root.open(Path(location).expanduser().resolve())
 
 
 def provenance() -> dict[str, str]:

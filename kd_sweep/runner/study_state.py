@@ -95,7 +95,7 @@ class StudyState:
         self.recorder.study(self._num_trials, status or ("incomplete" if rest or rest.left else "completed"))
 
     def _history(self, config: TrialConfig) -> list[dict[str, Any]]:
-        checkpoint = self.folder.checkpoint_folder(config.trial_id) / LAST
+        checkpoint = self.folder.checkpoint_folder(config.trial_id).file(LAST)
         try:
             return read_history(checkpoint)
         except (FileNotFoundError, CorruptFileError):

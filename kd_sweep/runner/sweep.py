@@ -33,7 +33,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
     """
     spec, recorder, work = state.spec, state.recorder, state.work
     settings = {
-        "root": str(state.folder.root),
+        "root": state.folder.storage.location,
         "study": spec.name,
         "device": "cuda" if spec.resources.gpus else "cpu",
         "num_threads": spec.resources.cpus,
@@ -47,7 +47,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
         display,
         interrupt,
         spec.retries,
-        lambda config: record_teachers(config.teachers, state.folder.root, recorder),
+        lambda config: record_teachers(config.teachers, state.folder.storage, recorder),
     )
     searcher = TuneSearcher(
         _source(state), settings, tuple(objective.metric for objective in spec.objectives), may_start

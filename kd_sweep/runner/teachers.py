@@ -1,11 +1,11 @@
 """Trains the teachers that a finite study needs, each once, as Ray tasks ahead of the trials."""
 
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from kd_sweep.distill.records import TeacherRecord, teacher_record
+from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import ray_options
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
@@ -22,9 +22,7 @@ def train_teacher(teacher_json: str, settings: dict[str, Any]) -> str:
     from kd_sweep.distill.teachers import ensure_teacher
 
     teacher = TeacherConfig.model_validate_json(teacher_json)
-    record = ensure_teacher(
-        teacher, Path(settings["root"]), device=settings["device"], num_threads=settings["num_threads"]
-    )
+    record = ensure_teacher(teacher, settings["root"], device=settings["device"], num_threads=settings["num_threads"])
     return record.model_dump_json()
 
 
@@ -46,7 +44,7 @@ def train_missing(
         display: what the user sees.
         interrupt: set by a signal.
     """
-    missing = [teacher for teacher in teachers if not _record_finished(teacher, Path(settings["root"]), recorder)]
+    missing = [teacher for teacher in teachers if not _record_finished(teacher, settings["root"], recorder)]
     display.teachers_begin(len(teachers), len(teachers) - len(missing))
     task = ray.remote(train_teacher).options(
         **ray_options(spec.resources), max_retries=MAX_LOSSES, retry_exceptions=[OSError]
@@ -68,7 +66,7 @@ def train_missing(
         display.refresh()
 
 
-def record_teachers(teachers: tuple[TeacherConfig, ...], root: Path, recorder: Recorder) -> None:
+def record_teachers(teachers: tuple[TeacherConfig, ...], root: Location, recorder: Recorder) -> None:
     """Record the teachers of a trial that has trained them by itself."""
     for teacher in teachers:
         if not recorder.knows_teacher(teacher.teacher_id):
@@ -80,7 +78,7 @@ def describe(teacher: TeacherConfig) -> str:
     return f"strength {teacher.augmentation_strength:g}, seed {teacher.seed}, member {teacher.member}"
 
 
-def _record_finished(teacher: TeacherConfig, root: Path, recorder: Recorder) -> bool:
+def _record_finished(teacher: TeacherConfig, root: Location, recorder: Recorder) -> bool:
     record = teacher_record(root, teacher.teacher_id)
     if record is not None:
         recorder.teacher(record)

@@ -1,12 +1,13 @@
 """The Ray Tune side of a trial: one step is one epoch of `kd_sweep.distill.trial.trial_epochs`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from kd_sweep.results.storage import Root
 from kd_sweep.runner.retries import FAILURE
+from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.trial import TrialConfig
 
 
@@ -57,11 +58,11 @@ class TrialActor(tune.Trainable):
 
         trial = TrialConfig.model_validate_json(config["trial"])
         self._num_epochs = trial.student.epochs
-        root = Path(config["root"])
+        root = Root.open(config["root"])
         self._epochs = trial_epochs(
             trial,
             root=root,
-            checkpoint_dir=root / config["study"] / "checkpoints" / trial.trial_id,
+            checkpoint_dir=StudyFolder(root, config["study"]).checkpoint_folder(trial.trial_id),
             device=config["device"],
             num_threads=config["num_threads"],
         )

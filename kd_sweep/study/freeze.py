@@ -50,7 +50,23 @@ def load_frozen(study_dir: Path) -> StudySpec:
         raise StorageError(f"{shown_dir}: is not a study, it has no {SPEC_FILE}{_nearby(study_dir, '')}")
     try:
         text = read_text(path, MAX_FILE_BYTES * FROZEN_GROWTH)
-        document = read_yaml(text, one_line(str(path), 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
+    except SpecError as error:
+        raise StorageError(f"damaged study: {error}") from None
+    return parse_frozen(text, str(path))
+
+
+def parse_frozen(text: str, place: str) -> StudySpec:
+    """Return the spec that `frozen_yaml` wrote as ``text``.
+
+    Args:
+        text: the YAML.
+        place: where it stands, for messages.
+
+    Raises:
+        StorageError: it is not what was written.
+    """
+    try:
+        document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
         _check_digest(document)
         return spec_of(document)
     except SpecError as error:
