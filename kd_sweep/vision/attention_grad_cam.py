@@ -3,7 +3,7 @@
 Shapes: B images, D channels, h x w feature map, H x W image, C classes.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,7 @@ from torch import Tensor, nn
 from kd_sweep.vision.attention import enlarged_to_unit_range
 
 
-class WithFeatureMap(Protocol):
-    """A network that names the module whose output its classifier reads."""
-
-    @property
-    def features(self) -> nn.Module:
-        """The module that gives the last feature map before pooling."""
-
-    @property
-    def features_channels_last(self) -> bool:
-        """Whether that map is (B, h, w, D)."""
-
-
-def grad_cam(model: nn.Module, network: WithFeatureMap, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
+def grad_cam(model: nn.Module, features: nn.Module, channels_last: bool, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
     r"""Return what a network says of images, and where it looks for the class that it predicts.
 
     .. math:: \mathrm{relu}\Big(\sum_d \alpha_d f_d(y, x)\Big), \quad
@@ -35,7 +23,8 @@ def grad_cam(model: nn.Module, network: WithFeatureMap, images_BDHW: Tensor) -> 
 
     Args:
         model: in evaluation mode; in training mode, batch norm would mix the images.
-        network: the same, where its feature map is.
+        features: the module of ``model`` that gives the last feature map before pooling.
+        channels_last: whether that map is (B, h, w, D).
         images_BDHW: as the network takes them.
 
     Returns:
@@ -51,18 +40,16 @@ def grad_cam(model: nn.Module, network: WithFeatureMap, images_BDHW: Tensor) -> 
         # A copy, since what follows may work in place, which a leaf does not allow.
         return leaf.clone()
 
-    handle = network.features.register_forward_hook(cut)
+    handle = features.register_forward_hook(cut)
     try:
         with torch.no_grad():
             logits_BC = model(images_BDHW)
+            predicted_B1 = logits_BC.argmax(1, keepdim=True)
+            # Images do not depend on each other, so the gradient of the sum has each image's own.
+            (gradient,) = torch.autograd.grad(logits_BC.gather(1, predicted_B1).sum(), seen[-1])
     finally:
         handle.remove()
-    features = seen[-1]
-    # Images do not depend on each other, so the gradient of the sum has each image's own.
-    (gradients,) = torch.autograd.grad(logits_BC.amax(1).sum(), features)
-    features_BDhw, gradients_BDhw = features.detach(), gradients
-    if network.features_channels_last:
-        features_BDhw, gradients_BDhw = features_BDhw.permute(0, 3, 1, 2), gradients_BDhw.permute(0, 3, 1, 2)
-    weights_BD = gradients_BDhw.float().mean((2, 3))
-    maps_Bhw = torch.einsum("bdhw,bd->bhw", features_BDhw.float(), weights_BD).relu()
+    order = (0, 3, 1, 2) if channels_last else (0, 1, 2, 3)
+    features_BDhw, gradient_BDhw = (tensor.detach().float().permute(order) for tensor in (seen[-1], gradient))
+    maps_Bhw = torch.einsum("bdhw,bd->bhw", features_BDhw, gradient_BDhw.mean((2, 3))).relu()
     return logits_BC.detach().float(), enlarged_to_unit_range(maps_Bhw, images_BDHW.shape[-1])

@@ -3,6 +3,7 @@
 Shapes: B images, G attention heads, T tokens (the prefix, then the patches in rows), H x W image, C classes.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -35,6 +36,16 @@ class ClassTokenTransformer(nn.Module):
 
     def forward_with_rollout(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits_BC and attention maps, float32 (B, H, W) in [0, 1]; see `rollout_maps`. No gradient is kept."""
+        logits_BC, tokens_BTT = self._rolled_out(images_BDHW)
+        return logits_BC, rollout_maps(tokens_BTT, self._num_prefix_tokens, images_BDHW.shape[-1])
+
+    def patches_per_side(self, channels: int, image_size: int) -> int:
+        """Return how many patches lie beside each other."""
+        device = next(self.parameters()).device
+        _, tokens_BTT = self._rolled_out(torch.zeros(2, channels, image_size, image_size, device=device))
+        return math.isqrt(tokens_BTT.shape[-1] - self._num_prefix_tokens)
+
+    def _rolled_out(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
         rollout = Rollout()
 
         def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -48,7 +59,7 @@ class ClassTokenTransformer(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
-        return logits_BC, rollout_maps(rollout.tokens_BTT, self._num_prefix_tokens, images_BDHW.shape[-1])
+        return logits_BC, rollout.tokens()
 
 
 class Rollout:
@@ -69,9 +80,8 @@ class Rollout:
         mixed_BTT = 0.5 * weights_BTT + 0.5 * torch.eye(weights_BTT.shape[-1], device=weights_BTT.device)
         self._tokens_BTT = mixed_BTT if self._tokens_BTT is None else mixed_BTT @ self._tokens_BTT
 
-    @property
-    def tokens_BTT(self) -> Tensor:
-        """How much of each input token (column) is in each output token (row); rows sum to 1."""
+    def tokens(self) -> Tensor:
+        """Return how much of each input token (column) is in each output token (row), (B, T, T); rows sum to 1."""
         if self._tokens_BTT is None:
             raise ValueError("no layer's attention was added")
         return self._tokens_BTT
@@ -89,7 +99,7 @@ def rollout_maps(tokens_BTT: Tensor, num_prefix_tokens: int, image_size: int) ->
         float32 (B, H, W), enlarged bilinearly and scaled to [0, 1] per image; a constant map is 0 everywhere.
     """
     patches_BP = tokens_BTT[:, CLASS_TOKEN, num_prefix_tokens:]
-    side = round(patches_BP.shape[1] ** 0.5)
+    side = math.isqrt(patches_BP.shape[1])
     return enlarged_to_unit_range(patches_BP.reshape(-1, side, side), image_size)
 
 
@@ -101,7 +111,9 @@ def class_token_transformer(network: nn.Module) -> ClassTokenTransformer | None:
     of_torchvision = all(isinstance(module, nn.MultiheadAttention) for module in attentions)
     if of_torchvision and hasattr(network, "class_token"):
         return ClassTokenTransformer(network, 1)
-    reads_class_token = getattr(network, "global_pool", None) == "token" and getattr(network, "cls_token", None) is not None
+    reads_class_token = (
+        getattr(network, "global_pool", None) == "token" and getattr(network, "cls_token", None) is not None
+    )
     if of_torchvision or not reads_class_token or hasattr(network, "head_dist"):
         return None
     return ClassTokenTransformer(network, cast(int, network.num_prefix_tokens))
@@ -119,11 +131,12 @@ def _weights_of(module: nn.Module) -> Callable[[Any, Tensor], Tensor]:
 
 def _torch_weights(attention: nn.MultiheadAttention, x_BTD: Tensor) -> Tensor:
     """Return the weights (B, G, T, T) that ``attention`` gives the tokens of a self-attention."""
+    num_heads = attention.num_heads
     query_BTD, key_BTD, _ = F.linear(x_BTD, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
-    query_BGTd, key_BGTd = (
-        x.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for x in (query_BTD, key_BTD)
-    )
-    return (query_BGTd @ key_BGTd.transpose(2, 3) / attention.head_dim**0.5).softmax(-1)
+    query_BGTd = query_BTD.reshape(*x_BTD.shape[:2], num_heads, -1).transpose(1, 2)
+    key_BGTd = key_BTD.reshape(*x_BTD.shape[:2], num_heads, -1).transpose(1, 2)
+    weights_BGTT: Tensor = (query_BGTd @ key_BGTd.transpose(2, 3) / attention.head_dim**0.5).softmax(-1)
+    return weights_BGTT
 
 
 def _timm_weights(attention: Any, x_BTD: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
+from kd_sweep.vision.attention_rollout import ClassTokenTransformer, class_token_transformer
 from kd_sweep.vision.model_names import BUILT_IN
 
 _PROBE_CLASSES = 7
@@ -47,6 +48,11 @@ class Backbone(nn.Module):
         """The module that gives the last feature map before pooling."""
         return self.network.get_submodule(self._features)
 
+    @property
+    def features_channels_last(self) -> bool:
+        """Whether that map is (B, h, w, D)."""
+        return self._channels_last
+
     def forward(self, images_BDHW: Tensor) -> Tensor:
         """Return logits_BC."""
         logits_BC: Tensor = self.network(images_BDHW)
@@ -63,7 +69,9 @@ class Backbone(nn.Module):
         return logits_BC, seen[-1].permute(0, 3, 1, 2) if self._channels_last else seen[-1]
 
 
-def build_backbone(model: str, num_classes: int, channels: int, image_size: int, where: str) -> Backbone:
+def build_backbone(
+    model: str, num_classes: int, channels: int, image_size: int, where: str
+) -> Backbone | ClassTokenTransformer:
     """Return an untrained network of torchvision or timm.
 
     Args:
@@ -74,11 +82,14 @@ def build_backbone(model: str, num_classes: int, channels: int, image_size: int,
         where: place in the study, for messages.
 
     Raises:
-        SpecError: no such model, it does not take such images, or it has no feature map that its classifier reads.
+        SpecError: no such model, it does not take such images, or its classifier reads neither a feature map nor the
+            class token of a transformer.
     """
+    what = f"{where}: {model!r}"
     network = _create(model, num_classes, channels, image_size, where)
-    backbone = _with_features(network, num_classes, channels, image_size, f"{where}: {model!r}")
-    _check_classifier_reads_only_features(backbone, channels, image_size, f"{where}: {model!r}")
+    backbone = _with_attention(network, num_classes, channels, image_size, what)
+    if isinstance(backbone, Backbone):
+        _check_classifier_reads_only_features(backbone, channels, image_size, what)
     return backbone
 
 
@@ -87,7 +98,7 @@ def check_backbone(model: str, where: str, image_size: int, channels: int) -> No
     # Constructors that compute with tensors cannot do so without data.
     with suppress(NotImplementedError), torch.device("meta"):
         network = _create(model, _PROBE_CLASSES, channels, image_size, where)
-        _with_features(network, _PROBE_CLASSES, channels, image_size, f"{where}: {model!r}")
+        _with_attention(network, _PROBE_CLASSES, channels, image_size, f"{where}: {model!r}")
     with torch.random.fork_rng(devices=[]):
         build_backbone(model, _PROBE_CLASSES, channels, image_size, where)
 
@@ -147,12 +158,14 @@ def _timm_names(where: str, model: str) -> frozenset[str]:
     return frozenset(importlib.import_module("timm").list_models())
 
 
-def _create_torchvision(name: str, num_classes: int, channels: int, _image_size: int) -> nn.Module:
+def _create_torchvision(name: str, num_classes: int, channels: int, image_size: int) -> nn.Module:
     models = importlib.import_module("torchvision.models")
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         # With auxiliary classifiers they would return several logits while they train.
         options = {"aux_logits": False, "init_weights": True}
+    if name.startswith("vit_"):
+        options = {"image_size": image_size}
     network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **options)
     if channels != 3:
         _replace_first_convolution(network, channels)
@@ -178,6 +191,23 @@ def _create_timm(name: str, num_classes: int, channels: int, image_size: int) ->
         return create(name, img_size=image_size, **options)
     except TypeError:
         return create(name, **options)
+
+
+def _with_attention(
+    network: nn.Module, num_classes: int, channels: int, image_size: int, what: str
+) -> Backbone | ClassTokenTransformer:
+    """Find what an attention map is read from: a transformer's class token, else the last feature map."""
+    transformer = class_token_transformer(network)
+    if transformer is None:
+        return _with_features(network, num_classes, channels, image_size, what)
+    _outputs_of_a_pass(network, channels, image_size, what)
+    side = transformer.patches_per_side(channels, image_size)
+    if side < 2:
+        raise SpecError(
+            f"{what} has {side} x {side} patches at data.image_size {image_size}, attention maps need 2 x 2; take a "
+            f"larger image_size, or a model with smaller patches or none (resnet8 … resnet110)"
+        )
+    return transformer
 
 
 def _with_features(network: nn.Module, num_classes: int, channels: int, image_size: int, what: str) -> Backbone:

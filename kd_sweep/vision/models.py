@@ -21,6 +21,14 @@ class Classifier(Protocol):
     def classifier_weight(self) -> Tensor:
         """Weight (C, D) of the linear layer that reads the pooled features."""
 
+    @property
+    def features(self) -> nn.Module:
+        """The module that gives the last feature map before pooling."""
+
+    @property
+    def features_channels_last(self) -> bool:
+        """Whether that module gives (B, h, w, D)."""
+
     def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits_BC and the last feature map before pooling, (B, D, h, w)."""
 

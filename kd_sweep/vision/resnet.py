@@ -65,6 +65,16 @@ class CifarResNet(nn.Module):
         """Weight (C, D) of the linear layer that reads the pooled features."""
         return self.classifier.weight
 
+    @property
+    def features(self) -> nn.Module:
+        """The module that gives the last feature map before pooling."""
+        return self.blocks
+
+    @property
+    def features_channels_last(self) -> bool:
+        """Whether that map is (B, h, w, D)."""
+        return False
+
     def forward(self, images_BDHW: Tensor) -> Tensor:
         """Return logits_BC."""
         return self.forward_with_features(images_BDHW)[0]

@@ -9,6 +9,8 @@ import torch
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.spec import Learner
+from kd_sweep.vision.attention_maps import attention_maps
+from kd_sweep.vision.attention_rollout import ClassTokenTransformer
 from kd_sweep.vision.models import Classifier, build_model, check_model
 
 QUICK = ["resnet18", "shufflenet_v2_x0_5", "timm:test_convnext", "timm:test_resnet", "timm:test_efficientnet"]
@@ -21,9 +23,8 @@ REFUSED = {
     "alexnet": "has no feature map that its classifier reads",
     "mobilenet_v3_small": "has no feature map that its classifier reads",
     "squeezenet1_1": "has no linear classifier",
-    "timm:vit_tiny_patch16_224": "has no feature map that its classifier reads",
     "timm:mobilenetv3_small_050": "has no feature map that its classifier reads",
-    "timm:test_vit": "has no feature map that its classifier reads",
+    "timm:vit_base_patch16_siglip_224": "has no feature map that its classifier reads",
 }
 
 
@@ -76,6 +77,28 @@ def test_features_are_what_the_classifier_pools(noise_dataset, name):
     bias = model.network.get_submodule(model._classifier).bias
     expected = features.mean((2, 3)) @ model.classifier_weight.T + bias
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name", ["timm:test_vit", "timm:vit_tiny_patch16_224", pytest.param("vit_b_16", marks=pytest.mark.slow)]
+)
+def test_transformers_that_read_a_class_token_are_taken(noise_dataset, name):
+    need_timm(name)
+    check_model(Learner(model=name), "teacher.model", 64, 1)
+    model = build_model(Learner(model=name), noise_dataset(channels=1, size=64), 0).eval()
+    assert isinstance(model, ClassTokenTransformer)
+    images = torch.randn(2, 1, 64, 64)
+    logits, maps = attention_maps(model, images, "cam")
+    assert logits.shape == (2, 5)
+    torch.testing.assert_close(logits, model(images).detach())
+    assert maps.shape == (2, 64, 64)
+    assert maps.amax((1, 2)).tolist() == [1.0, 1.0]
+
+
+def test_a_transformer_with_one_patch_is_refused():
+    need_timm("timm:")
+    message = message_of(check_model, Learner(model="timm:vit_tiny_patch16_224"), "teacher.model", 16, 3)
+    assert message.startswith("teacher.model: 'timm:vit_tiny_patch16_224' has 1 x 1 patches at data.image_size 16, ")
 
 
 def test_gradients_reach_all_weights_through_the_features(noise_dataset):
@@ -185,6 +208,6 @@ def test_no_small_timm_network_is_taken_wrongly(noise_dataset):
         except SpecError:
             continue
         model = build_model(Learner(model=name), dataset, 0)
-        assert isinstance(model, Classifier)
+        assert isinstance(model, Classifier | ClassTokenTransformer)
         taken += 1
     assert taken > 20

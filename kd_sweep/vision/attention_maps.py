@@ -1,0 +1,35 @@
+"""Where a network looks, by whichever kind of map it has.
+
+Shapes: B images, D channels, H x W image, C classes.
+"""
+
+from typing import Literal, cast
+
+from torch import Tensor, nn
+
+from kd_sweep.vision.attention import class_activation_maps
+from kd_sweep.vision.attention_grad_cam import grad_cam
+from kd_sweep.vision.attention_rollout import ClassTokenTransformer
+from kd_sweep.vision.models import Classifier
+
+AttentionKind = Literal["cam", "grad_cam"]
+
+
+def attention_maps(model: nn.Module, images_BDHW: Tensor, kind: AttentionKind) -> tuple[Tensor, Tensor]:
+    """Return logits, float32 (B, C), and attention maps, float32 (B, H, W) in [0, 1]. No gradient is kept.
+
+    Args:
+        model: of `build_model`, in evaluation mode.
+        images_BDHW: as the network takes them.
+        kind: `cam` (`class_activation_maps`) or `grad_cam`, for networks with a feature map. A transformer that
+            classifies by its class token has none: its map is the rollout of its attention, whatever ``kind`` says.
+    """
+    if isinstance(model, ClassTokenTransformer):
+        logits_BC, maps_BHW = model.forward_with_rollout(images_BDHW)
+        return logits_BC.float(), maps_BHW
+    classifier = cast(Classifier, model)
+    if kind == "grad_cam":
+        return grad_cam(model, classifier.features, classifier.features_channels_last, images_BDHW)
+    logits_BC, features_BDhw = classifier.forward_with_features(images_BDHW)
+    maps_BHW = class_activation_maps(features_BDhw, classifier.classifier_weight, images_BDHW.shape[-1])
+    return logits_BC.detach().float(), maps_BHW
