@@ -11,7 +11,7 @@ from kd_sweep.results.writer import StudyWriter
 from kd_sweep.study.freeze import frozen_yaml
 from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import PLACES, TrialConfig
 
 FINISHED = frozenset({"completed", "stopped"})
 """A trial in one of these is never run again."""
@@ -53,7 +53,7 @@ class Recorder:
         found = {}
         for trial_id, row in self._writer.trials.items():
             config = TrialConfig.model_validate_json(row["config"])
-            data = config.data.model_copy(update={"path": self._spec.data.path})
+            data = config.data.model_copy(update={place: getattr(self._spec.data, place) for place in PLACES})
             found[trial_id] = config.model_copy(update={"data": data})
         return found
 

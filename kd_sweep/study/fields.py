@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.mistakes import value_rule
 from kd_sweep.study.spec import Scalar, Strict
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import PLACES, TrialConfig
 
 Kind = Literal["whole number", "number", "text", "true or false"]
 
-FIXED_FIELDS = frozenset({"data.name", "data.path", "data.fingerprint"})
+FIXED_FIELDS = frozenset({"data.name", "data.fingerprint", *(f"data.{place}" for place in PLACES)})
 """A study has one dataset: its fingerprint is taken once, at launch."""
 
 KINDS: dict[type, Kind] = {bool: "true or false", int: "whole number", float: "number", str: "text"}

@@ -10,6 +10,7 @@ from kd_sweep.study.document import MAX_NODES, Document, one_line, read_yaml, sh
 from kd_sweep.study.emit import yaml_text
 from kd_sweep.study.load import MAX_FILE_BYTES, read_text, spec_of
 from kd_sweep.study.spec import StudySpec, metric_of
+from kd_sweep.study.trial import PLACES
 
 SPEC_FILE = "study.yaml"
 CONTENT_DIGEST = "content_digest"
@@ -84,8 +85,9 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
     """
     searched = old.search.keys() & new.search.keys()
     moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
-    before = {name: value for name, value in _mixing_fields(old) if not (moved and name == "data.path")}
-    after = {name: value for name, value in _mixing_fields(new) if not (moved and name == "data.path")}
+    places = {f"data.{place}" for place in PLACES} if moved else set()
+    before = {name: value for name, value in _mixing_fields(old) if name not in places}
+    after = {name: value for name, value in _mixing_fields(new) if name not in places}
     for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
         if name in searched or before.get(name) == after.get(name):
             continue

@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from kd_sweep.study.reported import REPORTED_METRICS
 
-DATASETS = ("digits", "image_folder")
+DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
+"""All but the embedded digits lie at `data.path`."""
 
 RESERVED_NAMES = ("teachers", "logits", "datasets")
 """Folders of a results root that are no studies."""
@@ -37,9 +38,19 @@ class Data(Strict):
     """Which images, at which size, and how validation is split off."""
 
     name: str = "digits"
-    """`digits` (scikit-learn's, embedded) or `image_folder` (a folder per class, in `train/` and `test/` or alone)."""
+    """`digits` (scikit-learn's, embedded), `cifar10`, `cifar100`, `tiny_imagenet`, `image_folder` (a folder per class, in
+    `train/` and `test/` or alone) or `image_list` (text files of `path label` lines, as for ImageNet and ImageNet-LT)."""
     path: str | None = None
-    """Where an `image_folder` lies."""
+    """Where the dataset lies; for an `image_list`, the folder that the paths in the lists start from."""
+    download: bool = False
+    """Download `cifar10` or `cifar100` to `path` at launch where it is not there yet."""
+    train_list: str | None = None
+    """The training images of an `image_list`."""
+    val_list: str | None = None
+    """The validation images of an `image_list`; `validation_fraction` of the training images when null."""
+    imbalance_ratio: float | None = Field(None, ge=1.0)
+    """Make the training set long-tailed: class i of K keeps n_max * imbalance_ratio^(-i / (K - 1)) images, drawn with
+    `split_seed`, so that the first class has this many times the images of the last. Null: all images."""
     image_size: int = Field(16, ge=8, le=1024)
     """Height and width that models see, in pixels."""
     validation_fraction: float = Field(0.2, gt=0.0, lt=1.0)
@@ -51,16 +62,27 @@ class Data(Strict):
     max_val_images: int | None = Field(None, ge=2)
     """Keep this many validation images, drawn per class with `split_seed`; all when null."""
     horizontal_flip: bool | None = None
-    """Whether mirroring keeps the label. Null: the dataset's own answer (digits: no, image_folder: yes)."""
+    """Whether mirroring keeps the label. Null: the dataset's own answer (digits: no, photographs: yes)."""
     fingerprint: str | None = None
     """Digest of the dataset's files, filled in at launch: a changed dataset is noticed, a moved one does not matter."""
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "Data":
-        if self.name == "image_folder" and not self.path:
-            raise ValueError("path is needed for data.name 'image_folder'")
+        if self.name in DATASETS and self.name != "digits" and not self.path:
+            raise ValueError(f"path is needed for data.name {self.name!r}")
         if self.name == "digits" and self.path:
             raise ValueError("path has no meaning for data.name 'digits', which is embedded")
+        return self
+
+    @model_validator(mode="after")
+    def _fields_of_other_datasets(self) -> "Data":
+        if self.name == "image_list" and not self.train_list:
+            raise ValueError("train_list is needed for data.name 'image_list'")
+        for key in ("train_list", "val_list"):
+            if self.name != "image_list" and getattr(self, key) is not None:
+                raise ValueError(f"{key} has no meaning for data.name {self.name!r}; possible: with 'image_list'")
+        if self.download and self.name not in ("cifar10", "cifar100"):
+            raise ValueError(f"download is not offered for data.name {self.name!r}; possible: cifar10, cifar100")
         return self
 
 

@@ -14,11 +14,16 @@ def _content(model: Strict) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude_defaults=True)
 
 
+PLACES = ("path", "train_list", "val_list", "download")
+"""Fields of `data` that say where images come from, and not which they are, once they have a fingerprint."""
+
+
 def data_identity(data: Data) -> dict[str, Any]:
     """Return what makes a dataset itself: its fingerprint, where it has one, and not the place it lies at."""
     content = _content(data)
     if data.fingerprint is not None:
-        content.pop("path", None)
+        for place in PLACES:
+            content.pop(place, None)
     return content
 
 
