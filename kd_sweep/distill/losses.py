@@ -3,6 +3,7 @@
 Shapes: B batch, C classes, M teachers.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,40 +17,95 @@ def distillation_loss(
     spec: Distillation,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Return the scalar mean over teachers of ``alpha * CE + (1 - alpha) * match`` (Hinton et al., arXiv 1503.02531).
+    """Return the scalar ``alpha * CE + (1 - alpha) * match`` (Hinton et al., arXiv 1503.02531).
 
     Args:
         student_logits_BC: the student's logits; gradients flow into them.
         teacher_logits_MBC: each teacher's logits on the same images; no gradient is wanted there.
         labels_B: hard labels, int64.
-        spec: the loss, its temperature, and alpha, the weight of the hard label.
+        spec: the match, how it sums over the teachers, and alpha, the weight of the hard label.
         label_smoothing: mass that the hard label gives to all classes alike.
     """
-    if spec.alpha == 1.0:
+    if spec.loss == "none" or spec.alpha == 1.0:
         return F.cross_entropy(student_logits_BC, labels_B, label_smoothing=label_smoothing)
-    match = (
-        temperature_scaled_kl(student_logits_BC, teacher_logits_MBC, spec.temperature)
-        if spec.loss == "kl"
-        else logit_mse(student_logits_BC, teacher_logits_MBC)
-    )
+    match = _match(student_logits_BC, teacher_logits_MBC, labels_B, spec)
     if spec.alpha == 0.0:
         return match
     hard = F.cross_entropy(student_logits_BC, labels_B, label_smoothing=label_smoothing)
     return spec.alpha * hard + (1.0 - spec.alpha) * match
 
 
-def temperature_scaled_kl(student_logits_BC: Tensor, teacher_logits_MBC: Tensor, temperature: float) -> Tensor:
-    """Return ``T² * KL(teacher || student)`` at temperature ``T``, mean over teachers and images, in nats.
+def teacher_shares(num_teachers: int, weights: tuple[float, ...] | None) -> list[float]:
+    """Return what each of the first ``num_teachers`` counts for; together 1."""
+    used = (1.0,) * num_teachers if weights is None else weights[:num_teachers]
+    return [weight / sum(used) for weight in used]
 
-    The factor T² keeps the size of the gradient independent of T (arXiv 1503.02531, section 2.1).
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """Return the logarithms of the probabilities at ``temperature``, of the shape of ``logits``, classes last."""
+    return F.log_softmax(logits / temperature, dim=-1)
+
+
+def mean_softened(teacher_logits_MBC: Tensor, temperature: float, shares_M: Tensor) -> Tensor:
+    """Return the logarithm of the members' mean probabilities at ``temperature``, (B, C)."""
+    return torch.logsumexp(softened(teacher_logits_MBC, temperature) + shares_M.log()[:, None, None], dim=0)
+
+
+def kl_divergence(student_log_BC: Tensor, teacher_log_MBC: Tensor) -> Tensor:
+    """Return KL(teacher || student) of log-probabilities, in nats, mean over images, (M,)."""
+    student_log_MBC = student_log_BC.expand_as(teacher_log_MBC)
+    divergence_MBC = F.kl_div(student_log_MBC, teacher_log_MBC, reduction="none", log_target=True)
+    return divergence_MBC.sum((1, 2)) / student_log_BC.shape[0]
+
+
+def decoupled_divergence(
+    student_log_BC: Tensor, teacher_log_MBC: Tensor, labels_B: Tensor, target_weight: float, non_target_weight: float
+) -> Tensor:
+    """Return decoupled KD of log-probabilities, mean over images, (M,) (Zhao et al. 2022, arXiv 2203.08679, eq. 8).
+
+    The first part is KL(teacher || student) of the two-way choice, labelled class or any other; the second KL of the
+    other classes among themselves. Plain KL weighs the second by the teacher's probability of the other classes, which
+    is small where the teacher is sure. At least two classes are needed.
     """
-    num_pairs = teacher_logits_MBC.shape[0] * teacher_logits_MBC.shape[1]
-    student_MBC = F.log_softmax(student_logits_BC / temperature, dim=-1).expand_as(teacher_logits_MBC)
-    teacher_MBC = F.log_softmax(teacher_logits_MBC / temperature, dim=-1)
-    divergence = F.kl_div(student_MBC, teacher_MBC, reduction="sum", log_target=True)
-    return divergence * (temperature**2 / num_pairs)
+    label_BA = labels_B[:, None]
+    num_others = student_log_BC.shape[1] - 1
+    places = torch.arange(num_others, device=labels_B.device)
+    others_BA = places + (places >= label_BA)
+
+    def parts(log_BC: Tensor) -> tuple[Tensor, Tensor]:
+        other_log_BA = log_BC.gather(1, others_BA)
+        # log(1 - p) of a p near 1, without the cancellation.
+        any_other_log_B1 = torch.logsumexp(other_log_BA, 1, keepdim=True)
+        return torch.cat([log_BC.gather(1, label_BA), any_other_log_B1], 1), other_log_BA - any_other_log_B1
+
+    student_choice_B2, student_others_BA = parts(student_log_BC)
+    choices, others = zip(*(parts(teacher_log_BC) for teacher_log_BC in teacher_log_MBC), strict=True)
+    target_M = kl_divergence(student_choice_B2, torch.stack(choices))
+    non_target_M = kl_divergence(student_others_BA, torch.stack(others))
+    return target_weight * target_M + non_target_weight * non_target_M
 
 
 def logit_mse(student_logits_BC: Tensor, teacher_logits_MBC: Tensor) -> Tensor:
-    """Return the squared difference of the logits, mean over teachers, images and classes."""
-    return (student_logits_BC - teacher_logits_MBC).square().mean()
+    """Return the squared difference of the logits, mean over images and classes, (M,)."""
+    return (student_logits_BC - teacher_logits_MBC).square().mean((1, 2))
+
+
+def _match(student_logits_BC: Tensor, teacher_logits_MBC: Tensor, labels_B: Tensor, spec: Distillation) -> Tensor:
+    shares = teacher_shares(len(teacher_logits_MBC), spec.teacher_weights)
+    shares_M = torch.tensor(shares, dtype=student_logits_BC.dtype, device=student_logits_BC.device)
+    if spec.loss == "mse_logits":
+        return (shares_M * logit_mse(student_logits_BC, teacher_logits_MBC)).sum()
+    student_log_BC = softened(student_logits_BC, spec.temperature)
+    if spec.ensemble_reducer == "probabilities":
+        teacher_log_MBC = mean_softened(teacher_logits_MBC, spec.temperature, shares_M)[None]
+        shares_M = torch.ones_like(shares_M[:1])
+    else:
+        teacher_log_MBC = softened(teacher_logits_MBC, spec.temperature)
+    if spec.loss == "kl":
+        divergence_M = kl_divergence(student_log_BC, teacher_log_MBC)
+    else:
+        divergence_M = decoupled_divergence(
+            student_log_BC, teacher_log_MBC, labels_B, spec.target_class_weight, spec.non_target_class_weight
+        )
+    # T² keeps the size of the gradient independent of T (arXiv 1503.02531, section 2.1).
+    return spec.temperature**2 * (shares_M * divergence_M).sum()

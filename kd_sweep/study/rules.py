@@ -47,6 +47,7 @@ def validate_space(spec: StudySpec) -> None:
         else:
             _check_range(field, dimension)
     _check_combinations(spec)
+    _check_teacher_weights(spec)
     _check_sampler(spec)
     _check_metrics(spec)
     _check_scheduler(spec)
@@ -106,6 +107,13 @@ def _check_combinations(spec: StudySpec) -> None:
 def _corners(field: SearchField, dimension: Dimension) -> list[Any]:
     values = listed_values(dimension) if isinstance(dimension, Grid | Choice) else range_bounds(dimension)
     return [field.canonical(value) for value in values]
+
+
+def _check_teacher_weights(spec: StudySpec) -> None:
+    weights, largest = spec.distillation.teacher_weights, int(extremes(spec, "ensemble_size")[1])
+    if weights is not None and len(weights) < largest:
+        rule = f"has {len(weights)} weights, and an ensemble can have {largest} teachers; give one for each"
+        raise RuleError(("distillation", "teacher_weights"), rule)
 
 
 def _check_sampler(spec: StudySpec) -> None:

@@ -126,13 +126,33 @@ class Learner(Strict):
 
 
 class Distillation(Strict):
-    """What the student is trained on: mean over teachers of alpha * CE + (1 - alpha) * match."""
+    """What the student is trained on: alpha * CE + (1 - alpha) * match."""
 
-    loss: Literal["kl", "mse_logits"] = "kl"
-    """`kl`: temperature² * KL(teacher || student) at `temperature`. `mse_logits`: mean squared error of the logits."""
+    loss: Literal["kl", "mse_logits", "dkd", "none"] = "kl"
+    """`kl`: temperature² * KL(teacher || student) at `temperature`. `mse_logits`: mean squared error of the logits.
+    `dkd`: decoupled KD, whose two parts have weights of their own. `none`: the labels alone, whatever `alpha` says; the
+    teachers are compared with and teach nothing."""
     temperature: float = Field(4.0, gt=0.0)
     alpha: Fraction = 0.1
     """Weight of the cross-entropy with the hard label; 1 - alpha is the weight of the teachers."""
+    ensemble_reducer: Literal["teachers", "probabilities"] = "teachers"
+    """`teachers`: mean over teachers of the match with each. `probabilities`: match with the mean of their softened
+    probabilities; not for `mse_logits`."""
+    teacher_weights: tuple[Annotated[float, Field(gt=0.0)], ...] | None = Field(None, min_length=1)
+    """Weight of each member, member 1 first, in either mean; an ensemble of M uses the first M, divided by their sum.
+    Equal when null."""
+    target_class_weight: float = Field(1.0, ge=0.0)
+    """Of `dkd`: weight of the part about the labelled class against all others (alpha in arXiv 2203.08679)."""
+    non_target_class_weight: float = Field(8.0, ge=0.0)
+    """Of `dkd`: weight of the part about the other classes among themselves (beta in arXiv 2203.08679)."""
+
+    @model_validator(mode="after")
+    def _reducer_fits_the_loss(self) -> "Distillation":
+        if self.ensemble_reducer == "probabilities" and self.loss == "mse_logits":
+            raise ValueError(
+                "ensemble_reducer 'probabilities' has no meaning for loss 'mse_logits'; possible: teachers"
+            )
+        return self
 
 
 class Metrics(Strict):

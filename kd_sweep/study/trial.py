@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kd_sweep.study.digest import derived_seed, digest
 from kd_sweep.study.spec import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
@@ -92,6 +92,13 @@ class TrialConfig(Strict):
     ensemble_size: int = Field(1, ge=1, le=64)
     """How many teachers."""
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _every_teacher_has_a_weight(self) -> "TrialConfig":
+        weights = self.distillation.teacher_weights
+        if weights is not None and len(weights) < self.ensemble_size:
+            raise ValueError(f"teacher_weights has {len(weights)} weights for {self.ensemble_size} teachers")
+        return self
 
     @cached_property
     def trial_id(self) -> str:

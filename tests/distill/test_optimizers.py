@@ -38,6 +38,27 @@ def test_step_schedule_drops_after_each_milestone():
     assert got == [1.0] * 20 + [0.5] * 20 + [0.25] * 20
 
 
+@pytest.mark.parametrize("warmup_epochs", [0.0, 1.5, 3.0])
+def test_warm_up_and_milestones_equal_torchs_own_schedulers(warmup_epochs):
+    """Torch steps by half steps, so that its odd ones are the middles that our steps stand for."""
+    learner = Learner(
+        epochs=8, learning_rate=0.3, warmup_epochs=warmup_epochs, schedule="step", milestones=(4, 6), gamma=0.1
+    )
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=learner.learning_rate)
+    multi_step = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * STEPS * m for m in learner.milestones], 0.1)
+    schedulers = [multi_step]
+    if warmup_epochs:
+        total_iters = round(2 * STEPS * warmup_epochs)
+        schedulers.append(torch.optim.lr_scheduler.LinearLR(optimizer, 1e-9, 1.0, total_iters=total_iters))
+    chained = torch.optim.lr_scheduler.ChainedScheduler(schedulers)
+    torchs = []
+    for _ in range(2 * STEPS * learner.epochs):
+        torchs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        chained.step()
+    assert rates(learner) == pytest.approx(torchs[1::2], rel=1e-6)
+
+
 def test_a_single_epoch_may_be_all_warm_up():
     assert all(rate > 0 for rate in rates(Learner(epochs=1, warmup_epochs=1.0)))
 

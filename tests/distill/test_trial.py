@@ -132,11 +132,23 @@ def test_a_student_that_diverges_is_an_error_that_names_epoch_and_batch(tmp_path
     assert not (tmp_path / "trial" / LAST).exists()
 
 
-@pytest.mark.parametrize("fields", [{"loss": "mse_logits", "alpha": 0.0}, {"alpha": 1.0}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"loss": "mse_logits", "alpha": 0.0}, {"alpha": 1.0}, {"loss": "dkd"}, {"ensemble_reducer": "probabilities"}],
+)
 def test_other_losses(tmp_path, fields):
     config = tiny_trial(distillation=Distillation(**fields), student={"epochs": 6, "batch_size": 16})
     rows = run(config, tmp_path)
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+def test_a_student_without_teachers_is_the_same_whoever_they_are(tmp_path):
+    """The baseline arm: the teachers are only compared with, so weights and accuracies do not depend on them."""
+    baseline = Distillation(loss="none")
+    one, two = (run(tiny_trial(distillation=baseline, ensemble_size=size), tmp_path) for size in (1, 2))
+    own = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "entropy_student", "ece")
+    assert [[row[name] for name in own] for row in one] == [[row[name] for name in own] for row in two]
+    assert one[-1]["predictive_kl_val"] != two[-1]["predictive_kl_val"]
 
 
 def test_a_student_follows_its_teachers(tmp_path):

@@ -1,0 +1,70 @@
+"""Rules of the `distillation` section, each one line with its place."""
+
+import pytest
+
+from kd_sweep.errors import SpecError
+from kd_sweep.study.load import parse_spec
+from kd_sweep.study.space import planned_trials
+from kd_sweep.study.trial import TrialConfig
+
+
+def spec_text(distillation, search="{ensemble_size: {grid: [1, 2, 3]}}"):
+    return f"name: d\ndistillation: {distillation}\nsearch: {search}\n"
+
+
+def message_of(text):
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "d.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("distillation", "said"),
+    [
+        (
+            "{loss: mse_logits, ensemble_reducer: probabilities}",
+            "has no meaning for loss 'mse_logits'; possible: teachers",
+        ),
+        ("{ensemble_reducer: logits}", "ensemble_reducer"),
+        ("{teacher_weights: [1.0, 2.0]}", "has 2 weights, and an ensemble can have 3 teachers; give one for each"),
+        ("{teacher_weights: [1.0, 0.0, 1.0]}", "teacher_weights"),
+        ("{teacher_weights: []}", "teacher_weights"),
+        ("{loss: dkd, non_target_class_weight: -1.0}", "non_target_class_weight"),
+        ("{loss: hinton}", "distillation.loss"),
+    ],
+)
+def test_mistakes_are_one_line_with_their_place(distillation, said):
+    message = message_of(spec_text(distillation))
+    assert said in message
+    assert "(d.yaml, line 2)" in message
+
+
+def test_a_search_over_losses_that_the_reducer_does_not_fit_is_refused():
+    text = spec_text("{ensemble_reducer: probabilities}", "{distillation.loss: {grid: [kl, mse_logits]}}")
+    assert "no trial of distillation can have loss mse_logits" in message_of(text)
+
+
+def test_arms_with_and_without_teachers_are_different_trials():
+    trials = planned_trials(parse_spec(spec_text("{}", "{distillation.loss: {grid: [kl, dkd, none]}}"), "d.yaml"))
+    assert [trial.config.distillation.loss for trial in trials] == ["kl", "dkd", "none"]
+    assert len({trial.config.trial_id for trial in trials}) == 3
+    assert len({teacher.teacher_id for trial in trials for teacher in trial.config.teachers}) == 1
+
+
+def test_new_fields_at_their_defaults_name_no_trial_anew():
+    spec = parse_spec(
+        spec_text("{ensemble_reducer: teachers, teacher_weights: null, target_class_weight: 1.0}", "{}"), "d"
+    )
+    assert planned_trials(spec)[0].config.trial_id == TrialConfig().trial_id
+
+
+def test_weights_for_more_teachers_than_there_are_will_do():
+    spec = parse_spec(spec_text("{teacher_weights: [3.0, 2.0, 1.0, 1.0]}"), "d.yaml")
+    assert len(planned_trials(spec)) == 3
+
+
+def test_a_trial_needs_a_weight_for_every_teacher():
+    with pytest.raises(ValueError, match="teacher_weights has 1 weights for 2 teachers"):
+        TrialConfig.model_validate({"ensemble_size": 2, "distillation": {"teacher_weights": (1.0,)}})
