@@ -75,6 +75,7 @@ class OptunaSource:
         self._values = {trial.config.trial_id: trial.values for trial in known if trial.finished}
         self._unfinished = deque(trial.config for trial in known if not trial.finished)
         self._asked: dict[str, optuna.Trial] = {}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are ours to tell
         self._study = optuna.create_study(
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
             sampler=_sampler(spec, len(self._values)),
