@@ -273,7 +273,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ["store", "trials x epochs", "rows/s", "files", "bytes/row", "write RSS MB", "leaderboard s", "trend s"]
+    columns = ["store", "trials x epochs", "rows/s", "files", "bytes/row", "RSS MB", "leaderboard s", "trend s"]
     table = Table(*columns, title="Results store: writing, size, and two questions")
     full = (arguments.trials, arguments.epochs)
     runs = [("kd_sweep", full), *((store, SMALL) for store in STORES)]
@@ -281,12 +281,12 @@ def main() -> None:
     for store, size, m in measured:
         figures = [f"{m['rows_per_s']:,.0f}", str(m["num_files"]), f"{m['bytes_per_row']:.0f}", f"{m['peak_mb']:.0f}"]
         table.add_row(store, f"{size[0]:,} x {size[1]}", *figures, f"{m['leaderboard_s']:.3f}", f"{m['trend_s']:.3f}")
-    console = Console()
+    console = Console(width=120)
     console.print(table)
     m = measured[0][2]
     console.print(
         f"kd_sweep at full size: at most {m['most_files']} files in epochs/ while writing, slowest flush with its "
-        f"merges {m['slowest_flush_s']:.2f} s, named query `trend` (8 metrics) {m['full_trend_s']:.3f} s, one trial's "
+        f"merges {m['slowest_flush_s']:.2f} s, named query `trend` (6 metrics) {m['full_trend_s']:.3f} s, one trial's "
         f"epochs {m['one_trial_s']:.3f} s, a new driver is ready after {m['reopen_s']:.1f} s.",
         highlight=False,
     )

@@ -1,7 +1,7 @@
 """A small table with one row per key: held in memory, kept in one Parquet file that is replaced whole."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,8 @@ from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.cells import added, checked, checks_of
 from kd_sweep.results.schema import added_columns, added_type, as_text, check_version, common_type, conformed
 from kd_sweep.results.storage import Root, reason_of
+
+T = TypeVar("T")
 
 
 class KeyedTable:
@@ -113,18 +115,27 @@ def read_keyed(root: Root, name: str) -> pa.Table:
 
     Raises `CorruptFileError` naming a damaged file, `StorageError` for one that a newer kd_sweep wrote.
     """
+    return _opened(root, name, lambda file: file.read(), pa.table({}))
+
+
+def keyed_schema(root: Root, name: str) -> pa.Schema:
+    """Return the columns of the table in a file, without reading its rows; errors as `read_keyed`."""
+    return _opened(root, name, lambda file: file.schema_arrow, pa.schema([]))
+
+
+def _opened(root: Root, name: str, read: Callable[[pq.ParquetFile], T], missing: T) -> T:
     where = root.shown(name)
     try:
         with root.open_input(name) as source:
-            table = pq.ParquetFile(source, page_checksum_verification=True).read()
+            file = pq.ParquetFile(source, page_checksum_verification=True)
+            check_version(file.schema_arrow, where)
+            return read(file)
     except (FileNotFoundError, NotADirectoryError):
-        return pa.table({})
+        return missing
     except OSError as error:
         raise CorruptFileError(f"{where} is damaged: {reason_of(error)}") from None
     except pa.ArrowException as error:
         raise CorruptFileError(f"{where} is damaged: {str(error).splitlines()[0]}") from None
-    check_version(table.schema, where)
-    return table
 
 
 def _array(field: pa.Field, rows: list[dict[str, Any]]) -> pa.Array:

@@ -22,7 +22,7 @@ from kd_sweep.results.storage import Root
 
 FAN_IN = 8
 """How many parts of one tier are merged."""
-MAX_MERGED_ROWS = 500_000
+MAX_MERGED_ROWS = 250_000
 """Parts are not merged beyond this: it bounds the memory and the time of a merge."""
 ROWS_PER_GROUP = 65_536
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.results.reader import Results
-from kd_sweep.results.schema import FINISHED, added_columns
+from kd_sweep.results.schema import FINISHED
 
 _DIMENSIONS = ("augmentation_strength", "ensemble_size")
 _OUTCOMES = (
@@ -19,7 +19,14 @@ _OUTCOMES = (
     "attention_iou_student",
     "generalization_gap",
 )
-_TREND = ("train_loss", "train_accuracy", *_OUTCOMES)
+_TREND = (
+    "train_loss",
+    "train_accuracy",
+    "val_accuracy",
+    "fidelity_val",
+    "attention_iou_teachers",
+    "generalization_gap",
+)
 _FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
 
 
@@ -164,7 +171,7 @@ def answer(results: Results, name: str, *, study: str | None = None, limit: int 
 
 def _searched(results: Results) -> list[str]:
     """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added."""
-    return [*_DIMENSIONS, *added_columns(results.table("trials").schema)]
+    return [*_DIMENSIONS, *results.searched_columns()]
 
 
 def _objectives(results: Results) -> dict[str, list[dict[str, str]]]:

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError, StorageError, alternatives
 from kd_sweep.results import sql
-from kd_sweep.results.keyed import read_keyed
+from kd_sweep.results.keyed import keyed_schema, read_keyed
 from kd_sweep.results.lease import holder_of
 from kd_sweep.results.scan import Snapshot, snapshot
-from kd_sweep.results.schema import STATUSES, TABLE_FILES, TABLES, conformed, unified
+from kd_sweep.results.schema import STATUSES, TABLE_FILES, TABLES, added_columns, conformed, unified
 from kd_sweep.results.storage import Root
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ class Results:
             raise QueryError(f"table: {name!r} is not a table; {alternatives(name, TABLES)}")
         roots = self._study_roots()
         return self._epochs(roots).dataset.to_table() if name == "epochs" else self._keyed(name, roots)
+
+    def searched_columns(self) -> list[str]:
+        """Return the columns of ``trials`` that studies added: their searched fields beyond strength, size and seed."""
+        schemas = [keyed_schema(root, TABLE_FILES["trials"]) for root in self._study_roots().values()]
+        return added_columns(unified(TABLES["trials"], schemas))
 
     def pandas(self, name: str) -> "pandas.DataFrame":
         """Return a whole table as a pandas frame; errors as `table`. Needs pandas, which kd_sweep does not install."""
