@@ -123,7 +123,8 @@ def metric_columns(schema: pa.Schema) -> list[str]:
 
 
 def _searched(schema: pa.Schema) -> list[str]:
-    return sorted(set(added_columns(schema)) - set(metric_columns(schema)))
+    # The teachers' strengths are on the two axes already: their mean is the strength, their number the size.
+    return sorted(set(added_columns(schema)) - set(metric_columns(schema)) - {"teacher_strengths"})
 
 
 def _is_completed(row: Mapping[str, Any]) -> bool:

@@ -7,10 +7,10 @@ from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Location, Root
 from kd_sweep.runner.launch import checked
 from kd_sweep.runner.progress import describe
-from kd_sweep.study.dimensions import extremes
+from kd_sweep.study.dimensions import listed_values, range_bounds
 from kd_sweep.study.plan import Plan, estimate_hours, plan
 from kd_sweep.study.space import trial_config
-from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
 LISTED_TRIALS = 30
@@ -56,14 +56,20 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
 
 
 def _further(point: Mapping[str, object]) -> str:
-    known = ("augmentation_strength", "ensemble_size", "seed")
+    known = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "student_strength")
     return "".join(f", {name} {value}" for name, value in point.items() if name not in known)
 
 
 def _example(spec: StudySpec, planned: Plan) -> TrialConfig:
     if planned.trials:
         return max((trial.config for trial in planned.trials), key=lambda config: config.ensemble_size)
-    return trial_config(spec, {name: extremes(spec, name)[1] for name in spec.search})
+    return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})
+
+
+def _last(dimension: Dimension) -> Value:
+    if isinstance(dimension, Grid | Choice):
+        return listed_values(dimension)[-1]
+    return range_bounds(dimension)[1]
 
 
 def _past_seconds(spec: StudySpec, root: Location) -> tuple[float, float] | None:

@@ -216,7 +216,9 @@ def make_display(study: str, objective: Objective, out: TextIO | None = None) ->
 def describe(config: TrialConfig) -> str:
     """Return a trial's place in the study as a person would say it."""
     size = f"{config.ensemble_size} teacher{'s' if config.ensemble_size > 1 else ''}"
-    return f"strength {config.augmentation_strength:g}, {size}, seed {config.seed}"
+    student = f", student {config.student_strength:g}" if config.student_strength is not None else ""
+    strengths = " + ".join(f"{strength:g}" for strength in config.teacher_strengths or [config.augmentation_strength])
+    return f"strength {strengths}{student}, {size}, seed {config.seed}"
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 import math
 
 from kd_sweep.study.fields import search_field
-from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, Scalar, StudySpec, Uniform
+from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, StudySpec, Uniform, Value
 from kd_sweep.study.trial import TrialConfig
 
 
@@ -21,7 +21,7 @@ def dimension_size(dimension: Dimension) -> int | None:
             return None
 
 
-def dimension_values(name: str, dimension: Dimension) -> list[Scalar] | None:
+def dimension_values(name: str, dimension: Dimension) -> list[Value] | None:
     """Return every value of a dimension in canonical form; None where it is continuous."""
     field = search_field(name)
     if isinstance(dimension, Grid | Choice):
@@ -30,7 +30,7 @@ def dimension_values(name: str, dimension: Dimension) -> list[Scalar] | None:
     return None if size is None else [field.canonical(_at(dimension, place)) for place in range(size)]
 
 
-def drawn_value(name: str, dimension: Dimension, fraction: float) -> Scalar:
+def drawn_value(name: str, dimension: Dimension, fraction: float) -> Value:
     """Return the value that a ``fraction`` in [0, 1), drawn uniformly, stands for."""
     field = search_field(name)
     size = dimension_size(dimension)
@@ -45,7 +45,7 @@ def drawn_value(name: str, dimension: Dimension, fraction: float) -> Scalar:
     return field.canonical(min(low + fraction * (high - low), high))
 
 
-def listed_values(dimension: Grid | Choice) -> tuple[Scalar, ...]:
+def listed_values(dimension: Grid | Choice) -> tuple[Value, ...]:
     """Return the values of a `grid` or `choice`, as written."""
     return dimension.grid if isinstance(dimension, Grid) else dimension.choice
 
@@ -61,6 +61,8 @@ def range_bounds(dimension: Dimension) -> tuple[float, float]:
 
 def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
     """Return the smallest and largest value that trials of ``spec`` can have in the numeric field ``name``."""
+    if name == "ensemble_size" and (ensembles := searched_ensembles(spec)):
+        return min(map(len, ensembles)), max(map(len, ensembles))
     dimension = spec.search.get(name)
     if isinstance(dimension, Grid | Choice):
         numbers = [value for value in listed_values(dimension) if isinstance(value, int | float)]
@@ -70,6 +72,13 @@ def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
     section, _, key = name.rpartition(".")
     value = getattr(getattr(spec, section), key) if section else TrialConfig.model_fields[name].default
     return value, value
+
+
+def searched_ensembles(spec: StudySpec) -> list[tuple[float, ...]]:
+    """Return the values of `search.teacher_strengths` in canonical form; empty where that is not searched."""
+    dimension = spec.search.get("teacher_strengths")
+    values = (dimension_values("teacher_strengths", dimension) if dimension is not None else None) or []
+    return [tuple(float(strength) for strength in value) for value in values]  # type: ignore[union-attr, arg-type]
 
 
 def _at(dimension: Dimension, place: int) -> float:

@@ -10,11 +10,15 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.mistakes import value_rule
-from kd_sweep.study.spec import Scalar, Strict
+from kd_sweep.study.spec import Strict, Value
 from kd_sweep.study.trial import PLACES, TrialConfig
 
-Kind = Literal["whole number", "number", "text", "true or false"]
+Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers"]
 
+LIST_FIELDS = frozenset({"teacher_strengths"})
+"""Fields whose values are lists of numbers."""
+NEVER_NULL = frozenset({"teacher_strengths", "student_strength"})
+"""Fields whose null stands for a value that another field has: a search names the value itself."""
 FIXED_FIELDS = frozenset({"data.name", "data.fingerprint", *(f"data.{place}" for place in PLACES)})
 """A study has one dataset: its fingerprint is taken once, at launch."""
 
@@ -24,7 +28,7 @@ SIGNIFICANT_DIGITS = 12
 
 @dataclass(frozen=True)
 class SearchField:
-    """One scalar field of `TrialConfig`."""
+    """One field of `TrialConfig`: a scalar, or the list `teacher_strengths`."""
 
     name: str
     """`augmentation_strength` or dotted: `student.learning_rate`."""
@@ -36,7 +40,7 @@ class SearchField:
     adapter: TypeAdapter[Any]
     """Checks a value by the field's own limits."""
 
-    def canonical(self, value: Any) -> Scalar:
+    def canonical(self, value: Any) -> Value:
         """Return ``value`` as a trial holds it: a float where the field is a float, of 12 significant digits.
 
         Every sampler's values come through here, so that 0.1 + 0.2 and 0.3 are one trial whoever drew them.
@@ -44,13 +48,16 @@ class SearchField:
         Raises:
             ValueError: the value breaks the field's limits; the message is the rule, `0 is not at least 1`.
         """
-        if isinstance(value, float):
-            value = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        value = tuple(map(_rounded, value)) if isinstance(value, list | tuple) else _rounded(value)
         try:
-            checked: Scalar = self.adapter.validate_python(value)
+            checked: Value = self.adapter.validate_python(value)
         except ValidationError as error:
             raise ValueError(value_rule(error.errors(include_url=False)[0])) from None
         return checked
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
 
 
 @cache
@@ -92,7 +99,7 @@ def unknown_field(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def changed_section(base: Strict, changes: tuple[tuple[str, Scalar], ...]) -> Strict:
+def changed_section(base: Strict, changes: tuple[tuple[str, Value], ...]) -> Strict:
     """Return a section with some fields replaced; equal changes give one object, which a million trials can share.
 
     Args:
@@ -111,14 +118,18 @@ def changed_section(base: Strict, changes: tuple[tuple[str, Scalar], ...]) -> St
 
 def _add(found: dict[str, SearchField], section: str | None, key: str, annotation: Any, metadata: list[Any]) -> None:
     name = f"{section}.{key}" if section else key
-    kind = _kind(annotation)
+    kind: Kind | None = "a list of numbers" if name in LIST_FIELDS else _kind(annotation)
     if kind is None or name in FIXED_FIELDS:
         return
-    limited: Any = annotation
+    limited: Any = _never_null(annotation) if name in NEVER_NULL else annotation
     for rule in metadata:
         limited = typing.Annotated[limited, rule]
     adapter: TypeAdapter[Any] = TypeAdapter(limited, config=ConfigDict(strict=True, allow_inf_nan=False))
     found[name] = SearchField(name, section, key, kind, adapter)
+
+
+def _never_null(annotation: Any) -> Any:
+    return next(part for part in typing.get_args(annotation) if part is not type(None))
 
 
 def _kind(annotation: Any) -> Kind | None:

@@ -31,7 +31,7 @@ TAGGED: dict[str, dict[str, type[BaseModel]]] = {
     "scheduler": {"none": NoScheduler, "asha": AshaScheduler, "median": MedianScheduler},
     "search": {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange},
 }
-SEARCH_NAMES = ("augmentation_strength", "ensemble_size", "seed")
+SEARCH_NAMES = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "student_strength")
 
 
 class RuleError(SpecError):
@@ -56,6 +56,8 @@ def rule_broken(error: ValidationError) -> RuleError:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _unclear_kind(path, details)
     if path[0] == "search" and len(path) > 3 and rest:
+        if isinstance(details["input"], list):
+            return RuleError(path, "a list may hold nothing but finite numbers")
         return RuleError(path, f"{shown(details['input'])} is not a finite number, text, true, false or null")
     if path[0] == "search" and len(path) > 2 and path[2] in ("uniform", "int") and kind in ("missing", "too_long"):
         return RuleError(path[:3], "needs two numbers, [lowest, highest]")
@@ -92,6 +94,7 @@ VALUE_RULES = {
     "less_than": "not below {lt:.15g}",
     "finite_number": "not a finite number",
     "too_short": "empty: at least {min_length} value is needed",
+    "too_long": "longer than {max_length} values",
     "tuple_type": "not a list, such as [1, 2]",
     "dict_type": "not a mapping of keys to values; fill it or leave the key out",
     "model_type": "not a mapping of keys to values; fill it or leave the key out",

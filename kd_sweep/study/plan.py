@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kd_sweep.study.dimensions import dimension_size, extremes
+from kd_sweep.study.dimensions import dimension_size, extremes, searched_ensembles
 from kd_sweep.study.space import PlannedTrial, is_finite, planned_trials
 from kd_sweep.study.spec import GridSampler, NoScheduler, StudySpec
 from kd_sweep.study.trial import TeacherConfig
@@ -59,7 +59,10 @@ def _bounding_plan(spec: StudySpec) -> Plan:
     assert not isinstance(spec.sampler, GridSampler)
     num_trials = min(spec.sampler.num_trials, spec.budget.max_trials or spec.sampler.num_trials, num_points(spec))
     members = int(extremes(spec, "ensemble_size")[1])
-    num_teachers = members * min(num_trials, num_points(spec, teachers_only=True))
+    ensembles = searched_ensembles(spec)
+    # Member j at strength s is one teacher, whatever its fellows are.
+    distinct = len({pair for strengths in ensembles for pair in enumerate(strengths)}) if ensembles else members
+    num_teachers = min(members * num_trials, distinct * num_points(spec, teachers_only=True))
     return Plan(
         trials=[],
         teachers=[],

@@ -46,6 +46,7 @@ def validate_space(spec: StudySpec) -> None:
             _check_values(field, dimension)
         else:
             _check_range(field, dimension)
+    _check_ensembles(spec)
     _check_combinations(spec)
     _check_teacher_weights(spec)
     _check_sampler(spec)
@@ -109,6 +110,16 @@ def _corners(field: SearchField, dimension: Dimension) -> list[Any]:
     return [field.canonical(value) for value in values]
 
 
+def _check_ensembles(spec: StudySpec) -> None:
+    if "teacher_strengths" not in spec.search:
+        return
+    for name, meaning in (("ensemble_size", "the length"), ("augmentation_strength", "the mean")):
+        if name in spec.search:
+            also = "; the student's own is student_strength" if name == "augmentation_strength" else ""
+            rule = f"is {meaning} of each list in search.teacher_strengths; leave one of the two out{also}"
+            raise RuleError(("search", name), rule)
+
+
 def _check_teacher_weights(spec: StudySpec) -> None:
     weights, largest = spec.distillation.teacher_weights, int(extremes(spec, "ensemble_size")[1])
     if weights is not None and len(weights) < largest:
@@ -151,6 +162,8 @@ def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> 
         raise RuleError(path, f"no trial reports {shown(metric)}, {alternatives(metric, REPORTED_METRICS)}")
     if metric in NULL_FOR_ONE_TEACHER and extremes(spec, "ensemble_size")[0] < 2:
         size = "search.ensemble_size" if "ensemble_size" in spec.search else "ensemble_size, which is not searched,"
+        if "teacher_strengths" in spec.search:
+            size = "the length of a list in search.teacher_strengths"
         rule = f"{metric!r} compares teachers, and {size} can be 1; search ensemble sizes from 2 on"
         raise RuleError(path, rule)
 

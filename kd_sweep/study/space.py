@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from kd_sweep.errors import SpecError
 from kd_sweep.study.digest import derived_seed
 from kd_sweep.study.dimensions import dimension_size, dimension_values, drawn_value
 from kd_sweep.study.fields import changed_section, search_field
+from kd_sweep.study.mistakes import value_rule
 from kd_sweep.study.rules import validate_space
-from kd_sweep.study.spec import GridSampler, RandomSampler, Scalar, Strict, StudySpec
+from kd_sweep.study.spec import GridSampler, RandomSampler, Strict, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
 __all__ = [
@@ -26,7 +29,7 @@ __all__ = [
     "validate_space",
 ]
 
-Point = dict[str, Scalar]
+Point = dict[str, Value]
 """A value for every dimension, by the dimension's name."""
 
 
@@ -69,7 +72,7 @@ def trial_config(spec: StudySpec, point: Mapping[str, Any]) -> TrialConfig:
         SpecError: a name that cannot be searched, or values that a trial cannot have, alone or together.
     """
     values = canonical_point(point)
-    changes: dict[str, dict[str, Scalar]] = {}
+    changes: dict[str, dict[str, Value]] = {}
     fields: dict[str, Any] = {}
     for name, value in values.items():
         field = search_field(name)
@@ -85,7 +88,10 @@ def trial_config(spec: StudySpec, point: Mapping[str, Any]) -> TrialConfig:
         except ValueError as error:
             together = ", ".join(f"{section}.{key} {value}" for key, value in changed.items())
             raise SpecError(f"no trial can have {together}: {error}") from None
-    return TrialConfig(**fields)
+    try:
+        return TrialConfig(**fields)
+    except ValidationError as error:
+        raise SpecError(f"no trial can have {', '.join(values)}: {value_rule(error.errors()[0])}") from None
 
 
 def grid_points(spec: StudySpec) -> Iterator[Point]:

@@ -163,18 +163,20 @@ class Metrics(Strict):
 
 
 Scalar = bool | int | float | str | None
+Value = Scalar | tuple[Scalar, ...]
+"""What a searched field can be. Only `teacher_strengths` is a list."""
 
 
 class Grid(Strict):
     """Every value, crossed with the other grids. A scalar alone (`seed: 0`) is a grid of one."""
 
-    grid: tuple[Scalar, ...] = Field(min_length=1)
+    grid: tuple[Value, ...] = Field(min_length=1)
 
 
 class Choice(Strict):
     """One of these values."""
 
-    choice: tuple[Scalar, ...] = Field(min_length=1)
+    choice: tuple[Value, ...] = Field(min_length=1)
 
 
 class Uniform(Strict):
@@ -360,7 +362,10 @@ class StudySpec(Strict):
     distillation: Distillation = Distillation()
     metrics: Metrics = Metrics()
     search: dict[str, Dimension] = {}
-    """What varies: `augmentation_strength`, `ensemble_size`, `seed`, or any field above by its dotted name."""
+    """What varies: `augmentation_strength`, `ensemble_size`, `seed`, or any field above by its dotted name.
+
+    `teacher_strengths` (a list for each value) and `student_strength` set teachers and student apart.
+    """
     objectives: tuple[Objective, ...] = Field((Objective(),), min_length=1)
     """What samplers optimise and the leaderboard sorts by; several give a Pareto set."""
     sampler: Sampler = GridSampler()

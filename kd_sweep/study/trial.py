@@ -1,12 +1,14 @@
 """What one trial is, which teachers it needs, which images it sees; each named by the digest of its content."""
 
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from kd_sweep.study.digest import derived_seed, digest
 from kd_sweep.study.spec import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
+
+MAX_TEACHERS = 64
 
 
 def _content(model: Strict) -> dict[str, Any]:
@@ -88,10 +90,32 @@ class TrialConfig(Strict):
     distillation: Distillation = Distillation()
     metrics: Metrics = Metrics()
     augmentation_strength: Fraction = 0.0
-    """0: clean images. 1: the strongest. Teachers and student alike."""
-    ensemble_size: int = Field(1, ge=1, le=64)
-    """How many teachers."""
+    """0: clean images. 1: the strongest. Teachers and student alike; with `teacher_strengths`, their mean."""
+    ensemble_size: int = Field(1, ge=1, le=MAX_TEACHERS)
+    """How many teachers; with `teacher_strengths`, as many as that lists."""
     seed: Seed = 0
+    teacher_strengths: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_TEACHERS)] | None = None
+    """The strength at which each teacher is trained, member 1 first. Null: `augmentation_strength` for all."""
+    student_strength: Fraction | None = None
+    """The strength of the images that the student sees, and its teachers with it. Null: `augmentation_strength`."""
+
+    @model_validator(mode="after")
+    def _follow_the_teachers(self) -> "TrialConfig":
+        """Set the ensemble's size and mean strength from `teacher_strengths`, or refuse others that were given."""
+        strengths = self.teacher_strengths
+        if strengths is None:
+            return self
+        mean = strengths[0] if len(set(strengths)) == 1 else float(f"{sum(strengths) / len(strengths):.12g}")
+        given = self.model_fields_set
+        if "ensemble_size" in given and self.ensemble_size != len(strengths):
+            raise ValueError(f"ensemble_size {self.ensemble_size} is not {len(strengths)}, as teacher_strengths lists")
+        if "augmentation_strength" in given and abs(self.augmentation_strength - mean) > 1e-9:
+            raise ValueError(
+                f"augmentation_strength {self.augmentation_strength:g} is not {mean:g}, the mean of teacher_strengths"
+            )
+        object.__setattr__(self, "ensemble_size", len(strengths))
+        object.__setattr__(self, "augmentation_strength", mean)
+        return self
 
     @model_validator(mode="after")
     def _every_teacher_has_a_weight(self) -> "TrialConfig":
@@ -104,10 +128,28 @@ class TrialConfig(Strict):
     def trial_id(self) -> str:
         """Digest of the whole configuration: the same configuration is the same trial, in any study."""
         content = _content(self) | {"data": data_identity(self.data), "kind": "trial"}
+        if set(self.strengths_of_teachers) == {self.augmentation_strength}:
+            content.pop("teacher_strengths", None)  # says nothing more than strength and size
+        if self.strength_of_student == self.augmentation_strength:
+            content.pop("student_strength", None)
         return digest(content)
 
+    @property
+    def strengths_of_teachers(self) -> tuple[float, ...]:
+        """The strength at which each teacher is trained, member 1 first."""
+        return self.teacher_strengths or (self.augmentation_strength,) * self.ensemble_size
+
+    @property
+    def strength_of_student(self) -> float:
+        """The strength of the images that the student sees."""
+        return self.augmentation_strength if self.student_strength is None else self.student_strength
+
     def at(self, dotted: str) -> Any:
-        """Return the value of a field by its dotted name, `distillation.temperature` for one."""
+        """Return the value of a field by its dotted name, `distillation.temperature`; of the strengths, what holds."""
+        if dotted == "teacher_strengths":
+            return self.strengths_of_teachers
+        if dotted == "student_strength":
+            return self.strength_of_student
         value: Any = self
         for name in dotted.split("."):
             value = getattr(value, name)
@@ -125,12 +167,12 @@ class TrialConfig(Strict):
             TeacherConfig(
                 data=self.data,
                 augmentation=self.augmentation,
-                augmentation_strength=self.augmentation_strength,
+                augmentation_strength=strength,
                 learner=self.teacher,
                 seed=self.seed,
                 member=member,
             )
-            for member in range(1, self.ensemble_size + 1)
+            for member, strength in enumerate(self.strengths_of_teachers, 1)
         )
 
     @property
@@ -139,7 +181,7 @@ class TrialConfig(Strict):
         return StreamConfig(
             data=self.data,
             augmentation=self.augmentation,
-            augmentation_strength=self.augmentation_strength,
+            augmentation_strength=self.strength_of_student,
             batch_size=self.student.batch_size,
             seed=derived_seed("student-stream", self.seed),
         )

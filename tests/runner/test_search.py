@@ -97,3 +97,14 @@ def test_several_objectives(sampler: str) -> None:
         source.tell(trial, (trial.augmentation_strength, 1 - trial.augmentation_strength) if count % 3 else None)
         count += 1
     assert count == 8
+
+
+def test_teachers_and_student_with_strengths_of_their_own() -> None:
+    lists = "teacher_strengths: {choice: [[0.0], [1.0], [0.0, 1.0]]}"
+    spec = study(f"{{{lists}, student_strength: {{grid: [0.0, 1.0]}}}}")
+    ids = drain(OptunaSource(spec, [], 30))
+    assert len(ids) == len(set(ids)) == 6
+    source = OptunaSource(spec, [], 30)
+    done = [KnownTrial(source.next(), True, (0.5,)) for _ in range(4)]  # type: ignore[arg-type]
+    rest = drain(OptunaSource(spec, done, 30))
+    assert sorted(rest) == sorted(set(ids) - {trial.config.trial_id for trial in done})

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from kd_sweep.errors import SpecError
+from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.load import load_spec, parse_spec
-from kd_sweep.study.spec import Grid, Uniform
+from kd_sweep.study.spec import DATASETS, Grid, Uniform
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
 
@@ -88,7 +88,7 @@ def _message(text, *overrides):
         ),
         (
             "name: d\ndistillation: {loss: kll}",
-            "distillation.loss: 'kll' is not an option, did you mean 'kl'? possible: kl, mse_logits "
+            "distillation.loss: 'kll' is not an option, did you mean 'kl'? possible: dkd, kl, mse_logits, none "
             "(sweeps/x.yaml, line 2)",
         ),
         ("name: d\nseed: 3", "seed: unknown key, write it under search: search.seed (sweeps/x.yaml, line 2)"),
@@ -99,8 +99,7 @@ def _message(text, *overrides):
         ),
         (
             "name: d\ndata: {name: digit}",
-            "data.name: unknown dataset 'digit', did you mean 'digits'? possible: digits, image_folder "
-            "(sweeps/x.yaml, line 2)",
+            f"data.name: unknown dataset 'digit', {alternatives('digit', DATASETS)} (sweeps/x.yaml, line 2)",
         ),
         (
             "name: d\nsearch:\n  ensemble_size:\n    grid: [0]",

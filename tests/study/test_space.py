@@ -272,13 +272,14 @@ def test_the_upper_bound_is_one_of_the_steps():
             {"ensemble_sizes": {"grid": [1]}},
             "grid",
             "search.ensemble_sizes: cannot be searched, did you mean 'ensemble_size'? possible: "
-            "augmentation_strength, distillation.temperature, ensemble_size, seed",
+            "augmentation_strength, distillation.temperature, ensemble_size, seed, student_strength, teacher_strengths",
         ),
         (
             {"data.path": {"grid": ["a"]}},
             "grid",
             "search.data.path: cannot be searched, a study has one dataset, possible: data.horizontal_flip, "
-            "data.image_size, data.max_train_images, data.max_val_images, data.split_seed, data.validation_fraction",
+            "data.image_size, data.imbalance_ratio, data.max_train_images, data.max_val_images, data.split_seed, "
+            "data.validation_fraction",
         ),
         (
             {"seed": {"grid": list(range(1001))}, "data.split_seed": {"grid": list(range(1000))}},
