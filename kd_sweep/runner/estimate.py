@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from kd_sweep.errors import KdSweepError
+from kd_sweep.errors import DataError, KdSweepError
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Location, Root
-from kd_sweep.runner.launch import checked
+from kd_sweep.runner.launch import check_models, checked
 from kd_sweep.runner.progress import describe
 from kd_sweep.study.dimensions import listed_values, range_bounds
 from kd_sweep.study.plan import Plan, estimate_hours, plan
@@ -23,17 +23,21 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         spec: the study.
         root: the results root, whose tables may hold past epochs of the study.
         slots: how many trials run at a time.
-        probe: train for some seconds where there is no past to go by.
+        probe: train for some seconds where there is no past to go by. Without it the dataset need not be there.
 
     Raises:
         UserError: the study, its dataset or its models are wrong.
     """
-    spec = checked(spec)
+    spec, missing = (checked(spec), None) if probe else _checked_without_data(spec)
     planned = plan(spec)
     most = "" if planned.exact else "at most "
     yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
+    if missing is not None:
+        yield f"dataset: not checked, counts need no images ({missing})"
     for trial in planned.trials[:LISTED_TRIALS]:
-        yield f"  {trial.config.trial_id}  {describe(trial.config)}{_further(trial.point)}"
+        # A trial's name depends on the dataset's fingerprint.
+        name = trial.config.trial_id if missing is None else "-"
+        yield f"  {name}  {describe(trial.config)}{_further(trial.point)}"
     if len(planned.trials) > LISTED_TRIALS:
         yield f"  … and {len(planned.trials) - LISTED_TRIALS} more"
     yield f"epochs: {most}{planned.teacher_epochs} of teachers, {most}{planned.student_epochs} of students"
@@ -53,6 +57,15 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         f"time: {most}about {_hours(hours)} with {slots} at a time "
         f"({teacher_s:.2g} s per teacher epoch, {student_s:.2g} s per student epoch, {source})"
     )
+
+
+def _checked_without_data(spec: StudySpec) -> tuple[StudySpec, str | None]:
+    """Return the spec, checked as far as it can be, and what is wrong with its dataset, if anything is."""
+    try:
+        return checked(spec), None
+    except DataError as error:
+        check_models(spec)
+        return spec, str(error)
 
 
 def _further(point: Mapping[str, object]) -> str:

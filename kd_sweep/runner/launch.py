@@ -61,11 +61,17 @@ def checked(spec: StudySpec) -> StudySpec:
             f"data.path: the images in {spec.data.path} are not those of the study's launch; results would mix "
             "(bring the old images back, or give the study another name)"
         )
+    check_models(spec)
+    return spec.model_copy(update={"data": data})
+
+
+def check_models(spec: StudySpec) -> None:
+    """Raise SpecError where a network that the study names cannot be built; the dataset need not be there."""
+    channels = 1 if spec.data.name == "digits" else 3
     for role, learner in (("teacher", spec.teacher), ("student", spec.student)):
         for model in _models(spec, f"{role}.model", learner):
             variant = learner.model_copy(update={"model": model})
-            check_model(variant, f"{role}.model", data.image_size, 1 if data.name == "digits" else 3)
-    return spec.model_copy(update={"data": data})
+            check_model(variant, f"{role}.model", spec.data.image_size, channels)
 
 
 def _models(spec: StudySpec, name: str, learner: Learner) -> tuple[Any, ...]:
