@@ -24,6 +24,11 @@ Address = Annotated[
     str | None,
     typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster, HOST:PORT. Default: Ray on this machine."),
 ]
+LOCAL_DASHBOARD = "http://127.0.0.1:8265"
+Dashboard = Annotated[
+    str,
+    typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="A Ray cluster's dashboard, http://HOST:8265."),
+]
 Format = Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")]
 RootOption = Annotated[str, typer.Option("--root", help="Where studies and teachers are kept: a folder or s3://…")]
 Overrides = Annotated[
@@ -155,6 +160,46 @@ def schema() -> None:
     from kd_sweep.study.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def submit(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
+    root: Annotated[str, typer.Option("--root", help="The results root as the cluster sees it.")],
+    overrides: Overrides = None,
+    address: Dashboard = LOCAL_DASHBOARD,
+) -> None:
+    """Run a study as a job of a cluster; it goes on when this machine sleeps. Prints the job's id."""
+    from kd_sweep.runner import jobs
+
+    job = jobs.submit(spec, address, root, overrides or ())
+    print(job)
+    print(f"follow it with: kd-sweep logs {job} --address {address} --follow", file=sys.stderr)
+
+
+@app.command()
+def logs(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="What `submit` printed.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    address: Dashboard = LOCAL_DASHBOARD,
+) -> None:
+    """Show what a submitted job has printed."""
+    from kd_sweep.runner import jobs
+
+    status = jobs.write_logs(job, address, sys.stdout, follow=follow)
+    print(f"job {job}: {status}", file=sys.stderr)
+
+
+@app.command()
+def stop(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="What `submit` printed.")],
+    address: Dashboard = LOCAL_DASHBOARD,
+) -> None:
+    """Stop a submitted job cleanly; submitting the study again goes on with it."""
+    from kd_sweep.runner import jobs
+
+    status = jobs.stop(job, address, lambda: print(f"stopping job {job}", file=sys.stderr))
+    print(f"job {job}: {status}", file=sys.stderr)
 
 
 def _conclude(outcome: Any, study: str) -> None:

@@ -1,0 +1,136 @@
+"""The recipes in `cluster/` are well-formed by the rules of those who read them."""
+
+import functools
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+CLUSTER = Path(__file__).parents[2] / "cluster"
+DEFINITIONS = Path(__file__).parents[3] / "shared" / "data" / "kuberay"
+SCRIPTS = sorted(path for path in CLUSTER.rglob("*") if path.suffix in (".sh", ".sbatch"))
+MANIFESTS = {"raycluster.yaml": "ray.io_rayclusters.yaml", "rayjob.yaml": "ray.io_rayjobs.yaml"}
+FAILURES_NOTICED = {"period_ms": "1000", "timeout_ms": "2000", "failure_threshold": "3"}
+
+
+def read(path: Path) -> Any:
+    return YAML(typ="safe").load(path)
+
+
+def closed(schema: Any) -> Any:
+    """Return the schema with unknown keys forbidden, as the API server reports them with `--validate=strict`."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: closed(value) for key, value in schema.items()}
+    open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object" and not open_ended:
+        strict["additionalProperties"] = False
+    return strict
+
+
+@functools.cache
+def definition_of(name: str) -> Any:
+    return read(DEFINITIONS / name)
+
+
+def validate(manifest: Any, definition: str) -> None:
+    crd = definition_of(definition)
+    assert manifest["kind"] == crd["spec"]["names"]["kind"]
+    group, version = manifest["apiVersion"].split("/")
+    assert group == crd["spec"]["group"]
+    (served,) = [found for found in crd["spec"]["versions"] if found["name"] == version and found["served"]]
+    schema = closed(served["schema"]["openAPIV3Schema"])
+    schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
+    jsonschema.Draft7Validator(schema).validate(manifest)
+
+
+def pods(manifest: Any) -> tuple[Any, list[Any]]:
+    """Return the head's pod template and the workers'."""
+    spec = manifest["spec"].get("rayClusterSpec", manifest["spec"])
+    return spec["headGroupSpec"]["template"], [group["template"] for group in spec["workerGroupSpecs"]]
+
+
+def variables(template: Any) -> dict[str, Any]:
+    (container,) = template["spec"]["containers"]
+    return {item["name"]: item.get("value") for item in container["env"]}
+
+
+@pytest.mark.skipif(not DEFINITIONS.is_dir(), reason=f"no KubeRay definitions in {DEFINITIONS}")
+@pytest.mark.parametrize("name", MANIFESTS)
+class TestManifests:
+    def test_it_fits_the_definition(self, name: str) -> None:
+        validate(read(CLUSTER / "kubernetes" / name), MANIFESTS[name])
+
+    @pytest.mark.parametrize(
+        ("place", "value"), [("rayStartParam", {}), ("template", None), ("rayStartParams", {"num-cpus": 0})]
+    )
+    def test_a_slip_in_it_is_found(self, name: str, place: str, value: Any) -> None:
+        manifest = read(CLUSTER / "kubernetes" / name)
+        spec = manifest["spec"].get("rayClusterSpec", manifest["spec"])
+        spec["headGroupSpec"][place] = value
+        with pytest.raises(jsonschema.ValidationError):
+            validate(manifest, MANIFESTS[name])
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_pods_agree_and_workers_may_be_lost(name: str) -> None:
+    head, workers = pods(read(CLUSTER / "kubernetes" / name))
+    assert head["spec"]["nodeSelector"] == {"kd-sweep/lifetime": "on-demand"}
+    for worker in workers:
+        assert variables(worker) == variables(head), "authentication and health checks must be the same everywhere"
+        (container,) = worker["spec"]["containers"]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        assert worker["spec"]["nodeSelector"] == {"kd-sweep/lifetime": "spot"}
+        assert worker["spec"]["terminationGracePeriodSeconds"] >= 30
+        claims = [volume.get("persistentVolumeClaim") for volume in worker["spec"]["volumes"]]
+        assert read(CLUSTER / "kubernetes" / "storage.yaml")["metadata"]["name"] in [
+            claim["claimName"] for claim in claims if claim
+        ]
+    assert "RAY_AUTH_MODE" in variables(head)
+    assert {key: variables(head)[f"RAY_health_check_{key}"] for key in FAILURES_NOTICED} == FAILURES_NOTICED
+
+
+def test_the_autoscaler_accepts_its_file() -> None:
+    util = pytest.importorskip("ray.autoscaler._private.util")
+    config = util.prepare_config(read(CLUSTER / "aws" / "cluster.yaml"))
+    util.validate_config(config)
+    types = config["available_node_types"]
+    assert types[config["head_node_type"]]["resources"] == {"CPU": 0}
+    assert "InstanceMarketOptions" not in types[config["head_node_type"]]["node_config"], "the head must stay"
+    assert types["spot_gpu"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    config["available_node_types"]["spot_gpu"]["max_worker"] = 3
+    with pytest.raises(Exception, match="max_worker"):
+        util.validate_config(config)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_parses_and_fails_at_the_first_error(script: Path) -> None:
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    text = script.read_text()
+    assert "\t" not in text
+    if script.name != "settings.sh":  # read by the others
+        assert text.startswith("#!/usr/bin/env bash\n")
+        assert "\nset -euo pipefail\n" in text
+        assert script.stat().st_mode & 0o111
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    command = ["shellcheck", "--shell=bash", "--external-sources", f"--source-path={script.parent}", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("folder", ["onprem", "slurm", "kubernetes", "aws"])
+def test_every_recipe_has_a_readme_that_names_its_files(folder: str) -> None:
+    readme = (CLUSTER / folder / "README.md").read_text()
+    for path in (CLUSTER / folder).iterdir():
+        if path.name not in ("README.md", "settings.sh"):
+            assert path.name in readme
