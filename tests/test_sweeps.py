@@ -53,6 +53,13 @@ def test_a_sweep_is_named_as_its_file_and_explains_itself(path: Path) -> None:
         ("digits-optuna", 16, 48, False),
         ("digits-pareto", 24, 33, False),  # 11 strengths with up to three members
         ("image-folder", 9, 9, True),
+        # "Ensemble sizes 1, 2, 3 with every weak/strong mix: 4 + 8 + 16 student runs", the 8 two-teacher runs.
+        *((f"{name}-paper{end}", 28, 6, True) for name in ("cifar100", "cifar100-imb100") for end in ("", "-small")),
+        *((f"{name}-paper{end}", 8, 4, True) for name in ("imagenet", "imagenet-lt") for end in ("", "-small")),
+        ("cifar100-strength", 150, 215, False),
+        ("cifar100-strength-small", 24, 33, False),
+        ("logits-matching", 54, 27, True),
+        ("logits-matching-small", 24, 12, True),
     ],
 )
 def test_a_sweep_plans_what_its_comments_promise(name: str, trials: int, teachers: int, exact: bool) -> None:
