@@ -1,12 +1,16 @@
 """What a launch asks before anything runs. Nothing here loads torch, but for networks that are not built in."""
 
-from kd_sweep.errors import DataError, alternatives
-from kd_sweep.study.spec import DATASETS, Data, Learner
-from kd_sweep.vision.folders import check_train_limit, list_folder
-from kd_sweep.vision.model_names import check_width, depth_of
+from pathlib import Path
 
-DIGITS_COUNT = 1797
-DIGITS_CLASSES = 10
+import numpy as np
+
+from kd_sweep.study.spec import Data, Learner
+from kd_sweep.vision.model_names import check_width, depth_of
+from kd_sweep.vision.pictures import chosen
+from kd_sweep.vision.sources import find_images
+
+DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
+"""How often each digit is in scikit-learn's set."""
 
 
 def check_data(data: Data) -> Data:
@@ -18,12 +22,12 @@ def check_data(data: Data) -> Data:
         DataError: what `load_dataset` would find wrong, but for damaged images.
     """
     if data.name == "digits":
-        check_train_limit(data, DIGITS_COUNT, DIGITS_CLASSES)
+        chosen(data, np.repeat(np.arange(len(DIGITS_COUNTS)), DIGITS_COUNTS), None)
         return data
-    if data.name == "image_folder":
-        folder = list_folder(data)
-        return data.model_copy(update={"path": str(folder.root), "fingerprint": folder.fingerprint})
-    raise DataError(f"data.name: {data.name!r} is not a dataset; {alternatives(data.name, DATASETS)}")
+    found = find_images(data)
+    lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
+    places = {key: str(Path(value).expanduser().resolve()) for key, value in lists.items()}
+    return data.model_copy(update={"path": str(found.root), "fingerprint": found.fingerprint, **places})
 
 
 def check_model(learner: Learner, where: str, image_size: int, channels: int) -> None:

@@ -6,17 +6,20 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from kd_sweep.errors import DataError, alternatives
-from kd_sweep.study.spec import DATASETS, Data
+from kd_sweep.study.digest import digest
+from kd_sweep.study.spec import Data
 from kd_sweep.vision.checks import check_data
+from kd_sweep.vision.decoding import decode_images
 from kd_sweep.vision.images import Dataset, ImageSet
-from kd_sweep.vision.splits import Indices, stratified_sample, stratified_split
+from kd_sweep.vision.pictures import Found, Pictures, chosen
+from kd_sweep.vision.sources import find_images
+from kd_sweep.vision.splits import Indices
 
 __all__ = ["check_data", "load_dataset"]
 
 
 def load_dataset(data: Data, cache_dir: Path | None = None) -> Dataset:
-    """Return the images that ``data`` describes.
+    """Return the images that ``data`` describes; RGB ones are cropped to their central square.
 
     Args:
         data: the `data` section of a study.
@@ -27,11 +30,23 @@ def load_dataset(data: Data, cache_dir: Path | None = None) -> Dataset:
     """
     if data.name == "digits":
         return _load_digits(check_data(data))
-    if data.name == "image_folder":
-        from kd_sweep.vision.image_folder import load_image_folder
+    found = find_images(data)
+    train_N, val_N = chosen(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
+    val = found.train if found.val is None else found.val
+    return Dataset(
+        train=_decoded(found.train.pick(train_N), found, data.image_size, cache_dir),
+        val=_decoded(val.pick(val_N), found, data.image_size, cache_dir),
+        class_names=found.class_names,
+        horizontal_flip=data.horizontal_flip is not False,
+    )
 
-        return load_image_folder(data, cache_dir)
-    raise DataError(f"data.name: {data.name!r} is not a dataset; {alternatives(data.name, DATASETS)}")
+
+def _decoded(pictures: Pictures, found: Found, image_size: int, cache_dir: Path | None) -> ImageSet:
+    cache_file = None
+    if cache_dir is not None:
+        cache_file = cache_dir / f"{found.fingerprint}-{digest(list(pictures.names))}-{image_size}.npy"
+    images_NDHW = decode_images(pictures, image_size, cache_file)
+    return ImageSet(torch.from_numpy(images_NDHW), torch.from_numpy(pictures.labels_N))
 
 
 def _load_digits(data: Data) -> Dataset:
@@ -45,9 +60,7 @@ def _load_digits(data: Data) -> Dataset:
         images_NDHW = F.interpolate(images_NDHW, size, mode="bilinear", align_corners=False)
     pixels_NDHW = images_NDHW.round().clamp(0, 255).to(torch.uint8)
     labels_N = digits.target.astype(np.int64)
-    train_N, val_N = stratified_split(labels_N, data.validation_fraction, data.split_seed)
-    train_N = train_N[stratified_sample(labels_N[train_N], data.max_train_images, data.split_seed)]
-    val_N = val_N[stratified_sample(labels_N[val_N], data.max_val_images, data.split_seed)]
+    train_N, val_N = chosen(data, labels_N, None)
 
     def subset(indices_N: Indices) -> ImageSet:
         return ImageSet(pixels_NDHW[torch.from_numpy(indices_N)], torch.from_numpy(labels_N[indices_N]))

@@ -3,57 +3,60 @@
 Shapes: N images, D = 3 channels (RGB), H x W pixels.
 """
 
+import errno
 import fcntl
+import io
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from kd_sweep.errors import DataError
+from kd_sweep.vision.pictures import Pictures, Pixels, Source
 
-Pixels = NDArray[np.uint8]
 
-
-def decode_images(paths: Sequence[Path], image_size: int, cache_file: Path | None) -> Pixels:
-    """Return the images at ``paths`` as uint8 (N, 3, H, W), H = W = ``image_size``.
+def decode_images(pictures: Pictures, image_size: int, cache_file: Path | None) -> Pixels:
+    """Return ``pictures`` as uint8 (N, 3, H, W), H = W = ``image_size``.
 
     Each image is cropped to its central square and resized bilinearly with antialiasing.
 
     Args:
-        paths: the image files.
+        pictures: what to decode; pixels that have the size already are returned as they are.
         image_size: in pixels.
         cache_file: where the array is kept as .npy and mapped from; in memory when None. Of several processes that ask
             for it, one decodes and the others wait.
 
     Raises:
-        DataError: an image is damaged; the message names it.
+        DataError: an image is damaged; the message names it. Or the disk has no room for the array.
     """
-    shape = (len(paths), 3, image_size, image_size)
+    if isinstance(pictures.sources, np.ndarray) and pictures.sources.shape[-1] == image_size:
+        return pictures.sources
+    shape = (len(pictures.sources), 3, image_size, image_size)
     if cache_file is None:
         images_NDHW = np.empty(shape, dtype=np.uint8)
-        _decode_into(images_NDHW, paths)
+        _decode_into(images_NDHW, pictures)
         return images_NDHW
     if not cache_file.exists():
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(cache_file.with_suffix(".lock")):
             if not cache_file.exists():
-                _write_cache(cache_file, paths, shape)
+                _write_cache(cache_file, pictures, shape)
     # Copy-on-write, because torch warns of arrays that cannot be written.
     mapped: Pixels = np.load(cache_file, mmap_mode="c")
     return mapped
 
 
-def _write_cache(cache_file: Path, paths: Sequence[Path], shape: tuple[int, ...]) -> None:
+def _write_cache(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -> None:
     temporary = cache_file.with_name(f".{cache_file.name}.{uuid.uuid4().hex}.tmp")
     try:
         images_NDHW = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        _decode_into(images_NDHW, paths)
+        _reserve(temporary)
+        _decode_into(images_NDHW, pictures)
         images_NDHW.flush()
         del images_NDHW
         with temporary.open("rb") as written:
@@ -61,6 +64,21 @@ def _write_cache(cache_file: Path, paths: Sequence[Path], shape: tuple[int, ...]
         temporary.replace(cache_file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reserve(file: Path) -> None:
+    """Have the disk set the room aside: writing to a mapped file for which there is none would kill the process."""
+    size = file.stat().st_size
+    with file.open("r+b") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                return  # a filesystem that cannot reserve
+            raise DataError(
+                f"data.image_size: the decoded images take {size / 1e9:.1f} GB in {file.parent}, which has no room for "
+                f"them ({error.strerror}); make room, or take a smaller image_size or max_train_images"
+            ) from error
 
 
 @contextmanager
@@ -73,28 +91,30 @@ def _exclusive(lock_file: Path) -> Iterator[None]:
         yield
 
 
-def _decode_into(images_NDHW: Pixels, paths: Sequence[Path]) -> None:
+def _decode_into(images_NDHW: Pixels, pictures: Pictures) -> None:
     def decode(place: int) -> None:
-        images_NDHW[place] = decode_image(paths[place], images_NDHW.shape[-1])
+        source = pictures.sources[place]
+        what = str(source) if isinstance(source, Path) else pictures.names[place]
+        images_NDHW[place] = decode_image(source, images_NDHW.shape[-1], what)
 
     # PIL decodes and resizes without the interpreter lock.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
-            for _ in pool.map(decode, range(len(paths))):
+            for _ in pool.map(decode, range(len(pictures.sources))):
                 pass
         except DataError:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def decode_image(path: Path, image_size: int) -> Pixels:
+def decode_image(source: Source, image_size: int, what: str) -> Pixels:
     """Return one image as uint8 (3, H, W).
 
     Raises:
-        DataError: the file cannot be read as an image.
+        DataError: ``source`` cannot be read as an image; the message calls it ``what``.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(source) as image:
             width, height = image.size
             side = min(width, height)
             left, top = (width - side) / 2, (height - side) / 2
@@ -104,5 +124,11 @@ def decode_image(path: Path, image_size: int) -> Pixels:
     # Damaged files make PIL's decoders raise almost anything: OSError, SyntaxError, ValueError, struct.error, …
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"data.path: image {path} cannot be decoded ({reason}); repair or remove it") from error
+        raise DataError(f"data.path: image {what} cannot be decoded ({reason}); repair or remove it") from error
     return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
+
+
+def _opened(source: Source) -> Image.Image:
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(np.ascontiguousarray(source.transpose(1, 2, 0)))
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)

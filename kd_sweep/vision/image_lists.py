@@ -1,0 +1,124 @@
+"""Image lists: text files with a line `path label` per image, as ImageNet and ImageNet-LT are distributed.
+
+Labels count from 0. A list is read from its end of the line, so a path may hold spaces. No image is opened here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kd_sweep.errors import DataError
+from kd_sweep.study.spec import Data
+from kd_sweep.vision.files import Listing, existing_root, found_files, states_of
+from kd_sweep.vision.pictures import Found
+from kd_sweep.vision.splits import Indices
+
+
+@dataclass(frozen=True)
+class _List:
+    """The lines of one file. `where` starts a message: the field and the file."""
+
+    where: str
+    paths: list[Path]
+    labels_N: Indices
+    lines: list[int]
+
+
+def find_listed(data: Data) -> Found:
+    """Return the images that `data.train_list` and `data.val_list` name.
+
+    Raises:
+        DataError: a list is missing, empty or malformed, names absent files or one file twice, has labels out of range
+            or one class alone, or validation images that are training images.
+    """
+    root = existing_root(data.path or "", "it is the folder that the paths in the lists start from")
+    train = _read(root, "train_list", data.train_list or "")
+    num_classes = _check_labels(train)
+    listed_val = None if data.val_list is None else _read(root, "val_list", data.val_list)
+    if listed_val is not None:
+        _check_range(listed_val, num_classes)
+    elif np.bincount(train.labels_N).max() < 2:
+        raise DataError(f"{train.where} has one image of every class, so none can be held out; add data.val_list")
+    train_files = _files(root, train)
+    val_files = None if listed_val is None else _files(root, listed_val)
+    return found_files("image_list", root, _class_names(train, num_classes), train_files, val_files)
+
+
+def _read(root: Path, field: str, name: str) -> _List:
+    path = Path(name).expanduser().resolve()
+    where = f"data.{field}: {path}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise DataError(f"{where} cannot be read ({reason}); it is a text file of lines `path label`") from None
+    paths, labels, lines = [], [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        place, _, label = line.strip().rpartition(" ")
+        if not (place.strip() and label.isascii() and label.isdigit() and len(label) < 10):
+            shown = line.strip()[:80]
+            raise DataError(f"{where}, line {number}: {shown!r} is not `path label`, with a label from 0 on")
+        paths.append(root / place.strip())
+        labels.append(int(label))
+        lines.append(number)
+    if not paths:
+        raise DataError(f"{where} names no images; it is a text file of lines `path label`")
+    return _List(where, paths, np.array(labels, dtype=np.int64), lines)
+
+
+def _check_labels(train: _List) -> int:
+    """Return the number of classes."""
+    present = np.unique(train.labels_N)
+    if len(present) == 1:
+        raise DataError(f"{train.where} has one class, label {present[0]}; at least 2 are needed")
+    highest = int(present[-1])
+    if len(present) <= highest:
+        first = int(np.flatnonzero(np.diff(present, prepend=-1) > 1)[0])
+        beyond, missing = int(present[first]), int(present[first - 1]) + 1 if first else 0
+        line = train.lines[int(np.flatnonzero(train.labels_N == beyond)[0])]
+        raise DataError(
+            f"{train.where}, line {line}: label {beyond} is out of range, as no training image has label {missing}; "
+            f"labels are 0 to the number of classes - 1, without gaps"
+        )
+    return highest + 1
+
+
+def _check_range(val: _List, num_classes: int) -> None:
+    beyond = np.flatnonzero(val.labels_N >= num_classes)
+    if len(beyond):
+        raise DataError(
+            f"{val.where}, line {val.lines[beyond[0]]}: label {val.labels_N[beyond[0]]} is out of range; "
+            f"possible: 0 to {num_classes - 1}, as in the training list"
+        )
+    present = len(np.unique(val.labels_N))
+    if present == 1:
+        raise DataError(f"{val.where} has one class, label {val.labels_N[0]}; at least 2 are needed")
+
+
+def _files(root: Path, listed: _List) -> Listing:
+    states_N3, absent = states_of(listed.paths)
+    if absent:
+        first = absent[0]
+        raise DataError(
+            f"{listed.where}: {len(absent)} of its {len(listed.paths)} files cannot be found, {listed.paths[first]} "
+            f"(line {listed.lines[first]}) for one; paths start from data.path, {root}"
+        )
+    seen: dict[Path, int] = {}
+    for path, line in zip(listed.paths, listed.lines, strict=True):
+        if path in seen:
+            raise DataError(f"{listed.where}, line {line}: {path} is there a second time, first in line {seen[path]}")
+        seen[path] = line
+    return Listing(listed.paths, listed.labels_N, states_N3)
+
+
+def _class_names(train: _List, num_classes: int) -> tuple[str, ...]:
+    """Return the names of the folders that the classes lie in, where each has its own; else the labels."""
+    names: dict[int, str] = {}
+    for path, label in zip(train.paths, train.labels_N.tolist(), strict=True):
+        names.setdefault(label, path.parent.name)
+    if len(set(names.values())) < num_classes:
+        return tuple(str(label) for label in range(num_classes))
+    return tuple(names[label] for label in range(num_classes))

@@ -1,0 +1,43 @@
+"""Which images there are, by the dataset's name. Nothing here loads torch or decodes an image."""
+
+from kd_sweep.errors import DataError, alternatives
+from kd_sweep.study.spec import DATASETS, Data
+from kd_sweep.vision.pictures import Found, chosen
+
+
+def find_images(data: Data) -> Found:
+    """Return what lies at ``data.path``, of any dataset but the embedded digits.
+
+    Raises:
+        DataError: it is missing, damaged, laid out in another way, not what the fingerprint says, or has fewer images
+            than are asked for.
+    """
+    found = _found(data)
+    if data.fingerprint is not None and data.fingerprint != found.fingerprint:
+        raise DataError(
+            f"data.path: the images under {found.root} are not those that the study was launched with (fingerprint "
+            f"{found.fingerprint}, at launch {data.fingerprint}); restore them, or launch a study with another name"
+        )
+    chosen(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
+    return found
+
+
+def _found(data: Data) -> Found:
+    # Each reader is loaded where it is needed: pyarrow for one is not cheap.
+    if data.name == "image_folder":
+        from kd_sweep.vision.folders import find_folder
+
+        return find_folder(data)
+    if data.name == "image_list":
+        from kd_sweep.vision.image_lists import find_listed
+
+        return find_listed(data)
+    if data.name == "tiny_imagenet":
+        from kd_sweep.vision.tiny_imagenet import find_tiny_imagenet
+
+        return find_tiny_imagenet(data)
+    if data.name in ("cifar10", "cifar100"):
+        from kd_sweep.vision.cifar import find_cifar
+
+        return find_cifar(data)
+    raise DataError(f"data.name: {data.name!r} is not a dataset; {alternatives(data.name, DATASETS)}")
