@@ -14,6 +14,9 @@ from kd_sweep.results.storage import Root, reason_of
 
 T = TypeVar("T")
 
+# Other columns differ from row to row: a dictionary of them costs most of a save and saves no byte.
+_REPEATED = ("study", "status", "student", "teacher", "model", "host")
+
 
 class KeyedTable:
     """Rows by key, merged by `upsert`, saved by `save`.
@@ -82,7 +85,9 @@ class KeyedTable:
         changed = set(self._changed)
         try:
             with self._root.replace(self._name) as sink:
-                pq.write_table(self.table(), sink, compression="zstd", write_page_checksum=True)
+                table = self.table()
+                repeated = [name for name in _REPEATED if name in table.column_names]
+                pq.write_table(table, sink, compression="zstd", write_page_checksum=True, use_dictionary=repeated)
         except BaseException:
             self._changed |= changed
             raise
