@@ -1,0 +1,158 @@
+"""The paper's studies in sweeps/: their counts and recipes; the small versions run to the end."""
+
+import itertools
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kd_sweep.results.reader import Results, open_results
+from kd_sweep.study.load import load_spec
+from kd_sweep.study.plan import plan
+from kd_sweep.study.spec import Learner
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"
+PAPER = {"cifar100-paper": 28, "cifar100-imb100-paper": 28, "imagenet-paper": 8, "imagenet-lt-paper": 8}
+TEACHERS = {28: 6, 8: 4}
+TINY = ["teacher.epochs=2", "student.epochs=2", "teacher.width=4", "student.width=4", "data.max_val_images=100"]
+
+
+def sweep_file(name: str) -> Path:
+    return SWEEPS / f"{name}.yaml"
+
+
+def mixes(sizes: tuple[int, ...], weak: float, strong: float) -> set[tuple[float, ...]]:
+    return {mix for size in sizes for mix in itertools.product((weak, strong), repeat=size)}
+
+
+@pytest.mark.parametrize("end", ["", "-small"])
+@pytest.mark.parametrize("name", PAPER)
+def test_every_mix_of_weak_and_strong_once(name: str, end: str) -> None:
+    planned = plan(load_spec(sweep_file(name + end)))
+    assert (planned.num_trials, planned.num_teachers, planned.exact) == (PAPER[name], TEACHERS[PAPER[name]], True)
+    weak, strong = sorted({trial.config.strength_of_student for trial in planned.trials})
+    wanted = itertools.product(mixes((1, 2, 3) if PAPER[name] == 28 else (2,), weak, strong), (weak, strong))
+    found = [(trial.config.strengths_of_teachers, trial.config.strength_of_student) for trial in planned.trials]
+    assert sorted(found) == sorted(wanted)
+
+
+def schedule(learner: Learner) -> tuple[object, ...]:
+    return (learner.epochs, learner.schedule, learner.milestones)
+
+
+@pytest.mark.parametrize(
+    ("name", "student", "teacher"),
+    [  # the table of docs/design.md, section 7
+        ("cifar100-paper", (200, "step", (190, 195)), (61, "step", (25, 40, 60))),
+        ("cifar100-imb100-paper", (175, "step", (160, 165, 170)), (61, "step", (55, 65))),
+        ("imagenet-lt-paper", (165, "step", (150, 155, 160)), (60, "step", (35, 50))),
+        ("imagenet-paper", (60, "cosine", ()), (60, "cosine", ())),
+    ],
+)
+def test_the_paper_s_recipe(name: str, student: tuple[object, ...], teacher: tuple[object, ...]) -> None:
+    spec = load_spec(sweep_file(name))
+    assert (schedule(spec.student), schedule(spec.teacher)) == (student, teacher)
+    assert (spec.teacher.model, spec.student.model, spec.data.image_size) == ("resnet50", "resnet18", 224)
+    for learner in (spec.teacher, spec.student):
+        assert (learner.optimizer, learner.learning_rate, learner.momentum) == ("sgd", 0.1, 0.9)
+        assert (learner.weight_decay, learner.batch_size, learner.warmup_epochs) == (0.0, 128, 8.0)
+    loss = spec.distillation
+    assert (loss.loss, loss.alpha, loss.temperature, loss.ensemble_reducer) == ("kl", 0.6, 3.0, "teachers")
+
+
+@pytest.mark.parametrize("name", [*PAPER, "cifar100-strength", "logits-matching"])
+def test_the_small_version_says_what_it_is_small_of(name: str) -> None:
+    large, small = load_spec(sweep_file(name)), load_spec(sweep_file(f"{name}-small"))
+    assert f"{name}.yaml" in sweep_file(f"{name}-small").read_text()
+    assert list(large.search) == list(small.search)
+    assert (large.sampler.name, large.scheduler.name) == (small.sampler.name, small.scheduler.name)
+    assert large.distillation == small.distillation
+    assert small.data.name == "digits"
+
+
+@pytest.mark.parametrize("name", ["cifar100-paper", "imagenet-paper"])
+def test_a_plan_without_the_images(kd_sweep: Run, name: str, tmp_path: Path) -> None:
+    settings = ["--set", f"data.path={tmp_path / 'nowhere'}"]
+    counted = kd_sweep("plan", sweep_file(name), "--root", tmp_path, "--no-probe", *settings)
+    assert counted.returncode == 0, counted.stderr
+    lines = counted.stdout.splitlines()
+    assert lines[0] == f"study {name}: {PAPER[name]} trials, {TEACHERS[PAPER[name]]} teachers"
+    assert lines[1].startswith("dataset: not checked, counts need no images (data.")
+    assert "nowhere" in lines[1]
+    assert sum(line.startswith("  -  strength ") for line in lines) == PAPER[name]
+    probed = kd_sweep("plan", sweep_file(name), "--root", tmp_path, *settings)
+    assert (probed.returncode, probed.stdout) == (2, "")
+    assert len(probed.stderr.splitlines()) == 1
+
+
+# --- small versions, run smaller still --------------------------------------------------------------------------------
+
+
+def launched(kd_sweep: Run, name: str, root: Path, *settings: str) -> Results:
+    overrides = [argument for setting in (*TINY, *settings) for argument in ("--set", setting)]
+    done = kd_sweep("launch", sweep_file(name), "--root", root, *overrides, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return open_results(root)
+
+
+def assert_whole(results: Results, trials: pd.DataFrame) -> None:
+    """Every trial has exactly the epochs 1 to its last."""
+    epochs = results.pandas("epochs")
+    expected = {(row.trial_id, epoch) for row in trials.itertuples() for epoch in range(1, int(row.last_epoch) + 1)}
+    assert sorted(zip(epochs.trial_id, epochs.epoch, strict=True)) == sorted(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAPER)
+def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
+    results = launched(kd_sweep, f"{name}-small", tmp_path)
+    trials, teachers = results.pandas("trials"), results.pandas("teachers")
+    assert_whole(results, trials)
+    assert list(trials.status) == ["completed"] * PAPER[name]
+    planned = plan(load_spec(sweep_file(f"{name}-small"))).trials
+    wanted = {(json.dumps(trial.point["teacher_strengths"]), trial.point["student_strength"]) for trial in planned}
+    assert set(zip(trials.teacher_strengths, trials.student_strength, strict=True)) == wanted
+    listed = trials.teacher_strengths.map(json.loads)
+    assert list(trials.ensemble_size) == list(listed.map(len))
+    assert trials.augmentation_strength.to_list() == pytest.approx([sum(mix) / len(mix) for mix in listed])
+    assert trials.attention_iou_teachers.isna().to_list() == [len(mix) == 1 for mix in listed]
+    strengths = {strength for mix in listed for strength in mix}
+    members = range(1, trials.ensemble_size.max() + 1)
+    assert sorted(zip(teachers.augmentation_strength, teachers.member, strict=True)) == sorted(
+        itertools.product(strengths, members)
+    )
+    # One axis of strengths to analyse, with the student's held equal.
+    judged = kd_sweep("analyse", tmp_path, "--outcome", "val_accuracy", "--format", "json", "--resamples", "200")
+    assert judged.returncode == 0, judged.stderr
+    assert "student_strength=" in judged.stdout
+    assert "teacher_strengths=" not in judged.stdout
+
+
+@pytest.mark.slow
+def test_small_strength_study(kd_sweep: Run, tmp_path: Path) -> None:
+    results = launched(kd_sweep, "cifar100-strength-small", tmp_path, "student.epochs=3", "sampler.num_trials=10")
+    trials = results.pandas("trials")
+    assert_whole(results, trials)
+    assert len(trials) == 10
+    assert set(trials.status) == {"completed", "stopped"}
+    assert set(trials.augmentation_strength) <= {0.0, 0.25, 0.5, 0.75, 1.0}
+    assert set(trials.seed) <= set(range(5))
+
+
+@pytest.mark.slow
+def test_small_logits_matching(kd_sweep: Run, tmp_path: Path) -> None:
+    results = launched(kd_sweep, "logits-matching-small", tmp_path)
+    trials = results.pandas("trials")
+    assert_whole(results, trials)
+    assert list(trials.status) == ["completed"] * 24
+    arms = trials.groupby(["augmentation_strength", "ensemble_size", "seed"]).distillation_loss.agg(sorted)
+    assert list(arms) == [["kl", "mse_logits"]] * 12
+    judged = kd_sweep("analyse", tmp_path, "--format", "json", "--resamples", "200")
+    assert judged.returncode == 0, judged.stderr
+    assert "mse_logits" in judged.stdout
