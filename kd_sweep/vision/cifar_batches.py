@@ -59,6 +59,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             ("numpy.core.multiarray", "_reconstruct"),
             ("numpy._core.multiarray", "_reconstruct"),
             ("_codecs", "encode"),
+            ("__builtin__", "bytes"),
         }
     )
 
