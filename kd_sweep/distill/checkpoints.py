@@ -4,6 +4,7 @@ The learning rate and every random draw are pure functions of the epoch, so the 
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.distill.files import Place, damage_as_corrupt, read_content, read_tensors, write_tensors
@@ -19,6 +20,7 @@ LAST = "last.safetensors"
 _KIND = "checkpoint"
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
+_DRIFTING = "drifting/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +36,36 @@ class CheckpointHeader:
 
 
 def save_checkpoint(
-    path: Place, header: CheckpointHeader, model: "nn.Module", optimizer: "torch.optim.Optimizer"
+    path: Place,
+    header: CheckpointHeader,
+    model: "nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    drifting: "Mapping[str, nn.Module] | None" = None,
 ) -> None:
-    """Replace the checkpoint at ``path`` in one step: a reader sees the old one or the new one."""
+    """Replace the checkpoint at ``path`` in one step: a reader sees the old one or the new one.
+
+    Args:
+        path: where.
+        header: what it says about itself.
+        model: what is trained.
+        optimizer: of the model.
+        drifting: other networks, by name, whose buffers change along the way; their parameters do not.
+    """
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{index}/{key}": value for key, value in state.items() if value is not None}
+    tensors |= _drifting_buffers(drifting or {})
     write_tensors(path, tensors, dataclasses.asdict(header), kind=_KIND)
 
 
 def load_checkpoint(
-    path: Place, owner: str, model: "nn.Module", optimizer: "torch.optim.Optimizer"
+    path: Place,
+    owner: str,
+    model: "nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    drifting: "Mapping[str, nn.Module] | None" = None,
 ) -> CheckpointHeader | None:
-    """Restore ``model`` and ``optimizer`` as they were and return the header; None where there is no checkpoint.
+    """Restore what `save_checkpoint` was given as it was and return the header; None where there is no checkpoint.
 
     Raises:
         CorruptFileError: the file is damaged, or is the checkpoint of something else. Nothing was restored.
@@ -57,12 +76,14 @@ def load_checkpoint(
         return None
     header = _parsed_header(path, content)
     weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
-    expected = model.state_dict()
-    if header.owner != owner or {name: t.shape for name, t in weights.items()} != {
-        n: t.shape for n, t in expected.items()
-    }:
+    buffers = {name: value for name, value in tensors.items() if name.startswith(_DRIFTING)}
+    own_buffers = _drifting_buffers(drifting or {})
+    fits = _shapes(weights) == _shapes(model.state_dict()) and _shapes(buffers) == _shapes(own_buffers)
+    if header.owner != owner or not fits:
         raise CorruptFileError(f"{path}: is the checkpoint of {header.owner}, not of {owner} as it is configured now")
     model.load_state_dict(weights)
+    for name, buffer in own_buffers.items():
+        buffer.copy_(buffers[name])
     _restore_optimizer(optimizer, tensors)
     return header
 
@@ -87,6 +108,18 @@ def read_history(path: Place) -> list[dict[str, Any]]:
     """
     header = read_header(path)
     return [] if header is None else header.history
+
+
+def _drifting_buffers(drifting: "Mapping[str, nn.Module]") -> "dict[str, torch.Tensor]":
+    return {
+        f"{_DRIFTING}{which}/{name}": buffer
+        for which, network in drifting.items()
+        for name, buffer in network.named_buffers()
+    }
+
+
+def _shapes(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Size]":
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _restore_optimizer(optimizer: "torch.optim.Optimizer", tensors: "dict[str, torch.Tensor]") -> None:

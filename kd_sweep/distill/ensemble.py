@@ -2,29 +2,32 @@
 
 A batch goes through a teacher in the same composition either way, so both ways give the same bits.
 
-Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images, P bytes of a packed region.
+Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images, h x w map, H x W image.
 """
 
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache, pack_regions, packed_bytes, unpack_regions
+from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache
+from kd_sweep.distill.means import ImageMeans
 from kd_sweep.distill.teachers import teacher_model
-from kd_sweep.metrics.attention import attention_iou_pairs
-from kd_sweep.metrics.splits import teacher_metrics
+from kd_sweep.metrics.splits import teacher_attention_metrics, teacher_metrics
 from kd_sweep.results.storage import Location
+from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER
+from kd_sweep.study.spec import Metrics
 from kd_sweep.study.trial import TeacherConfig
-from kd_sweep.vision.attention import attention_masks
+from kd_sweep.vision.attention import enlarged_to_unit_range
+from kd_sweep.vision.attention_maps import small_attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
-from kd_sweep.vision.models import Classifier
 
 
 class Ensemble:
-    """Frozen teachers in evaluation mode, loaded when one of them has to look at an image.
+    """Teachers that do not learn, loaded when one of them has to look at an image.
 
     Args:
         teachers: member 1 first.
@@ -33,7 +36,9 @@ class Ensemble:
         root: the results root.
         device: where they run.
         num_threads: for training a teacher that is missing.
-        cam_threshold: of the attention regions.
+        metrics: kind of the attention maps, and threshold of their regions.
+        drifting: whether their batch norm is in training mode while they teach. Then they are this trial's own copies,
+            and nothing that they say is kept for others, or for another epoch.
     """
 
     def __init__(
@@ -45,17 +50,27 @@ class Ensemble:
         root: Location,
         device: torch.device,
         num_threads: int | None,
-        cam_threshold: float,
+        metrics: Metrics,
+        drifting: bool = False,
     ) -> None:
-        self._members = [_Member(teacher, root, device, num_threads) for teacher in teachers]
+        self._members = [_Member(teacher, root, device, num_threads, drifting) for teacher in teachers]
         self._stream = stream
-        self._cache = cache
+        self._cache = LogitCache(root, enabled=False) if drifting else cache
         self._device = device
-        self._cam_threshold = cam_threshold
+        self._metrics = metrics
+        self._drifting = drifting
 
     def epoch(self, epoch: int) -> "EnsembleEpoch":
         """Return the teachers' answers to one epoch of the stream."""
+        if self._drifting:
+            for stale in ("_clean", "clean_logits", "clean_metrics"):
+                self.__dict__.pop(stale, None)
         return EnsembleEpoch(self._members, self._stream, self._cache, epoch, self._device)
+
+    @property
+    def drifting_models(self) -> Mapping[str, nn.Module]:
+        """The teachers whose statistics a checkpoint has to hold, by name; none where they are frozen."""
+        return {f"teacher-{m.teacher_id}": m.model for m in self._members} if self._drifting else {}
 
     @cached_property
     def _clean(self) -> list[CleanOutputs]:
@@ -69,46 +84,46 @@ class Ensemble:
 
     @cached_property
     def clean_metrics(self) -> dict[str, float | None]:
-        """The metrics of the teachers alone, which are the same after every epoch."""
+        """The metrics of the teachers alone, which are the same after every epoch unless they drift."""
         labels_V = self._stream.dataset.val.labels_N.to(self._device)
         return {
+            **dict.fromkeys(NULL_FOR_ONE_TEACHER),
             **teacher_metrics(self.clean_logits, labels_V),
-            "attention_iou_teachers": self._attention_iou_of_pairs() if len(self._members) > 1 else None,
+            **self._overlap(),
         }
 
-    def clean_regions(self, batch: Batch) -> Tensor:
-        """Return the teachers' attention regions on a clean validation batch, bool (M, B, H, W)."""
+    def clean_maps(self, batch: Batch) -> Tensor:
+        """Return the teachers' attention maps on a clean validation batch, (M, B, H, W) in [0, 1]."""
         places_B = batch.indices_B.to(self._device)
         image_size = self._stream.dataset.image_size
-        return torch.stack([unpack_regions(outputs.regions_VP[places_B], image_size) for outputs in self._clean])
+        maps = [enlarged_to_unit_range(outputs.maps_Vhw[places_B], image_size) for outputs in self._clean]
+        return torch.stack(maps)
 
-    def _attention_iou_of_pairs(self) -> float:
-        # Batch by batch: unpacked regions of a large validation set do not fit in memory.
-        val = self._stream.dataset.val
-        sums = 0.0
-        for batch in self._stream.clean_batches(val):
-            value = attention_iou_pairs(self.clean_regions(batch))
-            assert value is not None
-            sums += value * len(batch)
-        return sums / len(val)
+    def _overlap(self) -> Mapping[str, float]:
+        if len(self._members) < 2:
+            return {}
+        # Batch by batch: the maps over the images of a large validation set do not fit in memory.
+        means = ImageMeans()
+        for batch in self._stream.clean_batches(self._stream.dataset.val):
+            means.add(teacher_attention_metrics(self.clean_maps(batch), self._metrics.cam_threshold), len(batch))
+        return means.values()
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:
-        dataset, device = self._stream.dataset, self._device
-        shape = (len(dataset.val), dataset.num_classes, packed_bytes(dataset.image_size))
-        outputs = self._cache.clean(member.teacher_id, self._cam_threshold, shape)
+        dataset, device, kind = self._stream.dataset, self._device, self._metrics.attention
+        outputs = self._cache.clean(member.teacher_id, kind, (len(dataset.val), dataset.num_classes))
         if outputs is None:
             outputs = self._look_at_clean(member.model)
-            self._cache.keep_clean(member.teacher_id, self._cam_threshold, outputs)
-        return CleanOutputs(outputs.logits_VC.to(device), outputs.regions_VP.to(device))
+            self._cache.keep_clean(member.teacher_id, kind, outputs)
+        return CleanOutputs(outputs.logits_VC.to(device), outputs.maps_Vhw.to(device))
 
     def _look_at_clean(self, model: nn.Module) -> CleanOutputs:
-        logits, regions = [], []
+        logits, maps = [], []
         with torch.no_grad():
             for batch in self._stream.clean_batches(self._stream.dataset.val):
-                logits_BC, regions_BHW = clean_batch(model, batch, self._cam_threshold)
+                logits_BC, maps_Bhw = small_attention_maps(model, batch.images_BDHW, self._metrics.attention)
                 logits.append(logits_BC)
-                regions.append(pack_regions(regions_BHW))
-        return CleanOutputs(torch.cat(logits).cpu(), torch.cat(regions).cpu())
+                maps.append(maps_Bhw)
+        return CleanOutputs(torch.cat(logits).cpu(), torch.cat(maps).cpu())
 
 
 class EnsembleEpoch:
@@ -144,41 +159,57 @@ class EnsembleEpoch:
         logits = self._cache.epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, self._shape)
         if logits is None:
             keep = self._cache.keeps(self._shape)
-            return _Answers(member.teacher_id, _Asked(member, keep), _Asked(member, keep))
+            return _Answers(member.teacher_id, _Asked(member.teach, keep), _Asked(member.look, keep))
         train_NC, val_augmented_VC = logits.train_NC.to(self._device), logits.val_augmented_VC.to(self._device)
         return _Answers(member.teacher_id, _Remembered(train_NC), _Remembered(val_augmented_VC))
 
 
-def clean_batch(model: nn.Module, batch: Batch, cam_threshold: float) -> tuple[Tensor, Tensor]:
-    """Return logits (B, C) and attention regions, bool (B, H, W), of ``model`` as it is on a batch."""
-    classifier = cast(Classifier, model)
-    logits_BC, features_BDhw = classifier.forward_with_features(batch.images_BDHW)
-    image_size = batch.images_BDHW.shape[-1]
-    return logits_BC.float(), attention_masks(features_BDhw, classifier.classifier_weight, image_size, cam_threshold)
-
-
 class _Member:
-    def __init__(self, teacher: TeacherConfig, root: Location, device: torch.device, num_threads: int | None) -> None:
+    def __init__(
+        self, teacher: TeacherConfig, root: Location, device: torch.device, num_threads: int | None, drifting: bool
+    ) -> None:
         self._teacher, self._root, self._device, self._num_threads = teacher, root, device, num_threads
+        self._drifting = drifting
         self.teacher_id = teacher.teacher_id
 
     @cached_property
     def model(self) -> nn.Module:
-        return teacher_model(self._teacher, self._root, device=str(self._device), num_threads=self._num_threads)
+        model = teacher_model(self._teacher, self._root, device=str(self._device), num_threads=self._num_threads)
+        return copy.deepcopy(model) if self._drifting else model
+
+    def teach(self, images_BDHW: Tensor) -> Tensor:
+        """Return logits on training images; batch norm takes them into its statistics where it drifts."""
+        norms = self._norms if self._drifting else ()
+        for norm in norms:
+            norm.train()
+        try:
+            return self.look(images_BDHW)
+        finally:
+            for norm in norms:
+                norm.eval()
+
+    def look(self, images_BDHW: Tensor) -> Tensor:
+        """Return logits."""
+        # Not inference_mode: the loss keeps these tensors for its backward pass.
+        with torch.no_grad():
+            logits_BC: Tensor = self.model(images_BDHW).float()
+        return logits_BC
+
+    @cached_property
+    def _norms(self) -> list[nn.Module]:
+        return [module for module in self.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
 class _Asked:
     """Answers of a teacher that looks at every batch; all of them are held only where they will be kept."""
 
-    def __init__(self, member: _Member, keep: bool) -> None:
-        self._member = member
+    def __init__(self, ask: Callable[[Tensor], Tensor], keep: bool) -> None:
+        self._ask = ask
         self._keep = keep
         self._given: list[Tensor] = []
 
     def next(self, batch: Batch) -> Tensor:
-        # Not inference_mode: the loss keeps these tensors for its backward pass.
-        with torch.no_grad():
-            logits_BC: Tensor = self._member.model(batch.images_BDHW).float()
+        logits_BC = self._ask(batch.images_BDHW)
         if self._keep:
             self._given.append(logits_BC)
         return logits_BC

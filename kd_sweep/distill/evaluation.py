@@ -1,6 +1,6 @@
 """Every reported metric of a student after an epoch.
 
-Shapes: B batch, C classes, M teachers, V validation images.
+Shapes: B batch, C classes, M teachers, V validation images, H x W image.
 """
 
 import math
@@ -8,18 +8,21 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch, clean_batch
+from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
+from kd_sweep.distill.means import ImageMeans
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.metrics.attention import attention_iou_student
-from kd_sweep.metrics.splits import stream_metrics, val_metrics
+from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
+from kd_sweep.metrics.splits import information_metrics, stream_metrics, student_attention_metrics, val_metrics
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.study.spec import Metrics
+from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream
 
 CHUNK_IMAGES = 8192
 
 
 class StreamMeter:
-    """Takes the metrics of `metrics.splits.stream_metrics`, which are means over images, while the images pass by.
+    """Takes the metrics of a stream while its images pass by.
 
     Logits are held for `CHUNK_IMAGES` images at a time: those of a whole epoch of ImageNet would fill a GPU.
 
@@ -31,7 +34,8 @@ class StreamMeter:
         self._split = split
         self._held: list[tuple[Tensor, Tensor, Tensor]] = []
         self._num_held = 0
-        self._chunks: list[tuple[int, dict[str, float]]] = []
+        self._means = ImageMeans()
+        self._predicted: list[tuple[Tensor, Tensor]] = []
 
     def add(self, student_logits_BC: Tensor, teacher_logits_MBC: Tensor, labels_B: Tensor) -> None:
         """Count a batch."""
@@ -44,16 +48,14 @@ class StreamMeter:
         """Return the metrics of all batches that were added."""
         if self._num_held:
             self._count()
-        if len(self._chunks) == 1:
-            return self._chunks[0][1]
-        total = sum(size for size, _ in self._chunks)
-        names = self._chunks[0][1]
-        return {name: math.fsum(size * chunk[name] for size, chunk in self._chunks) / total for name in names}
+        student, ensemble = zip(*self._predicted, strict=True)
+        return {**self._means.values(), **information_metrics(torch.cat(student), torch.cat(ensemble), self._split)}
 
     def _count(self) -> None:
         student, teachers, labels = zip(*self._held, strict=True)
-        chunk = stream_metrics(torch.cat(student), torch.cat(teachers, dim=1), torch.cat(labels), self._split)
-        self._chunks.append((self._num_held, chunk))
+        student_NC, ensemble_log_NC = torch.cat(student), ensemble_log_probabilities(torch.cat(teachers, dim=1))
+        self._means.add(stream_metrics(student_NC, ensemble_log_NC, torch.cat(labels), self._split), self._num_held)
+        self._predicted.append((top_1(student_NC), top_1(ensemble_log_NC)))
         self._held.clear()
         self._num_held = 0
 
@@ -66,7 +68,7 @@ def evaluate(
     stream: AugmentationStream,
     ensemble: Ensemble,
     answers: EnsembleEpoch,
-    cam_threshold: float,
+    metrics: Metrics,
 ) -> dict[str, float | None]:
     """Return the metrics of `study.reported.REPORTED_METRICS`, in their order; the student is left in evaluation mode.
 
@@ -78,7 +80,7 @@ def evaluate(
         stream: the student's.
         ensemble: its teachers.
         answers: the teachers' to this epoch, whose training half has been asked for; finished here.
-        cam_threshold: of the attention regions.
+        metrics: kind of the attention maps, and threshold of their regions.
 
     Raises:
         NonFiniteError: a metric is NaN or infinite.
@@ -86,7 +88,7 @@ def evaluate(
     student.eval()
     with torch.no_grad():
         on_augmented = _augmented_metrics(student, epoch, stream, answers)
-        clean_VC, labels_V, attention_iou = _clean_logits(student, stream, ensemble, cam_threshold)
+        clean_VC, labels_V, on_attention = _clean_outputs(student, stream, ensemble, metrics)
         on_clean = val_metrics(clean_VC, ensemble.clean_logits, labels_V)
         measured: dict[str, float | None] = {
             "train_loss": train_loss,
@@ -94,7 +96,7 @@ def evaluate(
             **on_clean,
             **on_augmented,
             **ensemble.clean_metrics,
-            "attention_iou_student": attention_iou,
+            **on_attention,
             "generalization_gap": on_train["train_accuracy"] - on_clean["val_accuracy"],
         }
     return checked_metrics(measured, epoch)
@@ -123,14 +125,15 @@ def _augmented_metrics(
     return meter.metrics()
 
 
-def _clean_logits(
-    student: nn.Module, stream: AugmentationStream, ensemble: Ensemble, cam_threshold: float
-) -> tuple[Tensor, Tensor, float]:
-    logits, labels, overlaps, num_images = [], [], 0.0, 0
+def _clean_outputs(
+    student: nn.Module, stream: AugmentationStream, ensemble: Ensemble, metrics: Metrics
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Return logits (V, C), labels (V,) and the student's attention metrics on clean validation images."""
+    logits, labels, overlap = [], [], ImageMeans()
     for batch in stream.clean_batches(stream.dataset.val):
-        logits_BC, regions_BHW = clean_batch(student, batch, cam_threshold)
+        logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics.attention)
         logits.append(logits_BC)
         labels.append(batch.labels_B)
-        overlaps += attention_iou_student(regions_BHW, ensemble.clean_regions(batch)) * len(batch)
-        num_images += len(batch)
-    return torch.cat(logits), torch.cat(labels), overlaps / num_images
+        on_batch = student_attention_metrics(maps_BHW, ensemble.clean_maps(batch), metrics.cam_threshold)
+        overlap.add(on_batch, len(batch))
+    return torch.cat(logits), torch.cat(labels), overlap.values()

@@ -132,6 +132,21 @@ def read_content(place: Place, *, kind: str) -> Any:
     return json.loads(metadata["content"])
 
 
+def check_data(place: Place) -> None:
+    """Return if a file that `write_tensors` wrote is whole, header and tensors; torch is not needed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CorruptFileError: a byte of it is not what was written.
+    """
+    path = StoredFile.of(place)
+    blob = path.read_bytes()
+    header_end = LENGTH_BYTES + int.from_bytes(blob[:LENGTH_BYTES], "little")
+    metadata = _checked_metadata(path, blob[:header_end], None)
+    if hashlib.sha256(memoryview(blob)[header_end:]).hexdigest() != metadata["data_sha256"]:
+        raise CorruptFileError(f"{path}: the tensors do not match their checksum")
+
+
 @contextlib.contextmanager
 def damage_as_corrupt(path: Place) -> Iterator[None]:
     """Turn what parsers raise on damaged bytes into a CorruptFileError that names the file."""
@@ -141,7 +156,7 @@ def damage_as_corrupt(path: Place) -> Iterator[None]:
         raise CorruptFileError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
-def _checked_metadata(path: StoredFile, encoded: bytes, kind: str) -> dict[str, str]:
+def _checked_metadata(path: StoredFile, encoded: bytes, kind: str | None) -> dict[str, str]:
     with damage_as_corrupt(path):
         header = json.loads(encoded[LENGTH_BYTES:])
         metadata: dict[str, str] = header["__metadata__"]
@@ -149,7 +164,7 @@ def _checked_metadata(path: StoredFile, encoded: bytes, kind: str) -> dict[str, 
         zeroed = encoded.replace(stated.encode(), _ZEROS.encode(), 1)
         if len(stated) != len(_ZEROS) or hashlib.sha256(zeroed).hexdigest() != stated:
             raise CorruptFileError(f"{path}: the header does not match its checksum")
-        if metadata["kind"] != kind or metadata["format_version"] != str(FORMAT_VERSION):
+        if metadata["kind"] != (kind or metadata["kind"]) or metadata["format_version"] != str(FORMAT_VERSION):
             found = f"{metadata['kind']!r} version {metadata['format_version']}"
             raise CorruptFileError(f"{path}: holds {found}, not {kind!r} version {FORMAT_VERSION}")
         return metadata

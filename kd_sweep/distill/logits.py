@@ -1,16 +1,15 @@
 """Teacher outputs on disk and in memory, so that a teacher looks at the same pixels once for all trials that need it.
 
 ``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
-``<root>/logits/<teacher>/clean-cam0.4.safetensors`` what the teacher makes of the clean validation images. All of it
+``<root>/logits/<teacher>/clean-cam.safetensors`` what the teacher makes of the clean validation images. All of it
 is safe to delete at any time: what is missing, damaged or of another shape is computed again.
 
-Shapes: N training images of an epoch, V validation images, C classes, P bytes of a packed attention region.
+Shapes: N training images of an epoch, V validation images, C classes, h x w attention map.
 """
 
 import logging
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from kd_sweep.distill.files import read_tensors, write_tensors
@@ -23,8 +22,6 @@ LOGITS = "logits"
 MAX_FILE_BYTES = 256 * 2**20
 """A larger entry is not kept: for the largest datasets a forward pass costs less than the disk."""
 MAX_MEMORY_BYTES = 256 * 2**20
-
-Shapes = dict[str, tuple[int, ...]]
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +39,8 @@ class CleanOutputs:
     """What one teacher makes of the clean validation images, on the CPU."""
 
     logits_VC: Tensor
-    regions_VP: Tensor
-    """Binarised attention maps, eight pixels to a byte: see `pack_regions`."""
+    maps_Vhw: Tensor
+    """Attention maps as large as the network makes them: regions at any threshold, in a fraction of their bytes."""
 
 
 class LogitCache:
@@ -65,26 +62,36 @@ class LogitCache:
     def epoch(self, teacher_id: str, stream_id: str, epoch: int, shape: tuple[int, int, int]) -> EpochLogits | None:
         """Return a teacher's logits on an epoch if they are kept and of ``shape``, (N, V, C)."""
         num_train, num_val, num_classes = shape
-        expected: Shapes = {"train_NC": (num_train, num_classes), "val_augmented_VC": (num_val, num_classes)}
-        tensors = self._read(self._epoch_path(teacher_id, stream_id, epoch), expected)
-        return None if tensors is None else EpochLogits(**tensors)
+        expected = {"train_NC": (num_train, num_classes), "val_augmented_VC": (num_val, num_classes)}
+        tensors = self._read(self._epoch_path(teacher_id, stream_id, epoch))
+        if tensors is None or {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
+            return None
+        return EpochLogits(**tensors)
 
     def keep_epoch(self, teacher_id: str, stream_id: str, epoch: int, logits: EpochLogits) -> None:
         """Keep a teacher's logits on an epoch."""
         tensors = {"train_NC": logits.train_NC, "val_augmented_VC": logits.val_augmented_VC}
         self._write(self._epoch_path(teacher_id, stream_id, epoch), tensors)
 
-    def clean(self, teacher_id: str, cam_threshold: float, shape: tuple[int, int, int]) -> CleanOutputs | None:
-        """Return a teacher's outputs on clean validation images if they are kept and of ``shape``, (V, C, P)."""
-        num_val, num_classes, num_bytes = shape
-        expected: Shapes = {"logits_VC": (num_val, num_classes), "regions_VP": (num_val, num_bytes)}
-        tensors = self._read(self._clean_path(teacher_id, cam_threshold), expected)
-        return None if tensors is None else CleanOutputs(**tensors)
+    def clean(self, teacher_id: str, attention: str, shape: tuple[int, int]) -> CleanOutputs | None:
+        """Return a teacher's outputs on clean validation images if they are kept and of ``shape``, (V, C).
 
-    def keep_clean(self, teacher_id: str, cam_threshold: float, outputs: CleanOutputs) -> None:
+        Args:
+            teacher_id: which teacher.
+            attention: which kind of attention map.
+            shape: of the logits.
+        """
+        tensors = self._read(self._clean_path(teacher_id, attention))
+        if tensors is None or tensors.keys() != {"logits_VC", "maps_Vhw"}:
+            return None
+        outputs = CleanOutputs(**tensors)
+        maps = outputs.maps_Vhw
+        return outputs if outputs.logits_VC.shape == shape and maps.ndim == 3 and len(maps) == shape[0] else None
+
+    def keep_clean(self, teacher_id: str, attention: str, outputs: CleanOutputs) -> None:
         """Keep a teacher's outputs on clean validation images."""
-        tensors = {"logits_VC": outputs.logits_VC, "regions_VP": outputs.regions_VP}
-        self._write(self._clean_path(teacher_id, cam_threshold), tensors)
+        tensors = {"logits_VC": outputs.logits_VC, "maps_Vhw": outputs.maps_Vhw}
+        self._write(self._clean_path(teacher_id, attention), tensors)
 
     def keeps(self, shape: tuple[int, int, int]) -> bool:
         """Whether `keep_epoch` would keep logits of ``shape``, (N, V, C)."""
@@ -99,10 +106,10 @@ class LogitCache:
     def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> StoredFile:
         return self._folder.file(f"{teacher_id}/{stream_id}/epoch-{epoch:05}.safetensors")
 
-    def _clean_path(self, teacher_id: str, cam_threshold: float) -> StoredFile:
-        return self._folder.file(f"{teacher_id}/clean-cam{cam_threshold:g}.safetensors")
+    def _clean_path(self, teacher_id: str, attention: str) -> StoredFile:
+        return self._folder.file(f"{teacher_id}/clean-{attention}.safetensors")
 
-    def _read(self, path: StoredFile, expected: Shapes) -> dict[str, Tensor] | None:
+    def _read(self, path: StoredFile) -> dict[str, Tensor] | None:
         if not self._enabled:
             return None
         tensors = self._memory.get(str(path))
@@ -115,8 +122,6 @@ class LogitCache:
                 _log.warning("a cached teacher output is computed again: %s", error)
                 return None
             self._memory.put(str(path), tensors)
-        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
-            return None
         return tensors
 
     def _write(self, path: StoredFile, tensors: dict[str, Tensor]) -> None:
@@ -128,26 +133,6 @@ class LogitCache:
         except StorageError as error:
             # The trial can go on without its cache; a full disk stops it at its checkpoint, with the reason.
             _log.warning("a teacher output was not cached: %s", error)
-
-
-def pack_regions(regions_BHW: Tensor) -> Tensor:
-    """Return bool (B, H, W) as uint8 (B, P), eight pixels to a byte, the first in the lowest bit."""
-    bits_BN = regions_BHW.flatten(1)
-    bits_BN = torch.nn.functional.pad(bits_BN, (0, -bits_BN.shape[1] % 8))
-    weights_8 = 2 ** torch.arange(8, dtype=torch.uint8, device=bits_BN.device)
-    return (bits_BN.reshape(len(bits_BN), -1, 8) * weights_8).sum(-1, dtype=torch.uint8)
-
-
-def unpack_regions(regions_BP: Tensor, image_size: int) -> Tensor:
-    """Return what `pack_regions` packed: bool (B, H, W) with H = W = ``image_size``."""
-    shifts_8 = torch.arange(8, dtype=torch.uint8, device=regions_BP.device)
-    bits_BN = ((regions_BP[..., None] >> shifts_8) & 1).flatten(1).bool()
-    return bits_BN[:, : image_size**2].reshape(-1, image_size, image_size)
-
-
-def packed_bytes(image_size: int) -> int:
-    """Return P, the bytes of one packed region."""
-    return -(-(image_size**2) // 8)
 
 
 def _kind(path: StoredFile) -> str:

@@ -105,7 +105,8 @@ class _StudentTraining:
             root=root,
             device=self._device,
             num_threads=num_threads,
-            cam_threshold=config.metrics.cam_threshold,
+            metrics=config.metrics,
+            drifting=config.distillation.teacher_batchnorm == "train",
         )
 
     @property
@@ -117,7 +118,13 @@ class _StudentTraining:
             return
         remove_temporaries(self._checkpoint)
         try:
-            header = load_checkpoint(self._checkpoint, self._config.trial_id, self._student, self._optimizer)
+            header = load_checkpoint(
+                self._checkpoint,
+                self._config.trial_id,
+                self._student,
+                self._optimizer,
+                self._ensemble.drifting_models,
+            )
         except CorruptFileError:
             set_aside(self._checkpoint)
             header = None
@@ -138,7 +145,7 @@ class _StudentTraining:
             self._stream,
             self._ensemble,
             answers,
-            self._config.metrics.cam_threshold,
+            self._config.metrics,
         )
         row = {
             "epoch": epoch,
@@ -150,7 +157,7 @@ class _StudentTraining:
         self._history.append(row)
         if self._checkpoint is not None:
             header = CheckpointHeader(self._config.trial_id, epoch, self._history)
-            save_checkpoint(self._checkpoint, header, self._student, self._optimizer)
+            save_checkpoint(self._checkpoint, header, self._student, self._optimizer, self._ensemble.drifting_models)
         return row
 
     def _train(self, epoch: int, answers: EnsembleEpoch) -> tuple[TrainedEpoch, dict[str, float]]:

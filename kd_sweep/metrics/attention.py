@@ -3,7 +3,6 @@
 Shapes: M networks, P pairs of them, N images, H x W pixels. Regions are bool.
 """
 
-from collections.abc import Sequence
 from itertools import combinations
 
 import torch
@@ -45,17 +44,3 @@ def attention_iou_student(student_regions_NHW: Tensor, teacher_regions_MNHW: Ten
     """
     per_teacher = [intersection_over_union(student_regions_NHW, regions_NHW) for regions_NHW in teacher_regions_MNHW]
     return float(torch.stack(per_teacher).mean())
-
-
-def iou_at_thresholds(maps_NHW: Tensor, other_maps_NHW: Tensor, thresholds: Sequence[float]) -> list[float]:
-    """Return the IoU of the regions where two attention maps are above each threshold, mean over images.
-
-    Args:
-        maps_NHW: in [0, 1].
-        other_maps_NHW: in [0, 1], same shape.
-        thresholds: in any order.
-    """
-    return [
-        float(intersection_over_union(maps_NHW > threshold, other_maps_NHW > threshold).mean())
-        for threshold in thresholds
-    ]

@@ -1,61 +1,129 @@
 """The reported metrics of one split, from what the networks said about its images.
 
-The keys are those of `kd_sweep.study.reported.REPORTED_METRICS`. `train_loss` is the training loop's own,
-`generalization_gap` the difference of two others; the attention metrics come batch by batch from `metrics.attention`.
+The keys are those of `kd_sweep.study.reported.REPORTED_METRICS`. `train_loss` is the training loop's own, and
+`generalization_gap` the difference of two others.
 
-Shapes: N images, C classes, M teachers.
+Shapes: N images, B images of a batch, C classes, M teachers, H x W pixels.
 """
 
 from torch import Tensor
 
+from kd_sweep.metrics import rethinkkd
+from kd_sweep.metrics.attention import attention_iou_pairs, attention_iou_student
 from kd_sweep.metrics.calibration import expected_calibration_error
+from kd_sweep.metrics.information import mutual_information, shuffled_mutual_information
 from kd_sweep.metrics.predictions import (
     accuracy,
     agreement,
+    agreement_per_class,
     ensemble_log_probabilities,
     negative_log_likelihood,
+    pairwise_disagreement,
     predictive_entropy,
     predictive_kl,
+    reverse_predictive_kl,
+    top_1,
     top_k_accuracy,
 )
-
-
-def fidelity_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, split: str) -> dict[str, float]:
-    """Return `fidelity_{split}` and `predictive_kl_{split}` for split `train`, `val` or `val_augmented`."""
-    return {
-        f"fidelity_{split}": agreement(student_logits_NC, ensemble_log_probabilities(teacher_logits_MNC)),
-        f"predictive_kl_{split}": predictive_kl(teacher_logits_MNC, student_logits_NC),
-    }
+from kd_sweep.study.reported import IOU_THRESHOLDS
 
 
 def stream_metrics(
-    student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor, split: str
+    student_logits_NC: Tensor, ensemble_log_NC: Tensor, labels_N: Tensor, split: str
 ) -> dict[str, float]:
-    """Return `{split}_accuracy` and the fidelity metrics for a stream, `train` or `val_augmented`."""
+    """Return `{split}_accuracy` and the fidelity metrics for split `train`, `val` or `val_augmented`.
+
+    All of them are means over images, so those of a whole split are the means of its parts'.
+
+    Args:
+        student_logits_NC: the student's.
+        ensemble_log_NC: the ensemble's log-probabilities, of `metrics.predictions.ensemble_log_probabilities`.
+        labels_N: the labels.
+        split: which.
+    """
     return {
         f"{split}_accuracy": accuracy(student_logits_NC, labels_N),
-        **fidelity_metrics(student_logits_NC, teacher_logits_MNC, split),
+        f"fidelity_{split}": agreement(student_logits_NC, ensemble_log_NC),
+        f"predictive_kl_{split}": predictive_kl(ensemble_log_NC[None], student_logits_NC),
+    }
+
+
+def information_metrics(student_predicted_N: Tensor, ensemble_predicted_N: Tensor, split: str) -> dict[str, float]:
+    """Return `mutual_information_{split}` and its shuffled baseline, from the top-1 classes on the whole split."""
+    name = f"mutual_information_{split}"
+    return {
+        name: mutual_information(student_predicted_N, ensemble_predicted_N),
+        f"{name}_shuffled": shuffled_mutual_information(student_predicted_N, ensemble_predicted_N),
     }
 
 
 def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
     """Return what is said of the student on clean validation images, but for its attention."""
+    ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
+    per_class = agreement_per_class(student_logits_NC, ensemble_log_NC, labels_N)
+    of_classes = [share for share in per_class if share is not None]
     return {
         "val_loss": negative_log_likelihood(student_logits_NC, labels_N),
-        "val_accuracy": accuracy(student_logits_NC, labels_N),
         "val_top5_accuracy": top_k_accuracy(student_logits_NC, labels_N, 5),
-        **fidelity_metrics(student_logits_NC, teacher_logits_MNC, "val"),
+        **stream_metrics(student_logits_NC, ensemble_log_NC, labels_N, "val"),
+        "fidelity_macro_val": sum(of_classes) / len(of_classes),
+        "fidelity_worst_class_val": min(of_classes),
+        "predictive_kl_reverse_val": reverse_predictive_kl(ensemble_log_NC[None], student_logits_NC),
+        **information_metrics(top_1(student_logits_NC), top_1(ensemble_log_NC), "val"),
         "entropy_student": predictive_entropy(student_logits_NC),
         "ece": expected_calibration_error(student_logits_NC, labels_N),
+        "fidelity_val_rethinkkd": rethinkkd.fidelity_rethinkkd(student_logits_NC, teacher_logits_MNC),
+        "predictive_kl_val_rethinkkd": rethinkkd.predictive_kl_rethinkkd(student_logits_NC, teacher_logits_MNC),
+        "mutual_information_val_rethinkkd": rethinkkd.mutual_information_rethinkkd(
+            student_logits_NC, teacher_logits_MNC
+        ),
+        "ece_rethinkkd": rethinkkd.ece_rethinkkd(student_logits_NC, labels_N),
     }
 
 
-def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
+def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float | None]:
     """Return what is said of the teachers alone on clean validation images, but for their attention."""
-    ensemble_log_probabilities_NC = ensemble_log_probabilities(teacher_logits_MNC)
+    ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
     members = [accuracy(logits_NC, labels_N) for logits_NC in teacher_logits_MNC]
     return {
-        "entropy_teachers": predictive_entropy(ensemble_log_probabilities_NC),
+        "entropy_teachers": predictive_entropy(ensemble_log_NC),
+        "ece_teachers": expected_calibration_error(ensemble_log_NC, labels_N),
         "teacher_accuracy": sum(members) / len(members),
-        "ensemble_accuracy": accuracy(ensemble_log_probabilities_NC, labels_N),
+        "ensemble_accuracy": accuracy(ensemble_log_NC, labels_N),
+        "diversity_teachers": pairwise_disagreement(teacher_logits_MNC),
     }
+
+
+def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[str, float]:
+    """Return how far the attention of at least two teachers overlaps on a batch of clean validation images.
+
+    All are means over images; a batch is a multiple of `metrics.rethinkkd.BATCH_SIZE`, unless it is the last.
+
+    Args:
+        maps_MBHW: in [0, 1].
+        cam_threshold: of the plain metric's regions.
+    """
+    values = {
+        "attention_iou_teachers_rethinkkd": rethinkkd.attention_iou_rethinkkd(maps_MBHW > cam_threshold),
+        **{
+            f"attention_iou_teachers{suffix}": attention_iou_pairs(maps_MBHW > threshold)
+            for suffix, threshold in _thresholds(cam_threshold)
+        },
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def student_attention_metrics(
+    student_maps_BHW: Tensor, teacher_maps_MBHW: Tensor, cam_threshold: float
+) -> dict[str, float]:
+    """Return how far the student's attention overlaps its teachers' on a batch; means over images."""
+    return {
+        f"attention_iou_student{suffix}": attention_iou_student(
+            student_maps_BHW > threshold, teacher_maps_MBHW > threshold
+        )
+        for suffix, threshold in _thresholds(cam_threshold)
+    }
+
+
+def _thresholds(cam_threshold: float) -> list[tuple[str, float]]:
+    return [("", cam_threshold), *((f"_{suffix}", threshold) for suffix, threshold in IOU_THRESHOLDS.items())]

@@ -14,17 +14,49 @@ REPORTED_METRICS: dict[str, str] = {
     "fidelity_train": "share of training-stream images where student and ensemble agree on the top-1 class",
     "fidelity_val": "the same on clean validation images",
     "fidelity_val_augmented": "the same on augmented validation images",
+    "fidelity_macro_val": "fidelity among the clean validation images of each class, mean over classes",
+    "fidelity_worst_class_val": "the same of the class where it is lowest",
     "predictive_kl_train": "mean KL(ensemble || student) at temperature 1 on the training stream, in nats",
     "predictive_kl_val": "the same on clean validation images",
     "predictive_kl_val_augmented": "the same on augmented validation images",
+    "predictive_kl_reverse_val": "mean KL(student || ensemble) at temperature 1 on clean validation images, in nats",
+    "mutual_information_train": "mutual information of student's and ensemble's top-1 classes, training stream, nats",
+    "mutual_information_train_shuffled": "the same with the images of one permuted: the bias of the estimate",
+    "mutual_information_val": "mutual information on clean validation images, in nats",
+    "mutual_information_val_shuffled": "the same with the images of one permuted",
+    "mutual_information_val_augmented": "mutual information on augmented validation images, in nats",
+    "mutual_information_val_augmented_shuffled": "the same with the images of one permuted",
     "attention_iou_teachers": "IoU of the teachers' binarised attention maps, mean over validation images and pairs",
+    "attention_iou_teachers_at_25": "the same at threshold 0.25 instead of metrics.cam_threshold",
+    "attention_iou_teachers_at_50": "the same at threshold 0.5",
+    "attention_iou_teachers_at_75": "the same at threshold 0.75",
     "attention_iou_student": "IoU of the student's and each teacher's map, mean over validation images and teachers",
+    "attention_iou_student_at_25": "the same at threshold 0.25 instead of metrics.cam_threshold",
+    "attention_iou_student_at_50": "the same at threshold 0.5",
+    "attention_iou_student_at_75": "the same at threshold 0.75",
     "entropy_student": "mean predictive entropy of the student on clean validation images, in nats",
     "entropy_teachers": "mean predictive entropy of the ensemble on clean validation images, in nats",
     "ece": "count-weighted expected calibration error on clean validation images, 15 equal-width bins",
+    "ece_teachers": "the same of the ensemble",
     "teacher_accuracy": "mean top-1 accuracy of the ensemble's members on clean validation images",
     "ensemble_accuracy": "top-1 accuracy of the members' mean probabilities on clean validation images",
+    "diversity_teachers": "share of clean validation images where two teachers differ in top-1, mean over pairs",
+    "fidelity_val_rethinkkd": "fidelity to the members' mean logits, mean over batches of 128",
+    "predictive_kl_val_rethinkkd": "10 KL(student || softmax of the mean logits), in nats, mean over batches of 128",
+    "mutual_information_val_rethinkkd": "mutual information within a batch of 128, mean over batches, in nats",
+    "attention_iou_teachers_rethinkkd": "pixels in all teachers' regions over pixels in any, pooled over 128 images",
+    "ece_rethinkkd": "gap of accuracy and confidence, mean over 10 equal-width bins that all weigh the same",
 }
 
-NULL_FOR_ONE_TEACHER = frozenset({"attention_iou_teachers"})
+IOU_THRESHOLDS = {"at_25": 0.25, "at_50": 0.5, "at_75": 0.75}
+"""Suffix of an attention metric -> threshold of its regions, beside `metrics.cam_threshold`, which has no suffix."""
+
+NULL_FOR_ONE_TEACHER = frozenset(
+    {
+        "attention_iou_teachers",
+        *(f"attention_iou_teachers_{suffix}" for suffix in IOU_THRESHOLDS),
+        "attention_iou_teachers_rethinkkd",
+        "diversity_teachers",
+    }
+)
 """Metrics that compare teachers with each other: null, not NaN, where the ensemble has one member."""

@@ -146,6 +146,10 @@ class Distillation(Strict):
     non_target_class_weight: float = Field(8.0, ge=0.0)
     """Of `dkd`: weight of the part about the other classes among themselves (beta in arXiv 2203.08679)."""
 
+    teacher_batchnorm: Literal["eval", "train"] = "eval"
+    """`eval`: teachers are frozen. `train`: their batch norm sees a batch as in training and its statistics go on
+    drifting while they teach, as in the paper's published code; metrics are taken with the drifted statistics."""
+
     @model_validator(mode="after")
     def _reducer_fits_the_loss(self) -> "Distillation":
         if self.ensemble_reducer == "probabilities" and self.loss == "mse_logits":
@@ -158,6 +162,9 @@ class Distillation(Strict):
 class Metrics(Strict):
     """How the per-epoch metrics are taken."""
 
+    attention: Literal["cam", "grad_cam"] = "cam"
+    """`cam`: class activation map, summed over the classes. `grad_cam`: that of the predicted class, weighted by
+    gradients. Transformers that classify by a class token have one kind of map, the rollout of their attention."""
     cam_threshold: float = Field(0.4, gt=0.0, lt=1.0)
     """A pixel belongs to the attention region where its map, scaled to [0, 1] per image, is above this."""
 

@@ -23,9 +23,13 @@ def class_activation_maps(features_BDhw: Tensor, classifier_weight_CD: Tensor, i
     Returns:
         float32 (B, H, W); each map reaches 0 and 1, but for a constant one, which is 0 everywhere.
     """
+    return enlarged_to_unit_range(summed_over_classes(features_BDhw, classifier_weight_CD), image_size)
+
+
+def summed_over_classes(features_BDhw: Tensor, classifier_weight_CD: Tensor) -> Tensor:
+    """Return the class activation maps summed over the classes, as large as the features: float32 (B, h, w)."""
     summed_D = classifier_weight_CD.detach().float().sum(0)
-    maps_Bhw = torch.einsum("bdhw,d->bhw", features_BDhw.detach().float(), summed_D)
-    return enlarged_to_unit_range(maps_Bhw, image_size)
+    return torch.einsum("bdhw,d->bhw", features_BDhw.detach().float(), summed_D)
 
 
 def enlarged_to_unit_range(maps_Bhw: Tensor, image_size: int) -> Tensor:

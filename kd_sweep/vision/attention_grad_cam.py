@@ -1,14 +1,12 @@
 """Gradient-weighted class activation maps of the predicted class.
 
-Shapes: B images, D channels, h x w feature map, H x W image, C classes.
+Shapes: B images, D channels, h x w feature map, C classes.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from kd_sweep.vision.attention import enlarged_to_unit_range
 
 
 def grad_cam(model: nn.Module, features: nn.Module, channels_last: bool, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,9 +15,8 @@ def grad_cam(model: nn.Module, features: nn.Module, channels_last: bool, images_
     .. math:: \mathrm{relu}\Big(\sum_d \alpha_d f_d(y, x)\Big), \quad
         \alpha_d = \frac{1}{hw} \sum_{y, x} \frac{\partial z_c}{\partial f_d(y, x)}
 
-    with :math:`z_c` the highest logit (Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2), enlarged bilinearly
-    to the image and scaled to [0, 1] per image. Only what follows the feature map is differentiated, so that this
-    costs little more than a forward pass. No parameter gets a gradient.
+    with :math:`z_c` the highest logit (Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2). Only what follows
+    the feature map is differentiated, so that this costs little more than a forward pass. No parameter gets a gradient.
 
     Args:
         model: in evaluation mode; in training mode, batch norm would mix the images.
@@ -28,7 +25,7 @@ def grad_cam(model: nn.Module, features: nn.Module, channels_last: bool, images_
         images_BDHW: as the network takes them.
 
     Returns:
-        logits float32 (B, C), and maps float32 (B, H, W); each map reaches 0 and 1, but for a constant one, which is 0.
+        logits float32 (B, C), and maps float32 (B, h, w) of at least 0, as large as the features.
     """
     seen: list[Tensor] = []
 
@@ -52,4 +49,4 @@ def grad_cam(model: nn.Module, features: nn.Module, channels_last: bool, images_
     order = (0, 3, 1, 2) if channels_last else (0, 1, 2, 3)
     features_BDhw, gradient_BDhw = (tensor.detach().float().permute(order) for tensor in (seen[-1], gradient))
     maps_Bhw = torch.einsum("bdhw,bd->bhw", features_BDhw, gradient_BDhw.mean((2, 3))).relu()
-    return logits_BC.detach().float(), enlarged_to_unit_range(maps_Bhw, images_BDHW.shape[-1])
+    return logits_BC.detach().float(), maps_Bhw

@@ -1,13 +1,13 @@
 """Where a network looks, by whichever kind of map it has.
 
-Shapes: B images, D channels, H x W image, C classes.
+Shapes: B images, D channels, H x W image, h x w map as the network makes it, C classes.
 """
 
 from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from kd_sweep.vision.attention import class_activation_maps
+from kd_sweep.vision.attention import enlarged_to_unit_range, summed_over_classes
 from kd_sweep.vision.attention_grad_cam import grad_cam
 from kd_sweep.vision.attention_rollout import ClassTokenTransformer
 from kd_sweep.vision.models import Classifier
@@ -16,7 +16,15 @@ AttentionKind = Literal["cam", "grad_cam"]
 
 
 def attention_maps(model: nn.Module, images_BDHW: Tensor, kind: AttentionKind) -> tuple[Tensor, Tensor]:
-    """Return logits, float32 (B, C), and attention maps, float32 (B, H, W) in [0, 1]. No gradient is kept.
+    """Return logits, float32 (B, C), and attention maps over the images, float32 (B, H, W) in [0, 1]."""
+    logits_BC, maps_Bhw = small_attention_maps(model, images_BDHW, kind)
+    return logits_BC, enlarged_to_unit_range(maps_Bhw, images_BDHW.shape[-1])
+
+
+def small_attention_maps(model: nn.Module, images_BDHW: Tensor, kind: AttentionKind) -> tuple[Tensor, Tensor]:
+    """Return logits, float32 (B, C), and attention maps as large as the network makes them, float32 (B, h, w).
+
+    `enlarged_to_unit_range` makes of these the maps over the images. No gradient is kept.
 
     Args:
         model: of `build_model`, in evaluation mode.
@@ -25,11 +33,10 @@ def attention_maps(model: nn.Module, images_BDHW: Tensor, kind: AttentionKind) -
             classifies by its class token has none: its map is the rollout of its attention, whatever ``kind`` says.
     """
     if isinstance(model, ClassTokenTransformer):
-        logits_BC, maps_BHW = model.forward_with_rollout(images_BDHW)
-        return logits_BC.float(), maps_BHW
+        logits_BC, maps_Bhw = model.forward_with_rollout(images_BDHW)
+        return logits_BC.float(), maps_Bhw
     classifier = cast(Classifier, model)
     if kind == "grad_cam":
         return grad_cam(model, classifier.features, classifier.features_channels_last, images_BDHW)
     logits_BC, features_BDhw = classifier.forward_with_features(images_BDHW)
-    maps_BHW = class_activation_maps(features_BDhw, classifier.classifier_weight, images_BDHW.shape[-1])
-    return logits_BC.detach().float(), maps_BHW
+    return logits_BC.detach().float(), summed_over_classes(features_BDhw, classifier.classifier_weight)

@@ -1,6 +1,6 @@
 """Where the class token of a vision transformer looks: attention rollout.
 
-Shapes: B images, G attention heads, T tokens (the prefix, then the patches in rows), H x W image, C classes.
+Shapes: B images, G attention heads, T tokens (the prefix, then the patches in rows), h x w patches, C classes.
 """
 
 import math
@@ -10,8 +10,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from kd_sweep.vision.attention import enlarged_to_unit_range
 
 CLASS_TOKEN = 0
 
@@ -35,9 +33,9 @@ class ClassTokenTransformer(nn.Module):
         return logits_BC
 
     def forward_with_rollout(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits_BC and attention maps, float32 (B, H, W) in [0, 1]; see `rollout_maps`. No gradient is kept."""
+        """Return logits_BC and attention maps, float32 (B, h, w); see `class_token_maps`. No gradient is kept."""
         logits_BC, tokens_BTT = self._rolled_out(images_BDHW)
-        return logits_BC, rollout_maps(tokens_BTT, self._num_prefix_tokens, images_BDHW.shape[-1])
+        return logits_BC, class_token_maps(tokens_BTT, self._num_prefix_tokens)
 
     def patches_per_side(self, channels: int, image_size: int) -> int:
         """Return how many patches lie beside each other."""
@@ -87,20 +85,16 @@ class Rollout:
         return self._tokens_BTT
 
 
-def rollout_maps(tokens_BTT: Tensor, num_prefix_tokens: int, image_size: int) -> Tensor:
-    """Return how much of each patch is in the class token, as maps over the image.
+def class_token_maps(tokens_BTT: Tensor, num_prefix_tokens: int) -> Tensor:
+    """Return how much of each patch is in the class token, float32 (B, h, w).
 
     Args:
         tokens_BTT: of `Rollout`; the tokens after the prefix are a square of patches, row by row.
         num_prefix_tokens: at least 1; the first is the class token.
-        image_size: H = W.
-
-    Returns:
-        float32 (B, H, W), enlarged bilinearly and scaled to [0, 1] per image; a constant map is 0 everywhere.
     """
     patches_BP = tokens_BTT[:, CLASS_TOKEN, num_prefix_tokens:]
     side = math.isqrt(patches_BP.shape[1])
-    return enlarged_to_unit_range(patches_BP.reshape(-1, side, side), image_size)
+    return patches_BP.reshape(-1, side, side)
 
 
 def class_token_transformer(network: nn.Module) -> ClassTokenTransformer | None:

@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import mutual_info_score
 
 from kd_sweep.distill import evaluation
 from kd_sweep.distill.checkpoints import LAST
 from kd_sweep.distill.evaluation import StreamMeter, checked_metrics
 from kd_sweep.distill.files import read_tensors
+from kd_sweep.distill.means import ImageMeans
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.study.spec import Metrics
 from kd_sweep.vision.attention import class_activation_maps
 from kd_sweep.vision.models import build_model
 from tests.distill.conftest import run, tiny_trial
@@ -67,6 +70,13 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
         "ensemble_accuracy": (p_NC.argmax(1) == labels_N).mean(),
         "attention_iou_teachers": np.mean([overlap(regions[i], regions[j]) for i, j in ((0, 1), (0, 2), (1, 2))]),
         "attention_iou_student": np.mean([overlap(student_regions, region) for region in regions]),
+        "predictive_kl_reverse_val": (q_NC * np.log(q_NC / p_NC)).sum(1).mean(),
+        "mutual_information_val": mutual_info_score(student_NC.argmax(1), p_NC.argmax(1)),
+        "diversity_teachers": np.mean(
+            [(teacher_MNC[i].argmax(1) != teacher_MNC[j].argmax(1)).mean() for i, j in ((0, 1), (0, 2), (1, 2))]
+        ),
+        "fidelity_val_rethinkkd": (student_NC.argmax(1) == teacher_MNC.mean(0).argmax(1)).mean(),
+        "attention_iou_teachers_rethinkkd": np.all(regions, 0).sum() / np.any(regions, 0).sum(),
     }
     # A pixel of a map may fall on the other side of the threshold when images are taken one at a time.
     tolerance = {name: 5e-3 if name.startswith("attention") else 1e-5 for name in expected}
@@ -85,7 +95,12 @@ def test_metrics_do_not_depend_on_how_images_are_held(monkeypatch, chunk):
     for places in torch.arange(90).split(16):
         meter.add(student_NC[places], teacher_MNC[:, places], labels_N[places])
     p_NC, q_NC = softmax(teacher_MNC.double().numpy()).mean(0), softmax(student_NC.double().numpy())
+    student_classes, ensemble_classes = q_NC.argmax(1), p_NC.argmax(1)
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(0)).numpy()
+    shuffled = mutual_info_score(student_classes[order], ensemble_classes)
     assert meter.metrics() == {
+        "mutual_information_train": pytest.approx(mutual_info_score(student_classes, ensemble_classes)),
+        "mutual_information_train_shuffled": pytest.approx(shuffled),
         "train_accuracy": pytest.approx((q_NC.argmax(1) == labels_N.numpy()).mean()),
         "fidelity_train": pytest.approx((q_NC.argmax(1) == p_NC.argmax(1)).mean()),
         "predictive_kl_train": pytest.approx((p_NC * np.log(p_NC / q_NC)).sum(1).mean()),
@@ -99,3 +114,22 @@ def test_a_metric_that_is_not_finite_names_itself_and_the_epoch():
     for value in (float("nan"), float("inf"), None):
         with pytest.raises(NonFiniteError, match=f"predictive_kl_val is {value} in epoch 3"):
             checked_metrics({**measured, "predictive_kl_val": value}, 3)
+
+
+@pytest.mark.parametrize("sizes", [[7], [3, 1, 5], [100, 1]])
+def test_means_of_parts_are_those_of_the_whole(sizes):
+    values = np.random.default_rng(0).random(sum(sizes))
+    means = ImageMeans()
+    for part in np.split(values, np.cumsum(sizes)[:-1]):
+        means.add({"x": part.mean(), "y": -part.mean()}, len(part))
+    assert means.values() == {"x": pytest.approx(values.mean()), "y": pytest.approx(-values.mean())}
+
+
+def test_grad_cam_changes_the_attention_metrics_and_nothing_else(tmp_path):
+    cam, grad_cam = (
+        run(tiny_trial(ensemble_size=2, metrics=Metrics(attention=kind), student={"epochs": 1}), tmp_path)[-1]
+        for kind in ("cam", "grad_cam")
+    )
+    differ = {name for name in REPORTED_METRICS if cam[name] != grad_cam[name]}
+    assert differ >= {"attention_iou_teachers", "attention_iou_student"}
+    assert all(name.startswith("attention_iou_") for name in differ)

@@ -1,22 +1,11 @@
-import numpy as np
 import pytest
 import torch
 
-from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache, pack_regions, packed_bytes, unpack_regions
+from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache
 from tests.distill.conftest import metrics_of, run, tiny_trial
 
 SHAPE = (6, 4, 3)
 LOGITS = EpochLogits(torch.arange(18.0).reshape(6, 3), torch.arange(12.0).reshape(4, 3))
-
-
-@pytest.mark.parametrize("size", [1, 5, 8, 16])
-def test_packed_regions_are_numpy_packbits(size):
-    regions_BHW = torch.rand(7, size, size, generator=torch.Generator().manual_seed(size)) > 0.5
-    packed_BP = pack_regions(regions_BHW)
-    expected = np.packbits(regions_BHW.flatten(1).numpy(), axis=1, bitorder="little")
-    assert np.array_equal(packed_BP.numpy(), expected)
-    assert packed_BP.shape[1] == packed_bytes(size)
-    assert torch.equal(unpack_regions(packed_BP, size), regions_BHW)
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -40,13 +29,22 @@ def test_what_is_missing_or_of_another_shape_or_not_wanted_is_not_found(tmp_path
     assert LogitCache(tmp_path / "elsewhere").epoch("teacher", "stream", 3, SHAPE) is None
 
 
-def test_clean_outputs_are_kept_per_threshold(tmp_path):
+def test_clean_outputs_are_kept_per_kind_of_map(tmp_path):
     cache = LogitCache(tmp_path)
-    outputs = CleanOutputs(torch.zeros(4, 3), torch.zeros(4, 2, dtype=torch.uint8))
-    cache.keep_clean("teacher", 0.4, outputs)
+    outputs = CleanOutputs(torch.rand(4, 3), torch.rand(4, 2, 2))
+    cache.keep_clean("teacher", "cam", outputs)
     LogitCache.forget()
-    assert cache.clean("teacher", 0.4, (4, 3, 2)) is not None
-    assert cache.clean("teacher", 0.5, (4, 3, 2)) is None
+    found = cache.clean("teacher", "cam", (4, 3))
+    assert torch.equal(found.logits_VC, outputs.logits_VC)
+    assert torch.equal(found.maps_Vhw, outputs.maps_Vhw)
+    assert cache.clean("teacher", "grad_cam", (4, 3)) is None
+    assert cache.clean("teacher", "cam", (5, 3)) is None
+
+
+@pytest.mark.parametrize("maps", [torch.zeros(3, 2, 2), torch.zeros(4, 4)])
+def test_clean_outputs_with_maps_of_another_shape_are_not_believed(tmp_path, maps):
+    LogitCache(tmp_path).keep_clean("teacher", "cam", CleanOutputs(torch.zeros(4, 3), maps))
+    assert LogitCache(tmp_path).clean("teacher", "cam", (4, 3)) is None
 
 
 def test_a_file_moved_to_another_epoch_is_not_believed(tmp_path):

@@ -8,12 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import jaccard_score
 
-from kd_sweep.metrics.attention import (
-    attention_iou_pairs,
-    attention_iou_student,
-    intersection_over_union,
-    iou_at_thresholds,
-)
+from kd_sweep.metrics.attention import attention_iou_pairs, attention_iou_student, intersection_over_union
 
 
 @st.composite
@@ -55,20 +50,6 @@ def test_student_is_the_mean_over_images_and_teachers(drawn):
     student, teachers = drawn[0], drawn[1:]
     expected = np.mean([iou_by_scikit_learn(a, b) for one in teachers for a, b in zip(student, one, strict=True)])
     assert attention_iou_student(student, teachers) == pytest.approx(expected, abs=1e-12)
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 6), st.sampled_from([0.0, 0.5, 1.0]))
-def test_iou_at_thresholds_is_scikit_learns_at_each(seed, images, size, share):
-    generator = torch.Generator().manual_seed(seed)
-    maps = torch.rand(2, images, size, size, generator=generator)
-    maps[:, 0] *= share  # Sometimes a constant map.
-    thresholds = (0.75, 0.25, 0.5, 1.0)
-    expected = [
-        np.mean([iou_by_scikit_learn(one > t, other > t) for one, other in zip(*maps, strict=True)]) for t in thresholds
-    ]
-    assert iou_at_thresholds(*maps, thresholds) == pytest.approx(expected, abs=1e-12)
-    assert iou_at_thresholds(*maps, thresholds)[-1] == 1
 
 
 def test_by_hand():
