@@ -139,7 +139,7 @@ def _opened(root: Root, name: str, read: Callable[[pq.ParquetFile], T], missing:
         return missing
     except OSError as error:
         raise CorruptFileError(f"{where} is damaged: {reason_of(error)}") from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter: damaged names of columns
         raise CorruptFileError(f"{where} is damaged: {str(error).splitlines()[0]}") from None
 
 

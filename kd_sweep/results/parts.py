@@ -114,7 +114,7 @@ def open_part(root: Root, part: Part, *, verify: bool = False) -> pq.ParquetFile
         file = pq.ParquetFile(source, read_dictionary=_TEXT_COLUMNS, page_checksum_verification=verify)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise CorruptFileError(f"{where} is damaged: {_first_line(error)}") from None
     check_version(file.schema_arrow, where)
     return file
@@ -125,7 +125,7 @@ def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> p
     with contextlib.closing(open_part(root, part, verify=True)) as file:
         try:
             return file.read(columns=None if columns is None else list(columns))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise CorruptFileError(f"{root.shown(part.place)} is damaged: {_first_line(error)}") from None
 
 

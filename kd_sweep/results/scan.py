@@ -58,6 +58,6 @@ def _fragment(root: Root, part: Part) -> ds.Fragment:
         check_version(fragment.physical_schema, where)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise CorruptFileError(f"{where} is damaged: {str(error).splitlines()[0]}") from None
     return fragment
