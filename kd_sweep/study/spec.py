@@ -87,10 +87,20 @@ class Data(Strict):
 
 
 class Augmentation(Strict):
-    """Which transform families `augmentation_strength` scales."""
+    """What `augmentation_strength` scales, and how."""
 
+    pipeline: Literal["strength", "weak_strong", "randaugment", "autoaugment", "trivialaugment"] = "strength"
+    """`strength`: `transforms`, continuously. `weak_strong`: the paper's two presets for the dataset, 0 weak and 1
+    strong, in between the share of images that are shown strong. `randaugment`, `trivialaugment`: strength is the
+    magnitude. `autoaugment`: strength is the share of images. But for `weak_strong`, 0 is no augmentation."""
     transforms: tuple[Literal["geometry", "color", "erasing"], ...] = ("geometry", "color", "erasing")
     """Geometry: flip, shift, scale, rotate, shear. Color: brightness, contrast, saturation. Erasing: one rectangle."""
+
+    @model_validator(mode="after")
+    def _transforms_are_of_one_pipeline(self) -> "Augmentation":
+        if self.pipeline != "strength" and self.transforms != ("geometry", "color", "erasing"):
+            raise ValueError(f"transforms has no meaning for pipeline {self.pipeline!r}; possible: with 'strength'")
+        return self
 
 
 class Learner(Strict):
