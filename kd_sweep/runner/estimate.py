@@ -45,7 +45,7 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     if seconds is None and probe:
         from kd_sweep.distill.probe import seconds_per_epoch
 
-        example = _example(spec, planned)
+        example = example_trial(spec, planned)
         seconds = seconds_per_epoch(example, num_threads=spec.resources.cpus)
         source = "from a short probe on this machine"
     if seconds is None:
@@ -73,7 +73,8 @@ def _further(point: Mapping[str, object]) -> str:
     return "".join(f", {name} {value}" for name, value in point.items() if name not in known)
 
 
-def _example(spec: StudySpec, planned: Plan) -> TrialConfig:
+def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
+    """Return the trial of the study that takes most time and memory, as far as its ensemble's size tells."""
     if planned.trials:
         return max((trial.config for trial in planned.trials), key=lambda config: config.ensemble_size)
     return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})

@@ -6,10 +6,14 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import ClusterError
 from kd_sweep.results.storage import Root
+
+if TYPE_CHECKING:  # the nodes import this module, and may lack what these need
+    from kd_sweep.runner.cluster import Cluster
+    from kd_sweep.study.spec import StudySpec
 
 COMPARED = ("python", "ray", "torch", "torchvision", "kd_sweep")
 """What must have one version everywhere, or a trial's numbers would depend on where it ran."""
@@ -34,6 +38,27 @@ class NodeReport:
     """Whether the driver's probe file is in the results root there."""
     root_failure: str | None
     """Why the node cannot write in the results root; None where it can."""
+
+
+def check_cluster(cluster: "Cluster", spec: "StudySpec", storage: Root) -> None:
+    """Return if every node of the cluster can run the study's trials, and as many on one GPU as it asks for.
+
+    Args:
+        cluster: the connected Ray.
+        spec: the study, with its dataset resolved.
+        storage: the results root.
+
+    Raises:
+        ClusterError: a node differs, or the GPUs' memory is too small. One line.
+    """
+    if not cluster.local:
+        check_nodes(cluster.workers(spec.resources), storage, needs_gpu=spec.resources.gpus > 0)
+    if 0 < spec.resources.gpus < 1:
+        from kd_sweep.runner.estimate import example_trial
+        from kd_sweep.runner.gpu_memory import check_memory
+        from kd_sweep.study.plan import plan
+
+        check_memory(spec.resources.gpus, example_trial(spec, plan(spec)))
 
 
 def check_nodes(nodes: Iterable[dict[str, Any]], storage: Root, *, needs_gpu: bool) -> None:
