@@ -153,6 +153,26 @@ def analyse(
 
 
 @app.command()
+def verify(
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    output: Annotated[str, typer.Option("--format", help="lines, table, csv, json or parquet.")] = "lines",
+) -> None:
+    """Check every file: each epoch once, checksums, versions. Exit code 1 if there is a problem. Changes nothing."""
+    from kd_sweep.runner.verify import PROBLEM, findings_table
+    from kd_sweep.runner.verify import verify as look
+
+    found = look(root)
+    problems = sum(finding.kind == PROBLEM for finding in found)
+    if output == "lines":
+        for finding in found:
+            print(finding)
+        print(f"{root}: {problems} problems, {len(found) - problems} notes", file=sys.stderr)
+    else:
+        _print(findings_table(found), output)
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of study files."""
     import json

@@ -42,6 +42,10 @@ class StudyLockedError(KdSweepError):
     exit_code = 2
 
 
+class StudyStoppedError(KdSweepError):
+    """The storage failed while a study ran (a full disk): the run ended, and can go on once that is mended."""
+
+
 class TrialError(KdSweepError):
     """A trial cannot go on. The sweep records the message in the trial's row and continues with the others."""
 

@@ -81,9 +81,9 @@ def start_kd_sweep() -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
-def comparable(root: Path, table: str) -> pa.Table:
+def comparable(root: Path | str, table: str) -> pa.Table:
     """Return a table without times, hosts and attempt counts, in a fixed order of rows."""
     found = open_results(root).table(table)
     found = found.drop_columns([name for name in found.column_names if name in PROCESS_COLUMNS])
-    keys = [name for name in ("trial_id", "teacher_id", "epoch") if name in found.column_names]
+    keys = [name for name in ("study", "trial_id", "teacher_id", "epoch") if name in found.column_names]
     return found.sort_by([(key, "ascending") for key in keys])

@@ -5,10 +5,11 @@ from typing import Any
 
 from ray import tune
 
+from kd_sweep.errors import StorageError
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import Recorder
-from kd_sweep.runner.retries import FAILURE, Retries
+from kd_sweep.runner.retries import FAILURE, REASON, Retries
 from kd_sweep.study.trial import TrialConfig
 
 
@@ -37,7 +38,7 @@ class SweepCallback(tune.Callback):
         self._retries = Retries(retries)
         self._on_first_epoch = on_first_epoch
         self._configs: dict[str, TrialConfig] = {}
-        self._teachers_unrecorded: dict[str, TrialConfig] = {}
+        self._storage_failure: str | None = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that the trial runs; it may be a later attempt."""
@@ -54,6 +55,8 @@ class SweepCallback(tune.Callback):
         """Record an epoch."""
         if FAILURE in result:
             self._retries.announced(trial)
+            if result[FAILURE] == StorageError.__name__:  # what one trial cannot write, none can
+                self._storage_failure = str(result[REASON])
             return
         trial_id = trial.config["trial_id"]
         config = self._configs.get(trial_id)
@@ -93,10 +96,12 @@ class SweepCallback(tune.Callback):
         self._end(trial_id, failure.status, failure.error, failure.traceback)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Write what is due, redraw, and stop if a signal has come."""
+        """Write what is due, redraw, and stop if a signal has come or the storage has failed."""
         self._recorder.write_due()
         self._display.refresh()
         self._interrupt.check()
+        if self._storage_failure is not None:
+            raise StorageError(self._storage_failure)
 
     def _end(self, trial_id: str, status: str, error: str | None, traceback: str | None) -> None:
         self._recorder.ended(trial_id, status, error, traceback)

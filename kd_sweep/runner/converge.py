@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from kd_sweep.errors import StorageError, StudyStoppedError
 from kd_sweep.runner.interrupts import SweepInterrupted, watching_signals
 from kd_sweep.runner.progress import make_display
 from kd_sweep.runner.recorder import UNSUCCESSFUL
@@ -49,6 +50,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
 
     Raises:
         StudyLockedError: another driver runs the study.
+        StudyStoppedError: a file could not be written while it ran; the message says which, why and how to go on.
         ClusterError: the cluster cannot be reached, or is too small.
     """
     with ExitStack() as stack:
@@ -61,7 +63,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
         stack.callback(display.close)
 
         from kd_sweep.runner.cluster import connected  # Ray takes seconds to import; a finished study needs none of it
-        from kd_sweep.runner.preflight import check_nodes
+        from kd_sweep.runner.preflight import check_cluster
         from kd_sweep.runner.sweep import sweep
 
         interrupted = None
@@ -69,11 +71,13 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
             interrupt = stack.enter_context(watching_signals())
             cluster = stack.enter_context(connected(address, spec.resources, interrupt))
             display.note(f"Ray {cluster.describe(spec.resources)}")
-            if not cluster.local:
-                check_nodes(cluster.workers(spec.resources), folder.storage, needs_gpu=spec.resources.gpus > 0)
+            check_cluster(cluster, spec, folder.storage)
             if state is None:
                 state = stack.enter_context(StudyState(spec, folder))
-            sweep(state, cluster, display, interrupt)
+            try:
+                sweep(state, cluster, display, interrupt)
+            except StorageError as error:
+                raise StudyStoppedError(f"{error}; mend that, then: kd-sweep resume {folder.study}") from None
         except (SweepInterrupted, KeyboardInterrupt) as stop:
             interrupted = str(stop) or "SIGINT"
         if state is None:

@@ -21,6 +21,11 @@ UNSUCCESSFUL = ("failed", "lost", "preempted")
 EPOCH_COLUMNS = ("epoch", *REPORTED_METRICS, "learning_rate", "epoch_s", "train_images_per_s", "host", "pid")
 """What a trial and its process report of an epoch; `host` and `pid` are unknown for rows found in a checkpoint."""
 
+NOTHING_YET: dict[str, None] = dict.fromkeys(
+    (*REPORTED_METRICS, "last_epoch", "train_s", "host", "objective", "best_epoch", "best_objective")
+)
+"""What a trial's row says of its epochs when it has none."""
+
 SETTINGS = ("augmentation_strength", "ensemble_size", "seed")
 
 
@@ -72,17 +77,34 @@ class Recorder:
         return row["status"] if row else None
 
     def reconcile(self, config: TrialConfig) -> None:
-        """Add the epochs of an unfinished trial that only its checkpoint knows; finish the trial if that was all."""
+        """Make a trial's rows agree with each other, from its checkpoint where its epochs are missing.
+
+        An unfinished trial gets the epochs that only its checkpoint knows, and is finished if that was all. A finished
+        one gets back epochs that were lost with a damaged file; where its checkpoint is lost too, it must run again.
+        """
         trial_id = config.trial_id
         self._configs[trial_id] = config
-        self._catch_up(config)
+        row = self._writer.trials.get(trial_id) or {}
+        stated = row.get("last_epoch") or 0
+        is_finished = row.get("status") in FINISHED
+        if is_finished and 0 < stated <= self.last_epoch(trial_id):
+            return
+        self._catch_up(config, stated if is_finished else None)
         last_epoch = self.last_epoch(trial_id)
+        if is_finished and 0 < stated <= last_epoch:
+            return
         if last_epoch == 0:
+            if stated:
+                self._writer.upsert_trial({"trial_id": trial_id, "status": "interrupted", "rung": None} | NOTHING_YET)
             return
         status = earlier if (earlier := self.status(trial_id)) in UNSUCCESSFUL else "interrupted"
-        self._writer.upsert_trial(self._identity(config) | self._summary(trial_id) | {"status": status})
+        self._writer.upsert_trial(self._identity(config) | self._summary(trial_id) | {"status": status, "rung": None})
         if last_epoch >= config.student.epochs:
             self.ended(trial_id, "completed")
+
+    def has_lost(self) -> list[str]:
+        """Return the ids of trials that have epochs and no row: their table was damaged."""
+        return sorted(self._writer.last_epochs.keys() - self._writer.trials.keys())
 
     def started(self, config: TrialConfig) -> None:
         """A trial has got its process."""
@@ -184,8 +206,8 @@ class Recorder:
             if row["status"] == "running":
                 self.ended(trial_id, "interrupted")
 
-    def _catch_up(self, config: TrialConfig) -> None:
-        for row in self._history(config):
+    def _catch_up(self, config: TrialConfig, most: int | None = None) -> None:
+        for row in self._history(config)[:most]:
             self._add(config, row)
 
     def _add(self, config: TrialConfig, row: dict[str, Any]) -> bool:

@@ -17,6 +17,9 @@ MAX_LOSSES = 8
 FAILURE = "failure"
 """The key of a result in which a trial's process says that the trial has raised. It raises in the next step."""
 
+REASON = "failure_reason"
+"""The key of its message beside it."""
+
 NOTICES = ("receives a SIGTERM", "received SIGTERM")
 """How Ray says of a worker and of a node that they were told to end: the notice that preemption gives."""
 

@@ -67,12 +67,24 @@ class StudyFolder:
             StorageError: the folder is not a study, or both are damaged.
         """
         try:
-            return self._spec_in_file()
+            return self.spec_in_file()
         except StorageError:
             spec = self._spec_in_table()
             if spec is None:
                 raise
             return spec
+
+    def spec_in_file(self) -> StudySpec:
+        """Return what `study.yaml` says; `StorageError` where it is damaged or missing."""
+        if self.study.is_local:
+            return load_frozen(self.study.local_path())
+        place = self.study.shown(SPEC_FILE)
+        try:
+            return parse_frozen(self.study.read_bytes(SPEC_FILE).decode(), place)
+        except FileNotFoundError:
+            raise StorageError(f"{self.study}: is not a study, it has no {SPEC_FILE}") from None
+        except UnicodeDecodeError:
+            raise StorageError(f"damaged study: {place}: is not UTF-8 text") from None
 
     def check_extends(self, spec: StudySpec) -> None:
         """Refuse a spec whose results would not belong with those that are here."""
@@ -88,7 +100,7 @@ class StudyFolder:
         """Write the fully resolved spec, unless it stands there already. A damaged one is set aside before."""
         if self.study.exists(SPEC_FILE):
             try:
-                if self._spec_in_file() == spec:
+                if self.spec_in_file() == spec:
                     return
             except StorageError as damage:
                 aside = f"{DAMAGED_FOLDER}/{SPEC_FILE}.{int(time.time())}"
@@ -99,17 +111,6 @@ class StudyFolder:
     def checkpoint_folder(self, trial_id: str) -> Root:
         """Return where a trial keeps its checkpoints."""
         return self.study.child(f"{CHECKPOINTS}/{trial_id}")
-
-    def _spec_in_file(self) -> StudySpec:
-        if self.study.is_local:
-            return load_frozen(self.study.local_path())
-        place = self.study.shown(SPEC_FILE)
-        try:
-            return parse_frozen(self.study.read_bytes(SPEC_FILE).decode(), place)
-        except FileNotFoundError:
-            raise StorageError(f"{self.study}: is not a study, it has no {SPEC_FILE}") from None
-        except UnicodeDecodeError:
-            raise StorageError(f"damaged study: {place}: is not UTF-8 text") from None
 
     def _spec_in_table(self) -> StudySpec | None:
         try:

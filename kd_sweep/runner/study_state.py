@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Any
 
 from kd_sweep.distill.checkpoints import LAST, read_history
-from kd_sweep.errors import CorruptFileError
+from kd_sweep.distill.records import teacher_record
+from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.writer import StudyWriter
 from kd_sweep.runner.recorder import FINISHED, Recorder
 from kd_sweep.runner.study_folder import StudyFolder
@@ -63,10 +64,10 @@ class StudyState:
             self.folder.freeze(self.spec)
             self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease)
             self.recorder = Recorder(self._writer, self.spec, self._history)
+            for config in [*self.recorder.configs().values(), *self._found_again()]:
+                self.recorder.reconcile(config)
             self.known = self.recorder.configs()
-            for config in self.known.values():
-                if self.recorder.status(config.trial_id) not in FINISHED:
-                    self.recorder.reconcile(config)
+            self._record_teachers()
             self.work = self._outstanding()
             self._record("running" if self.work else None, self.work)
         except BaseException:
@@ -80,6 +81,9 @@ class StudyState:
         try:
             self.recorder.interrupt_running()
             self._writer.close()
+        except StorageError:
+            if error is None:  # else it says why already
+                raise
         finally:
             self._lease.release()
 
@@ -93,6 +97,28 @@ class StudyState:
 
     def _record(self, status: str | None, rest: Work) -> None:
         self.recorder.study(self._num_trials, status or ("incomplete" if rest or rest.left else "completed"))
+
+    def _found_again(self) -> list[TrialConfig]:
+        """Return the configurations of trials whose rows were lost with a damaged table."""
+        lost = set(self.recorder.has_lost())
+        if not lost:
+            return []
+        planned = [trial.config for trial in planned_trials(self.spec)]
+        return [config for config in planned if config.trial_id in lost]
+
+    def _record_teachers(self) -> None:
+        """Add the rows of teachers that are there and whose table was lost."""
+        used = {
+            teacher.teacher_id
+            for trial_id, config in self.known.items()
+            if self.recorder.last_epoch(trial_id)
+            for teacher in config.teachers
+        }
+        for teacher_id in used:
+            if not self.recorder.knows_teacher(teacher_id):
+                record = teacher_record(self.folder.storage, teacher_id)
+                if record is not None:
+                    self.recorder.teacher(record)
 
     def _history(self, config: TrialConfig) -> list[dict[str, Any]]:
         checkpoint = self.folder.checkpoint_folder(config.trial_id).file(LAST)

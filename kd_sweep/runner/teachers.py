@@ -5,6 +5,7 @@ from typing import Any
 import ray
 
 from kd_sweep.distill.records import TeacherRecord, teacher_record
+from kd_sweep.errors import StorageError
 from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import ray_options
 from kd_sweep.runner.interrupts import Interrupt
@@ -43,6 +44,9 @@ def train_missing(
         recorder: where the rows go.
         display: what the user sees.
         interrupt: set by a signal.
+
+    Raises:
+        StorageError: a worker could not write; the message has the path and the reason.
     """
     missing = [teacher for teacher in teachers if not _record_finished(teacher, settings["root"], recorder)]
     display.teachers_begin(len(teachers), len(teachers) - len(missing))
@@ -58,6 +62,9 @@ def train_missing(
             try:
                 record = TeacherRecord.model_validate_json(ray.get(reference))
             except ray.exceptions.RayError as error:
+                cause = getattr(error, "cause", None)
+                if isinstance(cause, StorageError):  # what one teacher cannot write, none can
+                    raise StorageError(str(cause)) from None
                 display.note(f"teacher {describe(teacher)} failed: {_first_line(error)}")
                 continue
             recorder.teacher(record)

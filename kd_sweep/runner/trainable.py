@@ -6,7 +6,7 @@ from typing import Any
 from ray import tune
 
 from kd_sweep.results.storage import Root
-from kd_sweep.runner.retries import FAILURE
+from kd_sweep.runner.retries import FAILURE, REASON
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.trial import TrialConfig
 
@@ -42,7 +42,7 @@ class TrialActor(tune.Trainable):
             return self._next_epoch()
         except Exception as error:
             self._failure = error
-            return {FAILURE: type(error).__name__}
+            return {FAILURE: type(error).__name__, REASON: str(error)}
 
     def _next_epoch(self) -> dict[str, Any]:
         if self._pending is not None:

@@ -1,0 +1,245 @@
+"""`kd-sweep verify`: looks at everything under a results root and says what is wrong with it. Changes nothing."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, CheckpointHeader, read_header
+from kd_sweep.distill.files import CORRUPT, check_data
+from kd_sweep.distill.logits import LOGITS
+from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, read_record, teacher_folder
+from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.keyed import read_keyed
+from kd_sweep.results.lease import DRIVER_LEASE, holder_of
+from kd_sweep.results.parts import counted, read_part, superseded
+from kd_sweep.results.reader import driver_alive, open_results
+from kd_sweep.results.recovery import DAMAGED_FOLDER
+from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES
+from kd_sweep.results.storage import Location, Root, is_temporary
+from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder, opened
+from kd_sweep.study.trial import TrialConfig
+
+PROBLEM, NOTE = "problem", "note"
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found."""
+
+    kind: str
+    """`problem`, or `note` for what is as it may be and still worth knowing."""
+    file: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.file}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def verify(location: Location) -> list[Finding]:
+    """Return what there is to say about a results root, or about one study and the teachers that it uses.
+
+    Every file is read to its last byte: Parquet pages, checkpoints, teachers and cached outputs against checksums.
+
+    Raises:
+        StorageError: there is no such folder, or no study in it.
+    """
+    results = open_results(opened(location))
+    studies = results.select()
+    is_one = next(iter(studies.values())).location == results.root.location
+    shared = results.root.parent()[0] if is_one else results.root
+    found: list[Finding] = []
+    used: set[str] = set()
+    for name, study in studies.items():
+        found += _study(shared, name, study, used)
+    wanted = used if is_one else set(shared.folders(TEACHERS)) | set(shared.folders(LOGITS))
+    for teacher_id in sorted(wanted):
+        found += _teacher(shared, teacher_id, teacher_id in used)
+        found += _logits(shared, teacher_id, teacher_id in used)
+    return sorted(found, key=lambda finding: finding.kind != PROBLEM)
+
+
+def findings_table(found: list[Finding]) -> pa.Table:
+    """Return the findings as a table."""
+    fields = [(name, pa.string()) for name in ("kind", "file", "what", "remedy")]
+    return pa.Table.from_pylist([asdict(finding) for finding in found], pa.schema(fields))
+
+
+def _study(root: Root, name: str, study: Root, used: set[str]) -> Iterator[Finding]:
+    resume = f"kd-sweep resume {study} sets it aside and rebuilds it from what is left"
+    try:
+        StudyFolder(root, name).spec_in_file()
+    except StorageError as error:
+        yield Finding(PROBLEM, study.shown(SPEC_FILE), str(error), resume)
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for table, file in TABLE_FILES.items():
+        try:
+            tables[table] = read_keyed(study, file).to_pylist()
+        except CorruptFileError as error:
+            yield Finding(PROBLEM, study.shown(file), str(error), resume)
+        except StorageError as error:
+            yield Finding(PROBLEM, study.shown(file), str(error), "")
+    parts = _Parts(study, resume)
+    yield from parts.findings()
+    trials = {row["trial_id"]: row for row in tables.get("trials", [])}
+    if "trials" in tables and not parts.damaged:
+        yield from _trials(study, trials, parts.epochs)
+    for row in trials.values():
+        used |= {teacher.teacher_id for teacher in TrialConfig.model_validate_json(row["config"]).teachers}
+    yield from _checkpoints(study, trials)
+    yield from _leftovers(study)
+
+
+class _Parts:
+    """Reads the epochs of a study, part by part."""
+
+    def __init__(self, study: Root, resume: str) -> None:
+        self._study, self._resume = study, resume
+        self.damaged = False
+        self.epochs: dict[str, list[int]] = {}
+
+    def findings(self) -> Iterator[Finding]:
+        names = self._study.files(EPOCHS_FOLDER)
+        parts = counted(names)
+        known = {part.name for part in parts} | set(superseded(names))
+        for name in sorted(known - {part.name for part in parts}):
+            yield Finding(NOTE, self._study.shown(f"{EPOCHS_FOLDER}/{name}"), "was merged into another part", "")
+        for name in sorted(set(names) - known):
+            yield Finding(NOTE, self._study.shown(f"{EPOCHS_FOLDER}/{name}"), "is no part of the table", "")
+        for part in parts:
+            try:
+                keys = read_part(self._study, part)
+            except FileNotFoundError:
+                continue  # merged meanwhile by the study's driver
+            except CorruptFileError as error:
+                self.damaged = True
+                yield Finding(PROBLEM, self._study.shown(part.place), str(error), self._resume)
+                continue
+            except StorageError as error:
+                self.damaged = True
+                yield Finding(PROBLEM, self._study.shown(part.place), str(error), "")
+                continue
+            for trial_id, epoch in zip(keys["trial_id"].to_pylist(), keys["epoch"].to_pylist(), strict=True):
+                self.epochs.setdefault(trial_id, []).append(epoch)
+
+
+def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]]) -> Iterator[Finding]:
+    place, resume = study.shown(EPOCHS_FOLDER), f"kd-sweep resume {study} mends it from the trial's checkpoint"
+    is_running = driver_alive(study)
+    for trial_id, found in sorted(epochs.items()):
+        if sorted(found) != list(range(1, max(found) + 1)):
+            missing = sorted(set(range(1, max(found) + 1)) - set(found))
+            what = f"trial {trial_id} lacks epochs {missing}" if missing else f"trial {trial_id} has an epoch twice"
+            yield Finding(PROBLEM, place, what, resume)
+        if trial_id not in trials and not is_running:
+            yield Finding(PROBLEM, place, f"trial {trial_id} has epochs and is not in {TABLE_FILES['trials']}", resume)
+    for trial_id, row in sorted(trials.items()):
+        stated, there, status = row["last_epoch"] or 0, max(epochs.get(trial_id, [0])), row["status"]
+        if stated != there and not is_running:
+            what = f"trial {trial_id} is at epoch {stated} by its row and at {there} by {EPOCHS_FOLDER}"
+            yield Finding(PROBLEM, study.shown(TABLE_FILES["trials"]), what, resume)
+        elif status == "completed" and stated != row["num_epochs"]:
+            what = f"trial {trial_id} is completed at epoch {stated} of {row['num_epochs']}"
+            yield Finding(PROBLEM, study.shown(TABLE_FILES["trials"]), what, resume)
+        elif status == "running" and not is_running:
+            what = f"trial {trial_id} was running when its driver ended"
+            yield Finding(NOTE, study.shown(TABLE_FILES["trials"]), what, f"kd-sweep resume {study} goes on with it")
+
+
+def _checkpoints(study: Root, trials: Rows) -> Iterator[Finding]:
+    is_running = driver_alive(study)
+    for trial_id in study.folders(CHECKPOINTS):
+        file = study.file(f"{CHECKPOINTS}/{trial_id}/{LAST}")
+        row = trials.get(trial_id)
+        header: CheckpointHeader | None = None
+        try:
+            header = read_header(file)
+            if header is not None:
+                check_data(file)
+        except CorruptFileError as error:
+            if row is not None and row["status"] in FINISHED:
+                remedy = "kd-sweep gc can delete it: its trial is finished and in the tables"
+            else:
+                remedy = f"kd-sweep resume {study} sets it aside and trains the trial again"
+            yield Finding(PROBLEM, str(file), str(error), remedy)
+            continue
+        if header is None:
+            continue
+        if header.owner != trial_id:
+            yield Finding(PROBLEM, str(file), f"is the checkpoint of trial {header.owner}", "put it back or delete it")
+        elif row is None and not is_running:
+            yield Finding(NOTE, str(file), "belongs to no trial in the tables", "kd-sweep gc lists it")
+        elif row is not None and row["status"] in FINISHED and header.epoch < (row["last_epoch"] or 0):
+            what = f"is at epoch {header.epoch} of a trial that is finished at {row['last_epoch']}"
+            yield Finding(NOTE, str(file), what, "")
+
+
+def _leftovers(study: Root) -> Iterator[Finding]:
+    holder = holder_of(study)
+    if holder is not None:
+        state = "is held by" if holder.is_alive else "was left by a driver that has ended,"
+        yield Finding(NOTE, study.shown(DRIVER_LEASE), f"{state} {holder}", "")
+    for name in study.files(DAMAGED_FOLDER):
+        yield Finding(NOTE, study.shown(f"{DAMAGED_FOLDER}/{name}"), "was set aside as damaged", "kd-sweep gc lists it")
+    for folder in ("", *(f"{CHECKPOINTS}/{trial_id}" for trial_id in study.folders(CHECKPOINTS))):
+        yield from _named_leftovers(study, folder)
+
+
+def _named_leftovers(root: Root, folder: str) -> Iterator[Finding]:
+    for name in root.files(folder):
+        place = root.shown(f"{folder}/{name}" if folder else name)
+        if name.endswith(CORRUPT):
+            yield Finding(NOTE, place, "was set aside as damaged", "kd-sweep gc lists it")
+        elif is_temporary(name):
+            yield Finding(NOTE, place, "is being written, or its writer was killed", "kd-sweep gc lists it")
+
+
+def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
+    folder = teacher_folder(root, teacher_id)
+    again = "the next trial that needs it trains it again"
+    yield from _named_leftovers(folder, "")
+    try:
+        record = read_record(root, teacher_id)
+        if record is None:
+            header = read_header(folder.file(LAST))
+            if header is not None:
+                check_data(folder.file(LAST))
+                yield Finding(NOTE, str(folder), f"is trained up to epoch {header.epoch} only", "")
+            elif folder.exists(WEIGHTS):
+                yield Finding(PROBLEM, folder.shown(RECORD), "is missing", again)
+            return
+    except CorruptFileError as error:
+        yield Finding(PROBLEM, folder.shown(RECORD), str(error), again)
+        return
+    try:
+        if hashlib.sha256(folder.read_bytes(WEIGHTS)).hexdigest() != record.sha256:
+            yield Finding(PROBLEM, folder.shown(WEIGHTS), "does not match the checksum in its record", again)
+    except FileNotFoundError:
+        yield Finding(PROBLEM, folder.shown(WEIGHTS), "is missing", again)
+    if not is_used:
+        yield Finding(NOTE, str(folder), "is used by no trial in the tables", "kd-sweep gc lists it")
+
+
+def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
+    cached = root.child(f"{LOGITS}/{teacher_id}")
+    names = [*cached.files(), *(f"{stream}/{name}" for stream in cached.folders() for name in cached.files(stream))]
+    for name in names:
+        if is_temporary(name.rpartition("/")[2]):
+            yield Finding(
+                NOTE, cached.shown(name), "is being written, or its writer was killed", "kd-sweep gc lists it"
+            )
+            continue
+        try:
+            check_data(cached.file(name))
+        except FileNotFoundError:
+            continue
+        except CorruptFileError as error:
+            yield Finding(PROBLEM, cached.shown(name), str(error), "delete it; it is computed again where it is needed")
+    if names and not is_used:
+        yield Finding(
+            NOTE, str(cached), "holds outputs of a teacher that no trial in the tables uses", "kd-sweep gc lists it"
+        )

@@ -1,0 +1,117 @@
+"""A server that speaks S3 on loopback, and a proxy before it that behaves as an object store on a bad day."""
+
+import contextlib
+import http.client
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+BUCKET = "sweeps"
+HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "expect"}
+FAILURE = b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>An internal error.</Message></Error>'
+
+
+class FaultyProxy(ThreadingHTTPServer):
+    """Hands requests on; some are answered 500, before or after they were carried out, and some slowly."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, *, failures: float, slow: float, slow_s: float) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.target = (host, port)
+        self.failures, self.slow, self.slow_s = failures, slow, slow_s
+        self.random = random.Random(0)
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FaultyProxy
+    protocol_version = "HTTP/1.1"
+
+    def do_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        proxy = self.server
+        proxy.counts["requests"] += 1
+        if proxy.random.random() < proxy.slow:
+            proxy.counts["slow"] += 1
+            time.sleep(proxy.slow_s)
+        fate = proxy.random.random()
+        if fate < proxy.failures / 2:  # lost on the way there
+            proxy.counts["failed"] += 1
+            self._answer(500, {"Content-Type": "application/xml"}, FAILURE)
+            return
+        status, headers, answer = self._handed_on(body)
+        if fate < proxy.failures and status < 300:  # carried out, and lost on the way back
+            proxy.counts["failed"] += 1
+            self._answer(500, {"Content-Type": "application/xml"}, FAILURE)
+            return
+        self._answer(status, headers, answer)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_any
+
+    def _handed_on(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(*self.server.target, timeout=60)
+        with contextlib.closing(connection):
+            kept = {name: value for name, value in self.headers.items() if name.lower() not in HOP_HEADERS}
+            connection.request(self.command, self.path, body, kept)
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in HOP_HEADERS | {"content-length"}:
+                self.send_header(name, value)
+        is_head = self.command == "HEAD"
+        self.send_header("Content-Length", headers.get("Content-Length", "0") if is_head else str(len(body)))
+        self.end_headers()
+        if not is_head and status not in (204, 304):
+            self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def object_store(*, failures: float = 0.0, slow: float = 0.0, slow_s: float = 0.0) -> Iterator[FaultyProxy]:
+    """Yield a proxy before an S3 server that has one bucket, `BUCKET`.
+
+    Args:
+        failures: share of the requests that are answered 500.
+        slow: share of them that wait before.
+        slow_s: how long.
+    """
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    proxy = FaultyProxy(*server.get_host_and_port(), failures=failures, slow=slow, slow_s=slow_s)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        connection = http.client.HTTPConnection(*server.get_host_and_port(), timeout=30)
+        with contextlib.closing(connection):
+            connection.request("PUT", f"/{BUCKET}")
+            assert connection.getresponse().status == 200
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        server.stop()
+
+
+def settings(proxy: FaultyProxy) -> dict[str, str]:
+    """Return the environment by which every S3 client finds the store."""
+    return {
+        "AWS_ENDPOINT_URL": proxy.url,
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
