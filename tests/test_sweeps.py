@@ -76,7 +76,7 @@ def test_every_sweep_is_planned_above() -> None:
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_overrides_in_comments_are_accepted(path: Path) -> None:
     for line in re.findall(r"# +kd-sweep launch .*", path.read_text()):
-        load_spec(path, re.findall(r"--set (\S+)", line))
+        load_spec(path, [change.strip("'") for change in re.findall(r"--set (\S+)", line)])
 
 
 def test_more_trials_keep_the_old_ones() -> None:
