@@ -51,19 +51,24 @@ def sections(page: Path) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def table_rows(text: str) -> list[list[str]]:
-    """Return the cells of Markdown tables, without headers."""
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
-    return [row for row, after in zip(rows, [*rows[1:], []], strict=True) if not is_rule(row) and not is_rule(after)]
+def prose(text: str) -> str:
+    """Return the text without its fenced code blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def is_rule(row: list[str]) -> bool:
-    return bool(row) and set("".join(row)) <= set("-| ")
+def table_rows(text: str, *header: str) -> list[list[str]]:
+    """Return the rows of the Markdown tables whose header begins with these cells."""
+    found: list[list[str]] = []
+    for table in re.findall(r"(?:^\|.*\n)+", prose(text), re.MULTILINE):
+        head, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+        if head[: len(header)] == list(header):
+            found += rows
+    return found
 
 
-def documented(text: str) -> list[list[str]]:
-    """Return the rows whose first cell is one name in backticks, with that name bare."""
-    return [[row[0].strip("`"), *row[1:]] for row in table_rows(text) if re.fullmatch(r"`[\w.]+`", row[0])]
+def documented(text: str, *header: str) -> list[list[str]]:
+    """Return the rows of such tables whose first cell is one name in backticks, with that name bare."""
+    return [[row[0].strip("`"), *row[1:]] for row in table_rows(text, *header) if re.fullmatch(r"`[\w.]+`", row[0])]
 
 
 # --- columns, metrics, statuses ---------------------------------------------------------------------------------------
@@ -72,7 +77,7 @@ def documented(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("table", TABLES)
 def test_every_column_is_documented_with_its_type(table: str) -> None:
     text = sections(ROOT / "docs/tables.md")[f"`{table}`"]
-    columns = {name: kind for name, kind, *_ in (row for row in documented(text) if len(row) > 2)}
+    columns = {name: kind for name, kind, *_ in documented(text, "column", "type")}
     schema = TABLES[table]
     has_metrics = set(REPORTED_METRICS) <= set(schema.names)
     elsewhere = REPORTED_METRICS if has_metrics else ()
@@ -81,13 +86,13 @@ def test_every_column_is_documented_with_its_type(table: str) -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    named = [row[0] for row in documented((ROOT / "docs/metrics.md").read_text())]
+    named = [row[0] for row in documented((ROOT / "docs/metrics.md").read_text(), "metric")]
     assert named == list(REPORTED_METRICS)
 
 
 def test_every_status_is_documented() -> None:
     text = sections(ROOT / "docs/tables.md")["`trials`"]
-    assert [row[0] for row in documented(text) if len(row) == 2] == list(STATUSES)
+    assert [row[0] for row in documented(text, "status")] == list(STATUSES)
 
 
 def test_versions_are_those_of_the_schema() -> None:
@@ -136,11 +141,11 @@ def as_json(value: Any) -> Any:
 def test_every_field_of_a_study_is_documented_with_its_default(heading: str) -> None:
     text = sections(ROOT / "docs/study-files.md")[heading]
     yaml = YAML(typ="safe", pure=True)
-    found = {name: yaml.load(default.strip("`")) for name, default, *_ in documented(text)}
+    found = {name: yaml.load(default.strip("`")) for name, default, *_ in documented(text, "field", "default")}
     expected = fields_of(FIELDS[heading])
     if FIELDS[heading] is specs.StudySpec:
         assert set(expected) >= SECTIONS
-        listed = next(row[0] for row in table_rows(text) if row[1] == "see below")
+        listed = next(row[0] for row in table_rows(text, "field") if row[1] == "see below")
         assert {name.strip("` ") for name in listed.split(",")} == SECTIONS
         expected = {name: default for name, default in expected.items() if name not in SECTIONS}
     assert found == as_json(expected)
@@ -148,7 +153,7 @@ def test_every_field_of_a_study_is_documented_with_its_default(heading: str) -> 
 
 def test_every_kind_of_dimension_is_documented() -> None:
     text = sections(ROOT / "docs/study-files.md")["What varies: `search`"]
-    rows = {row[0]: row[1] for row in documented(text) if row[1].startswith("`{")}
+    rows = {row[0]: row[1] for row in documented(text, "kind", "example")}
     assert list(rows) == list(specs.DIMENSION_KINDS)
     for kind, example in rows.items():
         value = YAML(typ="safe", pure=True).load(example.strip("`"))
@@ -156,7 +161,7 @@ def test_every_kind_of_dimension_is_documented() -> None:
         field = "distillation.loss" if kind == "choice" else "ensemble_size" if kind != "uniform" else "student.gamma"
         if kind != "uniform":
             parse_spec(json.dumps({"name": "d", "search": {field: value}, "sampler": {"name": "random"}}), "d.yaml")
-    options = {row[0]: row[1].strip("`") for row in documented(text) if row[0] in ("step", "log")}
+    options = {row[0]: row[1].strip("`") for row in documented(text, "field", "default")}
     uniform = specs.Uniform.model_fields
     assert {name: json.loads(default) for name, default in options.items()} == {
         name: uniform[name].default for name in ("step", "log")
@@ -210,8 +215,7 @@ def invocations(page: Path) -> Iterator[list[str]]:
 
 def mentions(page: Path) -> Iterator[list[str]]:
     """Yield the arguments of every `kd-sweep` in running text."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for code in re.findall(r"`([^`]*)`", text):
+    for code in re.findall(r"`([^`]*)`", prose(page.read_text())):
         if code.startswith("kd-sweep "):
             yield re.sub(r"\s+", " ", code).split(" ")[1:]
 
@@ -266,10 +270,10 @@ def test_every_command_in_a_page_exists(page: Path) -> None:
                 assert word.partition("=")[0] in options_of(commands()[arguments[0]]), arguments
 
 
-def test_every_command_and_named_query_is_in_the_readme() -> None:
+def test_the_readme_lists_every_command_and_named_query() -> None:
     text = README.read_text()
-    shown = {arguments[0] for arguments in invocations(README)} | {arguments[0] for arguments in mentions(README)}
-    assert set(commands()) <= shown
+    named = "".join(row[0] for row in table_rows(text, "command"))
+    assert set(re.findall(r"`([a-z]+)", named)) == set(commands())
     for name in NAMED_QUERIES:
         assert name == "summary" or re.search(rf"\b{name}\b", text), name
 
