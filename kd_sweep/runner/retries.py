@@ -77,7 +77,7 @@ class Retries:
         error, text = _error_of(trial)
         if trial.trial_id in self._announced:
             return Failure("failed", _last_line(error, text), text)
-        reason = _reason(text)
+        reason = why_lost(text)
         told_to_end = getattr(error, "preempted", False) or any(notice in text for notice in NOTICES)
         return Failure("preempted" if told_to_end else "lost", reason, text)
 
@@ -105,15 +105,17 @@ def _last_line(error: BaseException | None, text: str) -> str:
     return f"{type(cause).__name__}: {lines[0] if len(lines) == 1 else lines[-1]}"
 
 
-def _reason(text: str) -> str:
+def why_lost(text: str) -> str:
     """Return in a few words what Ray's account of a death amounts to."""
-    where = re.search(r"^\s*ip: (\S+)", text, re.MULTILINE)
+    where = re.search(r"(?:^\s*ip: |\(IP: )([^\s,]+)", text, re.MULTILINE)
     place = f" on {where[1]}" if where else ""
     if "low on memory" in text:
-        return f"out of memory{place}: Ray ended the trial's process because the node's memory ran out"
+        used = re.search(r"was ([\d.]+[kMGT]?B) used / ([\d.]+[kMGT]?B)", text)
+        detail = f" ({used[1]} of {used[2]} in use)" if used else ""
+        return f"out of memory{place}: Ray ended the trial's process because the node's memory ran out{detail}"
     if "its node has died" in text:
-        detail = re.search(r"node was terminated [a-z]+: (.+)", text)
-        return f"the node{place} went away" + (f" ({detail[1].strip()})" if detail else "")
+        why = re.search(r"node was terminated [a-z]+: (.+)", text)
+        return f"the node{place} went away" + (f" ({why[1].strip()})" if why else "")
     if "is unavailable" in text:
         return f"the connection to the trial's process{place} broke"
     if any(notice in text for notice in NOTICES):

@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-EPOCHS = 40
+EPOCHS = 25
 
 
 @pytest.fixture(scope="module")
