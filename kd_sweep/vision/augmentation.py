@@ -6,7 +6,9 @@ two streams of one seed show the same distortions, stronger or weaker, on a CPU 
 Shapes: B batch, D channels, H x W pixels, P random numbers per image.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +17,14 @@ from torch import Tensor
 from kd_sweep.study.digest import derived_seed
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.images import Dataset, ImageSet
-from kd_sweep.vision.transforms import NUM_DRAWS, Normalization, augment
+from kd_sweep.vision.pipelines import pipeline_of
+from kd_sweep.vision.transforms import Normalization
 
 EVALUATION_BATCH_SIZE = 256
 RESIDENT_BYTES = 2**31
 """Sets up to this size are copied to the device once; larger ones batch by batch."""
+READ_AHEAD = 3
+"""Batches of such a set that are read while one is used, each by a thread of its own."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,7 @@ class AugmentationStream:
         self._train = self._resident(dataset.train)
         self._val = self._resident(dataset.val)
         self._normalization = Normalization.of(dataset, self.device)
-        flips = "geometry" in stream.augmentation.transforms and dataset.horizontal_flip
-        self._transforms = frozenset(stream.augmentation.transforms) | ({"flip"} if flips else set())
+        self._pipeline = pipeline_of(stream, dataset, self._normalization)
 
     @property
     def num_batches(self) -> int:
@@ -68,37 +72,48 @@ class AugmentationStream:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training batches of ``epoch`` (from 1), in its own order."""
         order_N = torch.randperm(len(self.dataset.train), generator=self._generator("order", epoch, 0))
-        for batch, indices_B in enumerate(torch.split(order_N, self.stream.batch_size)[: self.num_batches]):
-            yield self._augmented(self._train, indices_B, self._generator("train", epoch, batch))
+        batches = torch.split(order_N, self.stream.batch_size)[: self.num_batches]
+        for batch, gathered in enumerate(self._gathered(self._train, batches)):
+            yield self._augmented(*gathered, self._generator("train", epoch, batch))
 
     def augmented_val(self, epoch: int) -> Iterator[Batch]:
         """Yield all validation images in order, augmented as training images of ``epoch`` are."""
-        for batch, indices_B in enumerate(torch.split(torch.arange(len(self.dataset.val)), EVALUATION_BATCH_SIZE)):
-            yield self._augmented(self._val, indices_B, self._generator("val", epoch, batch))
+        batches = torch.split(torch.arange(len(self.dataset.val)), EVALUATION_BATCH_SIZE)
+        for batch, gathered in enumerate(self._gathered(self._val, batches)):
+            yield self._augmented(*gathered, self._generator("val", epoch, batch))
 
     def clean_batches(self, image_set: ImageSet, batch_size: int = EVALUATION_BATCH_SIZE) -> Iterator[Batch]:
         """Yield all images of ``image_set`` in order, normalised and nothing else."""
         image_set = self._val if image_set is self.dataset.val else image_set
         image_set = self._train if image_set is self.dataset.train else image_set
-        for indices_B in torch.split(torch.arange(len(image_set)), batch_size):
-            images_BDHW, labels_B = self._gather(image_set, indices_B)
-            yield Batch(indices_B, self._normalization.of_pixels(images_BDHW), labels_B)
+        batches = torch.split(torch.arange(len(image_set)), batch_size)
+        for indices_B, pixels_BDHW, labels_B in self._gathered(image_set, batches):
+            yield Batch(indices_B, self._normalization.of_pixels(pixels_BDHW), labels_B)
 
     def _generator(self, purpose: str, epoch: int, batch: int) -> torch.Generator:
         return torch.Generator("cpu").manual_seed(derived_seed(self.stream.seed, epoch, batch, purpose))
 
-    def _augmented(self, image_set: ImageSet, indices_B: Tensor, generator: torch.Generator) -> Batch:
-        pixels_BDHW, labels_B = self._gather(image_set, indices_B)
-        draws_BP = torch.rand(len(indices_B), NUM_DRAWS, generator=generator).to(self.device, non_blocking=True)
-        images_BDHW = augment(
-            pixels_BDHW, draws_BP, self.stream.augmentation_strength, self._transforms, self._normalization
-        )
+    def _augmented(self, indices_B: Tensor, pixels_BDHW: Tensor, labels_B: Tensor, generator: torch.Generator) -> Batch:
+        draws_BP = torch.rand(len(indices_B), self._pipeline.num_draws, generator=generator)
+        images_BDHW = self._pipeline(pixels_BDHW, draws_BP, self.stream.augmentation_strength)
         return Batch(indices_B, images_BDHW, labels_B)
+
+    def _gathered(self, image_set: ImageSet, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield indices, pixels and labels of each batch; those of large sets are read ahead, from a disk perhaps."""
+        if image_set.images_NDHW.nbytes <= RESIDENT_BYTES:
+            yield from ((indices_B, *self._gather(image_set, indices_B)) for indices_B in batches)
+            return
+        with ThreadPoolExecutor(READ_AHEAD) as pool:
+            reading: deque[Future[tuple[Tensor, Tensor]]] = deque()
+            for place, indices_B in enumerate(batches):
+                for ahead_B in batches[place + len(reading) : place + 1 + READ_AHEAD]:
+                    reading.append(pool.submit(self._gather, image_set, ahead_B))
+                yield (indices_B, *reading.popleft().result())
 
     def _gather(self, image_set: ImageSet, indices_B: Tensor) -> tuple[Tensor, Tensor]:
         places_B = indices_B.to(image_set.images_NDHW.device)
-        images_BDHW = image_set.images_NDHW[places_B].to(self.device, non_blocking=True)
-        return images_BDHW, image_set.labels_N[places_B].to(self.device, non_blocking=True)
+        pixels_BDHW = image_set.images_NDHW[places_B].to(self.device, non_blocking=True)
+        return pixels_BDHW, image_set.labels_N[places_B].to(self.device, non_blocking=True)
 
     def _resident(self, image_set: ImageSet) -> ImageSet:
         if self.device.type == "cpu" or image_set.images_NDHW.nbytes > RESIDENT_BYTES:

@@ -57,6 +57,11 @@ class Normalization:
     std_D11: Tensor
     background_D11: Tensor | None
 
+    @property
+    def fill(self) -> list[float] | None:
+        """Levels, 0 to 255, of the background colour; None where the pictures go on past their edge."""
+        return None if self.background_D11 is None else (self.background_D11.flatten() * 255).tolist()
+
     @classmethod
     def of(cls, dataset: Dataset, device: torch.device) -> "Normalization":
         """Return the statistics of ``dataset``'s training images."""
@@ -102,7 +107,7 @@ def augment(
     if transforms & {"geometry", "flip"}:
         images_BDHW = _warp(images_BDHW, _inverse_affine(draws, strength, transforms), normalization.background_D11)
     if "color" in transforms:
-        images_BDHW = _recolor(images_BDHW, draws, strength)
+        images_BDHW = recolor(images_BDHW, draws, strength)
     images_BDHW = normalization.of_levels_(images_BDHW)
     if "erasing" in transforms:
         images_BDHW = _erase_(images_BDHW, draws, strength)
@@ -136,6 +141,41 @@ def _inverse_affine(draws: dict[str, Tensor], s: float, transforms: Set[str]) ->
     return torch.cat([linear_B22, offset_B2[:, :, None]], 2)
 
 
+def crop(
+    images_BDHW: Tensor,
+    draws: dict[str, Tensor],
+    smallest_area: float,
+    max_degrees_B: Tensor,
+    flips: bool,
+    normalization: Normalization,
+) -> Tensor:
+    """Return random crops (Szegedy et al. 2014, arXiv 1409.4842, section 6), rotated and mirrored, at the same size.
+
+    Area uniform in [``smallest_area``, 1], aspect log-uniform in [3/4, 4/3], cut to the image; angle uniform; half of
+    the images mirrored where ``flips``. One resampling does it all.
+
+    Args:
+        images_BDHW: float32 in [0, 1].
+        draws: uniform random numbers in [0, 1), (B,) each.
+        smallest_area: as a fraction.
+        max_degrees_B: largest angle of each image.
+        flips: whether mirroring keeps the label.
+        normalization: has the colour of what a rotation uncovers.
+    """
+    area_B = smallest_area + draws["area"] * (1 - smallest_area)
+    stretch_B = torch.exp(_within(draws["aspect"], math.log(4 / 3) / 2))
+    width_B, height_B = ((area_B.sqrt() * stretch).clamp(max=1) for stretch in (stretch_B, 1 / stretch_B))
+    mirror_B = 1 - 2 * ((draws["flip"] < 0.5) & flips).float()
+    angle_B = _within(draws["rotation"], 1.0) * torch.deg2rad(max_degrees_B)
+    cos_B, sin_B = torch.cos(angle_B), torch.sin(angle_B)
+    x_B, y_B = ((2 * draws[axis] - 1) * (1 - side) for axis, side in (("left", width_B), ("top", height_B)))
+    rows = [
+        torch.stack([width_B * mirror_B * cos_B, width_B * mirror_B * sin_B, x_B], 1),
+        torch.stack([-height_B * sin_B, height_B * cos_B, y_B], 1),
+    ]
+    return _warp(images_BDHW, torch.stack(rows, 1), normalization.background_D11)
+
+
 def _warp(images_BDHW: Tensor, inverse_B23: Tensor, background_D11: Tensor | None) -> Tensor:
     height, width = images_BDHW.shape[-2:]
     grid_BHW2 = F.affine_grid(inverse_B23, [len(images_BDHW), 1, height, width], align_corners=False)
@@ -145,8 +185,10 @@ def _warp(images_BDHW: Tensor, inverse_B23: Tensor, background_D11: Tensor | Non
     return sampled_BDHW.add_(background_D11)
 
 
-def _recolor(images_BDHW: Tensor, draws: dict[str, Tensor], s: float) -> Tensor:
-    """Scale brightness by b, then contrast by c about the mean grey, then saturation by t about each pixel's grey.
+def recolor(images_BDHW: Tensor, draws: dict[str, Tensor], s: float) -> Tensor:
+    """Return float32 images in [0, 1] in other colours, of strength ``s``.
+
+    Scale brightness by b, then contrast by c about the mean grey, then saturation by t about each pixel's grey.
 
     With g the grey of a pixel x and G its mean over the image: x -> t*c*b*x + (1-t)*c*b*g + (1-c)*b*G.
     """

@@ -111,14 +111,6 @@ def test_training_images_are_normalised(noise_dataset, stream_config):
     torch.testing.assert_close(images.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
 
 
-def test_flips_only_where_they_keep_the_label(noise_dataset, stream_config):
-    """Without other geometry, a flipped image is its mirror image."""
-    for horizontal_flip in (False, True):
-        dataset = noise_dataset(horizontal_flip=horizontal_flip)
-        stream = AugmentationStream(stream_config(strength=1e-3 if horizontal_flip else 1.0), dataset)
-        assert ("flip" in stream._transforms) == horizontal_flip
-
-
 def test_flipped_share_of_a_lopsided_image(noise_dataset, stream_config):
     dataset = noise_dataset(num_train=4000)
     dataset.train.images_NDHW[:] = 0

@@ -1,0 +1,207 @@
+"""The named augmentation pipelines: what a strength makes of a batch, given its random numbers.
+
+Every pipeline is a pure function of (pixels, draws, strength); the draws come from the stream.
+
+Shapes: B batch, D channels, H x W pixels, P random numbers per image.
+"""
+
+import math
+from collections.abc import Set
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from kd_sweep.study.trial import StreamConfig
+from kd_sweep.vision.images import Dataset
+from kd_sweep.vision.operations import OPERATIONS, SIGNED, STANDARD, WIDE, Choice, Ranges, apply_operations
+from kd_sweep.vision.policies import CIFAR10_POLICY, IMAGENET_POLICY, Policy
+from kd_sweep.vision.transforms import DRAWS, NUM_DRAWS, Normalization, augment, crop, recolor
+
+CIFAR_LIKE = frozenset({"cifar10", "cifar100", "digits"})
+"""Datasets whose presets are CIFAR's; the others have ImageNet's."""
+CIFAR_CROP_AREA = 0.2
+IMAGENET_CROP_AREA = 0.08
+CIFAR_ROTATION_DEGREES = 15.0
+CUTOUT_PIXELS = 16
+PRESET_RANDAUGMENT_LEVEL = 10 / 30
+JITTER_STRENGTH = 0.5
+"""At which `recolor` changes brightness, contrast and saturation of every image by up to 0.4."""
+
+DRAWS_PER_OPERATION = 3
+
+
+class Pipeline(Protocol):
+    """What makes a batch."""
+
+    num_draws: int
+    """P."""
+
+    def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
+        """Return uint8 ``pixels_BDHW`` augmented and normalised, float32; ``draws_BP`` are in [0, 1), on the CPU."""
+
+
+def pipeline_of(stream: StreamConfig, dataset: Dataset, normalization: Normalization) -> Pipeline:
+    """Return the pipeline that ``stream`` names."""
+    name = stream.augmentation.pipeline
+    if name == "strength":
+        flips = "geometry" in stream.augmentation.transforms and dataset.horizontal_flip
+        return StrengthFamily(frozenset(stream.augmentation.transforms) | ({"flip"} if flips else set()), normalization)
+    cifar = stream.data.name in CIFAR_LIKE
+    policy = CIFAR10_POLICY if cifar else IMAGENET_POLICY
+    if name == "weak_strong":
+        return WeakStrong(cifar, dataset.horizontal_flip, normalization)
+    if name == "autoaugment":
+        return AutoAugment(policy, dataset.horizontal_flip, normalization)
+    num_operations, ranges = (2, STANDARD) if name == "randaugment" else (1, WIDE)
+    return RandomOperations(num_operations, ranges, dataset.horizontal_flip, normalization)
+
+
+class StrengthFamily:
+    """The continuous family of `kd_sweep.vision.transforms`."""
+
+    num_draws = NUM_DRAWS
+
+    def __init__(self, transforms: Set[str], normalization: Normalization) -> None:
+        self._transforms = transforms
+        self._normalization = normalization
+
+    def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
+        """Return the batch."""
+        draws_BP = draws_BP.to(pixels_BDHW.device, non_blocking=True)
+        return augment(pixels_BDHW, draws_BP, strength, self._transforms, self._normalization)
+
+
+class RandomOperations:
+    """RandAugment (arXiv 1909.13719): operations at a level that is the strength, all from the same list.
+
+    TrivialAugment (arXiv 2103.10158) is one operation of the wide ranges at a uniform level, here up to the strength.
+    """
+
+    def __init__(self, num_operations: int, ranges: Ranges, flips: bool, normalization: Normalization) -> None:
+        self.num_draws = 1 + num_operations * DRAWS_PER_OPERATION
+        self._num_operations = num_operations
+        self._ranges = ranges
+        self._flips = flips
+        self._normalization = normalization
+
+    def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
+        """Return the batch."""
+        if strength > 0:
+            probability = min(1.0, 2 * strength) / 2 if self._flips else 0.0
+            pixels_BDHW = _flipped(pixels_BDHW, draws_BP[:, 0] < probability)
+            for number in range(self._num_operations):
+                first = 1 + number * DRAWS_PER_OPERATION
+                draws = draws_BP[:, first : first + DRAWS_PER_OPERATION].tolist()
+                levels = [strength] * len(draws)
+                if self._ranges is WIDE:
+                    # In 31 steps, as published: images with the same level are computed together.
+                    levels = [strength * math.floor(31 * level) / 30 for _, _, level in draws]
+                choices = [_random_choice(draw, level) for draw, level in zip(draws, levels, strict=True)]
+                pixels_BDHW = apply_operations(pixels_BDHW, choices, self._normalization.fill, self._ranges)
+        return self._normalization.of_pixels(pixels_BDHW)
+
+
+class AutoAugment:
+    """AutoAugment's policies (arXiv 1805.09501), applied to a share of the images."""
+
+    num_draws = 7
+
+    def __init__(self, policy: Policy, flips: bool, normalization: Normalization) -> None:
+        self._policy = policy
+        self._flips = flips
+        self._normalization = normalization
+
+    def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
+        """Return the batch."""
+        pixels_BDHW = _flipped(pixels_BDHW, draws_BP[:, 0] < (min(1.0, 2 * strength) / 2 if self._flips else 0.0))
+        drawn_B = draws_BP[:, 1] < strength
+        pixels_BDHW = _with_policy(
+            pixels_BDHW, draws_BP[:, 2:], self._policy, self._normalization.fill, drawn_B.tolist()
+        )
+        return self._normalization.of_pixels(pixels_BDHW)
+
+
+class WeakStrong:
+    """The presets of the paper (arXiv 2405.00739); the strength is the share of images shown in the strong one."""
+
+    num_draws = 1 + NUM_DRAWS + 2 * DRAWS_PER_OPERATION
+
+    def __init__(self, cifar: bool, flips: bool, normalization: Normalization) -> None:
+        self._cifar = cifar
+        self._flips = flips
+        self._normalization = normalization
+
+    def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
+        """Return the batch."""
+        strong_B = draws_BP[:, 0] < strength
+        named = dict(zip(DRAWS, draws_BP[:, 1 : 1 + NUM_DRAWS].to(pixels_BDHW.device).unbind(1), strict=True))
+        area = CIFAR_CROP_AREA if self._cifar else IMAGENET_CROP_AREA
+        rotation = CIFAR_ROTATION_DEGREES if self._cifar else 0.0
+        # Of the CIFAR presets only the weak one rotates.
+        angle_B = torch.where(strong_B, 0.0, rotation).to(pixels_BDHW.device)
+        images_BDHW = crop(pixels_BDHW.float().div_(255), named, area, angle_B, self._flips, self._normalization)
+        if not self._cifar:
+            images_BDHW = recolor(images_BDHW, named, JITTER_STRENGTH)
+        images_BDHW = self._normalization.of_levels_(self._strengthened(images_BDHW, draws_BP, strong_B))
+        if self._cifar:
+            images_BDHW = _cut_out_(images_BDHW, named, strong_B.to(images_BDHW.device))
+        return images_BDHW
+
+    def _strengthened(self, images_BDHW: Tensor, draws_BP: Tensor, strong_B: Tensor) -> Tensor:
+        """Return levels in [0, 1] with the strong images changed by a policy, which works on 256 levels."""
+        if not bool(strong_B.any()):
+            return images_BDHW
+        places = strong_B.nonzero()[:, 0]
+        draws_BP = draws_BP[places, 1 + NUM_DRAWS :]
+        on_device = places.to(images_BDHW.device)
+        pixels_BDHW = (images_BDHW[on_device] * 255).round_().clamp_(0, 255).to(torch.uint8)
+        fill = self._normalization.fill
+        if self._cifar:
+            pixels_BDHW = _with_policy(pixels_BDHW, draws_BP, CIFAR10_POLICY, fill, [True] * len(places))
+        else:
+            for first in (0, DRAWS_PER_OPERATION):
+                draws = draws_BP[:, first : first + DRAWS_PER_OPERATION].tolist()
+                choices = [_random_choice(draw, PRESET_RANDAUGMENT_LEVEL) for draw in draws]
+                pixels_BDHW = apply_operations(pixels_BDHW, choices, fill)
+        images_BDHW[on_device] = pixels_BDHW.float().div_(255)
+        return images_BDHW
+
+
+def _random_choice(draw: list[float], level: float) -> Choice:
+    """Draws: the operation, then its sign."""
+    name = OPERATIONS[int(draw[0] * len(OPERATIONS))]
+    return name, -level if name in SIGNED and draw[1] < 0.5 else level
+
+
+def _with_policy(
+    pixels_BDHW: Tensor, draws_BP: Tensor, policy: Policy, fill: list[float] | None, drawn: list[bool]
+) -> Tensor:
+    """Draws per image: the sub-policy, then probability and sign of each of its steps."""
+    rows = draws_BP.tolist()
+    for step in (0, 1):
+        choices: list[Choice] = []
+        for row, chosen in zip(rows, drawn, strict=True):
+            name, probability, tenths = policy[int(row[0] * len(policy))][step]
+            level = 0.0 if tenths is None else tenths / 9
+            signed = -level if name in SIGNED and row[2 + 2 * step] < 0.5 else level
+            choices.append((name, signed) if chosen and row[1 + 2 * step] < probability else ("identity", 0.0))
+        pixels_BDHW = apply_operations(pixels_BDHW, choices, fill)
+    return pixels_BDHW
+
+
+def _flipped(pixels_BDHW: Tensor, flipped_B: Tensor) -> Tensor:
+    return torch.where(flipped_B.to(pixels_BDHW.device)[:, None, None, None], pixels_BDHW.flip(-1), pixels_BDHW)
+
+
+def _cut_out_(images_BDHW: Tensor, draws: dict[str, Tensor], cut_B: Tensor) -> Tensor:
+    """Set one square per image, centred anywhere in it, to the mean colour (arXiv 1708.04552)."""
+    size = images_BDHW.shape[-1]
+    side = min(CUTOUT_PIXELS, size // 2)
+    inside = []
+    for u_B in (draws["top"], draws["left"]):
+        first_B1 = (u_B * size).floor()[:, None] - side // 2
+        places = torch.arange(size, device=images_BDHW.device)
+        inside.append((places >= first_B1) & (places < first_B1 + side))
+    cut_BHW = inside[0][:, :, None] & inside[1][:, None, :] & cut_B[:, None, None]
+    return images_BDHW.masked_fill_(cut_BHW[:, None], 0.0)
