@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kd_sweep.errors import CorruptFileError
+from kd_sweep.results.content import ContentDigest, check_content
 from kd_sweep.results.schema import EPOCHS, EPOCHS_FOLDER, check_version, conformed, unified
 from kd_sweep.results.storage import Root
 
@@ -24,7 +25,7 @@ FAN_IN = 8
 """How many parts of one tier are merged."""
 MAX_MERGED_ROWS = 250_000
 """Parts are not merged beyond this: it bounds the memory and the time of a merge."""
-ROWS_PER_GROUP = 65_536
+ROWS_PER_GROUP = 16_384
 
 # Dictionaries suit accuracies (few values) and not losses: a small limit makes the writer give up on the latter soon.
 _ENCODING = {"compression": "zstd", "write_page_checksum": True, "dictionary_pagesize_limit": 128 * 1024}
@@ -136,13 +137,17 @@ def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None =
         root.replace(part.place) as sink,
         pq.ParquetWriter(sink, schema, **_ENCODING) as writer,
     ):
+        content = ContentDigest(schema)
         # Group by group: only one group at a time is copied, and leaves the compact dictionary form of its text.
         for start in range(0, table.num_rows, ROWS_PER_GROUP):
             if order is None:
                 group = table.slice(start, ROWS_PER_GROUP)
             else:
                 group = table.take(order.slice(start, ROWS_PER_GROUP))
-            writer.write_table(conformed(group, schema))
+            plain = conformed(group, schema)
+            content.add(plain)
+            writer.write_table(plain)
+        writer.add_key_value_metadata(content.metadata())
 
 
 def merge(root: Root, parts: Sequence[Part], keep: Callable[[pa.Table], pa.Table] | None = None) -> tuple[Part, int]:
