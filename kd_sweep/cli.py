@@ -173,6 +173,25 @@ def verify(
 
 
 @app.command()
+def augmentations(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
+    out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")],
+    images: Annotated[int, typer.Option(min=1, max=64, help="How many validation images, of every class in turn.")] = 8,
+    overrides: Overrides = None,
+) -> None:
+    """Draw validation images at each of a study's augmentation strengths. Trains nothing."""
+    from kd_sweep.results.lookup import check_picture
+    from kd_sweep.study.load import load_spec
+
+    check_picture(out)
+    study = load_spec(spec, overrides or ())
+    from kd_sweep.vision.stream_pictures import augmentation_sheet
+
+    augmentation_sheet(study, images).save(out)
+    print(f"wrote {out}", file=sys.stderr)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of study files."""
     import json
