@@ -62,6 +62,8 @@ def test_the_paper_s_recipe(name: str, student: tuple[object, ...], teacher: tup
         assert (learner.optimizer, learner.learning_rate, learner.momentum) == ("sgd", 0.1, 0.9)
         assert (learner.weight_decay, learner.batch_size, learner.warmup_epochs) == (0.0, 128, 8.0)
     loss = spec.distillation
+    assert spec.augmentation.pipeline == "weak_strong"
+    assert {trial.config.strength_of_student for trial in plan(spec).trials} == {0.0, 1.0}
     assert (loss.loss, loss.alpha, loss.temperature, loss.ensemble_reducer) == ("kl", 0.6, 3.0, "teachers")
 
 
