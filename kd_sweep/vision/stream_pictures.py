@@ -1,0 +1,84 @@
+"""What a study's augmentation looks like: the same images at each of its strengths.
+
+Shapes: N images, B batch, D channels, H x W pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from kd_sweep.study.dimensions import extremes, listed_values, searched_ensembles
+from kd_sweep.study.spec import Choice, Data, Grid, StudySpec
+from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.augmentation import AugmentationStream
+from kd_sweep.vision.datasets import load_dataset
+from kd_sweep.vision.gallery import Block, Cell, Row, picture, sheet
+from kd_sweep.vision.images import Dataset, ImageSet
+
+MEASURED_IMAGES = 2000
+"""Of a training set this many are read, for its colours."""
+STEPS_OF_A_RANGE = 5
+
+
+def augmentation_sheet(spec: StudySpec, num_images: int) -> Image.Image:
+    """Return validation images as the student's stream shows them in its first epoch: a row for each strength.
+
+    Args:
+        spec: the study; values of other searched fields are those outside `search`.
+        num_images: how many columns, of every class in turn.
+
+    Raises:
+        DataError: the dataset cannot be read.
+    """
+    few = {"max_train_images": _at_most(spec.data.max_train_images, MEASURED_IMAGES)}
+    dataset = load_dataset(spec.data.model_copy(update=few))
+    dataset = replace(dataset, val=_of_every_class(dataset.val, num_images))
+    pipeline = spec.augmentation.pipeline
+    rows = [Row(("clean",), tuple(Cell(picture(image), ()) for image in dataset.val.images_NDHW))]
+    for strength in shown_strengths(spec):
+        images_NDHW = _shown(spec, spec.data, dataset, strength)
+        rows.append(Row((pipeline, f"strength {strength:g}"), tuple(Cell(picture(image), ()) for image in images_NDHW)))
+    return sheet([Block(f"{spec.name}: {spec.data.name}, {dataset.image_size} pixels", tuple(rows))])
+
+
+def shown_strengths(spec: StudySpec) -> list[float]:
+    """Return every strength that teachers or students of the study have, in order; of a range, evenly spaced ones."""
+    found = {strength for ensemble in searched_ensembles(spec) for strength in ensemble}
+    names = [name for name in ("augmentation_strength", "student_strength") if name in spec.search]
+    for name in names:
+        dimension = spec.search[name]
+        if isinstance(dimension, Grid | Choice):
+            found |= {float(value) for value in listed_values(dimension) if isinstance(value, int | float)}
+        else:
+            low, high = extremes(spec, name)
+            found |= {low + (high - low) * step / (STEPS_OF_A_RANGE - 1) for step in range(STEPS_OF_A_RANGE)}
+    return sorted(found) or [TrialConfig().augmentation_strength]
+
+
+def _at_most(limit: int | None, largest: int) -> int:
+    return largest if limit is None else min(limit, largest)
+
+
+def _of_every_class(image_set: ImageSet, count: int) -> ImageSet:
+    """Return ``count`` images, or all where there are fewer: first of each class, then second of each, and so on."""
+    labels = image_set.labels_N.tolist()
+    seen: dict[int, int] = {}
+    ranks = []
+    for label in labels:
+        seen[label] = seen.get(label, -1) + 1
+        ranks.append(seen[label])
+    order: Sequence[int] = sorted(range(len(labels)), key=lambda place: (ranks[place], labels[place]))[:count]
+    places = torch.tensor(order)
+    return ImageSet(image_set.images_NDHW[places], image_set.labels_N[places])
+
+
+def _shown(spec: StudySpec, data: Data, dataset: Dataset, strength: float) -> Tensor:
+    """Return the validation images at ``strength`` as uint8."""
+    trial = TrialConfig(data=data, augmentation=spec.augmentation, student=spec.student, augmentation_strength=strength)
+    stream = AugmentationStream(trial.stream, dataset)
+    images_NDHW = torch.cat([batch.images_BDHW for batch in stream.augmented_val(1)])
+    mean_D11, std_D11 = (torch.tensor(values)[:, None, None] for values in (dataset.mean, dataset.std))
+    return ((images_NDHW * std_D11 + mean_D11) * 255).round().clamp(0, 255).to(torch.uint8)
