@@ -153,6 +153,30 @@ def analyse(
 
 
 @app.command()
+def attention(
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    trials: Annotated[
+        list[str], typer.Argument(metavar="TRIAL...", help="Ids of trials, or their beginnings: one per strength, say.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")],
+    images: Annotated[int, typer.Option(min=1, max=64, help="How many validation images, of every class in turn.")] = 8,
+    indices: Annotated[
+        list[int] | None, typer.Option("--image", help="Place of an image in the validation set, from 0. Repeatable.")
+    ] = None,
+) -> None:
+    """Draw where every teacher and the student look, over validation images, with their IoU."""
+    from kd_sweep.results.lookup import check_picture, find_trials
+    from kd_sweep.results.reader import open_results
+
+    check_picture(out)
+    found = find_trials(open_results(root), trials)
+    from kd_sweep.distill.attention_gallery import gallery, trial_attention
+
+    gallery([trial_attention(trial, images, indices or ()) for trial in found]).save(out)
+    print(f"wrote {out}", file=sys.stderr)
+
+
+@app.command()
 def verify(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     output: Annotated[str, typer.Option("--format", help="lines, table, csv, json or parquet.")] = "lines",

@@ -62,10 +62,12 @@ def load_checkpoint(
     path: Place,
     owner: str,
     model: "nn.Module",
-    optimizer: "torch.optim.Optimizer",
+    optimizer: "torch.optim.Optimizer | None",
     drifting: "Mapping[str, nn.Module] | None" = None,
 ) -> CheckpointHeader | None:
     """Restore what `save_checkpoint` was given as it was and return the header; None where there is no checkpoint.
+
+    ``optimizer`` is None where the training will not go on.
 
     Raises:
         CorruptFileError: the file is damaged, or is the checkpoint of something else. Nothing was restored.
@@ -84,7 +86,8 @@ def load_checkpoint(
     model.load_state_dict(weights)
     for name, buffer in own_buffers.items():
         buffer.copy_(buffers[name])
-    _restore_optimizer(optimizer, tensors)
+    if optimizer is not None:
+        _restore_optimizer(optimizer, tensors)
     return header
 
 

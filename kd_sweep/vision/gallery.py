@@ -1,0 +1,154 @@
+"""A sheet of pictures with what networks look at drawn over them.
+
+Shapes: N images, D channels, H x W pixels, S x S pixels of a cell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
+
+CELL = 112
+"""Height and width of a picture, in pixels."""
+MAP_SHARE = 0.5
+"""How much of a pixel's colour is the map's."""
+# From cold to hot; between them colours are mixed.
+_COLORS = torch.tensor(
+    [[48, 18, 59], [70, 107, 227], [27, 208, 213], [98, 252, 108], [251, 185, 56], [217, 56, 6], [122, 4, 3]]
+)
+_GAP = 8
+_LABEL_WIDTH = 120
+_LINE = 14
+_TEXT_SIZE = 11
+_INK = (20, 20, 20)
+_PAPER = (255, 255, 255)
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture and the lines below it."""
+
+    pixels: Pixels
+    """uint8 (S, S, 3)."""
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells side by side, with lines to their left."""
+
+    label: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows under a heading."""
+
+    heading: str
+    rows: tuple[Row, ...]
+
+
+def picture(image_DHW: Tensor) -> Pixels:
+    """Return an image as a cell's pixels, enlarged without smoothing.
+
+    Args:
+        image_DHW: uint8; grey or RGB.
+    """
+    image_3HW = image_DHW.expand(3, -1, -1).float()
+    smooth = {"mode": "bilinear", "antialias": True} if image_DHW.shape[-1] > CELL else {"mode": "nearest-exact"}
+    cell_3SS = F.interpolate(image_3HW[None], (CELL, CELL), **smooth)[0]
+    return _as_pixels(cell_3SS)
+
+
+def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float) -> Pixels:
+    """Return an image with a map over it, blue to red, and the border of the region above ``threshold`` in white.
+
+    Args:
+        image_DHW: uint8; grey or RGB.
+        map_HW: in [0, 1].
+        threshold: of the region.
+    """
+    # The colours of the image would be taken for the map's.
+    grey_SS = torch.from_numpy(picture(image_DHW)).float().mean(2)
+    map_SS = F.interpolate(map_HW[None, None], (CELL, CELL), mode="bilinear", align_corners=False)[0, 0]
+    mixed_3SS = (1 - MAP_SHARE) * grey_SS + MAP_SHARE * _colored(map_SS)
+    region_HW = (map_HW > threshold).float()
+    region_SS = F.interpolate(region_HW[None, None], (CELL, CELL), mode="nearest-exact")[0, 0]
+    mixed_3SS[:, _border(region_SS)] = 255
+    return _as_pixels(mixed_3SS)
+
+
+def sheet(blocks: Sequence[Block]) -> Image.Image:
+    """Return all blocks below each other, white around them."""
+    num_columns = max(len(row.cells) for block in blocks for row in block.rows)
+    width = _LABEL_WIDTH + num_columns * (CELL + _GAP) + _GAP
+    height = _GAP + sum(_block_height(block) for block in blocks)
+    image = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(image)
+    top = _GAP
+    for block in blocks:
+        if block.heading:
+            draw.text((_GAP, top + 2), block.heading, _INK, _font(_TEXT_SIZE + 2))
+        row_top = top + _heading_height(block)
+        for row in block.rows:
+            _draw_row(image, draw, row, row_top)
+            row_top += _row_height(row)
+        top += _block_height(block)
+    return image
+
+
+def _draw_row(image: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int) -> None:
+    for number, line in enumerate(row.label):
+        draw.text((_GAP, top + number * _LINE), line, _INK, _font(_TEXT_SIZE))
+    for column, cell in enumerate(row.cells):
+        left = _LABEL_WIDTH + column * (CELL + _GAP)
+        image.paste(Image.fromarray(cell.pixels), (left, top))
+        for number, line in enumerate(cell.lines):
+            draw.text((left, top + CELL + 1 + number * _LINE), line, _INK, _font(_TEXT_SIZE))
+
+
+def _block_height(block: Block) -> int:
+    return _heading_height(block) + sum(_row_height(row) for row in block.rows) + _GAP
+
+
+def _heading_height(block: Block) -> int:
+    return 2 * _LINE if block.heading else 0
+
+
+def _row_height(row: Row) -> int:
+    lines = max((len(cell.lines) for cell in row.cells), default=0)
+    return CELL + lines * _LINE + _GAP
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+def _colored(map_SS: Tensor) -> Tensor:
+    """Return a map in [0, 1] as colours, float32 (3, S, S), 0 to 255."""
+    place_SS = map_SS.clamp(0, 1) * (len(_COLORS) - 1)
+    below_SS = place_SS.long().clamp(max=len(_COLORS) - 2)
+    share_SS1 = (place_SS - below_SS)[..., None]
+    colors_SS3 = (1 - share_SS1) * _COLORS[below_SS] + share_SS1 * _COLORS[below_SS + 1]
+    return colors_SS3.permute(2, 0, 1)
+
+
+def _border(region_SS: Tensor) -> Tensor:
+    """Return the pixels of a region that touch what is not in it, bool (S, S)."""
+    # Outside the picture counts as inside the region, so that a region at the edge is open there.
+    outside_SS = F.pad(1 - region_SS, (1, 1, 1, 1))[None]
+    near_SS = F.max_pool2d(outside_SS, 3, stride=1)[0]
+    return (region_SS > 0) & (near_SS > 0)
+
+
+def _as_pixels(image_3SS: Tensor) -> Pixels:
+    pixels: Pixels = image_3SS.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return pixels
