@@ -107,7 +107,8 @@ class Learner(Strict):
     """A network and the recipe that trains it."""
 
     model: str = "resnet8"
-    """`resnet8`, `resnet14`, … `resnet110` (CIFAR-style), or a torchvision or timm classifier by name."""
+    """`resnet8`, `resnet14`, … `resnet110` (CIFAR-style), a wide one such as `wrn-16-2`, or a torchvision or timm
+    classifier by name."""
     width: int | None = Field(None, ge=1, le=1024)
     """Channels of the first stage of a CIFAR-style ResNet (16 when null); no meaning for other models."""
     epochs: Count = 8
