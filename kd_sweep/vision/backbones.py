@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
 from kd_sweep.vision.attention_rollout import ClassTokenTransformer, class_token_transformer
-from kd_sweep.vision.model_names import BUILT_IN
+from kd_sweep.vision.model_names import BUILT_IN, WIDE_EXAMPLES
 
 _PROBE_CLASSES = 7
 _POSSIBLE = f"possible: {BUILT_IN[0]} … {BUILT_IN[-1]}, resnet18, densenet121, efficientnet_b0, swin_t, …"
@@ -126,7 +126,7 @@ def _library_of(model: str, where: str) -> tuple[str, str]:
         return library, name
     if model in _torchvision_names():
         return "torchvision", model
-    own = _torchvision_names() | frozenset(BUILT_IN)
+    own = _torchvision_names() | frozenset((*BUILT_IN, *WIDE_EXAMPLES))
     if importlib.util.find_spec("timm") is None:
         raise SpecError(
             f"{where}: {model!r} is neither built in nor a classifier of torchvision; {_nearest(model, own)}; "

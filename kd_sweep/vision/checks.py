@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_sweep.study.spec import Data, Learner
-from kd_sweep.vision.model_names import check_width, depth_of
+from kd_sweep.vision.model_names import check_width, is_built_in
 from kd_sweep.vision.pictures import chosen
 from kd_sweep.vision.sources import find_images
 
@@ -41,7 +41,7 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int) ->
         image_size: height and width in pixels.
         channels: of the images.
     """
-    if depth_of(learner.model) is None:
+    if not is_built_in(learner.model):
         from kd_sweep.vision.backbones import check_backbone
 
         check_backbone(learner.model, where, image_size, channels)

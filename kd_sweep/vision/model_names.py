@@ -1,5 +1,7 @@
 """Which names are built in, without building anything."""
 
+import re
+
 from kd_sweep.errors import SpecError
 from kd_sweep.study.spec import Learner
 
@@ -8,6 +10,23 @@ _DEPTHS = {f"resnet{depth}": depth for depth in range(8, 111, 6) if depth != 50}
 
 BUILT_IN: tuple[str, ...] = tuple(_DEPTHS)
 """The CIFAR-style residual networks, `resnet8` to `resnet110`."""
+
+WIDE_EXAMPLES = ("wrn-10-1", "wrn-16-1", "wrn-16-2", "wrn-16-4", "wrn-16-8", "wrn-28-10", "wrn-40-1", "wrn-40-2")
+"""Some of the wide residual networks that have been published: `wrn-DEPTH-WIDENING`, with a depth of 6n + 4."""
+_WIDE = re.compile(r"wrn-([1-9][0-9]{1,2})-([1-9][0-9]?)")
+
+
+def wide_shape_of(model: str) -> tuple[int, int] | None:
+    """Return depth and widening factor of a wide residual network, None for any other name."""
+    found = _WIDE.fullmatch(model)
+    if found is None or int(found[1]) % 6 != 4:
+        return None
+    return int(found[1]), int(found[2])
+
+
+def is_built_in(model: str) -> bool:
+    """Return whether a network is built here and not by another library."""
+    return depth_of(model) is not None or wide_shape_of(model) is not None
 
 
 def depth_of(model: str) -> int | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from kd_sweep.study.spec import Learner
 from kd_sweep.vision.checks import check_model
 from kd_sweep.vision.images import Dataset
-from kd_sweep.vision.model_names import BUILT_IN, check_width, depth_of
+from kd_sweep.vision.model_names import BUILT_IN, check_width, depth_of, wide_shape_of
 
 __all__ = ["BUILT_IN", "Classifier", "build_model", "check_model"]
 
@@ -56,6 +56,11 @@ def _build(learner: Learner, num_classes: int, channels: int, image_size: int) -
         from kd_sweep.vision.resnet import DEFAULT_WIDTH, CifarResNet
 
         return CifarResNet(depth, num_classes, channels, learner.width or DEFAULT_WIDTH)
+    wide = wide_shape_of(learner.model)
+    if wide is not None:
+        from kd_sweep.vision.wide_resnet import WideResNet
+
+        return WideResNet(*wide, num_classes, channels)
     from kd_sweep.vision.backbones import build_backbone
 
     return cast(nn.Module, build_backbone(learner.model, num_classes, channels, image_size, "model"))
