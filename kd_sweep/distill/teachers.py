@@ -31,7 +31,7 @@ from kd_sweep.results.lease import Lease
 from kd_sweep.results.storage import Location, Root
 from kd_sweep.study.trial import TeacherConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
-from kd_sweep.vision.models import build_model
+from kd_sweep.vision.models import build_model, initial_model
 
 LEASE = "lease.json"
 MAX_LOADED = 8
@@ -161,7 +161,7 @@ class _TeacherTraining:
         self._device = device
         self._dataset = resident_dataset(teacher.data, root)
         self._stream = AugmentationStream(teacher.stream, self._dataset, device)
-        self._model = place(build_model(teacher.learner, self._dataset, teacher.init_seed), device)
+        self._model = place(initial_model(teacher.learner, self._dataset, teacher.init_seed), device)
         self._optimizer = build_optimizer(self._model, teacher.learner)
         self._checkpoint = teacher_folder(root, teacher.teacher_id).file(LAST)
         self._history: list[dict[str, Any]] = []

@@ -24,7 +24,7 @@ from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.storage import Location, Root
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
-from kd_sweep.vision.models import build_model
+from kd_sweep.vision.models import initial_model
 
 Row = dict[str, Any]
 
@@ -94,7 +94,7 @@ class _StudentTraining:
         self._device = resolve_device(device)
         self._dataset = resident_dataset(config.data, root)
         self._stream = AugmentationStream(config.stream, self._dataset, self._device)
-        self._student = place(build_model(config.student, self._dataset, config.init_seed), self._device)
+        self._student = place(initial_model(config.student, self._dataset, config.init_seed), self._device)
         self._optimizer = build_optimizer(self._student, config.student)
         self._checkpoint = None if checkpoint_dir is None else Root.open(checkpoint_dir).file(LAST)
         self._history: list[Row] = []

@@ -9,7 +9,7 @@ from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.spec import Choice, Grid, Learner, StudySpec
-from kd_sweep.vision.checks import check_data, check_model
+from kd_sweep.vision.checks import check_data, check_model, with_weights_digest
 
 
 def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outcome:
@@ -62,7 +62,8 @@ def checked(spec: StudySpec) -> StudySpec:
             "(bring the old images back, or give the study another name)"
         )
     check_models(spec)
-    return spec.model_copy(update={"data": data})
+    weights = {role: with_weights_digest(getattr(spec, role), f"{role}.weights") for role in ("teacher", "student")}
+    return spec.model_copy(update={"data": data, **weights})
 
 
 def check_models(spec: StudySpec) -> None:

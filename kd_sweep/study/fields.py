@@ -19,8 +19,13 @@ LIST_FIELDS = frozenset({"teacher_strengths"})
 """Fields whose values are lists of numbers."""
 NEVER_NULL = frozenset({"teacher_strengths", "student_strength"})
 """Fields whose null stands for a value that another field has: a search names the value itself."""
-FIXED_FIELDS = frozenset({"data.name", "data.fingerprint", *(f"data.{place}" for place in PLACES)})
-"""A study has one dataset: its fingerprint is taken once, at launch."""
+FIXED_FIELDS = frozenset(
+    {
+        *("data.name", "data.fingerprint", *(f"data.{place}" for place in PLACES)),
+        *(f"{role}.{field}" for role in ("teacher", "student") for field in ("weights", "weights_digest")),
+    }
+)
+"""A study has one dataset, and each network one file of weights: their digests are taken once, at launch."""
 
 KINDS: dict[type, Kind] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 SIGNIFICANT_DIGITS = 12

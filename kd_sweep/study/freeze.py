@@ -86,6 +86,10 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
     searched = old.search.keys() & new.search.keys()
     moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
     places = {f"data.{place}" for place in PLACES} if moved else set()
+    for role in ("teacher", "student"):
+        before_digest = getattr(old, role).weights_digest
+        if before_digest is not None and before_digest == getattr(new, role).weights_digest:
+            places.add(f"{role}.weights")
     before = {name: value for name, value in _mixing_fields(old) if name not in places}
     after = {name: value for name, value in _mixing_fields(new) if name not in places}
     for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):

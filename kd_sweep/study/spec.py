@@ -111,6 +111,11 @@ class Learner(Strict):
     classifier by name."""
     width: int | None = Field(None, ge=1, le=1024)
     """Channels of the first stage of a CIFAR-style ResNet (16 when null); no meaning for other models."""
+    weights: str | None = None
+    """What training starts from: a .safetensors or .pth file of the same network, or `pretrained` for the weights that
+    torchvision or timm downloads. A classifier of other classes is left out. Null: random weights."""
+    weights_digest: str | None = None
+    """Digest of that file's content, filled in at launch: other weights make another teacher, a moved file does not."""
     epochs: Count = 8
     batch_size: int = Field(64, ge=2, le=MAX_COUNT)
     optimizer: Literal["sgd", "adamw"] = "sgd"
