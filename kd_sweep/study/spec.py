@@ -38,8 +38,8 @@ class Data(Strict):
     """Which images, at which size, and how validation is split off."""
 
     name: str = "digits"
-    """`digits` (scikit-learn's, embedded), `cifar10`, `cifar100`, `tiny_imagenet`, `image_folder` (a folder per class, in
-    `train/` and `test/` or alone) or `image_list` (text files of `path label` lines, as for ImageNet and ImageNet-LT)."""
+    """`digits` (scikit-learn's, embedded), `cifar10`, `cifar100`, `tiny_imagenet`, `image_folder` (a folder per class,
+    in `train/` and `test/` or alone) or `image_list` (text files of `path label` lines, as for ImageNet-LT)."""
     path: str | None = None
     """Where the dataset lies; for an `image_list`, the folder that the paths in the lists start from."""
     download: bool = False
