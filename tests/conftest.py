@@ -22,7 +22,19 @@ search:
 """
 
 PROCESS_COLUMNS = frozenset(
-    "host pid attempt attempts started_at finished_at created_at updated_at epoch_s train_s train_images_per_s".split()
+    [
+        "host",
+        "pid",
+        "attempt",
+        "attempts",
+        "started_at",
+        "finished_at",
+        "created_at",
+        "updated_at",
+        "epoch_s",
+        "train_s",
+        "train_images_per_s",
+    ]
 )
 """Times, hosts and attempt counts: what may differ between two runs of the same study."""
 

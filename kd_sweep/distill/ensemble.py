@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache
 from kd_sweep.distill.means import ImageMeans
 from kd_sweep.distill.teachers import teacher_model
+from kd_sweep.metrics.predictions import affinity
 from kd_sweep.metrics.splits import teacher_attention_metrics, teacher_metrics
 from kd_sweep.results.storage import Location
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER
-from kd_sweep.study.spec import Metrics
-from kd_sweep.study.trial import TeacherConfig
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
 from kd_sweep.vision.attention import enlarged_to_unit_range
 from kd_sweep.vision.attention_maps import small_attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
@@ -29,35 +29,35 @@ from kd_sweep.vision.augmentation import AugmentationStream, Batch
 class Ensemble:
     """Teachers that do not learn, loaded when one of them has to look at an image.
 
+    Where `distillation.teacher_batchnorm` is `train` they drift: their batch norm is in training mode while they teach.
+    Then they are this trial's own copies, and nothing that they say is kept for others, or for another epoch.
+
     Args:
-        teachers: member 1 first.
+        config: the trial.
         stream: the student's stream.
         cache: where their outputs are kept.
         root: the results root.
         device: where they run.
         num_threads: for training a teacher that is missing.
-        metrics: kind of the attention maps, and threshold of their regions.
-        drifting: whether their batch norm is in training mode while they teach. Then they are this trial's own copies,
-            and nothing that they say is kept for others, or for another epoch.
     """
 
     def __init__(
         self,
-        teachers: tuple[TeacherConfig, ...],
+        config: TrialConfig,
         stream: AugmentationStream,
         cache: LogitCache,
         *,
         root: Location,
         device: torch.device,
         num_threads: int | None,
-        metrics: Metrics,
-        drifting: bool = False,
     ) -> None:
-        self._members = [_Member(teacher, root, device, num_threads, drifting) for teacher in teachers]
+        drifting = config.distillation.teacher_batchnorm == "train"
+        self._members = [_Member(teacher, root, device, num_threads, drifting) for teacher in config.teachers]
+        self._reference = _Member(config.reference_teacher, root, device, num_threads, drifting=False)
         self._stream = stream
         self._cache = LogitCache(root, enabled=False) if drifting else cache
         self._device = device
-        self._metrics = metrics
+        self._metrics = config.metrics
         self._drifting = drifting
 
     def epoch(self, epoch: int) -> "EnsembleEpoch":
@@ -90,6 +90,7 @@ class Ensemble:
             **dict.fromkeys(NULL_FOR_ONE_TEACHER),
             **teacher_metrics(self.clean_logits, labels_V),
             **self._overlap(),
+            "affinity": self._affinity if self._metrics.affinity else None,
         }
 
     def clean_maps(self, batch: Batch) -> Tensor:
@@ -98,6 +99,14 @@ class Ensemble:
         image_size = self._stream.dataset.image_size
         maps = [enlarged_to_unit_range(outputs.maps_Vhw[places_B], image_size) for outputs in self._clean]
         return torch.stack(maps)
+
+    @cached_property
+    def _affinity(self) -> float | None:
+        # That of the first epoch's augmentation: it belongs to the stream, not to an epoch.
+        val = self._stream.dataset.val
+        augmented = [self._reference.look(batch.images_BDHW) for batch in self._stream.augmented_val(1)]
+        clean = [self._reference.look(batch.images_BDHW) for batch in self._stream.clean_batches(val)]
+        return affinity(torch.cat(augmented), torch.cat(clean), val.labels_N.to(self._device))
 
     def _overlap(self) -> Mapping[str, float]:
         if len(self._members) < 2:

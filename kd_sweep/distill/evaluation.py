@@ -13,12 +13,13 @@ from kd_sweep.distill.means import ImageMeans
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
 from kd_sweep.metrics.splits import information_metrics, stream_metrics, student_attention_metrics, val_metrics
-from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
 from kd_sweep.study.spec import Metrics
 from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream
 
 CHUNK_IMAGES = 8192
+MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_UNLESS_ASKED
 
 
 class StreamMeter:
@@ -110,7 +111,7 @@ def checked_metrics(measured: dict[str, float | None], epoch: int) -> dict[str, 
     """
     for name in REPORTED_METRICS:
         value = measured[name]
-        if not (name in NULL_FOR_ONE_TEACHER if value is None else math.isfinite(value)):
+        if not (name in MAY_BE_NULL if value is None else math.isfinite(value)):
             raise NonFiniteError(f"{name} is {value} in epoch {epoch}")
     return {name: measured[name] for name in REPORTED_METRICS}
 

@@ -70,7 +70,7 @@ def trial_epochs(
         training = _StudentTraining(config, root, checkpoint_dir, device, num_threads, cache_logits)
         training.restore()
         if training.epoch < config.student.epochs:
-            for teacher in config.teachers:
+            for teacher in config.needed_teachers:
                 ensure_teacher(teacher, root, device=device, num_threads=num_threads)
     while training.epoch < config.student.epochs:
         with reproducible(num_threads):
@@ -99,14 +99,12 @@ class _StudentTraining:
         self._checkpoint = None if checkpoint_dir is None else Root.open(checkpoint_dir).file(LAST)
         self._history: list[Row] = []
         self._ensemble = Ensemble(
-            config.teachers,
+            config,
             self._stream,
             LogitCache(root, enabled=cache_logits),
             root=root,
             device=self._device,
             num_threads=num_threads,
-            metrics=config.metrics,
-            drifting=config.distillation.teacher_batchnorm == "train",
         )
 
     @property

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.cells import added, checked, checks_of
+from kd_sweep.results.content import checked_content, content_metadata
 from kd_sweep.results.schema import added_columns, added_type, as_text, check_version, common_type, conformed
 from kd_sweep.results.storage import Root, reason_of
 
@@ -87,7 +88,11 @@ class KeyedTable:
             with self._root.replace(self._name) as sink:
                 table = self.table()
                 repeated = [name for name in _REPEATED if name in table.column_names]
-                pq.write_table(table, sink, compression="zstd", write_page_checksum=True, use_dictionary=repeated)
+                with pq.ParquetWriter(
+                    sink, table.schema, compression="zstd", write_page_checksum=True, use_dictionary=repeated
+                ) as writer:
+                    writer.write_table(table)
+                    writer.add_key_value_metadata(content_metadata(table))
         except BaseException:
             self._changed |= changed
             raise
@@ -120,7 +125,7 @@ def read_keyed(root: Root, name: str) -> pa.Table:
 
     Raises `CorruptFileError` naming a damaged file, `StorageError` for one that a newer kd_sweep wrote.
     """
-    return _opened(root, name, lambda file: file.read(), pa.table({}))
+    return _opened(root, name, lambda file: checked_content(file, root.shown(name)), pa.table({}))
 
 
 def keyed_schema(root: Root, name: str) -> pa.Schema:

@@ -1,6 +1,11 @@
 """Opens an S3 bucket as pyarrow sees it, with the settings that other S3 clients take from the environment."""
 
 import os
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pyarrow.fs as pafs
@@ -9,10 +14,31 @@ ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 FALLBACK_REGION = "us-east-1"
 ATTEMPTS = 10
-"""Of one request, with growing pauses: an object store under load answers 500 and 503 now and then."""
+"""Of one operation, with growing pauses: an object store under load answers 500 and 503 now and then."""
+PASSING = re.compile(r"INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|TIMEOUT|NETWORK|status 5\d\d|curlCode")
+"""In the messages of failures that another attempt may not meet."""
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
 """Without a byte received."""
+
+Answer = TypeVar("Answer")
+
+
+def persistently(operation: Callable[[], Answer]) -> Answer:
+    """Return what an operation on an object store returns, tried again where its failure may pass.
+
+    The SDK's own retries leave out some operations. What is given must be safe to do twice.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return operation()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if attempt == ATTEMPTS - 1 or not PASSING.search(str(error)):
+                raise
+        time.sleep(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
+    raise AssertionError("unreachable")
 
 
 def open_s3(uri: str) -> tuple[pafs.FileSystem, str]:

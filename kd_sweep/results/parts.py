@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.results.content import ContentDigest, check_content
+from kd_sweep.results.content import ContentDigest, checked_content
 from kd_sweep.results.schema import EPOCHS, EPOCHS_FOLDER, check_version, conformed, unified
 from kd_sweep.results.storage import Root
 
@@ -112,22 +112,25 @@ def open_part(root: Root, part: Part, *, verify: bool = False) -> pq.ParquetFile
     where = root.shown(part.place)
     try:
         source = root.open_input(part.place)
-        file = pq.ParquetFile(source, read_dictionary=_TEXT_COLUMNS, page_checksum_verification=verify)
+        metadata = pq.read_metadata(source)
+        text = [name for name in _TEXT_COLUMNS if name in metadata.schema.names]
+        file = pq.ParquetFile(source, metadata=metadata, read_dictionary=text, page_checksum_verification=verify)
+        check_version(file.schema_arrow, where)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise CorruptFileError(f"{where} is damaged: {_first_line(error)}") from None
-    check_version(file.schema_arrow, where)
     return file
 
 
 def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
     """Return a part's rows, checksums verified; errors are those of `open_part`, here for any damaged byte."""
+    where = root.shown(part.place)
     with contextlib.closing(open_part(root, part, verify=True)) as file:
         try:
-            return file.read(columns=None if columns is None else list(columns))
+            return checked_content(file, where) if columns is None else file.read(columns=list(columns))
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-            raise CorruptFileError(f"{root.shown(part.place)} is damaged: {_first_line(error)}") from None
+            raise CorruptFileError(f"{where} is damaged: {_first_line(error)}") from None
 
 
 def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None = None) -> None:

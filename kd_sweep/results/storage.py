@@ -6,7 +6,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kd_sweep.errors import StorageError
-from kd_sweep.results.object_store import open_s3
+from kd_sweep.results.object_store import open_s3, persistently
 
 _TEMPORARY_SUFFIX = ".tmp"
 
@@ -135,8 +135,7 @@ class Root:
         if self.is_local:
             return self.filesystem.open_input_file(path)
         try:
-            with self.filesystem.open_input_file(path) as source:
-                return pa.BufferReader(source.read_buffer())
+            return pa.BufferReader(persistently(lambda: self._read_whole(path)))
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -163,13 +162,12 @@ class Root:
                 # Not an output stream of the filesystem: closing one publishes what was written before a failure.
                 buffer = io.BytesIO()
                 yield buffer
-                with self.filesystem.open_output_stream(self.path(name)) as target:
-                    target.write(buffer.getbuffer())
+                persistently(lambda: self._write_whole(self.path(name), buffer.getvalue()))
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
         with self._failures(name, "deleted"), contextlib.suppress(FileNotFoundError):
-            self.filesystem.delete_file(self.path(name))
+            self._persistently(lambda: self.filesystem.delete_file(self.path(name)))
 
     def delete_folder(self, name: str) -> None:
         """Remove a folder and everything in it; nothing happens where there is none."""
@@ -177,14 +175,17 @@ class Root:
             if self.is_local:
                 shutil.rmtree(self.path(name))
             else:
-                self.filesystem.delete_dir(self.path(name))
+                persistently(lambda: self.filesystem.delete_dir(self.path(name)))
 
     def move(self, name: str, target: str) -> None:
         """Rename a file inside this folder; ``target`` is replaced."""
         with self._failures(name, "moved"):
             if self.is_local:
                 _ensure_folder(Path(self.path(target)).parent)
-            self.filesystem.move(self.path(name), self.path(target))
+                self.filesystem.move(self.path(name), self.path(target))
+            else:
+                persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
+                self.delete(name)
 
     def delete_temporaries(self) -> None:
         """Remove the unfinished tables that killed writers left in this study's folder. Only for its one writer."""
@@ -204,9 +205,20 @@ class Root:
         self.write_bytes(probe, b"", durable=False)
         self.delete(probe)
 
+    def _persistently(self, operation: Callable[[], Any]) -> Any:
+        return operation() if self.is_local else persistently(operation)
+
+    def _read_whole(self, path: str) -> pa.Buffer:
+        with self.filesystem.open_input_file(path) as source:
+            return source.read_buffer()
+
+    def _write_whole(self, path: str, content: bytes) -> None:
+        with self.filesystem.open_output_stream(path) as target:
+            target.write(content)
+
     def _info(self, name: str) -> pafs.FileInfo:
         try:
-            return self.filesystem.get_file_info(self.path(name) if name else self.base)
+            return self._persistently(lambda: self.filesystem.get_file_info(self.path(name) if name else self.base))
         except NotADirectoryError:
             return pafs.FileInfo(self.path(name), pafs.FileType.NotFound)
         except OSError as error:
@@ -218,7 +230,7 @@ class Root:
             if self.is_local:
                 with os.scandir(path) as entries:
                     return sorted((entry.name, entry.is_file()) for entry in entries)
-            infos = self.filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+            infos = persistently(lambda: self.filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True)))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:

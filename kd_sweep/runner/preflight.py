@@ -196,7 +196,10 @@ def _ask(nodes: list[dict[str, Any]], root: str, probe: str) -> dict[str, NodeRe
 
 
 def _cause(error: Exception) -> str:
-    return _one_line(getattr(error, "cause", None) or error)
+    from kd_sweep.runner.retries import why_lost
+
+    cause = getattr(error, "cause", None)
+    return why_lost(str(error)) if cause is None else _one_line(cause)
 
 
 def _one_line(error: BaseException) -> str:

@@ -112,7 +112,7 @@ def why_lost(text: str) -> str:
     if "low on memory" in text:
         used = re.search(r"was ([\d.]+[kMGT]?B) used / ([\d.]+[kMGT]?B)", text)
         detail = f" ({used[1]} of {used[2]} in use)" if used else ""
-        return f"out of memory{place}: Ray ended the trial's process because the node's memory ran out{detail}"
+        return f"out of memory{place}: Ray ended a process because the node's memory ran out{detail}"
     if "its node has died" in text:
         why = re.search(r"node was terminated [a-z]+: (.+)", text)
         return f"the node{place} went away" + (f" ({why[1].strip()})" if why else "")

@@ -40,7 +40,9 @@ class Work:
     @property
     def teachers(self) -> list[TeacherConfig]:
         """The teachers that the trials known by now need, each once, in the order of need."""
-        unique = {teacher.teacher_id: teacher for trial in [*self.unfinished, *self.new] for teacher in trial.teachers}
+        unique = {
+            teacher.teacher_id: teacher for trial in [*self.unfinished, *self.new] for teacher in trial.needed_teachers
+        }
         return list(unique.values())
 
 
@@ -112,7 +114,7 @@ class StudyState:
             teacher.teacher_id
             for trial_id, config in self.known.items()
             if self.recorder.last_epoch(trial_id)
-            for teacher in config.teachers
+            for teacher in config.needed_teachers
         }
         for teacher_id in used:
             if not self.recorder.knows_teacher(teacher_id):

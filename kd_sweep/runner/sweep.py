@@ -47,7 +47,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
         display,
         interrupt,
         spec.retries,
-        lambda config: record_teachers(config.teachers, state.folder.storage, recorder),
+        lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     searcher = TuneSearcher(
         _source(state), settings, tuple(objective.metric for objective in spec.objectives), may_start

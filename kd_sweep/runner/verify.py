@@ -89,7 +89,7 @@ def _study(root: Root, name: str, study: Root, used: set[str]) -> Iterator[Findi
     if "trials" in tables and not parts.damaged:
         yield from _trials(study, trials, parts.epochs)
     for row in trials.values():
-        used |= {teacher.teacher_id for teacher in TrialConfig.model_validate_json(row["config"]).teachers}
+        used |= {teacher.teacher_id for teacher in TrialConfig.model_validate_json(row["config"]).needed_teachers}
     yield from _checkpoints(study, trials)
     yield from _leftovers(study)
 

@@ -43,7 +43,9 @@ def plan(spec: StudySpec) -> Plan:
 
 def _finite_plan(spec: StudySpec) -> Plan:
     trials = planned_trials(spec)[: spec.budget.max_trials]
-    teachers = list({teacher.teacher_id: teacher for trial in trials for teacher in trial.config.teachers}.values())
+    teachers = list(
+        {teacher.teacher_id: teacher for trial in trials for teacher in trial.config.needed_teachers}.values()
+    )
     return Plan(
         trials=trials,
         teachers=teachers,

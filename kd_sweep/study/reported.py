@@ -41,6 +41,7 @@ REPORTED_METRICS: dict[str, str] = {
     "teacher_accuracy": "mean top-1 accuracy of the ensemble's members on clean validation images",
     "ensemble_accuracy": "top-1 accuracy of the members' mean probabilities on clean validation images",
     "diversity_teachers": "share of clean validation images where two teachers differ in top-1, mean over pairs",
+    "affinity": "accuracy on augmented over that on clean validation images, of a teacher trained on clean images",
     "fidelity_val_rethinkkd": "fidelity to the members' mean logits, mean over batches of 128",
     "predictive_kl_val_rethinkkd": "10 KL(student || softmax of the mean logits), in nats, mean over batches of 128",
     "mutual_information_val_rethinkkd": "mutual information within a batch of 128, mean over batches, in nats",
@@ -60,3 +61,6 @@ NULL_FOR_ONE_TEACHER = frozenset(
     }
 )
 """Metrics that compare teachers with each other: null, not NaN, where the ensemble has one member."""
+
+NULL_UNLESS_ASKED = frozenset({"affinity"})
+"""Metrics that are null unless the field of `metrics` with their name is true."""

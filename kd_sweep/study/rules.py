@@ -9,7 +9,7 @@ from kd_sweep.study.dimensions import dimension_size, extremes, listed_values, r
 from kd_sweep.study.document import shown
 from kd_sweep.study.fields import SearchField, changed_section, search_fields, unknown_field
 from kd_sweep.study.mistakes import RuleError
-from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
 from kd_sweep.study.spec import (
     DATASETS,
     MAX_COUNT,
@@ -160,6 +160,8 @@ def _check_metrics(spec: StudySpec) -> None:
 def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> None:
     if metric not in REPORTED_METRICS:
         raise RuleError(path, f"no trial reports {shown(metric)}, {alternatives(metric, REPORTED_METRICS)}")
+    if metric in NULL_UNLESS_ASKED and not getattr(spec.metrics, metric):
+        raise RuleError(path, f"{metric!r} is not reported unless metrics.{metric} is true")
     if metric in NULL_FOR_ONE_TEACHER and extremes(spec, "ensemble_size")[0] < 2:
         size = "search.ensemble_size" if "ensemble_size" in spec.search else "ensemble_size, which is not searched,"
         if "teacher_strengths" in spec.search:

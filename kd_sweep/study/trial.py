@@ -180,6 +180,26 @@ class TrialConfig(Strict):
         )
 
     @property
+    def reference_teacher(self) -> TeacherConfig:
+        """Member 1 without augmentation: affinity is measured with it."""
+        # The weakest of the paper's presets is no clean image.
+        is_preset = self.augmentation.pipeline == "weak_strong"
+        return TeacherConfig(
+            data=self.data,
+            augmentation=Augmentation() if is_preset else self.augmentation,
+            augmentation_strength=0.0,
+            learner=self.teacher,
+            seed=self.seed,
+            member=1,
+        )
+
+    @property
+    def needed_teachers(self) -> tuple[TeacherConfig, ...]:
+        """Every teacher that the trial needs: the ensemble, and the one that affinity is measured with, each once."""
+        teachers = (*self.teachers, self.reference_teacher) if self.metrics.affinity else self.teachers
+        return tuple({teacher.teacher_id: teacher for teacher in teachers}.values())
+
+    @property
     def stream(self) -> StreamConfig:
         """The images that the student sees, and its teachers with it."""
         return StreamConfig(

@@ -93,6 +93,24 @@ def build_backbone(
     return backbone
 
 
+def published_weights(model: str, where: str) -> dict[str, Tensor]:
+    """Return the weights that the library of ``model`` publishes for it, downloaded once into that library's cache.
+
+    Raises:
+        SpecError: there are none, or they cannot be downloaded.
+    """
+    library, name = _library_of(model, where)
+    try:
+        if library == "torchvision":
+            network = importlib.import_module("torchvision.models").get_model(name, weights="DEFAULT")
+        else:
+            network = importlib.import_module("timm").create_model(name, pretrained=True)
+    except Exception as error:
+        raise SpecError(f"{where}: no published weights of {model!r} ({_one_line(error)})") from error
+    weights: dict[str, Tensor] = network.state_dict()
+    return weights
+
+
 def check_backbone(model: str, where: str, image_size: int, channels: int) -> None:
     """Raise SpecError where `build_backbone` would; most mistakes are found by a pass that computes shapes alone."""
     # Constructors that compute with tensors cannot do so without data.

@@ -1,9 +1,11 @@
 """What a launch asks before anything runs. Nothing here loads torch, but for networks that are not built in."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
+from kd_sweep.errors import SpecError
 from kd_sweep.study.spec import Data, Learner
 from kd_sweep.vision.model_names import check_width, is_built_in
 from kd_sweep.vision.pictures import chosen
@@ -11,6 +13,8 @@ from kd_sweep.vision.sources import find_images
 
 DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 """How often each digit is in scikit-learn's set."""
+
+WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 
 
 def check_data(data: Data) -> Data:
@@ -46,3 +50,33 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int) ->
 
         check_backbone(learner.model, where, image_size, channels)
     check_width(learner, where)
+    if learner.weights is not None:
+        from kd_sweep.vision.pretrained import check_weights
+
+        place = f"{where.removesuffix('model')}weights"
+        check_weights(with_weights_digest(learner, place), place, image_size, channels)
+
+
+def with_weights_digest(learner: Learner, where: str) -> Learner:
+    """Return ``learner`` with an absolute path of its weights and the digest of that file, if it names one.
+
+    Raises:
+        SpecError: there is no such file, it is no file of weights, or not the one of the study's launch.
+    """
+    if learner.weights is None or learner.weights == "pretrained":
+        return learner
+    path = Path(learner.weights).expanduser().resolve()
+    if not path.is_file():
+        raise SpecError(
+            f"{where}: {learner.weights!r} is no file; possible: pretrained, or a .safetensors or .pth file"
+        )
+    if path.suffix not in WEIGHT_FILES:
+        raise SpecError(f"{where}: {learner.weights!r} is no file of weights; possible: {', '.join(WEIGHT_FILES)}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    if learner.weights_digest not in (None, digest):
+        raise SpecError(
+            f"{where}: {path} is not the file that the study was launched with (digest {digest}, at launch "
+            f"{learner.weights_digest}); restore it, or launch a study with another name"
+        )
+    return learner.model_copy(update={"weights": str(path), "weights_digest": digest})

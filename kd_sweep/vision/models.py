@@ -10,7 +10,7 @@ from kd_sweep.vision.checks import check_model
 from kd_sweep.vision.images import Dataset
 from kd_sweep.vision.model_names import BUILT_IN, check_width, depth_of, wide_shape_of
 
-__all__ = ["BUILT_IN", "Classifier", "build_model", "check_model"]
+__all__ = ["BUILT_IN", "Classifier", "build_model", "check_model", "initial_model"]
 
 
 @runtime_checkable
@@ -46,10 +46,29 @@ def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)
-        return _build(learner, dataset.num_classes, dataset.channels, dataset.image_size)
+        return build_for(learner, dataset.num_classes, dataset.channels, dataset.image_size)
 
 
-def _build(learner: Learner, num_classes: int, channels: int, image_size: int) -> nn.Module:
+def initial_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module:
+    """Return the network that training starts with: as `build_model`, with the weights that ``learner`` names, if any.
+
+    Raises:
+        SpecError: as `build_model`, or the weights cannot be read or are another network's.
+    """
+    model = build_model(learner, dataset, init_seed)
+    if learner.weights is not None:
+        from kd_sweep.vision.pretrained import load_initial_weights
+
+        load_initial_weights(model, learner, "weights")
+    return model
+
+
+def build_for(learner: Learner, num_classes: int, channels: int, image_size: int) -> nn.Module:
+    """Return an untrained network for such images, of weights that depend on torch's random state.
+
+    Raises:
+        SpecError: as `build_model`.
+    """
     check_width(learner, "model")
     depth = depth_of(learner.model)
     if depth is not None:

@@ -168,14 +168,14 @@ class Host:
         self.start(str(RECIPES / "worker.sh"), head, *self._options(), *options, log="ray.log")
         self._until_joined()
 
-    def processes(self, command: str) -> list[int]:
-        """Return the pids, as this process sees them, of the host's processes whose command line starts like this."""
+    def processes(self, *commands: str) -> list[int]:
+        """Return the pids, as this process sees them, of the host's processes whose command lines start so."""
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if not entry.name.isdigit() or (entry / "ns" / "pid").readlink() != self._processes:
                     continue
-                if (entry / "cmdline").read_bytes().decode(errors="replace").startswith(command):
+                if (entry / "cmdline").read_bytes().decode(errors="replace").startswith(commands):
                     found.append(int(entry.name))
         return found
 

@@ -138,6 +138,17 @@ def test_a_node_with_another_torch_is_named(
         other.kill()
 
 
+def test_a_node_without_memory_is_named(make_host: Callable[..., Host], tiny: Path, tmp_path: Path) -> None:
+    # Ray takes a node's memory for full as soon as a hundredth of it is used.
+    full = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+    tight = make_host("tight", tmp_path, environment=full)
+    address = tight.head(free_port(), "--num-cpus=1", "--include-dashboard=false")
+    try:
+        assert_refused(launch(tight, tiny, tmp_path / "r", address), tmp_path / "r", "(tight)", "out of memory on")
+    finally:
+        tight.kill()
+
+
 @pytest.mark.parametrize(
     ("mount", "complaint"),
     [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import mutual_info_score
+from sklearn.metrics import accuracy_score, mutual_info_score
 
 from kd_sweep.distill import evaluation
 from kd_sweep.distill.checkpoints import LAST
@@ -14,8 +14,10 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.reported import REPORTED_METRICS
-from kd_sweep.study.spec import Metrics
+from kd_sweep.study.spec import Augmentation, Metrics
+from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.attention import class_activation_maps
+from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.models import build_model
 from tests.distill.conftest import run, tiny_trial
 
@@ -133,3 +135,33 @@ def test_grad_cam_changes_the_attention_metrics_and_nothing_else(tmp_path):
     differ = {name for name in REPORTED_METRICS if cam[name] != grad_cam[name]}
     assert differ >= {"attention_iou_teachers", "attention_iou_student"}
     assert all(name.startswith("attention_iou_") for name in differ)
+
+
+@pytest.mark.parametrize("pipeline", ["strength", "weak_strong"])
+def test_affinity_is_that_of_a_teacher_that_saw_only_clean_images(tmp_path, pipeline):
+    config = tiny_trial(
+        augmentation_strength=1.0,
+        augmentation=Augmentation(pipeline=pipeline),
+        metrics=Metrics(affinity=True),
+        teacher={"epochs": 6, "batch_size": 16},
+        student={"epochs": 2},
+    )
+    rows = run(config, tmp_path)
+    teacher = TrialConfig(data=config.data, teacher=config.teacher).teachers[0]
+    assert config.needed_teachers == (*config.teachers, teacher)
+    model, dataset = load_teacher(teacher, tmp_path, device="cpu"), resident_dataset(config.data, tmp_path)
+    stream = AugmentationStream(config.stream, dataset)
+    with torch.no_grad():
+        augmented = torch.cat([model(batch.images_BDHW) for batch in stream.augmented_val(1)]).argmax(1)
+        clean = torch.cat([model(batch.images_BDHW) for batch in stream.clean_batches(dataset.val)]).argmax(1)
+    labels = dataset.val.labels_N
+    expected = accuracy_score(labels, augmented) / accuracy_score(labels, clean)
+    assert [row["affinity"] for row in rows] == [pytest.approx(expected)] * 2
+    assert expected < 0.95
+
+
+def test_the_strength_0_teacher_of_a_study_is_the_one_that_affinity_needs():
+    clean, strong = (tiny_trial(augmentation_strength=s, metrics=Metrics(affinity=True)) for s in (0.0, 1.0))
+    assert clean.needed_teachers == clean.teachers
+    assert strong.reference_teacher == clean.teachers[0]
+    assert tiny_trial().needed_teachers == tiny_trial().teachers

@@ -14,7 +14,7 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.records import WEIGHTS
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher, teacher_model
 from kd_sweep.distill.trial import trial_epochs
-from kd_sweep.study.spec import Distillation, Metrics
+from kd_sweep.study.spec import Distillation
 from kd_sweep.vision.augmentation import AugmentationStream
 from tests.distill.conftest import metrics_of, run, tiny_trial
 
@@ -30,10 +30,10 @@ def all_bytes(model):
     return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
 
 
-def ensemble_of(config, root, drifting):
+def ensemble_of(config, root):
     stream = AugmentationStream(config.stream, resident_dataset(config.data, root), "cpu")
-    options = {"root": root, "device": torch.device("cpu"), "num_threads": 1, "metrics": Metrics()}
-    return stream, Ensemble(config.teachers, stream, LogitCache(root), **options, drifting=drifting)
+    options = {"root": root, "device": torch.device("cpu"), "num_threads": 1}
+    return stream, Ensemble(config, stream, LogitCache(root), **options)
 
 
 @pytest.mark.parametrize("cache_logits", [True, False])
@@ -82,7 +82,7 @@ def test_under_eval_there_is_nothing_to_keep(tmp_path):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_logits_that_teach_are_those_of_torch_in_that_mode(tmp_path, mode):
     config = trial(mode)
-    stream, ensemble = ensemble_of(config, tmp_path, drifting=mode == "train")
+    stream, ensemble = ensemble_of(config, tmp_path)
     oracle = teacher_model(config.teachers[0], tmp_path, **ON_CPU)
     weights = {name: tensor.clone() for name, tensor in oracle.state_dict().items()}
     answers = ensemble.epoch(1)

@@ -37,7 +37,7 @@ def all_metrics(student, teachers, labels, student_maps, teacher_maps):
 
 
 def test_keys_are_the_reported_metrics(outputs):
-    assert set(all_metrics(*outputs)) | {"train_loss", "generalization_gap"} == set(REPORTED_METRICS)
+    assert set(all_metrics(*outputs)) | {"train_loss", "generalization_gap", "affinity"} == set(REPORTED_METRICS)
 
 
 def test_null_for_one_teacher_and_only_there(outputs):

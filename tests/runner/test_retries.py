@@ -14,8 +14,8 @@ ACTOR = """The actor died unexpectedly before finishing this task.
 KILLED = (
     ACTOR + "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: "
     "Worker unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the "
-    "process was killed by the OOM killer due to high memory usage, (2) ray stop --force was called, or (3) the worker crashed "
-    "unexpectedly due to SIGSEGV or another unexpected error."
+    "process was killed by the OOM killer due to high memory usage, (2) ray stop --force was called, or (3) the "
+    "worker crashed unexpectedly due to SIGSEGV or another unexpected error."
 )
 TOLD_TO_END = (
     ACTOR + "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: "
@@ -41,7 +41,7 @@ RpcError: RPC error: recvmsg:Connection reset by peer rpc_code: 14. The task may
         (TOLD_TO_END, "the trial's process on 10.0.0.3 received SIGTERM", True),
         (NODE_TOLD_TO_END, "the node on 10.0.0.3 went away (received SIGTERM)", True),
         (NODE_SILENT, "the node on 10.0.0.3 went away (health check failed due to missing too many heartbeats)", False),
-        (OUT_OF_MEMORY, "out of memory on 10.0.0.3: Ray ended the trial's process because the node's memory", False),
+        (OUT_OF_MEMORY, "out of memory on 10.0.0.3: Ray ended a process because the node's memory", False),
         (UNAVAILABLE, "the connection to the trial's process broke", False),
         ("Something else\nhappened\n", "happened", False),
         ("", "the trial's process went away", False),

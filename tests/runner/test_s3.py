@@ -35,11 +35,13 @@ def test_launch_kill_resume_and_query(
 ) -> None:
     process = start_kd_sweep("launch", tiny, "--root", ROOT)
     assert process.stdout is not None
+    lines = []
     for line in process.stdout:
+        lines.append(line)
         if "trials:" in line:
             break
     time.sleep(3)
-    assert process.poll() is None, "the sweep ended before it could be killed"
+    assert process.poll() is None, "".join(lines)
     second = kd_sweep("resume", f"{ROOT}/tiny")
     assert second.returncode == 2, second.stderr
     assert f"pid {process.pid} on" in second.stderr

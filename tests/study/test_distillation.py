@@ -4,6 +4,7 @@ import pytest
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.load import parse_spec
+from kd_sweep.study.plan import plan
 from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
 
@@ -68,3 +69,22 @@ def test_weights_for_more_teachers_than_there_are_will_do():
 def test_a_trial_needs_a_weight_for_every_teacher():
     with pytest.raises(ValueError, match="teacher_weights has 1 weights for 2 teachers"):
         TrialConfig.model_validate({"ensemble_size": 2, "distillation": {"teacher_weights": (1.0,)}})
+
+
+def test_affinity_is_an_objective_only_where_it_is_reported():
+    objective = "objectives: [{metric: affinity}]\n"
+    message = message_of(f"name: d\n{objective}")
+    assert (
+        message == "objectives[0].metric: 'affinity' is not reported unless metrics.affinity is true (d.yaml, line 2)"
+    )
+    spec = parse_spec(f"name: d\n{objective}metrics: {{affinity: true}}\n", "d.yaml")
+    assert planned_trials(spec)[0].config.metrics.affinity
+
+
+def test_a_plan_counts_the_teacher_that_affinity_needs():
+    text = "name: d\nsearch: {augmentation_strength: {grid: [%s]}}\nmetrics: {affinity: %s}\n"
+    teachers = [
+        plan(parse_spec(text % (strengths, asked), "d.yaml")).num_teachers
+        for strengths, asked in (("0.5, 1.0", "false"), ("0.5, 1.0", "true"), ("0.0, 1.0", "true"))
+    ]
+    assert teachers == [2, 3, 2]

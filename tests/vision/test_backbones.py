@@ -190,24 +190,36 @@ def test_timm_missing_says_how_to_install_it():
     assert torchvision == "None"
 
 
+def num_parameters(name):
+    """Counted without allocating them; infinite where a constructor needs real tensors."""
+    try:
+        with torch.device("meta"):
+            network = importlib.import_module("timm").create_model(name)
+    except NotImplementedError:
+        return float("inf")
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 @pytest.mark.slow
 def test_no_small_timm_network_is_taken_wrongly(noise_dataset):
     """Of every family of timm one small network: refused in one line at launch, or built and of one piece."""
     timm = pytest.importorskip("timm")
     entrypoint = importlib.import_module("timm.models").model_entrypoint
     families = {}
-    for name in timm.list_models():
+    for name in timm.list_models(exclude_filters="test_*"):
         small = any(part in name for part in ("nano", "atto", "femto", "pico", "tiny", "small", "xxs", "_s0", "_050"))
         families.setdefault(entrypoint(name).__module__, []).append((not small, len(name), name))
     dataset = noise_dataset(size=224)
-    taken = 0
+    taken = []
     for candidates in families.values():
-        name = f"timm:{min(candidates)[2]}"
+        name = min(candidates)[2]
+        if num_parameters(name) > 12e6:
+            continue
+        learner = Learner(model=f"timm:{name}")
         try:
-            check_model(Learner(model=name), "teacher.model", 224, 3)
+            check_model(learner, "teacher.model", 224, 3)
         except SpecError:
             continue
-        model = build_model(Learner(model=name), dataset, 0)
-        assert isinstance(model, Classifier | ClassTokenTransformer)
-        taken += 1
-    assert taken > 20
+        assert isinstance(build_model(learner, dataset, 0), Classifier | ClassTokenTransformer)
+        taken.append(name)
+    assert len(taken) >= 10, taken

@@ -1,0 +1,105 @@
+"""Weights that training starts from: a local file, or what torchvision and timm publish."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd_sweep.errors import SpecError
+from kd_sweep.study.spec import Learner
+from kd_sweep.vision.model_names import is_built_in
+
+PUBLISHED = "pretrained"
+PROBE_CLASSES = 7
+"""So many classes few datasets have: a file's classifier is not mistaken for the network's own."""
+
+
+def load_initial_weights(model: nn.Module, learner: Learner, where: str) -> None:
+    """Replace the weights of ``model`` by those that `weights` of ``learner`` names.
+
+    The classifier keeps its own where the file's has another shape: it was trained on other classes.
+
+    Args:
+        model: of `build_model`.
+        learner: the network's section of the study.
+        where: place of `weights` in the study, for messages.
+
+    Raises:
+        SpecError: the file is missing, damaged, or of another network; the model has no published weights.
+    """
+    if learner.weights is None:
+        return
+    tensors = _published(learner, where) if learner.weights == PUBLISHED else _read(Path(learner.weights), where)
+    inner = getattr(model, "network", None)
+    network: nn.Module = inner if isinstance(inner, nn.Module) else model
+    expected = network.state_dict()
+    classifier = _classifier_names(model, network)
+    kept = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name not in classifier or (name in expected and tensor.shape == expected[name].shape)
+    }
+    _check_same_network(expected, kept, classifier, f"{where}: {learner.weights!r}", learner.model)
+    network.load_state_dict(kept, strict=False)
+
+
+def check_weights(learner: Learner, where: str, image_size: int, channels: int) -> None:
+    """Raise SpecError where `load_initial_weights` would, by doing it."""
+    from kd_sweep.vision.models import build_for
+
+    with torch.random.fork_rng(devices=[]):
+        load_initial_weights(build_for(learner, PROBE_CLASSES, channels, image_size), learner, where)
+
+
+def _classifier_names(model: Any, network: nn.Module) -> frozenset[str]:
+    for name, parameter in network.named_parameters():
+        if parameter is model.classifier_weight:
+            return frozenset({name, name.removesuffix("weight") + "bias"})
+    return frozenset()
+
+
+def _check_same_network(
+    expected: Mapping[str, Tensor], kept: Mapping[str, Tensor], classifier: frozenset[str], what: str, model: str
+) -> None:
+    missing = [name for name in expected if name not in kept and name not in classifier]
+    foreign = [name for name in kept if name not in expected]
+    if missing or foreign:
+        problem = f"lacks {missing[0]!r}" if missing else f"has {foreign[0]!r}, which the model has not"
+        raise SpecError(
+            f"{what} is not of model {model!r}: it {problem} ({len(missing) + len(foreign)} tensors differ)"
+        )
+    for name, tensor in kept.items():
+        if tensor.shape != expected[name].shape:
+            raise SpecError(
+                f"{what} is not of model {model!r}: {name!r} has shape {tuple(tensor.shape)}, "
+                f"not {tuple(expected[name].shape)}"
+            )
+
+
+def _read(path: Path, where: str) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise almost anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SpecError(f"{where}: {path} cannot be read as weights ({reason})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+        raise SpecError(f"{where}: {path} holds no tensors by name, alone or under 'state_dict' or 'model'")
+    # DataParallel puts this before every name.
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _published(learner: Learner, where: str) -> dict[str, Tensor]:
+    if is_built_in(learner.model):
+        raise SpecError(f"{where}: no weights of {learner.model!r} are published; possible: the path of a file, null")
+    from kd_sweep.vision.backbones import published_weights
+
+    return published_weights(learner.model, where)

@@ -1,0 +1,133 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kd_sweep.errors import SpecError
+from kd_sweep.study.spec import Data, Learner
+from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.checks import check_model, with_weights_digest
+from kd_sweep.vision.models import build_model, initial_model
+
+NAMES = ("resnet8", "wrn-10-1", "torchvision:shufflenet_v2_x0_5")
+
+
+def message_of(call, *arguments):
+    with pytest.raises(SpecError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def tensors_of(model):
+    return getattr(model, "network", model).state_dict()
+
+
+@pytest.fixture
+def saved(tmp_path, noise_dataset):
+    """Write the weights of a network of another number of classes and return them with the file."""
+
+    def save(name, suffix, wrap=lambda tensors: tensors):
+        dataset = noise_dataset(size=64)
+        object.__setattr__(dataset, "class_names", tuple("abcdefghijk"))
+        tensors = {
+            key: tensor.clone() for key, tensor in tensors_of(build_model(Learner(model=name), dataset, 9)).items()
+        }
+        file = tmp_path / f"weights{suffix}"
+        save_file(tensors, file) if suffix == ".safetensors" else torch.save(wrap(tensors), file)
+        return tensors, file
+
+    return save
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("name", NAMES)
+def test_all_but_a_classifier_of_other_classes_is_loaded(saved, noise_dataset, name, suffix):
+    tensors, file = saved(name, suffix)
+    dataset = noise_dataset(size=64)
+    learner = Learner(model=name, weights=str(file))
+    check_model(learner, "teacher.model", 64, 3)
+    random, loaded = build_model(learner, dataset, 1), initial_model(learner, dataset, 1)
+    differing = {key for key, tensor in tensors_of(loaded).items() if tensor.shape != tensors[key].shape}
+    assert {key.rpartition(".")[2] for key in differing} == {"weight", "bias"}
+    for key, tensor in tensors_of(loaded).items():
+        assert torch.equal(tensor, tensors_of(random)[key] if key in differing else tensors[key]), key
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda t: {"state_dict": {f"module.{k}": v for k, v in t.items()}, "epoch": 3}, lambda t: {"model": t}]
+)
+def test_the_usual_wrappings_are_taken_off(saved, noise_dataset, wrap):
+    tensors, file = saved("resnet8", ".pth", wrap)
+    model = initial_model(Learner(weights=str(file)), noise_dataset(), 1)
+    assert torch.equal(model.stem[0].weight, tensors["stem.0.weight"])
+
+
+def test_published_weights_are_torchvisions_download(saved, noise_dataset, tmp_path, monkeypatch):
+    """The file that torchvision would download, put where it keeps downloads."""
+    from torchvision.models import ShuffleNet_V2_X0_5_Weights, shufflenet_v2_x0_5
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCH_HUB", raising=False)
+    torch.manual_seed(3)
+    network = shufflenet_v2_x0_5(weights=None)
+    place = tmp_path / "hub" / "checkpoints" / ShuffleNet_V2_X0_5_Weights.DEFAULT.url.rpartition("/")[2]
+    place.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), place)
+    learner = Learner(model="torchvision:shufflenet_v2_x0_5", weights="pretrained")
+    check_model(learner, "teacher.model", 64, 3)
+    assert with_weights_digest(learner, "teacher.weights") == learner
+    loaded = initial_model(learner, noise_dataset(size=64), 1)
+    assert torch.equal(loaded.network.conv1[0].weight, network.conv1[0].weight)
+    assert loaded.network.fc.out_features == 5
+
+
+class Shout:
+    def __reduce__(self):
+        return print, ("a pickle ran this",)
+
+
+def test_mistakes_are_one_line(saved, tmp_path, capsys):
+    _, file = saved("resnet8", ".pth")
+    other = Learner(model="resnet14", weights=str(file))
+    assert f"teacher.weights: '{file}' is not of model 'resnet14': it lacks 'blocks." in message_of(
+        check_model, other, "teacher.model", 32, 3
+    )
+    wider = Learner(model="resnet8", width=8, weights=str(file))
+    assert "'stem.0.weight' has shape (16, 3, 3, 3), not (8, 3, 3, 3)" in message_of(
+        check_model, wider, "teacher.model", 32, 3
+    )
+    missing = Learner(weights=str(tmp_path / "none.pth"))
+    assert "is no file; possible: pretrained, or a" in message_of(check_model, missing, "student.model", 32, 3)
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    other_kind = Learner(weights=str(tmp_path / "weights.bin"))
+    assert "is no file of weights; possible: .safetensors" in message_of(check_model, other_kind, "a.model", 32, 3)
+    assert "teacher.weights: no weights of 'resnet8' are published" in message_of(
+        check_model, Learner(weights="pretrained"), "teacher.model", 32, 3
+    )
+    for content in (b"", file.read_bytes()[:2000]):
+        file.write_bytes(content)
+        assert "cannot be read as weights (" in message_of(
+            check_model, Learner(weights=str(file)), "teacher.model", 32, 3
+        )
+    torch.save({"a": Shout()}, file)
+    assert "cannot be read as weights (" in message_of(check_model, Learner(weights=str(file)), "teacher.model", 32, 3)
+    assert capsys.readouterr().out == ""
+    torch.save([1, 2], file)
+    assert "holds no tensors by name" in message_of(check_model, Learner(weights=str(file)), "teacher.model", 32, 3)
+
+
+def test_a_teacher_is_named_by_the_content_of_its_weights(saved, tmp_path):
+    _, file = saved("resnet8", ".pth")
+    (tmp_path / "moved").mkdir()
+    copy = tmp_path / "moved" / "w.pth"
+    copy.write_bytes(file.read_bytes())
+    ids = []
+    for weights in (file, copy):
+        learner = with_weights_digest(Learner(weights=str(weights)), "teacher.weights")
+        ids.append(TrialConfig(data=Data(), teacher=learner).teachers[0].teacher_id)
+    assert ids[0] == ids[1] != TrialConfig().teachers[0].teacher_id
+    learner = with_weights_digest(Learner(weights=str(file)), "teacher.weights")
+    file.write_bytes(file.read_bytes() + b"x")
+    assert "is not the file that the study was launched with" in message_of(
+        with_weights_digest, learner, "teacher.weights"
+    )
