@@ -22,7 +22,7 @@ search:
 """
 
 PROCESS_COLUMNS = frozenset(
-    [
+    (
         "host",
         "pid",
         "attempt",
@@ -34,7 +34,7 @@ PROCESS_COLUMNS = frozenset(
         "epoch_s",
         "train_s",
         "train_images_per_s",
-    ]
+    )
 )
 """Times, hosts and attempt counts: what may differ between two runs of the same study."""
 
