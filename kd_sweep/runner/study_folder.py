@@ -20,7 +20,7 @@ from kd_sweep.study.spec import StudySpec
 
 SPEC_FILE = "study.yaml"
 _LOG = logging.getLogger(__name__)
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "pyarrow", "kornia", "numpy")
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "pyarrow", "numpy")
 
 
 class StudyFolder:
