@@ -10,18 +10,18 @@ sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not long"
 
-# With the tests that kill, cut off and restart whole sweeps.
+# With the tests that kill whole sweeps, and those of several hosts, Slurm and whole paper studies.
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest
 
-# Changes nothing: formatting, lint, types, all tests.
+# Changes nothing: formatting, lint, types, and all tests but the long ones.
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not long"
 
 # Mends what can be mended.
 lint: $(INSTALLED)

@@ -110,7 +110,7 @@ def assert_whole(results: Results, trials: pd.DataFrame) -> None:
     assert sorted(zip(epochs.trial_id, epochs.epoch, strict=True)) == sorted(expected)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PAPER)
 def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
     results = launched(kd_sweep, f"{name}-small", tmp_path)
@@ -136,7 +136,7 @@ def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
     assert "teacher_strengths=" not in judged.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_small_strength_study(kd_sweep: Run, tmp_path: Path) -> None:
     results = launched(kd_sweep, "cifar100-strength-small", tmp_path, "student.epochs=3", "sampler.num_trials=10")
     trials = results.pandas("trials")
@@ -147,7 +147,7 @@ def test_small_strength_study(kd_sweep: Run, tmp_path: Path) -> None:
     assert set(trials.seed) <= set(range(5))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_small_logits_matching(kd_sweep: Run, tmp_path: Path) -> None:
     results = launched(kd_sweep, "logits-matching-small", tmp_path)
     trials = results.pandas("trials")

@@ -162,7 +162,7 @@ def _checkpoints(study: Root, trials: Rows) -> Iterator[Finding]:
                 check_data(file)
         except CorruptFileError as error:
             if row is not None and row["status"] in FINISHED:
-                remedy = "kd-sweep gc can delete it: its trial is finished and in the tables"
+                remedy = "it may be deleted: its trial is finished and in the tables"
             else:
                 remedy = f"kd-sweep resume {study} sets it aside and trains the trial again"
             yield Finding(PROBLEM, str(file), str(error), remedy)
@@ -172,7 +172,7 @@ def _checkpoints(study: Root, trials: Rows) -> Iterator[Finding]:
         if header.owner != trial_id:
             yield Finding(PROBLEM, str(file), f"is the checkpoint of trial {header.owner}", "put it back or delete it")
         elif row is None and not is_running:
-            yield Finding(NOTE, str(file), "belongs to no trial in the tables", "kd-sweep gc lists it")
+            yield Finding(NOTE, str(file), "belongs to no trial in the tables", "it may be deleted while nothing runs")
         elif row is not None and row["status"] in FINISHED and header.epoch < (row["last_epoch"] or 0):
             what = f"is at epoch {header.epoch} of a trial that is finished at {row['last_epoch']}"
             yield Finding(NOTE, str(file), what, "")
@@ -184,7 +184,12 @@ def _leftovers(study: Root) -> Iterator[Finding]:
         state = "is held by" if holder.is_alive else "was left by a driver that has ended,"
         yield Finding(NOTE, study.shown(DRIVER_LEASE), f"{state} {holder}", "")
     for name in study.files(DAMAGED_FOLDER):
-        yield Finding(NOTE, study.shown(f"{DAMAGED_FOLDER}/{name}"), "was set aside as damaged", "kd-sweep gc lists it")
+        yield Finding(
+            NOTE,
+            study.shown(f"{DAMAGED_FOLDER}/{name}"),
+            "was set aside as damaged",
+            "it may be deleted while nothing runs",
+        )
     for folder in ("", *(f"{CHECKPOINTS}/{trial_id}" for trial_id in study.folders(CHECKPOINTS))):
         yield from _named_leftovers(study, folder)
 
@@ -193,9 +198,11 @@ def _named_leftovers(root: Root, folder: str) -> Iterator[Finding]:
     for name in root.files(folder):
         place = root.shown(f"{folder}/{name}" if folder else name)
         if name.endswith(CORRUPT):
-            yield Finding(NOTE, place, "was set aside as damaged", "kd-sweep gc lists it")
+            yield Finding(NOTE, place, "was set aside as damaged", "it may be deleted while nothing runs")
         elif is_temporary(name):
-            yield Finding(NOTE, place, "is being written, or its writer was killed", "kd-sweep gc lists it")
+            yield Finding(
+                NOTE, place, "is being written, or its writer was killed", "it may be deleted while nothing runs"
+            )
 
 
 def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
@@ -221,7 +228,7 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
     except FileNotFoundError:
         yield Finding(PROBLEM, folder.shown(WEIGHTS), "is missing", again)
     if not is_used:
-        yield Finding(NOTE, str(folder), "is used by no trial in the tables", "kd-sweep gc lists it")
+        yield Finding(NOTE, str(folder), "is used by no trial in the tables", "it may be deleted while nothing runs")
 
 
 def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
@@ -230,7 +237,10 @@ def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
     for name in names:
         if is_temporary(name.rpartition("/")[2]):
             yield Finding(
-                NOTE, cached.shown(name), "is being written, or its writer was killed", "kd-sweep gc lists it"
+                NOTE,
+                cached.shown(name),
+                "is being written, or its writer was killed",
+                "it may be deleted while nothing runs",
             )
             continue
         try:
@@ -241,5 +251,8 @@ def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
             yield Finding(PROBLEM, cached.shown(name), str(error), "delete it; it is computed again where it is needed")
     if names and not is_used:
         yield Finding(
-            NOTE, str(cached), "holds outputs of a teacher that no trial in the tables uses", "kd-sweep gc lists it"
+            NOTE,
+            str(cached),
+            "holds outputs of a teacher that no trial in the tables uses",
+            "it may be deleted while nothing runs",
         )

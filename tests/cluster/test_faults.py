@@ -18,7 +18,7 @@ from tests.cluster.hosts import Host, Network, eventually, hosts, why_not
 from tests.conftest import comparable
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(400),
     pytest.mark.skipif(why_not(networks=True) is not None, reason=str(why_not(networks=True))),
 ]

@@ -14,7 +14,7 @@ from kd_sweep.results.reader import open_results
 from tests.cluster.hosts import Host, free_port, hosts, why_not
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(why_not(networks=False) is not None, reason=str(why_not(networks=False))),
 ]
 

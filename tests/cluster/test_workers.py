@@ -17,7 +17,7 @@ from kd_sweep.runner.retries import MAX_LOSSES
 from tests.cluster.hosts import Host, eventually, free_port, hosts, why_not
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(why_not(networks=False) is not None, reason=str(why_not(networks=False))),
 ]
 

@@ -15,7 +15,7 @@ from kd_sweep.runner.verify import NOTE, PROBLEM, verify
 from tests.conftest import comparable
 from tests.damage import DAMAGES, break_file
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TABLES = ("epochs", "trials", "teachers", "studies")

@@ -15,7 +15,7 @@ from tests.conftest import comparable
 from tests.object_store import BUCKET, FaultyProxy, object_store, settings
 
 pytest.importorskip("moto.server", reason="moto is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., "subprocess.Popen[str]"]
