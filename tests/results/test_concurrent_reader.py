@@ -64,7 +64,7 @@ def test_no_duplicates_gaps_or_errors(busy_study: Path):
         num_reads += 1
         sizes.add(len(list((busy_study / "s" / "epochs").iterdir())))
     assert num_reads > 10
-    assert seen > 50
+    assert seen > 10
     assert len(sizes) > 3  # Merges happened meanwhile.
 
 
