@@ -116,11 +116,11 @@ def query(
     output: Format = "table",
 ) -> None:
     """Ask the tables studies, trials, epochs and teachers; also while a sweep runs."""
-    from kd_sweep.results.queries import NAMED_QUERIES, answer
+    from kd_sweep.results.queries import answer
     from kd_sweep.results.reader import open_results
 
     results = open_results(root)
-    _print(answer(results, sql) if sql in NAMED_QUERIES else results.sql(sql), output)
+    _print(answer(results, sql) if sql.isidentifier() else results.sql(sql), output)
 
 
 @app.command()

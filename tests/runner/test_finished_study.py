@@ -72,6 +72,7 @@ def test_a_change_that_would_mix_results_is_refused(uninterrupted: Path, tiny: P
     [
         ("SELECT val_acuracy FROM trials", "val_accuracy"),
         ("SELEC 1", "SELEC"),
+        ("summry", "did you mean 'summary'"),
         ("SELECT * FROM trails", "trials"),
         ("DELETE FROM trials", "read-only"),
         ("COPY trials TO 'x.csv'", "read-only"),
