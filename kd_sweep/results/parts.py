@@ -25,7 +25,8 @@ FAN_IN = 8
 """How many parts of one tier are merged."""
 MAX_MERGED_ROWS = 250_000
 """Parts are not merged beyond this: it bounds the memory and the time of a merge."""
-ROWS_PER_GROUP = 16_384
+ROWS_PER_GROUP = 32_768
+"""A filter on one trial decodes one group of every merged part; smaller groups slow wide scans and enlarge files."""
 
 # Dictionaries suit accuracies (few values) and not losses: a small limit makes the writer give up on the latter soon.
 _ENCODING = {"compression": "zstd", "write_page_checksum": True, "dictionary_pagesize_limit": 128 * 1024}
