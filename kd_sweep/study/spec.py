@@ -4,8 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from kd_sweep.study.reported import REPORTED_METRICS
-
 DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
 """All but the embedded digits lie at `data.path`."""
 
@@ -417,8 +415,3 @@ def metric_of(spec: StudySpec) -> Objective | None:
         return None
     first = spec.objectives[0]
     return Objective(metric=scheduler.metric or first.metric, mode=scheduler.mode or first.mode)
-
-
-def known_metrics() -> frozenset[str]:
-    """Return the names that objectives and schedulers may use."""
-    return frozenset(REPORTED_METRICS)
