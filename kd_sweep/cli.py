@@ -163,6 +163,7 @@ def attention(
     indices: Annotated[
         list[int] | None, typer.Option("--image", help="Place of an image in the validation set, from 0. Repeatable.")
     ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
 ) -> None:
     """Draw where every teacher and the student look, over validation images, with their IoU."""
     from kd_sweep.results.lookup import check_picture, find_trials
@@ -172,7 +173,7 @@ def attention(
     found = find_trials(open_results(root), trials)
     from kd_sweep.distill.attention_gallery import gallery, trial_attention
 
-    gallery([trial_attention(trial, images, indices or ()) for trial in found]).save(out)
+    gallery([trial_attention(trial, images, indices or (), best=best) for trial in found]).save(out)
     print(f"wrote {out}", file=sys.stderr)
 
 

@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, CheckpointHeader, load_checkpoint
+from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST, CheckpointHeader, load_checkpoint, read_header
 from kd_sweep.distill.compute import place, reproducible, resolve_device
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.errors import DataError, StorageError
 from kd_sweep.metrics.attention import intersection_over_union
 from kd_sweep.results.lookup import FoundTrial
+from kd_sweep.results.storage import StoredFile
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.gallery import Block, Cell, Row, overlay, picture, sheet
@@ -54,7 +55,7 @@ def chosen_images(labels_V: Tensor, num_images: int) -> list[int]:
 
 
 def trial_attention(
-    trial: FoundTrial, num_images: int = 8, indices: Sequence[int] = (), *, device: str = "auto"
+    trial: FoundTrial, num_images: int = 8, indices: Sequence[int] = (), *, best: bool = False, device: str = "auto"
 ) -> TrialAttention:
     """Return the attention of a trial's teachers and of its student as its newest checkpoint has it.
 
@@ -62,11 +63,12 @@ def trial_attention(
         trial: which.
         num_images: how many validation images, evenly over the classes; no meaning with ``indices``.
         indices: their places in the validation set, from 0.
+        best: the student after its best epoch instead of its newest.
         device: where the networks run.
 
     Raises:
         DataError: the dataset cannot be read, or has no image at one of the places.
-        StorageError: the trial has no checkpoint.
+        StorageError: the trial has no checkpoint of that epoch.
         CorruptFileError: the checkpoint or a teacher is damaged or gone.
     """
     config = TrialConfig.model_validate_json(trial.row["config"])
@@ -82,7 +84,7 @@ def trial_attention(
     images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))
     logits, maps = [], []
     with reproducible(None), torch.no_grad():
-        networks, epoch = _networks(trial, config, dataset, device)
+        networks, epoch = _networks(trial, config, dataset, device, best=best)
         for network in networks:
             logits_IC, maps_IHW = attention_maps(network, images_IDHW, config.metrics.attention)
             logits.append(logits_IC.cpu())
@@ -114,19 +116,35 @@ def gallery(trials: Sequence[TrialAttention]) -> Image.Image:
     return sheet(blocks)
 
 
-def _networks(trial: FoundTrial, config: TrialConfig, dataset: Dataset, device: str) -> tuple[list[nn.Module], int]:
+def _networks(
+    trial: FoundTrial, config: TrialConfig, dataset: Dataset, device: str, *, best: bool
+) -> tuple[list[nn.Module], int]:
     """Return the teachers and, last, the student, and the student's epoch; all in evaluation mode."""
     teachers = [load_teacher(teacher, trial.root, device=device) for teacher in config.teachers]
     student = place(build_model(config.student, dataset, config.init_seed), resolve_device(device))
     drift = config.distillation.teacher_batchnorm == "train"
     named = {f"teacher-{t.teacher_id}": model for t, model in zip(config.teachers, teachers, strict=True)}
-    file = trial.study.child(f"{CHECKPOINTS}/{trial.trial_id}").file(LAST)
+    file = _checkpoint(trial, best=best)
     header: CheckpointHeader | None = load_checkpoint(file, trial.trial_id, student, None, named if drift else None)
     if header is None:
         raise StorageError(
             f"trial: {trial.trial_id} is {trial.row['status']} and has no checkpoint ({file} is missing)"
         )
     return [*teachers, student.eval()], header.epoch
+
+
+def _checkpoint(trial: FoundTrial, *, best: bool) -> StoredFile:
+    folder = trial.study.child(f"{CHECKPOINTS}/{trial.trial_id}")
+    if not best:
+        return folder.file(LAST)
+    for name in (BEST, LAST):
+        header = read_header(folder.file(name))
+        if header is not None and header.epoch == trial.row["best_epoch"]:
+            return folder.file(name)
+    raise StorageError(
+        f"trial: {trial.trial_id} has no checkpoint of its best epoch, {trial.row['best_epoch']}; those of a study are "
+        "kept with checkpoints.best: true and as long as checkpoints.max_bytes allows"
+    )
 
 
 def _pictures(trial: TrialAttention) -> Row:

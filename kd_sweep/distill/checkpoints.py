@@ -1,14 +1,26 @@
 """Where a training stands after an epoch: weights, optimiser and metric history in one file without pickle.
 
 The learning rate and every random draw are pure functions of the epoch, so the epoch itself is the state of both.
+A trial keeps the checkpoint of its newest epoch, to go on from, and that of its best one, to use its weights.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kd_sweep.distill.files import Place, damage_as_corrupt, read_content, read_tensors, write_tensors
+from kd_sweep.distill.files import (
+    Place,
+    damage_as_corrupt,
+    read_content,
+    read_tensors,
+    remove_temporaries,
+    set_aside,
+    write_tensors,
+)
 from kd_sweep.errors import CorruptFileError
+from kd_sweep.results.storage import Root
+from kd_sweep.study.spec import Objective
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +29,7 @@ if TYPE_CHECKING:
 CHECKPOINTS = "checkpoints"
 """The folder of all trials' checkpoints in a study's folder."""
 LAST = "last.safetensors"
+BEST = "best.safetensors"
 _KIND = "checkpoint"
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
@@ -33,6 +46,63 @@ class CheckpointHeader:
     """Epochs done; the epoch to go on with is the next."""
     history: list[dict[str, Any]]
     """One row per epoch done, in order."""
+
+
+class TrialCheckpoints:
+    """The checkpoints of one trial: of its newest epoch in `LAST`, of its best one in `BEST`.
+
+    While the newest epoch is the best one, there is no `BEST`: nothing is on disk twice. At every moment one of the two
+    holds the best epoch's weights.
+
+    Args:
+        folder: the trial's own.
+        trial_id: whose checkpoints these are.
+        objective: what best means; None keeps the newest epoch alone.
+    """
+
+    def __init__(self, folder: Root, trial_id: str, objective: Objective | None) -> None:
+        self._trial_id = trial_id
+        self._objective = objective
+        self._last, self._best = folder.file(LAST), folder.file(BEST)
+        self._has_best = False
+
+    def restore(
+        self, model: "nn.Module", optimizer: "torch.optim.Optimizer", drifting: "Mapping[str, nn.Module]"
+    ) -> list[dict[str, Any]]:
+        """Bring the training to its newest epoch and return its history; to its best one where that is damaged.
+
+        A damaged checkpoint is set aside. Where there is none, the history is empty.
+        """
+        history: list[dict[str, Any]] = []
+        for file in (self._last, self._best):
+            remove_temporaries(file)
+            try:
+                header = None if history else load_checkpoint(file, self._trial_id, model, optimizer, drifting)
+            except CorruptFileError:
+                set_aside(file)
+                continue
+            history = header.history if header is not None else history
+        self._has_best = self._best.exists()
+        return history
+
+    def save(
+        self,
+        history: list[dict[str, Any]],
+        model: "nn.Module",
+        optimizer: "torch.optim.Optimizer",
+        drifting: "Mapping[str, nn.Module]",
+    ) -> None:
+        """Save the training after the last epoch of ``history``."""
+        newest = len(history)
+        best = self._objective.best_of(history) if self._objective else None
+        if best is not None and best["epoch"] == newest - 1:
+            with contextlib.suppress(FileNotFoundError):
+                self._last.copy_to(self._best)
+                self._has_best = True
+        save_checkpoint(self._last, CheckpointHeader(self._trial_id, newest, history), model, optimizer, drifting)
+        if self._has_best and (best is None or best["epoch"] == newest):
+            self._best.delete()
+            self._has_best = False
 
 
 def save_checkpoint(

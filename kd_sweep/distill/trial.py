@@ -9,19 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
-from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
+from kd_sweep.distill.checkpoints import TrialCheckpoints
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.evaluation import StreamMeter, evaluate
-from kd_sweep.distill.files import remove_temporaries, set_aside
 from kd_sweep.distill.logits import LogitCache
 from kd_sweep.distill.losses import distillation_loss
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
-from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.storage import Location, Root
+from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
 from kd_sweep.vision.models import initial_model
@@ -43,6 +42,7 @@ def trial_epochs(
     device: str = "auto",
     num_threads: int | None = None,
     cache_logits: bool = True,
+    best_by: Objective | None = None,
 ) -> Iterator[Row]:
     """Train and evaluate a trial epoch by epoch; missing teachers are trained first.
 
@@ -57,6 +57,7 @@ def trial_epochs(
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
         num_threads: of the CPU; as many as now when None.
         cache_logits: keep the teachers' outputs for other trials.
+        best_by: keep the checkpoint of the epoch that is best by this, too.
 
     Yields:
         A row per epoch, after its checkpoint is on disk: `epoch` (from 1), every key of
@@ -67,7 +68,10 @@ def trial_epochs(
         NonFiniteError: a loss or a metric became NaN or infinite; the message names epoch, and batch or metric.
     """
     with reproducible(num_threads):
-        training = _StudentTraining(config, root, checkpoint_dir, device, num_threads, cache_logits)
+        checkpoints = None
+        if checkpoint_dir is not None:
+            checkpoints = TrialCheckpoints(Root.open(checkpoint_dir), config.trial_id, best_by)
+        training = _StudentTraining(config, root, checkpoints, device, num_threads, cache_logits)
         training.restore()
         if training.epoch < config.student.epochs:
             for teacher in config.needed_teachers:
@@ -85,7 +89,7 @@ class _StudentTraining:
         self,
         config: TrialConfig,
         root: Location,
-        checkpoint_dir: Location | None,
+        checkpoints: TrialCheckpoints | None,
         device: str,
         num_threads: int | None,
         cache_logits: bool,
@@ -96,7 +100,7 @@ class _StudentTraining:
         self._stream = AugmentationStream(config.stream, self._dataset, self._device)
         self._student = place(initial_model(config.student, self._dataset, config.init_seed), self._device)
         self._optimizer = build_optimizer(self._student, config.student)
-        self._checkpoint = None if checkpoint_dir is None else Root.open(checkpoint_dir).file(LAST)
+        self._checkpoints = checkpoints
         self._history: list[Row] = []
         self._ensemble = Ensemble(
             config,
@@ -112,22 +116,8 @@ class _StudentTraining:
         return len(self._history)
 
     def restore(self) -> None:
-        if self._checkpoint is None:
-            return
-        remove_temporaries(self._checkpoint)
-        try:
-            header = load_checkpoint(
-                self._checkpoint,
-                self._config.trial_id,
-                self._student,
-                self._optimizer,
-                self._ensemble.drifting_models,
-            )
-        except CorruptFileError:
-            set_aside(self._checkpoint)
-            header = None
-        if header is not None:
-            self._history = header.history
+        if self._checkpoints is not None:
+            self._history = self._checkpoints.restore(self._student, self._optimizer, self._ensemble.drifting_models)
 
     def run_epoch(self) -> Row:
         epoch = self.epoch + 1
@@ -153,9 +143,8 @@ class _StudentTraining:
             "train_images_per_s": trained.num_images / trained.train_s,
         }
         self._history.append(row)
-        if self._checkpoint is not None:
-            header = CheckpointHeader(self._config.trial_id, epoch, self._history)
-            save_checkpoint(self._checkpoint, header, self._student, self._optimizer, self._ensemble.drifting_models)
+        if self._checkpoints is not None:
+            self._checkpoints.save(self._history, self._student, self._optimizer, self._ensemble.drifting_models)
         return row
 
     def _train(self, epoch: int, answers: EnsembleEpoch) -> tuple[TrainedEpoch, dict[str, float]]:

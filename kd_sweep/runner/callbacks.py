@@ -6,6 +6,7 @@ from typing import Any
 from ray import tune
 
 from kd_sweep.errors import StorageError
+from kd_sweep.runner.checkpoint_budget import CheckpointBudget
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import Recorder
@@ -21,6 +22,7 @@ class SweepCallback(tune.Callback):
         display: what the user sees.
         interrupt: set by a signal.
         retries: how often a trial that raised is tried again.
+        checkpoints: the limit of what they take.
         on_first_epoch: called with a trial's configuration once its teachers are known to be there.
     """
 
@@ -30,12 +32,15 @@ class SweepCallback(tune.Callback):
         display: Display,
         interrupt: Interrupt,
         retries: int,
+        checkpoints: CheckpointBudget,
         on_first_epoch: Callable[[TrialConfig], None],
     ) -> None:
         self._recorder = recorder
         self._display = display
         self._interrupt = interrupt
         self._retries = Retries(retries)
+        self._checkpoints = checkpoints
+        self._said_shortage = False
         self._on_first_epoch = on_first_epoch
         self._configs: dict[str, TrialConfig] = {}
         self._storage_failure: str | None = None
@@ -106,6 +111,10 @@ class SweepCallback(tune.Callback):
     def _end(self, trial_id: str, status: str, error: str | None, traceback: str | None) -> None:
         self._recorder.ended(trial_id, status, error, traceback)
         self._display.trial_ended(trial_id, status, error)
+        self._checkpoints.trial_ended(trial_id)
+        if not self._said_shortage and (shortage := self._checkpoints.shortage()):
+            self._said_shortage = True
+            self._display.note(shortage)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks; nothing ever reads that copy

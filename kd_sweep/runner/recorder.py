@@ -136,7 +136,7 @@ class Recorder:
             update = {metric: row[metric] for metric in REPORTED_METRICS}
             update |= {"trial_id": trial_id, "last_epoch": row["epoch"], "host": row["host"], "objective": value}
             update["train_s"] = trial.get("train_s", 0.0) + row["epoch_s"]
-            if value is not None and self._better(value, trial.get("best_objective")):
+            if value is not None and self._objective.better(value, trial.get("best_objective")):
                 update |= {"best_epoch": row["epoch"], "best_objective": value}
             self._writer.upsert_trial(update)
 
@@ -187,6 +187,10 @@ class Recorder:
         """Write to disk what has waited long enough."""
         self._writer.maybe_flush()
 
+    def write_now(self) -> None:
+        """Write everything to disk."""
+        self._writer.flush()
+
     def study(self, num_planned: int, status: str) -> None:
         """Describe the study as a whole: `running`, `completed` or `incomplete`."""
         spec = self._spec
@@ -233,9 +237,7 @@ class Recorder:
     def _summary(self, trial_id: str) -> dict[str, Any]:
         rows = self._writer.epochs_of(trial_id)
         metric, last = self._objective.metric, rows[-1]
-        valued = [row for row in rows if row.get(metric) is not None]
-        sign = 1.0 if self._objective.mode == "max" else -1.0
-        best = max(valued, key=lambda row: sign * row[metric], default={})  # the first of equals
+        best = self._objective.best_of(rows) or {}
         return {name: last.get(name) for name in REPORTED_METRICS} | {
             "last_epoch": last["epoch"],
             "train_s": sum(row["epoch_s"] for row in rows),
@@ -244,11 +246,6 @@ class Recorder:
             "best_epoch": best.get("epoch"),
             "best_objective": best.get(metric),
         }
-
-    def _better(self, value: float, best: float | None) -> bool:
-        if best is None:
-            return True
-        return value > best if self._objective.mode == "max" else value < best
 
 
 def now() -> datetime:

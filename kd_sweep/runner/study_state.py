@@ -8,6 +8,7 @@ from kd_sweep.distill.checkpoints import LAST, read_history
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.writer import StudyWriter
+from kd_sweep.runner.checkpoint_budget import CheckpointBudget
 from kd_sweep.runner.recorder import FINISHED, Recorder
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.plan import num_points
@@ -71,6 +72,8 @@ class StudyState:
             self.known = self.recorder.configs()
             self._record_teachers()
             self.work = self._outstanding()
+            self.checkpoints = CheckpointBudget(self.spec, self.folder.study, self.recorder)
+            self.checkpoints.enforce()
             self._record("running" if self.work else None, self.work)
         except BaseException:
             self._lease.release()

@@ -37,6 +37,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
         "study": spec.name,
         "device": "cuda" if spec.resources.gpus else "cpu",
         "num_threads": spec.resources.cpus,
+        "best_by": spec.objectives[0].model_dump_json() if spec.checkpoints.best else None,
     }
     finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
     may_start = _deadline(spec.budget.max_hours)
@@ -47,6 +48,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
         display,
         interrupt,
         spec.retries,
+        state.checkpoints,
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     searcher = TuneSearcher(

@@ -8,6 +8,7 @@ from ray import tune
 from kd_sweep.results.storage import Root
 from kd_sweep.runner.retries import FAILURE, REASON
 from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 
 
@@ -15,7 +16,7 @@ class TrialActor(tune.Trainable):
     """Runs trials one after another in one process, so that imports, datasets and teachers are loaded once.
 
     The Tune configuration of a trial holds strings and numbers alone: `trial_id`, `trial` (the configuration as JSON),
-    `root`, `study`, `num_threads` and `device`.
+    `root`, `study`, `num_threads`, `device` and `best_by` (an objective as JSON, or none).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -65,6 +66,7 @@ class TrialActor(tune.Trainable):
             checkpoint_dir=StudyFolder(root, config["study"]).checkpoint_folder(trial.trial_id),
             device=config["device"],
             num_threads=config["num_threads"],
+            best_by=Objective.model_validate_json(config["best_by"]) if config["best_by"] else None,
         )
 
     def cleanup(self) -> None:

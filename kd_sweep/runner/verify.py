@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, CheckpointHeader, read_header
+from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST, read_header
 from kd_sweep.distill.files import CORRUPT, check_data
 from kd_sweep.distill.logits import LOGITS
 from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, read_record, teacher_folder
@@ -153,29 +153,36 @@ def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]]) -> Itera
 def _checkpoints(study: Root, trials: Rows) -> Iterator[Finding]:
     is_running = driver_alive(study)
     for trial_id in study.folders(CHECKPOINTS):
-        file = study.file(f"{CHECKPOINTS}/{trial_id}/{LAST}")
-        row = trials.get(trial_id)
-        header: CheckpointHeader | None = None
-        try:
-            header = read_header(file)
-            if header is not None:
-                check_data(file)
-        except CorruptFileError as error:
-            if row is not None and row["status"] in FINISHED:
-                remedy = "it may be deleted: its trial is finished and in the tables"
-            else:
-                remedy = f"kd-sweep resume {study} sets it aside and trains the trial again"
-            yield Finding(PROBLEM, str(file), str(error), remedy)
-            continue
-        if header is None:
-            continue
-        if header.owner != trial_id:
-            yield Finding(PROBLEM, str(file), f"is the checkpoint of trial {header.owner}", "put it back or delete it")
-        elif row is None and not is_running:
-            yield Finding(NOTE, str(file), "belongs to no trial in the tables", "it may be deleted while nothing runs")
-        elif row is not None and row["status"] in FINISHED and header.epoch < (row["last_epoch"] or 0):
-            what = f"is at epoch {header.epoch} of a trial that is finished at {row['last_epoch']}"
-            yield Finding(NOTE, str(file), what, "")
+        for name in (LAST, BEST):
+            yield from _checkpoint(study, trial_id, name, trials.get(trial_id), is_running=is_running)
+
+
+def _checkpoint(
+    study: Root, trial_id: str, name: str, row: Mapping[str, Any] | None, *, is_running: bool
+) -> Iterator[Finding]:
+    file = study.file(f"{CHECKPOINTS}/{trial_id}/{name}")
+    is_finished = row is not None and row["status"] in FINISHED
+    try:
+        header = read_header(file)
+        if header is not None:
+            check_data(file)
+    except FileNotFoundError:
+        return  # the study's driver has deleted it meanwhile
+    except CorruptFileError as error:
+        remedy = f"kd-sweep resume {study} sets it aside and trains on from what is left of the trial"
+        if is_finished:
+            remedy = "it may be deleted: its trial is finished and in the tables"
+        yield Finding(PROBLEM, str(file), str(error), remedy)
+        return
+    if header is None:
+        return
+    if header.owner != trial_id:
+        yield Finding(PROBLEM, str(file), f"is the checkpoint of trial {header.owner}", "put it back or delete it")
+    elif row is None and not is_running:
+        yield Finding(NOTE, str(file), "belongs to no trial in the tables", "it may be deleted while nothing runs")
+    elif row is not None and is_finished and name == LAST and header.epoch < (row["last_epoch"] or 0):
+        what = f"is at epoch {header.epoch} of a trial that is finished at {row['last_epoch']}"
+        yield Finding(NOTE, str(file), what, "")
 
 
 def _leftovers(study: Root) -> Iterator[Finding]:

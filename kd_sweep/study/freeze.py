@@ -77,8 +77,8 @@ def parse_frozen(text: str, place: str) -> StudySpec:
 def check_extension(old: StudySpec, new: StudySpec) -> None:
     """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
 
-    The search space, sampler, objectives, budget, resources, concurrency and retries may change. So may the place of
-    the same images, and the base value of a field that both studies search, which no trial uses.
+    The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change. So may
+    the place of the same images, and the base value of a field that both studies search, which no trial uses.
 
     Raises:
         SpecError: the first field that would mix results, with both values.

@@ -96,6 +96,8 @@ VALUE_RULES = {
     "too_short": "empty: at least {min_length} value is needed",
     "too_long": "longer than {max_length} values",
     "tuple_type": "not a list, such as [1, 2]",
+    "byte_size": "not a number of bytes, such as 5000000000 or '5 GB'",
+    "byte_size_unit": "not a number of bytes, such as 5000000000 or '5 GB'",
     "dict_type": "not a mapping of keys to values; fill it or leave the key out",
     "model_type": "not a mapping of keys to values; fill it or leave the key out",
     "string_pattern_mismatch": (

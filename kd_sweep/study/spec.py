@@ -1,8 +1,9 @@
 """The study file as typed fields. A rule that needs neither dataset nor cluster is checked when the spec is built."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
 """All but the embedded digits lie at `data.path`."""
@@ -268,6 +269,21 @@ class Objective(Strict):
     metric: str = "val_accuracy"
     mode: Literal["min", "max"] = "max"
 
+    def better(self, value: float, best: float | None) -> bool:
+        """Whether ``value`` is better than ``best``, the best so far."""
+        if best is None:
+            return True
+        return value > best if self.mode == "max" else value < best
+
+    def best_of(self, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """Return the row with the best value, the first of equals; None where no row has one."""
+        best: Mapping[str, Any] | None = None
+        for row in rows:
+            value = row.get(self.metric)
+            if value is not None and (best is None or self.better(value, best[self.metric])):
+                best = row
+        return best
+
 
 class GridSampler(Strict):
     """Every combination of the grids."""
@@ -373,6 +389,16 @@ class Budget(Strict):
     """Start no trial later than this many hours after the launch or resume."""
 
 
+class Checkpoints(Strict):
+    """Which weights of students stay on disk. What an unfinished trial goes on from always does."""
+
+    best: bool = True
+    """Keep those after the epoch that is best by the first objective, beside those after the newest epoch."""
+    max_bytes: Annotated[ByteSize, Field(gt=0)] | None = None
+    """Of the whole study's checkpoints, `50 GB` say. Above it, finished trials lose theirs, the worst by the first
+    objective first. No limit when null."""
+
+
 class StudySpec(Strict):
     """A whole study: what is fixed, what is searched, and how it is run."""
 
@@ -395,6 +421,7 @@ class StudySpec(Strict):
     scheduler: Scheduler = NoScheduler()
     resources: Resources = Resources()
     budget: Budget = Budget()
+    checkpoints: Checkpoints = Checkpoints()
     max_concurrent_trials: Count | None = None
     """As many as fit on the cluster when null."""
     retries: int = Field(1, ge=0, le=100)

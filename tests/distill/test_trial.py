@@ -3,13 +3,15 @@ import math
 import signal
 
 import pytest
+import torch
 
-from kd_sweep.distill.checkpoints import LAST, read_history
+from kd_sweep.distill.checkpoints import BEST, LAST, read_header, read_history
+from kd_sweep.distill.files import read_tensors
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.trial import run_trial, trial_epochs
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
-from kd_sweep.study.spec import Distillation
+from kd_sweep.study.spec import Distillation, Objective
 from tests.distill.conftest import metrics_of, run, start_python, tiny_trial
 
 TRIAL = """
@@ -102,6 +104,75 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_trial_starts_anew(tmp_path):
     (folder / LAST).write_bytes(content)
     assert metrics_of(run(config, tmp_path, folder)) == expected
     assert (folder / f"{LAST}.corrupt").read_bytes() == content
+
+
+UNSTEADY = {"learning_rate": 1.0, "epochs": 8, "batch_size": 16}
+"""A recipe that gets better and worse."""
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_after_every_epoch_the_best_one_is_on_disk_once(tmp_path, mode):
+    objective = Objective(metric="fidelity_val", mode=mode)
+    folder, values, kept = tmp_path / "trial", [], set()
+    epochs = trial_epochs(
+        tiny_trial(student=UNSTEADY), root=tmp_path, checkpoint_dir=folder, device="cpu", best_by=objective
+    )
+    for row in epochs:
+        values.append(row["fidelity_val"])
+        best = 1 + values.index(max(values) if mode == "max" else min(values))  # the first of equals
+        assert read_header(folder / LAST).epoch == row["epoch"]
+        if best == row["epoch"]:
+            assert not (folder / BEST).exists()
+        else:
+            assert read_header(folder / BEST).epoch == best
+        kept.add(best)
+    assert len(kept) > 1
+    assert best < 8
+
+
+def test_the_best_checkpoint_holds_the_weights_of_its_epoch(tmp_path):
+    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    run(
+        config, tmp_path, folder, best_by=Objective(metric="train_loss", mode="max")
+    )  # the first epoch's is the largest
+    stopped = trial_epochs(config, root=tmp_path, checkpoint_dir=tmp_path / "short", device="cpu", num_threads=1)
+    next(stopped)
+    best, first = (read_tensors(path, kind="checkpoint")[0] for path in (folder / BEST, tmp_path / "short" / LAST))
+    assert best.keys() == first.keys()
+    assert all(torch.equal(best[name], first[name]) for name in best)
+
+
+def test_a_trial_whose_newest_checkpoint_is_damaged_goes_on_from_its_best(tmp_path):
+    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    by_loss = Objective(metric="train_loss", mode="max")
+    rows = run(config, tmp_path, folder, best_by=by_loss)
+    assert read_header(folder / BEST).epoch == 1
+    (folder / LAST).write_bytes((folder / LAST).read_bytes()[:-5])
+    again = run(config, tmp_path, folder, best_by=by_loss)
+    assert metrics_of(again) == metrics_of(rows[1:])
+    assert read_header(folder / BEST).epoch == 1
+    assert (folder / f"{LAST}.corrupt").exists()
+
+
+def test_both_checkpoints_damaged(tmp_path):
+    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    by_loss = Objective(metric="train_loss", mode="max")
+    rows = run(config, tmp_path, folder, best_by=by_loss)
+    for name in (BEST, LAST):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-5])
+    assert metrics_of(run(config, tmp_path, folder, best_by=by_loss)) == metrics_of(rows)
+
+
+def test_without_an_objective_the_best_checkpoint_goes(tmp_path):
+    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    epochs = trial_epochs(
+        config, root=tmp_path, checkpoint_dir=folder, device="cpu", best_by=Objective(metric="train_loss", mode="max")
+    )
+    for _ in range(3):
+        next(epochs)
+    assert (folder / BEST).exists()
+    run(config, tmp_path, folder)
+    assert sorted(path.name for path in folder.iterdir()) == [LAST]
 
 
 @pytest.mark.slow

@@ -159,3 +159,28 @@ def test_an_unfinished_table_is_hidden_and_outside_its_folder(tmp_path: Path):
     assert root.files("epochs") == ["a.parquet"]
     root.delete_temporaries()
     assert root.files() == [kept.name]
+
+
+def test_a_copy_outlives_what_it_was_made_of(root: Root):
+    root.ensure_folder("trial")
+    if not root.is_local:
+        root.filesystem.create_dir("bucket/prefix/trial")
+    root.write_bytes("trial/last.bin", b"one")
+    root.copy("trial/last.bin", "trial/best.bin")
+    root.write_bytes("trial/last.bin", b"three")
+    root.copy("trial/last.bin", "trial/best.bin")  # replaces
+    root.write_bytes("trial/last.bin", b"seventeen")
+    assert root.read_bytes("trial/best.bin") == b"three"
+    assert root.sizes() == {"trial/best.bin": 5, "trial/last.bin": 9}
+    assert root.sizes("trial") == {"best.bin": 5, "last.bin": 9}
+    assert root.sizes("nothing") == {}
+    with pytest.raises(FileNotFoundError):
+        root.copy("trial/nothing.bin", "trial/best.bin")
+    assert root.read_bytes("trial/best.bin") == b"three"
+
+
+def test_a_local_copy_takes_no_room(tmp_path: Path):
+    root = Root.open(tmp_path)
+    root.write_bytes("last.bin", bytes(1000))
+    root.copy("last.bin", "best.bin")
+    assert (tmp_path / "last.bin").samefile(tmp_path / "best.bin")
