@@ -198,6 +198,31 @@ def verify(
 
 
 @app.command()
+def gc(
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed. No study may run.")] = False,
+    output: Annotated[str, typer.Option("--format", help="lines, table, csv, json or parquet.")] = "lines",
+) -> None:
+    """List what no study refers to: teachers, caches, checkpoints, files set aside. Delete it with --delete."""
+    from pydantic import ByteSize
+
+    from kd_sweep.runner.garbage import Collector, garbage_table
+
+    with Collector(root, exclusive=delete) as collector:
+        found = collector.find()
+        if output == "lines":
+            for garbage in found:
+                print(garbage, flush=True)
+        else:
+            _print(garbage_table(found), output)
+        if delete:
+            collector.delete(found)
+    taken = ByteSize(sum(garbage.num_bytes for garbage in found)).human_readable(decimal=True)
+    advice = "" if delete or not found else f"; kd-sweep gc {root} --delete deletes it"
+    print(f"{root}: {len(found)} places, {taken} {'deleted' if delete else 'could go'}{advice}", file=sys.stderr)
+
+
+@app.command()
 def augmentations(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
     out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")],

@@ -42,8 +42,12 @@ class StudyLockedError(KdSweepError):
     exit_code = 2
 
 
+class ClusterLostError(KdSweepError):
+    """The Ray under a running study has died."""
+
+
 class StudyStoppedError(KdSweepError):
-    """The storage failed while a study ran (a full disk): the run ended, and can go on once that is mended."""
+    """The storage failed (a full disk) or Ray died while a study ran: the run ended, and can go on from there."""
 
 
 class TrialError(KdSweepError):

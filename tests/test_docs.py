@@ -112,6 +112,7 @@ FIELDS = {
     "`objectives`": specs.Objective,
     "`resources`": specs.Resources,
     "`budget`": specs.Budget,
+    "`checkpoints`": specs.Checkpoints,
     "`random`": specs.RandomSampler,
     "`tpe`": specs.TpeSampler,
     "`nsga2`": specs.Nsga2Sampler,
@@ -119,7 +120,7 @@ FIELDS = {
     "`median`": specs.MedianScheduler,
 }
 SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metrics"} | {
-    *("search", "objectives", "sampler", "scheduler", "resources", "budget")
+    *("search", "objectives", "sampler", "scheduler", "resources", "budget", "checkpoints")
 }
 
 

@@ -10,6 +10,8 @@ from kd_sweep.study.trial import TeacherConfig
 
 RECORD = "teacher.json"
 WEIGHTS = "model.safetensors"
+TEACHER_LEASE = "lease.json"
+"""In a teacher's folder: who trains it, while somebody does."""
 TEACHERS = "teachers"
 """The folder of all teachers in a results root."""
 

@@ -23,7 +23,15 @@ from kd_sweep.distill.compute import epoch_randomness, place, reproducible, reso
 from kd_sweep.distill.files import read_tensors, remove_temporaries, set_aside, write_tensors
 from kd_sweep.distill.memory import RecentlyUsed, resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
-from kd_sweep.distill.records import RECORD, WEIGHTS, TeacherRecord, read_record, teacher_folder, write_record
+from kd_sweep.distill.records import (
+    RECORD,
+    TEACHER_LEASE,
+    WEIGHTS,
+    TeacherRecord,
+    read_record,
+    teacher_folder,
+    write_record,
+)
 from kd_sweep.distill.training import train_epoch
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.metrics.predictions import accuracy
@@ -33,7 +41,6 @@ from kd_sweep.study.trial import TeacherConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
 from kd_sweep.vision.models import build_model, initial_model
 
-LEASE = "lease.json"
 MAX_LOADED = 8
 _KIND = "teacher"
 
@@ -133,7 +140,7 @@ def _train_under_lease(
 ) -> TeacherRecord:
     folder = teacher_folder(root, teacher.teacher_id)
     folder.ensure_folder()
-    with Lease.acquire(LEASE, root=folder, what=f"teacher {teacher.teacher_id}", wait=True) as lease:
+    with Lease.acquire(TEACHER_LEASE, root=folder, what=f"teacher {teacher.teacher_id}", wait=True) as lease:
         record = _trusted_record(teacher, root, check_weights=check_weights)
         if record is not None:  # whoever held the lease has finished it
             return record

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.cells import added, checked, checks_of
 from kd_sweep.results.content import checked_content, content_metadata
+from kd_sweep.results.footer import UNSEALED, check_footer, seal
 from kd_sweep.results.schema import added_columns, added_type, as_text, check_version, common_type, conformed
 from kd_sweep.results.storage import Root, reason_of
 
@@ -92,7 +93,8 @@ class KeyedTable:
                     sink, table.schema, compression="zstd", write_page_checksum=True, use_dictionary=repeated
                 ) as writer:
                     writer.write_table(table)
-                    writer.add_key_value_metadata(content_metadata(table))
+                    writer.add_key_value_metadata(content_metadata(table) | UNSEALED)
+                seal(sink)
         except BaseException:
             self._changed |= changed
             raise
@@ -137,6 +139,7 @@ def _opened(root: Root, name: str, read: Callable[[pq.ParquetFile], T], missing:
     where = root.shown(name)
     try:
         with root.open_input(name) as source:
+            check_footer(source, where)
             file = pq.ParquetFile(source, page_checksum_verification=True)
             check_version(file.schema_arrow, where)
             return read(file)

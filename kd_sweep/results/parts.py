@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.content import ContentDigest, checked_content
+from kd_sweep.results.footer import UNSEALED, check_footer, seal
 from kd_sweep.results.schema import EPOCHS, EPOCHS_FOLDER, check_version, conformed, unified
 from kd_sweep.results.storage import Root
 
@@ -113,6 +114,7 @@ def open_part(root: Root, part: Part, *, verify: bool = False) -> pq.ParquetFile
     where = root.shown(part.place)
     try:
         source = root.open_input(part.place)
+        check_footer(source, where)
         metadata = pq.read_metadata(source)
         text = [name for name in _TEXT_COLUMNS if name in metadata.schema.names]
         file = pq.ParquetFile(source, metadata=metadata, read_dictionary=text, page_checksum_verification=verify)
@@ -137,21 +139,20 @@ def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> p
 def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None = None) -> None:
     """Write a part atomically: zstd, page checksums, `ROWS_PER_GROUP` rows to a group, rows in ``order`` if given."""
     schema = unified(EPOCHS, [_plain(table.schema)])
-    with (
-        root.replace(part.place) as sink,
-        pq.ParquetWriter(sink, schema, **_ENCODING) as writer,
-    ):
-        content = ContentDigest(schema)
-        # Group by group: only one group at a time is copied, and leaves the compact dictionary form of its text.
-        for start in range(0, table.num_rows, ROWS_PER_GROUP):
-            if order is None:
-                group = table.slice(start, ROWS_PER_GROUP)
-            else:
-                group = table.take(order.slice(start, ROWS_PER_GROUP))
-            plain = conformed(group, schema)
-            content.add(plain)
-            writer.write_table(plain)
-        writer.add_key_value_metadata(content.metadata())
+    with root.replace(part.place) as sink:
+        with pq.ParquetWriter(sink, schema, **_ENCODING) as writer:
+            content = ContentDigest(schema)
+            # Group by group: only one group at a time is copied, and leaves the compact dictionary form of its text.
+            for start in range(0, table.num_rows, ROWS_PER_GROUP):
+                if order is None:
+                    group = table.slice(start, ROWS_PER_GROUP)
+                else:
+                    group = table.take(order.slice(start, ROWS_PER_GROUP))
+                plain = conformed(group, schema)
+                content.add(plain)
+                writer.write_table(plain)
+            writer.add_key_value_metadata(content.metadata() | UNSEALED)
+        seal(sink)
 
 
 def merge(root: Root, parts: Sequence[Part], keep: Callable[[pa.Table], pa.Table] | None = None) -> tuple[Part, int]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.footer import check_footer
 from kd_sweep.results.parts import Part, list_parts, read_part
 from kd_sweep.results.schema import EPOCHS, EPOCHS_FOLDER, check_version, unified
 from kd_sweep.results.storage import Root
@@ -54,7 +55,9 @@ def snapshot(roots: Sequence[Root]) -> Snapshot:
 def _fragment(root: Root, part: Part) -> ds.Fragment:
     where = root.shown(part.place)
     try:
-        fragment = _FORMAT.make_fragment(root.open_input(part.place))
+        source = root.open_input(part.place)
+        check_footer(source, where)
+        fragment = _FORMAT.make_fragment(source)
         check_version(fragment.physical_schema, where)
     except FileNotFoundError:
         raise

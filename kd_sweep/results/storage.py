@@ -285,7 +285,7 @@ class Root:
         _ensure_folder(target.parent)
         temporary = self._temporary(target)
         try:
-            with temporary.open("xb") as sink:
+            with temporary.open("x+b") as sink:
                 yield sink
                 sink.flush()
                 if durable:

@@ -3,15 +3,18 @@
 import logging
 import math
 import os
+import signal
+import subprocess
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import kd_sweep
-from kd_sweep.errors import ClusterError
+from kd_sweep.errors import ClusterError, ClusterLostError
 from kd_sweep.runner.address import check_address
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.study.spec import MAX_COUNT, Resources
@@ -29,6 +32,12 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study directory is the state, Tune's snapshots are not
 }
 """Settings of Ray and Tune, read from the environment when they start."""
+
+DAEMONS = ("raylet", "gcs_server")
+"""Without one of these a local Ray is dead, and Tune waits for it for ever."""
+
+NODE_POLL_S = 5.0
+"""How often a cluster is asked whether this driver's node still belongs to it."""
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets this for a driver that it runs as a job."""
@@ -95,6 +104,8 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
     Raises:
         ClusterError: no cluster answers there, or no node of it has what one trial asks for.
         SweepInterrupted: a signal came meanwhile.
+
+    From then on `interrupt.check` raises `ClusterLostError` when that Ray has died.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -121,9 +132,45 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
     try:
         nodes = tuple(node for node in ray.nodes() if node["Alive"])
         check_fits(wanted, [node["Resources"] for node in nodes], address or "this machine")
+        interrupt.watch(_local_watch() if address is None else _node_watch(address))
         yield Cluster(nodes, local=address is None)
     finally:
         ray.shutdown()
+
+
+def _local_watch() -> Callable[[], None]:
+    import ray
+
+    # Ray tells nobody how its daemons do, and it is no more than an optimisation that this process is their parent.
+    node = getattr(ray._private.worker, "_global_node", None)
+    started: dict[str, subprocess.Popen[bytes]] = {
+        name: infos[0].process for name, infos in getattr(node, "all_processes", {}).items() if name in DAEMONS
+    }
+
+    def check() -> None:
+        for name, process in started.items():
+            if (code := process.poll()) is not None:
+                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                raise ClusterLostError(f"Ray on this machine has died: its process {name} {how}")
+
+    return check
+
+
+def _node_watch(address: str) -> Callable[[], None]:
+    import ray
+
+    node_id = ray.get_runtime_context().get_node_id()
+    due = time.monotonic() + NODE_POLL_S
+
+    def check() -> None:
+        nonlocal due
+        if time.monotonic() < due:
+            return
+        due = time.monotonic() + NODE_POLL_S
+        if any(node["NodeID"] == node_id and not node["Alive"] for node in ray.nodes()):
+            raise ClusterLostError(f"--address {address}: Ray on this machine has died, or was cut off from its cluster")
+
+    return check
 
 
 def shipped_code() -> dict[str, Any] | None:

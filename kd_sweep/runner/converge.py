@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from kd_sweep.errors import StorageError, StudyStoppedError
+from kd_sweep.errors import ClusterLostError, StorageError, StudyStoppedError
 from kd_sweep.runner.interrupts import SweepInterrupted, watching_signals
 from kd_sweep.runner.progress import make_display
 from kd_sweep.runner.recorder import UNSUCCESSFUL
@@ -50,7 +50,8 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
 
     Raises:
         StudyLockedError: another driver runs the study.
-        StudyStoppedError: a file could not be written while it ran; the message says which, why and how to go on.
+        StudyStoppedError: a file could not be written, or Ray died, while it ran; the message says which, why and how
+            to go on.
         ClusterError: the cluster cannot be reached, or is too small.
     """
     with ExitStack() as stack:
@@ -78,6 +79,8 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
                 sweep(state, cluster, display, interrupt)
             except StorageError as error:
                 raise StudyStoppedError(f"{error}; mend that, then: kd-sweep resume {folder.study}") from None
+            except ClusterLostError as error:
+                raise StudyStoppedError(f"{error}; go on with: kd-sweep resume {folder.study}") from None
         except (SweepInterrupted, KeyboardInterrupt) as stop:
             interrupted = str(stop) or "SIGINT"
         if state is None:

@@ -1,7 +1,7 @@
 """SIGINT and SIGTERM ask the sweep to end at the next safe point; a second signal ends it at once."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,15 +13,22 @@ class SweepInterrupted(BaseException):
 
 
 class Interrupt:
-    """Whether a signal has come, and which."""
+    """Whether a signal has come, and which, and whether anything else ends the sweep."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._watches: list[Callable[[], None]] = []
+
+    def watch(self, check: Callable[[], None]) -> None:
+        """From now on call `check`, which raises to end the sweep, at every safe point too."""
+        self._watches.append(check)
 
     def check(self) -> None:
-        """Raise `SweepInterrupted` if a signal has come."""
+        """Raise `SweepInterrupted` if a signal has come, or whatever a watch raises."""
         if self.received is not None:
             raise SweepInterrupted(self.received.name)
+        for check in self._watches:
+            check()
 
     def arm(self) -> None:
         """Take the signals, also from a library that took them for itself. Only the main thread can."""

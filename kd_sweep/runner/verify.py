@@ -23,6 +23,7 @@ from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder, opened
 from kd_sweep.study.trial import TrialConfig
 
 PROBLEM, NOTE = "problem", "note"
+COLLECTED = "kd-sweep gc deletes it"
 Rows = Mapping[str, Mapping[str, Any]]
 
 
@@ -179,7 +180,7 @@ def _checkpoint(
     if header.owner != trial_id:
         yield Finding(PROBLEM, str(file), f"is the checkpoint of trial {header.owner}", "put it back or delete it")
     elif row is None and not is_running:
-        yield Finding(NOTE, str(file), "belongs to no trial in the tables", "it may be deleted while nothing runs")
+        yield Finding(NOTE, str(file), "belongs to no trial in the tables", COLLECTED)
     elif row is not None and is_finished and name == LAST and header.epoch < (row["last_epoch"] or 0):
         what = f"is at epoch {header.epoch} of a trial that is finished at {row['last_epoch']}"
         yield Finding(NOTE, str(file), what, "")
@@ -195,7 +196,7 @@ def _leftovers(study: Root) -> Iterator[Finding]:
             NOTE,
             study.shown(f"{DAMAGED_FOLDER}/{name}"),
             "was set aside as damaged",
-            "it may be deleted while nothing runs",
+            COLLECTED,
         )
     for folder in ("", *(f"{CHECKPOINTS}/{trial_id}" for trial_id in study.folders(CHECKPOINTS))):
         yield from _named_leftovers(study, folder)
@@ -205,11 +206,9 @@ def _named_leftovers(root: Root, folder: str) -> Iterator[Finding]:
     for name in root.files(folder):
         place = root.shown(f"{folder}/{name}" if folder else name)
         if name.endswith(CORRUPT):
-            yield Finding(NOTE, place, "was set aside as damaged", "it may be deleted while nothing runs")
+            yield Finding(NOTE, place, "was set aside as damaged", COLLECTED)
         elif is_temporary(name):
-            yield Finding(
-                NOTE, place, "is being written, or its writer was killed", "it may be deleted while nothing runs"
-            )
+            yield Finding(NOTE, place, "is being written, or its writer was killed", COLLECTED)
 
 
 def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
@@ -235,7 +234,7 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
     except FileNotFoundError:
         yield Finding(PROBLEM, folder.shown(WEIGHTS), "is missing", again)
     if not is_used:
-        yield Finding(NOTE, str(folder), "is used by no trial in the tables", "it may be deleted while nothing runs")
+        yield Finding(NOTE, str(folder), "is used by no trial in the tables", COLLECTED)
 
 
 def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
@@ -247,7 +246,7 @@ def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
                 NOTE,
                 cached.shown(name),
                 "is being written, or its writer was killed",
-                "it may be deleted while nothing runs",
+                COLLECTED,
             )
             continue
         try:
@@ -261,5 +260,5 @@ def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
             NOTE,
             str(cached),
             "holds outputs of a teacher that no trial in the tables uses",
-            "it may be deleted while nothing runs",
+            COLLECTED,
         )

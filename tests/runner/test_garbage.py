@@ -1,0 +1,196 @@
+"""What nothing refers to: listed, never anything else, and deleted only when no study runs."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kd_sweep.cli import main
+from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST
+from kd_sweep.distill.records import TEACHER_LEASE
+from kd_sweep.errors import StorageError, StudyLockedError
+from kd_sweep.results.lease import Lease, study_lease
+from kd_sweep.results.storage import Root
+from kd_sweep.runner.garbage import Collector
+from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.runner.study_state import StudyState
+from kd_sweep.study.load import parse_spec
+from kd_sweep.study.space import planned_trials
+from kd_sweep.study.trial import TrialConfig
+from tests.conftest import comparable
+from tests.damage import break_file
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+STUDY = """
+name: grids
+student: {epochs: 2}
+search: {augmentation_strength: {grid: [0.0, 0.5]}, ensemble_size: 2}
+"""
+OPEN_ENDED = "sampler: {name: tpe, num_trials: 9}"
+STRANGE = "0123456789abcdef"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+def put(root: Path, *names: str) -> set[str]:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"12345")
+    return set(names)
+
+
+def study(root: Path, *, extra: str = "", statuses: tuple[str, ...] = ()) -> list[TrialConfig]:
+    """Write a study whose first trials have these statuses; return the configurations of all."""
+    configs = [trial.config for trial in planned_trials(parse_spec(STUDY, "grids.yaml"))]
+    with StudyState(parse_spec(STUDY + extra, "grids.yaml"), StudyFolder(root, "grids")) as state:
+        for config, status in zip(configs, statuses, strict=False):
+            state.recorder.started(config)
+            state.recorder.ended(config.trial_id, status)
+    return configs
+
+
+def teacher_files(config: TrialConfig) -> list[str]:
+    stream = config.stream.stream_id
+    ids = [teacher.teacher_id for teacher in config.teachers]
+    kept = [f"teachers/{teacher}/teacher.json" for teacher in ids]
+    return [*kept, *(f"logits/{teacher}/{stream}/epoch-00001.safetensors" for teacher in ids)]
+
+
+def found(location: Path) -> dict[str, str]:
+    with Collector(location) as collector:
+        return {garbage.place: garbage.why for garbage in collector.find()}
+
+
+def test_what_is_needed_is_never_listed(root: Path) -> None:
+    """Also the teachers of trials that have no row yet: a study that was stopped while its teachers were trained."""
+    for config in study(root, statuses=("interrupted",)):
+        put(root, *teacher_files(config), f"grids/{CHECKPOINTS}/{config.trial_id}/{LAST}")
+    put(root, "notes.txt", "my-weights/model.safetensors", "grids/notes.txt")
+    assert found(root) == {}
+
+
+def test_each_kind_of_garbage_by_name(root: Path) -> None:
+    done, waiting = study(root, statuses=("completed",))
+    kept = put(root, *teacher_files(waiting), f"grids/{CHECKPOINTS}/{done.trial_id}/{BEST}")
+    kept |= put(root, *(name for name in teacher_files(done) if name.startswith("teachers/")))
+    first = done.teachers[0].teacher_id
+    free = put(
+        root,
+        f"teachers/{STRANGE}/model.safetensors",
+        f"teachers/{STRANGE}/teacher.json",
+        f"teachers/{first}/model.safetensors.corrupt",
+        f"teachers/{first}/.last.safetensors.aa.tmp",
+        f"logits/{STRANGE}/{done.stream.stream_id}/epoch-00001.safetensors",
+        f"logits/{first}/{done.stream.stream_id}/epoch-00001.safetensors",
+        f"logits/{first}/clean-cam.safetensors",
+        f"datasets/{STRANGE}-aa-32.npy",
+        f"grids/{CHECKPOINTS}/{STRANGE}/{LAST}",
+        f"grids/{CHECKPOINTS}/{STRANGE}/{BEST}",
+        "grids/damaged/epochs-1.parquet",
+        "grids/.trials.parquet.aa.tmp",
+    )
+    listed = found(root)
+    assert set(listed) == {
+        f"teachers/{STRANGE}",
+        f"teachers/{first}/model.safetensors.corrupt",
+        f"teachers/{first}/.last.safetensors.aa.tmp",
+        f"logits/{STRANGE}",
+        f"logits/{first}/{done.stream.stream_id}",
+        f"logits/{first}/clean-cam.safetensors",
+        f"datasets/{STRANGE}-aa-32.npy",
+        f"grids/{CHECKPOINTS}/{STRANGE}",
+        "grids/damaged/epochs-1.parquet",
+        "grids/.trials.parquet.aa.tmp",
+    }
+    inside = {place for place in listed if place.startswith("grids/")}
+    assert set(found(root / "grids")) == inside, "one study's folder alone"
+    with Collector(root, exclusive=True) as collector:
+        collector.delete(collector.find())
+    assert found(root) == {}
+    assert all((root / name).exists() for name in kept)
+    assert not any((root / name).exists() for name in free)
+
+
+def test_an_adaptive_study_that_goes_on_keeps_its_caches(root: Path) -> None:
+    done, other = study(root, extra=OPEN_ENDED, statuses=("completed", "completed"))
+    put(root, *teacher_files(done), *teacher_files(other))
+    assert found(root) == {}
+
+
+def test_a_teacher_in_training_stays(root: Path) -> None:
+    study(root)
+    put(root, f"teachers/{STRANGE}/last.safetensors")
+    with Lease.acquire(root / "teachers" / STRANGE / TEACHER_LEASE, what="teacher"):
+        assert found(root) == {}
+    assert set(found(root)) == {f"teachers/{STRANGE}"}
+
+
+def test_nothing_goes_while_a_study_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study(root)
+    put(root, f"teachers/{STRANGE}/teacher.json")
+    with study_lease(Root.open(root / "grids"), "grids"):
+        assert set(found(root)) == {f"teachers/{STRANGE}"}, "listing disturbs nobody"
+        with pytest.raises(StudyLockedError, match="study 'grids' is held by pid"), Collector(root, exclusive=True):
+            pass
+        with pytest.raises(SystemExit) as ended:
+            main(["gc", str(root), "--delete"])
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert (root / "teachers" / STRANGE / "teacher.json").exists()
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "trials/trials.parquet"])
+def test_where_references_are_unknown_nothing_is_garbage(root: Path, name: str) -> None:
+    study(root, statuses=("completed",))
+    put(root, f"teachers/{STRANGE}/teacher.json")
+    if name == "study.yaml":
+        break_file(root / "grids" / "study" / "study.parquet", "missing")  # the spec's second copy
+    break_file(root / "grids" / name, "truncated")
+    with pytest.raises(StorageError, match=name):
+        found(root)
+
+
+def test_the_command_lists_and_deletes_on_request(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study(root)
+    put(root, f"teachers/{STRANGE}/teacher.json", f"teachers/{STRANGE}/model.safetensors")
+
+    def gc(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["gc", str(root), *arguments])
+        return (ended.value.code, *capsys.readouterr())
+
+    code, out, err = gc()
+    assert (code, out.split()) == (0, ["10B", f"teachers/{STRANGE}:", "a", "teacher", "that", "no", "trial", "uses"])
+    assert err == f"{root}: 1 places, 10B could go; kd-sweep gc {root} --delete deletes it\n"
+    assert json.loads(gc("--format", "json")[1])[0]["num_bytes"] == 10
+    assert gc("--format", "pictures", "--delete")[0] == 2
+    assert (root / "teachers" / STRANGE).exists()
+    code, out, err = gc("--delete")
+    assert (code, len(out.splitlines()), err) == (0, 1, f"{root}: 1 places, 10B deleted\n")
+    assert not (root / "teachers" / STRANGE).exists()
+    assert gc() == (0, "", f"{root}: 0 places, 0B could go\n")
+
+
+@pytest.mark.slow
+def test_a_finished_root_without_its_garbage_is_as_good(uninterrupted: Path, tmp_path: Path, kd_sweep: Run) -> None:
+    root = shutil.copytree(uninterrupted, tmp_path / "results")
+    listed = kd_sweep("gc", root)
+    assert {line.split()[1].partition("/")[0] for line in listed.stdout.splitlines()} == {"logits"}
+    assert kd_sweep("gc", root, "--delete").returncode == 0
+    again = kd_sweep("launch", uninterrupted.parent / "tiny.yaml", "--root", root)
+    assert again.returncode == 0
+    assert "nothing left to run" in again.stderr
+    for table in ("epochs", "trials", "teachers"):
+        assert comparable(root, table).equals(comparable(uninterrupted, table)), table
+    assert kd_sweep("verify", root).returncode == 0
+    longer = kd_sweep(
+        "launch", uninterrupted.parent / "tiny.yaml", "--root", root, "--set", "search.ensemble_size={grid: [1, 2, 3]}"
+    )
+    assert longer.returncode == 0, longer.stderr
