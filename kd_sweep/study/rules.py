@@ -20,6 +20,7 @@ from kd_sweep.study.spec import (
     GridSampler,
     IntRange,
     NoScheduler,
+    Objective,
     RandomSampler,
     StudySpec,
     Uniform,
@@ -147,6 +148,9 @@ def _check_metrics(spec: StudySpec) -> None:
     for place, objective in enumerate(spec.objectives):
         path: tuple[str | int, ...] = ("objectives", place, "metric")
         _check_metric(spec, objective.metric, path)
+        if "mode" not in objective.model_fields_set and objective.metric != Objective().metric:
+            # Its default would be right for half of the metrics, and wrong without a word for the others.
+            raise RuleError(("objectives", place, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
         if objective.metric in [earlier.metric for earlier in spec.objectives[:place]]:
             raise RuleError(path, f"{objective.metric!r} is an objective twice")
     if not isinstance(spec.scheduler, NoScheduler) and (metric := spec.scheduler.metric) is not None:

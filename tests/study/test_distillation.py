@@ -72,7 +72,7 @@ def test_a_trial_needs_a_weight_for_every_teacher():
 
 
 def test_affinity_is_an_objective_only_where_it_is_reported():
-    objective = "objectives: [{metric: affinity}]\n"
+    objective = "objectives: [{metric: affinity, mode: max}]\n"
     message = message_of(f"name: d\n{objective}")
     assert (
         message == "objectives[0].metric: 'affinity' is not reported unless metrics.affinity is true (d.yaml, line 2)"

@@ -317,6 +317,14 @@ def test_metrics_must_be_reported_and_objectives_differ():
     assert _rule({}, objectives=twice) == "objectives[1].metric: 'val_accuracy' is an objective twice"
 
 
+@pytest.mark.parametrize("metric", ["val_loss", "fidelity_val"])
+def test_an_objective_of_another_metric_says_which_way_is_better(metric):
+    rule = f"objectives[0].mode: is missing for '{metric}'; possible: max, min"
+    assert _rule({}, objectives=[{"metric": metric}]) == rule
+    _spec({}, objectives=[{"metric": metric, "mode": "min"}])
+    _spec({}, objectives=[{"metric": "val_accuracy"}])
+
+
 def test_a_scheduler_does_not_take_its_mode_from_another_metric():
     assert _rule({}, scheduler={"name": "asha", "metric": "val_loss"}) == (
         "scheduler.mode: is missing for 'val_loss', which is not the first objective; possible: max, min"
