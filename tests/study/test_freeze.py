@@ -204,7 +204,14 @@ def test_changes_that_mix_results(old, new, field):
     [
         ({"search": {"seed": {"grid": [0]}}}, {"search": {"seed": {"grid": [0, 1]}, "ensemble_size": 2}}),
         ({}, {"sampler": {"name": "random", "num_trials": 7}, "retries": 3, "max_concurrent_trials": 2}),
-        ({}, {"budget": {"max_hours": 1.0}, "resources": {"cpus": 2}, "objectives": [{"metric": "val_loss", "mode": "min"}]}),
+        (
+            {},
+            {
+                "budget": {"max_hours": 1.0},
+                "resources": {"cpus": 2},
+                "objectives": [{"metric": "val_loss", "mode": "min"}],
+            },
+        ),
         (
             {"search": {"student.epochs": {"grid": [4]}}, "student": {"epochs": 8}},
             {"search": {"student.epochs": {"grid": [4, 6]}}, "student": {"epochs": 4}},
@@ -215,7 +222,10 @@ def test_changes_that_mix_results(old, new, field):
         ),
         (
             {"scheduler": {"name": "asha"}},
-            {"scheduler": {"name": "asha", "metric": "val_accuracy"}, "objectives": [{"metric": "val_loss", "mode": "min"}]},
+            {
+                "scheduler": {"name": "asha", "metric": "val_accuracy"},
+                "objectives": [{"metric": "val_loss", "mode": "min"}],
+            },
         ),
     ],
 )
