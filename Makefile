@@ -12,7 +12,7 @@ sweep: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow and not long"
 
-# With the tests that kill whole sweeps, and those of several hosts, Slurm and whole paper studies.
+# With the tests that kill whole sweeps, and those of several hosts, Slurm and object stores.
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest
 

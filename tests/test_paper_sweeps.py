@@ -19,7 +19,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"
 PAPER = {"cifar100-paper": 28, "cifar100-imb100-paper": 28, "imagenet-paper": 8, "imagenet-lt-paper": 8}
 TEACHERS = {28: 6, 8: 4}
-TINY = ["teacher.epochs=2", "student.epochs=2", "teacher.width=4", "student.width=4", "data.max_val_images=100"]
 
 
 def sweep_file(name: str) -> Path:
@@ -92,12 +91,11 @@ def test_a_plan_without_the_images(kd_sweep: Run, name: str, tmp_path: Path) -> 
     assert len(probed.stderr.splitlines()) == 1
 
 
-# --- small versions, run smaller still --------------------------------------------------------------------------------
+# --- small versions, as they stand, to the end ------------------------------------------------------------------------
 
 
-def launched(kd_sweep: Run, name: str, root: Path, *settings: str) -> Results:
-    overrides = [argument for setting in (*TINY, *settings) for argument in ("--set", setting)]
-    done = kd_sweep("launch", sweep_file(name), "--root", root, *overrides, timeout=600)
+def launched(kd_sweep: Run, name: str, root: Path) -> Results:
+    done = kd_sweep("launch", sweep_file(name), "--root", root, timeout=800)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return open_results(root)
@@ -110,7 +108,8 @@ def assert_whole(results: Results, trials: pd.DataFrame) -> None:
     assert sorted(zip(epochs.trial_id, epochs.epoch, strict=True)) == sorted(expected)
 
 
-@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PAPER)
 def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
     results = launched(kd_sweep, f"{name}-small", tmp_path)
@@ -136,18 +135,20 @@ def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
     assert "teacher_strengths=" not in judged.stdout
 
 
-@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_small_strength_study(kd_sweep: Run, tmp_path: Path) -> None:
-    results = launched(kd_sweep, "cifar100-strength-small", tmp_path, "student.epochs=3", "sampler.num_trials=10")
+    results = launched(kd_sweep, "cifar100-strength-small", tmp_path)
     trials = results.pandas("trials")
     assert_whole(results, trials)
-    assert len(trials) == 10
+    assert len(trials) == 24
     assert set(trials.status) == {"completed", "stopped"}
     assert set(trials.augmentation_strength) <= {0.0, 0.25, 0.5, 0.75, 1.0}
     assert set(trials.seed) <= set(range(5))
 
 
-@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_small_logits_matching(kd_sweep: Run, tmp_path: Path) -> None:
     results = launched(kd_sweep, "logits-matching-small", tmp_path)
     trials = results.pandas("trials")
