@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from kd_sweep.results.reader import open_results
+
+settings.register_profile("any speed", deadline=None)
+settings.load_profile("any speed")
 
 TINY = """
 name: tiny

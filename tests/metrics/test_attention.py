@@ -27,14 +27,14 @@ def iou_by_scikit_learn(one, two):
         return jaccard_score(one.flatten().numpy(), two.flatten().numpy(), zero_division=1.0)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(regions(min_networks=2))
 def test_iou_per_image_is_scikit_learns_jaccard_score(drawn):
     expected = [iou_by_scikit_learn(one, two) for one, two in zip(drawn[0], drawn[1], strict=True)]
     assert intersection_over_union(drawn[0], drawn[1]).tolist() == pytest.approx(expected, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(regions(min_networks=2))
 def test_pairs_are_the_mean_over_images_and_pairs(drawn):
     expected = np.mean(
@@ -44,7 +44,7 @@ def test_pairs_are_the_mean_over_images_and_pairs(drawn):
     assert attention_iou_pairs(drawn.flip(0)) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(regions(min_networks=2))
 def test_student_is_the_mean_over_images_and_teachers(drawn):
     student, teachers = drawn[0], drawn[1:]

@@ -7,7 +7,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from kd_sweep.metrics.calibration import expected_calibration_error
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, 2**31), st.integers(1, 300), st.integers(2, 12), st.sampled_from([0.3, 1.0, 5.0]), st.integers(1, 30)
 )

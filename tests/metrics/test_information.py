@@ -21,7 +21,7 @@ def predicted(draw):
     return first, torch.where(copied, first, second)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(predicted())
 def test_is_scikit_learns(drawn):
     first, second = drawn
@@ -31,7 +31,7 @@ def test_is_scikit_learns(drawn):
     assert value >= 0
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(predicted(), st.integers(0, 100))
 def test_shuffled_is_scikit_learns_of_a_permutation(drawn, seed):
     first, second = drawn

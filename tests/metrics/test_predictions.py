@@ -43,7 +43,7 @@ def predictions(draw, max_members=3):
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_accuracy_is_scikit_learns(drawn):
     _, logits, labels = drawn
     predicted = logits.numpy().argmax(1)
@@ -52,7 +52,7 @@ def test_accuracy_is_scikit_learns(drawn):
 
 
 @given(predictions(), st.integers(1, 6))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_top_k_is_scikit_learns_where_nothing_ties(drawn, k):
     _, logits, labels = drawn
     num_classes = logits.shape[1]
@@ -69,7 +69,7 @@ def test_top_k_is_scikit_learns_where_nothing_ties(drawn, k):
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_top_1_of_k_is_accuracy_and_more_is_never_less(drawn):
     _, logits, labels = drawn
     values = [top_k_accuracy(logits, labels, k) for k in range(1, logits.shape[1] + 3)]
@@ -86,7 +86,7 @@ def test_ties_go_to_the_first_class():
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_agreement_is_scikit_learns_accuracy_between_predictors(drawn):
     members, student, _ = drawn
     expected = sklearn_metrics.accuracy_score(members[0].argmax(1), student.argmax(1))
@@ -96,7 +96,7 @@ def test_agreement_is_scikit_learns_accuracy_between_predictors(drawn):
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_ensemble_is_the_mean_of_the_probabilities(drawn):
     members, _, _ = drawn
     expected = special.softmax(members.double().numpy(), axis=2).mean(0)
@@ -115,7 +115,7 @@ def test_ensemble_is_not_the_mean_of_the_logits():
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_predictive_kl_is_scipys_relative_entropy(drawn):
     members, student, _ = drawn
     ensemble = special.softmax(members.double().numpy(), axis=2).mean(0)
@@ -129,7 +129,7 @@ def test_predictive_kl_is_scipys_relative_entropy(drawn):
 
 
 @given(predictions(max_members=1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_predictive_kl_is_torchmetrics(drawn):
     from torchmetrics.functional.regression import kl_divergence
 
@@ -141,7 +141,7 @@ def test_predictive_kl_is_torchmetrics(drawn):
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_reverse_predictive_kl_is_scipys(drawn):
     members, student, _ = drawn
     log_members = special.log_softmax(members.double().numpy(), axis=2)
@@ -155,7 +155,7 @@ def test_reverse_predictive_kl_is_scipys(drawn):
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_agreement_per_class_is_scikit_learns_within_each_class(drawn):
     members, student, labels = drawn
     values = agreement_per_class(student, members[0], labels)
@@ -170,7 +170,7 @@ def test_agreement_per_class_is_scikit_learns_within_each_class(drawn):
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_disagreement_is_one_minus_scikit_learns_accuracy_over_pairs(drawn):
     members, _, _ = drawn
     predicted = members.argmax(2)
@@ -187,7 +187,7 @@ def test_disagreement_by_hand():
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_affinity_is_a_ratio_of_scikit_learns_accuracies(drawn):
     members, student, labels = drawn
     clean, augmented = (sklearn_metrics.accuracy_score(labels, z.argmax(1)) for z in (members[0], student))
@@ -211,14 +211,14 @@ def test_predictive_kl_by_hand():
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_predictive_kl_of_a_predictor_with_itself_is_0(drawn):
     _, student, _ = drawn
     assert predictive_kl(student[None].expand(3, -1, -1), student) == pytest.approx(0, abs=1e-9)
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_entropy_is_scipys(drawn):
     members, student, _ = drawn
     expected = stats.entropy(special.softmax(student.double().numpy(), axis=1), axis=1).mean()
@@ -233,7 +233,7 @@ def test_entropy_of_a_uniform_prediction():
 
 
 @given(predictions())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_negative_log_likelihood_is_scikit_learns(drawn):
     _, logits, labels = drawn
     num_classes = logits.shape[1]

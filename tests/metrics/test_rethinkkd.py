@@ -30,7 +30,7 @@ def by_batch(metric, batch_size, *arrays):
     return np.mean([metric(*(array[start : start + batch_size] for array in arrays)) for start in starts])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(splits())
 def test_predictions(drawn):
     student, teachers, _, size = drawn
@@ -50,7 +50,7 @@ def test_predictions(drawn):
     assert rethinkkd.entropy_rethinkkd(student, size) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(splits())
 def test_ece_is_the_mean_gap_of_ten_bins(drawn):
     student, _, labels, _ = drawn
@@ -63,7 +63,7 @@ def test_ece_is_the_mean_gap_of_ten_bins(drawn):
     assert rethinkkd.ece_rethinkkd(student, labels) == pytest.approx(np.mean(gaps), abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(splits())
 def test_distillation_loss_is_torchs(drawn):
     student, teachers, labels, size = drawn
@@ -78,7 +78,7 @@ def test_distillation_loss_is_torchs(drawn):
     assert value == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.integers(0, 2**31), st.integers(2, 4), st.integers(1, 9), st.integers(1, 10), st.sampled_from([0.0, 0.4, 1.0])
 )

@@ -92,7 +92,7 @@ def test_wider_confidence_gives_a_wider_interval():
         lambda rows: sum(weight for *_, weight in rows) >= 2
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_weighted_spearman_is_spearman_of_the_repeated_sample(rows):
     x, y, weights = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     rho = weighted_spearman(x, y, weights[None])[0]

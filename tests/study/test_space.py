@@ -191,7 +191,7 @@ def test_random_draws_on_until_the_space_is_exhausted(num_trials):
     assert points <= set(itertools.product([0, 1, 2], [1, 2, 3, 4]))
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 @given(st.floats(0, 0.5), st.floats(0.51, 1), st.integers(1, 50), st.integers(0, 10**6))
 def test_quantised_draws_stay_on_the_steps_and_in_the_range(low, high, parts, index):
     step = (high - low) / parts

@@ -19,7 +19,7 @@ def slow_map(features, weight, size):
     return (enlarged - enlarged.min()) / (enlarged.max() - enlarged.min())
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 7), st.integers(2, 9), st.integers(8, 20))
 def test_maps_are_the_sum_of_the_class_maps(seed, side, num_classes, num_channels, size):
     generator = torch.Generator().manual_seed(seed)

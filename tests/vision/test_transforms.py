@@ -89,7 +89,7 @@ def test_flip_mirrors_left_and_right():
     torch.testing.assert_close(unflipped, pixels / 255, atol=1e-4, rtol=0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     angle=st.floats(-29, 29),
     shear=st.floats(-0.29, 0.29),
@@ -120,7 +120,7 @@ def test_geometry_is_torchvisions_affine(angle, shear, size, shift):
     assert ((shown - expected).abs() * inside).max() < 0.01
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(0.85, 1.15), st.floats(0.7, 1.3), st.floats(0.3, 1.7))
 def test_color_is_torchvisions_three_steps(brightness, contrast, saturation):
     # Middle levels: nothing is clipped on the way, where we clip once and torchvision after each step.
