@@ -1,10 +1,12 @@
 """The results store at 10,000 trials x 200 epochs, and beside Optuna's SQLite storage and Ray Tune's ResultGrid.
 
 Every store holds the same rows: a trial's epoch with the reported metrics (Optuna's holds one value per epoch, the
-objective: it has no place for more). Asked of each, after opening it anew:
+objective: it has no place for more). Asked of each, after opening it anew, and their answers are compared:
 
     leaderboard   the best 10 trials by their last val_accuracy
-    trend         mean val_accuracy by epoch and augmentation strength
+    means         of val_accuracy, by epoch and augmentation strength
+
+and of kd_sweep what users ask, `kd-sweep query ROOT trend`: means of six metrics by epoch and every searched field.
 
 The full size goes through `StudyWriter` only; the others take minutes for a thousandth of it, so all three are also
 compared at 20 trials x 200 epochs. One flush per 2,000 epochs: what a cluster that ends 400 epochs a second gives in
@@ -43,13 +45,16 @@ def strength_of(trial: int) -> float:
     return trial % 11 / 10
 
 
-def metrics_of(generator: random.Random, names: list[str]) -> dict[str, float]:
-    """Accuracies are counts over images, as real ones are; losses take any value."""
+def metrics_of(trial: int, epoch: int) -> dict[str, float]:
+    """The same in every store. Accuracies are counts over images, as real ones are; losses take any value."""
+    from kd_sweep.study.reported import REPORTED_METRICS
+
+    generator = random.Random(trial * 100_000 + epoch)
     return {
         name: generator.randrange(NUM_VAL_IMAGES) / NUM_VAL_IMAGES
         if any(word in name for word in SHARES)
         else generator.random()
-        for name in names
+        for name in REPORTED_METRICS
     }
 
 
@@ -75,6 +80,13 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_000
 
 
+def answers_of(best: list[float], means: dict[tuple[int, float], float], size: tuple[int, int]) -> dict[str, Any]:
+    """What every store must answer alike."""
+    assert (len(best), len(means)) == (10, size[1] * 11)
+    rounded = [[epoch, round(strength, 1), round(mean, 9)] for (epoch, strength), mean in sorted(means.items())]
+    return {"answers": [best, rounded]}
+
+
 def files_and_bytes(folder: Path) -> tuple[int, int]:
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)
@@ -84,17 +96,15 @@ def write_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, 
     """As the driver does: every epoch a row, and the trial's row brought up to date with it."""
     from kd_sweep.results.storage import Root
     from kd_sweep.results.writer import StudyWriter
-    from kd_sweep.study.reported import REPORTED_METRICS
 
-    generator, names = random.Random(0), list(REPORTED_METRICS)
-    spent_s = slowest_s = 0.0
+    spent_s = slowest_s = half_mb = 0.0
     most_files = written = 0
     with StudyWriter(Root.open(folder), "study") as writer:
         writer.set_study(objectives='[{"metric": "val_accuracy", "mode": "max"}]', num_planned=num_trials)
         for trial, epoch in schedule(num_trials, num_epochs):
             identity = {"trial_id": f"{trial * 0x9E3779B97F4A7C15 % 2**64:016x}", "seed": trial % 5}
             identity |= {"augmentation_strength": strength_of(trial), "ensemble_size": trial % 3 + 1}
-            metrics = metrics_of(generator, names)
+            metrics = metrics_of(trial, epoch)
             times = {"epoch_s": 1.5, "learning_rate": 0.1, "finished_at": datetime.datetime.now(datetime.UTC)}
             began = time.perf_counter()
             writer.add_epoch(identity | metrics | times | {"host": "node-1", "pid": 4242, "attempt": 1, "epoch": epoch})
@@ -108,12 +118,14 @@ def write_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, 
                 writer.flush()
                 flush_s = time.perf_counter() - added
                 spent_s, slowest_s = spent_s + flush_s, max(slowest_s, flush_s)
-                most_files = max(most_files, len(writer.root.files("epochs")))
+                most_files = max(most_files, files_and_bytes(folder)[0])
+                half_mb = half_mb if 2 * written > num_trials * num_epochs else peak_mb()
         began = time.perf_counter()
     spent_s += time.perf_counter() - began
     num_files, num_bytes = files_and_bytes(folder)
     figures = {"rows_per_s": written / spent_s, "num_files": num_files, "bytes_per_row": num_bytes / written}
-    return figures | {"most_files": most_files, "slowest_flush_s": slowest_s, "peak_mb": peak_mb()}
+    peaks = {"half_mb": half_mb, "peak_mb": peak_mb()}
+    return figures | {"most_files": most_files, "slowest_flush_s": slowest_s} | peaks
 
 
 def read_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any]:
@@ -123,14 +135,15 @@ def read_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, A
     from kd_sweep.results.writer import StudyWriter
 
     results = open_results(folder)
-    assert answer(results, "leaderboard", limit=10).num_rows == 10
-    trend = """SELECT epoch, augmentation_strength, avg(val_accuracy) AS val_accuracy
-        FROM epochs GROUP BY ALL ORDER BY ALL"""
-    assert results.sql(trend).num_rows == num_epochs * 11
-    figures = {
+    means = "SELECT epoch, augmentation_strength, avg(val_accuracy) AS mean FROM epochs GROUP BY ALL"
+    best = answer(results, "leaderboard", limit=10)["objective"].to_pylist()
+    found = {(row["epoch"], row["augmentation_strength"]): row["mean"] for row in results.sql(means).to_pylist()}
+    command = [sys.executable, "-m", "kd_sweep", "query", str(folder), "trend", "--format", "csv"]
+    figures = answers_of(best, found, (num_trials, num_epochs)) | {
         "leaderboard_s": seconds(lambda: answer(results, "leaderboard", limit=10)),
-        "trend_s": seconds(lambda: results.sql(trend)),
-        "full_trend_s": seconds(lambda: answer(results, "trend")),
+        "means_s": seconds(lambda: results.sql(means)),
+        "trend_s": seconds(lambda: answer(results, "trend")),
+        "command_s": seconds(lambda: subprocess.run(command, check=True, capture_output=True)),
         "one_trial_s": seconds(lambda: results.sql("SELECT * FROM epochs WHERE trial_id = '9e3779b97f4a7c15'")),
     }
     began = time.perf_counter()
@@ -144,7 +157,6 @@ def write_optuna(folder: Path, num_trials: int, num_epochs: int) -> dict[str, An
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    generator = random.Random(0)
     study = optuna.create_study(storage=f"sqlite:///{folder}/study.db", study_name="study", direction="maximize")
     began = time.perf_counter()
     for index in range(num_trials):
@@ -152,7 +164,7 @@ def write_optuna(folder: Path, num_trials: int, num_epochs: int) -> dict[str, An
         trial.set_user_attr("augmentation_strength", strength_of(index))
         value = 0.0
         for epoch in range(1, num_epochs + 1):
-            value = metrics_of(generator, ["val_accuracy"])["val_accuracy"]
+            value = metrics_of(index, epoch)["val_accuracy"]
             trial.report(value, epoch)
         study.tell(trial, value)
     spent_s = time.perf_counter() - began
@@ -172,16 +184,15 @@ def read_optuna(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any
     def leaderboard() -> list[Any]:
         return sorted(trials(), key=lambda trial: trial.value, reverse=True)[:10]
 
-    def trend() -> dict[tuple[int, float], float]:
+    def means() -> dict[tuple[int, float], float]:
         values: dict[tuple[int, float], list[float]] = {}
         for trial in trials():
             for epoch, value in trial.intermediate_values.items():
                 values.setdefault((epoch, trial.user_attrs["augmentation_strength"]), []).append(value)
         return {key: statistics.fmean(found) for key, found in values.items()}
 
-    assert len(leaderboard()) == min(10, num_trials)
-    assert len(trend()) == num_epochs * 11
-    return {"leaderboard_s": seconds(leaderboard), "trend_s": seconds(trend), "read_peak_mb": peak_mb()}
+    figures = answers_of([trial.value for trial in leaderboard()], means(), (num_trials, num_epochs))
+    return figures | {"leaderboard_s": seconds(leaderboard), "means_s": seconds(means), "read_peak_mb": peak_mb()}
 
 
 def write_tune(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any]:
@@ -191,12 +202,9 @@ def write_tune(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any]
     import ray
     from ray import tune
 
-    from kd_sweep.study.reported import REPORTED_METRICS
-
     def trainable(config: dict[str, Any]) -> None:
-        generator = random.Random(config["index"])
-        for _ in range(num_epochs):
-            tune.report(metrics_of(generator, list(REPORTED_METRICS)))
+        for epoch in range(1, num_epochs + 1):
+            tune.report(metrics_of(config["index"], epoch))
 
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     space = {"index": tune.grid_search(list(range(num_trials)))}
@@ -226,14 +234,13 @@ def read_tune(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any]:
     def leaderboard() -> Any:
         return grid().get_dataframe().nlargest(10, "val_accuracy")
 
-    def trend() -> Any:
+    def means() -> Any:
         frames = [result.metrics_dataframe for result in grid()]
         groups = ["training_iteration", "config/augmentation_strength"]
         return pandas.concat(frames).groupby(groups)["val_accuracy"].mean()
 
-    assert len(leaderboard()) == min(10, num_trials)
-    assert len(trend()) == num_epochs * 11
-    return {"leaderboard_s": seconds(leaderboard), "trend_s": seconds(trend), "read_peak_mb": peak_mb()}
+    figures = answers_of(list(leaderboard()["val_accuracy"]), means().to_dict(), (num_trials, num_epochs))
+    return figures | {"leaderboard_s": seconds(leaderboard), "means_s": seconds(means), "read_peak_mb": peak_mb()}
 
 
 STORES = {
@@ -273,21 +280,27 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ["store", "trials x epochs", "rows/s", "files", "bytes/row", "RSS MB", "leaderboard s", "trend s"]
-    table = Table(*columns, title="Results store: writing, size, and two questions")
+    columns = ["store", "trials x epochs", "rows/s", "files", "bytes/row", "RSS MB", "leaderboard s", "means s"]
+    table = Table(*columns, "trend s", title="Results store: writing, size, and its questions")
     full = (arguments.trials, arguments.epochs)
     runs = [("kd_sweep", full), *((store, SMALL) for store in STORES)]
     measured = [(store, size, measure(store, size)) for store, size in runs]
+    answers = [m["answers"] for _, size, m in measured if size == SMALL]
+    if any(other != answers[-1] for other in answers):
+        raise RuntimeError("the stores do not answer alike")
     for store, size, m in measured:
         figures = [f"{m['rows_per_s']:,.0f}", str(m["num_files"]), f"{m['bytes_per_row']:.0f}", f"{m['peak_mb']:.0f}"]
-        table.add_row(store, f"{size[0]:,} x {size[1]}", *figures, f"{m['leaderboard_s']:.3f}", f"{m['trend_s']:.3f}")
+        answered = [f"{m[name]:.3f}" if name in m else "-" for name in ("leaderboard_s", "means_s", "trend_s")]
+        table.add_row(store, f"{size[0]:,} x {size[1]}", *figures, *answered)
     console = Console(width=120)
     console.print(table)
     m = measured[0][2]
     console.print(
-        f"kd_sweep at full size: at most {m['most_files']} files in epochs/ while writing, slowest flush with its "
-        f"merges {m['slowest_flush_s']:.2f} s, named query `trend` (6 metrics) {m['full_trend_s']:.3f} s, one trial's "
-        f"epochs {m['one_trial_s']:.3f} s, a new driver is ready after {m['reopen_s']:.1f} s.",
+        f"kd_sweep at {full[0]:,} x {full[1]}: at most {m['most_files']} files while writing, slowest flush with its "
+        f"merges {m['slowest_flush_s']:.2f} s, peak memory of the writer {m['half_mb']:.0f} MB up to half of the "
+        f"trials and {m['peak_mb']:.0f} MB in all, of a reader and a new driver {m['read_peak_mb']:.0f} MB; the whole "
+        f"command `kd-sweep query ROOT trend` {m['command_s']:.2f} s, one trial's epochs {m['one_trial_s']:.3f} s, a "
+        f"new driver is ready after {m['reopen_s']:.1f} s.",
         highlight=False,
     )
 

@@ -1,5 +1,8 @@
 """What is known of a finished teacher: ``teacher.json``, readable without torch."""
 
+import hashlib
+import re
+
 from pydantic import ValidationError
 
 from kd_sweep.distill.files import write_atomic
@@ -14,6 +17,8 @@ TEACHER_LEASE = "lease.json"
 """In a teacher's folder: who trains it, while somebody does."""
 TEACHERS = "teachers"
 """The folder of all teachers in a results root."""
+_SEAL = re.compile(rb',\n  "record_sha256": "([0-9a-f]{64})"(?=\n}$)')
+"""The last entry of a record: the SHA-256 of the record without it. Records of before there were sums are believed."""
 
 
 class TeacherRecord(Strict):
@@ -65,6 +70,10 @@ def read_record(root: Location, teacher_id: str) -> TeacherRecord | None:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
+    if seal := _SEAL.search(text):
+        text = text[: seal.start()] + text[seal.end() :]
+        if hashlib.sha256(text).hexdigest().encode() != seal[1]:
+            raise CorruptFileError(f"{path}: does not match its checksum")
     try:
         record = TeacherRecord.model_validate_json(text)
     except ValidationError as error:
@@ -76,4 +85,7 @@ def read_record(root: Location, teacher_id: str) -> TeacherRecord | None:
 
 def write_record(root: Location, record: TeacherRecord) -> None:
     """Publish ``record``. The weights must be in place before."""
-    write_atomic(teacher_folder(root, record.teacher_id).file(RECORD), record.model_dump_json(indent=2).encode())
+    text = record.model_dump_json(indent=2)
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    sealed = text.removesuffix("\n}") + f',\n  "record_sha256": "{seal}"\n}}'
+    write_atomic(teacher_folder(root, record.teacher_id).file(RECORD), sealed.encode())

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from kd_sweep.report.claims import LOSSES, RANKS, Verdict, verdicts
 from kd_sweep.report.effects import interval_columns
-from kd_sweep.report.intervals import MAX_SEEDS, MIN_CLUSTERS, Bootstrap
+from kd_sweep.report.intervals import MAX_SEEDS, MIN_CLUSTERS, Bootstrap, Interval
 from kd_sweep.report.sample import Sample
 
 VERDICTS = pa.schema(
@@ -57,15 +57,15 @@ def sentence(verdict: Verdict) -> str:
 def _evidence(verdict: Verdict) -> str:
     estimate = verdict.estimate
     assert estimate is not None
-    interval = estimate.interval
-    shown = number(estimate.value)
-    if interval is not None:
-        shown += f" [{number(interval.low)}, {number(interval.high)}]"
-    seeds = counted(estimate.num_clusters, "seed")
+    shown, seeds = number(estimate.value), counted(estimate.num_clusters, "seed")
+    # Student's t first: the bootstrap's is the shorter one with few seeds, and would look like the whole doubt.
+    intervals = ""
+    if estimate.t_interval is not None and estimate.interval is not None:
+        intervals = f"; t interval {_between(estimate.t_interval)}, bootstrap {_between(estimate.interval)}"
     if verdict.basis == RANKS:
         trials = counted(verdict.num_pairs or 0, "trial")
-        return f"Its rank correlation with strength within a seed is {shown} (mean of {seeds}, {trials})."
-    count = f"(mean of {seeds}, {counted(verdict.num_pairs or 0, 'pair')})"
+        return f"Its rank correlation with strength within a seed is {shown} (mean of {seeds}, {trials}{intervals})."
+    count = f"(mean of {seeds}, {counted(verdict.num_pairs or 0, 'pair')}{intervals})"
     if verdict.basis == LOSSES:
         return (
             f"mse_logits with alpha 0 instead of kl changes it by {shown} {count}; under {verdict.margin:g} is hardly."
@@ -73,17 +73,16 @@ def _evidence(verdict: Verdict) -> str:
     return f"From strength {verdict.from_level:g} to {verdict.to_level:g} it changes by {shown} {count}."
 
 
+def _between(interval: Interval) -> str:
+    return f"[{number(interval.low)}, {number(interval.high)}]"
+
+
 def _doubt(verdict: Verdict) -> list[str]:
     """Return why an undecided verdict is so, and how many seeds would decide it."""
     estimate, needed = verdict.estimate, verdict.seeds_to_decide
     if verdict.answer != "undecided" or estimate is None:
         return []
-    reasons = []
-    if estimate.t_interval is None:
-        reasons.append(f"An interval needs at least {MIN_CLUSTERS} seeds.")
-    else:
-        low, high = estimate.t_interval.low, estimate.t_interval.high
-        reasons.append(f"The t interval is [{number(low)}, {number(high)}].")
+    reasons = [] if estimate.t_interval is not None else [f"An interval needs at least {MIN_CLUSTERS} seeds."]
     if needed is None or math.isnan(needed):
         reasons.append("One seed shows no spread, so how many would decide it is unknown.")
     else:

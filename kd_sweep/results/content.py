@@ -5,6 +5,8 @@ read without an error. This sum is over what is read, so it covers every byte th
 """
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,9 @@ import pyarrow.parquet as pq
 from kd_sweep.errors import CorruptFileError
 
 CONTENT_KEY = b"content_sha256"
+_ROWS_FOR_THREADS = 10_000
+
+_threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "digest")
 
 
 class ContentDigest:
@@ -24,8 +29,9 @@ class ContentDigest:
 
     def add(self, table: pa.Table) -> None:
         """Take the next rows."""
-        for column, values in zip(self._columns, table.columns, strict=True):
-            column.add(values)
+        each = map if table.num_rows < _ROWS_FOR_THREADS else _threads.map
+        for _ in each(lambda pair: pair[0].add(pair[1]), zip(self._columns, table.columns, strict=True)):
+            pass
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return what to keep in the file's metadata."""
@@ -66,18 +72,20 @@ class _ColumnDigest:
 
     def add(self, values: pa.ChunkedArray) -> None:
         for chunk in values.cast(self._kind).chunks:
-            places = np.flatnonzero(chunk.is_null().to_numpy(zero_copy_only=False)) + self._num_rows
-            self._sums["nulls"].update(places.astype("<i8").tobytes())
+            if chunk.null_count:
+                places = np.flatnonzero(chunk.is_null().to_numpy(zero_copy_only=False)) + self._num_rows
+                self._sums["nulls"].update(places.astype("<i8").data)
             self._num_rows += len(chunk)
             if pa.types.is_string(self._kind):
-                self._add_text(pc.fill_null(chunk, ""))
+                self._add_text(pc.fill_null(chunk, "") if chunk.null_count else chunk)
             elif not pa.types.is_null(self._kind):
                 numbers = chunk.cast(pa.int64()) if pa.types.is_timestamp(self._kind) else chunk
-                filled = pc.fill_null(numbers, False if pa.types.is_boolean(self._kind) else 0)
-                self._sums["values"].update(filled.to_numpy(zero_copy_only=False).tobytes())
+                if numbers.null_count:
+                    numbers = pc.fill_null(numbers, False if pa.types.is_boolean(self._kind) else 0)
+                self._sums["values"].update(numbers.to_numpy(zero_copy_only=False).data)
 
     def _add_text(self, chunk: pa.Array) -> None:
-        self._sums["lengths"].update(pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i4").tobytes())
+        self._sums["lengths"].update(pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i4").data)
         _, offsets, content = chunk.buffers()
         if content is not None and len(chunk):
             bounds = np.frombuffer(offsets, dtype="<i4")[chunk.offset : chunk.offset + len(chunk) + 1]

@@ -64,8 +64,7 @@ class Results:
 
     def searched_columns(self) -> list[str]:
         """Return the columns of ``trials`` that studies added: their searched fields beyond strength, size and seed."""
-        schemas = [keyed_schema(root, TABLE_FILES["trials"]) for root in self._study_roots().values()]
-        return added_columns(unified(TABLES["trials"], schemas))
+        return added_columns(self._schema("trials", self._study_roots()))
 
     def pandas(self, name: str) -> "pandas.DataFrame":
         """Return a whole table as a pandas frame; errors as `table`. Needs pandas, which kd_sweep does not install."""
@@ -92,8 +91,11 @@ class Results:
         for _ in range(_ATTEMPTS):
             roots = self._study_roots()
             # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
-            tables: dict[str, Any] = {name: self._keyed(name, roots) for name in TABLE_FILES}
-            epochs = self._epochs(roots)
+            tables: dict[str, Any] = {
+                name: self._keyed(name, roots) if sql.may_read(query, name) else self._schema(name, roots).empty_table()
+                for name in TABLE_FILES
+            }
+            epochs = self._epochs(roots if sql.may_read(query, "epochs") else {})
             try:
                 return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, timeout_s)
             except sql.ScanError as error:
@@ -147,6 +149,9 @@ class Results:
             tables.append(table)
         schema = unified(base, [table.schema for table in tables])
         return pa.concat_tables([schema.empty_table(), *(conformed(table, schema) for table in tables)])
+
+    def _schema(self, name: str, roots: Mapping[str, Root]) -> pa.Schema:
+        return unified(TABLES[name], [keyed_schema(root, TABLE_FILES[name]) for root in roots.values()])
 
     def _status_of(self, name: str, root: Root) -> dict[str, Any]:
         only = {name: root}

@@ -4,8 +4,8 @@ import logging
 import time
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.keyed import read_keyed
@@ -73,14 +73,17 @@ def _beginnings(keys: list[pa.Table]) -> tuple[dict[str, int], bool]:
     """Return each trial's last epoch of the unbroken run from 1, and whether there are no other rows."""
     if not keys:
         return {}, True
-    table = pa.concat_tables(keys).unify_dictionaries()
-    groups = table.group_by("trial_id").aggregate([("epoch", "max"), ("epoch", "min"), ("epoch", "count_distinct")])
-    trials, last = groups["trial_id"].to_pylist(), groups["epoch_max"].to_pylist()
-    is_whole = pc.all(
-        pc.and_(pc.equal(groups["epoch_min"], 1), pc.equal(groups["epoch_max"], groups["epoch_count_distinct"]))
-    ).as_py()
-    if is_whole and sum(last) == table.num_rows:
-        return dict(zip(trials, last, strict=True)), True
+    table = pa.concat_tables(keys).unify_dictionaries().combine_chunks()
+    trial_ids, epoch_N = table["trial_id"].combine_chunks(), table["epoch"].to_numpy()
+    trial_N = trial_ids.indices.to_numpy()
+    # A trial of n rows has a place for each of its epochs 1 to n: it is whole if every place is taken.
+    counts = np.bincount(trial_N, minlength=len(trial_ids.dictionary))
+    fits_N = (epoch_N >= 1) & (epoch_N <= counts[trial_N])
+    is_taken = np.zeros(len(epoch_N), bool)
+    is_taken[(np.cumsum(counts) - counts)[trial_N[fits_N]] + epoch_N[fits_N] - 1] = True
+    if is_taken.all():
+        names = trial_ids.dictionary.to_pylist()
+        return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}, True
     epochs: dict[str, set[int]] = {}
     for trial, epoch in zip(table["trial_id"].to_pylist(), table["epoch"].to_pylist(), strict=True):
         epochs.setdefault(trial, set()).add(epoch)

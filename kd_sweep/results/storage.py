@@ -239,7 +239,7 @@ class Root:
     def check_writable(self) -> None:
         """Create the folder if need be and write a file in it; `StorageError` with the reason if that fails."""
         probe = f".writable-{secrets.token_hex(4)}"
-        self.write_bytes(probe, b"", durable=False)
+        self.write_bytes(probe, b"\0", durable=False)  # a full disk still takes empty files
         self.delete(probe)
 
     def _persistently(self, operation: Callable[[], Any]) -> Any:

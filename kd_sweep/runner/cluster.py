@@ -141,7 +141,7 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
 def _local_watch() -> Callable[[], None]:
     import ray
 
-    # Ray tells nobody how its daemons do, and it is no more than an optimisation that this process is their parent.
+    # Ray has no public way to ask for its daemons, which are children of this process.
     node = getattr(ray._private.worker, "_global_node", None)
     started: dict[str, subprocess.Popen[bytes]] = {
         name: infos[0].process for name, infos in getattr(node, "all_processes", {}).items() if name in DAEMONS
@@ -168,7 +168,7 @@ def _node_watch(address: str) -> Callable[[], None]:
             return
         due = time.monotonic() + NODE_POLL_S
         if any(node["NodeID"] == node_id and not node["Alive"] for node in ray.nodes()):
-            raise ClusterLostError(f"--address {address}: Ray on this machine has died, or was cut off from its cluster")
+            raise ClusterLostError(f"--address {address}: Ray on this machine has died, or was cut off from the rest")
 
     return check
 

@@ -27,12 +27,12 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
     folder = StudyFolder(root, spec.name)
     folder.check_extends(spec)
     existed = folder.storage.exists()
-    folder.storage.check_writable()
-    if address is None:
-        check_local_resources(spec.resources)
     try:
+        folder.storage.check_writable()
+        if address is None:
+            check_local_resources(spec.resources)
         return converge(spec, folder, address)
-    except ClusterError:
+    except (ClusterError, StorageError):
         if not existed and folder.storage.is_local:
             with contextlib.suppress(OSError):  # something else may have been written meanwhile
                 folder.storage.local_path().rmdir()

@@ -1,11 +1,16 @@
 """Image files to one uint8 array, in parallel threads, once.
 
+A cache is an ordinary .npy file with a trailer: the SHA-256 of every `BLOCK_BYTES` of it. One that does not match is
+never used; it is decoded again.
+
 Shapes: N images, D = 3 channels (RGB), H x W pixels.
 """
 
 import errno
 import fcntl
+import hashlib
 import io
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -18,6 +23,10 @@ from PIL import Image
 
 from kd_sweep.errors import DataError
 from kd_sweep.vision.pictures import Pictures, Pixels, Source
+
+BLOCK_BYTES = 2**26
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_LOG = logging.getLogger(__name__)
 
 
 def decode_images(pictures: Pictures, image_size: int, cache_file: Path | None) -> Pixels:
@@ -41,34 +50,55 @@ def decode_images(pictures: Pictures, image_size: int, cache_file: Path | None) 
         images_NDHW = np.empty(shape, dtype=np.uint8)
         _decode_into(images_NDHW, pictures)
         return images_NDHW
-    if not cache_file.exists():
+    if not is_whole(cache_file):
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(cache_file.with_suffix(".lock")):
-            if not cache_file.exists():
+            if not is_whole(cache_file):  # else another process has written it meanwhile
+                if cache_file.exists():
+                    _LOG.warning("%s is damaged: it does not match its checksums; decoded again", cache_file)
                 _write_cache(cache_file, pictures, shape)
     # Copy-on-write, because torch warns of arrays that cannot be written.
     mapped: Pixels = np.load(cache_file, mmap_mode="c")
     return mapped
 
 
+def is_whole(cache_file: Path) -> bool:
+    """Whether a cache is there and every byte of it is what was written."""
+    try:
+        content = np.memmap(cache_file, np.uint8, mode="r")
+    except (FileNotFoundError, ValueError):  # the latter: an empty file
+        return False
+    size = len(content) - _DIGEST_BYTES * -(-len(content) // (BLOCK_BYTES + _DIGEST_BYTES))
+    return size > 0 and _digests(content[:size]) == content[size:].tobytes()
+
+
+def _digests(content: Pixels) -> bytes:
+    blocks = [content[start : start + BLOCK_BYTES] for start in range(0, len(content), BLOCK_BYTES)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return b"".join(pool.map(lambda block: hashlib.sha256(block).digest(), blocks))
+
+
 def _write_cache(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -> None:
     temporary = cache_file.with_name(f".{cache_file.name}.{uuid.uuid4().hex}.tmp")
     try:
         images_NDHW = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        _reserve(temporary)
+        size = temporary.stat().st_size
+        _reserve(temporary, size + _DIGEST_BYTES * -(-size // BLOCK_BYTES))
         _decode_into(images_NDHW, pictures)
         images_NDHW.flush()
         del images_NDHW
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:
+            written.seek(size)
+            written.write(_digests(np.memmap(temporary, np.uint8, mode="r", shape=(size,))))
+            written.flush()
             os.fsync(written.fileno())
         temporary.replace(cache_file)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _reserve(file: Path) -> None:
+def _reserve(file: Path, size: int) -> None:
     """Have the disk set the room aside: writing to a mapped file for which there is none would kill the process."""
-    size = file.stat().st_size
     with file.open("r+b") as opened:
         try:
             os.posix_fallocate(opened.fileno(), 0, size)

@@ -1,7 +1,9 @@
 """Hosts that are killed, links that are cut, heads that come back: every row is there exactly once at the end."""
 
 import contextlib
+import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ from subprocess import Popen
 
 import pyarrow as pa
 import pytest
+import ray
 
 from kd_sweep.errors import KdSweepError
 from kd_sweep.results.reader import open_results
@@ -172,3 +175,22 @@ def test_a_head_that_comes_back_goes_on_after_resume(
     assert sweep.wait(timeout=200) == 0, again.log("driver.log")
     assert_whole(root, undisturbed)
     assert epochs_after(root, "h2", resumed), "the worker has joined the new head by itself"
+
+
+def test_a_driver_whose_own_node_dies_ends_and_says_how_to_go_on(
+    make_host: Callable[[str, str], Host], spec: Path, tmp_path: Path
+) -> None:
+    """Tune would wait for ever: what the driver has asked for is asked of nobody."""
+    head, worker = (make_host(f"h{number}", f"10.77.0.{number}") for number in (1, 2))
+    options = ("--num-cpus=1", "--include-dashboard=false")
+    address = head.head(PORT, *options)
+    worker.join(address, "--num-cpus=1")
+    root = tmp_path / "results"
+    sweep = driver(worker, "launch", spec, "--root", root, "--address", address)
+    eventually(lambda: hosts_at_work(root) == {"h1", "h2"}, 90, "both slots are used")
+    (raylet,) = worker.processes(str(Path(ray.__file__).with_name("core") / "src" / "ray" / "raylet" / "raylet"))
+    os.kill(raylet, signal.SIGKILL)
+    assert sweep.wait(timeout=60) == 1, worker.log("driver.log")
+    reason = f"--address {address}: Ray on this machine has died, or was cut off from the rest"
+    assert f"kd-sweep: {reason}; go on with: kd-sweep resume {root / 'spread'}" in worker.log("driver.log")
+    assert {"status": "running"} not in rows(root, "SELECT DISTINCT status FROM trials")

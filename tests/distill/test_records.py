@@ -58,6 +58,23 @@ def test_a_damaged_record_is_named_and_not_trusted(tmp_path, record):
         assert teacher_record(tmp_path, record.teacher_id) is None
 
 
+def test_every_flipped_bit_is_noticed(tmp_path, record):
+    path = teacher_folder(tmp_path, record.teacher_id).local_path(RECORD)
+    good = path.read_bytes()
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(CorruptFileError, match=RECORD):
+            read_record(tmp_path, record.teacher_id)
+
+
+def test_a_record_from_before_there_were_sums_is_read(tmp_path, record):
+    path = teacher_folder(tmp_path, record.teacher_id).local_path(RECORD)
+    content = json.loads(path.read_text())
+    del content["record_sha256"]
+    path.write_text(json.dumps(content))
+    assert read_record(tmp_path, record.teacher_id) == record
+
+
 def test_the_record_of_another_teacher_is_refused(tmp_path, record):
     other = tiny_trial(seed=1).teachers[0].teacher_id
     teacher_folder(tmp_path, record.teacher_id).local_path().rename(teacher_folder(tmp_path, other).local_path())

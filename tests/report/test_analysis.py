@@ -100,8 +100,8 @@ def test_sentences_state_effect_interval_pairs_and_seeds(tmp_path):
     assert gap["verdict"] == "supported"
     assert gap["sentence"].startswith(
         "Supported: stronger augmentation narrows the generalization gap (generalization_gap). "
-        f"From strength 0 to 0.5 it changes by {gap['effect']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}] "
-        "(mean of 3 seeds, 9 pairs)."
+        f"From strength 0 to 0.5 it changes by {gap['effect']:+.4f} (mean of 3 seeds, 9 pairs; "
+        f"t interval [{gap['t_low']:+.4f}, {gap['t_high']:+.4f}], bootstrap [{gap['low']:+.4f}, {gap['high']:+.4f}])."
     )
     one_seed = analyse(write_study(tmp_path / "one", planted(seeds=1)), resamples=500).verdicts.to_pylist()
     gap = next(row for row in one_seed if row["outcome"] == "generalization_gap")

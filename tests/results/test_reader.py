@@ -185,6 +185,22 @@ def test_a_damaged_file_is_named_and_never_read(tmp_path: Path, name: str, damag
     assert "\n" not in str(caught.value)
 
 
+def test_only_tables_that_a_query_names_are_read(tmp_path: Path):
+    write_study(tmp_path, num_trials=3, num_epochs=2)
+    results = open_results(tmp_path)
+    columns = "SELECT table_name, column_name, data_type FROM information_schema.columns"
+    for table, schema in TABLES.items():
+        described = results.sql(f"SELECT column_name FROM ({columns}) WHERE table_name = '{table}'")
+        assert described["column_name"].to_pylist()[: len(schema.names)] == schema.names
+    assert results.sql("SELECT count(*) FROM query_table('tri' || 'als')").to_pydict() == {"count_star()": [3]}
+    assert results.sql('SELECT count(*) FROM "EPOCHS"').to_pydict() == {"count_star()": [6]}
+    (path,) = (tmp_path / "digits" / "epochs").iterdir()
+    path.write_bytes(b"")
+    assert results.sql("SELECT count(*) FROM trials").to_pydict() == {"count_star()": [3]}
+    with pytest.raises(CorruptFileError):
+        results.sql("SELECT count(*) FROM trials JOIN epochs USING (trial_id)")
+
+
 def test_queries_on_one_trial_are_quick(tmp_path: Path):
     write_study(tmp_path, num_trials=50, num_epochs=20)
     results = open_results(tmp_path)

@@ -1,13 +1,17 @@
 """Really damaged files: named, set aside, and rebuilt from what is left."""
 
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kd_sweep.results.parts import Part, write_part
 from kd_sweep.results.reader import open_results
+from kd_sweep.results.recovery import _beginnings
 from kd_sweep.results.schema import EPOCHS
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
@@ -59,6 +63,19 @@ def test_a_damaged_part_costs_the_epochs_from_there_on(root: Root, damaged_flush
     expected = [{"study": "s", **epoch_row(number, epoch)} for number in range(3) for epoch in range(1, NUM_EPOCHS + 1)]
     assert table.to_pylist() == sorted(expected, key=lambda row: (row["trial_id"], row["epoch"]))
     assert StudyWriter(root, "s").set_aside == ()
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 4)), max_size=6), min_size=1, max_size=3))
+def test_beginnings_are_what_counting_gives(parts: list[list[tuple[str, int]]]):
+    schema = pa.schema([("trial_id", pa.string()), ("epoch", pa.int32())])
+    tables = [pa.table([[row[column] for row in rows] for column in (0, 1)], schema=schema) for rows in parts]
+    keys = [table.set_column(0, "trial_id", table["trial_id"].dictionary_encode()) for table in tables]
+    found: dict[str, list[int]] = {}
+    for trial, epoch in itertools.chain(*parts):
+        found.setdefault(trial, []).append(epoch)
+    is_whole = all(sorted(epochs) == list(range(1, len(epochs) + 1)) for epochs in found.values())
+    last = {trial: next(n for n in range(9) if n + 1 not in epochs) for trial, epochs in found.items()}
+    assert _beginnings(keys) == ({trial: n for trial, n in last.items() if n}, is_whole)
 
 
 def test_trials_that_lost_nothing_keep_everything(root: Root):

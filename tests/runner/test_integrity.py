@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.errors import StorageError
+from kd_sweep.results.lease import DRIVER_LEASE
 from kd_sweep.results.reader import open_results
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState, Work
@@ -15,7 +16,7 @@ from kd_sweep.runner.verify import NOTE, PROBLEM, verify
 from tests.conftest import comparable
 from tests.damage import DAMAGES, break_file
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TABLES = ("epochs", "trials", "teachers", "studies")
@@ -71,6 +72,43 @@ def test_tables_and_spec_are_rebuilt(root: Path, uninterrupted: Path, name: str,
     assert [finding.kind for finding in verify(root)] == [NOTE] * len(aside)
 
 
+@pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
+def test_everything_else_is_named(root: Path, how: str) -> None:
+    finished, unfinished, *_ = sorted((root / "teachers").iterdir())
+    checkpoint, *_ = (root / "tiny" / "checkpoints").glob("*/last.safetensors")
+    leave_unfinished(unfinished, checkpoint)
+    cached, *_ = (root / "logits" / finished.name).rglob("*.safetensors")
+    broken = [checkpoint, unfinished / "last.safetensors", cached]
+    broken.append(finished / ("teacher.json" if how == "flipped" else "model.safetensors"))
+    for path in broken:
+        break_file(path, how)
+    named = problems(root)
+    assert len(named) == len(broken)
+    for path in broken:
+        assert any(str(path) in line for line in named), path
+
+
+def leave_unfinished(teacher: Path, checkpoint: Path) -> None:
+    """Make a teacher one whose training was cut off, with a checkpoint from elsewhere."""
+    for name in ("teacher.json", "model.safetensors"):
+        (teacher / name).unlink()
+    shutil.copy(checkpoint, teacher / "last.safetensors")
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty"])
+def test_a_damaged_lease_is_named_and_nobodys(root: Path, uninterrupted: Path, how: str) -> None:
+    lease = root / "tiny" / DRIVER_LEASE
+    held = StudyFolder(root, "tiny").lock()
+    content = lease.read_bytes()
+    held.release()
+    lease.write_bytes(content)
+    break_file(lease, how)
+    assert [(found.kind, found.file) for found in verify(root)] == [(NOTE, str(lease))]
+    assert not opened_again(root)
+    assert_equal(root, uninterrupted)
+    assert verify(root) == []
+
+
 def test_epochs_and_trials_at_once(root: Path, uninterrupted: Path) -> None:
     (part,) = (root / "tiny" / "epochs").iterdir()
     break_file(part, "truncated")
@@ -91,21 +129,24 @@ def test_a_spec_without_its_second_copy_is_an_error_of_one_line(root: Path, kd_s
 
 
 def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep: Run) -> None:
-    """Epochs and a checkpoint of the same trial, teachers' weights and record, cached outputs: all at once."""
-    trials = open_results(root).pandas("trials").set_index("trial_id")
-    (lost,) = trials.index[(trials.ensemble_size == 2) & (trials.augmentation_strength == 0.5)]
+    """Epochs, checkpoints of two trials, teachers' weights, record and checkpoint, cached outputs: all at once."""
+    trials = open_results(root).pandas("trials")
+    first_lost, second_lost = (root / "tiny" / "checkpoints" / i for i in trials.trial_id[trials.ensemble_size == 2])
     (part,) = (root / "tiny" / "epochs").iterdir()
-    teachers = open_results(root).pandas("teachers").set_index("member")
-    first, second = (teachers[teachers.augmentation_strength == 0.5].teacher_id[member] for member in (1, 2))
+    teachers = open_results(root).pandas("teachers").sort_values(["augmentation_strength", "member"]).teacher_id
+    first, second, third, fourth = (root / "teachers" / teacher_id for teacher_id in teachers)
+    leave_unfinished(third, first_lost / "last.safetensors")
     broken = {
         part: "flipped",
-        root / "tiny" / "checkpoints" / lost / "last.safetensors": "truncated",
-        root / "teachers" / first / "model.safetensors": "flipped",
-        root / "teachers" / second / "teacher.json": "truncated",
+        first / "model.safetensors": "flipped",
+        second / "teacher.json": "truncated",
+        third / "last.safetensors": "truncated",
+        fourth / "teacher.json": "flipped",
     }
-    cached = [path for teacher in (first, second) for path in (root / "logits" / teacher).rglob("*.safetensors")]
-    broken |= {path: ("flipped", "empty", "truncated")[number % 3] for number, path in enumerate(cached)}
-    assert len(cached) == 2 * (3 + 1)
+    lost = [*first_lost.glob("*.safetensors"), *second_lost.glob("*.safetensors")]
+    cached = [path for teacher_id in teachers for path in (root / "logits" / teacher_id).rglob("*.safetensors")]
+    broken |= {path: ("flipped", "empty", "truncated")[number % 3] for number, path in enumerate([*lost, *cached])}
+    assert len(cached) == 4 * (3 + 1)
     for path, how in broken.items():
         break_file(path, how)
     named = problems(root)
@@ -118,13 +159,12 @@ def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep
     resumed = kd_sweep("resume", root / "tiny")
     assert resumed.returncode == 0, resumed.stderr
     assert str(part) in resumed.stderr
-    for table in TABLES:
-        assert comparable(root, table).equals(comparable(uninterrupted, table)), table
+    assert_equal(root, uninterrupted)
     assert problems(root) == []
-    corrupt = {path.name for path in root.rglob("*.corrupt")}
-    assert corrupt == {"last.safetensors.corrupt", "model.safetensors.corrupt", "teacher.json.corrupt"}
-    for teacher in (first, second):
-        weights = f"teachers/{teacher}/model.safetensors"
+    aside = {path for path in broken if path not in (part, *cached)}
+    assert set(root.rglob("*.corrupt")) >= {path.with_name(f"{path.name}.corrupt") for path in aside}
+    for teacher_id in teachers:
+        weights = f"teachers/{teacher_id}/model.safetensors"
         assert (root / weights).read_bytes() == (uninterrupted / weights).read_bytes()
 
 

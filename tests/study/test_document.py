@@ -29,7 +29,7 @@ def _error(text):
     return str(caught.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(JSON_VALUES)
 def test_json_is_read_as_json_does(value):
     # JSON is a subset of YAML 1.2; json.loads is the oracle. Escapes of pairs of surrogates are JSON's own.
@@ -119,7 +119,7 @@ def test_what_yaml_allows_and_a_study_does_not(text, part):
     assert "\n" not in message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.text(alphabet=st.characters(codec="utf-8"), max_size=40) | st.text("ab:-[]{}&*!|>'\"%#\n\t ,?<~1.", max_size=40)
 )

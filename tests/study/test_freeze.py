@@ -36,7 +36,7 @@ def test_a_frozen_study_is_the_same_study(tmp_path, path):
     assert list(load_frozen(tmp_path).search) == list(spec.search)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30),
     number=st.floats(1e-300, 1e300),
@@ -56,7 +56,7 @@ def test_text_that_looks_like_a_number_stays_text(tmp_path, text):
     assert load_frozen(tmp_path) == spec
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), max_size=8),

@@ -5,11 +5,12 @@ import io
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from kd_sweep.cli import main
 from kd_sweep.errors import SpecError
 from kd_sweep.study.load import load_spec, parse_spec
 from kd_sweep.study.schema import json_schema
@@ -107,13 +108,13 @@ def test_the_valid_study_is_valid():
     assert parse_spec(_yaml(VALID), "f.yaml").name == "valid"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(malformed_specs())
 def test_one_thing_wrong_is_one_line(content):
     assert "sweeps/some.yaml" in _one_line_error(_yaml(content))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(PATHS), st.sampled_from([None, True, -1, 0, 1, 1.5, 2, 9e99, "", "kl", "8", [], [0], [1, 0], {}])
 )
@@ -128,7 +129,7 @@ def test_what_the_json_schema_refuses_is_refused(path, value):
 SCHEMA = Draft202012Validator(json_schema())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_text_is_a_study_or_one_line(data):
     text = _yaml(VALID)
@@ -145,7 +146,7 @@ def test_damaged_text_is_a_study_or_one_line(data):
     assert "sweeps/some.yaml" in message
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_one_line(tmp_path, content):
     path = tmp_path / "bytes.yaml"
@@ -156,7 +157,7 @@ def test_any_bytes_are_one_line(tmp_path, content):
     assert "bytes.yaml" in str(caught.value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(PATHS).map(lambda path: ".".join(map(str, path))) | NAMES,
     NEVER.map(json.dumps),
@@ -164,3 +165,38 @@ def test_any_bytes_are_one_line(tmp_path, content):
 def test_a_wrong_override_is_one_line(key, value):
     message = _one_line_error(_yaml(VALID), f"{key}={value}")
     assert "--set " in message
+
+
+@st.composite
+def refused_by_the_json_schema(draw):
+    content = copy.deepcopy(VALID)
+    path = draw(st.sampled_from(PATHS))
+    _at(content, path[:-1])[path[-1]] = draw(st.sampled_from([None, -1, 0, 1.5, 9e99, "", "8", [], [1, 0], {}]))
+    assume(not SCHEMA.is_valid(content))
+    return content
+
+
+def test_launching_them_is_one_line_and_exit_code_2(tmp_path, capfdbinary):
+    """The command itself: nothing on standard output, nothing written."""
+    study, root = tmp_path / "some.yaml", tmp_path / "results"
+    refused = set()
+
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+    @given(malformed_specs().map(_yaml) | refused_by_the_json_schema().map(_yaml) | st.binary(max_size=60))
+    def launch(content):
+        study.write_bytes(content.encode() if isinstance(content, str) else content)
+        with pytest.raises(SystemExit) as end:
+            main(["launch", str(study), "--root", str(root)])
+        out, err = capfdbinary.readouterr()
+        message = err.decode()
+        assert end.value.code == 2, message
+        assert out == b""
+        assert message.startswith("kd-sweep: ")
+        assert "some.yaml" in message
+        assert message.count("\n") == 1
+        assert message.endswith("\n")
+        assert list(tmp_path.iterdir()) == [study]
+        refused.add(content)
+
+    launch()
+    assert len(refused) >= 60

@@ -11,6 +11,7 @@ from PIL import Image
 
 from kd_sweep.errors import DataError
 from kd_sweep.study.spec import Data
+from kd_sweep.vision import decoding
 from kd_sweep.vision.datasets import check_data, load_dataset
 
 
@@ -158,6 +159,24 @@ def test_cache_is_read_instead_of_the_images(write_images, tmp_path):
         assert torch.equal(one.train.images_NDHW, two.train.images_NDHW)
         assert torch.equal(one.val.images_NDHW, two.val.images_NDHW)
     np.testing.assert_array_equal(np.concatenate([np.load(file) for file in files]).shape[1:], (3, 8, 8))
+
+
+@pytest.mark.parametrize("block_bytes", [decoding.BLOCK_BYTES, 1000])
+def test_a_damaged_cache_is_named_and_decoded_again(write_images, tmp_path, monkeypatch, caplog, block_bytes):
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", block_bytes)
+    data = check_data(folder_data(write_images("set")))
+    load_dataset(data, tmp_path / "cache")
+    cache_file = max((tmp_path / "cache").glob("*.npy"), key=lambda file: file.stat().st_size)
+    good = cache_file.read_bytes()
+    places = {0, 60, 128, 1000, len(good) // 2, len(good) - 40, len(good) - 1}
+    flipped = [good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :] for place in sorted(places)]
+    for bad in [*flipped, good[: len(good) // 2], good[:-32], good + b"x", good[-32:], b"x", b""]:
+        cache_file.write_bytes(bad)
+        caplog.clear()
+        images_NDHW = load_dataset(data, tmp_path / "cache").train.images_NDHW
+        assert torch.equal(images_NDHW, load_dataset(data).train.images_NDHW)
+        assert f"{cache_file} is damaged" in caplog.text
+        assert cache_file.read_bytes() == good
 
 
 def test_sizes_and_selections_have_caches_of_their_own(write_images, tmp_path):
