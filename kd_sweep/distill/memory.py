@@ -10,9 +10,8 @@ from typing import Generic, TypeVar
 from kd_sweep.results.storage import Location, Root
 from kd_sweep.study.spec import Data
 from kd_sweep.vision.datasets import load_dataset
+from kd_sweep.vision.decoding import DECODED
 from kd_sweep.vision.images import Dataset
-
-DECODED = "datasets"
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

@@ -11,7 +11,6 @@ from pydantic import ByteSize
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.distill.files import CORRUPT
 from kd_sweep.distill.logits import LOGITS
-from kd_sweep.distill.memory import DECODED
 from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.keyed import read_keyed
@@ -23,6 +22,7 @@ from kd_sweep.results.storage import Location, Root, is_temporary
 from kd_sweep.runner.study_folder import StudyFolder, opened
 from kd_sweep.study.space import is_finite, planned_trials
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.decoding import DECODED
 
 
 @dataclass(frozen=True)

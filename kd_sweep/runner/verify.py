@@ -21,6 +21,7 @@ from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES
 from kd_sweep.results.storage import Location, Root, is_temporary
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder, opened
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.decoding import DECODED, is_whole
 
 PROBLEM, NOTE = "problem", "note"
 COLLECTED = "kd-sweep gc deletes it"
@@ -61,6 +62,7 @@ def verify(location: Location) -> list[Finding]:
     for teacher_id in sorted(wanted):
         found += _teacher(shared, teacher_id, teacher_id in used)
         found += _logits(shared, teacher_id, teacher_id in used)
+    found += _decoded(shared)
     return sorted(found, key=lambda finding: finding.kind != PROBLEM)
 
 
@@ -217,16 +219,11 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
     yield from _named_leftovers(folder, "")
     try:
         record = read_record(root, teacher_id)
-        if record is None:
-            header = read_header(folder.file(LAST))
-            if header is not None:
-                check_data(folder.file(LAST))
-                yield Finding(NOTE, str(folder), f"is trained up to epoch {header.epoch} only", "")
-            elif folder.exists(WEIGHTS):
-                yield Finding(PROBLEM, folder.shown(RECORD), "is missing", again)
-            return
     except CorruptFileError as error:
         yield Finding(PROBLEM, folder.shown(RECORD), str(error), again)
+        return
+    if record is None:
+        yield from _unfinished(folder, again)
         return
     try:
         if hashlib.sha256(folder.read_bytes(WEIGHTS)).hexdigest() != record.sha256:
@@ -235,6 +232,28 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
         yield Finding(PROBLEM, folder.shown(WEIGHTS), "is missing", again)
     if not is_used:
         yield Finding(NOTE, str(folder), "is used by no trial in the tables", COLLECTED)
+
+
+def _unfinished(teacher: Root, again: str) -> Iterator[Finding]:
+    checkpoint = teacher.file(LAST)
+    try:
+        header = read_header(checkpoint)
+        if header is not None:
+            check_data(checkpoint)
+            yield Finding(NOTE, str(teacher), f"is trained up to epoch {header.epoch} only", "")
+        elif teacher.exists(WEIGHTS):
+            yield Finding(PROBLEM, teacher.shown(RECORD), "is missing", again)
+    except FileNotFoundError:
+        return  # its training has ended meanwhile
+    except CorruptFileError as error:
+        yield Finding(PROBLEM, str(checkpoint), str(error), again)
+
+
+def _decoded(root: Root) -> Iterator[Finding]:
+    for name in root.files(DECODED) if root.is_local else ():
+        if name.endswith(".npy") and not is_whole(root.local_path(DECODED, name)):
+            again = "delete it while nothing runs; it is decoded again where it is needed"
+            yield Finding(PROBLEM, root.shown(f"{DECODED}/{name}"), "does not match its checksums", again)
 
 
 def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:

@@ -24,6 +24,8 @@ from PIL import Image
 from kd_sweep.errors import DataError
 from kd_sweep.vision.pictures import Pictures, Pixels, Source
 
+DECODED = "datasets"
+"""The folder of all caches in a results root."""
 BLOCK_BYTES = 2**26
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _LOG = logging.getLogger(__name__)

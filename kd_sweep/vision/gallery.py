@@ -25,6 +25,7 @@ _GAP = 8
 _LABEL_WIDTH = 120
 _LINE = 14
 _TEXT_SIZE = 11
+_SMALLEST_TEXT = 7
 _INK = (20, 20, 20)
 _PAPER = (255, 255, 255)
 
@@ -112,7 +113,7 @@ def _draw_row(image: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int)
         left = _LABEL_WIDTH + column * (CELL + _GAP)
         image.paste(Image.fromarray(cell.pixels), (left, top))
         for number, line in enumerate(cell.lines):
-            draw.text((left, top + CELL + 1 + number * _LINE), line, _INK, _font(_TEXT_SIZE))
+            draw.text((left, top + CELL + 1 + number * _LINE), line, _INK, _fitting_font(draw, line, CELL))
 
 
 def _block_height(block: Block) -> int:
@@ -130,6 +131,14 @@ def _row_height(row: Row) -> int:
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
+
+
+def _fitting_font(draw: ImageDraw.ImageDraw, line: str, width: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Return the font of text, smaller where the line would run into its neighbour."""
+    size = _TEXT_SIZE
+    while size > _SMALLEST_TEXT and draw.textlength(line, _font(size)) > width:
+        size -= 1
+    return _font(size)
 
 
 def _colored(map_SS: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from kd_sweep.results.reader import open_results
 from kd_sweep.results.schema import STATUSES, TABLES
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
+from tests.damage import break_file
 from tests.results.rows import FINISHED_AT, epoch_row, trial_id, trial_row, write_study
 
 
@@ -194,8 +195,13 @@ def test_only_tables_that_a_query_names_are_read(tmp_path: Path):
         assert described["column_name"].to_pylist()[: len(schema.names)] == schema.names
     assert results.sql("SELECT count(*) FROM query_table('tri' || 'als')").to_pydict() == {"count_star()": [3]}
     assert results.sql('SELECT count(*) FROM "EPOCHS"').to_pydict() == {"count_star()": [6]}
-    (path,) = (tmp_path / "digits" / "epochs").iterdir()
-    path.write_bytes(b"")
+    trials = tmp_path / "digits" / "trials" / "trials.parquet"
+    content = trials.read_bytes()
+    break_file(trials, "flipped")
+    assert results.sql("SELECT count(*) AS num_trials FROM epochs").to_pydict() == {"num_trials": [6]}
+    trials.write_bytes(content)
+    (part,) = (tmp_path / "digits" / "epochs").iterdir()
+    break_file(part, "empty")
     assert results.sql("SELECT count(*) FROM trials").to_pydict() == {"count_star()": [3]}
     with pytest.raises(CorruptFileError):
         results.sql("SELECT count(*) FROM trials JOIN epochs USING (trial_id)")

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kd_sweep.errors import StorageError
@@ -13,6 +14,8 @@ from kd_sweep.results.reader import open_results
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.runner.verify import NOTE, PROBLEM, verify
+from kd_sweep.vision.decoding import decode_images
+from kd_sweep.vision.pictures import Pictures
 from tests.conftest import comparable
 from tests.damage import DAMAGES, break_file
 
@@ -78,14 +81,17 @@ def test_everything_else_is_named(root: Path, how: str) -> None:
     checkpoint, *_ = (root / "tiny" / "checkpoints").glob("*/last.safetensors")
     leave_unfinished(unfinished, checkpoint)
     cached, *_ = (root / "logits" / finished.name).rglob("*.safetensors")
-    broken = [checkpoint, unfinished / "last.safetensors", cached]
+    decoded = root / "datasets" / "0123-4567-12.npy"
+    decode_images(Pictures(np.zeros((3, 3, 16, 16), np.uint8), "abc", np.zeros(3, int)), 12, decoded)
+    assert problems(root) == []
+    broken = [checkpoint, unfinished / "last.safetensors", cached, decoded]
     broken.append(finished / ("teacher.json" if how == "flipped" else "model.safetensors"))
     for path in broken:
         break_file(path, how)
     named = problems(root)
     assert len(named) == len(broken)
     for path in broken:
-        assert any(str(path) in line for line in named), path
+        assert any(line.startswith(f"problem: {path}: ") for line in named), path
 
 
 def leave_unfinished(teacher: Path, checkpoint: Path) -> None:

@@ -75,3 +75,12 @@ def test_text_is_drawn():
     assert written.size == blank.size
     assert (np.asarray(written)[CELL + 8 :] < 128).sum() > 50
     assert (np.asarray(blank)[CELL + 8 :] == 255).all()
+
+
+def test_a_long_line_stays_below_its_own_picture():
+    black = picture(torch.zeros(1, 8, 8, dtype=torch.uint8))
+    alone = sheet([Block("", (Row((), (Cell(black, ("wrong: automobile (0.95)",)), Cell(black, ("",)))),))])
+    right = alone.width - CELL - 8
+    below = np.asarray(alone)[CELL + 8 :]
+    assert (below[:, : right - 8] < 128).sum() > 50
+    assert (below[:, right - 8 :] == 255).all()
