@@ -18,6 +18,8 @@ from kd_sweep.errors import StorageError
 from kd_sweep.results.object_store import open_s3, persistently
 
 _TEMPORARY_SUFFIX = ".tmp"
+_VERSIONS = 20
+"""So many versions of an object may appear while it is read."""
 
 
 class Root:
@@ -246,8 +248,20 @@ class Root:
         return operation() if self.is_local else persistently(operation)
 
     def _read_whole(self, path: str) -> pa.Buffer:
-        with self.filesystem.open_input_file(path) as source:
-            return source.read_buffer()
+        """Return the content of one version of a file that is not local.
+
+        pyarrow asks how long it is and then for so many bytes: of a longer version that has appeared in between it
+        returns the beginning. Parquet says itself where it ends, which spares asking again.
+        """
+        for _ in range(_VERSIONS):
+            with self.filesystem.open_input_file(path) as source:
+                version, content = _version_of(source), source.read_buffer()
+            if path.endswith(".parquet") and content.size >= 8 and content[-4:].to_pybytes() == b"PAR1":
+                return content
+            with self.filesystem.open_input_file(path) as source:
+                if _version_of(source) == version:
+                    return content
+        raise OSError(f"it was replaced {_VERSIONS} times while it was read")
 
     def _write_whole(self, path: str, content: bytes) -> None:
         with self.filesystem.open_output_stream(path) as target:
@@ -362,6 +376,11 @@ def reason_of(error: OSError) -> str:
         return os.strerror(error.errno) if error.errno > 0 else error.strerror
     lines: list[str] = str(error).splitlines() or [type(error).__name__]
     return lines[0]
+
+
+def _version_of(source: pa.NativeFile) -> Any:
+    """Return what tells two versions of an object apart: its store's digest of it, else its size."""
+    return (source.metadata() or {}).get("ETag") or source.size()
 
 
 def is_temporary(name: str) -> bool:

@@ -43,16 +43,14 @@ class SweepCallback(tune.Callback):
         self._said_shortage = False
         self._on_first_epoch = on_first_epoch
         self._configs: dict[str, TrialConfig] = {}
+        self._under_way: set[str] = set()
+        self._ended: set[str] = set()
         self._storage_failure: str | None = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that the trial runs; it may be a later attempt."""
-        config = TrialConfig.model_validate_json(trial.config["trial"])
-        trial_id = config.trial_id
-        self._configs[trial_id] = config
         self._retries.started(trial)
-        self._recorder.started(config)
-        self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id))
+        self._attempt(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -69,7 +67,7 @@ class SweepCallback(tune.Callback):
             if config is not None:
                 self._recorder.reconcile(config)
             return
-        self._retries.progressed(trial)
+        self._retries.progressed(trial, result["node_ip"])
         if config is not None:
             self._on_first_epoch(config)
         self._recorder.epoch(trial_id, result | {"host": result["hostname"]})
@@ -78,8 +76,8 @@ class SweepCallback(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record whether the trial ran all its epochs or the scheduler stopped it. Tune may say it twice."""
         trial_id = trial.config["trial_id"]
-        config = self._configs.pop(trial_id, None)
-        if config is None:
+        config = self._configs.get(trial_id)
+        if config is None or self._has_ended(trial):
             return
         complete = self._recorder.last_epoch(trial_id) >= config.student.epochs
         self._end(trial_id, "completed" if complete else "stopped", None, None)
@@ -87,18 +85,20 @@ class SweepCallback(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record why a trial waits for another attempt. What it raised itself is recorded once its retries are used."""
         failure = self._retries.failure(trial)
+        self._attempt(trial)
+        trial_id = trial.config["trial_id"]
+        self._under_way.discard(trial_id)
         if failure.status != "failed":
-            trial_id = trial.config["trial_id"]
             self._recorder.ended(trial_id, failure.status, failure.error, failure.traceback)
             self._display.note(f"trial {trial_id} {failure.status}, goes on from its checkpoint: {failure.error}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the error of a trial that is not tried again."""
-        trial_id = trial.config["trial_id"]
-        if self._configs.pop(trial_id, None) is None:
+        if self._has_ended(trial):
             return
         failure = self._retries.failure(trial)
-        self._end(trial_id, failure.status, failure.error, failure.traceback)
+        self._attempt(trial)
+        self._end(trial.config["trial_id"], failure.status, failure.error, failure.traceback)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Write what is due, redraw, and stop if a signal has come or the storage has failed."""
@@ -108,7 +108,25 @@ class SweepCallback(tune.Callback):
         if self._storage_failure is not None:
             raise StorageError(self._storage_failure)
 
+    def _attempt(self, trial: Any) -> None:
+        """Record that an attempt has begun; for one whose process died before it was ready Tune never says so."""
+        trial_id = trial.config["trial_id"]
+        if trial_id in self._under_way:
+            return
+        self._under_way.add(trial_id)
+        config = self._configs[trial_id] = TrialConfig.model_validate_json(trial.config["trial"])
+        self._recorder.started(config)
+        self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id))
+
+    def _has_ended(self, trial: Any) -> bool:
+        """Whether this end of Tune's trial was recorded before; from now on it was."""
+        known = trial.trial_id in self._ended
+        self._ended.add(trial.trial_id)
+        return known
+
     def _end(self, trial_id: str, status: str, error: str | None, traceback: str | None) -> None:
+        self._under_way.discard(trial_id)
+        self._configs.pop(trial_id, None)
         self._recorder.ended(trial_id, status, error, traceback)
         self._display.trial_ended(trial_id, status, error)
         self._checkpoints.trial_ended(trial_id)

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,6 +39,9 @@ DAEMONS = ("raylet", "gcs_server")
 
 NODE_POLL_S = 5.0
 """How often a cluster is asked whether this driver's node still belongs to it."""
+
+SAID_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")
+"""Reports of Ray's daemons on what befell a trial; `kd_sweep.runner.callbacks` says it in one line."""
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets this for a driver that it runs as a job."""
@@ -126,6 +130,7 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
         else:
             ray.init(address=address, runtime_env=shipped_code(), **options)
         interrupt.arm()  # Ray has taken the signals for itself
+        ray._private.worker.print_to_stdstream = _on_report
         interrupt.check()
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterError(_why_not_connected(address, error)) from error
@@ -136,6 +141,13 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
         yield Cluster(nodes, local=address is None)
     finally:
         ray.shutdown()
+
+
+def _on_report(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG001 - as Ray calls it
+    """Print what Ray's daemons report to stderr. Ray itself would do so on stdout, where a command's result goes."""
+    for line in data["lines"]:
+        if not any(known in line for known in SAID_OTHERWISE):
+            print(f"Ray: {line.strip()}", file=sys.stderr)
 
 
 def _local_watch() -> Callable[[], None]:

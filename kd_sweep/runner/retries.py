@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 MAX_LOSSES = 8
 """So many times in a row may a trial lose its process before it finishes another epoch."""
@@ -49,20 +50,21 @@ class Retries:
     """
 
     def __init__(self, retries: int) -> None:
+        _take_other_deaths_for_an_actors()
         self._retries = retries
         self._raised: dict[str, int] = {}
         self._announced: set[str] = set()
+        self._addresses: dict[str, str] = {}
 
     def started(self, trial: Any) -> None:
         """An attempt of Tune's `trial` begins."""
-        self._announced.discard(trial.trial_id)
-        _forget_error(trial)
         if trial.trial_id not in self._raised:
             self._raised[trial.trial_id] = 0
             self.progressed(trial)
 
-    def progressed(self, trial: Any) -> None:
-        """The attempt has finished an epoch: earlier losses no longer count."""
+    def progressed(self, trial: Any, address: str = "") -> None:
+        """The attempt has finished an epoch, on the node at this address: earlier losses no longer count."""
+        self._addresses[trial.trial_id] = address
         trial.max_failures = trial.num_failures + MAX_LOSSES
 
     def announced(self, trial: Any) -> None:
@@ -73,11 +75,14 @@ class Retries:
         trial.max_failures = trial.num_failures + (MAX_LOSSES if again else 0)
 
     def failure(self, trial: Any) -> Failure:
-        """Return why the attempt that has just ended did so."""
+        """Return why the attempt that has just ended did so. Asked once an attempt."""
         error, text = _error_of(trial)
+        _forget_error(trial)  # Tune would write the next attempt's below it
+        address = self._addresses.pop(trial.trial_id, "")
         if trial.trial_id in self._announced:
+            self._announced.discard(trial.trial_id)
             return Failure("failed", _last_line(error, text), text)
-        reason = why_lost(text)
+        reason = why_lost(text, address)
         told_to_end = getattr(error, "preempted", False) or any(notice in text for notice in NOTICES)
         return Failure("preempted" if told_to_end else "lost", reason, text)
 
@@ -97,6 +102,30 @@ def _forget_error(trial: Any) -> None:
             Path(path).unlink(missing_ok=True)
 
 
+def _take_other_deaths_for_an_actors() -> None:
+    """Make Tune retry a trial whose process Ray has ended for want of memory.
+
+    Ray has errors of their own for that and for a node's death, and Tune (2.60) ends the whole run at one that it does
+    not know. Nothing changes where Tune is written otherwise.
+    """
+    try:
+        from ray.air.execution._internal.actor_manager import RayActorManager
+    except ImportError:
+        return
+    manager: Any = RayActorManager
+    handle = getattr(manager, "_actor_task_failed", None)
+    if handle is None or hasattr(handle, "knows_other_deaths"):
+        return
+
+    def failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError | NodeDiedError):
+            exception = RayActorError(error_msg=str(exception))
+        handle(self, tracked_actor_task, exception)
+
+    failed.knows_other_deaths = True  # type: ignore[attr-defined]
+    manager._actor_task_failed = failed
+
+
 def _last_line(error: BaseException | None, text: str) -> str:
     if error is None:
         return text.strip().splitlines()[-1] if text.strip() else "unknown error"
@@ -105,10 +134,15 @@ def _last_line(error: BaseException | None, text: str) -> str:
     return f"{type(cause).__name__}: {lines[0] if len(lines) == 1 else lines[-1]}"
 
 
-def why_lost(text: str) -> str:
-    """Return in a few words what Ray's account of a death amounts to."""
+def why_lost(text: str, address: str = "") -> str:
+    """Return in a few words what Ray's account of a death amounts to.
+
+    Args:
+        text: Ray's account.
+        address: the node's, for accounts without one.
+    """
     where = re.search(r"(?:^\s*ip: |\(IP: )([^\s,]+)", text, re.MULTILINE)
-    place = f" on {where[1]}" if where else ""
+    place = f" on {where[1] if where else address}" if where or address else ""
     if "low on memory" in text:
         used = re.search(r"was ([\d.]+[kMGT]?B) used / ([\d.]+[kMGT]?B)", text)
         detail = f" ({used[1]} of {used[2]} in use)" if used else ""

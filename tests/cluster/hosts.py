@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,9 @@ from typing import Any
 RECIPES = Path(__file__).parents[2] / "cluster" / "onprem"
 INIT = "hostname {name}; while :; do sleep 1; done"
 """The first process of a host. A shell that waits also collects what others leave behind."""
+
+OURS = sorted(Path(sysconfig.get_path("purelib")).glob("__editable__.kd_sweep-*.pth"))
+"""How Python finds an editable install of this package. Hidden on every host: a node needs nothing of ours."""
 
 QUICK_TO_NOTICE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5", "RETRY_S": "1"}
 
@@ -131,6 +135,8 @@ class Host:
         self._init = int(children.read_text().split()[0])
         self._processes = Path(f"/proc/{self._init}/ns/pid").readlink()
         self._started: list[subprocess.Popen[str]] = []
+        for link in OURS:
+            self.mount("--bind", "/dev/null", str(link))
 
     def start(self, *command: str, log: str | None = None, **environment: str) -> subprocess.Popen[str]:
         """Start a command on the host. Its output goes to a file of the host's, or else to a pipe."""
@@ -156,6 +162,11 @@ class Host:
             self.kill()
             raise AssertionError(f"not within {timeout:g} s: {command}\n{process.communicate()[0]}") from None
         return subprocess.CompletedProcess(command, process.returncode, output)
+
+    def mount(self, *arguments: str) -> None:
+        """Mount something that only this host sees."""
+        mounted = self.run("mount", *arguments)
+        assert mounted.returncode == 0, mounted.stdout
 
     def head(self, port: int, *options: str) -> str:
         """Make this host the head of a Ray cluster and return its address."""
@@ -196,7 +207,7 @@ class Host:
         return self.make(*self._place)
 
     def _until_joined(self) -> None:
-        eventually(lambda: "Ray runtime started" in self.log(), 60, f"Ray on {self.name}")
+        eventually(lambda: "Ray runtime started" in self.log(), 180, f"Ray on {self.name}")
 
     def _options(self) -> tuple[str, ...]:
         ports = ("--min-worker-port=0", "--max-worker-port=0")

@@ -54,5 +54,10 @@ def test_a_death_in_one_line(text: str, reason: str, is_notice: bool) -> None:
     assert any(notice in text for notice in NOTICES) == is_notice
 
 
+def test_an_account_without_an_address_gets_the_nodes() -> None:
+    assert why_lost(UNAVAILABLE, "10.0.0.3") == "the connection to the trial's process on 10.0.0.3 broke"
+    assert why_lost(KILLED, "10.0.0.9").startswith("the trial's process on 10.0.0.3 ")
+
+
 def test_the_memory_in_use_is_said() -> None:
     assert why_lost(OUT_OF_MEMORY).endswith("(22.91GB of 23.54GB in use)")

@@ -1,9 +1,11 @@
 """A study on an object store that fails and dawdles: launched, killed, resumed and queried."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.results.reader import open_results
+from kd_sweep.results.storage import Root
 from tests.conftest import comparable
 from tests.object_store import BUCKET, FaultyProxy, object_store, settings
 
@@ -34,22 +37,25 @@ def test_launch_kill_resume_and_query(
     bad_day: FaultyProxy, uninterrupted: Path, tiny: Path, kd_sweep: Run, start_kd_sweep: Start
 ) -> None:
     process = start_kd_sweep("launch", tiny, "--root", ROOT)
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "trials:" in line:
-            break
-    time.sleep(3)
-    assert process.poll() is None, "".join(lines)
-    second = kd_sweep("resume", f"{ROOT}/tiny")
-    assert second.returncode == 2, second.stderr
-    assert f"pid {process.pid} on" in second.stderr
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "trials:" in line:
+                break
+        time.sleep(3)
+        assert process.poll() is None, "".join(lines)
+        second = kd_sweep("resume", f"{ROOT}/tiny")
+        assert second.returncode == 2, second.stderr
+        assert f"pid {process.pid} on" in second.stderr
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
     resumed = kd_sweep("resume", f"{ROOT}/tiny", timeout=500)
     assert resumed.returncode == 0, resumed.stderr
+    assert "trials: 0 to run" not in resumed.stderr, "it was killed in the middle"
     for table in ("epochs", "trials", "teachers"):
         assert comparable(ROOT, table).equals(comparable(uninterrupted, table)), table
     assert bad_day.counts["failed"] > 10
@@ -58,10 +64,37 @@ def test_launch_kill_resume_and_query(
     asked = kd_sweep("query", ROOT, "SELECT count(*) AS n FROM epochs", "--format", "json")
     assert json.loads(asked.stdout) == [{"n": 12}], asked.stderr
     assert kd_sweep("status", ROOT).returncode == 0
+    verified = kd_sweep("verify", ROOT)
+    assert (verified.returncode, "0 problems" in verified.stderr) == (0, True), verified.stdout
     again = kd_sweep("launch", tiny, "--root", ROOT)
     assert again.returncode == 0
     assert f"{ROOT}/tiny: nothing left to run (4 completed)" in again.stderr
     assert open_results(f"{ROOT}/tiny").studies() == ["tiny"]
+
+
+def test_what_is_replaced_while_it_is_read_is_one_version(bad_day: FaultyProxy) -> None:
+    """As a lease is, which would be nobody's if half of it were read."""
+    bad_day.failures, bad_day.slow, bad_day.slow_s = 0.0, 0.5, 0.05
+    root = Root.open(f"{ROOT}/torn")
+    ended = threading.Event()
+
+    def replace() -> None:
+        for number in itertools.count():
+            root.write_bytes("file.json", json.dumps({"number": number, "text": "x" * (number % 3 * 1000)}).encode())
+            if ended.wait(0.1):
+                return
+
+    root.write_bytes("file.json", b"{}")
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        seen = [json.loads(root.read_bytes("file.json")) for _ in range(60)]
+    finally:
+        ended.set()
+        writer.join()
+    numbers = [content["number"] for content in seen if content]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) > 5
 
 
 def test_mistakes_are_one_line(bad_day: FaultyProxy, tiny: Path, kd_sweep: Run) -> None:
