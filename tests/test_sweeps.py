@@ -53,6 +53,7 @@ def test_a_sweep_is_named_as_its_file_and_explains_itself(path: Path) -> None:
         ("digits-optuna", 16, 48, False),
         ("digits-pareto", 24, 33, False),  # 11 strengths with up to three members
         ("image-folder", 9, 9, True),
+        ("cifar10-strength", 27, 27, True),  # "27 trials, which share 27 teachers"
         # "Ensemble sizes 1, 2, 3 with every weak/strong mix: 4 + 8 + 16 student runs", the 8 two-teacher runs.
         *((f"{name}-paper{end}", 28, 6, True) for name in ("cifar100", "cifar100-imb100") for end in ("", "-small")),
         *((f"{name}-paper{end}", 8, 4, True) for name in ("imagenet", "imagenet-lt") for end in ("", "-small")),

@@ -1,0 +1,118 @@
+"""Figures in docs/results/ are those of the table of trials beside them, computed again without kd_sweep."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from kd_sweep.study.load import load_spec
+from kd_sweep.study.plan import plan
+from kd_sweep.vision.resnet import CifarResNet
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs/results"
+PAGE = (RESULTS / "cifar10-strength.md").read_text()
+TRIALS = pd.read_csv(RESULTS / "cifar10-strength-trials.csv")
+STUDY, GRAD_CAM = "cifar10-strength", "cifar10-strength-grad-cam"
+EXACT_TO = 6e-5
+"""Figures on the page have four decimals."""
+
+
+def rows_below(heading: str) -> list[list[str]]:
+    """Return the cells of the Markdown table below a heading, without its header."""
+    section = re.split(rf"^#+ {re.escape(heading)}$", PAGE, flags=re.MULTILINE)[1]
+    section = re.split(r"^#", section, flags=re.MULTILINE)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def trials_of(study: str) -> pd.DataFrame:
+    return TRIALS[TRIALS.study == study]
+
+
+@pytest.mark.parametrize("study", [STUDY, GRAD_CAM])
+def test_the_table_of_trials_is_the_study_s(study: str) -> None:
+    settings = [f"name={study}"] + ["metrics.attention=grad_cam"] * (study == GRAD_CAM)
+    planned = plan(load_spec(ROOT / f"sweeps/{STUDY}.yaml", settings))
+    wanted = {
+        (trial.config.augmentation_strength, trial.config.ensemble_size, trial.config.seed, trial.config.student.epochs)
+        for trial in planned.trials
+    }
+    trials = trials_of(study)
+    found = zip(trials.augmentation_strength, trials.ensemble_size, trials.seed, trials.last_epoch, strict=True)
+    assert sorted(found) == sorted(wanted)
+    assert set(trials.status) == {"completed"}
+    assert trials.trial_id.is_unique
+
+
+def test_means_and_spreads() -> None:
+    header, _, *rows = rows_below("Means")
+    groups = trials_of(STUDY).groupby(["augmentation_strength", "ensemble_size"])
+    assert [(float(row[0]), int(row[1])) for row in rows] == list(groups.groups)
+    for (_, trials), row in zip(groups, rows, strict=True):
+        for name, cell in zip(header[2:], row[2:], strict=True):
+            if trials[name].isna().all():
+                assert cell == "-"
+                continue
+            mean, spread = (float(part) for part in cell.split(" ± "))
+            assert mean == pytest.approx(trials[name].mean(), abs=EXACT_TO)
+            assert spread == pytest.approx(trials[name].std(), abs=EXACT_TO)
+
+
+def differences(study: str, outcome: str) -> pd.Series:
+    """Return, for each seed, the mean over sizes of the value at the highest strength minus that at the lowest."""
+    trials = trials_of(study).dropna(subset=outcome)
+    values = trials.pivot_table(outcome, ["ensemble_size", "seed"], "augmentation_strength")
+    return (values[0.5] - values[0.0]).groupby("seed").mean()
+
+
+def check_effects(rows: list[list[str]], study: str) -> None:
+    for outcome, effect, interval, *_ in rows:
+        by_seed = differences(study, outcome)
+        half = stats.t.ppf(0.975, len(by_seed) - 1) * by_seed.std() / len(by_seed) ** 0.5
+        low, high = (float(bound) for bound in interval.strip("[]").split(", "))
+        assert float(effect) == pytest.approx(by_seed.mean(), abs=EXACT_TO)
+        assert (low, high) == pytest.approx((by_seed.mean() - half, by_seed.mean() + half), abs=2 * EXACT_TO)
+
+
+def test_effects_and_verdicts() -> None:
+    _, _, *rows = rows_below("Effects and verdicts")
+    check_effects(rows, STUDY)
+    printed = (RESULTS / "cifar10-strength-analysis.txt").read_text()
+    given = re.findall(r"^- (\w+): .*? \((\w+)\)\. From", printed, re.MULTILINE)
+    assert [(row[4], row[0]) for row in rows] == [(verdict.lower(), outcome) for verdict, outcome in given]
+
+
+def test_effects_with_the_other_map() -> None:
+    _, _, *rows = rows_below("The same with Grad-CAM")
+    check_effects(rows, GRAD_CAM)
+
+
+def test_the_other_map_changes_nothing_else() -> None:
+    keys = ["augmentation_strength", "ensemble_size", "seed"]
+    first, second = (trials_of(study).set_index(keys).sort_index() for study in (STUDY, GRAD_CAM))
+    others = [name for name in TRIALS.columns if name not in (*keys, "study", "trial_id") and "attention" not in name]
+    pd.testing.assert_frame_equal(first[others], second[others], check_exact=True)
+
+
+def test_a_softmax_does_not_train_the_sum_of_the_classifier_s_rows() -> None:
+    """Which the map `cam` projects features on: it shrinks by weight decay, and keeps its direction."""
+    torch.manual_seed(0)
+    model = CifarResNet(8, 10, 3, 4)
+    weight = model.classifier_weight
+    before = weight.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-2, nesterov=True)
+    for _ in range(20):
+        loss = nn.functional.cross_entropy(model(torch.randn(16, 3, 8, 8)), torch.randint(10, (16,)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    rows = [float(nn.functional.cosine_similarity(*pair, dim=0)) for pair in zip(weight, before, strict=True)]
+    assert min(rows) < 0.9, "the rows themselves turn"
+    total, total_before = weight.detach().sum(0), before.sum(0)
+    assert float(nn.functional.cosine_similarity(total, total_before, dim=0)) == pytest.approx(1, abs=1e-5)
+    assert total.norm() < 0.99 * total_before.norm()
