@@ -249,8 +249,9 @@ def _check_free(held: Holder, watch: _Watch) -> None:
         return
     if watch.has_moved or not held.is_expired:
         raise _HeldError(held)
-    # Its clock says that it is dead. Two missed heartbeats, by our own clock, must say so too.
-    if still_s < 2 * held.lease_s / _HEARTBEATS_PER_LEASE:
+    # Its clock says that it is dead. Half a lease without a heartbeat, by our own clock, must say so too: clocks
+    # differ, and a network filesystem may show an old file for some seconds.
+    if still_s < held.lease_s / 2:
         raise _HeldError(held, undecided=True)
 
 
