@@ -62,7 +62,9 @@ def _ask(address: str) -> None:
             [sys.executable, "-c", ASK, address], capture_output=True, text=True, timeout=ASK_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise ClusterError(f"--address {address}: what answers there is no Ray head (it says nothing)") from None
+        raise ClusterError(
+            f"--address {address}: what answers there is no Ray head (it says nothing); Ray's own port is 6379"
+        ) from None
     if asked.returncode == 0:
         return
     if "InvalidAuthToken" in asked.stderr:

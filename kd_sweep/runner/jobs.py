@@ -124,7 +124,8 @@ def _client(address: str) -> Iterator[Any]:
     except ImportError as error:
         raise ClusterError(f"jobs need Ray's dashboard client: pip install 'kd_sweep[cluster]' ({error})") from None
 
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every upload
+    for name in ("ray", "ray.dashboard.modules.dashboard_sdk"):  # they tell of every upload
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         yield JobSubmissionClient(address)
     except (ConnectionError, RuntimeError) as error:
@@ -135,5 +136,10 @@ def _reason(message: str) -> str:
     if "401" in message or "Unauthenticated" in message or "authentication" in message.lower():
         return "the dashboard asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
     if "Failed to connect" in message or "refused" in message:
-        return "no dashboard answers there (a head started with --include-dashboard=false has none)"
+        return (
+            "no dashboard answers there; a head has none with --include-dashboard=false, and none for other machines "
+            "without --dashboard-host=0.0.0.0"
+        )
+    if "No available agent" in message:
+        return "the head takes no jobs: its agent does not run; give it a free --dashboard-agent-listen-port"
     return (message.strip() or "failed").splitlines()[0]
