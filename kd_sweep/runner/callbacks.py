@@ -41,6 +41,7 @@ class SweepCallback(tune.Callback):
         self._retries = Retries(retries)
         self._checkpoints = checkpoints
         self._said_shortage = False
+        self._ended_in_step: list[str] = []
         self._on_first_epoch = on_first_epoch
         self._configs: dict[str, TrialConfig] = {}
         self._under_way: set[str] = set()
@@ -102,11 +103,21 @@ class SweepCallback(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Write what is due, redraw, and stop if a signal has come or the storage has failed."""
+        self._limit_checkpoints()
         self._recorder.write_due()
         self._display.refresh()
         self._interrupt.check()
         if self._storage_failure is not None:
             raise StorageError(self._storage_failure)
+
+    def _limit_checkpoints(self) -> None:
+        # Not where a trial ends: there Tune would take a disk that fails for a failure of the trial.
+        for trial_id in self._ended_in_step:
+            self._checkpoints.trial_ended(trial_id)
+        if self._ended_in_step and not self._said_shortage and (shortage := self._checkpoints.shortage()):
+            self._said_shortage = True
+            self._display.note(shortage)
+        self._ended_in_step.clear()
 
     def _attempt(self, trial: Any) -> None:
         """Record that an attempt has begun; for one whose process died before it was ready Tune never says so."""
@@ -129,10 +140,7 @@ class SweepCallback(tune.Callback):
         self._configs.pop(trial_id, None)
         self._recorder.ended(trial_id, status, error, traceback)
         self._display.trial_ended(trial_id, status, error)
-        self._checkpoints.trial_ended(trial_id)
-        if not self._said_shortage and (shortage := self._checkpoints.shortage()):
-            self._said_shortage = True
-            self._display.note(shortage)
+        self._ended_in_step.append(trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks; nothing ever reads that copy

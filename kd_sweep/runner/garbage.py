@@ -146,14 +146,14 @@ class _Wanted:
         trials = {trial.config.trial_id: trial.config for trial in planned_trials(spec)} | known
         self.trials[name] = set(trials)
         self.fingerprints |= {spec.data.fingerprint} if spec.data.fingerprint else set()
+        goes_on = not is_finite(spec) and any(row["status"] != "completed" for row in about)
         for trial_id, config in trials.items():
             used = {teacher.teacher_id for teacher in config.needed_teachers}
             self.teachers |= used
+            self.open_ended |= used if goes_on else set()
             if trial_id not in finished:
                 self.learning_from |= used
                 self.streams |= {(teacher, config.stream.stream_id) for teacher in used}
-        if not is_finite(spec) and any(row["status"] != "completed" for row in about):
-            self.open_ended |= self.teachers
 
     def reason(self, name: str) -> tuple[str, str] | None:
         """Return which place a file's name belongs to and why that may go; None where it may not."""
