@@ -20,7 +20,7 @@ from kd_sweep.metrics.attention import intersection_over_union
 from kd_sweep.results.lookup import FoundTrial
 from kd_sweep.results.storage import StoredFile
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.attention_maps import attention_maps
+from kd_sweep.vision.attention_maps import attention_maps, map_name
 from kd_sweep.vision.gallery import Block, Cell, Row, overlay, picture, sheet
 from kd_sweep.vision.images import Dataset
 from kd_sweep.vision.models import build_model
@@ -42,6 +42,8 @@ class TrialAttention:
     """Of the teachers and, last, the student."""
     maps_MIHW: Tensor
     """In [0, 1]; likewise."""
+    map_names_M: tuple[str, ...]
+    """Which kind of map each is; likewise."""
 
 
 def chosen_images(labels_V: Tensor, num_images: int) -> list[int]:
@@ -97,6 +99,7 @@ def trial_attention(
         class_names=dataset.class_names,
         logits_MIC=torch.stack(logits),
         maps_MIHW=torch.stack(maps),
+        map_names_M=tuple(map_name(network, config.metrics.attention) for network in networks),
     )
 
 
@@ -172,21 +175,17 @@ def _block(trial: TrialAttention) -> Block:
             )
             for image in range(len(trial.pixels_IDHW))
         ]
-        rows.append(Row(_label(trial.config, member, is_student), tuple(cells)))
+        rows.append(Row(_label(trial, member, is_student), tuple(cells)))
     return Block(_heading(trial, regions_MIHW[:-1], with_student_MI), tuple(rows))
 
 
-def _label(config: TrialConfig, member: int, is_student: bool) -> tuple[str, ...]:
+def _label(trial: TrialAttention, member: int, is_student: bool) -> tuple[str, ...]:
+    config, kind = trial.config, trial.map_names_M[member]
     if is_student:
-        return (
-            "student",
-            config.student.model,
-            f"strength {config.strength_of_student:g}",
-            "mean IoU with",
-            "teachers",
-        )
+        strength = config.strength_of_student
+        return ("student", config.student.model, f"strength {strength:g}", kind, "mean IoU with", "teachers")
     strength = config.strengths_of_teachers[member]
-    return (f"teacher {member + 1}", config.teacher.model, f"strength {strength:g}", "IoU with student")
+    return (f"teacher {member + 1}", config.teacher.model, f"strength {strength:g}", kind, "IoU with student")
 
 
 def _heading(trial: TrialAttention, teacher_regions_MIHW: Tensor, with_student_MI: Tensor) -> str:

@@ -15,6 +15,11 @@ from kd_sweep.vision.models import Classifier
 AttentionKind = Literal["cam", "grad_cam"]
 
 
+def map_name(model: nn.Module, kind: AttentionKind) -> str:
+    """Return which map `attention_maps` makes of ``model``: `cam`, `grad_cam` or `rollout`."""
+    return "rollout" if isinstance(model, ClassTokenTransformer) else kind
+
+
 def attention_maps(model: nn.Module, images_BDHW: Tensor, kind: AttentionKind) -> tuple[Tensor, Tensor]:
     """Return logits, float32 (B, C), and attention maps over the images, float32 (B, H, W) in [0, 1]."""
     logits_BC, maps_Bhw = small_attention_maps(model, images_BDHW, kind)

@@ -25,6 +25,7 @@ _GAP = 8
 _LABEL_WIDTH = 120
 _LINE = 14
 _TEXT_SIZE = 11
+_HEADING_SIZE = 13
 _SMALLEST_TEXT = 7
 _INK = (20, 20, 20)
 _PAPER = (255, 255, 255)
@@ -90,14 +91,15 @@ def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float) -> Pixels:
 def sheet(blocks: Sequence[Block]) -> Image.Image:
     """Return all blocks below each other, white around them."""
     num_columns = max(len(row.cells) for block in blocks for row in block.rows)
-    width = _LABEL_WIDTH + num_columns * (CELL + _GAP) + _GAP
+    longest_heading = max(round(_font(_HEADING_SIZE).getlength(block.heading)) for block in blocks)
+    width = max(_LABEL_WIDTH + num_columns * (CELL + _GAP), _GAP + longest_heading) + _GAP
     height = _GAP + sum(_block_height(block) for block in blocks)
     image = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(image)
     top = _GAP
     for block in blocks:
         if block.heading:
-            draw.text((_GAP, top + 2), block.heading, _INK, _font(_TEXT_SIZE + 2))
+            draw.text((_GAP, top + 2), block.heading, _INK, _font(_HEADING_SIZE))
         row_top = top + _heading_height(block)
         for row in block.rows:
             _draw_row(image, draw, row, row_top)

@@ -36,12 +36,12 @@ def augmentation_sheet(spec: StudySpec, num_images: int) -> Image.Image:
     few = {"max_train_images": _at_most(spec.data.max_train_images, MEASURED_IMAGES)}
     dataset = load_dataset(spec.data.model_copy(update=few))
     dataset = replace(dataset, val=_of_every_class(dataset.val, num_images))
-    pipeline = spec.augmentation.pipeline
     rows = [Row(("clean",), tuple(Cell(picture(image), ()) for image in dataset.val.images_NDHW))]
     for strength in shown_strengths(spec):
         images_NDHW = _shown(spec, spec.data, dataset, strength)
-        rows.append(Row((pipeline, f"strength {strength:g}"), tuple(Cell(picture(image), ()) for image in images_NDHW)))
-    return sheet([Block(f"{spec.name}: {spec.data.name}, {dataset.image_size} pixels", tuple(rows))])
+        rows.append(Row((f"strength {strength:g}",), tuple(Cell(picture(image), ()) for image in images_NDHW)))
+    source = f"{spec.data.name}, {dataset.image_size} pixels, pipeline {spec.augmentation.pipeline}"
+    return sheet([Block(f"{spec.name}: {source}", tuple(rows))])
 
 
 def shown_strengths(spec: StudySpec) -> list[float]:

@@ -84,3 +84,10 @@ def test_a_long_line_stays_below_its_own_picture():
     below = np.asarray(alone)[CELL + 8 :]
     assert (below[:, : right - 8] < 128).sum() > 50
     assert (below[:, right - 8 :] == 255).all()
+
+
+def test_a_sheet_is_as_wide_as_its_longest_heading():
+    rows = (Row((), (Cell(picture(torch.zeros(1, 8, 8, dtype=torch.uint8)), ()),)),)
+    written = np.asarray(sheet([Block("strength 0.5, 3 teachers, seed 0 " * 4 + "|", rows)]))
+    last_inked = int((written[:24] < 128).any((0, 2)).nonzero()[0][-1])
+    assert written.shape[1] - 24 < last_inked < written.shape[1] - 4
