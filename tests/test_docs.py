@@ -20,10 +20,10 @@ from ruamel.yaml import YAML
 from kd_sweep.cli import app
 from kd_sweep.results.queries import NAMED_QUERIES
 from kd_sweep.results.reader import open_results
-from kd_sweep.results.schema import METRICS_VERSION, SCHEMA_VERSION, STATUSES, TABLES
+from kd_sweep.results.schema import SCHEMA_VERSION, STATUSES, TABLES
 from kd_sweep.study import spec as specs
 from kd_sweep.study.load import load_spec, parse_spec
-from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.study.reported import METRICS_VERSION, REPORTED_METRICS
 from tests.conftest import COMMAND, environment
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

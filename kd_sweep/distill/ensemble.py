@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache
 from kd_sweep.distill.means import ImageMeans
-from kd_sweep.distill.teachers import teacher_model
-from kd_sweep.metrics.predictions import affinity
+from kd_sweep.distill.teachers import ensure_teacher, teacher_model
+from kd_sweep.metrics.predictions import affinity, diversity
 from kd_sweep.metrics.splits import teacher_attention_metrics, teacher_metrics
 from kd_sweep.results.storage import Location
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER
@@ -89,8 +89,9 @@ class Ensemble:
         return {
             **dict.fromkeys(NULL_FOR_ONE_TEACHER),
             **teacher_metrics(self.clean_logits, labels_V),
-            **self._overlap(),
+            **self._attention(),
             "affinity": self._affinity if self._metrics.affinity else None,
+            "diversity": self._diversity if self._metrics.affinity else None,
         }
 
     def clean_maps(self, batch: Batch) -> Tensor:
@@ -108,9 +109,11 @@ class Ensemble:
         clean = [self._reference.look(batch.images_BDHW) for batch in self._stream.clean_batches(val)]
         return affinity(torch.cat(augmented), torch.cat(clean), val.labels_N.to(self._device))
 
-    def _overlap(self) -> Mapping[str, float]:
-        if len(self._members) < 2:
-            return {}
+    @cached_property
+    def _diversity(self) -> float | None:
+        return diversity(self._members[0].train_loss, self._reference.train_loss)
+
+    def _attention(self) -> Mapping[str, float]:
         # Batch by batch: the maps over the images of a large validation set do not fit in memory.
         means = ImageMeans()
         for batch in self._stream.clean_batches(self._stream.dataset.val):
@@ -185,6 +188,12 @@ class _Member:
     def model(self) -> nn.Module:
         model = teacher_model(self._teacher, self._root, device=str(self._device), num_threads=self._num_threads)
         return copy.deepcopy(model) if self._drifting else model
+
+    @property
+    def train_loss(self) -> float:
+        """Of its last epoch, on its own training stream."""
+        record = ensure_teacher(self._teacher, self._root, device=str(self._device), num_threads=self._num_threads)
+        return record.history[-1]["train_loss"]
 
     def teach(self, images_BDHW: Tensor) -> Tensor:
         """Return logits on training images; batch norm takes them into its statistics where it drifts."""

@@ -19,7 +19,7 @@ from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream
 
 CHUNK_IMAGES = 8192
-MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_UNLESS_ASKED
+MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_UNLESS_ASKED.keys()
 
 
 class StreamMeter:
@@ -99,6 +99,7 @@ def evaluate(
             **ensemble.clean_metrics,
             **on_attention,
             "generalization_gap": on_train["train_accuracy"] - on_clean["val_accuracy"],
+            "generalization_gap_augmented": on_train["train_accuracy"] - on_augmented["val_augmented_accuracy"],
         }
     return checked_metrics(measured, epoch)
 

@@ -20,6 +20,7 @@ from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
 from kd_sweep.results.storage import Location, Root
+from kd_sweep.study.reported import METRICS_VERSION
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
@@ -60,7 +61,7 @@ def trial_epochs(
         best_by: keep the checkpoint of the epoch that is best by this, too.
 
     Yields:
-        A row per epoch, after its checkpoint is on disk: `epoch` (from 1), every key of
+        A row per epoch, after its checkpoint is on disk: `epoch` (from 1), `metrics_version`, every key of
         `study.reported.REPORTED_METRICS` (a finite float, or None where the metric has no meaning), `learning_rate` (of
         the epoch's last step), `epoch_s` (training and evaluation), `train_images_per_s` (training alone).
 
@@ -137,6 +138,7 @@ class _StudentTraining:
         )
         row = {
             "epoch": epoch,
+            "metrics_version": METRICS_VERSION,
             **metrics,
             "learning_rate": trained.learning_rate,
             "epoch_s": time.perf_counter() - started,

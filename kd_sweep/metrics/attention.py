@@ -44,3 +44,12 @@ def attention_iou_student(student_regions_NHW: Tensor, teacher_regions_MNHW: Ten
     """
     per_teacher = [intersection_over_union(student_regions_NHW, regions_NHW) for regions_NHW in teacher_regions_MNHW]
     return float(torch.stack(per_teacher).mean())
+
+
+def attention_area(regions_MNHW: Tensor) -> float:
+    """Return the share of an image that a region covers, mean over all regions.
+
+    Args:
+        regions_MNHW: bool, any leading shape.
+    """
+    return float(regions_MNHW.double().mean())

@@ -13,8 +13,8 @@ def mutual_information(predicted_N: Tensor, other_predicted_N: Tensor) -> float:
     .. math:: \sum_{ij} \frac{n_{ij}}{N} \log \frac{N n_{ij}}{n_{i\cdot} n_{\cdot j}}
 
     with :math:`n_{ij}` the number of images that one puts into class i and the other into class j: the plug-in
-    estimate. It is biased upwards, by about :math:`(C - 1)^2 / 2N` for predictors that are independent (Miller 1955);
-    compare it with `shuffled_mutual_information`.
+    estimate. It is biased upwards, by about :math:`(C - 1)^2 / 2N` for predictors that are independent (Miller 1955),
+    and by less the more they agree; `shuffled_mutual_information` is its value for independent ones.
 
     Args:
         predicted_N: int64, classes from 0.
@@ -30,7 +30,7 @@ def mutual_information(predicted_N: Tensor, other_predicted_N: Tensor) -> float:
 def shuffled_mutual_information(predicted_N: Tensor, other_predicted_N: Tensor, seed: int = 0) -> float:
     """Return `mutual_information` after a seeded permutation of the images of one predictor.
 
-    It is what two predictors with these class frequencies and nothing in common would show, the bias of the estimate.
+    It is what two predictors with these class frequencies and nothing in common would show.
     """
     order_N = torch.randperm(len(predicted_N), generator=torch.Generator().manual_seed(seed))
     return mutual_information(predicted_N[order_N.to(predicted_N.device)], other_predicted_N)

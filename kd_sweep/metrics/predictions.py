@@ -119,6 +119,14 @@ def affinity(augmented_logits_NC: Tensor, clean_logits_NC: Tensor, labels_N: Ten
     return accuracy(augmented_logits_NC, labels_N) / clean if clean > 0 else None
 
 
+def diversity(augmented_loss: float, clean_loss: float) -> float | None:
+    """Return a teacher's final training loss over that of the same teacher without augmentation; None where that is 0.
+
+    Gontijo-Lopes et al. 2020, arXiv 2002.08973, section 3.2. 1: augmented images are as easy to learn as clean ones.
+    """
+    return augmented_loss / clean_loss if clean_loss > 0 else None
+
+
 def predictive_entropy(log_probabilities_NC: Tensor) -> float:
     r"""Return the mean entropy of the predictions, in nats, between 0 and log C.
 

@@ -1,7 +1,7 @@
 """The reported metrics of one split, from what the networks said about its images.
 
 The keys are those of `kd_sweep.study.reported.REPORTED_METRICS`. `train_loss` is the training loop's own, and
-`generalization_gap` the difference of two others.
+the generalization gaps are differences of two others.
 
 Shapes: N images, B images of a batch, C classes, M teachers, H x W pixels.
 """
@@ -9,7 +9,7 @@ Shapes: N images, B images of a batch, C classes, M teachers, H x W pixels.
 from torch import Tensor
 
 from kd_sweep.metrics import rethinkkd
-from kd_sweep.metrics.attention import attention_iou_pairs, attention_iou_student
+from kd_sweep.metrics.attention import attention_area, attention_iou_pairs, attention_iou_student
 from kd_sweep.metrics.calibration import expected_calibration_error
 from kd_sweep.metrics.information import mutual_information, shuffled_mutual_information
 from kd_sweep.metrics.predictions import (
@@ -95,7 +95,7 @@ def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, f
 
 
 def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[str, float]:
-    """Return how far the attention of at least two teachers overlaps on a batch of clean validation images.
+    """Return how large teachers' regions are on a batch of clean validation images, and how far those of two overlap.
 
     All are means over images; a batch is a multiple of `metrics.rethinkkd.BATCH_SIZE`, unless it is the last.
 
@@ -103,8 +103,10 @@ def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[s
         maps_MBHW: in [0, 1].
         cam_threshold: of the plain metric's regions.
     """
+    regions_MBHW = maps_MBHW > cam_threshold
     values = {
-        "attention_iou_teachers_rethinkkd": rethinkkd.attention_iou_rethinkkd(maps_MBHW > cam_threshold),
+        "attention_area_teachers": attention_area(regions_MBHW),
+        "attention_iou_teachers_rethinkkd": rethinkkd.attention_iou_rethinkkd(regions_MBHW),
         **{
             f"attention_iou_teachers{suffix}": attention_iou_pairs(maps_MBHW > threshold)
             for suffix, threshold in _thresholds(cam_threshold)
@@ -116,12 +118,15 @@ def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[s
 def student_attention_metrics(
     student_maps_BHW: Tensor, teacher_maps_MBHW: Tensor, cam_threshold: float
 ) -> dict[str, float]:
-    """Return how far the student's attention overlaps its teachers' on a batch; means over images."""
+    """Return how large the student's regions are and how far they overlap its teachers'; means over a batch."""
     return {
-        f"attention_iou_student{suffix}": attention_iou_student(
-            student_maps_BHW > threshold, teacher_maps_MBHW > threshold
-        )
-        for suffix, threshold in _thresholds(cam_threshold)
+        "attention_area_student": attention_area(student_maps_BHW > cam_threshold),
+        **{
+            f"attention_iou_student{suffix}": attention_iou_student(
+                student_maps_BHW > threshold, teacher_maps_MBHW > threshold
+            )
+            for suffix, threshold in _thresholds(cam_threshold)
+        },
     }
 
 

@@ -6,16 +6,13 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from kd_sweep.errors import StorageError
-from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.study.reported import METRICS_VERSION, REPORTED_METRICS
 
 SCHEMA_VERSION = "1"
 """Layout of the tables. Raised when a column changes its meaning or type; a new nullable column does not raise it."""
-METRICS_VERSION = "1"
-"""Definitions of the metrics. Raised when the same model and data would give another number."""
-
-_METADATA = {b"schema_version": SCHEMA_VERSION.encode(), b"metrics_version": METRICS_VERSION.encode()}
+_METADATA = {b"schema_version": SCHEMA_VERSION.encode(), b"metrics_version": str(METRICS_VERSION).encode()}
 _TIME = pa.timestamp("us", tz="UTC")
-_METRICS = [(name, pa.float64()) for name in REPORTED_METRICS]
+_METRICS = [("metrics_version", pa.int32()), *((name, pa.float64()) for name in REPORTED_METRICS)]
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:

@@ -18,11 +18,12 @@ FINISHED = frozenset({"completed", "stopped"})
 UNSUCCESSFUL = ("failed", "lost", "preempted")
 """A trial that is left in one of these ended without being asked to; the next run tries it again."""
 
-EPOCH_COLUMNS = ("epoch", *REPORTED_METRICS, "learning_rate", "epoch_s", "train_images_per_s", "host", "pid")
+MEASURED = ("metrics_version", *REPORTED_METRICS)
+EPOCH_COLUMNS = ("epoch", *MEASURED, "learning_rate", "epoch_s", "train_images_per_s", "host", "pid")
 """What a trial and its process report of an epoch; `host` and `pid` are unknown for rows found in a checkpoint."""
 
 NOTHING_YET: dict[str, None] = dict.fromkeys(
-    (*REPORTED_METRICS, "last_epoch", "train_s", "host", "objective", "best_epoch", "best_objective")
+    (*MEASURED, "last_epoch", "train_s", "host", "objective", "best_epoch", "best_objective")
 )
 """What a trial's row says of its epochs when it has none."""
 
@@ -133,7 +134,7 @@ class Recorder:
         elif self._add(config, row):
             trial = self._writer.trials[trial_id]
             value = row[self._objective.metric]
-            update = {metric: row[metric] for metric in REPORTED_METRICS}
+            update = {name: row[name] for name in MEASURED}
             update |= {"trial_id": trial_id, "last_epoch": row["epoch"], "host": row["host"], "objective": value}
             update["train_s"] = trial.get("train_s", 0.0) + row["epoch_s"]
             if value is not None and self._objective.better(value, trial.get("best_objective")):
@@ -238,7 +239,7 @@ class Recorder:
         rows = self._writer.epochs_of(trial_id)
         metric, last = self._objective.metric, rows[-1]
         best = self._objective.best_of(rows) or {}
-        return {name: last.get(name) for name in REPORTED_METRICS} | {
+        return {name: last.get(name) for name in MEASURED} | {
             "last_epoch": last["epoch"],
             "train_s": sum(row["epoch_s"] for row in rows),
             "host": last.get("host"),

@@ -3,6 +3,9 @@
 This is the one list of them. Result tables, schedulers, objectives and the documentation all read it.
 """
 
+METRICS_VERSION = 1
+"""Of the definitions below; in every row. Raised when the same model and data would give another number."""
+
 REPORTED_METRICS: dict[str, str] = {
     "train_loss": "mean distillation loss over the epoch's training stream",
     "train_accuracy": "top-1 accuracy on the training stream, as seen while training",
@@ -11,6 +14,7 @@ REPORTED_METRICS: dict[str, str] = {
     "val_top5_accuracy": "top-5 accuracy on clean validation images",
     "val_augmented_accuracy": "top-1 accuracy on validation images seen through the trial's own augmentation stream",
     "generalization_gap": "train_accuracy - val_accuracy",
+    "generalization_gap_augmented": "train_accuracy - val_augmented_accuracy",
     "fidelity_train": "share of training-stream images where student and ensemble agree on the top-1 class",
     "fidelity_val": "the same on clean validation images",
     "fidelity_val_augmented": "the same on augmented validation images",
@@ -21,7 +25,7 @@ REPORTED_METRICS: dict[str, str] = {
     "predictive_kl_val_augmented": "the same on augmented validation images",
     "predictive_kl_reverse_val": "mean KL(student || ensemble) at temperature 1 on clean validation images, in nats",
     "mutual_information_train": "mutual information of student's and ensemble's top-1 classes, training stream, nats",
-    "mutual_information_train_shuffled": "the same with the images of one permuted: the bias of the estimate",
+    "mutual_information_train_shuffled": "the same with the images of one permuted: as if unrelated",
     "mutual_information_val": "mutual information on clean validation images, in nats",
     "mutual_information_val_shuffled": "the same with the images of one permuted",
     "mutual_information_val_augmented": "mutual information on augmented validation images, in nats",
@@ -34,6 +38,8 @@ REPORTED_METRICS: dict[str, str] = {
     "attention_iou_student_at_25": "the same at threshold 0.25 instead of metrics.cam_threshold",
     "attention_iou_student_at_50": "the same at threshold 0.5",
     "attention_iou_student_at_75": "the same at threshold 0.75",
+    "attention_area_teachers": "share of the image that a teacher's region covers, mean over images and teachers",
+    "attention_area_student": "the same of the student's region",
     "entropy_student": "mean predictive entropy of the student on clean validation images, in nats",
     "entropy_teachers": "mean predictive entropy of the ensemble on clean validation images, in nats",
     "ece": "count-weighted expected calibration error on clean validation images, 15 equal-width bins",
@@ -41,6 +47,7 @@ REPORTED_METRICS: dict[str, str] = {
     "teacher_accuracy": "mean top-1 accuracy of the ensemble's members on clean validation images",
     "ensemble_accuracy": "top-1 accuracy of the members' mean probabilities on clean validation images",
     "diversity_teachers": "share of clean validation images where two teachers differ in top-1, mean over pairs",
+    "diversity": "training loss of member 1 over that of the same teacher trained on clean images",
     "affinity": "accuracy on augmented over that on clean validation images, of a teacher trained on clean images",
     "fidelity_val_rethinkkd": "fidelity to the members' mean logits, mean over batches of 128",
     "predictive_kl_val_rethinkkd": "10 KL(student || softmax of the mean logits), in nats, mean over batches of 128",
@@ -62,5 +69,5 @@ NULL_FOR_ONE_TEACHER = frozenset(
 )
 """Metrics that compare teachers with each other: null, not NaN, where the ensemble has one member."""
 
-NULL_UNLESS_ASKED = frozenset({"affinity"})
-"""Metrics that are null unless the field of `metrics` with their name is true."""
+NULL_UNLESS_ASKED = {"affinity": "affinity", "diversity": "affinity"}
+"""Metrics that are null unless a field of `metrics` is true -> that field."""

@@ -164,8 +164,9 @@ def _check_metrics(spec: StudySpec) -> None:
 def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> None:
     if metric not in REPORTED_METRICS:
         raise RuleError(path, f"no trial reports {shown(metric)}, {alternatives(metric, REPORTED_METRICS)}")
-    if metric in NULL_UNLESS_ASKED and not getattr(spec.metrics, metric):
-        raise RuleError(path, f"{metric!r} is not reported unless metrics.{metric} is true")
+    asked = NULL_UNLESS_ASKED.get(metric)
+    if asked is not None and not getattr(spec.metrics, asked):
+        raise RuleError(path, f"{metric!r} is not reported unless metrics.{asked} is true")
     if metric in NULL_FOR_ONE_TEACHER and extremes(spec, "ensemble_size")[0] < 2:
         size = "search.ensemble_size" if "ensemble_size" in spec.search else "ensemble_size, which is not searched,"
         if "teacher_strengths" in spec.search:

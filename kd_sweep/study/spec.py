@@ -183,7 +183,7 @@ class Metrics(Strict):
     cam_threshold: float = Field(0.4, gt=0.0, lt=1.0)
     """A pixel belongs to the attention region where its map, scaled to [0, 1] per image, is above this."""
     affinity: bool = False
-    """Report `affinity`. It needs a teacher that was trained without augmentation, which is trained where none is."""
+    """Report `affinity` and `diversity`. They need a teacher without augmentation, which is trained where none is."""
 
 
 Scalar = bool | int | float | str | None

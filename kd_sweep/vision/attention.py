@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CONSTANT = 1e-5
+
 
 def class_activation_maps(features_BDhw: Tensor, classifier_weight_CD: Tensor, image_size: int) -> Tensor:
     r"""Return where a network looks, as maps in [0, 1].
@@ -33,12 +35,17 @@ def summed_over_classes(features_BDhw: Tensor, classifier_weight_CD: Tensor) -> 
 
 
 def enlarged_to_unit_range(maps_Bhw: Tensor, image_size: int) -> Tensor:
-    """Return maps enlarged bilinearly to (B, H, W), each scaled to reach 0 and 1; a constant one is 0 everywhere."""
+    """Return maps enlarged bilinearly to (B, H, W), each scaled to reach 0 and 1; a constant one is 0 everywhere.
+
+    Values that differ by no more than `CONSTANT` of the largest are constant: rounding alone makes such differences.
+    """
+    largest_B = maps_Bhw.abs().amax((1, 2))
+    varies_B = maps_Bhw.amax((1, 2)) - maps_Bhw.amin((1, 2)) > CONSTANT * largest_B
     size = (image_size, image_size)
     maps_BHW = F.interpolate(maps_Bhw[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     lowest_B11 = maps_BHW.amin((1, 2), keepdim=True)
     range_B11 = maps_BHW.amax((1, 2), keepdim=True) - lowest_B11
-    return torch.where(range_B11 > 0, (maps_BHW - lowest_B11) / range_B11, 0.0)
+    return torch.where(varies_B[:, None, None] & (range_B11 > 0), (maps_BHW - lowest_B11) / range_B11, 0.0)
 
 
 def binarise(maps_BHW: Tensor, threshold: float) -> Tensor:

@@ -11,6 +11,7 @@ from kd_sweep.distill.evaluation import StreamMeter, checked_metrics
 from kd_sweep.distill.files import read_tensors
 from kd_sweep.distill.means import ImageMeans
 from kd_sweep.distill.memory import resident_dataset
+from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.reported import REPORTED_METRICS
@@ -134,11 +135,11 @@ def test_grad_cam_changes_the_attention_metrics_and_nothing_else(tmp_path):
     )
     differ = {name for name in REPORTED_METRICS if cam[name] != grad_cam[name]}
     assert differ >= {"attention_iou_teachers", "attention_iou_student"}
-    assert all(name.startswith("attention_iou_") for name in differ)
+    assert all(name.startswith("attention_") for name in differ)
 
 
 @pytest.mark.parametrize("pipeline", ["strength", "weak_strong"])
-def test_affinity_is_that_of_a_teacher_that_saw_only_clean_images(tmp_path, pipeline):
+def test_affinity_and_diversity_compare_with_a_teacher_that_saw_only_clean_images(tmp_path, pipeline):
     config = tiny_trial(
         augmentation_strength=1.0,
         augmentation=Augmentation(pipeline=pipeline),
@@ -158,6 +159,9 @@ def test_affinity_is_that_of_a_teacher_that_saw_only_clean_images(tmp_path, pipe
     expected = accuracy_score(labels, augmented) / accuracy_score(labels, clean)
     assert [row["affinity"] for row in rows] == [pytest.approx(expected)] * 2
     assert expected < 0.95
+    ours, clean_one = (teacher_record(tmp_path, t.teacher_id).history[-1] for t in (config.teachers[0], teacher))
+    assert [row["diversity"] for row in rows] == [ours["train_loss"] / clean_one["train_loss"]] * 2
+    assert rows[0]["diversity"] > 1.1
 
 
 def test_the_strength_0_teacher_of_a_study_is_the_one_that_affinity_needs():

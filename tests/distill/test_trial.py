@@ -10,7 +10,7 @@ from kd_sweep.distill.files import read_tensors
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.trial import run_trial, trial_epochs
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
+from kd_sweep.study.reported import METRICS_VERSION, NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
 from kd_sweep.study.spec import Distillation, Objective
 from tests.distill.conftest import metrics_of, run, start_python, tiny_trial
 
@@ -32,13 +32,22 @@ def test_a_row_has_every_reported_metric(tmp_path, ensemble_size):
     rows = run(config, tmp_path)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     for row in rows:
-        assert row.keys() == {*REPORTED_METRICS, "epoch", "learning_rate", "epoch_s", "train_images_per_s"}
+        assert row.keys() == {
+            *REPORTED_METRICS,
+            "epoch",
+            "metrics_version",
+            "learning_rate",
+            "epoch_s",
+            "train_images_per_s",
+        }
         nulls = {name for name in REPORTED_METRICS if row[name] is None}
-        assert nulls == NULL_UNLESS_ASKED | (NULL_FOR_ONE_TEACHER if ensemble_size == 1 else set())
+        assert nulls == NULL_UNLESS_ASKED.keys() | (NULL_FOR_ONE_TEACHER if ensemble_size == 1 else set())
         assert all(type(row[name]) is float and math.isfinite(row[name]) for name in REPORTED_METRICS.keys() - nulls)
         assert row["epoch_s"] > 0
         assert row["train_images_per_s"] > 0
+        assert row["metrics_version"] == METRICS_VERSION
         assert row["generalization_gap"] == row["train_accuracy"] - row["val_accuracy"]
+        assert row["generalization_gap_augmented"] == row["train_accuracy"] - row["val_augmented_accuracy"]
         json.dumps(row, allow_nan=False)
     assert rows[0]["learning_rate"] > rows[1]["learning_rate"] > rows[2]["learning_rate"] > 0
 

@@ -17,6 +17,7 @@ from kd_sweep.metrics.predictions import (
     affinity,
     agreement,
     agreement_per_class,
+    diversity,
     ensemble_log_probabilities,
     ensemble_probabilities,
     negative_log_likelihood,
@@ -192,6 +193,11 @@ def test_affinity_is_a_ratio_of_scikit_learns_accuracies(drawn):
     members, student, labels = drawn
     clean, augmented = (sklearn_metrics.accuracy_score(labels, z.argmax(1)) for z in (members[0], student))
     assert affinity(student, members[0], labels) == (pytest.approx(augmented / clean) if clean else None)
+
+
+def test_diversity_is_a_ratio_of_losses():
+    assert diversity(0.5, 0.25) == 2
+    assert diversity(0.5, 0.0) is None
 
 
 def test_affinity_by_hand():

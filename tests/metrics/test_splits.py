@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -37,7 +38,17 @@ def all_metrics(student, teachers, labels, student_maps, teacher_maps):
 
 
 def test_keys_are_the_reported_metrics(outputs):
-    assert set(all_metrics(*outputs)) | {"train_loss", "generalization_gap", "affinity"} == set(REPORTED_METRICS)
+    elsewhere = {"train_loss", "generalization_gap", "generalization_gap_augmented", "affinity", "diversity"}
+    assert set(all_metrics(*outputs)) | elsewhere == set(REPORTED_METRICS)
+
+
+def test_areas_are_shares_of_pixels(outputs):
+    student, teachers, labels, student_maps, teacher_maps = outputs
+    values = all_metrics(student, teachers, labels, student_maps, teacher_maps)
+    assert values["attention_area_student"] == pytest.approx(np.mean(student_maps.numpy() > 0.4))
+    assert values["attention_area_teachers"] == pytest.approx(np.mean(teacher_maps.numpy() > 0.4))
+    alone = all_metrics(student, teachers[:1], labels, student_maps, teacher_maps[:1])
+    assert alone["attention_area_teachers"] == pytest.approx(np.mean(teacher_maps[0].numpy() > 0.4))
 
 
 def test_null_for_one_teacher_and_only_there(outputs):

@@ -7,7 +7,7 @@ from typing import Any
 
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
-from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.study.reported import METRICS_VERSION, REPORTED_METRICS
 
 FINISHED_AT = datetime.datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=datetime.UTC)
 
@@ -28,6 +28,7 @@ def epoch_row(number: int, epoch: int, **changes: Any) -> dict[str, Any]:
         "augmentation_strength": number % 3 / 2,
         "ensemble_size": number % 2 + 1,
         "seed": number % 5,
+        "metrics_version": METRICS_VERSION,
         **{metric: metric_value(trial, epoch, metric) for metric in REPORTED_METRICS},
         "learning_rate": 0.1,
         "epoch_s": 1.5,

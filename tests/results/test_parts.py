@@ -23,8 +23,9 @@ from kd_sweep.results.parts import (
     superseded,
     write_part,
 )
-from kd_sweep.results.schema import EPOCHS, METRICS_VERSION, SCHEMA_VERSION
+from kd_sweep.results.schema import EPOCHS, SCHEMA_VERSION
 from kd_sweep.results.storage import Root
+from kd_sweep.study.reported import METRICS_VERSION
 from tests.results.rows import epoch_row
 
 
@@ -124,7 +125,7 @@ def test_files_say_their_versions_and_have_the_plain_types(tmp_path: Path):
     write_part(root, Part(1, 1), epochs_table([1]))
     schema = pq.read_schema(tmp_path / Part(1, 1).place)
     assert schema.metadata[b"schema_version"] == SCHEMA_VERSION.encode() == b"1"
-    assert schema.metadata[b"metrics_version"] == METRICS_VERSION.encode() == b"1"
+    assert schema.metadata[b"metrics_version"] == str(METRICS_VERSION).encode() == b"1"
     assert schema.remove_metadata().equals(EPOCHS.remove_metadata())
     column = pq.ParquetFile(tmp_path / Part(1, 1).place).metadata.row_group(0).column(1)
     assert column.compression == "ZSTD"

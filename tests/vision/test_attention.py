@@ -45,6 +45,16 @@ def test_a_constant_map_is_0_everywhere(features):
     assert not binarise(maps, 0.4).any()
 
 
+@pytest.mark.parametrize("size", [9, 16, 30, 224])
+def test_rounding_does_not_make_a_constant_map_a_region(size):
+    values_D11 = torch.randn(10, 1, 1, generator=torch.Generator().manual_seed(size))
+    maps = class_activation_maps(values_D11.expand(50, 10, 4, 4), torch.rand(3, 10), size)
+    assert not maps.any()
+    almost = values_D11.expand(1, 10, 4, 4).clone()
+    almost[..., 0, 0] *= 1.001
+    assert class_activation_maps(almost, torch.rand(3, 10), size).max() == 1
+
+
 def test_extreme_features_give_no_nan():
     features = torch.randn(2, 4, 3, 3) * 1e30
     maps = class_activation_maps(features, torch.randn(3, 4), 12)
