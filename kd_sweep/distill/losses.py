@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_sweep.study.spec import Distillation
+from kd_sweep.vision.mixing import Partners
 
 
 def distillation_loss(
@@ -16,6 +17,7 @@ def distillation_loss(
     labels_B: Tensor,
     spec: Distillation,
     label_smoothing: float = 0.0,
+    partners: Partners | None = None,
 ) -> Tensor:
     """Return the scalar ``alpha * CE + (1 - alpha) * match`` (Hinton et al., arXiv 1503.02531).
 
@@ -25,14 +27,32 @@ def distillation_loss(
         labels_B: hard labels, int64.
         spec: the match, how it sums over the teachers, and alpha, the weight of the hard label.
         label_smoothing: mass that the hard label gives to all classes alike.
+        partners: what is mixed into the images; it counts for CE alone.
     """
     if spec.loss == "none" or spec.alpha == 1.0:
-        return F.cross_entropy(student_logits_BC, labels_B, label_smoothing=label_smoothing)
+        return label_loss(student_logits_BC, labels_B, label_smoothing, partners)
     match = _match(student_logits_BC, teacher_logits_MBC, labels_B, spec)
     if spec.alpha == 0.0:
         return match
-    hard = F.cross_entropy(student_logits_BC, labels_B, label_smoothing=label_smoothing)
+    hard = label_loss(student_logits_BC, labels_B, label_smoothing, partners)
     return spec.alpha * hard + (1.0 - spec.alpha) * match
+
+
+def label_loss(
+    logits_BC: Tensor, labels_B: Tensor, label_smoothing: float = 0.0, partners: Partners | None = None
+) -> Tensor:
+    """Return the scalar cross-entropy with the labels.
+
+    With ``partners`` each label counts as its image's share, which is the cross-entropy with the mixed label
+    (arXiv 1710.09412, eq. 1), smoothed or not: it is linear in the label.
+    """
+    if partners is None:
+        return F.cross_entropy(logits_BC, labels_B, label_smoothing=label_smoothing)
+    own_B, other_B = (
+        F.cross_entropy(logits_BC, each_B, label_smoothing=label_smoothing, reduction="none")
+        for each_B in (labels_B, partners.labels_B)
+    )
+    return ((1 - partners.share_B) * own_B + partners.share_B * other_B).mean()
 
 
 def teacher_shares(num_teachers: int, weights: tuple[float, ...] | None) -> list[float]:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from kd_sweep import __version__
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
 from kd_sweep.distill.files import read_tensors, remove_temporaries, set_aside, write_tensors
+from kd_sweep.distill.losses import label_loss
 from kd_sweep.distill.memory import RecentlyUsed, resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.records import (
@@ -193,7 +193,7 @@ class _TeacherTraining:
 
         def batch_loss(logits_BC: Tensor, batch: Batch) -> Tensor:
             correct.append((logits_BC.detach().argmax(1) == batch.labels_B).sum())
-            return F.cross_entropy(logits_BC, batch.labels_B, label_smoothing=learner.label_smoothing)
+            return label_loss(logits_BC, batch.labels_B, learner.label_smoothing, batch.partners)
 
         with epoch_randomness(self._teacher.init_seed, epoch, self._device):
             trained = train_epoch(

@@ -158,7 +158,7 @@ class _StudentTraining:
             teacher_logits_MBC = answers.train_logits(batch)
             meter.add(logits_BC, teacher_logits_MBC, batch.labels_B)
             return distillation_loss(
-                logits_BC, teacher_logits_MBC, batch.labels_B, distillation, learner.label_smoothing
+                logits_BC, teacher_logits_MBC, batch.labels_B, distillation, learner.label_smoothing, batch.partners
             )
 
         trained = train_epoch(

@@ -7,9 +7,9 @@ Shapes: B batch, D channels, H x W pixels, P random numbers per image.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from kd_sweep.study.digest import derived_seed
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.images import Dataset, ImageSet
+from kd_sweep.vision.mixing import MIXINGS, NUM_DRAWS, Mixing, Partners, partner_places
 from kd_sweep.vision.pipelines import pipeline_of
 from kd_sweep.vision.transforms import Normalization
 
@@ -35,11 +36,13 @@ class Batch:
         indices_B: int64, places in the image set; on the CPU.
         images_BDHW: float32, normalised with the training set's mean and standard deviation; on the device.
         labels_B: int64, on the device.
+        partners: other images that are mixed in; None where none are. The labels are those of the larger shares.
     """
 
     indices_B: Tensor
     images_BDHW: Tensor
     labels_B: Tensor
+    partners: Partners | None = None
 
     def __len__(self) -> int:
         return len(self.indices_B)
@@ -62,6 +65,7 @@ class AugmentationStream:
         self._val = self._resident(dataset.val)
         self._normalization = Normalization.of(dataset, self.device)
         self._pipeline = pipeline_of(stream, dataset, self._normalization)
+        self._mixing = MIXINGS.get(stream.augmentation.pipeline) if stream.augmentation_strength > 0 else None
 
     @property
     def num_batches(self) -> int:
@@ -73,14 +77,23 @@ class AugmentationStream:
         """Yield the training batches of ``epoch`` (from 1), in its own order."""
         order_N = torch.randperm(len(self.dataset.train), generator=self._generator("order", epoch, 0))
         batches = torch.split(order_N, self.stream.batch_size)[: self.num_batches]
-        for batch, gathered in enumerate(self._gathered(self._train, batches)):
-            yield self._augmented(*gathered, self._generator("train", epoch, batch))
+        shown = self._augmented(self._train, batches, "train", epoch)
+        if self._mixing is None:
+            return shown
+        # Their order is random, so a neighbour is a random partner.
+        return self._mixed(self._mixing, ((batch, _turned(batch)) for batch in shown), "train", epoch)
 
     def augmented_val(self, epoch: int) -> Iterator[Batch]:
         """Yield all validation images in order, augmented as training images of ``epoch`` are."""
         batches = torch.split(torch.arange(len(self.dataset.val)), EVALUATION_BATCH_SIZE)
-        for batch, gathered in enumerate(self._gathered(self._val, batches)):
-            yield self._augmented(*gathered, self._generator("val", epoch, batch))
+        shown = self._augmented(self._val, batches, "val", epoch)
+        if self._mixing is None:
+            return shown
+        # They may lie class by class, so a partner comes from the whole set.
+        partner_N = partner_places(len(self.dataset.val), self._generator("val partners", epoch, 0))
+        partners = [partner_N[indices_B] for indices_B in batches]
+        pairs = zip(shown, self._augmented(self._val, partners, "val partner", epoch), strict=True)
+        return self._mixed(self._mixing, pairs, "val", epoch)
 
     def clean_batches(self, image_set: ImageSet, batch_size: int = EVALUATION_BATCH_SIZE) -> Iterator[Batch]:
         """Yield all images of ``image_set`` in order, normalised and nothing else."""
@@ -93,10 +106,21 @@ class AugmentationStream:
     def _generator(self, purpose: str, epoch: int, batch: int) -> torch.Generator:
         return torch.Generator("cpu").manual_seed(derived_seed(self.stream.seed, epoch, batch, purpose))
 
-    def _augmented(self, indices_B: Tensor, pixels_BDHW: Tensor, labels_B: Tensor, generator: torch.Generator) -> Batch:
-        draws_BP = torch.rand(len(indices_B), self._pipeline.num_draws, generator=generator)
-        images_BDHW = self._pipeline(pixels_BDHW, draws_BP, self.stream.augmentation_strength)
-        return Batch(indices_B, images_BDHW, labels_B)
+    def _augmented(self, image_set: ImageSet, batches: Sequence[Tensor], purpose: str, epoch: int) -> Iterator[Batch]:
+        for batch, (indices_B, pixels_BDHW, labels_B) in enumerate(self._gathered(image_set, batches)):
+            generator = self._generator(purpose, epoch, batch)
+            draws_BP = torch.rand(len(indices_B), self._pipeline.num_draws, generator=generator)
+            images_BDHW = self._pipeline(pixels_BDHW, draws_BP, self.stream.augmentation_strength)
+            yield Batch(indices_B, images_BDHW, labels_B)
+
+    def _mixed(self, mixing: Mixing, pairs: Iterable[tuple[Batch, Batch]], purpose: str, epoch: int) -> Iterator[Batch]:
+        """Yield the first batch of each pair with the images of the second mixed in."""
+        for number, (batch, partner) in enumerate(pairs):
+            generator = self._generator(f"{purpose} mixing", epoch, number)
+            draws_B3 = torch.rand(len(batch), NUM_DRAWS, generator=generator)
+            strength = self.stream.augmentation_strength
+            images_BDHW, share_B = mixing(batch.images_BDHW, partner.images_BDHW, draws_B3, strength)
+            yield replace(batch, images_BDHW=images_BDHW, partners=Partners(partner.labels_B, share_B))
 
     def _gathered(self, image_set: ImageSet, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield indices, pixels and labels of each batch; those of large sets are read ahead, from a disk perhaps."""
@@ -119,3 +143,8 @@ class AugmentationStream:
         if self.device.type == "cpu" or image_set.images_NDHW.nbytes > RESIDENT_BYTES:
             return image_set
         return ImageSet(image_set.images_NDHW.to(self.device), image_set.labels_N.to(self.device))
+
+
+def _turned(batch: Batch) -> Batch:
+    """Return ``batch`` with every image one place on, the last at the first place."""
+    return Batch(batch.indices_B.roll(1), batch.images_BDHW.roll(1, 0), batch.labels_B.roll(1))

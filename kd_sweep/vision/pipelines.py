@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.images import Dataset
+from kd_sweep.vision.mixing import MIXINGS
 from kd_sweep.vision.operations import OPERATIONS, SIGNED, STANDARD, WIDE, Choice, Ranges, apply_operations
 from kd_sweep.vision.policies import CIFAR10_POLICY, IMAGENET_POLICY, Policy
 from kd_sweep.vision.transforms import DRAWS, NUM_DRAWS, Normalization, augment, crop, recolor
@@ -47,6 +48,8 @@ def pipeline_of(stream: StreamConfig, dataset: Dataset, normalization: Normaliza
     if name == "strength":
         flips = "geometry" in stream.augmentation.transforms and dataset.horizontal_flip
         return StrengthFamily(frozenset(stream.augmentation.transforms) | ({"flip"} if flips else set()), normalization)
+    if name in MIXINGS:
+        return RandomOperations(0, STANDARD, dataset.horizontal_flip, normalization)  # flips; the stream mixes them
     cifar = stream.data.name in CIFAR_LIKE
     policy = CIFAR10_POLICY if cifar else IMAGENET_POLICY
     if name == "weak_strong":

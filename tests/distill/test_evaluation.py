@@ -138,7 +138,7 @@ def test_grad_cam_changes_the_attention_metrics_and_nothing_else(tmp_path):
     assert all(name.startswith("attention_") for name in differ)
 
 
-@pytest.mark.parametrize("pipeline", ["strength", "weak_strong"])
+@pytest.mark.parametrize("pipeline", ["strength", "weak_strong", "cutmix"])
 def test_affinity_and_diversity_compare_with_a_teacher_that_saw_only_clean_images(tmp_path, pipeline):
     config = tiny_trial(
         augmentation_strength=1.0,
@@ -148,7 +148,8 @@ def test_affinity_and_diversity_compare_with_a_teacher_that_saw_only_clean_image
         student={"epochs": 2},
     )
     rows = run(config, tmp_path)
-    teacher = TrialConfig(data=config.data, teacher=config.teacher).teachers[0]
+    without = Augmentation() if pipeline == "weak_strong" else config.augmentation  # at strength 0
+    teacher = TrialConfig(data=config.data, augmentation=without, teacher=config.teacher).teachers[0]
     assert config.needed_teachers == (*config.teachers, teacher)
     model, dataset = load_teacher(teacher, tmp_path, device="cpu"), resident_dataset(config.data, tmp_path)
     stream = AugmentationStream(config.stream, dataset)

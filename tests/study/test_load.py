@@ -131,7 +131,8 @@ def _message(text, *overrides):
             "name: d\nobjectives:\n  - {metric: val_acc}",
             "objectives[0].metric: no trial reports 'val_acc', did you mean 'val_accuracy'? possible: affinity, "
             "attention_area_student, attention_area_teachers, attention_iou_student, attention_iou_student_at_25, "
-            "attention_iou_student_at_50, attention_iou_student_at_75, attention_iou_teachers, … (47 in all) (sweeps/x.yaml, line 3)",
+            "attention_iou_student_at_50, attention_iou_student_at_75, attention_iou_teachers, "
+            "… (47 in all) (sweeps/x.yaml, line 3)",
         ),
     ],
 )

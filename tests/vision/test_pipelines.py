@@ -9,7 +9,7 @@ from kd_sweep.vision import augmentation
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.images import Dataset, ImageSet
 
-PIPELINES = ("strength", "weak_strong", "randaugment", "autoaugment", "trivialaugment")
+PIPELINES = ("strength", "weak_strong", "randaugment", "autoaugment", "trivialaugment", "mixup", "cutmix")
 NAMES = ("cifar10", "image_folder")
 
 
@@ -133,9 +133,10 @@ def test_crops_are_torchvisions():
     torch.testing.assert_close(mirrored, ours.flip(-1), atol=1e-5, rtol=0)
 
 
-def test_reading_ahead_changes_nothing(monkeypatch):
+@pytest.mark.parametrize("pipeline", ["strength", "mixup"])
+def test_reading_ahead_changes_nothing(monkeypatch, pipeline):
     dataset = smooth_dataset(150)
-    stream = stream_of(dataset, "strength", 0.5, batch_size=16)
+    stream = stream_of(dataset, pipeline, 0.5, batch_size=16)
     expected = [list(stream.batches(1)), list(stream.augmented_val(2)), list(stream.clean_batches(dataset.val, 7))]
     monkeypatch.setattr(augmentation, "RESIDENT_BYTES", 0)
     ahead = [list(stream.batches(1)), list(stream.augmented_val(2)), list(stream.clean_batches(dataset.val, 7))]
