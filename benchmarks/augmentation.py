@@ -20,6 +20,7 @@ from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision import transforms
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.images import Dataset, ImageSet
+from kd_sweep.vision.mixing import MIXINGS
 
 IMAGE_SIZE = 32
 NUM_CLASSES = 10
@@ -36,11 +37,11 @@ def random_dataset(num_images: int) -> Dataset:
     return Dataset(image_set, image_set, names, horizontal_flip=True)
 
 
-def stream_epoch(dataset: Dataset, batch_size: int, strength: float) -> Callable[[], int]:
+def stream_epoch(dataset: Dataset, batch_size: int, strength: float, pipeline: str = "strength") -> Callable[[], int]:
     """One epoch of the augmentation stream: shuffled, augmented, normalised batches."""
     config = StreamConfig(
         data=Data(image_size=IMAGE_SIZE),
-        augmentation=Augmentation(),
+        augmentation=Augmentation(pipeline=pipeline),
         augmentation_strength=strength,
         batch_size=batch_size,
         seed=0,
@@ -140,6 +141,7 @@ def main() -> None:
         ("kd_sweep stream, strength 0", stream_epoch(dataset, arguments.batch_size, 0.0)),
         ("kd_sweep stream, strength 0.5", stream_epoch(dataset, arguments.batch_size, STRENGTH)),
         ("kd_sweep stream, strength 1", stream_epoch(dataset, arguments.batch_size, 1.0)),
+        *((f"kd_sweep {name} at 0.5", stream_epoch(dataset, arguments.batch_size, STRENGTH, name)) for name in MIXINGS),
         ("kornia AugmentationSequential", kornia_epoch(dataset, arguments.batch_size, STRENGTH)),
         ("torchvision v2, per image", torchvision_epoch(small, arguments.batch_size, STRENGTH)),
     ]

@@ -35,10 +35,11 @@ def augmentation_sheet(spec: StudySpec, num_images: int) -> Image.Image:
     """
     few = {"max_train_images": _at_most(spec.data.max_train_images, MEASURED_IMAGES)}
     dataset = load_dataset(spec.data.model_copy(update=few))
-    dataset = replace(dataset, val=_of_every_class(dataset.val, num_images))
-    rows = [Row(("clean",), tuple(Cell(picture(image), ()) for image in dataset.val.images_NDHW))]
+    # Images are mixed with each other, so one alone would look clean.
+    dataset = replace(dataset, val=_of_every_class(dataset.val, max(2, num_images)))
+    rows = [Row(("clean",), tuple(Cell(picture(image), ()) for image in dataset.val.images_NDHW[:num_images]))]
     for strength in shown_strengths(spec):
-        images_NDHW = _shown(spec, spec.data, dataset, strength)
+        images_NDHW = _shown(spec, spec.data, dataset, strength)[:num_images]
         rows.append(Row((f"strength {strength:g}",), tuple(Cell(picture(image), ()) for image in images_NDHW)))
     source = f"{spec.data.name}, {dataset.image_size} pixels, pipeline {spec.augmentation.pipeline}"
     return sheet([Block(f"{spec.name}: {source}", tuple(rows))])

@@ -49,6 +49,16 @@ def test_strengths_of_a_study():
     assert shown_strengths(spec_of(apart)) == [0.0, 0.3, 0.5, 1.0]
 
 
+@pytest.mark.parametrize("pipeline", ["mixup", "cutmix"])
+@pytest.mark.parametrize("num_images", [1, 5])
+def test_images_are_mixed_however_few_are_shown(pipeline, num_images):
+    spec = spec_of(STUDY, f"augmentation.pipeline={pipeline}", "search.augmentation_strength={grid: [0.0, 1.0]}")
+    clean, none, mixed = cells(augmentation_sheet(spec, num_images), num_images)
+    assert len(clean) == num_images
+    assert all(np.array_equal(one, two) for one, two in zip(clean, none, strict=True))
+    assert not all(np.array_equal(one, two) for one, two in zip(clean, mixed, strict=True))
+
+
 def test_the_command_writes_a_picture(tmp_path):
     from kd_sweep.cli import main
 
