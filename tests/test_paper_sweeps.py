@@ -128,11 +128,16 @@ def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
     assert sorted(zip(teachers.augmentation_strength, teachers.member, strict=True)) == sorted(
         itertools.product(strengths, members)
     )
-    # One axis of strengths to analyse, with the student's held equal.
+    # Two strengths to analyse, of teachers and of the student, each with the other held equal.
     judged = kd_sweep("analyse", tmp_path, "--outcome", "val_accuracy", "--format", "json", "--resamples", "200")
     assert judged.returncode == 0, judged.stderr
-    assert "student_strength=" in judged.stdout
-    assert "teacher_strengths=" not in judged.stdout
+    effects = json.loads(judged.stdout)["effects"]
+    assert {"augmentation_strength", "student_strength"} <= {row["varied"] for row in effects}
+    means = [row for row in effects if row["kind"] == "mean"]
+    assert len(means) == len(trials)
+    assert {row["teacher_strengths"] for row in means if row["teacher_strengths"]} == {
+        json.dumps(mix) for mix in listed if len(set(mix)) > 1
+    }
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.report.claims import loss_arms
+from kd_sweep.report.comparisons import EXTREMES
 from kd_sweep.report.correlations import correlations_table
-from kd_sweep.report.effects import DIMENSIONS, EXTREMES, effects_table
+from kd_sweep.report.effects import effects_table
 from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap
 from kd_sweep.report.sample import Sample, read_sample
-from kd_sweep.report.verdicts import counted, verdicts_table
+from kd_sweep.report.sentences import counted
+from kd_sweep.report.settings import SIZE, STRENGTH, STUDENT
+from kd_sweep.report.verdicts import verdicts_table
 from kd_sweep.results.reader import Results
 from kd_sweep.results.render import FORMATS, plain, render
 from kd_sweep.results.storage import Root
@@ -28,9 +31,11 @@ MARGIN = 0.02
 
 _RESAMPLES = (100, 1_000_000)
 _INTERVALS = ("low", "high", "t_low", "t_high")
-_SHOWN_EFFECTS = ("outcome", "varied", "from_level", "to_level", "estimate", *_INTERVALS, "num_pairs", "num_seeds")
-_SHOWN_CORRELATIONS = ("x", "y", "rho", "low", "high", "num_trials", "num_seeds")
-_SHOWN_VERDICTS = ("claim", "outcome", "verdict", "effect", *_INTERVALS, "num_pairs", "num_seeds", "seeds_to_decide")
+_COUNTS = ("num_pairs", "num_seeds")
+_ARM = ("distillation_loss", "attention_maps")
+_SHOWN_EFFECTS = ("outcome", *_ARM, "varied", "from_level", "to_level", "estimate", *_INTERVALS, *_COUNTS)
+_SHOWN_CORRELATIONS = ("x", "y", *_ARM, "rho", "low", "high", "ceiling", "num_trials", "num_seeds")
+_SHOWN_VERDICTS = ("claim", "outcome", *_ARM, "varied", "verdict", "effect", *_INTERVALS, *_COUNTS, "seeds_to_decide")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Analysis:
             "num_stopped": sample.num_stopped,
             "num_failed": sample.num_failed,
             "num_unfinished": sample.num_unfinished,
+            "num_untaught": sample.num_untaught,
             "confidence": self.bootstrap.confidence,
             "resamples": self.bootstrap.resamples,
         }
@@ -97,12 +103,7 @@ def analyse(
     if not 0.0 <= margin < 1.0:
         raise QueryError(f"margin: {margin:g} is not a fraction from 0 and below 1")
     sample = read_sample(results, study)
-    strengths = sample.levels("augmentation_strength")
-    if len(strengths) < 2 and not loss_arms(sample):
-        raise QueryError(
-            f"study: every completed trial of {sample.study!r} has augmentation_strength {strengths[0]:g}; effects "
-            "need at least two strengths (extend search.augmentation_strength and launch again)"
-        )
+    _check_strengths(sample)
     for name in outcomes or ():
         if name not in sample.outcomes:
             raise QueryError(f"outcome: no completed trial has {name!r}; {alternatives(name, sample.outcomes)}")
@@ -112,7 +113,7 @@ def analyse(
         sample,
         bootstrap,
         effects_table(sample, chosen, bootstrap),
-        correlations_table(sample, chosen, bootstrap),
+        correlations_table(sample, chosen, confidence),
         verdicts_table(sample, bootstrap, margin),
     )
 
@@ -136,15 +137,17 @@ def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: 
     effects, correlations = analysis.effects, analysis.correlations
     if not complete:
         effects = effects.filter(pc.and_(effects["is_pooled"], pc.equal(effects["kind"], EXTREMES)))
-        everywhere = pc.and_(*(pc.is_null(correlations[name]) for name in DIMENSIONS))
-        effects, correlations = effects.select(_SHOWN_EFFECTS), correlations.filter(everywhere)
-        correlations = correlations.select(_SHOWN_CORRELATIONS)
+        for name in (STRENGTH, STUDENT, SIZE):
+            correlations = correlations.filter(pc.is_null(correlations[name]))
+        effects, correlations = effects.select(_SHOWN_EFFECTS), correlations.select(_SHOWN_CORRELATIONS)
     hidden = analysis.effects.num_rows + analysis.correlations.num_rows - effects.num_rows - correlations.num_rows
     _titled("Effects, lowest to highest level, paired by seed" if not complete else "Effects", effects, out)
     _titled("Rank correlations (Spearman)", correlations, out)
     if hidden:
         out.write(f"({hidden} more rows by level and setting: --outcome NAME, --format json or parquet)\n".encode())
-    _titled("Verdicts on the paper's claims (arXiv 2405.00739)", analysis.verdicts.select(_SHOWN_VERDICTS), out)
+    is_apart = STUDENT in analysis.sample.dimensions
+    verdicts = analysis.verdicts.select([name for name in _SHOWN_VERDICTS if name != "varied" or is_apart])
+    _titled("Verdicts on the paper's claims (arXiv 2405.00739)", verdicts, out)
     out.write("".join(f"- {text}\n" for text in analysis.verdicts["sentence"].to_pylist()).encode())
     out.flush()
 
@@ -200,31 +203,73 @@ def check_format(format: str, folder: str | Path | None) -> None:
         raise QueryError(f"out: format {format!r} goes to standard output; possible with --out: csv, parquet")
 
 
+def _check_strengths(sample: Sample) -> None:
+    strengths = sample.levels(STRENGTH)
+    if not any(len(sample.levels(name)) > 1 for name in sample.dimensions if name != SIZE) and not loss_arms(sample):
+        raise QueryError(
+            f"study: every completed trial of {sample.study!r} has augmentation_strength {strengths[0]:g}; effects "
+            "need at least two strengths (extend search.augmentation_strength and launch again)"
+        )
+
+
+def _made_of(sample: Sample, num_seeds: int) -> str:
+    nouns = {STRENGTH: "strength", STUDENT: "student strength", SIZE: "ensemble size"}
+    if STUDENT in sample.dimensions:
+        nouns[STRENGTH] = "teacher strength"
+    parts = [counted(len(sample.levels(name)), nouns[name]) for name in sample.dimensions]
+    return ", ".join([*parts, counted(num_seeds, "seed")])
+
+
 def _heading(analysis: Analysis, out: BinaryIO) -> None:
     sample, bootstrap = analysis.sample, analysis.bootstrap
-    seeds = {seed for trials in sample.trials.values() for seed in trials}
-    strengths, sizes = (len(sample.levels(name)) for name in DIMENSIONS)
-    made_of = ", ".join([counted(strengths, "strength"), counted(sizes, "ensemble size"), counted(len(seeds), "seed")])
+    num_seeds = len({seed for trials in sample.trials.values() for seed in trials})
     lines = [
-        f"Study {sample.study}: {counted(sample.num_completed, 'completed trial')} ({made_of}); "
+        f"Study {sample.study}: {counted(sample.num_completed, 'completed trial')} ({_made_of(sample, num_seeds)}); "
         f"left out: {sample.left_out}.",
-        f"Intervals: {100 * bootstrap.confidence:g} %, bootstrap over seeds, each on its own: not corrected for "
-        "how many there are; none below 3 seeds.",
+        f"Intervals: {100 * bootstrap.confidence:g} %, over seeds (correlations: jackknife), each on its own: not "
+        "corrected for how many there are; none below 3 seeds. They hold for this split of the data, which all seeds "
+        "share.",
     ]
-    limit = bootstrap.coverage_limit(len(seeds)) if len(seeds) >= MIN_CLUSTERS else None
+    limit = bootstrap.coverage_limit(num_seeds) if num_seeds >= MIN_CLUSTERS else None
     if limit is not None:
         lines.append(
-            f"A bootstrap over {len(seeds)} seeds covers at most {limit:.0%}, since it cannot reach beyond the values "
+            f"A bootstrap over {num_seeds} seeds covers at most {limit:.0%}, since it cannot reach beyond the values "
             "seen; verdicts need Student's t interval (t_low, t_high) to agree."
         )
-    if sample.num_stopped:
-        lines.append(
-            "The scheduler chose which trials were completed, so these effects are those of the trials that it kept."
-        )
+    lines += _notes(sample)
     out.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _notes(sample: Sample) -> Iterator[str]:
+    """Yield what a reader has to know of this study to read its tables rightly."""
+    if sample.num_stopped:
+        yield "The scheduler chose which trials were completed, so these effects are those of the trials that it kept."
+    if STUDENT in sample.dimensions:
+        yield (
+            "Teachers and student have strengths of their own: augmentation_strength is the teachers' (their mean), "
+            "student_strength the student's. One is held equal where the effect of the other is taken."
+        )
+    if any(setting.mix for setting in sample.trials):
+        yield (
+            "Ensembles whose teachers have different strengths are compared where no teacher's falls. Rows pooled over "
+            "them are means over all such pairs, each mix counted once; --format json has every pair of lists."
+        )
+    if len(sample.losses) > 1:
+        yield "Losses are not averaged: what a student's loss can change has a row for each."
+    if sample.num_untaught:
+        yield (
+            f"{counted(sample.num_untaught, 'trial')} learned from labels alone (distillation.loss none, or alpha 1): "
+            "no evidence on fidelity and mutual information, whose verdicts leave them out."
+        )
+
+
+def _telling(table: pa.Table) -> pa.Table:
+    """Return the table without those columns that are the same all the way down and only sometimes say anything."""
+    sometimes = {*_ARM, STUDENT, "teacher_strengths"} & set(table.column_names)
+    return table.drop_columns([name for name in sometimes if len(table[name].drop_null().unique()) < 2])
 
 
 def _titled(title: str, table: pa.Table, out: BinaryIO) -> None:
     out.write(f"\n{title}\n".encode())
     out.flush()
-    render(table, "table", out)
+    render(_telling(table), "table", out)

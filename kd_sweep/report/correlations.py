@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kd_sweep.report.effects import DIMENSIONS, seeds_note
-from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap, Floats, weighted_spearman
-from kd_sweep.report.sample import Sample, Setting
+from kd_sweep.report.effects import too_few_seeds
+from kd_sweep.report.intervals import MIN_CLUSTERS, Floats
+from kd_sweep.report.ranks import RankCorrelation, rank_correlation, spearman
+from kd_sweep.report.sample import Sample
+from kd_sweep.report.settings import STRENGTH, STUDENT, Setting
 
 ATTENTION = "attention_iou_teachers"
 
@@ -17,109 +19,119 @@ CORRELATIONS = pa.schema(
         ("study", pa.string()),
         ("x", pa.string()),
         ("y", pa.string()),
+        ("distillation_loss", pa.string()),
+        ("attention_maps", pa.string()),
         ("augmentation_strength", pa.float64()),
+        ("student_strength", pa.float64()),
         ("ensemble_size", pa.int32()),
         ("rho", pa.float64()),
         ("low", pa.float64()),
         ("high", pa.float64()),
+        ("ceiling", pa.float64()),
         ("num_trials", pa.int32()),
         ("num_seeds", pa.int32()),
         ("note", pa.string()),
     ]
 )
-"""`rho` over all trials that have both; `augmentation_strength` or `ensemble_size` names the level that a row is
-restricted to, null for all. `low`, `high`: bootstrap interval, seeds resampled whole."""
+"""The columns are described in docs/statistics.md."""
 
 MIN_TRIALS = 3
 _MAX_LEVELS = 20
+_STRENGTHS = (STRENGTH, STUDENT)
+_WITH_ATTENTION = ("generalization_gap", "generalization_gap_augmented", "val_accuracy")
 
 Observation = tuple[float, float, int]
 
 
-def correlations_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap) -> pa.Table:
-    """Return the correlation of each outcome with strength and size, and of the teachers' attention with others."""
+def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: float) -> pa.Table:
+    """Return the correlation of each outcome with what was varied, and of the teachers' attention with others."""
     rows = []
     for x, y in _questions(sample, list(outcomes)):
-        for restriction in _restrictions(sample, x):
-            row = _row(sample, x, y, restriction, bootstrap)
-            if row is not None:
-                rows.append({"study": sample.study, "x": x, "y": y, **restriction, **row})
+        measured = (y,) if x in sample.dimensions else (x, y)
+        for arm, settings in sample.arms(*measured).items():
+            labels = {"study": sample.study, "x": x, "y": y, "distillation_loss": arm.loss, "attention_maps": arm.maps}
+            for restriction in _restrictions(sample, settings, x):
+                observations = list(_observations(sample, settings, x, y, restriction))
+                if len(observations) >= MIN_TRIALS:
+                    rows.append({**labels, **restriction, **_row(x, y, observations, confidence)})
     return pa.Table.from_pylist(rows, schema=CORRELATIONS)
 
 
-def within_seeds(sample: Sample, outcome: str) -> dict[int, tuple[float, int]]:
-    """Return seed -> (Spearman's correlation of the outcome with strength within it, number of its trials).
+def within_seeds(
+    sample: Sample, outcome: str, settings: Iterable[Setting], dimension: str
+) -> dict[int, tuple[float, int]]:
+    """Return seed -> (Spearman's correlation of the outcome with the dimension within it, number of its trials).
 
     Seeds in which either does not vary, or with fewer than three trials, have none.
     """
     by_seed: dict[int, list[Observation]] = {}
-    for observation in _observations(sample, "augmentation_strength", outcome, {}):
+    for observation in _observations(sample, settings, dimension, outcome, {}):
         by_seed.setdefault(observation[2], []).append(observation)
     found = {}
     for seed, observations in sorted(by_seed.items()):
-        if len(observations) < MIN_TRIALS:
-            continue
-        x_N, y_N = _columns(observations)
-        rho = float(weighted_spearman(x_N, y_N, np.ones((1, len(x_N))))[0])
-        if not np.isnan(rho):
+        rho = spearman(*_columns(observations))
+        if len(observations) >= MIN_TRIALS and rho is not None:
             found[seed] = (rho, len(observations))
     return found
 
 
 def _questions(sample: Sample, outcomes: list[str]) -> Iterator[tuple[str, str]]:
     for outcome in outcomes:
-        for dimension in DIMENSIONS:
+        for dimension in sample.dimensions:
             if len(sample.levels(dimension)) > 1:
                 yield dimension, outcome
     if ATTENTION in sample.outcomes:
         for outcome in outcomes:
-            if outcome.startswith("fidelity_") or outcome in ("generalization_gap", "val_accuracy"):
+            if outcome.startswith("fidelity_") or outcome in _WITH_ATTENTION:
                 yield ATTENTION, outcome
 
 
-def _restrictions(sample: Sample, x: str) -> list[dict[str, Any]]:
-    """Return all trials together, then each level of the other dimension, where these are few enough to be levels."""
-    held = DIMENSIONS[0] if x == DIMENSIONS[1] else DIMENSIONS[1]
-    levels = sample.levels(held)
-    return [{}, *({held: level} for level in levels)] if 1 < len(levels) <= _MAX_LEVELS else [{}]
+def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[str, Any]]:
+    """Return all trials together, then each level of every other dimension that has few enough to be levels."""
+    # Between outcomes, the strengths are what moves both, so only the size is held.
+    held = [name for name in sample.dimensions if name != x and (x in sample.dimensions or name not in _STRENGTHS)]
+    found: list[dict[str, Any]] = [{}]
+    for name in held:
+        levels = sample.levels(name, settings)
+        if 1 < len(levels) <= _MAX_LEVELS:
+            found += [{name: level} for level in levels]
+    return found
 
 
-def _row(sample: Sample, x: str, y: str, restriction: dict[str, Any], bootstrap: Bootstrap) -> dict[str, Any] | None:
-    observations = list(_observations(sample, x, y, restriction))
-    if len(observations) < MIN_TRIALS:
-        return None
+def _row(x: str, y: str, observations: list[Observation], confidence: float) -> dict[str, Any]:
     x_N, y_N = _columns(observations)
     seeds, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
-    rho, interval = bootstrap.spearman(x_N, y_N, clusters_N)
-    note: str | None
-    if rho is None:
-        note = f"{x if np.all(x_N == x_N[0]) else y} is constant"
-    else:
-        note = seeds_note(len(seeds), bootstrap)
-        if interval is None and len(seeds) >= MIN_CLUSTERS:
-            note = "no interval: constant in many resamples"
+    found = rank_correlation(x_N, y_N, clusters_N, confidence)
+    interval = found and found.interval
     return {
-        "rho": rho,
+        "rho": found and found.rho,
         "low": interval and interval.low,
         "high": interval and interval.high,
+        "ceiling": found and found.ceiling,
         "num_trials": len(observations),
         "num_seeds": len(seeds),
-        "note": note,
+        "note": _note(found, len(seeds)) if found else f"{x if np.all(x_N == x_N[0]) else y} is constant",
     }
 
 
-def _observations(sample: Sample, x: str, y: str, restriction: dict[str, Any]) -> Iterator[Observation]:
-    for setting, seeds in sample.trials.items():
+def _note(found: RankCorrelation, num_seeds: int) -> str | None:
+    if num_seeds < MIN_CLUSTERS:
+        return too_few_seeds(num_seeds)
+    if found.interval is None:
+        return "no interval: no trial is out of order, or one of the variables constant, in all or all but one seed"
+    return "descriptive: hardly a trial is out of order" if found.is_near_ceiling else None
+
+
+def _observations(
+    sample: Sample, settings: Iterable[Setting], x: str, y: str, restriction: dict[str, Any]
+) -> Iterator[Observation]:
+    for setting in settings:
         if any(getattr(setting, name) != level for name, level in restriction.items()):
             continue
-        for seed, outcomes in seeds.items():
-            known = outcomes.get(x) if x not in DIMENSIONS else _level(setting, x)
+        for seed, outcomes in sample.trials[setting].items():
+            known = outcomes.get(x) if x not in sample.dimensions else float(getattr(setting, x))
             if known is not None and y in outcomes:
                 yield known, outcomes[y], seed
-
-
-def _level(setting: Setting, dimension: str) -> float:
-    return float(getattr(setting, dimension))
 
 
 def _columns(observations: list[Observation]) -> tuple[Floats, Floats]:

@@ -1,29 +1,33 @@
-"""Means per setting, and what changes between two settings of the same seed."""
+"""Means per setting, and what changes between two settings of the same seed, as a table."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from kd_sweep.report.comparisons import Comparison, Pair, comparisons, paired_differences
 from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap, Estimate
-from kd_sweep.report.sample import Sample, Setting
+from kd_sweep.report.sample import Sample
+from kd_sweep.report.settings import SIZE, STRENGTH, STUDENT, Setting
 
-DIMENSIONS = ("augmentation_strength", "ensemble_size")
-MEAN, ADJACENT, EXTREMES = "mean", "adjacent", "lowest-highest"
+MEAN = "mean"
 
 EFFECTS = pa.schema(
     [
         ("study", pa.string()),
         ("outcome", pa.string()),
+        ("distillation_loss", pa.string()),
+        ("attention_maps", pa.string()),
         ("kind", pa.string()),
         ("varied", pa.string()),
         ("from_level", pa.float64()),
         ("to_level", pa.float64()),
         ("augmentation_strength", pa.float64()),
+        ("student_strength", pa.float64()),
         ("ensemble_size", pa.int32()),
+        ("teacher_strengths", pa.string()),
         ("other_fields", pa.string()),
         ("is_pooled", pa.bool_()),
         ("estimate", pa.float64()),
@@ -37,106 +41,35 @@ EFFECTS = pa.schema(
         ("note", pa.string()),
     ]
 )
-"""`kind` is `mean` (of one setting over seeds), `adjacent` or `lowest-highest` (mean difference between two levels of
-`varied`, paired by seed; two levels alone are `lowest-highest`). `augmentation_strength`, `ensemble_size` and
-`other_fields` are what was held fixed, null where pooled. `low`, `high`: bootstrap over seeds; `t_low`, `t_high`:
-Student's t; null below three seeds. `std`: between seeds. `num_pairs` counts trials for a mean."""
-
-Pair = tuple[Setting, Setting]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two levels of one dimension, and the pairs of settings that differ in nothing else."""
-
-    varied: str
-    kind: str
-    from_level: float
-    to_level: float
-    held: Setting | None
-    """Either setting of the pair, for what they share; None where pooled over everything else."""
-    pairs: Sequence[Pair]
-
-
-@dataclass(frozen=True)
-class PairedEffect:
-    """The mean difference between the two levels, one value per seed."""
-
-    comparison: Comparison
-    estimate: Estimate
-    num_pairs: int
+"""The columns are described in docs/statistics.md."""
 
 
 def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap) -> pa.Table:
-    """Return the mean of each setting and the effect of each comparison, for each outcome, as `EFFECTS`."""
+    """Return the mean of each setting and the effect of each comparison, for each outcome and arm, as `EFFECTS`."""
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
-        rows += [{"outcome": outcome, **row} for row in _mean_rows(sample, outcome, bootstrap)]
-        for comparison in comparisons(sample, outcome):
-            effect = paired_effect(sample, outcome, comparison, bootstrap)
-            if effect is not None:
-                rows.append({"outcome": outcome, **_effect_row(effect, bootstrap)})
-    return pa.Table.from_pylist([{"study": sample.study, **row} for row in rows], schema=EFFECTS)
+        for arm, settings in sample.arms(outcome).items():
+            found = [_mean_row(sample, outcome, setting, bootstrap) for setting in settings]
+            for comparison in comparisons(settings, sample.dimensions):
+                found += _effect_rows(sample, outcome, comparison, bootstrap)
+            labels = {"outcome": outcome, "distillation_loss": arm.loss, "attention_maps": arm.maps}
+            rows += [{"study": sample.study, **labels, **row} for row in found]
+    return pa.Table.from_pylist(rows, schema=EFFECTS)
 
 
-def comparisons(sample: Sample, outcome: str) -> Iterator[Comparison]:
-    """Yield what can be compared of the settings that have the outcome: for each dimension within each stratum of
-    equal other fields, adjacent levels and the lowest with the highest; then the same pooled over the strata.
-    """
-    settings = [
-        setting for setting, seeds in sample.trials.items() if any(outcome in values for values in seeds.values())
-    ]
-    for varied in DIMENSIONS:
-        strata: dict[Setting, dict[float, Setting]] = {}
-        for setting in settings:
-            strata.setdefault(_stratum(setting, varied), {})[getattr(setting, varied)] = setting
-        pooled: dict[tuple[str, float, float], list[Pair]] = {}
-        levels = sorted({getattr(setting, varied) for setting in settings})
-        spans = {(low, high): kind for kind, low, high in _spans(levels)}
-        for members in strata.values():
-            for kind, low, high in _spans(sorted(members)):
-                pair = (members[low], members[high])
-                yield Comparison(varied, kind, low, high, members[low], [pair])
-                # Neighbours in a stratum need not be neighbours in the study.
-                if (low, high) in spans:
-                    pooled.setdefault((spans[low, high], low, high), []).append(pair)
-        for kind, low, high in _spans(levels):
-            if (kind, low, high) in pooled:
-                yield Comparison(varied, kind, low, high, None, pooled[kind, low, high])
-
-
-def extremes(sample: Sample, outcome: str, varied: str) -> Comparison | None:
-    """Return the pooled comparison of the lowest with the highest level; None where no two settings allow it."""
-    for comparison in comparisons(sample, outcome):
-        if comparison.varied == varied and comparison.kind == EXTREMES and comparison.held is None:
-            return comparison
-    return None
-
-
-def paired_effect(sample: Sample, outcome: str, comparison: Comparison, bootstrap: Bootstrap) -> PairedEffect | None:
-    """Return the mean over seeds of the difference, None where no seed has both levels.
+def paired_effect(
+    sample: Sample, outcome: str, pairs: Iterable[Pair], bootstrap: Bootstrap
+) -> tuple[Estimate, int] | None:
+    """Return the mean over seeds of the difference and the number of pairs, None where no seed has both levels.
 
     A seed that lacks one of the two arms gives no pair. Pairs of one seed are averaged first: they share teachers
     and images, so they are one observation, and the bootstrap resamples seeds.
     """
-    differences = paired_differences(sample.trials, outcome, comparison.pairs)
+    differences = paired_differences(sample.trials, outcome, pairs)
     if not differences:
         return None
     estimate = bootstrap.estimate(np.array([np.mean(values) for values in differences.values()]))
-    return PairedEffect(comparison, estimate, sum(map(len, differences.values())))
-
-
-def paired_differences(
-    trials: Mapping[Setting, Mapping[int, Mapping[str, float]]], outcome: str, pairs: Iterable[Pair]
-) -> dict[int, list[float]]:
-    """Return seed -> the second setting's value minus the first's, for every pair in which the seed has both."""
-    differences: dict[int, list[float]] = {}
-    for first, second in pairs:
-        for seed in sorted(trials[first].keys() & trials[second].keys()):
-            before, after = trials[first][seed].get(outcome), trials[second][seed].get(outcome)
-            if before is not None and after is not None:
-                differences.setdefault(seed, []).append(after - before)
-    return dict(sorted(differences.items()))
+    return estimate, sum(map(len, differences.values()))
 
 
 def interval_columns(estimate: Estimate) -> dict[str, Any]:
@@ -154,10 +87,17 @@ def interval_columns(estimate: Estimate) -> dict[str, Any]:
 
 def seeds_note(num_seeds: int, bootstrap: Bootstrap) -> str | None:
     """Return why there is no interval, or that the bootstrap's is too short; None where it is as it should be."""
-    if num_seeds < MIN_CLUSTERS:
-        return f"no interval: {num_seeds} seed{'s' if num_seeds > 1 else ''}, at least {MIN_CLUSTERS} are needed"
-    coverage = bootstrap.coverage_limit(num_seeds)
-    return f"the bootstrap of {num_seeds} seeds covers at most {coverage:.0%}" if coverage is not None else None
+    coverage = bootstrap.coverage_limit(num_seeds) if num_seeds >= MIN_CLUSTERS else None
+    if coverage is not None:
+        return f"the bootstrap of {num_seeds} seeds covers at most {coverage:.0%}"
+    return too_few_seeds(num_seeds)
+
+
+def too_few_seeds(num_seeds: int) -> str | None:
+    """Return that there are too few seeds for an interval; None where there are enough."""
+    if num_seeds >= MIN_CLUSTERS:
+        return None
+    return f"no interval: {num_seeds} seed{'s' if num_seeds > 1 else ''}, at least {MIN_CLUSTERS} are needed"
 
 
 def shown_fields(setting: Setting) -> str:
@@ -165,52 +105,53 @@ def shown_fields(setting: Setting) -> str:
     return ", ".join(f"{name}={value}" for name, value in setting.others)
 
 
-def _stratum(setting: Setting, varied: str) -> Setting:
-    if varied == "augmentation_strength":
-        return setting._replace(augmentation_strength=0.0)
-    return setting._replace(ensemble_size=0)
-
-
-def _spans(levels: Sequence[float]) -> list[tuple[str, float, float]]:
-    """Return (kind, lower, upper) of the neighbours among sorted levels, and of the outermost two."""
-    if len(levels) < 2:
-        return []
-    adjacent = [(ADJACENT, low, high) for low, high in itertools.pairwise(levels)]
-    return [*(adjacent if len(levels) > 2 else []), (EXTREMES, levels[0], levels[-1])]
-
-
-def _mean_rows(sample: Sample, outcome: str, bootstrap: Bootstrap) -> Iterator[dict[str, Any]]:
-    for setting, seeds in sample.trials.items():
-        values = [trial[outcome] for trial in seeds.values() if outcome in trial]
-        if not values:
-            continue
-        estimate = bootstrap.estimate(np.array(values))
-        yield {
-            "kind": MEAN,
-            "augmentation_strength": setting.augmentation_strength,
-            "ensemble_size": setting.ensemble_size,
-            "other_fields": shown_fields(setting),
-            "is_pooled": False,
-            "estimate": estimate.value,
-            **interval_columns(estimate),
-            "num_pairs": len(values),
-            "note": seeds_note(len(values), bootstrap),
-        }
-
-
-def _effect_row(effect: PairedEffect, bootstrap: Bootstrap) -> dict[str, Any]:
-    comparison, held = effect.comparison, effect.comparison.held
-    fixed = {name: getattr(held, name) for name in DIMENSIONS if held and name != comparison.varied}
+def _mean_row(sample: Sample, outcome: str, setting: Setting, bootstrap: Bootstrap) -> dict[str, Any]:
+    values = [trial[outcome] for trial in sample.trials[setting].values() if outcome in trial]
+    estimate = bootstrap.estimate(np.array(values))
     return {
+        "kind": MEAN,
+        **_held(setting),
+        "teacher_strengths": json.dumps(setting.mix) if setting.mix else None,
+        "other_fields": shown_fields(setting),
+        "is_pooled": False,
+        "estimate": estimate.value,
+        **interval_columns(estimate),
+        "num_pairs": len(values),
+        "note": seeds_note(len(values), bootstrap),
+    }
+
+
+def _effect_rows(
+    sample: Sample, outcome: str, comparison: Comparison, bootstrap: Bootstrap
+) -> Iterator[dict[str, Any]]:
+    effect = paired_effect(sample, outcome, comparison.pairs, bootstrap)
+    if effect is None:
+        return
+    estimate, num_pairs = effect
+    yield {
         "kind": comparison.kind,
         "varied": comparison.varied,
         "from_level": comparison.from_level,
         "to_level": comparison.to_level,
-        **fixed,
-        "other_fields": shown_fields(held) if held else None,
-        "is_pooled": held is None,
-        "estimate": effect.estimate.value,
-        **interval_columns(effect.estimate),
-        "num_pairs": effect.num_pairs,
-        "note": seeds_note(effect.estimate.num_clusters, bootstrap),
+        **({} if comparison.is_pooled else _held_by_both(*comparison.pairs[0], comparison.varied)),
+        "is_pooled": comparison.is_pooled,
+        "estimate": estimate.value,
+        **interval_columns(estimate),
+        "num_pairs": num_pairs,
+        "note": seeds_note(estimate.num_clusters, bootstrap),
+    }
+
+
+def _held(setting: Setting) -> dict[str, Any]:
+    return {name: getattr(setting, name) for name in (STRENGTH, STUDENT, SIZE)}
+
+
+def _held_by_both(low: Setting, high: Setting, varied: str) -> dict[str, Any]:
+    """Return what two settings share, and both lists of teachers' strengths where these differ."""
+    mixes = dict.fromkeys(json.dumps(setting.teachers) for setting in (low, high) if low.mix or high.mix)
+    return {
+        **_held(low),
+        varied: None,
+        "teacher_strengths": " to ".join(mixes) or None,
+        "other_fields": shown_fields(low),
     }

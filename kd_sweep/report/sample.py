@@ -4,37 +4,31 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.report.settings import (
+    NO_TEACHING,
+    SIZE,
+    STRENGTH,
+    STUDENT,
+    Arm,
+    Recipe,
+    Setting,
+    arm_of,
+    described,
+    flat,
+)
 from kd_sweep.results.reader import Results
 from kd_sweep.results.schema import FINISHED, added_columns
 from kd_sweep.study.reported import REPORTED_METRICS
 
-_LATER_METRICS = ("mutual_information_",)
+_LATER_METRICS = ("mutual_information_", "generalization_gap_")
 """Prefixes of metrics that a study's tables may hold although this version does not report them."""
-LOSS, ALPHA, TEMPERATURE = "distillation_loss", "distillation_alpha", "distillation_temperature"
-"""Columns of the searched fields that say what the student was trained on."""
-
-
-class Setting(NamedTuple):
-    """Everything that was varied but the seed."""
-
-    augmentation_strength: float
-    ensemble_size: int
-    others: tuple[tuple[str, Any], ...]
-    """Further searched fields that differ between the trials: (column, value), sorted by column."""
-
-
-class Recipe(NamedTuple):
-    """The loss of a trial, from its configuration; None where the tables do not say."""
-
-    loss: str | None
-    alpha: float | None
-
+_GAP, _GAP_AUGMENTED = "generalization_gap", "generalization_gap_augmented"
 
 Outcomes = Mapping[str, float]
 
@@ -50,6 +44,8 @@ class Sample:
     """Setting -> seed -> metric -> value at the last epoch; metrics without a value are absent."""
     recipes: Mapping[Setting, Recipe]
     num_completed: int
+    num_untaught: int
+    """Completed trials whose students learned from labels alone."""
     num_stopped: int
     """Ended by the scheduler before their last epoch."""
     num_failed: int
@@ -66,9 +62,28 @@ class Sample:
         ]
         return ", ".join(part for part in parts if part) or "none"
 
-    def levels(self, name: str) -> list[float]:
-        """Return the distinct values of ``augmentation_strength`` or ``ensemble_size``, ascending."""
-        return sorted({getattr(setting, name) for setting in self.trials})
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """What effects are taken along; the student's strength only where it is not always that of its teachers."""
+        is_apart = any(setting.student_strength is not None for setting in self.trials)
+        return (STRENGTH, STUDENT, SIZE) if is_apart else (STRENGTH, SIZE)
+
+    @property
+    def losses(self) -> list[str | None]:
+        """The losses that students were trained on, `none` for those that learned from labels alone."""
+        return list(dict.fromkeys(recipe.taught_by for recipe in self.recipes.values()))
+
+    def levels(self, name: str, settings: Iterable[Setting] | None = None) -> list[float]:
+        """Return the distinct values of a dimension among the settings, or all of the study's; ascending."""
+        return sorted({getattr(setting, name) for setting in (self.trials if settings is None else settings)})
+
+    def arms(self, *outcomes: str) -> dict[Arm, list[Setting]]:
+        """Return the settings whose trials have the outcomes, by what is never averaged over."""
+        found: dict[Arm, list[Setting]] = {}
+        for setting, seeds in self.trials.items():
+            if any(all(outcome in values for outcome in outcomes) for values in seeds.values()):
+                found.setdefault(arm_of(self.recipes[setting], *outcomes), []).append(setting)
+        return found
 
 
 def read_sample(results: Results, study: str | None = None) -> Sample:
@@ -87,7 +102,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     table = results.table("trials")
     table = table.filter(pc.equal(table["study"], name))
     rows = table.to_pylist()
-    completed = [row for row in rows if _is_completed(row)]
+    completed = [_with_gap(row) for row in rows if _is_completed(row)]
     num_failed = sum(row["status"] == "failed" for row in rows)
     num_stopped = sum(row["status"] == "stopped" for row in rows if not _is_completed(row))
     num_unfinished = len(rows) - len(completed) - num_failed - num_stopped
@@ -95,9 +110,13 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     if not completed:
         found = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
         raise QueryError(f"study: {name!r} has no completed trial to analyse ({found})")
-    known = [metric for metric in metric_columns(table.schema) if any(row[metric] is not None for row in completed)]
-    trials, recipes = _arranged(completed, known, _searched(table.schema))
-    return Sample(name, tuple(known), trials, recipes, num_completed=len(completed), **counts)
+    metrics = _with_gap_column(metric_columns(table.schema))
+    known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
+    configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in completed]
+    places = described(completed, configs, set(added_columns(table.schema)) - set(metrics))
+    num_untaught = sum(recipe.taught_by == NO_TEACHING for _, recipe in places)
+    trials = _arranged(completed, [setting for setting, _ in places], known)
+    return Sample(name, tuple(known), trials, dict(places), len(completed), num_untaught, **counts)
 
 
 def only_study(results: Results, study: str | None) -> str:
@@ -122,42 +141,42 @@ def metric_columns(schema: pa.Schema) -> list[str]:
     return [name for name in REPORTED_METRICS if name in schema.names] + later
 
 
-def _searched(schema: pa.Schema) -> list[str]:
-    # The teachers' strengths are on the two axes already: their mean is the strength, their number the size.
-    return sorted(set(added_columns(schema)) - set(metric_columns(schema)) - {"teacher_strengths"})
-
-
 def _is_completed(row: Mapping[str, Any]) -> bool:
     whole = row["num_epochs"] is not None and row["last_epoch"] == row["num_epochs"]
-    placed = None not in (row["augmentation_strength"], row["ensemble_size"], row["seed"])
+    placed = None not in (row[STRENGTH], row[SIZE], row["seed"])
     return row["status"] in FINISHED and whole and placed
 
 
+def _with_gap(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with the gap to equally augmented images, which older tables lack and have both parts of."""
+    train, val = row.get("train_accuracy"), row.get("val_augmented_accuracy")
+    if row.get(_GAP_AUGMENTED) is not None or train is None or val is None:
+        return row
+    return {**row, _GAP_AUGMENTED: train - val}
+
+
+def _with_gap_column(metrics: list[str]) -> list[str]:
+    place = metrics.index(_GAP) + 1 if _GAP in metrics else len(metrics)
+    return metrics if _GAP_AUGMENTED in metrics else [*metrics[:place], _GAP_AUGMENTED, *metrics[place:]]
+
+
 def _arranged(
-    rows: list[dict[str, Any]], metrics: list[str], searched: list[str]
-) -> tuple[dict[Setting, dict[int, Outcomes]], dict[Setting, Recipe]]:
-    configs = [_flat(json.loads(row["config"])) if row["config"] else {} for row in rows]
-    fields = [_fields(row, config, searched) for row, config in zip(rows, configs, strict=True)]
-    varied = [name for name in searched if len({_hashable(field.get(name)) for field in fields}) > 1]
+    rows: list[dict[str, Any]], settings: list[Setting], metrics: list[str]
+) -> dict[Setting, dict[int, Outcomes]]:
     gathered: dict[Setting, dict[int, list[dict[str, float]]]] = {}
-    recipes: dict[Setting, Recipe] = {}
-    for row, field in zip(rows, fields, strict=True):
-        others = tuple((name, _hashable(field.get(name))) for name in varied)
-        setting = Setting(float(row["augmentation_strength"]), int(row["ensemble_size"]), others)
-        recipes[setting] = Recipe(field.get(LOSS), field.get(ALPHA))
-        values = {name: row[name] for name in metrics if row[name] is not None and math.isfinite(row[name])}
+    for row, setting in zip(rows, settings, strict=True):
+        values = {name: row[name] for name in metrics if row.get(name) is not None and math.isfinite(row[name])}
         gathered.setdefault(setting, {}).setdefault(row["seed"], []).append(values)
-    trials = {
+    return {
         setting: {seed: _mean_outcomes(repeats) for seed, repeats in sorted(seeds.items())}
-        for setting, seeds in sorted(gathered.items(), key=lambda item: (*item[0][:2], str(item[0].others)))
+        for setting, seeds in sorted(gathered.items(), key=lambda item: _place(item[0]))
     }
-    return trials, recipes
 
 
-def _fields(row: Mapping[str, Any], config: Mapping[str, Any], searched: Iterable[str]) -> dict[str, Any]:
-    """Return the trial's searched fields; one that only a later launch searched is known from the configuration."""
-    names = dict.fromkeys((*searched, LOSS, ALPHA))
-    return {name: config.get(name) if row.get(name) is None else row[name] for name in names}
+def _place(setting: Setting) -> tuple[float, float, int, str, str]:
+    """Return what settings are sorted by; values of other fields can be of any kind."""
+    strength, student, size, mix, others = setting
+    return strength, strength if student is None else student, size, str(mix), str(others)
 
 
 def _mean_outcomes(repeats: Iterable[Outcomes]) -> Outcomes:
@@ -167,19 +186,3 @@ def _mean_outcomes(repeats: Iterable[Outcomes]) -> Outcomes:
         for name, value in outcomes.items():
             values.setdefault(name, []).append(value)
     return {name: sum(found) / len(found) for name, found in values.items()}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a configuration with the names that the trials table gives its searched fields."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{name}_")
-        else:
-            flat[name] = value
-    return flat
-
-
-def _hashable(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value

@@ -10,8 +10,9 @@ from kd_sweep.results.writer import StudyWriter
 EPOCHS = 4
 
 
-def trial(strength, size, seed, *, status="completed", last_epoch=EPOCHS, loss="kl", alpha=0.1, **columns):
+def trial(strength, size, seed, *, status="completed", last_epoch=EPOCHS, loss="kl", alpha=0.1, config=None, **columns):
     """One row of the trials table; further columns are metrics or searched fields."""
+    distillation = {"loss": loss, "alpha": alpha, "temperature": 4.0}
     others = "-".join(f"{name}={value}" for name, value in columns.items())
     return {
         "trial_id": f"{strength}-{size}-{seed}-{loss}-{alpha}-{others}",
@@ -21,7 +22,7 @@ def trial(strength, size, seed, *, status="completed", last_epoch=EPOCHS, loss="
         "seed": seed,
         "num_epochs": EPOCHS,
         "last_epoch": last_epoch,
-        "config": json.dumps({"seed": seed, "distillation": {"loss": loss, "alpha": alpha, "temperature": 4.0}}),
+        "config": json.dumps({"seed": seed, "distillation": distillation, **(config or {})}),
         **columns,
     }
 

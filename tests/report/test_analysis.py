@@ -1,6 +1,8 @@
 import io
 import json
 import math
+import re
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -124,6 +126,31 @@ def test_outcomes_can_be_chosen(tmp_path):
     found = analyse(write_study(tmp_path, planted(seeds=3)), resamples=500, outcomes=["val_accuracy"])
     assert set(found.effects["outcome"].to_pylist()) == {"val_accuracy"}
     assert set(found.correlations["y"].to_pylist()) == {"val_accuracy"}
+
+
+def test_the_table_says_what_is_held_and_left_out(tmp_path):
+    planned = [(t, own) for t in planted(seeds=3) for own in (0.0, 0.5)]
+    made = [{**t, "trial_id": f"{t['trial_id']}-{own}", "student_strength": own} for t, own in planned]
+    untaught = {"loss": "none", "distillation_loss": "none", "val_accuracy": 0.5}
+    made += [trial(0.0, 1, seed, student_strength=own, **untaught) for seed in range(3) for own in (0.0, 0.5)]
+    results = write_study(tmp_path, made)
+    analysis = analyse(results, resamples=500)
+    text = written(analysis, results, "table")
+    assert "(3 teacher strengths, 2 student strengths, 3 ensemble sizes, 3 seeds)" in text
+    assert "augmentation_strength is the teachers' (their mean), student_strength the student's" in text
+    assert "6 trials learned from labels alone (distillation.loss none, or alpha 1)" in text
+    assert analysis.about["num_untaught"] == 6
+    heads = [line for line in text.splitlines() if line.startswith(("| outcome", "| claim"))]
+    assert all("distillation_loss" in line and "varied" in line and "attention_maps" not in line for line in heads)
+    plain = write_study(tmp_path / "plain", planted(seeds=3))
+    assert "distillation_loss" not in written(analyse(plain, resamples=500), plain, "table")
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_column_is_documented(name):
+    page = (Path(__file__).parents[2] / "docs/statistics.md").read_text()
+    section = page.split(f"### `{name}`")[1].split("\n#")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == SCHEMAS[name].names
 
 
 @pytest.mark.parametrize(

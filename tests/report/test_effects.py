@@ -1,9 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from kd_sweep.report.analysis import analyse
-from kd_sweep.report.effects import ADJACENT, EXTREMES, MEAN
+from kd_sweep.report.comparisons import ADJACENT, EXTREMES
+from kd_sweep.report.effects import MEAN
 from tests.report.tables import trial, write_study
 
 STRENGTHS, SIZES = (0.0, 0.25, 0.5), (1, 2, 3)
@@ -189,6 +192,83 @@ def test_mutual_information_is_an_outcome_and_not_a_searched_field(tmp_path):
     assert (row["estimate"], row["num_pairs"], row["num_seeds"]) == (pytest.approx(-0.5), 3, 3)
 
 
+MIXES = ([0.0], [1.0], [0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [1.0, 1.0])
+
+
+def mixed(value, seeds=3):
+    """Every list of teachers' strengths with students at 0 and 1; values are a function of list, strength and seed."""
+    return [
+        trial(
+            sum(mix) / len(mix), len(mix), seed,
+            teacher_strengths=json.dumps(mix), student_strength=student, val_accuracy=value(mix, student, seed),
+        )
+        for mix in MIXES
+        for student in (0.0, 1.0)
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def test_lists_of_equal_mean_strength_stay_apart(tmp_path):
+    made = mixed(lambda mix, student, seed: 0.1 * (mix == [0.5, 0.5]) + 0.01 * seed)
+    effects = analyse(write_study(tmp_path, made), resamples=500).effects
+    means = rows(effects, kind=MEAN, augmentation_strength=0.5, student_strength=0.0)
+    assert {row["teacher_strengths"]: round(row["estimate"], 9) for row in means} == {
+        None: 0.11,
+        "[0.0, 1.0]": 0.01,
+        "[1.0, 0.0]": 0.01,
+    }
+
+
+def test_teachers_are_compared_list_by_list_where_none_becomes_weaker(tmp_path):
+    made = mixed(lambda mix, student, seed: mix[-1] + 10 * student + 0.01 * seed)
+    effects = analyse(write_study(tmp_path, made), resamples=500).effects
+    first = rows(effects, varied="augmentation_strength", kind=ADJACENT, from_level=0.0, student_strength=0.0)
+    assert {row["teacher_strengths"]: row["estimate"] for row in first} == pytest.approx(
+        {"[0.0, 0.0] to [0.0, 1.0]": 1.0, "[0.0, 0.0] to [1.0, 0.0]": 0.0, None: 0.5}
+    )
+    pooled = one(effects, varied="augmentation_strength", kind=ADJACENT, from_level=0.0, is_pooled=True)
+    assert (pooled["estimate"], pooled["num_pairs"], pooled["num_seeds"]) == (pytest.approx(0.5), 18, 3)
+    whole = one(effects, varied="augmentation_strength", kind=EXTREMES, is_pooled=True)
+    assert (whole["estimate"], whole["num_pairs"]) == (pytest.approx(1.0), 12)
+    student = one(effects, varied="student_strength", is_pooled=True)
+    assert (student["estimate"], student["num_pairs"]) == (pytest.approx(10.0), 21)
+
+
+def test_sizes_are_compared_among_ensembles_of_one_strength(tmp_path):
+    effects = analyse(write_study(tmp_path, mixed(lambda mix, student, seed: len(mix) + 0.5)), resamples=500).effects
+    found = rows(effects, varied="ensemble_size", is_pooled=False)
+    assert {(row["augmentation_strength"], row["student_strength"]) for row in found} == {
+        (strength, student) for strength in (0.0, 1.0) for student in (0.0, 1.0)
+    }
+    assert {row["teacher_strengths"] for row in found} == {None}
+
+
+def test_a_list_that_would_lower_a_teacher_is_no_step_up(tmp_path):
+    made = [
+        trial(sum(mix) / 2, 2, seed, teacher_strengths=json.dumps(mix), val_accuracy=0.5)
+        for mix in ([0.0, 1.0], [0.75, 0.75], [1.0, 1.0])
+        for seed in range(3)
+    ]
+    effects = analyse(write_study(tmp_path, made), resamples=500).effects
+    steps = rows(effects, varied="augmentation_strength", is_pooled=False)
+    assert {(row["from_level"], row["to_level"]) for row in steps} == {(0.75, 1.0), (0.5, 1.0)}
+
+
+def test_a_list_of_equal_strengths_is_that_strength(tmp_path):
+    """Studies that set a strength for all, or list it for each teacher, have the same trials."""
+    listed = [
+        trial(s, 2, seed, teacher_strengths=json.dumps([s, s]), val_accuracy=0.5 + s)
+        for s in (0.0, 0.5)
+        for seed in (0, 1, 2)
+    ]
+    plain = [trial(s, 2, seed, val_accuracy=0.5 + s) for s in (0.0, 0.5) for seed in (0, 1, 2)]
+    first, second = (
+        analyse(write_study(tmp_path / name, made), resamples=500) for name, made in (("a", listed), ("b", plain))
+    )
+    assert first.effects.equals(second.effects)
+    assert first.verdicts.equals(second.verdicts)
+
+
 def test_correlations_agree_with_scipy(tmp_path):
     made = planted(seeds=4, noise=0.05)
     correlations = analyse(write_study(tmp_path, made), resamples=500).correlations
@@ -206,7 +286,7 @@ def test_correlations_agree_with_scipy(tmp_path):
             row = one(correlations, x=x, y=y, augmentation_strength=None, ensemble_size=size)
             theirs = scipy.stats.spearmanr(column(x, size), column(y, size)).statistic
             assert row["rho"] == pytest.approx(theirs, abs=1e-12)
-            assert row["low"] <= row["rho"] <= row["high"]
+            assert row["low"] is None or row["low"] <= row["rho"] <= row["high"] <= row["ceiling"]
             assert (row["num_trials"], row["num_seeds"]) == (24 if size is None else 12, 4)
     fixed = one(correlations, x="ensemble_size", y="val_accuracy", augmentation_strength=0.25)
     values = [t for t in made if t["augmentation_strength"] == 0.25]
