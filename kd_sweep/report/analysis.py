@@ -208,7 +208,7 @@ def _check_strengths(sample: Sample) -> None:
     if not any(len(sample.levels(name)) > 1 for name in sample.dimensions if name != SIZE) and not loss_arms(sample):
         raise QueryError(
             f"study: every completed trial of {sample.study!r} has augmentation_strength {strengths[0]:g}; effects "
-            "need at least two strengths (extend search.augmentation_strength and launch again)"
+            "need at least two strengths (extend augmentation_strength or student_strength in search and launch again)"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from kd_sweep.report.claims import LOSSES, RANKS, Verdict
 from kd_sweep.report.intervals import MAX_SEEDS, MIN_CLUSTERS, Interval
 from kd_sweep.report.sample import Sample
-from kd_sweep.report.settings import NO_TEACHING, STUDENT
+from kd_sweep.report.settings import NO_TEACHING, STRENGTH, STUDENT
 
 LARGE_SHARE = 0.1
 """Above this share of chance a mutual information's sentence says so."""
@@ -20,7 +20,7 @@ def sentence(verdict: Verdict, sample: Sample) -> str:
     if verdict.estimate is None:
         return f"{start}: {verdict.reason}."
     start += "."
-    return " ".join([start, _evidence(verdict, sample), *_doubt(verdict), *_caveats(verdict)])
+    return " ".join([start, _evidence(verdict, sample), *_doubt(verdict), *_caveats(verdict, sample)])
 
 
 def number(value: float) -> str:
@@ -42,7 +42,7 @@ def _subject(verdict: Verdict, sample: Sample) -> Iterator[str]:
         yield f"maps: {verdict.arm.maps}"
     if verdict.arm.loss is not None and len(sample.losses) > 1:
         yield "labels alone" if verdict.arm.loss == NO_TEACHING else f"loss: {verdict.arm.loss}"
-    if verdict.varied is not None and STUDENT in sample.dimensions and verdict.basis != LOSSES:
+    if verdict.estimate is None and verdict.varied in (STRENGTH, STUDENT) and STUDENT in sample.dimensions:
         yield "student's strength" if verdict.varied == STUDENT else "teachers' strength"
 
 
@@ -61,8 +61,9 @@ def _evidence(verdict: Verdict, sample: Sample) -> str:
         )
     whose, held = "", ""
     if STUDENT in sample.dimensions:
-        whose, other = ("the student's ", "teachers") if verdict.varied == STUDENT else ("the teachers' ", "student")
-        held = f", with equal {other},"
+        names = ("the student's", "the teachers'")
+        mover, other = names if verdict.varied == STUDENT else names[::-1]
+        whose, held = f"{mover} ", f", {other} held equal,"
     if verdict.basis == RANKS:
         of = f"(mean of {seeds}, {counted(verdict.num_pairs or 0, 'trial')}{intervals})"
         return f"Its rank correlation with {whose}strength within a seed is {shown} {of}."
@@ -88,7 +89,13 @@ def _doubt(verdict: Verdict) -> list[str]:
     return reasons
 
 
-def _caveats(verdict: Verdict) -> Iterator[str]:
+def _caveats(verdict: Verdict, sample: Sample) -> Iterator[str]:
+    student_moved = verdict.varied == STUDENT or STUDENT not in sample.dimensions
+    if verdict.outcome == "generalization_gap" and verdict.answer == "supported" and student_moved:
+        yield (
+            "A part of that is by definition: the training stream gets harder with strength, and clean images do not "
+            "(generalization_gap_augmented has both at one strength)."
+        )
     if verdict.arm.maps == "cam" and verdict.random_teachers:
         yield (
             "The teachers started from random weights: cam shows features along a direction that training never turns "

@@ -279,11 +279,11 @@ def test_teachers_and_student_set_apart_are_judged_apart(tmp_path):
     }
     assert fidelity["student_strength"]["effect"] == pytest.approx(-0.1, abs=0.005)
     assert fidelity["student_strength"]["sentence"].startswith(
-        "Supported: stronger augmentation lowers fidelity (fidelity_val; student's strength). "
-        "From the student's strength 0 to 1, with equal teachers, it changes by -0."
+        "Supported: stronger augmentation lowers fidelity (fidelity_val). "
+        "From the student's strength 0 to 1, the teachers' held equal, it changes by -0."
     )
     assert (
-        "From the teachers' strength 0 to 1, with equal student, it changes by "
+        "From the teachers' strength 0 to 1, the student's held equal, it changes by "
         in (fidelity["augmentation_strength"]["sentence"])
     )
     (attention,) = [row for row in found if row["outcome"] == "attention_iou_teachers"]
@@ -326,6 +326,8 @@ def test_the_gap_is_also_judged_against_equally_augmented_images(tmp_path):
     derived = directional(tmp_path / "derived", made)
     assert derived["generalization_gap"].answer == "supported"
     assert derived["generalization_gap_augmented"].answer == "undecided"
+    (warned,) = sentences(tmp_path / "told", made, "generalization_gap")
+    assert warned.endswith("(generalization_gap_augmented has both at one strength).")
     with_column = [
         {**t, "generalization_gap_augmented": t["train_accuracy"] - t["val_augmented_accuracy"]} for t in made
     ]
