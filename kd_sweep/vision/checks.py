@@ -1,6 +1,7 @@
 """What a launch asks before anything runs. Nothing here loads torch, but for networks that are not built in."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,15 @@ DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 """How often each digit is in scikit-learn's set."""
 
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class ImageCounts:
+    """How many images a trial trains on and is evaluated on, and of how many classes they are."""
+
+    train: int
+    val: int
+    classes: int
 
 
 def check_data(data: Data) -> Data:
@@ -32,6 +42,21 @@ def check_data(data: Data) -> Data:
     lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
     places = {key: str(Path(value).expanduser().resolve()) for key, value in lists.items()}
     return data.model_copy(update={"path": str(found.root), "fingerprint": found.fingerprint, **places})
+
+
+def count_images(data: Data) -> ImageCounts:
+    """Return how many images ``data`` asks for. None is opened.
+
+    Raises:
+        DataError: as `check_data`.
+    """
+    if data.name == "digits":
+        train_labels_N, val_labels_N = np.repeat(np.arange(len(DIGITS_COUNTS)), DIGITS_COUNTS), None
+    else:
+        found = find_images(data)
+        train_labels_N, val_labels_N = found.train.labels_N, None if found.val is None else found.val.labels_N
+    train_N, val_N = chosen(data, train_labels_N, val_labels_N)
+    return ImageCounts(len(train_N), len(val_N), len(np.unique(train_labels_N)))
 
 
 def check_model(learner: Learner, where: str, image_size: int, channels: int) -> None:
