@@ -81,7 +81,7 @@ def trial_attention(
                 f"image: {index} is not a validation image of {config.data.name}; 0 to {len(dataset.val) - 1}"
             )
     places_I = torch.tensor(list(indices) or chosen_images(dataset.val.labels_N, num_images))
-    pixels_IDHW = dataset.val.images_NDHW[places_I]
+    pixels_IDHW = dataset.val.pixels(places_I)
     on_device = resolve_device(device)
     images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))
     logits, maps = [], []

@@ -66,6 +66,6 @@ def _shortened(trial: TrialConfig, part: ImageCounts) -> TrialConfig:
 
 
 def _whole_epoch_s(row: Mapping[str, Any], part: ImageCounts, whole: ImageCounts) -> float:
-    train_s = part.train / row["train_images_per_s"]
-    evaluation_s = max(0.0, row["epoch_s"] - train_s)
+    train_s: float = part.train / row["train_images_per_s"]
+    evaluation_s: float = max(0.0, row["epoch_s"] - train_s)
     return train_s * whole.train / part.train + evaluation_s * whole.val / part.val

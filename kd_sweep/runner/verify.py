@@ -21,7 +21,8 @@ from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES
 from kd_sweep.results.storage import Location, Root, is_temporary
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder, opened
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.decoding import DECODED, is_whole
+from kd_sweep.vision.decoded import is_older_form, is_whole
+from kd_sweep.vision.decoding import DECODED
 
 PROBLEM, NOTE = "problem", "note"
 COLLECTED = "kd-sweep gc deletes it"
@@ -251,7 +252,8 @@ def _unfinished(teacher: Root, again: str) -> Iterator[Finding]:
 
 def _decoded(root: Root) -> Iterator[Finding]:
     for name in root.files(DECODED) if root.is_local else ():
-        if name.endswith(".npy") and not is_whole(root.local_path(DECODED, name)):
+        file = root.local_path(DECODED, name)
+        if name.endswith(".npy") and not is_whole(file) and not is_older_form(file):
             again = "delete it while nothing runs; it is decoded again where it is needed"
             yield Finding(PROBLEM, root.shown(f"{DECODED}/{name}"), "does not match its checksums", again)
 

@@ -136,13 +136,13 @@ class AugmentationStream:
 
     def _gather(self, image_set: ImageSet, indices_B: Tensor) -> tuple[Tensor, Tensor]:
         places_B = indices_B.to(image_set.images_NDHW.device)
-        pixels_BDHW = image_set.images_NDHW[places_B].to(self.device, non_blocking=True)
+        pixels_BDHW = image_set.pixels(places_B).to(self.device, non_blocking=True)
         return pixels_BDHW, image_set.labels_N[places_B].to(self.device, non_blocking=True)
 
     def _resident(self, image_set: ImageSet) -> ImageSet:
         if self.device.type == "cpu" or image_set.images_NDHW.nbytes > RESIDENT_BYTES:
             return image_set
-        return ImageSet(image_set.images_NDHW.to(self.device), image_set.labels_N.to(self.device))
+        return image_set.to(self.device)
 
 
 def _turned(batch: Batch) -> Batch:

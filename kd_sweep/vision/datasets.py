@@ -30,23 +30,30 @@ def load_dataset(data: Data, cache_dir: Path | None = None) -> Dataset:
     """
     if data.name == "digits":
         return _load_digits(check_data(data))
+    found, parts = _asked_for(data)
+    train, val = (
+        _decoded(pictures, _cache_file(cache_dir, found, pictures, data.image_size), data, part)
+        for part, pictures in enumerate(parts)
+    )
+    return Dataset(train, val, found.class_names, horizontal_flip=data.horizontal_flip is not False)
+
+
+def _asked_for(data: Data) -> tuple[Found, tuple[Pictures, Pictures]]:
+    """Return what there is, and what ``data`` takes of it for training and for validation."""
     found = find_images(data)
     train_N, val_N = chosen(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
-    val = found.train if found.val is None else found.val
-    return Dataset(
-        train=_decoded(found.train.pick(train_N), found, data.image_size, cache_dir),
-        val=_decoded(val.pick(val_N), found, data.image_size, cache_dir),
-        class_names=found.class_names,
-        horizontal_flip=data.horizontal_flip is not False,
-    )
+    return found, (found.train.pick(train_N), (found.train if found.val is None else found.val).pick(val_N))
 
 
-def _decoded(pictures: Pictures, found: Found, image_size: int, cache_dir: Path | None) -> ImageSet:
-    cache_file = None
-    if cache_dir is not None:
-        cache_file = cache_dir / f"{found.fingerprint}-{digest(list(pictures.names))}-{image_size}.npy"
-    images_NDHW = decode_images(pictures, image_size, cache_file)
-    return ImageSet(torch.from_numpy(images_NDHW), torch.from_numpy(pictures.labels_N))
+def _cache_file(cache_dir: Path | None, found: Found, pictures: Pictures, image_size: int) -> Path | None:
+    if cache_dir is None:
+        return None
+    return cache_dir / f"{found.fingerprint}-{digest(list(pictures.names))}-{image_size}.npy"
+
+
+def _decoded(pictures: Pictures, cache_file: Path | None, data: Data, part: int) -> ImageSet:
+    images_NDHW, stored = decode_images(pictures, data.image_size, cache_file, lambda: _asked_for(data)[1][part])
+    return ImageSet(torch.from_numpy(images_NDHW), torch.from_numpy(pictures.labels_N), stored)
 
 
 def _load_digits(data: Data) -> Dataset:

@@ -1,19 +1,19 @@
 """Image files to one uint8 array, in parallel threads, once.
 
-A cache is an ordinary .npy file with a trailer: the SHA-256 of every `BLOCK_BYTES` of it. One that does not match is
-never used; it is decoded again.
+A cache that is damaged is never used: it, or the damaged image of it, is decoded again.
 
 Shapes: N images, D = 3 channels (RGB), H x W pixels.
 """
 
+import dataclasses
 import errno
 import fcntl
-import hashlib
+import functools
 import io
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,78 +22,99 @@ import numpy as np
 from PIL import Image
 
 from kd_sweep.errors import DataError
+from kd_sweep.vision.decoded import (
+    Checksums,
+    Decode,
+    StoredImages,
+    append_trailer,
+    checksums_of,
+    is_older_form,
+    open_stored,
+    trailer_bytes,
+)
 from kd_sweep.vision.pictures import Pictures, Pixels, Source
 
 DECODED = "datasets"
 """The folder of all caches in a results root."""
-BLOCK_BYTES = 2**26
-_DIGEST_BYTES = hashlib.sha256().digest_size
+CHECKED_AT_ONCE_BYTES = 2**31
+"""Caches up to this size are checked to their end by every process that opens them; of larger ones, each image whenever
+it is read."""
+SUBMITTED_IMAGES = 4096
+"""That wait for a thread at a time: ImageNet's 1.28 million would take more memory than their pixels."""
 _LOG = logging.getLogger(__name__)
 
 
-def decode_images(pictures: Pictures, image_size: int, cache_file: Path | None) -> Pixels:
-    """Return ``pictures`` as uint8 (N, 3, H, W), H = W = ``image_size``.
+def decode_images(
+    pictures: Pictures, image_size: int, cache_file: Path | None, again: Callable[[], Pictures] | None = None
+) -> tuple[Pixels, StoredImages | None]:
+    """Return ``pictures`` as uint8 (N, 3, H, W), H = W = ``image_size``, and what checks them when they are read.
 
-    Each image is cropped to its central square and resized bilinearly with antialiasing.
+    Each image is cropped to its central square and resized bilinearly with antialiasing. Nothing checks images that are
+    in memory, or in a file so small that it was checked here.
 
     Args:
         pictures: what to decode; pixels that have the size already are returned as they are.
         image_size: in pixels.
         cache_file: where the array is kept as .npy and mapped from; in memory when None. Of several processes that ask
             for it, one decodes and the others wait.
+        again: finds ``pictures`` another time, to mend an image of a large file: they are too many to be kept.
 
     Raises:
         DataError: an image is damaged; the message names it. Or the disk has no room for the array.
     """
     if isinstance(pictures.sources, np.ndarray) and pictures.sources.shape[-1] == image_size:
-        return pictures.sources
+        return pictures.sources, None
     shape = (len(pictures.sources), 3, image_size, image_size)
     if cache_file is None:
         images_NDHW = np.empty(shape, dtype=np.uint8)
         _decode_into(images_NDHW, pictures)
-        return images_NDHW
-    if not is_whole(cache_file):
-        cache_file.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(cache_file.with_suffix(".lock")):
-            if not is_whole(cache_file):  # else another process has written it meanwhile
-                if cache_file.exists():
-                    _LOG.warning("%s is damaged: it does not match its checksums; decoded again", cache_file)
-                _write_cache(cache_file, pictures, shape)
-    # Copy-on-write, because torch warns of arrays that cannot be written.
-    mapped: Pixels = np.load(cache_file, mmap_mode="c")
-    return mapped
+        return images_NDHW, None
+    stored = _stored(cache_file) or _stored_anew(cache_file, pictures, shape)
+    if stored.images_NDHW.nbytes <= CHECKED_AT_ONCE_BYTES:
+        return stored.images_NDHW, None
+    decode = None if again is None else _decoder(functools.cache(again), image_size)
+    return stored.images_NDHW, dataclasses.replace(stored, decode=decode)
 
 
-def is_whole(cache_file: Path) -> bool:
-    """Whether a cache is there and every byte of it is what was written."""
-    try:
-        content = np.memmap(cache_file, np.uint8, mode="r")
-    except (FileNotFoundError, ValueError):  # the latter: an empty file
-        return False
-    size = len(content) - _DIGEST_BYTES * -(-len(content) // (BLOCK_BYTES + _DIGEST_BYTES))
-    return size > 0 and _digests(content[:size]) == content[size:].tobytes()
+def _stored(cache_file: Path) -> StoredImages | None:
+    stored = open_stored(cache_file)
+    if stored is None or (stored.images_NDHW.nbytes <= CHECKED_AT_ONCE_BYTES and not stored.are_whole()):
+        return None
+    return stored
 
 
-def _digests(content: Pixels) -> bytes:
-    blocks = [content[start : start + BLOCK_BYTES] for start in range(0, len(content), BLOCK_BYTES)]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return b"".join(pool.map(lambda block: hashlib.sha256(block).digest(), blocks))
+def _stored_anew(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -> StoredImages:
+    cache_file.parent.mkdir(parents=True, exist_ok=True)
+    with _exclusive(cache_file.with_suffix(".lock")):
+        stored = _stored(cache_file)  # another process may have written it meanwhile
+        if stored is None:
+            if cache_file.exists() and not is_older_form(cache_file):
+                _LOG.warning("%s is damaged: it does not match its checksums; decoded again", cache_file)
+            cache_file.unlink(missing_ok=True)  # the disk may have no room for two
+            _write_cache(cache_file, pictures, shape)
+            stored = open_stored(cache_file)
+    if stored is None:
+        raise DataError(f"data: {cache_file} was damaged while it was written; look at the disk")
+    return stored
+
+
+def _decoder(pictures: Callable[[], Pictures], image_size: int) -> Decode:
+    def decode(place: int) -> tuple[Pixels, str]:
+        found = pictures()
+        return _decoded(found, place, image_size), f"image {found.names[place]}"
+
+    return decode
 
 
 def _write_cache(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -> None:
     temporary = cache_file.with_name(f".{cache_file.name}.{uuid.uuid4().hex}.tmp")
     try:
         images_NDHW = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        size = temporary.stat().st_size
-        _reserve(temporary, size + _DIGEST_BYTES * -(-size // BLOCK_BYTES))
-        _decode_into(images_NDHW, pictures)
+        _reserve(temporary, temporary.stat().st_size + trailer_bytes(len(images_NDHW)))
+        checksums_N = _decode_into(images_NDHW, pictures)
         images_NDHW.flush()
         del images_NDHW
-        with temporary.open("r+b") as written:
-            written.seek(size)
-            written.write(_digests(np.memmap(temporary, np.uint8, mode="r", shape=(size,))))
-            written.flush()
-            os.fsync(written.fileno())
+        append_trailer(temporary, checksums_N)
         temporary.replace(cache_file)
     finally:
         temporary.unlink(missing_ok=True)
@@ -123,20 +144,31 @@ def _exclusive(lock_file: Path) -> Iterator[None]:
         yield
 
 
-def _decode_into(images_NDHW: Pixels, pictures: Pictures) -> None:
+def _decode_into(images_NDHW: Pixels, pictures: Pictures) -> Checksums:
+    """Decode every picture, and return the checksums of what was decoded."""
+    checksums_N = np.empty(len(images_NDHW), dtype=np.uint32)
+
     def decode(place: int) -> None:
-        source = pictures.sources[place]
-        what = str(source) if isinstance(source, Path) else pictures.names[place]
-        images_NDHW[place] = decode_image(source, images_NDHW.shape[-1], what)
+        image_DHW = _decoded(pictures, place, images_NDHW.shape[-1])
+        images_NDHW[place] = image_DHW
+        checksums_N[place] = checksums_of(image_DHW[None])[0]
 
     # PIL decodes and resizes without the interpreter lock.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
-            for _ in pool.map(decode, range(len(pictures.sources))):
-                pass
+            for start in range(0, len(images_NDHW), SUBMITTED_IMAGES):
+                for _ in pool.map(decode, range(start, min(start + SUBMITTED_IMAGES, len(images_NDHW)))):
+                    pass
         except DataError:
             pool.shutdown(cancel_futures=True)
             raise
+    return checksums_N
+
+
+def _decoded(pictures: Pictures, place: int, image_size: int) -> Pixels:
+    source = pictures.sources[place]
+    what = str(source) if isinstance(source, Path) else pictures.names[place]
+    return decode_image(source, image_size, what)
 
 
 def decode_image(source: Source, image_size: int, what: str) -> Pixels:

@@ -1,4 +1,6 @@
+import hashlib
 import os
+import re
 import shutil
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -10,9 +12,12 @@ import torch
 from PIL import Image
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.spec import Augmentation, Data
+from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision import decoding
+from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.datasets import check_data, load_dataset
+from kd_sweep.vision.decoded import StoredImages, is_older_form, is_whole
 
 
 def folder_data(root, **fields):
@@ -161,22 +166,118 @@ def test_cache_is_read_instead_of_the_images(write_images, tmp_path):
     np.testing.assert_array_equal(np.concatenate([np.load(file) for file in files]).shape[1:], (3, 8, 8))
 
 
-@pytest.mark.parametrize("block_bytes", [decoding.BLOCK_BYTES, 1000])
-def test_a_damaged_cache_is_named_and_decoded_again(write_images, tmp_path, monkeypatch, caplog, block_bytes):
-    monkeypatch.setattr(decoding, "BLOCK_BYTES", block_bytes)
+def test_a_damaged_cache_is_named_and_decoded_again(write_images, tmp_path, caplog):
     data = check_data(folder_data(write_images("set")))
-    load_dataset(data, tmp_path / "cache")
-    cache_file = max((tmp_path / "cache").glob("*.npy"), key=lambda file: file.stat().st_size)
-    good = cache_file.read_bytes()
-    places = {0, 60, 128, 1000, len(good) // 2, len(good) - 40, len(good) - 1}
+    cache_file, good = cached(data, tmp_path)
+    places = {0, 8, 60, 127, 128, 1000, len(good) // 2, len(good) - 40, len(good) - 1}
     flipped = [good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :] for place in sorted(places)]
-    for bad in [*flipped, good[: len(good) // 2], good[:-32], good + b"x", good[-32:], b"x", b""]:
+    for bad in [*flipped, good[: len(good) // 2], good[:-33], good + b"x", good[-32:], b"x", b""]:
         cache_file.write_bytes(bad)
         caplog.clear()
         images_NDHW = load_dataset(data, tmp_path / "cache").train.images_NDHW
         assert torch.equal(images_NDHW, load_dataset(data).train.images_NDHW)
         assert f"{cache_file} is damaged" in caplog.text
         assert cache_file.read_bytes() == good
+
+
+def cached(data, tmp_path):
+    """Return the cache of the training images, and what is in it."""
+    load_dataset(data, tmp_path / "cache")
+    cache_file = max((tmp_path / "cache").glob("*.npy"), key=lambda file: file.stat().st_size)
+    return cache_file, cache_file.read_bytes()
+
+
+@pytest.fixture
+def every_cache_is_large(monkeypatch):
+    """Have images checked when they are read, and no file when it is opened."""
+    monkeypatch.setattr(decoding, "CHECKED_AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(StoredImages, "are_whole", lambda self: pytest.fail(f"{self.file} was read to its end"))
+
+
+@pytest.mark.usefixtures("every_cache_is_large")
+def test_damaged_images_of_a_large_cache_are_mended_when_they_are_read(write_images, tmp_path, monkeypatch, caplog):
+    data = check_data(folder_data(write_images("set", count=20)))
+    plain = load_dataset(data)
+    cache_file, good = cached(data, tmp_path)
+    assert len(good) == 128 + 32 * 3 * 8 * 8 + 32 * 4 + 32
+    bad = bytearray(good)
+    for image in (3, 17):
+        bad[128 + image * 3 * 8 * 8 + 50] ^= 4
+    cache_file.write_bytes(bad)
+    again = []
+    decode_image = decoding.decode_image
+    monkeypatch.setattr(decoding, "decode_image", lambda *args: (again.append(args[-1]), decode_image(*args))[1])
+    dataset = load_dataset(data, tmp_path / "cache")
+    assert again == [], "opening decodes nothing"
+    stream = StreamConfig(data=data, augmentation=Augmentation(), augmentation_strength=0.5, batch_size=8, seed=0)
+    ours, right = (AugmentationStream(stream, images).batches(1) for images in (dataset, plain))
+    for one, two in zip(ours, right, strict=True):
+        assert torch.equal(one.images_BDHW, two.images_BDHW)
+    named = re.findall(rf"{cache_file} is damaged: image (\S+) does not match its checksum; decoded again", caplog.text)
+    assert len(named) == 2
+    assert sorted(Path(path).relative_to(data.path).as_posix() for path in again) == sorted(named)
+    assert cache_file.read_bytes() == good
+    assert (dataset.mean, dataset.std) == (plain.mean, plain.std)
+
+
+@pytest.mark.usefixtures("every_cache_is_large")
+def test_statistics_are_never_taken_of_damaged_images(write_images, tmp_path):
+    data = check_data(folder_data(write_images("set")))
+    cache_file, good = cached(data, tmp_path)
+    cache_file.write_bytes(good[:128] + bytes(192) + good[128 + 192 :])
+    damaged, plain = load_dataset(data, tmp_path / "cache"), load_dataset(data)
+    assert (damaged.background, damaged.mean, damaged.std) == (plain.background, plain.mean, plain.std)
+    assert torch.equal(damaged.train.to(torch.device("cpu")).images_NDHW, plain.train.images_NDHW)
+
+
+@pytest.mark.usefixtures("every_cache_is_large")
+def test_a_damaged_image_whose_source_has_changed_is_an_error(write_images, tmp_path):
+    root = write_images("set", suffix=".bmp")
+    data = check_data(folder_data(root))
+    cache_file, good = cached(data, tmp_path)
+    cache_file.write_bytes(good[:200] + bytes([good[200] ^ 1]) + good[201:])
+    for image in root.rglob("*.bmp"):  # other pixels in a file of the same size
+        content = image.read_bytes()
+        image.write_bytes(content[:-100] + bytes(100))
+    dataset = load_dataset(data, tmp_path / "cache")
+    assert torch.equal(dataset.train.pixels(torch.tensor([1])), dataset.train.images_NDHW[1:2])
+    message = message_of(torch.tensor([0]), dataset.train.pixels)
+    assert message.startswith("data: image cat/")
+    assert f"is damaged in {cache_file}, and decodes to other pixels" in message
+
+
+@pytest.mark.usefixtures("every_cache_is_large")
+def test_a_large_cache_cut_off_or_of_damaged_checksums_is_decoded_again(write_images, tmp_path, caplog):
+    data = check_data(folder_data(write_images("set")))
+    cache_file, good = cached(data, tmp_path)
+    flipped = [good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :] for place in (9, 80, len(good) - 50)]
+    for bad in [*flipped, good[: len(good) // 2], good[:-1], good + b"x", b""]:
+        cache_file.write_bytes(bad)
+        caplog.clear()
+        assert load_dataset(data, tmp_path / "cache").train.images_NDHW.shape == (8, 3, 8, 8)
+        assert f"{cache_file} is damaged" in caplog.text
+        assert cache_file.read_bytes() == good
+
+
+def test_a_cache_of_an_older_form_is_replaced_without_a_word(write_images, tmp_path, caplog):
+    data = check_data(folder_data(write_images("set")))
+    cache_file, good = cached(data, tmp_path)
+    np.save(cache_file, np.zeros((8, 3, 8, 8), dtype=np.uint8))
+    older = cache_file.read_bytes()
+    cache_file.write_bytes(older + hashlib.sha256(older).digest())
+    assert is_older_form(cache_file)
+    assert not is_whole(cache_file)
+    load_dataset(data, tmp_path / "cache")
+    assert cache_file.read_bytes() == good
+    assert caplog.text == ""
+
+
+def test_more_images_than_are_submitted_at_a_time(write_images, tmp_path, monkeypatch):
+    data = folder_data(write_images("set"))
+    whole = load_dataset(data)
+    monkeypatch.setattr(decoding, "SUBMITTED_IMAGES", 3)
+    for cache_dir in (None, tmp_path / "cache"):
+        assert torch.equal(load_dataset(data, cache_dir).train.images_NDHW, whole.train.images_NDHW)
 
 
 def test_sizes_and_selections_have_caches_of_their_own(write_images, tmp_path):
