@@ -41,10 +41,12 @@ def found_files(kind: str, root: Path, class_names: tuple[str, ...], train: List
     Its fingerprint is a digest of the relative paths and the sizes, and, but for an image folder, of the labels.
 
     Raises:
-        DataError: a file is in both sets, under whatever name.
+        DataError: a file is in both sets, under whatever name; or there twice, where validation is split off training.
     """
     listings = [train] if val is None else [train, val]
-    if val is not None:
+    if val is None:
+        _check_no_file_twice(train)
+    else:
         _check_no_overlap(train, val)
     train_pictures, val_pictures = train.pictures(root), None if val is None else val.pictures(root)
     parts = [train_pictures] if val_pictures is None else [train_pictures, val_pictures]
@@ -115,11 +117,22 @@ def _from(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
+def _check_no_file_twice(train: Listing) -> None:
+    """A split could put one name of a file into training and the other into validation."""
+    first_of: dict[tuple[int, int], int] = {}
+    for place, (device, inode) in enumerate(train.states_N3[:, 1:].tolist()):
+        first = first_of.setdefault((device, inode), place)
+        if first != place and inode != 0:
+            raise DataError(
+                f"data: {train.paths[place]} is the same file as {train.paths[first]}, and validation is split off the "
+                f"training images, so that one could be in both; remove one of the two"
+            )
+
+
 def _check_no_overlap(train: Listing, val: Listing) -> None:
-    """Compare files and not names: a link is the file that it points to."""
+    """Compare files and not names: a link is the file that it points to. An inode of 0 is of a filesystem without."""
     trained_on = set(map(tuple, train.states_N3[:, 1:].tolist()))
     held_out = map(tuple, val.states_N3[:, 1:].tolist())
-    # Filesystems without inode numbers give 0 for all.
     shared = [place for place, file in enumerate(held_out) if file in trained_on and file[1] != 0]
     if shared:
         raise DataError(

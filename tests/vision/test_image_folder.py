@@ -392,6 +392,27 @@ def test_nothing_to_hold_out(write_images):
     assert "holds a single image, so none can be held out" in message_of(folder_data(root))
 
 
+def link_to(source, link):
+    link.symlink_to(source)
+
+
+@pytest.mark.parametrize("link", [link_to, os.link])
+def test_one_file_under_two_names_is_never_split(write_images, link):
+    root = write_images("set")
+    link(root / "dog" / "2.png", root / "dog" / "again.png")
+    assert message_of(folder_data(root)) == (
+        f"data: {root / 'dog' / 'again.png'} is the same file as {root / 'dog' / '2.png'}, and validation is split off "
+        f"the training images, so that one could be in both; remove one of the two"
+    )
+
+
+def test_a_file_may_be_trained_on_twice_where_validation_is_apart(write_images):
+    root = write_images("set/train").parent
+    write_images("set/val", count=2)
+    link_to(root / "train" / "dog" / "2.png", root / "train" / "dog" / "again.png")
+    assert len(load_dataset(folder_data(root)).train) == 11
+
+
 def test_fewer_training_images_than_classes(write_images):
     root = write_images("set", ("a", "b", "c"))
     assert message_of(folder_data(root, max_train_images=2)) == (

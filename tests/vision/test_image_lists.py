@@ -107,6 +107,14 @@ def test_an_overlap_under_another_name_is_refused(listed, tmp_path, link):
     assert "1 of 3 validation images are training images too" in message_of(listed(TRAIN, [*VAL, link]))
 
 
+def test_a_file_listed_under_two_names_is_never_split(listed, tmp_path):
+    (tmp_path / "images/linked").symlink_to(tmp_path / "images/n01")
+    again = tmp_path / "images" / "linked/3.JPEG"
+    message = message_of(listed([*TRAIN, "linked/3.JPEG 0"]))
+    assert message.startswith(f"data: {again} is the same file as {tmp_path / 'images' / 'n01/3.JPEG'}, and validation")
+    assert len(load_dataset(listed([*TRAIN, "linked/3.JPEG 0"], VAL)).train) == 5
+
+
 def test_folders_that_overlap_are_refused(write_images):
     root = write_images("set/train").parent
     (root / "val").symlink_to(root / "train")
