@@ -102,13 +102,15 @@ def test_useless_image_folders(
     cli: Cli, tiny: Path, tmp_path: Path, classes: tuple[str, ...], images: int, part: str
 ) -> None:
     folder = image_folder(tmp_path / "images", classes, images)
-    result = cli("launch", tiny, "--root", tmp_path / "r", "--set", f"data={{name: image_folder, path: {folder}}}")
+    data = f"data={{name: image_folder, path: {folder}, image_size: 8}}"
+    result = cli("launch", tiny, "--root", tmp_path / "r", "--set", data)
     assert_one_line(result, "data.path", str(folder))
     assert not (tmp_path / "r").exists()
 
 
 def test_missing_image_folder(cli: Cli, tiny: Path, tmp_path: Path) -> None:
-    result = cli("launch", tiny, "--root", tmp_path / "r", "--set", "data={name: image_folder, path: /no/such/place}")
+    data = "data={name: image_folder, path: /no/such/place, image_size: 8}"
+    result = cli("launch", tiny, "--root", tmp_path / "r", "--set", data)
     assert_one_line(result, "data.path", "/no/such/place")
 
 

@@ -25,6 +25,7 @@ def json_schema() -> dict[str, Any]:
     search["propertyNames"] = {"enum": list(search_fields())}
     definitions = schema["$defs"]
     definitions["Data"]["properties"]["name"]["enum"] = list(DATASETS)
+    del definitions["Data"]["properties"]["image_size"]["default"]  # it depends on the name
     metrics = list(REPORTED_METRICS)
     definitions["Objective"]["properties"]["metric"]["enum"] = metrics
     for scheduler in ("AshaScheduler", "MedianScheduler"):

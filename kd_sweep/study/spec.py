@@ -8,6 +8,9 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Discriminator, Field, Tag,
 DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
 """All but the embedded digits lie at `data.path`."""
 
+IMAGE_SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "tiny_imagenet": 64}
+"""`data.image_size` where a study file leaves it out. The model's default, 16, names trials and stays for ever."""
+
 RESERVED_NAMES = ("teachers", "logits", "datasets")
 """Folders of a results root that are no studies."""
 
@@ -51,7 +54,8 @@ class Data(Strict):
     """Make the training set long-tailed: class i of K keeps n_max * imbalance_ratio^(-i / (K - 1)) images, drawn with
     `split_seed`, so that the first class has this many times the images of the last. Null: all images."""
     image_size: int = Field(16, ge=8, le=1024)
-    """Height and width that models see, in pixels."""
+    """Height and width that models see, in pixels. Where it is left out: `digits` 16, `cifar10` and `cifar100` 32,
+    `tiny_imagenet` 64; an `image_folder` and an `image_list` need it."""
     validation_fraction: float = Field(0.2, gt=0.0, lt=1.0)
     """Share of the images held out where the dataset brings no test split of its own."""
     split_seed: Seed = 0
@@ -65,12 +69,28 @@ class Data(Strict):
     fingerprint: str | None = None
     """Digest of the dataset's files, filled in at launch: a changed dataset is noticed, a moved one does not matter."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _image_size_of_the_dataset(cls, content: Any) -> Any:
+        """Write the size out, so that it is in the frozen study and in every digest."""
+        name = content.get("name", "digits") if isinstance(content, dict) else None
+        known = isinstance(name, str) and name in IMAGE_SIZES
+        return {"image_size": IMAGE_SIZES[name], **content} if known else content
+
     @model_validator(mode="after")
     def _path_where_needed(self) -> "Data":
         if self.name in DATASETS and self.name != "digits" and not self.path:
             raise ValueError(f"path is needed for data.name {self.name!r}")
         if self.name == "digits" and self.path:
             raise ValueError("path has no meaning for data.name 'digits', which is embedded")
+        return self
+
+    @model_validator(mode="after")
+    def _image_size_where_needed(self) -> "Data":
+        if self.name in ("image_folder", "image_list") and "image_size" not in self.model_fields_set:
+            raise ValueError(
+                f"image_size is needed for data.name {self.name!r}: height and width that models see, 32 or 224 say"
+            )
         return self
 
     @model_validator(mode="after")

@@ -44,14 +44,18 @@ def test_a_frozen_study_is_the_same_study(tmp_path, path):
 )
 def test_any_text_and_number_survives_freezing(tmp_path, path, number, resource):
     resources = {"custom": {f"_{resource}": number}}
-    spec = _spec(data={"name": "image_folder", "path": path}, teacher={"learning_rate": number}, resources=resources)
+    spec = _spec(
+        data={"name": "image_folder", "image_size": 32, "path": path},
+        teacher={"learning_rate": number},
+        resources=resources,
+    )
     _freeze(tmp_path, spec, note=path)
     assert load_frozen(tmp_path) == spec
 
 
 @pytest.mark.parametrize("text", ["1234567890123456", "123456789e012345", "0123", "null", "true", "1_000", "0x1f", "~"])
 def test_text_that_looks_like_a_number_stays_text(tmp_path, text):
-    spec = _spec(data={"name": "image_folder", "path": text, "fingerprint": text})
+    spec = _spec(data={"name": "image_folder", "image_size": 32, "path": text, "fingerprint": text})
     _freeze(tmp_path, spec, version=text)
     assert load_frozen(tmp_path) == spec
 
@@ -116,7 +120,7 @@ def _damaged(folder):
 
 def test_a_study_that_grows_when_frozen_can_still_be_resumed(tmp_path):
     path = tmp_path / "large.yaml"
-    path.write_text('name: digits\ndata: {name: image_folder, path: "' + r"\a" * 200_000 + '"}\n')
+    path.write_text('name: digits\ndata: {name: image_folder, image_size: 32, path: "' + r"\a" * 200_000 + '"}\n')
     spec = load_spec(path)
     _freeze(tmp_path, spec)
     assert path.stat().st_size < MAX_FILE_BYTES < (tmp_path / "study.yaml").stat().st_size
@@ -182,13 +186,13 @@ def test_the_error_names_both_values():
             "student.epochs",
         ),
         (
-            {"data": {"name": "image_folder", "path": "a", "fingerprint": "x"}},
-            {"data": {"name": "image_folder", "path": "a", "fingerprint": "y"}},
+            {"data": {"name": "image_folder", "image_size": 32, "path": "a", "fingerprint": "x"}},
+            {"data": {"name": "image_folder", "image_size": 32, "path": "a", "fingerprint": "y"}},
             "data.fingerprint",
         ),
         (
-            {"data": {"name": "image_folder", "path": "a"}},
-            {"data": {"name": "image_folder", "path": "b"}},
+            {"data": {"name": "image_folder", "image_size": 32, "path": "a"}},
+            {"data": {"name": "image_folder", "image_size": 32, "path": "b"}},
             "data.path",
         ),
     ],
@@ -217,8 +221,8 @@ def test_changes_that_mix_results(old, new, field):
             {"search": {"student.epochs": {"grid": [4, 6]}}, "student": {"epochs": 4}},
         ),
         (
-            {"data": {"name": "image_folder", "path": "a", "fingerprint": "x"}},
-            {"data": {"name": "image_folder", "path": "b", "fingerprint": "x"}},
+            {"data": {"name": "image_folder", "image_size": 32, "path": "a", "fingerprint": "x"}},
+            {"data": {"name": "image_folder", "image_size": 32, "path": "b", "fingerprint": "x"}},
         ),
         (
             {"scheduler": {"name": "asha"}},

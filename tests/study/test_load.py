@@ -98,6 +98,11 @@ def _message(text, *overrides):
             "data: path is needed for data.name 'image_folder' (sweeps/x.yaml, line 2)",
         ),
         (
+            "name: d\ndata: {name: image_folder, path: images}",
+            "data: image_size is needed for data.name 'image_folder': height and width that models see, 32 or 224 say "
+            "(sweeps/x.yaml, line 2)",
+        ),
+        (
             "name: d\ndata: {name: digit}",
             f"data.name: unknown dataset 'digit', {alternatives('digit', DATASETS)} (sweeps/x.yaml, line 2)",
         ),

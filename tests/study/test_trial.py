@@ -103,9 +103,44 @@ def test_paired_trials_see_the_same_pixels():
 
 def test_moved_images_are_the_same_images_where_their_fingerprint_says_so():
     def trial_id(path, fingerprint):
-        data = Data(name="image_folder", path=path, fingerprint=fingerprint)
+        data = Data(name="image_folder", path=path, image_size=32, fingerprint=fingerprint)
         return TrialConfig(data=data).trial_id
 
     assert trial_id("a", "x") == trial_id("b", "x")
     assert trial_id("a", "x") != trial_id("a", "y")
     assert trial_id("a", None) != trial_id("b", None)
+
+
+SIXTEEN = {"image_size": 16}
+
+
+@pytest.mark.parametrize(
+    ("name", "image_size"), [("digits", 16), ("cifar10", 32), ("cifar100", 32), ("tiny_imagenet", 64)]
+)
+def test_a_size_that_is_left_out_is_the_datasets_own(name, image_size):
+    place = {} if name == "digits" else {"path": "a", "fingerprint": "x"}
+    left_out, written, small = (
+        TrialConfig(data=Data(name=name, **place, **size)) for size in ({}, {"image_size": image_size}, SIXTEEN)
+    )
+    assert left_out.data.image_size == image_size
+    assert left_out.trial_id == written.trial_id
+    assert (left_out.trial_id == small.trial_id) == (image_size == 16)
+    assert small.data.image_size == 16
+    # What the tables hold is read back as the same trial.
+    for trial in (left_out, small):
+        assert TrialConfig.model_validate_json(trial.model_dump_json()).trial_id == trial.trial_id
+
+
+@pytest.mark.parametrize(
+    ("data", "trial_id", "teacher_id"),
+    [
+        ({}, "5c126bca2ff80ab7", "636fe6c5fae2785a"),
+        ({"name": "cifar100", "path": "a", **SIXTEEN}, "f48635933fa23a66", "12ca397a8cbdf2f4"),
+        ({"name": "cifar100", "path": "a", "image_size": 32}, "9459a1ee1113914e", "f8e3fe39d705d3c4"),
+        ({"name": "image_folder", "path": "a", **SIXTEEN}, "55cd576ab92bb619", "11952696cc06a9aa"),
+    ],
+)
+def test_ids_from_before_sizes_followed_the_dataset(data, trial_id, teacher_id):
+    fingerprint = {"fingerprint": "f"} if data else {}
+    trial = TrialConfig(data=Data(**data, **fingerprint))
+    assert (trial.trial_id, trial.teachers[0].teacher_id) == (trial_id, teacher_id)
