@@ -74,8 +74,8 @@ class Data(Strict):
     def _image_size_of_the_dataset(cls, content: Any) -> Any:
         """Write the size out, so that it is in the frozen study and in every digest."""
         name = content.get("name", "digits") if isinstance(content, dict) else None
-        known = isinstance(name, str) and name in IMAGE_SIZES
-        return {"image_size": IMAGE_SIZES[name], **content} if known else content
+        image_size = IMAGE_SIZES.get(name) if isinstance(name, str) else None
+        return content if image_size is None else {"image_size": image_size, **content}
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "Data":

@@ -3,9 +3,7 @@
 Shapes: N images, B batch, D channels, H x W pixels.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -16,7 +14,8 @@ from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.gallery import Block, Cell, Row, picture, sheet
-from kd_sweep.vision.images import Dataset, ImageSet
+from kd_sweep.vision.images import Dataset
+from kd_sweep.vision.splits import Indices
 
 MEASURED_IMAGES = 2000
 """Of a training set this many are read, for its colours."""
@@ -34,9 +33,11 @@ def augmentation_sheet(spec: StudySpec, num_images: int) -> Image.Image:
         DataError: the dataset cannot be read.
     """
     few = {"max_train_images": _at_most(spec.data.max_train_images, MEASURED_IMAGES)}
-    dataset = load_dataset(spec.data.model_copy(update=few))
     # Images are mixed with each other, so one alone would look clean.
-    dataset = replace(dataset, val=_of_every_class(dataset.val, max(2, num_images)))
+    num_read = max(2, num_images)
+    dataset = load_dataset(
+        spec.data.model_copy(update=few), val_selection=lambda labels_N: of_every_class(labels_N, num_read)
+    )
     rows = [Row(("clean",), tuple(Cell(picture(image), ()) for image in dataset.val.images_NDHW[:num_images]))]
     for strength in shown_strengths(spec):
         images_NDHW = _shown(spec, spec.data, dataset, strength)[:num_images]
@@ -63,17 +64,17 @@ def _at_most(limit: int | None, largest: int) -> int:
     return largest if limit is None else min(limit, largest)
 
 
-def _of_every_class(image_set: ImageSet, count: int) -> ImageSet:
-    """Return ``count`` images, or all where there are fewer: first of each class, then second of each, and so on."""
-    labels = image_set.labels_N.tolist()
+def of_every_class(labels_N: Indices, count: int) -> Indices:
+    """Return the places of ``count`` images, or of all where there are fewer.
+
+    First comes the first of each class, then the second of each, and so on.
+    """
     seen: dict[int, int] = {}
-    ranks = []
-    for label in labels:
+    ranked = []
+    for place, label in enumerate(labels_N.tolist()):
         seen[label] = seen.get(label, -1) + 1
-        ranks.append(seen[label])
-    order: Sequence[int] = sorted(range(len(labels)), key=lambda place: (ranks[place], labels[place]))[:count]
-    places = torch.tensor(order)
-    return ImageSet(image_set.images_NDHW[places], image_set.labels_N[places])
+        ranked.append((seen[label], label, place))
+    return np.array([place for _, _, place in sorted(ranked)[:count]], dtype=np.int64)
 
 
 def _shown(spec: StudySpec, data: Data, dataset: Dataset, strength: float) -> Tensor:

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kd_sweep.errors import DataError
 from kd_sweep.study.load import parse_spec
 from kd_sweep.vision.gallery import CELL
-from kd_sweep.vision.stream_pictures import augmentation_sheet, shown_strengths
+from kd_sweep.vision.stream_pictures import augmentation_sheet, of_every_class, shown_strengths
 
 STUDY = """
 name: look
@@ -38,6 +39,26 @@ def test_a_row_per_strength_and_a_column_per_class():
     ]
     assert 0 < far[0] < far[1]
     assert len({picture.tobytes() for picture in clean}) == 10
+
+
+def test_no_other_validation_images_are_decoded(write_images):
+    """Of a folder in which all but the first validation images of each class are damaged."""
+    root = write_images("set/train", ("a", "b", "c"), count=2).parent
+    write_images("set/val", ("a", "b", "c"), count=5)
+    for name, first_damaged in {"a": 4, "b": 3, "c": 3}.items():
+        for number in range(first_damaged, 5):
+            (root / "val" / name / f"{number}.png").write_bytes(b"no image")
+    data = f"data={{name: image_folder, path: '{root}', image_size: 8}}"
+    clean, *_ = cells(augmentation_sheet(spec_of(STUDY, data), 10), 10)
+    assert len({picture.tobytes() for picture in clean}) == 10
+    with pytest.raises(DataError, match="cannot be decoded"):
+        augmentation_sheet(spec_of(STUDY, data), 11)
+
+
+def test_the_first_of_every_class_then_the_second():
+    labels_N = np.array([2, 2, 2, 0, 0, 1])
+    assert of_every_class(labels_N, 4).tolist() == [3, 5, 0, 4]
+    assert of_every_class(labels_N, 9).tolist() == [3, 5, 0, 4, 1, 2]
 
 
 def test_strengths_of_a_study():
