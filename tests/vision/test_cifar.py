@@ -219,6 +219,16 @@ def test_long_tails_of_one_seed_are_nested():
     assert two < one
 
 
+def test_training_files_alone_have_a_part_held_out(tmp_path):
+    """As docs/study-files.md advises those who choose by validation and test later."""
+    train, _ = write_parquet(tmp_path, "cifar10")
+    (tmp_path / "test-00000-of-00001.parquet").unlink()
+    dataset = load_dataset(check_data(cifar(tmp_path, validation_fraction=0.4)))
+    assert np.bincount(dataset.val.labels_N).tolist() == [2] * 10
+    shown = {image.numpy().tobytes() for part in (dataset.train, dataset.val) for image in part.images_NDHW}
+    assert shown == {image.tobytes() for image in train}
+
+
 def test_a_tail_without_images_is_refused(tmp_path):
     write_batches(tmp_path, "cifar10")
     message = message_of(cifar(tmp_path, imbalance_ratio=20.0))
