@@ -94,9 +94,9 @@ class Ensemble:
             "diversity": self._diversity if self._metrics.affinity else None,
         }
 
-    def clean_maps(self, batch: Batch) -> Tensor:
-        """Return the teachers' attention maps on a clean validation batch, (M, B, H, W) in [0, 1]."""
-        places_B = batch.indices_B.to(self._device)
+    def clean_maps(self, indices_B: Tensor) -> Tensor:
+        """Return the teachers' attention maps on these clean validation images, (M, B, H, W) in [0, 1]."""
+        places_B = indices_B.to(self._device)
         image_size = self._stream.dataset.image_size
         maps = [enlarged_to_unit_range(outputs.maps_Vhw[places_B], image_size) for outputs in self._clean]
         return torch.stack(maps)
@@ -116,8 +116,9 @@ class Ensemble:
     def _attention(self) -> Mapping[str, float]:
         # Batch by batch: the maps over the images of a large validation set do not fit in memory.
         means = ImageMeans()
-        for batch in self._stream.clean_batches(self._stream.dataset.val):
-            means.add(teacher_attention_metrics(self.clean_maps(batch), self._metrics.cam_threshold), len(batch))
+        for indices_B in self._stream.val_places:
+            maps_MBHW = self.clean_maps(indices_B)
+            means.add(teacher_attention_metrics(maps_MBHW, self._metrics.cam_threshold), len(indices_B))
         return means.values()
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:

@@ -136,6 +136,6 @@ def _clean_outputs(
         logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics.attention)
         logits.append(logits_BC)
         labels.append(batch.labels_B)
-        on_batch = student_attention_metrics(maps_BHW, ensemble.clean_maps(batch), metrics.cam_threshold)
+        on_batch = student_attention_metrics(maps_BHW, ensemble.clean_maps(batch.indices_B), metrics.cam_threshold)
         overlap.add(on_batch, len(batch))
     return torch.cat(logits), torch.cat(labels), overlap.values()

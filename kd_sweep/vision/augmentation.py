@@ -24,6 +24,8 @@ from kd_sweep.vision.transforms import Normalization
 EVALUATION_BATCH_SIZE = 256
 RESIDENT_BYTES = 2**31
 """Sets up to this size are copied to the device once; larger ones batch by batch."""
+RESIDENT_SHARE = 4
+"""Of a GPU's free memory a set takes no more than one part in this: networks, and other trials, need the rest."""
 READ_AHEAD = 3
 """Batches of such a set that are read while one is used, each by a thread of its own."""
 
@@ -46,6 +48,14 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.indices_B)
+
+
+def resident_bytes(device: torch.device) -> int:
+    """Return up to which size an image set is copied to ``device`` once."""
+    if device.type != "cuda":
+        return RESIDENT_BYTES
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return min(RESIDENT_BYTES, free_bytes // RESIDENT_SHARE)
 
 
 class AugmentationStream:
@@ -73,6 +83,11 @@ class AugmentationStream:
         full, rest = divmod(len(self.dataset.train), self.stream.batch_size)
         return full + (rest > 1)
 
+    @property
+    def val_places(self) -> Sequence[Tensor]:
+        """Places of the validation images, int64, batch by batch as `augmented_val` and `clean_batches` yield them."""
+        return torch.split(torch.arange(len(self.dataset.val)), EVALUATION_BATCH_SIZE)
+
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training batches of ``epoch`` (from 1), in its own order."""
         order_N = torch.randperm(len(self.dataset.train), generator=self._generator("order", epoch, 0))
@@ -85,13 +100,12 @@ class AugmentationStream:
 
     def augmented_val(self, epoch: int) -> Iterator[Batch]:
         """Yield all validation images in order, augmented as training images of ``epoch`` are."""
-        batches = torch.split(torch.arange(len(self.dataset.val)), EVALUATION_BATCH_SIZE)
-        shown = self._augmented(self._val, batches, "val", epoch)
+        shown = self._augmented(self._val, self.val_places, "val", epoch)
         if self._mixing is None:
             return shown
         # They may lie class by class, so a partner comes from the whole set.
         partner_N = partner_places(len(self.dataset.val), self._generator("val partners", epoch, 0))
-        partners = [partner_N[indices_B] for indices_B in batches]
+        partners = [partner_N[indices_B] for indices_B in self.val_places]
         pairs = zip(shown, self._augmented(self._val, partners, "val partner", epoch), strict=True)
         return self._mixed(self._mixing, pairs, "val", epoch)
 
@@ -124,7 +138,8 @@ class AugmentationStream:
 
     def _gathered(self, image_set: ImageSet, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield indices, pixels and labels of each batch; those of large sets are read ahead, from a disk perhaps."""
-        if image_set.images_NDHW.nbytes <= RESIDENT_BYTES:
+        images_NDHW = image_set.images_NDHW
+        if images_NDHW.device.type == self.device.type and images_NDHW.nbytes <= RESIDENT_BYTES:
             yield from ((indices_B, *self._gather(image_set, indices_B)) for indices_B in batches)
             return
         with ThreadPoolExecutor(READ_AHEAD) as pool:
@@ -136,11 +151,15 @@ class AugmentationStream:
 
     def _gather(self, image_set: ImageSet, indices_B: Tensor) -> tuple[Tensor, Tensor]:
         places_B = indices_B.to(image_set.images_NDHW.device)
-        pixels_BDHW = image_set.pixels(places_B).to(self.device, non_blocking=True)
-        return pixels_BDHW, image_set.labels_N[places_B].to(self.device, non_blocking=True)
+        pixels_BDHW = image_set.pixels(places_B)
+        if self.device.type == "cuda" and not pixels_BDHW.is_cuda:
+            pixels_BDHW = pixels_BDHW.pin_memory()  # else the copy would wait for all that the GPU has to do
+        return pixels_BDHW.to(self.device, non_blocking=True), image_set.labels_N[places_B].to(
+            self.device, non_blocking=True
+        )
 
     def _resident(self, image_set: ImageSet) -> ImageSet:
-        if self.device.type == "cpu" or image_set.images_NDHW.nbytes > RESIDENT_BYTES:
+        if self.device.type == "cpu" or image_set.images_NDHW.nbytes > resident_bytes(self.device):
             return image_set
         return image_set.to(self.device)
 

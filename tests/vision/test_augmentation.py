@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kd_sweep.study.spec import Data, Learner
-from kd_sweep.vision.augmentation import AugmentationStream
+from kd_sweep.vision.augmentation import AugmentationStream, resident_bytes
 from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.models import build_model
 
@@ -249,3 +249,18 @@ def test_cpu_and_cuda_show_the_same_images(digits, noise_dataset, stream_config)
             # A pixel on a rectangle's or a nearest neighbour's edge may fall on the other side of it.
             far = (one.images_BDHW - two.images_BDHW.cpu()).abs() > 1e-3
             assert far.float().mean() < 1e-3
+
+
+@pytest.mark.parametrize(("free_gib", "most_gib"), [(80, 2), (8, 2), (6, 1.5), (1, 0.25)])
+def test_a_set_on_the_gpu_leaves_room_for_the_networks(monkeypatch, free_gib, most_gib):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_gib * 2**30, 80 * 2**30))
+    assert resident_bytes(torch.device("cuda")) == most_gib * 2**30
+    assert resident_bytes(torch.device("cpu")) == 2 * 2**30
+
+
+def test_places_of_validation_batches_are_those_of_its_batches(noise_dataset, stream_config):
+    stream = AugmentationStream(stream_config(), noise_dataset(num_val=600))
+    for batches in (stream.augmented_val(1), stream.clean_batches(stream.dataset.val)):
+        shown = [batch.indices_B.tolist() for batch in batches]
+        assert shown == [places_B.tolist() for places_B in stream.val_places]
+        assert [len(places) for places in shown] == [256, 256, 88]
