@@ -5,7 +5,7 @@ Shapes: B images, G attention heads, T tokens (the prefix, then the patches in r
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,11 @@ class ClassTokenTransformer(nn.Module):
         super().__init__()
         self.network = network
         self._num_prefix_tokens = num_prefix_tokens
+
+    @property
+    def classifier_weight(self) -> Tensor:
+        """Weight (C, D) of the linear layer that reads the class token."""
+        return _last_linear(self.network).weight
 
     def forward(self, images_BDHW: Tensor) -> Tensor:
         """Return logits_BC."""
@@ -98,9 +103,12 @@ def class_token_maps(tokens_BTT: Tensor, num_prefix_tokens: int) -> Tensor:
 
 
 def class_token_transformer(network: nn.Module) -> ClassTokenTransformer | None:
-    """Return ``network`` with its rollout, or None where its classifier does not read a class token over attention."""
+    """Return ``network`` with its rollout, or None where its classifier does not read a class token over attention.
+
+    None too where its attention or its tokens are of a kind whose weights are not known here.
+    """
     attentions = [module for module in network.modules() if _is_attention(module)]
-    if not attentions:
+    if not attentions or not all(_has_known_weights(module) for module in attentions):
         return None
     of_torchvision = all(isinstance(module, nn.MultiheadAttention) for module in attentions)
     if of_torchvision and hasattr(network, "class_token"):
@@ -108,15 +116,28 @@ def class_token_transformer(network: nn.Module) -> ClassTokenTransformer | None:
     reads_class_token = (
         getattr(network, "global_pool", None) == "token" and getattr(network, "cls_token", None) is not None
     )
-    if of_torchvision or not reads_class_token or hasattr(network, "head_dist"):
+    num_prefix_tokens = getattr(network, "num_prefix_tokens", None)
+    if of_torchvision or not reads_class_token or not isinstance(num_prefix_tokens, int):
         return None
-    return ClassTokenTransformer(network, cast(int, network.num_prefix_tokens))
+    return None if hasattr(network, "head_dist") else ClassTokenTransformer(network, num_prefix_tokens)
+
+
+def _last_linear(network: nn.Module) -> nn.Linear:
+    """Return the linear layer that ``network`` was given last, which is the classifier of every vision transformer."""
+    return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
 
 
 def _is_attention(module: nn.Module) -> bool:
     # timm's class is recognised by its name and place, so that timm need not be installed.
     of_timm = type(module).__name__ == "Attention" and type(module).__module__.startswith("timm.")
     return of_timm or isinstance(module, nn.MultiheadAttention)
+
+
+def _has_known_weights(module: nn.Module) -> bool:
+    """Whether `_weights_of` computes what ``module`` does: timm has several classes of that name."""
+    if isinstance(module, nn.MultiheadAttention):
+        return True
+    return all(hasattr(module, name) for name in ("qkv", "q_norm", "k_norm", "num_heads", "scale"))
 
 
 def _weights_of(module: nn.Module) -> Callable[[Any, Tensor], Tensor]:

@@ -218,7 +218,10 @@ def _with_attention(
     transformer = class_token_transformer(network)
     if transformer is None:
         return _with_features(network, num_classes, channels, image_size, what)
-    _outputs_of_a_pass(network, channels, image_size, what)
+    outputs = _outputs_of_a_pass(network, channels, image_size, what)
+    classifier, _ = outputs[_place_of_classifier(outputs, num_classes, what)]
+    if classifier.weight is not transformer.classifier_weight:
+        raise SpecError(f"{what} has no linear classifier of its class token alone; {_POSSIBLE}")
     side = transformer.patches_per_side(channels, image_size)
     if side < 2:
         raise SpecError(
@@ -231,12 +234,10 @@ def _with_attention(
 def _with_features(network: nn.Module, num_classes: int, channels: int, image_size: int, what: str) -> Backbone:
     """Find the last linear layer and the last feature map before pooling, by watching one pass."""
     outputs = _outputs_of_a_pass(network, channels, image_size, what)
-    linear = [place for place, (module, _) in enumerate(outputs) if isinstance(module, nn.Linear)]
-    if not linear or outputs[linear[-1]][0].out_features != num_classes:
-        raise SpecError(f"{what} has no linear classifier, which attention maps are read from; {_POSSIBLE}")
-    classifier = cast(nn.Linear, outputs[linear[-1]][0])
+    place = _place_of_classifier(outputs, num_classes, what)
+    classifier = cast(nn.Linear, outputs[place][0])
     width = classifier.in_features
-    module, shape = _last_map(outputs[: linear[-1]])
+    module, shape = _last_map(outputs[:place])
     channels_last = len(shape) == 4 and shape[3] == width and shape[1] != width
     if len(shape) != 4 or not (channels_last or shape[1] == width):
         raise SpecError(f"{what} has no feature map that its classifier reads, so it has no attention map; {_POSSIBLE}")
@@ -251,6 +252,14 @@ def _with_features(network: nn.Module, num_classes: int, channels: int, image_si
 
 
 _Output = tuple[nn.Module, tuple[int, ...]]
+
+
+def _place_of_classifier(outputs: list[_Output], num_classes: int, what: str) -> int:
+    """Return which output is that of the linear layer that ran last, the classifier."""
+    linear = [place for place, (module, _) in enumerate(outputs) if isinstance(module, nn.Linear)]
+    if not linear or outputs[linear[-1]][0].out_features != num_classes:
+        raise SpecError(f"{what} has no linear classifier, which attention maps are read from; {_POSSIBLE}")
+    return linear[-1]
 
 
 def _last_map(outputs: list[_Output]) -> _Output:

@@ -24,6 +24,7 @@ REFUSED = {
     "mobilenet_v3_small": "has no feature map that its classifier reads",
     "squeezenet1_1": "has no linear classifier",
     "timm:mobilenetv3_small_050": "has no feature map that its classifier reads",
+    "timm:pit_ti_224": "has no feature map that its classifier reads",
     "timm:vit_base_patch16_siglip_224": "has no feature map that its classifier reads",
 }
 
@@ -108,7 +109,16 @@ def test_gradients_reach_all_weights_through_the_features(noise_dataset):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(("name", "reason"), REFUSED.items())
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        *REFUSED.items(),
+        *(
+            pytest.param(name, "has no feature map that its classifier reads", marks=pytest.mark.slow)
+            for name in ("timm:volo_d1_224", "timm:tnt_s_patch16_224")
+        ),
+    ],
+)
 def test_refused(name, reason):
     need_timm(name)
     message = message_of(check_model, Learner(model=name), "student.model", 224, 3)

@@ -5,10 +5,15 @@ from safetensors.torch import save_file
 from kd_sweep.errors import SpecError
 from kd_sweep.study.spec import Data, Learner
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.attention_rollout import class_token_transformer
 from kd_sweep.vision.checks import check_model, with_weights_digest
 from kd_sweep.vision.models import build_model, initial_model
+from kd_sweep.vision.pretrained import load_initial_weights
 
-NAMES = ("resnet8", "wrn-10-1", "torchvision:shufflenet_v2_x0_5")
+NAMES = (
+    *("resnet8", "wrn-10-1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_resnet"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("swin_t", "timm:swin_tiny_patch4_window7_224")),
+)
 
 
 def message_of(call, *arguments):
@@ -42,6 +47,8 @@ def saved(tmp_path, noise_dataset):
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("name", NAMES)
 def test_all_but_a_classifier_of_other_classes_is_loaded(saved, noise_dataset, name, suffix):
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
     tensors, file = saved(name, suffix)
     dataset = noise_dataset(size=64)
     learner = Learner(model=name, weights=str(file))
@@ -51,6 +58,25 @@ def test_all_but_a_classifier_of_other_classes_is_loaded(saved, noise_dataset, n
     assert {key.rpartition(".")[2] for key in differing} == {"weight", "bias"}
     for key, tensor in tensors_of(loaded).items():
         assert torch.equal(tensor, tensors_of(random)[key] if key in differing else tensors[key]), key
+
+
+def small_vision_transformer(num_classes):
+    from torchvision.models import VisionTransformer
+
+    return VisionTransformer(24, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=num_classes)
+
+
+@pytest.mark.parametrize(("num_classes", "left_out"), [(5, set()), (11, {"heads.head.weight", "heads.head.bias"})])
+def test_a_vision_transformer_of_torchvision_keeps_its_classifier_of_other_classes(tmp_path, num_classes, left_out):
+    tensors = small_vision_transformer(num_classes).state_dict()
+    tensors["heads.head.weight"].normal_()
+    save_file(tensors, tmp_path / "w.safetensors")
+    network = small_vision_transformer(5)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    learner = Learner(model="vit_b_16", weights=str(tmp_path / "w.safetensors"))
+    load_initial_weights(class_token_transformer(network), learner, "teacher.weights")
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[key] if key in left_out else tensors[key]), key
 
 
 @pytest.mark.parametrize(
