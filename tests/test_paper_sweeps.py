@@ -59,7 +59,10 @@ def test_the_paper_s_recipe(name: str, student: tuple[object, ...], teacher: tup
     assert (spec.teacher.model, spec.student.model, spec.data.image_size) == ("resnet50", "resnet18", 224)
     for learner in (spec.teacher, spec.student):
         assert (learner.optimizer, learner.learning_rate, learner.momentum) == ("sgd", 0.1, 0.9)
+        assert not learner.nesterov
         assert (learner.weight_decay, learner.batch_size, learner.warmup_epochs) == (0.0, 128, 8.0)
+    assert (spec.teacher.weights, spec.student.weights) == ("pretrained", None)
+    assert load_spec(sweep_file(name), ["teacher.weights=null"]).teacher.weights is None
     loss = spec.distillation
     assert spec.augmentation.pipeline == "weak_strong"
     assert {trial.config.strength_of_student for trial in plan(spec).trials} == {0.0, 1.0}
@@ -74,10 +77,17 @@ def test_the_small_version_says_what_it_is_small_of(name: str) -> None:
     assert (large.sampler.name, large.scheduler.name) == (small.sampler.name, small.scheduler.name)
     assert large.distillation == small.distillation
     assert small.data.name == "digits"
+    assert (small.teacher.nesterov, small.student.nesterov) == (large.teacher.nesterov, large.student.nesterov)
+    assert small.teacher.weights is None, "it needs no network"
 
 
-@pytest.mark.parametrize("name", ["cifar100-paper", "imagenet-paper"])
-def test_a_plan_without_the_images(kd_sweep: Run, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PAPER)
+def test_a_plan_without_images_and_network(
+    kd_sweep: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for proxy in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     settings = ["--set", f"data.path={tmp_path / 'nowhere'}"]
     counted = kd_sweep("plan", sweep_file(name), "--root", tmp_path, "--no-probe", *settings)
     assert counted.returncode == 0, counted.stderr
@@ -89,6 +99,7 @@ def test_a_plan_without_the_images(kd_sweep: Run, name: str, tmp_path: Path) -> 
     probed = kd_sweep("plan", sweep_file(name), "--root", tmp_path, *settings)
     assert (probed.returncode, probed.stdout) == (2, "")
     assert len(probed.stderr.splitlines()) == 1
+    assert not (tmp_path / "torch").exists()
 
 
 # --- small versions, as they stand, to the end ------------------------------------------------------------------------

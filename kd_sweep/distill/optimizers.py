@@ -22,8 +22,8 @@ def build_optimizer(model: nn.Module, learner: Learner) -> torch.optim.Optimizer
     groups = [group for group in groups if group["params"]]
     if learner.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=learner.learning_rate)
-    momentum = learner.momentum
-    return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=momentum, nesterov=momentum > 0)
+    nesterov = learner.nesterov and learner.momentum > 0
+    return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=learner.momentum, nesterov=nesterov)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

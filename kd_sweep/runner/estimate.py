@@ -23,7 +23,8 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         spec: the study.
         root: the results root, whose tables may hold past epochs of the study.
         slots: how many trials run at a time.
-        probe: train for some seconds where there is no past to go by. Without it the dataset need not be there.
+        probe: train for some seconds where there is no past to go by. Without it the dataset need not be there, and
+            nothing is downloaded.
 
     Raises:
         UserError: the study, its dataset or its models are wrong.
@@ -62,9 +63,9 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
 def _checked_without_data(spec: StudySpec) -> tuple[StudySpec, str | None]:
     """Return the spec, checked as far as it can be, and what is wrong with its dataset, if anything is."""
     try:
-        return checked(spec), None
+        return checked(spec, download=False), None
     except DataError as error:
-        check_models(spec)
+        check_models(spec, download=False)
         return spec, str(error)
 
 

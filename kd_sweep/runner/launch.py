@@ -53,26 +53,29 @@ def resume(study: Location, address: str | None = None) -> Outcome:
     return launch(spec, folder.storage, address)
 
 
-def checked(spec: StudySpec) -> StudySpec:
-    """Return the spec with its dataset found and fingerprinted, after checking every model that it names."""
+def checked(spec: StudySpec, *, download: bool = True) -> StudySpec:
+    """Return the spec with its dataset found and fingerprinted, after checking every model that it names.
+
+    Without ``download``, published weights are not looked at.
+    """
     data = check_data(spec.data)
     if spec.data.fingerprint not in (None, data.fingerprint):
         raise SpecError(
             f"data.path: the images in {spec.data.path} are not those of the study's launch; results would mix "
             "(bring the old images back, or give the study another name)"
         )
-    check_models(spec)
+    check_models(spec, download=download)
     weights = {role: with_weights_digest(getattr(spec, role), f"{role}.weights") for role in ("teacher", "student")}
     return spec.model_copy(update={"data": data, **weights})
 
 
-def check_models(spec: StudySpec) -> None:
+def check_models(spec: StudySpec, *, download: bool = True) -> None:
     """Raise SpecError where a network that the study names cannot be built; the dataset need not be there."""
     channels = 1 if spec.data.name == "digits" else 3
     for role, learner in (("teacher", spec.teacher), ("student", spec.student)):
         for model in _models(spec, f"{role}.model", learner):
             variant = learner.model_copy(update={"model": model})
-            check_model(variant, f"{role}.model", spec.data.image_size, channels)
+            check_model(variant, f"{role}.model", spec.data.image_size, channels, download=download)
 
 
 def _models(spec: StudySpec, name: str, learner: Learner) -> tuple[Any, ...]:

@@ -144,7 +144,9 @@ class Learner(Strict):
     learning_rate: float = Field(0.1, gt=0.0)
     """Peak learning rate."""
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
-    """SGD's momentum (Nesterov)."""
+    """Of `sgd`."""
+    nesterov: bool = True
+    """Of `sgd`: Nesterov's momentum; plain when false."""
     weight_decay: float = Field(5e-4, ge=0.0)
     schedule: Literal["constant", "cosine", "step"] = "cosine"
     warmup_epochs: float = Field(1.0, ge=0.0)

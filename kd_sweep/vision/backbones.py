@@ -3,10 +3,6 @@
 Shapes: B images, D channels, h x w feature map, C classes.
 """
 
-import difflib
-import importlib
-import importlib.util
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -15,10 +11,9 @@ from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
 from kd_sweep.vision.attention_rollout import ClassTokenTransformer, class_token_transformer
-from kd_sweep.vision.model_names import BUILT_IN, WIDE_EXAMPLES
+from kd_sweep.vision.libraries import POSSIBLE, create_network, one_line
 
 _PROBE_CLASSES = 7
-_POSSIBLE = f"possible: {BUILT_IN[0]} … {BUILT_IN[-1]}, resnet18, densenet121, efficientnet_b0, swin_t, …"
 
 
 class Backbone(nn.Module):
@@ -86,129 +81,21 @@ def build_backbone(
             class token of a transformer.
     """
     what = f"{where}: {model!r}"
-    network = _create(model, num_classes, channels, image_size, where)
+    network = create_network(model, num_classes, channels, image_size, where)
     backbone = _with_attention(network, num_classes, channels, image_size, what)
     if isinstance(backbone, Backbone):
         _check_classifier_reads_only_features(backbone, channels, image_size, what)
     return backbone
 
 
-def published_weights(model: str, where: str) -> dict[str, Tensor]:
-    """Return the weights that the library of ``model`` publishes for it, downloaded once into that library's cache.
-
-    Raises:
-        SpecError: there are none, or they cannot be downloaded.
-    """
-    library, name = _library_of(model, where)
-    try:
-        if library == "torchvision":
-            network = importlib.import_module("torchvision.models").get_model(name, weights="DEFAULT")
-        else:
-            network = importlib.import_module("timm").create_model(name, pretrained=True)
-    except Exception as error:
-        raise SpecError(f"{where}: no published weights of {model!r} ({_one_line(error)})") from error
-    weights: dict[str, Tensor] = network.state_dict()
-    return weights
-
-
 def check_backbone(model: str, where: str, image_size: int, channels: int) -> None:
     """Raise SpecError where `build_backbone` would; most mistakes are found by a pass that computes shapes alone."""
     # Constructors that compute with tensors cannot do so without data.
     with suppress(NotImplementedError), torch.device("meta"):
-        network = _create(model, _PROBE_CLASSES, channels, image_size, where)
+        network = create_network(model, _PROBE_CLASSES, channels, image_size, where)
         _with_attention(network, _PROBE_CLASSES, channels, image_size, f"{where}: {model!r}")
     with torch.random.fork_rng(devices=[]):
         build_backbone(model, _PROBE_CLASSES, channels, image_size, where)
-
-
-def _create(model: str, num_classes: int, channels: int, image_size: int, where: str) -> nn.Module:
-    library, name = _library_of(model, where)
-    create = _create_torchvision if library == "torchvision" else _create_timm
-    try:
-        return create(name, num_classes, channels, image_size)
-    except NotImplementedError:
-        raise
-    except Exception as error:
-        raise SpecError(f"{where}: {model!r} cannot be built by {library} ({_one_line(error)})") from error
-
-
-def _library_of(model: str, where: str) -> tuple[str, str]:
-    """Return which library has ``model``, and its name there."""
-    library, colon, name = model.partition(":")
-    if colon:
-        if library not in ("torchvision", "timm"):
-            raise SpecError(f"{where}: {library!r} is not a library of models; possible: torchvision:NAME, timm:NAME")
-        names = _timm_names(where, model) if library == "timm" else _torchvision_names()
-        if name not in names:
-            raise SpecError(f"{where}: {name!r} is not a classifier of {library}; {_nearest(name, names)}")
-        return library, name
-    if model in _torchvision_names():
-        return "torchvision", model
-    own = _torchvision_names() | frozenset((*BUILT_IN, *WIDE_EXAMPLES))
-    if importlib.util.find_spec("timm") is None:
-        raise SpecError(
-            f"{where}: {model!r} is neither built in nor a classifier of torchvision; {_nearest(model, own)}; "
-            f"those of timm after pip install 'kd-sweep[timm]'"
-        )
-    names = _timm_names(where, model)
-    if model in names:
-        return "timm", model
-    raise SpecError(f"{where}: {model!r} is not a model; {_nearest(model, own, names)}")
-
-
-def _nearest(name: str, *possible: frozenset[str]) -> str:
-    """Return a near miss, of the first set that has one, or where to look: there are over a thousand names."""
-    for names in possible:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-        if near:
-            return f"did you mean {near[0]!r}?"
-    return f"{_POSSIBLE} or any classifier of torchvision or timm"
-
-
-def _torchvision_names() -> frozenset[str]:
-    models = importlib.import_module("torchvision.models")
-    return frozenset(models.list_models(module=models))
-
-
-def _timm_names(where: str, model: str) -> frozenset[str]:
-    if importlib.util.find_spec("timm") is None:
-        raise SpecError(f"{where}: {model!r} needs timm, which is not installed; pip install 'kd-sweep[timm]'")
-    return frozenset(importlib.import_module("timm").list_models())
-
-
-def _create_torchvision(name: str, num_classes: int, channels: int, image_size: int) -> nn.Module:
-    models = importlib.import_module("torchvision.models")
-    options: dict[str, Any] = {}
-    if name in ("googlenet", "inception_v3"):
-        # With auxiliary classifiers they would return several logits while they train.
-        options = {"aux_logits": False, "init_weights": True}
-    if name.startswith("vit_"):
-        options = {"image_size": image_size}
-    network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **options)
-    if channels != 3:
-        _replace_first_convolution(network, channels)
-    return network
-
-
-def _replace_first_convolution(network: nn.Module, channels: int) -> None:
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-            parent, _, attribute = name.rpartition(".")
-            shape: dict[str, Any] = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding")}
-            first = nn.Conv2d(channels, module.out_channels, bias=module.bias is not None, **shape)
-            setattr(network.get_submodule(parent), attribute, first)
-            return
-    raise ValueError(f"it takes 3 channels, the images have {channels}")
-
-
-def _create_timm(name: str, num_classes: int, channels: int, image_size: int) -> nn.Module:
-    create: Callable[..., nn.Module] = importlib.import_module("timm").create_model
-    options = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}
-    try:
-        # Networks with a fixed input size take it as an option; the others do not know the word.
-        return create(name, img_size=image_size, **options)
-    except TypeError:
-        return create(name, **options)
 
 
 def _with_attention(
@@ -221,7 +108,7 @@ def _with_attention(
     outputs = _outputs_of_a_pass(network, channels, image_size, what)
     classifier, _ = outputs[_place_of_classifier(outputs, num_classes, what)]
     if classifier.weight is not transformer.classifier_weight:
-        raise SpecError(f"{what} has no linear classifier of its class token alone; {_POSSIBLE}")
+        raise SpecError(f"{what} has no linear classifier of its class token alone; {POSSIBLE}")
     side = transformer.patches_per_side(channels, image_size)
     if side < 2:
         raise SpecError(
@@ -240,7 +127,7 @@ def _with_features(network: nn.Module, num_classes: int, channels: int, image_si
     module, shape = _last_map(outputs[:place])
     channels_last = len(shape) == 4 and shape[3] == width and shape[1] != width
     if len(shape) != 4 or not (channels_last or shape[1] == width):
-        raise SpecError(f"{what} has no feature map that its classifier reads, so it has no attention map; {_POSSIBLE}")
+        raise SpecError(f"{what} has no feature map that its classifier reads, so it has no attention map; {POSSIBLE}")
     map_size = shape[1:3] if channels_last else shape[2:]
     if min(map_size) < 2:
         raise SpecError(
@@ -258,7 +145,7 @@ def _place_of_classifier(outputs: list[_Output], num_classes: int, what: str) ->
     """Return which output is that of the linear layer that ran last, the classifier."""
     linear = [place for place, (module, _) in enumerate(outputs) if isinstance(module, nn.Linear)]
     if not linear or outputs[linear[-1]][0].out_features != num_classes:
-        raise SpecError(f"{what} has no linear classifier, which attention maps are read from; {_POSSIBLE}")
+        raise SpecError(f"{what} has no linear classifier, which attention maps are read from; {POSSIBLE}")
     return linear[-1]
 
 
@@ -294,7 +181,7 @@ def _outputs_of_a_pass(network: nn.Module, channels: int, image_size: int, what:
             network.eval()(images_BDHW)
     except Exception as error:
         images = f"images of data.image_size {image_size} with {channels} channels"
-        raise SpecError(f"{what} does not take {images} ({_one_line(error)})") from error
+        raise SpecError(f"{what} does not take {images} ({one_line(error)})") from error
     finally:
         network.train()
         for handle in handles:
@@ -313,8 +200,4 @@ def _check_classifier_reads_only_features(backbone: Backbone, channels: int, ima
         backbone.train()
         handle.remove()
     if not torch.equal(first_C, second_C):
-        raise SpecError(f"{what} has no feature map that its classifier reads alone, so no attention map; {_POSSIBLE}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise SpecError(f"{what} has no feature map that its classifier reads alone, so no attention map; {POSSIBLE}")

@@ -59,7 +59,7 @@ def count_images(data: Data) -> ImageCounts:
     return ImageCounts(len(train_N), len(val_N), len(np.unique(train_labels_N)))
 
 
-def check_model(learner: Learner, where: str, image_size: int, channels: int) -> None:
+def check_model(learner: Learner, where: str, image_size: int, channels: int, *, download: bool = True) -> None:
     """Raise SpecError where ``learner.model`` cannot be built, or gives no attention maps at ``image_size``.
 
     Built-in names are answered at once; others are built once and tried on two images.
@@ -69,6 +69,7 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int) ->
         where: the model's place in the study, `teacher.model` or `student.model`, for the message.
         image_size: height and width in pixels.
         channels: of the images.
+        download: try published weights too, which downloads them; else only whether there are some.
     """
     if not is_built_in(learner.model):
         from kd_sweep.vision.backbones import check_backbone
@@ -79,7 +80,7 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int) ->
         from kd_sweep.vision.pretrained import check_weights
 
         place = f"{where.removesuffix('model')}weights"
-        check_weights(with_weights_digest(learner, place), place, image_size, channels)
+        check_weights(with_weights_digest(learner, place), place, image_size, channels, download=download)
 
 
 def with_weights_digest(learner: Learner, where: str) -> Learner:

@@ -45,8 +45,14 @@ def load_initial_weights(model: nn.Module, learner: Learner, where: str) -> None
     network.load_state_dict(kept, strict=False)
 
 
-def check_weights(learner: Learner, where: str, image_size: int, channels: int) -> None:
-    """Raise SpecError where `load_initial_weights` would, by doing it."""
+def check_weights(learner: Learner, where: str, image_size: int, channels: int, *, download: bool) -> None:
+    """Raise SpecError where `load_initial_weights` would, by doing it.
+
+    Without ``download``, of published weights only whether there are some.
+    """
+    if learner.weights == PUBLISHED and not download:
+        _check_published(learner, where)
+        return
     from kd_sweep.vision.models import build_for
 
     with torch.random.fork_rng(devices=[]):
@@ -97,9 +103,16 @@ def _read(path: Path, where: str) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def _published(learner: Learner, where: str) -> dict[str, Tensor]:
+def _check_published(learner: Learner, where: str) -> None:
     if is_built_in(learner.model):
         raise SpecError(f"{where}: no weights of {learner.model!r} are published; possible: the path of a file, null")
-    from kd_sweep.vision.backbones import published_weights
+    from kd_sweep.vision.libraries import check_published
+
+    check_published(learner.model, where)
+
+
+def _published(learner: Learner, where: str) -> dict[str, Tensor]:
+    _check_published(learner, where)
+    from kd_sweep.vision.libraries import published_weights
 
     return published_weights(learner.model, where)

@@ -76,12 +76,20 @@ def test_weight_decay_moves_weights_but_neither_biases_nor_norms(name):
     assert moved == {"0.weight", "3.weight"}
 
 
-def test_sgd_is_nesterov_momentum():
-    # Two steps with gradient 1: v1 = 1, w -= lr (1 + m v1); v2 = m + 1, w -= lr (1 + m v2).
+@pytest.mark.parametrize(
+    ("recipe", "steps"),
+    [  # Two steps with gradient 1: v1 = 1, v2 = m + 1. Nesterov's go by 1 + m v, plain ones by v.
+        ({"momentum": 0.5}, (1 + 0.5 * 1, 1 + 0.5 * 1.5)),
+        ({"momentum": 0.5, "nesterov": False}, (1, 1.5)),
+        ({"momentum": 0.0}, (1, 1)),
+        ({"momentum": 0.0, "nesterov": False}, (1, 1)),
+    ],
+)
+def test_sgd_s_momentum_is_nesterovs_or_plain(recipe, steps):
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
-    optimizer = build_optimizer(model, Learner(learning_rate=0.1, momentum=0.5, weight_decay=0.0))
+    optimizer = build_optimizer(model, Learner(learning_rate=0.1, weight_decay=0.0, **recipe))
     for _ in range(2):
         model.weight.grad = torch.ones_like(model.weight)
         optimizer.step()
-    assert float(model.weight.detach()) == pytest.approx(-0.1 * (1 + 0.5 * 1) - 0.1 * (1 + 0.5 * 1.5))
+    assert float(model.weight.detach()) == pytest.approx(-0.1 * sum(steps))
