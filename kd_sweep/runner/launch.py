@@ -1,6 +1,7 @@
 """What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
 
 import contextlib
+import itertools
 from typing import Any
 
 from kd_sweep.errors import ClusterError, SpecError, StorageError
@@ -8,7 +9,7 @@ from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
-from kd_sweep.study.spec import Choice, Grid, Learner, StudySpec
+from kd_sweep.study.spec import Choice, Grid, StudySpec
 from kd_sweep.vision.checks import check_data, check_model, with_weights_digest
 
 
@@ -73,13 +74,15 @@ def check_models(spec: StudySpec, *, download: bool = True) -> None:
     """Raise SpecError where a network that the study names cannot be built; the dataset need not be there."""
     channels = 1 if spec.data.name == "digits" else 3
     for role, learner in (("teacher", spec.teacher), ("student", spec.student)):
-        for model in _models(spec, f"{role}.model", learner):
-            variant = learner.model_copy(update={"model": model})
+        named = [_possible(spec, f"{role}.{field}", getattr(learner, field)) for field in ("model", "stem")]
+        for model, stem in itertools.product(*named):
+            variant = learner.model_copy(update={"model": model, "stem": stem})
             check_model(variant, f"{role}.model", spec.data.image_size, channels, download=download)
 
 
-def _models(spec: StudySpec, name: str, learner: Learner) -> tuple[Any, ...]:
+def _possible(spec: StudySpec, name: str, otherwise: Any) -> tuple[Any, ...]:
+    """Return the values that a searched field can have, ``otherwise`` where it is not searched."""
     dimension = spec.search.get(name)
     if isinstance(dimension, Grid):
         return dimension.grid
-    return dimension.choice if isinstance(dimension, Choice) else (learner.model,)
+    return dimension.choice if isinstance(dimension, Choice) else (otherwise,)

@@ -133,6 +133,9 @@ class Learner(Strict):
     classifier by name."""
     width: int | None = Field(None, ge=1, le=1024)
     """Channels of the first stage of a CIFAR-style ResNet (16 when null); no meaning for other models."""
+    stem: Literal["full", "small"] = "full"
+    """Of a torchvision or timm network made for 224 pixels. `small` leaves out its first two halvings, so that 32-pixel
+    images end in a feature map of 4 x 4: a convolution of stride 2 gets stride 1, a pooling is left out."""
     weights: str | None = None
     """What training starts from: a .safetensors or .pth file of the same network, or `pretrained` for the weights that
     torchvision or timm downloads. A classifier of other classes is left out. Null: random weights."""

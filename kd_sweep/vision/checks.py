@@ -8,7 +8,7 @@ import numpy as np
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.spec import Data, Learner
-from kd_sweep.vision.model_names import check_width, is_built_in
+from kd_sweep.vision.model_names import check_built_in, is_built_in
 from kd_sweep.vision.pictures import chosen
 from kd_sweep.vision.sources import find_images
 
@@ -74,8 +74,8 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int, *,
     if not is_built_in(learner.model):
         from kd_sweep.vision.backbones import check_backbone
 
-        check_backbone(learner.model, where, image_size, channels)
-    check_width(learner, where)
+        check_backbone(learner, where, image_size, channels)
+    check_built_in(learner, where)
     if learner.weights is not None:
         from kd_sweep.vision.pretrained import check_weights
 

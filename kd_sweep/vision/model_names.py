@@ -34,11 +34,24 @@ def depth_of(model: str) -> int | None:
     return _DEPTHS.get(model)
 
 
-def check_width(learner: Learner, where: str) -> None:
-    """Raise SpecError where a width is set that the model, which stands at ``where``, does not have."""
+def check_built_in(learner: Learner, where: str) -> None:
+    """Raise SpecError where a width or a stem is set that the model, which stands at ``where``, does not have.
+
+    Whether a network of another library has a stem to make small, only a pass through it tells.
+    """
+    if learner.stem == "small" and is_built_in(learner.model):
+        raise no_small_stem(learner, where)
     if learner.width is not None and depth_of(learner.model) is None:
         place = where.removesuffix("model")
         raise SpecError(
             f"{place}width: {learner.width} has no meaning for model {learner.model!r}, which has one width; "
             f"possible: null, or a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
         )
+
+
+def no_small_stem(learner: Learner, where: str) -> SpecError:
+    """Return what is wrong with `stem: small` for the model, which stands at ``where``."""
+    return SpecError(
+        f"{where.removesuffix('model')}stem: 'small' has no meaning for model {learner.model!r}, which does not begin "
+        f"with two halvings by convolution or pooling; possible: full, or a model such as resnet18 or mobilenet_v2"
+    )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from kd_sweep.study.spec import Learner
 from kd_sweep.vision.checks import check_model
 from kd_sweep.vision.images import Dataset
-from kd_sweep.vision.model_names import BUILT_IN, check_width, depth_of, wide_shape_of
+from kd_sweep.vision.model_names import BUILT_IN, check_built_in, depth_of, wide_shape_of
 
 __all__ = ["BUILT_IN", "Classifier", "build_model", "check_model", "initial_model"]
 
@@ -36,7 +36,7 @@ class Classifier(Protocol):
 def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module:
     """Return an untrained network for ``dataset``, on the CPU.
 
-    Its weights are a function of (model, width, dataset's shape, ``init_seed``); torch's own random state stays.
+    Its weights are a function of (model, width, stem, dataset's shape, ``init_seed``); torch's own random state stays.
 
     Returns:
         A `Classifier`: `model(images)` gives logits_BC, `model.forward_with_features(images)` also the features.
@@ -69,7 +69,7 @@ def build_for(learner: Learner, num_classes: int, channels: int, image_size: int
     Raises:
         SpecError: as `build_model`.
     """
-    check_width(learner, "model")
+    check_built_in(learner, "model")
     depth = depth_of(learner.model)
     if depth is not None:
         from kd_sweep.vision.resnet import DEFAULT_WIDTH, CifarResNet
@@ -82,4 +82,4 @@ def build_for(learner: Learner, num_classes: int, channels: int, image_size: int
         return WideResNet(*wide, num_classes, channels)
     from kd_sweep.vision.backbones import build_backbone
 
-    return cast(nn.Module, build_backbone(learner.model, num_classes, channels, image_size, "model"))
+    return cast(nn.Module, build_backbone(learner, num_classes, channels, image_size, "model"))

@@ -238,3 +238,15 @@ def test_a_student_follows_its_teachers(tmp_path):
     assert rows[-1]["val_accuracy"] > 0.7  # chance is 0.1
     assert rows[-1]["fidelity_val"] > 0.7
     assert rows[-1]["predictive_kl_train"] < rows[0]["predictive_kl_train"]
+
+
+def test_networks_made_for_224_pixels_at_32(tmp_path):
+    """One of residual blocks teaches one made for phones."""
+    config = tiny_trial(
+        teacher={"model": "timm:test_resnet", "width": None, "stem": "small", "epochs": 1},
+        student={"model": "shufflenet_v2_x0_5", "width": None, "stem": "small", "epochs": 1},
+    )
+    pytest.importorskip("timm")
+    config = config.model_copy(update={"data": config.data.model_copy(update={"image_size": 32})})
+    (row,) = run(config, tmp_path)
+    assert 0 < row["attention_iou_student"] < 1
