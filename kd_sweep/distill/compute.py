@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kd_sweep.errors import ClusterError
 from kd_sweep.study.digest import derived_seed
@@ -29,6 +29,16 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
     """Return ``model`` on ``device``, its kernels in the memory layout that convolutions are fastest in."""
     # Channels last: a training step of a ResNet takes 15 to 25 % less time on a CPU (benchmarks/training.py).
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def forward(model: nn.Module, images_BDHW: Tensor, precision: str) -> Tensor:
+    """Return logits_BC, float32, of a forward pass in ``precision``: `float32`, or `bfloat16` where torch allows it.
+
+    Its weights stay float32, and so do their gradients; bfloat16 has float32's range, so the loss needs no scaling.
+    """
+    with torch.autocast(images_BDHW.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logits_BC: Tensor = model(images_BDHW)
+    return logits_BC.float()
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from kd_sweep.distill.compute import forward
 from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache
 from kd_sweep.distill.means import ImageMeans
 from kd_sweep.distill.teachers import ensure_teacher, teacher_model
@@ -197,22 +198,27 @@ class _Member:
         return record.history[-1]["train_loss"]
 
     def teach(self, images_BDHW: Tensor) -> Tensor:
-        """Return logits on training images; batch norm takes them into its statistics where it drifts."""
+        """Return logits on training images, in the teacher's precision.
+
+        Where it drifts, batch norm takes the images into its statistics.
+        """
         norms = self._norms if self._drifting else ()
         for norm in norms:
             norm.train()
         try:
-            return self.look(images_BDHW)
+            return self._logits(images_BDHW, self._teacher.learner.precision)
         finally:
             for norm in norms:
                 norm.eval()
 
     def look(self, images_BDHW: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits on images that no network learns from."""
+        return self._logits(images_BDHW, "float32")
+
+    def _logits(self, images_BDHW: Tensor, precision: str) -> Tensor:
         # Not inference_mode: the loss keeps these tensors for its backward pass.
         with torch.no_grad():
-            logits_BC: Tensor = self.model(images_BDHW).float()
-        return logits_BC
+            return forward(self.model, images_BDHW, precision)
 
     @cached_property
     def _norms(self) -> list[nn.Module]:

@@ -203,6 +203,7 @@ class _TeacherTraining:
                 batch_loss,
                 lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
                 epoch,
+                learner.precision,
             )
         row = {
             "epoch": epoch,

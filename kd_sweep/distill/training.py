@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from kd_sweep.distill.compute import forward
 from kd_sweep.distill.optimizers import set_learning_rate
 from kd_sweep.errors import NonFiniteError
 
@@ -43,6 +44,7 @@ def train_epoch(
     batch_loss: BatchLoss,
     learning_rate: Callable[[int], float],
     epoch: int,
+    precision: str = "float32",
 ) -> TrainedEpoch:
     """Train ``model`` on every batch, one step each.
 
@@ -53,6 +55,7 @@ def train_epoch(
         batch_loss: what is minimised; it sees the logits of training mode, each before the step on its own batch.
         learning_rate: of each step in this epoch, counted from 0.
         epoch: named in errors.
+        precision: of the forward passes; see `compute.forward`.
 
     Raises:
         NonFiniteError: the loss of a batch is NaN or infinite. On a CPU the weights are as before that batch; on a
@@ -64,7 +67,7 @@ def train_epoch(
     step = -1
     for step, batch in enumerate(batches):
         set_learning_rate(optimizer, learning_rate(step))
-        logits_BC = model(batch.images_BDHW)
+        logits_BC = forward(model, batch.images_BDHW, precision)
         loss = batch_loss(logits_BC, batch)
         watch.add(loss.detach(), len(batch.labels_B))
         optimizer.zero_grad(set_to_none=True)

@@ -168,5 +168,6 @@ class _StudentTraining:
             batch_loss,
             lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
             epoch,
+            learner.precision,
         )
         return trained, meter.metrics()

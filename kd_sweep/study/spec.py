@@ -158,6 +158,9 @@ class Learner(Strict):
     """Epochs after which the `step` schedule multiplies the learning rate by `gamma`."""
     gamma: float = Field(0.1, gt=0.0, lt=1.0)
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of forward passes on training images, while the network learns and, of a teacher, while it teaches. Weights,
+    optimiser, losses and everything on validation images are float32."""
 
     @model_validator(mode="after")
     def _schedule_is_complete(self) -> "Learner":

@@ -73,7 +73,7 @@ def test_the_same_value_in_other_words_is_the_same_trial():
             {"student.learning_rat": 0.1},
             "cannot be searched, did you mean 'student.learning_rate'? possible: student.batch_size, student.epochs, "
             "student.gamma, student.label_smoothing, student.learning_rate, student.model, student.momentum, "
-            "student.nesterov, … (14 in all)",
+            "student.nesterov, … (15 in all)",
         ),
     ],
 )
