@@ -97,7 +97,7 @@ class Ensemble:
 
     def clean_maps(self, indices_B: Tensor) -> Tensor:
         """Return the teachers' attention maps on these clean validation images, (M, B, H, W) in [0, 1]."""
-        places_B = indices_B.to(self._device)
+        places_B = indices_B.to(self._device, non_blocking=True)
         image_size = self._stream.dataset.image_size
         maps = [enlarged_to_unit_range(outputs.maps_Vhw[places_B], image_size) for outputs in self._clean]
         return torch.stack(maps)

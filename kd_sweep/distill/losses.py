@@ -3,6 +3,8 @@
 Shapes: B batch, C classes, M teachers.
 """
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -112,7 +114,7 @@ def logit_mse(student_logits_BC: Tensor, teacher_logits_MBC: Tensor) -> Tensor:
 
 def _match(student_logits_BC: Tensor, teacher_logits_MBC: Tensor, labels_B: Tensor, spec: Distillation) -> Tensor:
     shares = teacher_shares(len(teacher_logits_MBC), spec.teacher_weights)
-    shares_M = torch.tensor(shares, dtype=student_logits_BC.dtype, device=student_logits_BC.device)
+    shares_M = _kept_tensor(tuple(shares), student_logits_BC.dtype, student_logits_BC.device)
     if spec.loss == "mse_logits":
         return (shares_M * logit_mse(student_logits_BC, teacher_logits_MBC)).sum()
     student_log_BC = softened(student_logits_BC, spec.temperature)
@@ -129,3 +131,10 @@ def _match(student_logits_BC: Tensor, teacher_logits_MBC: Tensor, labels_B: Tens
         )
     # T² keeps the size of the gradient independent of T (arXiv 1503.02531, section 2.1).
     return spec.temperature**2 * (shares_M * divergence_M).sum()
+
+
+@lru_cache(maxsize=64)
+def _kept_tensor(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Made once: a copy to a GPU waits for all kernels in its queue, and would do so at every step.
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)

@@ -150,13 +150,11 @@ class AugmentationStream:
                 yield (indices_B, *reading.popleft().result())
 
     def _gather(self, image_set: ImageSet, indices_B: Tensor) -> tuple[Tensor, Tensor]:
-        places_B = indices_B.to(image_set.images_NDHW.device)
-        pixels_BDHW = image_set.pixels(places_B)
+        places_B = indices_B.to(image_set.images_NDHW.device, non_blocking=True)
+        pixels_BDHW, labels_B = image_set.pixels(places_B), image_set.labels_N[places_B]
         if self.device.type == "cuda" and not pixels_BDHW.is_cuda:
             pixels_BDHW = pixels_BDHW.pin_memory()  # else the copy would wait for all that the GPU has to do
-        return pixels_BDHW.to(self.device, non_blocking=True), image_set.labels_N[places_B].to(
-            self.device, non_blocking=True
-        )
+        return pixels_BDHW.to(self.device, non_blocking=True), labels_B.to(self.device, non_blocking=True)
 
     def _resident(self, image_set: ImageSet) -> ImageSet:
         if self.device.type == "cpu" or image_set.images_NDHW.nbytes > resident_bytes(self.device):

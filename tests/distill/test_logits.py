@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 import torch
 
@@ -56,9 +58,15 @@ def test_a_file_moved_to_another_epoch_is_not_believed(tmp_path):
     assert cache.epoch("teacher", "stream", 4, SHAPE) is None
 
 
-def test_a_cache_that_cannot_be_written_stops_nobody(tmp_path):
+def test_a_cache_that_cannot_be_written_stops_nobody(tmp_path, caplog):
     (tmp_path / "logits").write_text("a file where a folder should be")
-    LogitCache(tmp_path).keep_epoch("teacher", "stream", 1, LOGITS)
+    with caplog.at_level(logging.WARNING):
+        LogitCache(tmp_path).keep_epoch("teacher", "stream", 1, LOGITS)
+    assert "a teacher output was not cached: " in caplog.text
+    assert LogitCache(tmp_path).epoch("teacher", "stream", 1, SHAPE) is not None, "this process still has it in memory"
+    LogitCache.forget()
+    assert LogitCache(tmp_path).epoch("teacher", "stream", 1, SHAPE) is None
+    assert (tmp_path / "logits").read_text() == "a file where a folder should be"
 
 
 def test_too_large_entries_stay_off_the_disk(tmp_path, monkeypatch):
