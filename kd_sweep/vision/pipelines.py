@@ -5,8 +5,7 @@ Every pipeline is a pure function of (pixels, draws, strength); the draws come f
 Shapes: B batch, D channels, H x W pixels, P random numbers per image.
 """
 
-import math
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 import torch
@@ -15,8 +14,18 @@ from torch import Tensor
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.images import Dataset
 from kd_sweep.vision.mixing import MIXINGS
-from kd_sweep.vision.operations import OPERATIONS, SIGNED, STANDARD, WIDE, Choice, Ranges, apply_operations
-from kd_sweep.vision.policies import CIFAR10_POLICY, IMAGENET_POLICY, Policy
+from kd_sweep.vision.operations import IDENTITY, apply_operations
+from kd_sweep.vision.policies import (
+    CIFAR10_POLICY,
+    COMMON_OPERATIONS,
+    IMAGENET_POLICY,
+    STANDARD,
+    WIDE,
+    Policy,
+    PolicyTensors,
+    Ranges,
+    places_of,
+)
 from kd_sweep.vision.transforms import DRAWS, NUM_DRAWS, Normalization, augment, crop, recolor
 
 CIFAR_LIKE = frozenset({"cifar10", "cifar100", "digits"})
@@ -83,25 +92,23 @@ class RandomOperations:
 
     def __init__(self, num_operations: int, ranges: Ranges, flips: bool, normalization: Normalization) -> None:
         self.num_draws = 1 + num_operations * DRAWS_PER_OPERATION
-        self._num_operations = num_operations
         self._ranges = ranges
         self._flips = flips
         self._normalization = normalization
 
     def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
         """Return the batch."""
-        if strength > 0:
-            probability = min(1.0, 2 * strength) / 2 if self._flips else 0.0
-            pixels_BDHW = _flipped(pixels_BDHW, draws_BP[:, 0] < probability)
-            for number in range(self._num_operations):
-                first = 1 + number * DRAWS_PER_OPERATION
-                draws = draws_BP[:, first : first + DRAWS_PER_OPERATION].tolist()
-                levels = [strength] * len(draws)
-                if self._ranges is WIDE:
-                    # In 31 steps, as published: images with the same level are computed together.
-                    levels = [strength * math.floor(31 * level) / 30 for _, _, level in draws]
-                choices = [_random_choice(draw, level) for draw, level in zip(draws, levels, strict=True)]
-                pixels_BDHW = apply_operations(pixels_BDHW, choices, self._normalization.fill, self._ranges)
+        if strength == 0:
+            return self._normalization.of_pixels(pixels_BDHW)
+        probability = min(1.0, 2 * strength)
+        pixels_BDHW = _flipped(pixels_BDHW, draws_BP[:, 0] < (probability / 2 if self._flips else 0.0))
+        for draws_BK in draws_BP[:, 1:].double().unflatten(1, (-1, DRAWS_PER_OPERATION)).unbind(1):
+            levels_B = torch.full_like(draws_BK[:, 0], strength)
+            if self._ranges is WIDE:
+                levels_B = strength * (31 * draws_BK[:, 2]).floor() / 30  # in 31 steps, as published
+            pixels_BDHW = _randomly_operated(
+                pixels_BDHW, draws_BK, levels_B, COMMON_OPERATIONS, self._ranges, self._normalization.fill
+            )
         return self._normalization.of_pixels(pixels_BDHW)
 
 
@@ -111,7 +118,7 @@ class AutoAugment:
     num_draws = 7
 
     def __init__(self, policy: Policy, flips: bool, normalization: Normalization) -> None:
-        self._policy = policy
+        self._policy = PolicyTensors.of(policy)
         self._flips = flips
         self._normalization = normalization
 
@@ -119,9 +126,7 @@ class AutoAugment:
         """Return the batch."""
         pixels_BDHW = _flipped(pixels_BDHW, draws_BP[:, 0] < (min(1.0, 2 * strength) / 2 if self._flips else 0.0))
         drawn_B = draws_BP[:, 1] < strength
-        pixels_BDHW = _with_policy(
-            pixels_BDHW, draws_BP[:, 2:], self._policy, self._normalization.fill, drawn_B.tolist()
-        )
+        pixels_BDHW = _with_policy(pixels_BDHW, draws_BP[:, 2:], self._policy, self._normalization.fill, drawn_B)
         return self._normalization.of_pixels(pixels_BDHW)
 
 
@@ -132,6 +137,7 @@ class WeakStrong:
 
     def __init__(self, cifar: bool, flips: bool, normalization: Normalization) -> None:
         self._cifar = cifar
+        self._policy = PolicyTensors.of(CIFAR10_POLICY)
         self._flips = flips
         self._normalization = normalization
 
@@ -158,39 +164,57 @@ class WeakStrong:
         places = strong_B.nonzero()[:, 0]
         draws_BP = draws_BP[places, 1 + NUM_DRAWS :]
         on_device = places.to(images_BDHW.device)
-        pixels_BDHW = (images_BDHW[on_device] * 255).round_().clamp_(0, 255).to(torch.uint8)
+        levels_BDHW = images_BDHW.index_select(0, on_device).mul_(255).round_().clamp_(0, 255)
+        pixels_BDHW = levels_BDHW.to(torch.int16).to(torch.uint8)  # four times as fast as at once
         fill = self._normalization.fill
         if self._cifar:
-            pixels_BDHW = _with_policy(pixels_BDHW, draws_BP, CIFAR10_POLICY, fill, [True] * len(places))
+            pixels_BDHW = _with_policy(pixels_BDHW, draws_BP, self._policy, fill, torch.ones(len(places)) > 0)
         else:
-            for first in (0, DRAWS_PER_OPERATION):
-                draws = draws_BP[:, first : first + DRAWS_PER_OPERATION].tolist()
-                choices = [_random_choice(draw, PRESET_RANDAUGMENT_LEVEL) for draw in draws]
-                pixels_BDHW = apply_operations(pixels_BDHW, choices, fill)
-        images_BDHW[on_device] = pixels_BDHW.float().div_(255)
-        return images_BDHW
+            for draws_BK in torch.split(draws_BP.double(), DRAWS_PER_OPERATION, 1):
+                levels_B = torch.full_like(draws_BK[:, 0], PRESET_RANDAUGMENT_LEVEL)
+                pixels_BDHW = _randomly_operated(pixels_BDHW, draws_BK, levels_B, COMMON_OPERATIONS, STANDARD, fill)
+        return images_BDHW.index_copy_(0, on_device, pixels_BDHW.float().div_(255))
 
 
-def _random_choice(draw: list[float], level: float) -> Choice:
-    """Draws: the operation, then its sign."""
-    name = OPERATIONS[int(draw[0] * len(OPERATIONS))]
-    return name, -level if name in SIGNED and draw[1] < 0.5 else level
+def _randomly_operated(
+    pixels_BDHW: Tensor,
+    draws_BK: Tensor,
+    levels_B: Tensor,
+    names: Sequence[str],
+    ranges: Ranges,
+    fill: list[float] | None,
+) -> Tensor:
+    """Do one of ``names`` to each image; draws: the operation, then its sign."""
+    operations_B = places_of(names)[(draws_BK[:, 0] * len(names)).long()]
+    return _operated(pixels_BDHW, operations_B, levels_B, draws_BK[:, 1], ranges, fill)
 
 
 def _with_policy(
-    pixels_BDHW: Tensor, draws_BP: Tensor, policy: Policy, fill: list[float] | None, drawn: list[bool]
+    pixels_BDHW: Tensor, draws_BP: Tensor, policy: PolicyTensors, fill: list[float] | None, drawn_B: Tensor
 ) -> Tensor:
     """Draws per image: the sub-policy, then probability and sign of each of its steps."""
-    rows = draws_BP.tolist()
+    draws_BP = draws_BP.double()
+    chosen_B = (draws_BP[:, 0] * len(policy.operations_S2)).long()
     for step in (0, 1):
-        choices: list[Choice] = []
-        for row, chosen in zip(rows, drawn, strict=True):
-            name, probability, tenths = policy[int(row[0] * len(policy))][step]
-            level = 0.0 if tenths is None else tenths / 9
-            signed = -level if name in SIGNED and row[2 + 2 * step] < 0.5 else level
-            choices.append((name, signed) if chosen and row[1 + 2 * step] < probability else ("identity", 0.0))
-        pixels_BDHW = apply_operations(pixels_BDHW, choices, fill)
+        operations_B, probabilities_B, levels_B = (tensor_S2[chosen_B, step] for tensor_S2 in policy)
+        applied_B = drawn_B & (draws_BP[:, 1 + 2 * step] < probabilities_B)
+        operations_B = operations_B.where(applied_B, IDENTITY)
+        pixels_BDHW = _operated(pixels_BDHW, operations_B, levels_B, draws_BP[:, 2 + 2 * step], STANDARD, fill)
     return pixels_BDHW
+
+
+def _operated(
+    pixels_BDHW: Tensor,
+    operations_B: Tensor,
+    levels_B: Tensor,
+    signs_B: Tensor,
+    ranges: Ranges,
+    fill: list[float] | None,
+) -> Tensor:
+    """Do an operation to each image, at a level that is negative where the sign is drawn below one half."""
+    levels_B = torch.where(ranges.is_signed(operations_B) & (signs_B < 0.5), -levels_B, levels_B)
+    magnitudes_B = ranges.magnitudes(operations_B, levels_B, pixels_BDHW.shape[-1])
+    return apply_operations(pixels_BDHW, operations_B, magnitudes_B, fill)
 
 
 def _flipped(pixels_BDHW: Tensor, flipped_B: Tensor) -> Tensor:
@@ -201,10 +225,11 @@ def _cut_out_(images_BDHW: Tensor, draws: dict[str, Tensor], cut_B: Tensor) -> T
     """Set one square per image, centred anywhere in it, to the mean colour (arXiv 1708.04552)."""
     size = images_BDHW.shape[-1]
     side = min(CUTOUT_PIXELS, size // 2)
+    places = torch.arange(size, device=images_BDHW.device)
     inside = []
     for u_B in (draws["top"], draws["left"]):
         first_B1 = (u_B * size).floor()[:, None] - side // 2
-        places = torch.arange(size, device=images_BDHW.device)
-        inside.append((places >= first_B1) & (places < first_B1 + side))
-    cut_BHW = inside[0][:, :, None] & inside[1][:, None, :] & cut_B[:, None, None]
-    return images_BDHW.masked_fill_(cut_BHW[:, None], 0.0)
+        inside.append(((places >= first_B1) & (places < first_B1 + side)).float())
+    # Products of floats: masks of bytes take five times as long.
+    cut_BHW = (inside[0] * cut_B[:, None])[:, :, None] * inside[1][:, None, :]
+    return images_BDHW.mul_((1 - cut_BHW)[:, None])

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kd_sweep.vision.grids import sampling_grid
 from kd_sweep.vision.images import Dataset
 
 MAX_ROTATION_DEGREES = 30.0
@@ -177,8 +178,12 @@ def crop(
 
 
 def _warp(images_BDHW: Tensor, inverse_B23: Tensor, background_D11: Tensor | None) -> Tensor:
-    height, width = images_BDHW.shape[-2:]
-    grid_BHW2 = F.affine_grid(inverse_B23, [len(images_BDHW), 1, height, width], align_corners=False)
+    # Middles of the pixels, of an image from -1 to 1.
+    y_H, x_W = (
+        torch.linspace(-1, 1, count, device=images_BDHW.device) * (count - 1) / count
+        for count in images_BDHW.shape[-2:]
+    )
+    grid_BHW2 = sampling_grid(inverse_B23, y_H, x_W)
     if background_D11 is None:
         return F.grid_sample(images_BDHW, grid_BHW2, padding_mode="reflection", align_corners=False)
     sampled_BDHW = F.grid_sample(images_BDHW - background_D11, grid_BHW2, padding_mode="zeros", align_corners=False)
