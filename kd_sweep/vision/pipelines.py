@@ -2,10 +2,10 @@
 
 Every pipeline is a pure function of (pixels, draws, strength); the draws come from the stream.
 
-Shapes: B batch, D channels, H x W pixels, P random numbers per image.
+Shapes: B batch, D channels, H x W pixels, P random numbers per image, N operations of K of them.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from typing import Protocol
 
 import torch
@@ -17,8 +17,8 @@ from kd_sweep.vision.mixing import MIXINGS
 from kd_sweep.vision.operations import IDENTITY, apply_operations
 from kd_sweep.vision.policies import (
     CIFAR10_POLICY,
-    COMMON_OPERATIONS,
     IMAGENET_POLICY,
+    RETHINKKD,
     STANDARD,
     WIDE,
     Policy,
@@ -34,11 +34,17 @@ CIFAR_CROP_AREA = 0.2
 IMAGENET_CROP_AREA = 0.08
 CIFAR_ROTATION_DEGREES = 15.0
 CUTOUT_PIXELS = 16
-PRESET_RANDAUGMENT_LEVEL = 10 / 30
+PRESET_PROBABILITY = 0.5
+"""Of each of the two operations of ImageNet's strong preset."""
+PRESET_LEVEL_STD = 0.05
+"""Of the normal noise about its level, which is the largest; what is above is cut to it."""
 JITTER_STRENGTH = 0.5
 """At which `recolor` changes brightness, contrast and saturation of every image by up to 0.4."""
 
-DRAWS_PER_OPERATION = 3
+OPERATION_DRAWS = 3
+"""Which operation, its sign, whether it is applied. A fourth decides levels that differ from image to image."""
+CIFAR_POLICY_DRAWS = 6
+"""The sub-policy, probability and sign of both steps, and a spare one."""
 
 
 class Pipeline(Protocol):
@@ -88,27 +94,28 @@ class RandomOperations:
     """RandAugment (arXiv 1909.13719): operations at a level that is the strength, all from the same list.
 
     TrivialAugment (arXiv 2103.10158) is one operation of the wide ranges at a uniform level, here up to the strength.
+    Some operations have no level, and others do much at level 0: below a strength of one half, each is left out of an
+    image with a probability that grows to 1 at strength 0.
     """
 
     def __init__(self, num_operations: int, ranges: Ranges, flips: bool, normalization: Normalization) -> None:
-        self.num_draws = 1 + num_operations * DRAWS_PER_OPERATION
+        self._draws_each = OPERATION_DRAWS + (ranges is WIDE)
+        self.num_draws = 1 + num_operations * self._draws_each
         self._ranges = ranges
         self._flips = flips
         self._normalization = normalization
+        self._fill = normalization.fill
 
     def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
         """Return the batch."""
-        if strength == 0:
-            return self._normalization.of_pixels(pixels_BDHW)
         probability = min(1.0, 2 * strength)
         pixels_BDHW = _flipped(pixels_BDHW, draws_BP[:, 0] < (probability / 2 if self._flips else 0.0))
-        for draws_BK in draws_BP[:, 1:].double().unflatten(1, (-1, DRAWS_PER_OPERATION)).unbind(1):
+        draws_BNK = draws_BP[:, 1:].double().reshape(len(draws_BP), -1, self._draws_each)
+        for draws_BK in draws_BNK.unbind(1):
             levels_B = torch.full_like(draws_BK[:, 0], strength)
             if self._ranges is WIDE:
-                levels_B = strength * (31 * draws_BK[:, 2]).floor() / 30  # in 31 steps, as published
-            pixels_BDHW = _randomly_operated(
-                pixels_BDHW, draws_BK, levels_B, COMMON_OPERATIONS, self._ranges, self._normalization.fill
-            )
+                levels_B = strength * (31 * draws_BK[:, 3]).floor() / 30  # in 31 steps, as published
+            pixels_BDHW = _randomly_operated(pixels_BDHW, draws_BK, probability, levels_B, self._ranges, self._fill)
         return self._normalization.of_pixels(pixels_BDHW)
 
 
@@ -121,25 +128,26 @@ class AutoAugment:
         self._policy = PolicyTensors.of(policy)
         self._flips = flips
         self._normalization = normalization
+        self._fill = normalization.fill
 
     def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
         """Return the batch."""
         pixels_BDHW = _flipped(pixels_BDHW, draws_BP[:, 0] < (min(1.0, 2 * strength) / 2 if self._flips else 0.0))
         drawn_B = draws_BP[:, 1] < strength
-        pixels_BDHW = _with_policy(pixels_BDHW, draws_BP[:, 2:], self._policy, self._normalization.fill, drawn_B)
+        pixels_BDHW = _with_policy(pixels_BDHW, draws_BP[:, 2:], self._policy, self._fill, drawn_B)
         return self._normalization.of_pixels(pixels_BDHW)
 
 
 class WeakStrong:
     """The presets of the paper (arXiv 2405.00739); the strength is the share of images shown in the strong one."""
 
-    num_draws = 1 + NUM_DRAWS + 2 * DRAWS_PER_OPERATION
-
     def __init__(self, cifar: bool, flips: bool, normalization: Normalization) -> None:
+        self.num_draws = 1 + NUM_DRAWS + (CIFAR_POLICY_DRAWS if cifar else 2 * (OPERATION_DRAWS + 1))
         self._cifar = cifar
         self._policy = PolicyTensors.of(CIFAR10_POLICY)
         self._flips = flips
         self._normalization = normalization
+        self._fill = normalization.fill or (normalization.mean_D11.flatten() * 255).tolist()
 
     def __call__(self, pixels_BDHW: Tensor, draws_BP: Tensor, strength: float) -> Tensor:
         """Return the batch."""
@@ -166,26 +174,28 @@ class WeakStrong:
         on_device = places.to(images_BDHW.device)
         levels_BDHW = images_BDHW.index_select(0, on_device).mul_(255).round_().clamp_(0, 255)
         pixels_BDHW = levels_BDHW.to(torch.int16).to(torch.uint8)  # four times as fast as at once
-        fill = self._normalization.fill
         if self._cifar:
-            pixels_BDHW = _with_policy(pixels_BDHW, draws_BP, self._policy, fill, torch.ones(len(places)) > 0)
+            pixels_BDHW = _with_policy(pixels_BDHW, draws_BP, self._policy, self._fill, torch.ones(len(places)) > 0)
         else:
-            for draws_BK in torch.split(draws_BP.double(), DRAWS_PER_OPERATION, 1):
-                levels_B = torch.full_like(draws_BK[:, 0], PRESET_RANDAUGMENT_LEVEL)
-                pixels_BDHW = _randomly_operated(pixels_BDHW, draws_BK, levels_B, COMMON_OPERATIONS, STANDARD, fill)
+            for draws_BK in torch.split(draws_BP.double(), OPERATION_DRAWS + 1, 1):
+                levels_B = (1 + PRESET_LEVEL_STD * torch.special.ndtri(draws_BK[:, 3])).clamp(0, 1)
+                pixels_BDHW = _randomly_operated(
+                    pixels_BDHW, draws_BK, PRESET_PROBABILITY, levels_B, RETHINKKD, self._fill
+                )
         return images_BDHW.index_copy_(0, on_device, pixels_BDHW.float().div_(255))
 
 
 def _randomly_operated(
     pixels_BDHW: Tensor,
     draws_BK: Tensor,
+    probability: float,
     levels_B: Tensor,
-    names: Sequence[str],
     ranges: Ranges,
     fill: list[float] | None,
 ) -> Tensor:
-    """Do one of ``names`` to each image; draws: the operation, then its sign."""
-    operations_B = places_of(names)[(draws_BK[:, 0] * len(names)).long()]
+    """Do one of the operations of ``ranges`` to each image, or none; draws: `OPERATION_DRAWS`."""
+    operations_B = places_of(ranges.drawn)[(draws_BK[:, 0] * len(ranges.drawn)).long()]
+    operations_B = operations_B.where(draws_BK[:, 2] < probability, IDENTITY)
     return _operated(pixels_BDHW, operations_B, levels_B, draws_BK[:, 1], ranges, fill)
 
 
@@ -218,7 +228,9 @@ def _operated(
 
 
 def _flipped(pixels_BDHW: Tensor, flipped_B: Tensor) -> Tensor:
-    return torch.where(flipped_B.to(pixels_BDHW.device)[:, None, None, None], pixels_BDHW.flip(-1), pixels_BDHW)
+    # torch.where is slow on bytes.
+    mask_B = flipped_B.to(pixels_BDHW.device, torch.uint8) * 255
+    return pixels_BDHW ^ ((pixels_BDHW ^ pixels_BDHW.flip(-1)) & mask_B[:, None, None, None])
 
 
 def _cut_out_(images_BDHW: Tensor, draws: dict[str, Tensor], cut_B: Tensor) -> Tensor:

@@ -14,6 +14,14 @@ from kd_sweep.vision.operations import GEOMETRIC, OPERATIONS
 
 FACTORS = frozenset({"brightness", "color", "contrast", "sharpness"})
 
+COMMON_OPERATIONS = ("identity", *sorted(GEOMETRIC | FACTORS), "posterize", "solarize", "autocontrast", "equalize")
+"""Of RandAugment and TrivialAugment."""
+
+
+def places_of(names: Sequence[str]) -> Tensor:
+    """Return the places of ``names`` in `OPERATIONS`."""
+    return torch.tensor([OPERATIONS.index(name) for name in names])
+
 
 @dataclass(frozen=True)
 class Ranges:
@@ -32,8 +40,10 @@ class Ranges:
     added: int = 0
     """By solarize_add."""
     max_shift_pixels: int | None = None
+    drawn: tuple[str, ...] = COMMON_OPERATIONS
+    """Operations that an image's is drawn from, all alike."""
     signed: frozenset[str] = GEOMETRIC | FACTORS
-    """Operations whose level has the other sign for half of the images."""
+    """Those whose level has the other sign for half of the images."""
     rounds_down: bool = False
     """Bits and levels of pixels are rounded down; else bits are rounded to the nearest."""
 
@@ -65,7 +75,6 @@ class Ranges:
 
 _WHOLE_O = torch.tensor([name in ("posterize", "solarize", "solarize_add") for name in OPERATIONS])
 
-
 STANDARD = Ranges(
     shear=0.3, rotation_degrees=30.0, shift=150 / 331, factors=(1.0, 1.9), bits=(8, 4), lowest_inverted=(255, 0)
 )
@@ -80,15 +89,22 @@ WIDE = Ranges(
     max_shift_pixels=32,
 )
 """arXiv 2103.10158."""
-
-COMMON_OPERATIONS = ("identity", *sorted(GEOMETRIC | FACTORS), "posterize", "solarize", "autocontrast", "equalize")
-"""Of RandAugment and TrivialAugment."""
-
-
-def places_of(names: Sequence[str]) -> Tensor:
-    """Return the places of ``names`` in `OPERATIONS`."""
-    return torch.tensor([OPERATIONS.index(name) for name in names])
-
+RETHINKKD = Ranges(
+    shear=0.3,
+    rotation_degrees=30.0,
+    shift=0.45,
+    factors=(0.1, 1.9),
+    bits=(0, 4),
+    lowest_inverted=(0, 256),
+    added=110,
+    drawn=(
+        *("autocontrast", "equalize", "invert", "rotate", "posterize", "solarize", "solarize_add", "color", "contrast"),
+        *("brightness", "sharpness", "shear_x", "shear_y", "translate_x", "translate_y"),
+    ),
+    signed=GEOMETRIC,
+    rounds_down=True,
+)
+"""Of the RandAugment in the published code of arXiv 2405.00739, which is timm's with a largest level of m = 10."""
 
 Step = tuple[str, float, int | None]
 """An operation, its probability, and its level in tenths 0 to 9, or None where it has no level."""

@@ -1,7 +1,9 @@
 """What `augmentation_strength` s in [0, 1] scales, batched: one warp, one recolouring, one rectangle.
 
 Each transform of an image is decided by uniform random numbers that do not depend on s; s scales them, continuously
-and monotonically, so an image is never distorted less at a higher strength by the luck of the draw:
+and monotonically. So an image that a transform is applied to has it at every higher strength, with larger angles,
+shifts, factors and areas, and the mean distance from the clean images grows. The distance of a single image can fall
+in between, as where a pattern is shifted onto itself, or a growing rectangle moves off what it covered:
 
 ========== ================================== =======================================================
 transform  applied with probability           magnitude

@@ -1,15 +1,18 @@
 """The operations and policies against torchvision's own AutoAugment, RandAugment and TrivialAugment."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 
-from kd_sweep.vision.operations import OPERATIONS, apply_operations
+from kd_sweep.vision.operations import GEOMETRIC, OPERATIONS, apply_operations
 from kd_sweep.vision.policies import (
     CIFAR10_POLICY,
     COMMON_OPERATIONS,
     FACTORS,
     IMAGENET_POLICY,
+    RETHINKKD,
     STANDARD,
     WIDE,
     places_of,
@@ -109,3 +112,37 @@ def test_uncovered_pixels_take_the_fill():
 def test_policies_are_torchvisions(policy, published):
     ours = [[(THEIR_NAMES[name], *rest) for name, *rest in sub_policy] for sub_policy in policy]
     assert ours == [list(sub_policy) for sub_policy in v2.AutoAugment(published)._get_policies(published)]
+
+
+TIMM_NAMES = {
+    **{name: THEIR_NAMES[name] for name in RETHINKKD.drawn},
+    **{"translate_x": "TranslateXRel", "translate_y": "TranslateYRel"},
+}
+
+
+def test_the_papers_operations_are_timms():
+    """The paper's code has an early copy of timm's RandAugment."""
+    timm = pytest.importorskip("timm.data.auto_augment")
+    assert {TIMM_NAMES[name] for name in RETHINKKD.drawn} == set(timm._RAND_TRANSFORMS)
+    size = 224
+    for name in RETHINKKD.drawn:
+        operation = places_of([name])
+        for level in (0.0, 0.31, 0.949, 0.98, 1.0):
+            arguments_of = timm.LEVEL_TO_ARG[TIMM_NAMES[name]]
+            if arguments_of is None:
+                continue
+            (expected,) = arguments_of(10 * level, {})[:1]
+            expected *= size if name.startswith("translate") else 1
+            ours = RETHINKKD.magnitudes(operation, torch.tensor([level], dtype=torch.float64), size).item()
+            # timm draws the sign here.
+            assert ours == pytest.approx(abs(expected)), (name, level)
+            assert RETHINKKD.is_signed(operation).item() == (name in GEOMETRIC)
+
+
+def test_solarize_add_is_timms():
+    timm = pytest.importorskip("timm.data.auto_augment")
+    images = pixels(3)
+    ours = apply_operations(images, places_of(["solarize_add"] * 3), torch.tensor([0.0, 40.0, 110.0]).double())
+    for place, added in enumerate((0, 40, 110)):
+        expected = timm.solarize_add(Image.fromarray(images[place].permute(1, 2, 0).numpy()), added)
+        assert torch.equal(ours[place].permute(1, 2, 0), torch.from_numpy(np.array(expected)))

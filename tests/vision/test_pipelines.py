@@ -1,16 +1,29 @@
+import itertools
+import os
+import tarfile
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from kd_sweep.study.spec import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision import augmentation
 from kd_sweep.vision.augmentation import AugmentationStream
+from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.images import Dataset, ImageSet
 
 PIPELINES = ("strength", "weak_strong", "randaugment", "autoaugment", "trivialaugment", "mixup", "cutmix")
 NAMES = ("cifar10", "image_folder")
+OF_DATASET = ("weak_strong", "autoaugment")
+"""Pipelines that have presets or policies for two kinds of dataset."""
+CIFAR10 = Path(
+    os.environ.get("KD_SWEEP_CIFAR10_ARCHIVE")
+    or Path(__file__).resolve().parents[2] / "../shared/data/cifar10-images.tar.xz"
+)
 
 
 def stream_of(dataset, pipeline, strength, name="cifar10", seed=0, batch_size=32):
@@ -71,14 +84,40 @@ def test_strength_0_is_no_augmentation(pipeline):
     assert torch.equal(shown(stream_of(dataset, pipeline, 0.0)), clean(dataset))
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
-def test_images_move_further_from_the_clean_one_with_strength(pipeline):
-    dataset = smooth_dataset(400)
-    distances = [
-        (shown(stream_of(dataset, pipeline, strength)) - clean(dataset)).square().mean().item()
-        for strength in (0.0, 0.25, 0.5, 0.75, 1.0)
+@pytest.fixture(scope="session")
+def digits_32():
+    return load_dataset(Data(image_size=32, max_train_images=500))
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """The first images of CIFAR-10."""
+    if not CIFAR10.exists():
+        pytest.skip(f"{CIFAR10} is absent; name it in KD_SWEEP_CIFAR10_ARCHIVE")
+    with tarfile.open(CIFAR10) as archive:
+        files = (archive.extractfile(member) for member in archive if member.isfile())
+        images = [np.asarray(Image.open(file)) for file in itertools.islice(files, 500) if file]
+    images_NDHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    image_set = ImageSet(images_NDHW, torch.arange(500) % 2)
+    return Dataset(image_set, image_set, ("a", "b"), horizontal_flip=True)
+
+
+@pytest.mark.parametrize("images", ["digits_32", "photographs"])
+@pytest.mark.parametrize(
+    ("pipeline", "name"),
+    [*((pipeline, "cifar10") for pipeline in PIPELINES), *((name, "image_folder") for name in OF_DATASET)],
+)
+def test_images_move_further_from_the_clean_one_with_strength(pipeline, name, images, request):
+    dataset = request.getfixturevalue(images)
+    clean_images = clean(dataset)
+    moved = [
+        (shown(stream_of(dataset, pipeline, strength, name, batch_size=256)) - clean_images).square().mean().item()
+        for strength in (0.0, 0.001, 0.03, 0.1, 0.25, 0.4, 0.5, 0.6, 0.8, 1.0)
     ]
-    assert all(weaker < stronger for weaker, stronger in pairwise(distances)), distances
+    assert all(weaker <= stronger for weaker, stronger in pairwise(moved)), moved
+    assert all(weaker < stronger for weaker, stronger in pairwise(moved[2:])), moved
+    # There is no step at 0, not even where an operation has no level.
+    assert moved[1] - moved[0] < 0.02 * (moved[-1] - moved[0]), moved
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,6 +127,17 @@ def test_weak_and_strong_differ_in_the_share_of_images_between_them(name):
     is_weak, is_strong = ((mixed == other).flatten(1).all(1) for other in (weak, strong))
     assert (is_weak | is_strong).all()
     assert (is_strong & ~is_weak).float().mean().item() == pytest.approx(0.3, abs=0.1)
+
+
+def test_each_operation_of_the_strong_imagenet_preset_is_applied_to_half_of_the_images():
+    dataset = smooth_dataset(2000)
+    weak, strong = (shown(stream_of(dataset, "weak_strong", strength, "image_folder")) for strength in (0.0, 1.0))
+    # The strong view is the weak one, changed by two operations and rounded to 256 levels.
+    std = torch.tensor(dataset.std)[:, None, None]
+    same = ((weak - strong).abs() * std * 255 < 0.51).flatten(1).all(1).float().mean().item()
+    # Neither is applied to a quarter of the images. Solarize leaves about half of its images, one in 15.
+    unchanged = 0.5 + 0.5 * 0.5 / 15
+    assert same == pytest.approx(unchanged**2, abs=0.03)
 
 
 def test_cut_out_of_the_strong_preset_is_a_square_of_16_pixels():
