@@ -33,8 +33,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0: everything is done. 1: a trial failed, or the run was interrupted."""
-        return 1 if self.interrupted or any(self.counts[status] for status in UNSUCCESSFUL) else 0
+        """0: everything is done. 1: the run was interrupted. 3: it ran to its end, and a trial failed for good."""
+        if self.interrupted:
+            return 1
+        return 3 if any(self.counts[status] for status in UNSUCCESSFUL) else 0
 
 
 def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -> Outcome:

@@ -1,14 +1,19 @@
 """The recipes in `cluster/` are well-formed by the rules of those who read them."""
 
 import functools
+import os
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
+
+from tests.cluster.hosts import eventually, free_port
 
 CLUSTER = Path(__file__).parents[2] / "cluster"
 DEFINITIONS = Path(__file__).parents[3] / "shared" / "data" / "kuberay"
@@ -134,3 +139,88 @@ def test_every_recipe_has_a_readme_that_names_its_files(folder: str) -> None:
     for path in (CLUSTER / folder).iterdir():
         if path.name not in ("README.md", "settings.sh"):
             assert path.name in readme
+
+
+DRIVER = """#!/usr/bin/env bash
+trap 'exit {code}' TERM
+echo "$@" > {folder}/driver
+while [ ! -e {folder}/end ]; do sleep 0.05; done
+exit {code}
+"""
+RAY = "import socket, sys, time; s = socket.create_server(('', int(sys.argv[1]))); time.sleep(60)"
+
+
+def on_path(folder: Path, **scripts: str) -> dict[str, str]:
+    """Return an environment in which these programs stand for the real ones."""
+    for name, text in scripts.items():
+        program = folder / name.replace("_", "-")
+        program.write_text(text)
+        program.chmod(0o755)
+    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(("code", "reported"), [(0, 0), (1, 1), (2, 2), (3, 0)])
+def test_a_job_of_kubernetes_is_not_tried_again_for_trials_that_failed(
+    tmp_path: Path, code: int, reported: int
+) -> None:
+    environment = on_path(tmp_path, kd_sweep=f'#!/bin/sh\necho "$@"\nexit {code}\n')
+    command = [CLUSTER / "kubernetes" / "launch.sh", "a study.yaml", "--root", "/results"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == reported
+    assert done.stdout == "launch a study.yaml --root /results\n"
+
+
+def test_a_job_of_kubernetes_that_is_stopped_waits_for_its_sweep(tmp_path: Path) -> None:
+    environment = on_path(
+        tmp_path, kd_sweep=DRIVER.format(code=1, folder=tmp_path).replace("exit 1'", "touch $0.ended; exit 1'")
+    )
+    process = subprocess.Popen([CLUSTER / "kubernetes" / "launch.sh"], env=environment, start_new_session=True)
+    eventually(lambda: (tmp_path / "driver").exists(), 10, "the sweep has begun")
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=10) == 1
+    assert (tmp_path / "kd-sweep.ended").exists()
+
+
+def test_the_job_of_kubernetes_runs_that_script() -> None:
+    spec = read(CLUSTER / "kubernetes" / "rayjob.yaml")["spec"]
+    program, *_ = spec["entrypoint"].split()
+    copied = (CLUSTER / "kubernetes" / "Dockerfile").read_text().split("COPY --chown=ray:users . ")[1].split()[0]
+    assert (CLUSTER.parent / Path(program).relative_to(copied)).is_file()
+    assert not set("$'\"|;&") & set(spec["entrypoint"]), "KubeRay passes it through two shells"
+
+
+def in_slurm(folder: Path, code: int) -> dict[str, str]:
+    """Return a job's environment; its sweep ends with this code when `end` appears, and when it is told to end."""
+    job = free_port()
+    environment = on_path(
+        folder,
+        kd_sweep=DRIVER.format(code=code, folder=folder),
+        ray=f'#!/bin/sh\nexec {sys.executable} -c "{RAY}" {20000 + job % 20000}\n',
+        scontrol=f'#!/bin/sh\necho "$@" > {folder}/requeued\n',
+    )
+    alone = {"SLURM_JOB_NODELIST": "here", "SLURM_CPUS_ON_NODE": "1", "SLURM_JOB_NUM_NODES": "1"}
+    return environment | alone | {"SLURM_JOB_ID": str(job)}
+
+
+@pytest.mark.parametrize(
+    ("code", "reported", "is_requeued"), [(0, 0, False), (1, 0, True), (2, 2, False), (3, 3, False), (143, 0, True)]
+)
+def test_a_job_of_slurm_is_requeued_at_its_limit_unless_its_sweep_has_ended(
+    tmp_path: Path, code: int, reported: int, is_requeued: bool
+) -> None:
+    command = [CLUSTER / "slurm" / "sweep.sbatch", "study.yaml", tmp_path / "results"]
+    process = subprocess.Popen(command, env=in_slurm(tmp_path, code), stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: (tmp_path / "driver").exists(), 20, "the sweep has begun")
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(timeout=20) == reported
+    finally:
+        (tmp_path / "end").touch()
+    assert (tmp_path / "requeued").exists() == is_requeued
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_job_of_slurm_ends_with_the_exit_code_of_its_sweep(tmp_path: Path, code: int) -> None:
+    (tmp_path / "end").touch()
+    command = [CLUSTER / "slurm" / "sweep.sbatch", "study.yaml", tmp_path / "results"]
+    assert subprocess.run(command, env=in_slurm(tmp_path, code), capture_output=True, check=False).returncode == code

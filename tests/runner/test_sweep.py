@@ -102,7 +102,7 @@ def test_a_failing_trial_is_recorded_and_the_others_finish(tiny: Path, tmp_path:
     root = tmp_path / "results"
     broken = ["--set", "search.student.learning_rate={grid: [0.1, 1.0e+20]}", "--set", "search.ensemble_size=1"]
     done = kd_sweep("launch", tiny, "--root", root, *broken, "--set", "search.augmentation_strength=0.0")
-    assert done.returncode == 1
+    assert done.returncode == 3
     trials = open_results(root).pandas("trials").set_index("student_learning_rate")
     assert trials.status[0.1] == "completed"
     assert trials.status[1e20] == "failed"
@@ -148,7 +148,7 @@ def test_a_corrupt_image_fails_its_trials_and_says_which(tiny: Path, tmp_path: P
     (folder / "dog" / "07.png").write_bytes((folder / "dog" / "07.png").read_bytes()[:60])
     data = ["--set", f"data={{name: image_folder, path: {folder}, image_size: 8}}", "--set", "search={}"]
     done = kd_sweep("launch", tiny, "--root", tmp_path / "results", *data)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 3, done.stderr
     (trial,) = open_results(tmp_path / "results").table("trials").to_pylist()
     assert trial["status"] == "failed"
     assert "dog/07.png" in trial["error"]
