@@ -74,7 +74,8 @@ class OptunaSource:
         self._distributions = {name: _distribution(name, dimension) for name, dimension in spec.search.items()}
         self._values = {trial.config.trial_id: trial.values for trial in known if trial.finished}
         self._unfinished = deque(trial.config for trial in known if not trial.finished)
-        self._asked: dict[str, optuna.Trial] = {}
+        self._running: set[str] = set()
+        self._asked: dict[str, optuna.Trial] = {}  # not those of `_running` that the space no longer holds
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are ours to tell
         self._study = optuna.create_study(
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
@@ -90,11 +91,12 @@ class OptunaSource:
         if self._unfinished:
             return self._ask_for(self._unfinished.popleft())
         for _ in range(MAX_REPEATS):
-            if len(self._values) + len(self._asked) >= self._num_trials:
+            if len(self._values) + len(self._running) >= self._num_trials:
                 return None
             asked = self._study.ask(self._distributions)
             trial = trial_config(self._spec, self._point(asked.params))
-            if trial.trial_id not in self._values and trial.trial_id not in self._asked:
+            if trial.trial_id not in self._values and trial.trial_id not in self._running:
+                self._running.add(trial.trial_id)
                 self._asked[trial.trial_id] = asked
                 return trial
             self._tell(asked, self._values.get(trial.trial_id))
@@ -102,12 +104,14 @@ class OptunaSource:
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
         """Give Optuna the objectives' values, or word of a failure."""
+        self._running.discard(trial.trial_id)
         asked = self._asked.pop(trial.trial_id, None)
         self._values[trial.trial_id] = values
         if asked is not None:
             self._tell(asked, values)
 
     def _ask_for(self, trial: TrialConfig) -> TrialConfig:
+        self._running.add(trial.trial_id)
         params = self._params(trial)
         if params is not None:  # None: the search space has changed and no longer holds this point
             self._study.enqueue_trial(params)

@@ -63,6 +63,21 @@ def test_a_known_trial_outside_the_narrowed_space_is_run_to_its_end() -> None:
     assert following.augmentation_strength <= 0.1
 
 
+def test_an_unfinished_trial_outside_the_space_counts_among_num_trials() -> None:
+    wide, narrow = (
+        study("{augmentation_strength: {uniform: [0.5, 1]}}"),
+        study("{augmentation_strength: {uniform: [0, 0.1]}}"),
+    )
+    left = OptunaSource(wide, [], 1).next()
+    assert left is not None
+    known = [KnownTrial(spec_trial(narrow, index / 100), True, (0.5,)) for index in range(9)]
+    source = OptunaSource(narrow, [*known, KnownTrial(left, finished=False, values=None)], 10)
+    assert source.next() == left
+    assert source.next() is None
+    source.tell(left, (0.1,))
+    assert source.next() is None
+
+
 def test_tpe_learns_from_the_tables() -> None:
     """After 25 known trials whose value peaks at 0.8, suggestions crowd there; random ones would not."""
     spec = study("{augmentation_strength: {uniform: [0, 1]}}", "{name: tpe, num_trials: 60, num_startup_trials: 5}")
