@@ -11,6 +11,7 @@ from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import Recorder
 from kd_sweep.runner.retries import FAILURE, REASON, Retries
+from kd_sweep.runner.trainable import REPEATED
 from kd_sweep.study.trial import TrialConfig
 
 
@@ -64,7 +65,7 @@ class SweepCallback(tune.Callback):
             return
         trial_id = trial.config["trial_id"]
         config = self._configs.get(trial_id)
-        if "epoch" not in result:  # an earlier attempt died between its last checkpoint and its report
+        if REPEATED in result:
             if config is not None:
                 self._recorder.reconcile(config)
             return

@@ -5,11 +5,15 @@ from typing import Any
 
 from ray import tune
 
+from kd_sweep.distill.checkpoints import LAST, read_history
 from kd_sweep.results.storage import Root
 from kd_sweep.runner.retries import FAILURE, REASON
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
+
+REPEATED = "repeated"
+"""The key of a result that an earlier attempt's checkpoint held; that attempt died before it could report it."""
 
 
 class TrialActor(tune.Trainable):
@@ -50,8 +54,8 @@ class TrialActor(tune.Trainable):
             self._begin(self._pending)
             self._pending = None
         row = next(self._epochs, None)
-        if row is None:  # every epoch was in the checkpoint already
-            return {"done": True}
+        if row is None:  # every epoch was in the checkpoint already: say how the last one was, for who learns from it
+            return read_history(self._checkpoint)[-1] | {"done": True, REPEATED: True}
         return row | {"done": row["epoch"] >= self._num_epochs}
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -60,10 +64,12 @@ class TrialActor(tune.Trainable):
         trial = TrialConfig.model_validate_json(config["trial"])
         self._num_epochs = trial.student.epochs
         root = Root.open(config["root"])
+        folder = StudyFolder(root, config["study"]).checkpoint_folder(trial.trial_id)
+        self._checkpoint = folder.file(LAST)
         self._epochs = trial_epochs(
             trial,
             root=root,
-            checkpoint_dir=StudyFolder(root, config["study"]).checkpoint_folder(trial.trial_id),
+            checkpoint_dir=folder,
             device=config["device"],
             num_threads=config["num_threads"],
             best_by=Objective.model_validate_json(config["best_by"]) if config["best_by"] else None,
