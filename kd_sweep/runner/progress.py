@@ -18,6 +18,8 @@ from kd_sweep.study.trial import TrialConfig
 REFRESH_S = 0.25
 PLAIN_S = 15.0
 """How often plain output says where the sweep stands when nothing else has happened."""
+PACE_S = 60.0
+"""After so long, or the first trial that ends, the pace so far is worth telling."""
 
 
 @dataclass
@@ -28,6 +30,18 @@ class RunningTrial:
     num_epochs: int
     epoch: int = 0
     value: float | None = None
+    epochs_before: int = 0
+    """Epochs that it had when this run began."""
+
+    @property
+    def progress(self) -> float:
+        """Which part of the trial this run has done."""
+        return (self.epoch - self.epochs_before) / self.num_epochs
+
+    @property
+    def rest(self) -> float:
+        """Which part of the trial is left."""
+        return 1 - self.epoch / self.num_epochs
 
 
 @dataclass
@@ -46,23 +60,43 @@ class SweepState:
     best: tuple[float, str] | None = None
     started: float = field(default_factory=time.monotonic)
     _work_started: float | None = None
-    _trials_before: int = 0
+    _num_ended: int = 0
+    _ended_progress: float = 0.0
 
     def trials_begin(self, total: int, done: int) -> None:
         """Say how many trials the study has, and how many of them were done before this run."""
-        self.trials_total, self.trials_done, self._trials_before = total, done, done
+        self.trials_total, self.trials_done = total, done
         self._work_started = time.monotonic()
 
+    def trial_started(self, trial_id: str, config: TrialConfig, epochs_done: int) -> None:
+        """Take a trial into the list of running ones, for its first attempt in this run or a later one."""
+        earlier = self.running.get(trial_id)
+        before = epochs_done if earlier is None else earlier.epochs_before
+        self.running[trial_id] = RunningTrial(
+            describe(config), config.student.epochs, epochs_done, epochs_before=before
+        )
+
+    def trial_ended(self, trial_id: str, status: str) -> RunningTrial | None:
+        """Count a trial as ended, and return it; a trial that was stopped early has done its part."""
+        self.trials_done += 1
+        self.trials_failed += status in UNSUCCESSFUL
+        self.trials_stopped += status == "stopped"
+        trial = self.running.pop(trial_id, None)
+        if trial is not None:
+            self._num_ended += 1
+            self._ended_progress += trial.progress + trial.rest
+        return trial
+
     def eta_s(self) -> float | None:
-        """Return the seconds that the remaining trials will take at the pace so far, None before there is a pace."""
+        """Return the seconds that the remaining trials will take at this run's pace; None before there is a pace."""
         if self._work_started is None:
             return None
-        fraction = sum(trial.epoch / trial.num_epochs for trial in self.running.values())
-        done = self.trials_done - self._trials_before + fraction
-        if done < 0.05:
+        elapsed = time.monotonic() - self._work_started
+        done = self._ended_progress + sum(trial.progress for trial in self.running.values())
+        if done <= 0 or (elapsed < PACE_S and not self._num_ended):
             return None
-        left = self.trials_total - self.trials_done - fraction
-        return (time.monotonic() - self._work_started) / done * max(left, 0.0)
+        waiting = self.trials_total - self.trials_done - len(self.running)
+        return elapsed / done * max(waiting + sum(trial.rest for trial in self.running.values()), 0.0)
 
 
 class Display:
@@ -97,7 +131,7 @@ class Display:
 
     def trial_started(self, trial_id: str, config: TrialConfig, epochs_done: int) -> None:
         """Take a trial into the list of running ones."""
-        self.state.running[trial_id] = RunningTrial(describe(config), config.student.epochs, epochs_done)
+        self.state.trial_started(trial_id, config, epochs_done)
         self.refresh()
 
     def epoch(self, trial_id: str, row: dict[str, Any]) -> None:
@@ -111,15 +145,16 @@ class Display:
     def trial_ended(self, trial_id: str, status: str, error: str | None) -> None:
         """Say how a trial ended."""
         state = self.state
-        state.trials_done += 1
-        state.trials_failed += status in UNSUCCESSFUL
-        state.trials_stopped += status == "stopped"
-        trial = state.running.pop(trial_id, None)
+        trial = state.trial_ended(trial_id, status)
         label = trial.label if trial else trial_id
         tail = f": {error}" if error else ""
         if trial and trial.value is not None:
             tail = f" at epoch {trial.epoch}, {state.objective.metric} {trial.value:.4f}{tail}"
-        self.event(f"trial {state.trials_done}/{state.trials_total} {status}: {label}{tail}")
+        said = f"trial {state.trials_done}/{state.trials_total} {status}: {label}{tail}"
+        if status in UNSUCCESSFUL:
+            self.note(said)
+        else:
+            self.event(said)
 
     def event(self, text: str) -> None:
         """Show an event that the bars of a terminal show by themselves."""
@@ -171,9 +206,7 @@ class LiveDisplay(Display):
         self._live.console.print(text, highlight=False, markup=False)
 
     def event(self, text: str) -> None:
-        """Print failures above the bars; the bars show the rest."""
-        if " failed: " in text:
-            self.note(text)
+        """Print nothing: the bars show it."""
         self.refresh()
 
     def refresh(self) -> None:

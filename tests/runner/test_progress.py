@@ -1,0 +1,102 @@
+"""What a person sees: how long it still takes, and what has failed."""
+
+import io
+
+import pytest
+
+from kd_sweep.runner import progress
+from kd_sweep.runner.progress import Display, LiveDisplay, SweepState
+from kd_sweep.study.spec import Learner, Objective
+from kd_sweep.study.trial import TrialConfig
+
+TRIAL = TrialConfig(student=Learner(epochs=200))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def state(clock: Clock) -> SweepState:
+    return SweepState("s", Objective(), started=clock.seconds)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_epochs_of_earlier_runs_are_no_pace(state: SweepState, clock: Clock) -> None:
+    """Ten trials, two of them resumed at epoch 190 of 200; this run does an epoch of each per second."""
+    state.trials_begin(total=10, done=0)
+    for name in "ab":
+        state.trial_started(name, TRIAL, 190)
+    clock.seconds += 1
+    assert state.eta_s() is None
+    for epoch in range(191, 200):
+        clock.seconds += 1
+        for name in "ab":
+            state.running[name].epoch = epoch
+    assert state.eta_s() is None  # ten seconds say nothing of trials that take minutes
+    for name in "ab":
+        state.running[name].epoch = 200
+        state.trial_ended(name, "completed")
+    # 20 epochs in 10 s; 8 trials of 200 are left.
+    assert state.eta_s() == pytest.approx(8 * 200 / 2)
+
+
+def test_after_a_minute_there_is_a_pace_without_an_ended_trial(state: SweepState, clock: Clock) -> None:
+    state.trials_begin(total=3, done=1)
+    state.trial_started("a", TRIAL, 0)
+    clock.seconds += progress.PACE_S
+    assert state.eta_s() is None
+    state.running["a"].epoch = 50
+    assert state.eta_s() == pytest.approx(progress.PACE_S * 7)
+
+
+def test_a_later_attempt_is_the_same_trial(state: SweepState, clock: Clock) -> None:
+    state.trials_begin(total=1, done=0)
+    state.trial_started("a", TRIAL, 100)
+    state.running["a"].epoch = 150
+    state.trial_started("a", TRIAL, 150)
+    clock.seconds += 100
+    assert state.eta_s() == pytest.approx(100)
+
+
+def test_a_trial_that_a_scheduler_stops_has_done_its_part(state: SweepState, clock: Clock) -> None:
+    state.trials_begin(total=4, done=0)
+    state.trial_started("a", TRIAL, 0)
+    state.running["a"].epoch = 20
+    clock.seconds += 5
+    state.trial_ended("a", "stopped")
+    assert state.eta_s() == pytest.approx(15)
+
+
+@pytest.mark.parametrize("status", ["failed", "lost", "preempted"])
+@pytest.mark.parametrize("kind", [Display, LiveDisplay])
+def test_a_trial_that_is_given_up_is_told(kind: type[Display], status: str) -> None:
+    out = Terminal()
+    display = kind(SweepState("s", Objective()), out)
+    display.trial_started("a", TRIAL, 0)
+    display.trial_ended("a", status, "the node went away")
+    display.close()
+    assert f"{status}: strength 0, 1 teacher, seed 0: the node went away" in out.getvalue()
+
+
+def test_a_terminal_shows_completed_trials_by_its_bars_alone() -> None:
+    out = Terminal()
+    display = LiveDisplay(SweepState("s", Objective()), out)
+    display.trial_ended("abc", "completed", None)
+    display.close()
+    assert "abc" not in out.getvalue()
