@@ -1,9 +1,11 @@
 """One study on disk: its frozen spec, its lock, the places of its files."""
 
+import contextlib
 import logging
 import platform
 import subprocess
 import time
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from kd_sweep.results.lease import DRIVER_LEASE, Lease, study_lease
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import TABLE_FILES
 from kd_sweep.results.storage import Location, Root
-from kd_sweep.study.freeze import check_extension, frozen_yaml, load_frozen, parse_frozen
+from kd_sweep.study.freeze import check_extension, frozen_provenance, frozen_yaml, load_frozen, parse_frozen
 from kd_sweep.study.spec import StudySpec
 
 SPEC_FILE = "study.yaml"
@@ -98,19 +100,43 @@ class StudyFolder:
 
     def freeze(self, spec: StudySpec) -> None:
         """Write the fully resolved spec, unless it stands there already. A damaged one is set aside before."""
+        versions = None
         if self.study.exists(SPEC_FILE):
             try:
                 if self.spec_in_file() == spec:
                     return
+                versions = self._provenance_in_file()
             except StorageError as damage:
                 aside = f"{DAMAGED_FOLDER}/{SPEC_FILE}.{int(time.time())}"
                 self.study.move(SPEC_FILE, aside)
                 _LOG.warning("%s; moved to %s and written again", damage, self.study.shown(aside))
-        self.study.write_bytes(SPEC_FILE, frozen_yaml(spec, provenance()).encode())
+        self.study.write_bytes(SPEC_FILE, frozen_yaml(spec, versions or provenance()).encode())
+
+    def note_versions(self, spec: StudySpec) -> str | None:
+        """Add the versions that the study goes on with to its frozen spec, where they are not those of its last run.
+
+        Returns:
+            One line that tells of the change; None where there is none.
+        """
+        earlier, now = self._provenance_in_file(), provenance()
+        last = {name: _last_version(versions) for name, versions in earlier.items()}
+        changed = [name for name in now if name in last and last[name] != now[name]]
+        if not changed:
+            return None
+        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        history = earlier | {name: f"{earlier[name]}, {now[name]} since {since}" for name in changed}
+        self.study.write_bytes(SPEC_FILE, frozen_yaml(spec, history).encode())
+        told = ", ".join(f"{name} was {last[name]} and is {now[name]}" for name in changed)
+        return (
+            f"versions have changed since the last run ({told}): results need not agree bit for bit with earlier ones"
+        )
 
     def checkpoint_folder(self, trial_id: str) -> Root:
         """Return where a trial keeps its checkpoints."""
         return self.study.child(f"{CHECKPOINTS}/{trial_id}")
+
+    def _provenance_in_file(self) -> dict[str, str]:
+        return frozen_provenance(self.study.read_bytes(SPEC_FILE).decode(), self.study.shown(SPEC_FILE))
 
     def _spec_in_table(self) -> StudySpec | None:
         try:
@@ -135,7 +161,13 @@ def provenance() -> dict[str, str]:
     source = Path(__file__).resolve().parents[2]
     if (source / ".git").exists():
         command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
-        described = subprocess.run(command, capture_output=True, text=True, check=False)
-        if described.returncode == 0:
-            versions["git_revision"] = described.stdout.strip()
+        with contextlib.suppress(OSError):  # git may be missing
+            described = subprocess.run(command, capture_output=True, text=True, check=False)
+            if described.returncode == 0:
+                versions["git_revision"] = described.stdout.strip()
     return versions
+
+
+def _last_version(versions: str) -> str:
+    """Return the newest of the versions that `StudyFolder.note_versions` has put together."""
+    return versions.rpartition(", ")[2].partition(" since ")[0]

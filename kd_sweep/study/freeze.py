@@ -74,6 +74,20 @@ def parse_frozen(text: str, place: str) -> StudySpec:
         raise StorageError(f"damaged study: {error}") from None
 
 
+def frozen_provenance(text: str, place: str) -> dict[str, str]:
+    """Return what `frozen_yaml` was given as provenance when it wrote ``text``.
+
+    Raises:
+        StorageError: it is not what was written.
+    """
+    try:
+        document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
+        _check_digest(document)
+    except SpecError as error:
+        raise StorageError(f"damaged study: {error}") from None
+    return {name: str(value) for name, value in document.content["provenance"].items() if name != CONTENT_DIGEST}
+
+
 def check_extension(old: StudySpec, new: StudySpec) -> None:
     """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
 
