@@ -17,6 +17,7 @@ from typing import Any
 import kd_sweep
 from kd_sweep.errors import ClusterError, ClusterLostError
 from kd_sweep.runner.address import check_address
+from kd_sweep.runner.environment import environment
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.study.spec import MAX_COUNT, Resources
 
@@ -111,18 +112,16 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
 
     From then on `interrupt.check` raises `ClusterLostError` when that Ray has died.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    if address is None:
-        # A local Ray would otherwise write a token that later clusters of this user trip over.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-
-    else:
+    if address is not None:
         check_address(address)
+    # A local Ray would otherwise write a token that later clusters of this user trip over.
+    with environment(QUIET if address is not None else QUIET | {"RAY_AUTH_MODE": "disabled"}), _quiet_reports():
+        yield from _connection(address, wanted, interrupt)
 
+
+def _connection(address: str | None, wanted: Resources, interrupt: Interrupt) -> Iterator[Cluster]:
     import ray
 
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address is None:
@@ -130,7 +129,6 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
         else:
             ray.init(address=address, runtime_env=shipped_code(), **options)
         interrupt.arm()  # Ray has taken the signals for itself
-        ray._private.worker.print_to_stdstream = _on_report
         interrupt.check()
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterError(_why_not_connected(address, error)) from error
@@ -141,6 +139,22 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
         yield Cluster(nodes, local=address is None)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _quiet_reports() -> Iterator[None]:
+    """Keep Tune's log and Ray's reports of what the sweep says itself away from the user while the block runs."""
+    from ray._private import worker
+
+    log, print_to_stdstream = logging.getLogger("ray.tune"), worker.print_to_stdstream
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    worker.print_to_stdstream = _on_report
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        worker.print_to_stdstream = print_to_stdstream
 
 
 def _on_report(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG001 - as Ray calls it

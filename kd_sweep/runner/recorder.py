@@ -1,9 +1,11 @@
 """Turns what happens in a sweep into rows of the study's tables. One recorder a study, in the driver."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import pyarrow as pa
 
 from kd_sweep import __version__
 from kd_sweep.distill.records import TeacherRecord
@@ -63,9 +65,9 @@ class Recorder:
             found[trial_id] = config.model_copy(update={"data": data})
         return found
 
-    def epochs_of(self, trial_id: str) -> list[dict[str, Any]]:
-        """Return a trial's epoch rows in order."""
-        return self._writer.epochs_of(trial_id)
+    def epochs_table(self, columns: Sequence[str]) -> pa.Table:
+        """Return these columns of every epoch, sorted by trial and epoch."""
+        return self._writer.epochs_table(columns)
 
     def objectives_of(self, trial_id: str) -> tuple[float, ...] | None:
         """Return the last value of each objective, None where one is missing."""

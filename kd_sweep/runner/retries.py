@@ -5,6 +5,8 @@ from its checkpoint, and only a trial that dies again and again without finishin
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,6 @@ class Retries:
     """
 
     def __init__(self, retries: int) -> None:
-        _take_other_deaths_for_an_actors()
         self._retries = retries
         self._raised: dict[str, int] = {}
         self._announced: set[str] = set()
@@ -102,19 +103,22 @@ def _forget_error(trial: Any) -> None:
             Path(path).unlink(missing_ok=True)
 
 
-def _take_other_deaths_for_an_actors() -> None:
-    """Make Tune retry a trial whose process Ray has ended for want of memory.
+@contextmanager
+def other_deaths_are_an_actors() -> Iterator[None]:
+    """Make Tune retry a trial whose process Ray has ended for want of memory, while the block runs.
 
     Ray has errors of their own for that and for a node's death, and Tune (2.60) ends the whole run at one that it does
-    not know. Nothing changes where Tune is written otherwise.
+    not know. Where Tune is written otherwise nothing changes.
     """
     try:
         from ray.air.execution._internal.actor_manager import RayActorManager
     except ImportError:
+        yield
         return
     manager: Any = RayActorManager
     handle = getattr(manager, "_actor_task_failed", None)
-    if handle is None or hasattr(handle, "knows_other_deaths"):
+    if handle is None:
+        yield
         return
 
     def failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
@@ -122,8 +126,11 @@ def _take_other_deaths_for_an_actors() -> None:
             exception = RayActorError(error_msg=str(exception))
         handle(self, tracked_actor_task, exception)
 
-    failed.knows_other_deaths = True  # type: ignore[attr-defined]
     manager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        manager._actor_task_failed = handle
 
 
 def _last_line(error: BaseException | None, text: str) -> str:

@@ -5,24 +5,25 @@ under the study's own trial ids; when Tune starts one of these trials again, und
 entries move to that id, so that no trial counts twice.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
+import pyarrow as pa
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from kd_sweep.study.dimensions import extremes
 from kd_sweep.study.spec import AshaScheduler, MedianScheduler, StudySpec, metric_of
 
-EpochsOf = Callable[[str], Iterable[dict[str, Any]]]
+EpochsTable = Callable[[Sequence[str]], pa.Table]
 
 
-def build_scheduler(spec: StudySpec, trial_ids: Iterable[str], epochs_of: EpochsOf) -> Any:
+def build_scheduler(spec: StudySpec, epochs_table: EpochsTable) -> Any:
     """Return Tune's scheduler for the study, knowing every epoch that the tables hold.
 
     Args:
         spec: the study.
-        trial_ids: trials with rows in the tables.
-        epochs_of: the epoch rows of one trial, in order.
+        epochs_table: returns these columns of every epoch that the tables hold, sorted by trial and epoch.
     """
     judged = metric_of(spec)
     if judged is None:
@@ -46,8 +47,9 @@ def build_scheduler(spec: StudySpec, trial_ids: Iterable[str], epochs_of: Epochs
             grace_period=spec.scheduler.grace_period,
             min_samples_required=spec.scheduler.min_trials,
         )
-    for trial_id in trial_ids:
-        scheduler.remember(trial_id, list(epochs_of(trial_id)))
+    rows = epochs_table(["trial_id", "epoch", judged.metric]).to_pylist()
+    for trial_id, epochs in groupby(rows, key=lambda row: str(row["trial_id"])):
+        scheduler.remember(trial_id, [row for row in epochs if row[judged.metric] is not None])
     return scheduler
 
 
@@ -57,7 +59,7 @@ class RememberingAsha(ASHAScheduler):
     def remember(self, trial_id: str, epochs: list[dict[str, Any]]) -> None:
         """Put the trial's value at each milestone that it reached into that milestone's rung."""
         metric = str(self._metric)
-        values = {row["epoch"]: row[metric] for row in epochs if row.get(metric) is not None}
+        values = {row["epoch"]: row[metric] for row in epochs}
         for milestone, recorded in self._brackets[0]._rungs:
             reached = [epoch for epoch in values if epoch >= milestone]
             if reached:

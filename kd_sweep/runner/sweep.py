@@ -1,28 +1,30 @@
 """Runs a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from ray import tune
 
 from kd_sweep.runner.callbacks import SweepCallback
 from kd_sweep.runner.cluster import Cluster, ray_resources
+from kd_sweep.runner.environment import environment
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import FINISHED
-from kd_sweep.runner.retries import MAX_LOSSES
+from kd_sweep.runner.retries import MAX_LOSSES, other_deaths_are_an_actors
 from kd_sweep.runner.schedulers import build_scheduler
 from kd_sweep.runner.search import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher
 from kd_sweep.runner.study_state import StudyState
 from kd_sweep.runner.teachers import record_teachers, train_missing
 from kd_sweep.runner.trainable import TrialActor
 from kd_sweep.study.space import is_finite
+from kd_sweep.study.spec import StudySpec
 
 
-def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
+def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> bool:
     """Run everything that is outstanding; every row is in the tables when this returns.
 
     Args:
@@ -30,15 +32,12 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
         cluster: the Ray that this process is connected to.
         display: what the user sees.
         interrupt: set by a signal; then `SweepInterrupted` comes out of here at the next safe point.
+
+    Returns:
+        Whether the hours of the budget are used up.
     """
     spec, recorder, work = state.spec, state.recorder, state.work
-    settings = {
-        "root": state.folder.storage.location,
-        "study": spec.name,
-        "device": "cuda" if spec.resources.gpus else "cpu",
-        "num_threads": spec.resources.cpus,
-        "best_by": spec.objectives[0].model_dump_json() if spec.checkpoints.best else None,
-    }
+    settings = _settings(state)
     finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
     may_start = _deadline(spec.budget.max_hours)
     train_missing(work.teachers, spec, settings, recorder, display, interrupt)
@@ -51,15 +50,22 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
         state.checkpoints,
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
-    searcher = TuneSearcher(
-        _source(state), settings, tuple(objective.metric for objective in spec.objectives), may_start
-    )
-    scheduler = build_scheduler(spec, state.known, recorder.epochs_of)
+    objectives = tuple(objective.metric for objective in spec.objectives)
+    searcher = TuneSearcher(_source(state), settings, objectives, may_start)
+    _tune(spec, cluster, searcher, build_scheduler(spec, recorder.epochs_table), callback)
+    return not may_start()
+
+
+def _tune(spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: Any, callback: SweepCallback) -> None:
     at_once = cluster.at_once(spec.resources, spec.max_concurrent_trials)
-    if at_once is None:  # so many may wait for a free slot; a sampler that learns should not run ahead of results
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "16" if is_finite(spec) else "1"
-    # Tune keeps logs of its own while it runs; nothing of ours is in them.
-    with tempfile.TemporaryDirectory(prefix="kd-sweep-tune-") as scratch:
+    # Where Ray finds out how many there is room for, so many may wait for a free slot; a sampler that learns should
+    # not run ahead of results.
+    waiting = {"TUNE_MAX_PENDING_TRIALS_PG": "16" if is_finite(spec) else "1"} if at_once is None else {}
+    with ExitStack() as stack:
+        stack.enter_context(environment(waiting))
+        stack.enter_context(other_deaths_are_an_actors())
+        # Tune keeps logs of its own while it runs; nothing of ours is in them.
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="kd-sweep-tune-"))
         tune.Tuner(
             tune.with_resources(TrialActor, _request(spec.resources)),
             tune_config=tune.TuneConfig(
@@ -78,6 +84,18 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
                 verbose=0,
             ),
         ).fit()
+
+
+def _settings(state: StudyState) -> dict[str, Any]:
+    """Return what every worker needs beside the trial."""
+    spec = state.spec
+    return {
+        "root": state.folder.storage.location,
+        "study": spec.name,
+        "device": "cuda" if spec.resources.gpus else "cpu",
+        "num_threads": spec.resources.cpus,
+        "best_by": spec.objectives[0].model_dump_json() if spec.checkpoints.best else None,
+    }
 
 
 def _source(state: StudyState) -> Source:

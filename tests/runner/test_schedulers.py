@@ -1,3 +1,7 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
@@ -13,6 +17,12 @@ def epochs(values: list[float]) -> list[dict[str, float]]:
     return [{"epoch": epoch, "val_accuracy": value} for epoch, value in enumerate(values, start=1)]
 
 
+def holding(tables: dict[str, list[dict[str, Any]]]) -> Callable[[Sequence[str]], pa.Table]:
+    """Return the epochs table of a study with these rows, as `Recorder.epochs_table` does."""
+    rows = [{"trial_id": trial_id} | row for trial_id, epochs in tables.items() for row in epochs]
+    return lambda columns: pa.table({name: [row[name] for row in rows] for name in columns})
+
+
 def tune_trial(trial_id: str, ours: str) -> Trial:
     return Trial("unused", stub=True, trial_id=trial_id, config={"trial_id": ours})
 
@@ -21,14 +31,14 @@ TABLES = {"a": epochs([0.9, 0.9, 0.9, 0.9, 0.9]), "b": epochs([0.8, 0.8]), "c": 
 
 
 def test_rungs_hold_what_the_tables_hold() -> None:
-    scheduler = build_scheduler(study("{name: asha, grace_period: 1, reduction_factor: 3}"), TABLES, TABLES.__getitem__)
+    scheduler = build_scheduler(study("{name: asha, grace_period: 1, reduction_factor: 3}"), holding(TABLES))
     assert isinstance(scheduler, RememberingAsha)
     assert scheduler.rungs() == {1: {"a": 0.9, "b": 0.8, "c": 0.2}, 3: {"a": 0.9}, 9: {}}
 
 
 def test_a_new_trial_is_judged_against_remembered_ones() -> None:
     spec = study("{name: asha, grace_period: 1, reduction_factor: 3}")
-    scheduler = build_scheduler(spec, TABLES, TABLES.__getitem__)
+    scheduler = build_scheduler(spec, holding(TABLES))
     good, bad = tune_trial("t1", "d"), tune_trial("t2", "e")
     for trial in (good, bad):
         scheduler.on_trial_add(None, trial)
@@ -39,7 +49,7 @@ def test_a_new_trial_is_judged_against_remembered_ones() -> None:
 def test_minimised_metrics_keep_their_sign() -> None:
     spec = study("{name: asha, metric: train_loss, mode: min, reduction_factor: 2}")
     rows = {"a": [{"epoch": 1, "train_loss": 0.1}], "b": [{"epoch": 1, "train_loss": 0.9}]}
-    scheduler = build_scheduler(spec, rows, rows.__getitem__)
+    scheduler = build_scheduler(spec, holding(rows))
     assert scheduler.rungs()[1] == {"a": 0.1, "b": 0.9}
     worse = tune_trial("t", "c")
     scheduler.on_trial_add(None, worse)
@@ -48,7 +58,7 @@ def test_minimised_metrics_keep_their_sign() -> None:
 
 def test_where_epochs_are_searched_the_longest_trial_may_run_to_its_end() -> None:
     text = "{name: s, search: {student.epochs: {grid: [2, 30]}}, scheduler: {name: asha, grace_period: 1}}"
-    scheduler = build_scheduler(parse_spec(text, "s.yaml"), {}, TABLES.__getitem__)
+    scheduler = build_scheduler(parse_spec(text, "s.yaml"), holding({}))
     long = tune_trial("t", "a")
     scheduler.on_trial_add(None, long)
     for epoch in (8, 29):  # 8: the default, which no trial of this study has
@@ -58,7 +68,7 @@ def test_where_epochs_are_searched_the_longest_trial_may_run_to_its_end() -> Non
 
 def test_a_resumed_trial_does_not_count_twice() -> None:
     spec = study("{name: asha, grace_period: 1, reduction_factor: 3}")
-    scheduler = build_scheduler(spec, TABLES, TABLES.__getitem__)
+    scheduler = build_scheduler(spec, holding(TABLES))
     resumed = tune_trial("t1", "b")
     scheduler.on_trial_add(None, resumed)
     scheduler.on_trial_result(None, resumed, {"epoch": 3, "val_accuracy": 0.85})
@@ -69,9 +79,26 @@ def test_a_resumed_trial_does_not_count_twice() -> None:
 
 def test_median_compares_with_remembered_trials_and_never_pauses() -> None:
     tables = {name: epochs([0.8, 0.8, 0.8]) for name in "abc"}
-    scheduler = build_scheduler(study("{name: median, grace_period: 2, min_trials: 3}"), tables, tables.__getitem__)
+    scheduler = build_scheduler(study("{name: median, grace_period: 2, min_trials: 3}"), holding(tables))
     assert isinstance(scheduler, RememberingMedian)
     bad = tune_trial("t", "d")
     scheduler.on_trial_add(None, bad)
     assert scheduler.on_trial_result(None, bad, {"epoch": 1, "val_accuracy": 0.1}) == TrialScheduler.CONTINUE
     assert scheduler.on_trial_result(None, bad, {"epoch": 2, "val_accuracy": 0.1}) == TrialScheduler.STOP
+
+
+def test_the_tables_are_read_once_and_epochs_without_the_metric_do_not_count() -> None:
+    tables = {name: epochs([0.8, 0.8]) for name in "abc"} | {"d": [{"epoch": 1, "val_accuracy": None}]}
+    asked: list[Sequence[str]] = []
+
+    def table(columns: Sequence[str]) -> pa.Table:
+        asked.append(columns)
+        return holding(tables)(columns)
+
+    scheduler = build_scheduler(study("{name: asha, grace_period: 1}"), table)
+    assert scheduler.rungs()[1] == {"a": 0.8, "b": 0.8, "c": 0.8}
+    assert len(asked) == 1
+    scheduler = build_scheduler(study("{name: median, grace_period: 2, min_trials: 3}"), table)
+    assert sorted(scheduler._results) == ["a", "b", "c"]
+    build_scheduler(study("{name: none}"), table)
+    assert len(asked) == 2
