@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kd_sweep import __version__
-from kd_sweep.errors import KdSweepError
+from kd_sweep.errors import KdSweepError, QueryError, alternatives
 
 app = typer.Typer(
     name="kd-sweep",
@@ -24,12 +24,29 @@ Address = Annotated[
     str | None,
     typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster, HOST:PORT. Default: Ray on this machine."),
 ]
+
+
+def _format(*others: str) -> Any:
+    """Return the option `--format`, which is checked before the work; `others` come beside the formats of a table."""
+
+    def check(output: str) -> str:
+        from kd_sweep.results.render import FORMATS
+
+        if output not in (possible := (*others, *FORMATS)):
+            raise QueryError(f"--format: {output!r} is not a format; {alternatives(output, possible)}")
+        return output
+
+    names = ", ".join([*others, "table", "csv", "json"])
+    return typer.Option("--format", help=f"{names} or parquet.", callback=check)
+
+
+Format = Annotated[str, _format()]
+LinesFormat = Annotated[str, _format("lines")]
 LOCAL_DASHBOARD = "http://127.0.0.1:8265"
 Dashboard = Annotated[
     str,
     typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="A Ray cluster's dashboard, http://HOST:8265."),
 ]
-Format = Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")]
 RootOption = Annotated[str, typer.Option("--root", help="Where studies and teachers are kept: a folder or s3://…")]
 Overrides = Annotated[
     list[str] | None,
@@ -111,7 +128,7 @@ def query(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     sql: Annotated[
         str,
-        typer.Argument(metavar="[SQL]", help="A SELECT, or summary, leaderboard, trend, teachers, pareto."),
+        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, teachers, pareto."),
     ] = "summary",
     output: Format = "table",
 ) -> None:
@@ -127,7 +144,7 @@ def query(
 def analyse(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="Its name; not needed where there is one.")
+        str | None, typer.Argument(metavar="STUDY", help="Its name; not needed where there is one.")
     ] = None,
     output: Format = "table",
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
@@ -156,7 +173,7 @@ def analyse(
 def attention(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     trials: Annotated[
-        list[str], typer.Argument(metavar="TRIAL...", help="Ids of trials, or their beginnings: one per strength, say.")
+        list[str], typer.Argument(metavar="TRIAL", help="Ids of trials, or their beginnings: one per strength, say.")
     ],
     out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")],
     images: Annotated[int, typer.Option(min=1, max=64, help="How many validation images, of every class in turn.")] = 8,
@@ -180,7 +197,7 @@ def attention(
 @app.command()
 def verify(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
-    output: Annotated[str, typer.Option("--format", help="lines, table, csv, json or parquet.")] = "lines",
+    output: LinesFormat = "lines",
 ) -> None:
     """Check every file: each epoch once, checksums, versions. Exit code 1 if there is a problem. Changes nothing."""
     from kd_sweep.runner.verify import PROBLEM, findings_table
@@ -201,7 +218,7 @@ def verify(
 def gc(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed. No study may run.")] = False,
-    output: Annotated[str, typer.Option("--format", help="lines, table, csv, json or parquet.")] = "lines",
+    output: LinesFormat = "lines",
 ) -> None:
     """List what no study refers to: teachers, caches, checkpoints, files set aside. Delete it with --delete."""
     from pydantic import ByteSize
@@ -308,7 +325,7 @@ def _conclude(outcome: Any, study: str) -> None:
     if outcome.ran:
         print(f"{study}: {counts}", file=sys.stderr)
     if outcome.left and not outcome.interrupted:
-        print(f"{outcome.left} trials were left out by budget.max_trials or budget.max_hours", file=sys.stderr)
+        print(f"{outcome.left} trials have not started: {outcome.why_left}", file=sys.stderr)
     if outcome.interrupted:
         print(f"stopped by {outcome.interrupted}; go on with: kd-sweep resume {study}", file=sys.stderr)
     raise typer.Exit(outcome.exit_code)
@@ -323,6 +340,8 @@ def _print(table: Any, output: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user's is one line and exit code 2.
 
+    Typer itself ends with 130 at Ctrl-C and with 1 where nobody reads the output any more.
+
     Args:
         arguments: what follows the program's name; the process's own when None.
     """
@@ -331,9 +350,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KdSweepError as error:
         print(f"kd-sweep: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("kd-sweep: interrupted", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone, as `| head` does
-        sys.exit(0)

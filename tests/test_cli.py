@@ -137,6 +137,25 @@ def test_queries_of_nothing(cli: Cli, tmp_path: Path) -> None:
         assert_one_line(cli(command, tmp_path), str(tmp_path))
 
 
+@pytest.mark.parametrize("command", ["status", "query", "analyse", "verify", "gc"])
+def test_a_wrong_format_is_told_before_the_work(cli: Cli, tmp_path: Path, command: str) -> None:
+    possible = ["lines"] if command in ("verify", "gc") else []
+    assert_one_line(
+        cli(command, tmp_path / "nowhere", "--format", "cvs"), "--format: 'cvs'", "'csv'", "parquet", *possible
+    )
+
+
+def test_help_names_arguments_as_the_readme_does(cli: Cli) -> None:
+    assert "query [OPTIONS] {ROOT} [SQL]\n" in cli("query", "--help")[1]
+    assert "attention [OPTIONS] {ROOT} {TRIAL}...\n" in cli("attention", "--help")[1]
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    command = f"{sys.executable} -m kd_sweep schema | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("{\n", "")
+
+
 def test_help_answers_at_once() -> None:
     def seconds() -> float:
         started = time.perf_counter()

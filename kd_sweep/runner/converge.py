@@ -11,7 +11,7 @@ from kd_sweep.errors import ClusterLostError, StorageError, StudyStoppedError
 from kd_sweep.runner.interrupts import SweepInterrupted, watching_signals
 from kd_sweep.runner.progress import make_display
 from kd_sweep.runner.recorder import UNSUCCESSFUL
-from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.study.spec import StudySpec
 
@@ -27,7 +27,9 @@ class Outcome:
     interrupted: str | None = None
     """The signal that ended the run early."""
     left: int = 0
-    """Trials that have not started, since the run was interrupted or the budget kept them out."""
+    """Trials that have not started."""
+    why_left: str = ""
+    """What kept them out, where the run ended by itself."""
     errors: dict[str, str] = field(default_factory=dict)
     """Status and error of each trial that failed or was lost, by trial id."""
 
@@ -52,10 +54,19 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
 
     Raises:
         StudyLockedError: another driver runs the study.
-        StudyStoppedError: a file could not be written, or Ray died, while it ran; the message says which, why and how
-            to go on.
+        StudyStoppedError: a file could not be written, or Ray died, while it ran, or a second signal came; the message
+            says which, why and how to go on.
         ClusterError: the cluster cannot be reached, or is too small.
     """
+    try:
+        return _converge(spec, folder, address)
+    except (SweepInterrupted, KeyboardInterrupt) as stop:
+        begun = folder.study.exists(SPEC_FILE)
+        advice = f"go on with: kd-sweep resume {folder.study}" if begun else "launch the study again"
+        raise StudyStoppedError(f"stopped at once by {str(stop) or 'SIGINT'}; {advice}") from None
+
+
+def _converge(spec: StudySpec, folder: StudyFolder, address: str | None) -> Outcome:
     with ExitStack() as stack:
         state: StudyState | None = None
         if folder.exists():
@@ -69,7 +80,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
         from kd_sweep.runner.preflight import check_cluster
         from kd_sweep.runner.sweep import sweep
 
-        interrupted = None
+        interrupted, hours_are_up = None, False
         try:
             interrupt = stack.enter_context(watching_signals())
             cluster = stack.enter_context(connected(address, spec.resources, interrupt))
@@ -77,8 +88,10 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
             check_cluster(cluster, spec, folder.storage)
             if state is None:
                 state = stack.enter_context(StudyState(spec, folder))
+            if change := folder.note_versions(spec):
+                display.note(change)
             try:
-                sweep(state, cluster, display, interrupt)
+                hours_are_up = sweep(state, cluster, display, interrupt)
             except StorageError as error:
                 raise StudyStoppedError(f"{error}; mend that, then: kd-sweep resume {folder.study}") from None
             except ClusterLostError as error:
@@ -87,19 +100,31 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
             interrupted = str(stop) or "SIGINT"
         if state is None:
             return Outcome(Counter(), ran=False, interrupted=interrupted)
-        return _outcome(state, state.finish(), ran=True, interrupted=interrupted)
+        return _outcome(state, state.finish(), ran=True, interrupted=interrupted, hours_are_up=hours_are_up)
 
 
-def _outcome(state: StudyState, rest: Work, *, ran: bool, interrupted: str | None = None) -> Outcome:
+def _outcome(
+    state: StudyState, rest: Work, *, ran: bool, interrupted: str | None = None, hours_are_up: bool = False
+) -> Outcome:
     rows = state.recorder.trials()
     return Outcome(
         counts=Counter(row["status"] for row in rows.values()),
         ran=ran,
         interrupted=interrupted,
         left=len(rest.new) + rest.adaptive + rest.left,
+        why_left=_why_left(rest, hours_are_up),
         errors={
             trial_id: f"{row['status']}: {row['error']}"
             for trial_id, row in rows.items()
             if row["status"] in UNSUCCESSFUL
         },
     )
+
+
+def _why_left(rest: Work, hours_are_up: bool) -> str:
+    reasons = []
+    if rest.left:
+        reasons.append("budget.max_trials keeps them out")
+    if rest.new or rest.adaptive:
+        reasons.append("budget.max_hours are over" if hours_are_up else "the sampler found no other point to suggest")
+    return ", and ".join(reasons)

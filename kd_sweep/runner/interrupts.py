@@ -1,6 +1,7 @@
 """SIGINT and SIGTERM ask the sweep to end at the next safe point; a second signal ends it at once."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -31,7 +32,9 @@ class Interrupt:
             check()
 
     def arm(self) -> None:
-        """Take the signals, also from a library that took them for itself. Only the main thread can."""
+        """Take the signals, also from a library that took them for itself. Python lets only the main thread do so."""
+        if not _is_main_thread():
+            return
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
@@ -43,8 +46,14 @@ class Interrupt:
 
 @contextmanager
 def watching_signals() -> Iterator[Interrupt]:
-    """Collect SIGINT and SIGTERM while the block runs, and put the earlier handlers back after it."""
+    """Collect SIGINT and SIGTERM while the block runs, and put the earlier handlers back after it.
+
+    In a thread other than the main one they stay with whoever has them.
+    """
     interrupt = Interrupt()
+    if not _is_main_thread():
+        yield interrupt
+        return
     earlier = {number: signal.getsignal(number) for number in SIGNALS}
     interrupt.arm()
     try:
@@ -52,3 +61,7 @@ def watching_signals() -> Iterator[Interrupt]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

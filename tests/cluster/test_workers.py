@@ -217,7 +217,7 @@ def test_a_trial_that_never_gets_through_an_epoch_is_given_up_and_may_be_resumed
             os.kill(pid, number)
             hit.add(pid)
         time.sleep(0.05)
-    assert running.returncode == 1, head.log(log)
+    assert running.returncode == 3, head.log(log)
     assert len(hit) == MAX_LOSSES + 1
     told = status(head, root)
     assert (told["trials"], told["status"], told["driver_alive"]) == ({outcome: 1}, "incomplete", False)

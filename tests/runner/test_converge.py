@@ -1,10 +1,29 @@
 """How a launch ends: exit codes, and what the user is told."""
 
+import os
+import signal
+import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kd_sweep.cli import main
+from kd_sweep.results.reader import open_results
+from kd_sweep.runner import cluster, preflight, sweep
+from kd_sweep.runner.cluster import Cluster
 from kd_sweep.runner.converge import Outcome
+from kd_sweep.runner.environment import environment
+from kd_sweep.runner.launch import launch
+from kd_sweep.runner.study_state import StudyState
+from kd_sweep.study.load import parse_spec
+
+SPEC = "name: s\nsearch: {augmentation_strength: {uniform: [0, 1]}}\nsampler: {name: random, num_trials: 4}\n"
+
+Run = Callable[[StudyState], bool]
 
 
 @pytest.mark.parametrize(
@@ -21,3 +40,115 @@ from kd_sweep.runner.converge import Outcome
 )
 def test_exit_codes(counts: dict[str, int], interrupted: str | None, code: int) -> None:
     assert Outcome(Counter(counts), ran=True, interrupted=interrupted).exit_code == code
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let launches run without Ray: what runs, and what happens while Ray is shut down, is up to the test."""
+
+    def pretend(run: Run = lambda state: False, shut_down: Callable[[], None] = lambda: None) -> None:
+        @contextmanager
+        def connected(*arguments: Any) -> Iterator[Cluster]:
+            try:
+                yield Cluster(({"Resources": {"CPU": 2.0}},), local=True)
+            finally:
+                shut_down()
+
+        monkeypatch.setattr(cluster, "connected", connected)
+        monkeypatch.setattr(preflight, "check_cluster", lambda *arguments: None)
+        monkeypatch.setattr(
+            sweep, "sweep", lambda state, cluster, display, interrupt: (run(state), interrupt.check())[0]
+        )
+
+    return pretend
+
+
+def interrupt(state: StudyState | None = None) -> bool:
+    os.kill(os.getpid(), signal.SIGINT)
+    return False
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def command(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+def test_one_signal_ends_a_run_in_order(
+    pretended: Callable[..., None], spec_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pretended(interrupt)
+    assert command("launch", spec_file, "--root", tmp_path / "r") == 1
+    assert f"stopped by SIGINT; go on with: kd-sweep resume {tmp_path / 'r' / 's'}\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_second_signal_while_ray_is_shut_down_is_told_in_one_line(
+    is_new: bool, pretended: Callable[..., None], spec_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if not is_new:
+        pretended()
+        assert command("launch", spec_file, "--root", tmp_path / "r") == 0
+        capfd.readouterr()
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    pretended(interrupt, shut_down=lambda: (interrupt(), None)[1])
+    assert command("launch", spec_file, "--root", tmp_path / "r") == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last == f"kd-sweep: stopped at once by SIGINT; go on with: kd-sweep resume {tmp_path / 'r' / 's'}"
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    (row,) = open_results(tmp_path / "r").status()
+    assert (row["status"], row["driver_alive"]) == ("incomplete", False)
+
+
+def test_a_launch_works_in_any_thread(pretended: Callable[..., None], tmp_path: Path) -> None:
+    pretended()
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(launch(parse_spec(SPEC, "s.yaml"), tmp_path)))
+    thread.start()
+    thread.join()
+    assert [outcome.exit_code for outcome in outcomes] == [0]
+
+
+@pytest.mark.parametrize(
+    ("hours_are_up", "more", "left", "reason"),
+    [
+        (True, "budget: {max_hours: 1}", 4, "budget.max_hours are over"),
+        (False, "budget: {max_hours: 1}", 4, "the sampler found no other point to suggest"),
+        (
+            True,
+            "budget: {max_trials: 3, max_hours: 1}",
+            4,
+            "budget.max_trials keeps them out, and budget.max_hours are over",
+        ),
+    ],
+)
+def test_what_was_left_out_is_told_with_its_reason(
+    hours_are_up: bool,
+    more: str,
+    left: int,
+    reason: str,
+    pretended: Callable[..., None],
+    spec_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    spec_file.write_text(SPEC + more)
+    pretended(lambda state: hours_are_up)
+    assert command("launch", spec_file, "--root", tmp_path / "r") == 0
+    assert capfd.readouterr().err.splitlines()[-1] == f"{left} trials have not started: {reason}"
+
+
+def test_settings_of_the_environment_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KD_SWEEP_SET", "by the user")
+    monkeypatch.delenv("KD_SWEEP_UNSET", raising=False)
+    before = dict(os.environ)
+    with environment({"KD_SWEEP_SET": "by us", "KD_SWEEP_UNSET": "by us"}):
+        assert (os.environ["KD_SWEEP_SET"], os.environ["KD_SWEEP_UNSET"]) == ("by the user", "by us")
+    assert dict(os.environ) == before
