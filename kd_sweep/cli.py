@@ -1,6 +1,8 @@
 """The command line. Imports happen inside the commands, so that `--help` answers at once."""
 
+import atexit
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -349,4 +351,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=arguments, prog_name="kd-sweep")
     except KdSweepError as error:
         print(f"kd-sweep: {error}", file=sys.stderr)
+        # Ray may still end its processes at exit; one more Ctrl-C shall not print where it was in that.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
         sys.exit(error.exit_code)

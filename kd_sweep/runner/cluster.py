@@ -3,22 +3,20 @@
 import logging
 import math
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import kd_sweep
-from kd_sweep.errors import ClusterError, ClusterLostError
+from kd_sweep.errors import ClusterError
 from kd_sweep.runner.address import check_address
 from kd_sweep.runner.environment import environment
 from kd_sweep.runner.interrupts import Interrupt
+from kd_sweep.runner.watches import ending_when_stuck, local_watch, node_watch
 from kd_sweep.study.spec import MAX_COUNT, Resources
 
 QUIET = {
@@ -34,12 +32,6 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study directory is the state, Tune's snapshots are not
 }
 """Settings of Ray and Tune, read from the environment when they start."""
-
-DAEMONS = ("raylet", "gcs_server")
-"""Without one of these a local Ray is dead, and Tune waits for it for ever."""
-
-NODE_POLL_S = 5.0
-"""How often a cluster is asked whether this driver's node still belongs to it."""
 
 SAID_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")
 """Reports of Ray's daemons on what befell a trial; `kd_sweep.runner.callbacks` says it in one line."""
@@ -99,12 +91,20 @@ def ray_options(wanted: Resources) -> dict[str, Any]:
 
 
 @contextmanager
-def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> Iterator[Cluster]:
+def connected(
+    address: str | None, wanted: Resources, interrupt: Interrupt, last_words: Callable[[str], None]
+) -> Iterator[Cluster]:
     """Start a local Ray, or connect to the one at `address`; leave it as found on the way out.
 
     A cluster's workers run the driver's own code, whatever is installed on the nodes: the package travels along, once
     per node. So nobody has to install a change of it everywhere, and no two nodes can differ. (A driver that Ray runs
     as a job has had it sent along with the job.) What the package depends on must be installed on the nodes.
+
+    Args:
+        address: the cluster; None starts a local Ray.
+        wanted: resources of one trial.
+        interrupt: set by a signal.
+        last_words: tells the user why the process ends: a local Ray has died, and this process waits inside it.
 
     Raises:
         ClusterError: no cluster answers there, or no node of it has what one trial asks for.
@@ -116,10 +116,12 @@ def connected(address: str | None, wanted: Resources, interrupt: Interrupt) -> I
         check_address(address)
     # A local Ray would otherwise write a token that later clusters of this user trip over.
     with environment(QUIET if address is not None else QUIET | {"RAY_AUTH_MODE": "disabled"}), _quiet_reports():
-        yield from _connection(address, wanted, interrupt)
+        yield from _connection(address, wanted, interrupt, last_words)
 
 
-def _connection(address: str | None, wanted: Resources, interrupt: Interrupt) -> Iterator[Cluster]:
+def _connection(
+    address: str | None, wanted: Resources, interrupt: Interrupt, last_words: Callable[[str], None]
+) -> Iterator[Cluster]:
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
@@ -135,8 +137,10 @@ def _connection(address: str | None, wanted: Resources, interrupt: Interrupt) ->
     try:
         nodes = tuple(node for node in ray.nodes() if node["Alive"])
         check_fits(wanted, [node["Resources"] for node in nodes], address or "this machine")
-        interrupt.watch(_local_watch() if address is None else _node_watch(address))
-        yield Cluster(nodes, local=address is None)
+        check = local_watch() if address is None else node_watch(address)
+        interrupt.watch(check)
+        with ending_when_stuck(check, last_words) if address is None else nullcontext():
+            yield Cluster(nodes, local=address is None)
     finally:
         ray.shutdown()
 
@@ -162,41 +166,6 @@ def _on_report(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG0
     for line in data["lines"]:
         if not any(known in line for known in SAID_OTHERWISE):
             print(f"Ray: {line.strip()}", file=sys.stderr)
-
-
-def _local_watch() -> Callable[[], None]:
-    import ray
-
-    # Ray has no public way to ask for its daemons, which are children of this process.
-    node = getattr(ray._private.worker, "_global_node", None)
-    started: dict[str, subprocess.Popen[bytes]] = {
-        name: infos[0].process for name, infos in getattr(node, "all_processes", {}).items() if name in DAEMONS
-    }
-
-    def check() -> None:
-        for name, process in started.items():
-            if (code := process.poll()) is not None:
-                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                raise ClusterLostError(f"Ray on this machine has died: its process {name} {how}")
-
-    return check
-
-
-def _node_watch(address: str) -> Callable[[], None]:
-    import ray
-
-    node_id = ray.get_runtime_context().get_node_id()
-    due = time.monotonic() + NODE_POLL_S
-
-    def check() -> None:
-        nonlocal due
-        if time.monotonic() < due:
-            return
-        due = time.monotonic() + NODE_POLL_S
-        if any(node["NodeID"] == node_id and not node["Alive"] for node in ray.nodes()):
-            raise ClusterLostError(f"--address {address}: Ray on this machine has died, or was cut off from the rest")
-
-    return check
 
 
 def shipped_code() -> dict[str, Any] | None:

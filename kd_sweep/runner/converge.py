@@ -3,17 +3,22 @@
 Nothing that Ray Tune or Optuna saved is needed; the study folder is the only state.
 """
 
+import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kd_sweep.errors import ClusterLostError, StorageError, StudyStoppedError
-from kd_sweep.runner.interrupts import SweepInterrupted, watching_signals
-from kd_sweep.runner.progress import make_display
+from kd_sweep.runner.interrupts import Interrupt, SweepInterrupted, watching_signals
+from kd_sweep.runner.progress import Display, make_display
 from kd_sweep.runner.recorder import UNSUCCESSFUL
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from kd_sweep.runner.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -76,31 +81,41 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None) -> Outc
         display = make_display(spec.name, spec.objectives[0])
         stack.callback(display.close)
 
+        def last_words(why: str) -> None:
+            display.close()
+            print(f"kd-sweep: {why}; go on with: kd-sweep resume {folder.study}", file=sys.stderr, flush=True)
+
         from kd_sweep.runner.cluster import connected  # Ray takes seconds to import; a finished study needs none of it
         from kd_sweep.runner.preflight import check_cluster
-        from kd_sweep.runner.sweep import sweep
 
         interrupted, hours_are_up = None, False
         try:
             interrupt = stack.enter_context(watching_signals())
-            cluster = stack.enter_context(connected(address, spec.resources, interrupt))
+            cluster = stack.enter_context(connected(address, spec.resources, interrupt, last_words))
             display.note(f"Ray {cluster.describe(spec.resources)}")
             check_cluster(cluster, spec, folder.storage)
             if state is None:
                 state = stack.enter_context(StudyState(spec, folder))
-            if change := folder.note_versions(spec):
-                display.note(change)
-            try:
-                hours_are_up = sweep(state, cluster, display, interrupt)
-            except StorageError as error:
-                raise StudyStoppedError(f"{error}; mend that, then: kd-sweep resume {folder.study}") from None
-            except ClusterLostError as error:
-                raise StudyStoppedError(f"{error}; go on with: kd-sweep resume {folder.study}") from None
+            hours_are_up = _sweep(state, cluster, display, interrupt)
         except (SweepInterrupted, KeyboardInterrupt) as stop:
             interrupted = str(stop) or "SIGINT"
         if state is None:
             return Outcome(Counter(), ran=False, interrupted=interrupted)
         return _outcome(state, state.finish(), ran=True, interrupted=interrupted, hours_are_up=hours_are_up)
+
+
+def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: Interrupt) -> bool:
+    from kd_sweep.runner.sweep import sweep
+
+    resume = f"kd-sweep resume {state.folder.study}"
+    try:
+        if change := state.folder.note_versions(state.spec):
+            display.note(change)
+        return sweep(state, cluster, display, interrupt)
+    except StorageError as error:
+        raise StudyStoppedError(f"{error}; mend that, then: {resume}") from None
+    except ClusterLostError as error:
+        raise StudyStoppedError(f"{error}; go on with: {resume}") from None
 
 
 def _outcome(

@@ -55,6 +55,22 @@ def test_a_stopped_sweep_resumes_to_the_same_tables(
         assert comparable(root, table).equals(comparable(uninterrupted, table)), (table, delay)
 
 
+def test_a_sweep_whose_ray_is_killed_says_how_to_go_on(tiny: Path, tmp_path: Path, start_kd_sweep: Start) -> None:
+    """Without its GCS a driver waits inside Ray, which would end it without a word after a minute."""
+    process = start_kd_sweep("launch", tiny, "--root", tmp_path, "--set", "student.epochs=500")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "trials:" in line:
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (gcs,) = [pid for pid in children if Path(f"/proc/{pid}/comm").read_text().startswith("gcs_server")]
+    os.kill(int(gcs), signal.SIGKILL)
+    output, _ = process.communicate(timeout=45)
+    assert process.returncode == 1
+    reason = "Ray on this machine has died: its process gcs_server was ended by SIGKILL"
+    assert output.splitlines()[-1] == f"kd-sweep: {reason}; go on with: kd-sweep resume {tmp_path / 'tiny'}"
+
+
 def test_several_kills_in_a_row(
     uninterrupted: Path, tiny: Path, tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start
 ) -> None:
