@@ -1,7 +1,12 @@
 """Ways in which a file really breaks."""
 
+import errno
+import io
+import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 DAMAGES = ("truncated", "flipped", "empty", "missing")
@@ -26,3 +31,21 @@ def _in_the_values(path: Path) -> int:
     """The last byte of the first column's values: many other bytes are statistics of a page, which nobody reads."""
     column = pq.read_metadata(path).row_group(0).column(0)
     return (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size - 1
+
+
+class FailingDisk(pafs.LocalFileSystem):
+    """Files whose path contains ``name`` can be opened, and not read."""
+
+    name = ""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        return pa.PythonFile(_FailingFile(path), mode="r") if self.name in path else super().open_input_file(path)
+
+
+class _FailingFile(io.FileIO):
+    def read(self, size: int = -1) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))

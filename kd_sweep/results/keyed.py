@@ -7,12 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.cells import added, checked, checks_of
-from kd_sweep.results.content import checked_content, content_metadata
-from kd_sweep.results.footer import UNSEALED, check_footer, seal
+from kd_sweep.results.checksums import UNSEALED, check_footer, check_whole, damage_named, seal
 from kd_sweep.results.schema import added_columns, added_type, as_text, check_version, common_type, conformed
-from kd_sweep.results.storage import Root, reason_of
+from kd_sweep.results.storage import Root
 
 T = TypeVar("T")
 
@@ -93,7 +91,7 @@ class KeyedTable:
                     sink, table.schema, compression="zstd", write_page_checksum=True, use_dictionary=repeated
                 ) as writer:
                     writer.write_table(table)
-                    writer.add_key_value_metadata(content_metadata(table) | UNSEALED)
+                    writer.add_key_value_metadata(UNSEALED)
                 seal(sink)
         except BaseException:
             self._changed |= changed
@@ -125,30 +123,30 @@ class KeyedTable:
 def read_keyed(root: Root, name: str) -> pa.Table:
     """Return the table in a file; without columns where there is no file.
 
-    Raises `CorruptFileError` naming a damaged file, `StorageError` for one that a newer kd_sweep wrote.
+    Raises:
+        CorruptFileError: a byte of it is not what was written; the file is named.
+        StorageError: it cannot be read, or a newer kd_sweep wrote it.
     """
-    return _opened(root, name, lambda file: checked_content(file, root.shown(name)), pa.table({}))
+    return _opened(root, name, check_whole, pq.ParquetFile.read, pa.table({}))
 
 
 def keyed_schema(root: Root, name: str) -> pa.Schema:
     """Return the columns of the table in a file, without reading its rows; errors as `read_keyed`."""
-    return _opened(root, name, lambda file: file.schema_arrow, pa.schema([]))
+    return _opened(root, name, check_footer, lambda file: file.schema_arrow, pa.schema([]))
 
 
-def _opened(root: Root, name: str, read: Callable[[pq.ParquetFile], T], missing: T) -> T:
+def _opened(
+    root: Root, name: str, check: Callable[[pa.NativeFile, str], Any], read: Callable[[pq.ParquetFile], T], missing: T
+) -> T:
     where = root.shown(name)
     try:
-        with root.open_input(name) as source:
-            check_footer(source, where)
+        with root.open_input(name) as source, damage_named(where):
+            check(source, where)
             file = pq.ParquetFile(source, page_checksum_verification=True)
             check_version(file.schema_arrow, where)
             return read(file)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return missing
-    except OSError as error:
-        raise CorruptFileError(f"{where} is damaged: {reason_of(error)}") from None
-    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter: damaged names of columns
-        raise CorruptFileError(f"{where} is damaged: {str(error).splitlines()[0]}") from None
 
 
 def _array(field: pa.Field, rows: list[dict[str, Any]]) -> pa.Array:

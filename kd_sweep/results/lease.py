@@ -81,7 +81,7 @@ def holder_of(root: Root, name: str = DRIVER_LEASE) -> Holder | None:
         content = json.loads(root.read_bytes(name))
         fields = {field.name for field in dataclasses.fields(Holder)}
         return Holder(**{key: value for key, value in content.items() if key in fields})
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     except (ValueError, TypeError, AttributeError):
         # Only a power cut can leave half a file: renewals are not synced. Nobody renews it, so it expires.

@@ -5,7 +5,6 @@ part appears before the parts in it are deleted, and a part whose range lies ins
 moment, and after a crash at any moment, the parts that count hold each row once.
 """
 
-import contextlib
 import itertools
 import re
 import time
@@ -16,9 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kd_sweep.errors import CorruptFileError
-from kd_sweep.results.content import ContentDigest, checked_content
-from kd_sweep.results.footer import UNSEALED, check_footer, seal
+from kd_sweep.results.checksums import UNSEALED, check_whole, damage_named, seal
 from kd_sweep.results.schema import EPOCHS, EPOCHS_FOLDER, check_version, conformed, unified
 from kd_sweep.results.storage import Root
 
@@ -103,37 +100,23 @@ def list_parts(root: Root) -> list[Part]:
     return parts
 
 
-def open_part(root: Root, part: Part, *, verify: bool = False) -> pq.ParquetFile:
-    """Open a part, text columns as dictionaries; ``verify`` checks every page's checksum while reading.
+def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a part's rows, or these columns of them, text as dictionaries; every byte of the file is checked.
 
     Raises:
-        CorruptFileError: it is not a Parquet file, or truncated.
-        StorageError: a newer kd_sweep wrote it.
+        CorruptFileError: a byte of it is not what was written.
+        StorageError: it cannot be read, or a newer kd_sweep wrote it.
         FileNotFoundError: it has been merged and deleted meanwhile.
     """
     where = root.shown(part.place)
-    try:
-        source = root.open_input(part.place)
-        check_footer(source, where)
+    with root.open_input(part.place) as source, damage_named(where):
+        is_whole = check_whole(source, where)
         metadata = pq.read_metadata(source)
         text = [name for name in _TEXT_COLUMNS if name in metadata.schema.names]
-        file = pq.ParquetFile(source, metadata=metadata, read_dictionary=text, page_checksum_verification=verify)
+        file = pq.ParquetFile(source, metadata=metadata, read_dictionary=text, page_checksum_verification=True)
         check_version(file.schema_arrow, where)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise CorruptFileError(f"{where} is damaged: {_first_line(error)}") from None
-    return file
-
-
-def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a part's rows, checksums verified; errors are those of `open_part`, here for any damaged byte."""
-    where = root.shown(part.place)
-    with contextlib.closing(open_part(root, part, verify=True)) as file:
-        try:
-            return checked_content(file, where) if columns is None else file.read(columns=list(columns))
-        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-            raise CorruptFileError(f"{where} is damaged: {_first_line(error)}") from None
+        table = file.read(columns=columns if is_whole else None)
+    return table if columns is None else table.select(columns)
 
 
 def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None = None) -> None:
@@ -141,17 +124,14 @@ def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None =
     schema = unified(EPOCHS, [_plain(table.schema)])
     with root.replace(part.place) as sink:
         with pq.ParquetWriter(sink, schema, **_ENCODING) as writer:
-            content = ContentDigest(schema)
             # Group by group: only one group at a time is copied, and leaves the compact dictionary form of its text.
             for start in range(0, table.num_rows, ROWS_PER_GROUP):
                 if order is None:
                     group = table.slice(start, ROWS_PER_GROUP)
                 else:
                     group = table.take(order.slice(start, ROWS_PER_GROUP))
-                plain = conformed(group, schema)
-                content.add(plain)
-                writer.write_table(plain)
-            writer.add_key_value_metadata(content.metadata() | UNSEALED)
+                writer.write_table(conformed(group, schema))
+            writer.add_key_value_metadata(UNSEALED)
         seal(sink)
 
 
@@ -223,8 +203,3 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema(
         [field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in schema]
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -42,7 +42,7 @@ def recover(root: Root) -> Recovered:
     keys: dict[Part, pa.Table] = {}
     for part in parts:
         try:
-            keys[part] = read_part(root, part).select(["trial_id", "epoch"])
+            keys[part] = read_part(root, part, ["trial_id", "epoch"])
         except CorruptFileError as error:
             set_aside.append(_set_aside(root, part.place, error))
     num_rows = {part: table.num_rows for part, table in keys.items()}

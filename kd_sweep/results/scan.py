@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.dataset as ds
 
-from kd_sweep.errors import CorruptFileError, StorageError
-from kd_sweep.results.footer import check_footer
+from kd_sweep.errors import StorageError
+from kd_sweep.results.checksums import check_footer, damage_named
 from kd_sweep.results.parts import Part, list_parts, read_part
 from kd_sweep.results.schema import EPOCHS, EPOCHS_FOLDER, check_version, unified
 from kd_sweep.results.storage import Root
@@ -29,7 +28,7 @@ class Snapshot(NamedTuple):
         return all(root.exists(part.place) for root, part in self.parts)
 
     def check(self) -> None:
-        """Read everything; `CorruptFileError` names the first damaged file."""
+        """Read everything; `CorruptFileError` names the first damaged file, `StorageError` one that cannot be read."""
         for root, part in self.parts:
             read_part(root, part)
 
@@ -39,7 +38,7 @@ def snapshot(roots: Sequence[Root]) -> Snapshot:
 
     Raises:
         CorruptFileError: a part is damaged.
-        StorageError: a newer kd_sweep wrote one, or the parts change faster than they can be opened.
+        StorageError: one cannot be read, a newer kd_sweep wrote it, or the parts change faster than they can be opened.
     """
     for _ in range(_OPENINGS):
         parts = [(root, part) for root in roots for part in list_parts(root)]
@@ -54,13 +53,9 @@ def snapshot(roots: Sequence[Root]) -> Snapshot:
 
 def _fragment(root: Root, part: Part) -> ds.Fragment:
     where = root.shown(part.place)
-    try:
-        source = root.open_input(part.place)
+    source = root.open_input(part.place)
+    with damage_named(where):
         check_footer(source, where)
         fragment = _FORMAT.make_fragment(source)
         check_version(fragment.physical_schema, where)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise CorruptFileError(f"{where} is damaged: {str(error).splitlines()[0]}") from None
     return fragment

@@ -144,18 +144,26 @@ class Root:
             StorageError: it is there and cannot be read.
         """
         path = self.path(name)
-        if self.is_local:
-            return self.filesystem.open_input_file(path)
         try:
+            if self.is_local:
+                return self.filesystem.open_input_file(path)
             return pa.BufferReader(persistently(lambda: self._read_whole(path)))
         except FileNotFoundError:
             raise
+        except NotADirectoryError:
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
         except OSError as error:
-            raise StorageError(f"{self.shown(name)} cannot be read: {reason_of(error)}") from None
+            raise _unreadable(self.shown(name), error) from None
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[pa.NativeFile]:
+        """Open for the block; errors as `open_input`, also where reading fails inside it."""
+        with self.open_input(name) as source, failures_to_read(self.shown(name)):
+            yield source
 
     def read_bytes(self, name: str) -> bytes:
-        """Return a file's content; `FileNotFoundError` where there is none."""
-        with self.open_input(name) as source:
+        """Return a file's content; errors as `open_input`."""
+        with self.reading(name) as source:
             return bytes(source.read())
 
     def write_bytes(self, name: str, content: bytes, *, durable: bool = True) -> None:
@@ -218,12 +226,14 @@ class Root:
             temporary = self._temporary(place)
             try:
                 temporary.hardlink_to(self.path(name))
+                temporary.replace(place)
             except OSError as error:  # a filesystem without links
                 if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
                     raise
                 self.write_bytes(target, self.read_bytes(name))
                 return
-            temporary.replace(place)
+            finally:
+                temporary.unlink(missing_ok=True)  # still there where both names were one file already
             sync_folder(place.parent)
 
     def delete_temporaries(self) -> None:
@@ -353,12 +363,12 @@ class StoredFile(NamedTuple):
         """Whether it is there."""
         return self.root.exists(self.name)
 
-    def open(self) -> pa.NativeFile:
-        """Open it; see `Root.open_input`."""
-        return self.root.open_input(self.name)
+    def open(self) -> contextlib.AbstractContextManager[pa.NativeFile]:
+        """Open it for a block; see `Root.reading`."""
+        return self.root.reading(self.name)
 
     def read_bytes(self) -> bytes:
-        """Return its content; `FileNotFoundError` where there is none."""
+        """Return its content; see `Root.read_bytes`."""
         return self.root.read_bytes(self.name)
 
     def copy_to(self, target: "StoredFile") -> None:
@@ -368,6 +378,24 @@ class StoredFile(NamedTuple):
     def delete(self) -> None:
         """Remove it; nothing happens where there is none."""
         self.root.delete(self.name)
+
+
+@contextlib.contextmanager
+def failures_to_read(where: str) -> Iterator[None]:
+    """Raise what the filesystem refuses in the block as `StorageError`.
+
+    A parser's complaints about what it has read are no failures of the filesystem: theirs have no number.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise error if error.errno is None else _unreadable(where, error) from None
+
+
+def _unreadable(where: str, error: OSError) -> StorageError:
+    return StorageError(f"{where} cannot be read: {reason_of(error)}")
 
 
 def reason_of(error: OSError) -> str:

@@ -116,7 +116,7 @@ class _Parts:
             yield Finding(NOTE, self._study.shown(f"{EPOCHS_FOLDER}/{name}"), "is no part of the table", "")
         for part in parts:
             try:
-                keys = read_part(self._study, part)
+                keys = read_part(self._study, part, ["trial_id", "epoch"])
             except FileNotFoundError:
                 continue  # merged meanwhile by the study's driver
             except CorruptFileError as error:

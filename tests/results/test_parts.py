@@ -18,7 +18,6 @@ from kd_sweep.results.parts import (
     has_gap,
     list_parts,
     merge,
-    open_part,
     read_part,
     superseded,
     write_part,
@@ -173,7 +172,7 @@ def test_a_damaged_part_is_named(tmp_path: Path, damage: str):
 
 def test_a_missing_part_is_file_not_found(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
-        open_part(Root.open(tmp_path), Part(1, 1))
+        read_part(Root.open(tmp_path), Part(1, 1))
 
 
 def test_a_gap_that_stays_is_listed(tmp_path: Path):

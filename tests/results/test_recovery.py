@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kd_sweep.errors import StorageError
 from kd_sweep.results.parts import Part, write_part
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import _beginnings
 from kd_sweep.results.schema import EPOCHS
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
+from tests.damage import FailingDisk
 from tests.results.rows import epoch_row, trial_id, trial_row
 
 NUM_EPOCHS = 6
@@ -109,6 +111,20 @@ def test_damaged_trials_are_set_aside(root: Root):
         assert writer.last_epochs[trial_id(0)] == NUM_EPOCHS
         writer.upsert_trial(trial_row(0))
     assert open_results(root).table("trials").num_rows == 1
+
+
+@pytest.mark.parametrize("name", ["trials/trials.parquet", "epochs/00000002-"])
+def test_what_cannot_be_read_just_now_is_left_where_it_is(root: Root, name: str):
+    files = {path: path.read_bytes() for path in root.local_path().rglob("*.parquet")}
+    disk, root.filesystem = root.filesystem, FailingDisk(name)
+    with pytest.raises(StorageError, match=rf"{name}.* cannot be read: Input/output error"):
+        StudyWriter(root, "s")
+    assert {path: path.read_bytes() for path in root.local_path().rglob("*.parquet")} == files
+    root.filesystem = disk
+    writer = StudyWriter(root, "s")
+    assert writer.set_aside == ()
+    assert writer.last_epochs == dict.fromkeys((trial_id(number) for number in range(3)), NUM_EPOCHS)
+    assert len(writer.trials) == 3
 
 
 def test_superseded_parts_and_temporaries_are_removed(root: Root):

@@ -9,6 +9,7 @@ import pytest
 
 from kd_sweep.errors import StorageError
 from kd_sweep.results.storage import Root, is_temporary
+from tests.damage import FailingDisk
 
 
 @pytest.fixture(params=["local", "object store"])
@@ -60,6 +61,12 @@ def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(root: Root):
 
 
 def test_missing_things_are_empty_or_file_not_found(root: Root):
+    if not root.is_local:
+        root.filesystem.create_dir("bucket/prefix")
+    root.ensure_folder()
+    root.write_bytes("file", b"")
+    with pytest.raises(FileNotFoundError):
+        root.read_bytes("file/a")
     assert root.files("nowhere") == []
     assert root.folders("nowhere") == []
     assert not root.is_folder("nowhere")
@@ -184,3 +191,19 @@ def test_a_local_copy_takes_no_room(tmp_path: Path):
     root.write_bytes("last.bin", bytes(1000))
     root.copy("last.bin", "best.bin")
     assert (tmp_path / "last.bin").samefile(tmp_path / "best.bin")
+    root.copy("last.bin", "best.bin")  # both names are one file already
+    assert root.files() == ["best.bin", "last.bin"]
+
+
+def test_what_is_there_and_cannot_be_read_is_a_storage_error(tmp_path: Path):
+    root = Root.open(tmp_path)
+    root.ensure_folder("folder")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, reason in {"folder": "is a directory", "loop": "Too many levels of symbolic links"}.items():
+        with pytest.raises(StorageError, match=rf"{name} cannot be read: .*{reason}") as caught:
+            root.read_bytes(name)
+        assert "\n" not in str(caught.value)
+    root.write_bytes("a.bin", b"x")
+    root.filesystem = FailingDisk("a.bin")
+    with pytest.raises(StorageError, match=r"a\.bin cannot be read: Input/output error"):
+        root.read_bytes("a.bin")
