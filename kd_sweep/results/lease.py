@@ -97,6 +97,7 @@ class Lease:
         self._ended = threading.Event()
         self._taken_by: Holder | None = None
         self._lost = False
+        self._failure: Exception | None = None
         self._renewed_at = _clock()
         self._thread = threading.Thread(target=self._heartbeat, name=f"lease {name}", daemon=True)
         self._thread.start()
@@ -148,29 +149,31 @@ class Lease:
         """What the lease file says of this process."""
         return self._holder
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether somebody else took the lease over, because this process was silent for longer than the lease."""
-        return self._lost
-
     def check(self) -> None:
-        """Raise `StudyLockedError` if the lease was lost. Call before writing what the lease protects.
+        """Return if this process holds the lease. Call before writing what the lease protects.
 
         Reads the file only when the last renewal is old, as after a suspended machine wakes up.
+
+        Raises:
+            StudyLockedError: somebody else took it over, because this process was silent for longer than the lease.
+            StorageError: it could not be renewed for longer than that, so somebody else may take it at any time.
         """
-        if not self._lost and _clock() - self._renewed_at > self._holder.lease_s / 2:
+        if not self._lost and self._silent_s() > self._holder.lease_s / 2:
             self._renew()
         if self._lost:
             raise StudyLockedError(
                 f"{self._what} was taken over by {self._taken_by or 'nobody: its lease was deleted'}"
             )
+        silent_s = self._silent_s()
+        if silent_s > self._holder.lease_s:
+            raise StorageError(f"{self._failure} (the lease of {self._what}, not renewed for {_duration(silent_s)})")
 
     def release(self) -> None:
         """Give the lease up. A lease that somebody else took over meanwhile stays theirs."""
         self._ended.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
-        with self._lock, contextlib.suppress(KdSweepError), _guard(self._root, self._name):
+        with self._lock, contextlib.suppress(KdSweepError, OSError), _guard(self._root, self._name):
             now = holder_of(self._root, self._name)
             if now is not None and now.token == self._holder.token:
                 self._root.delete(self._name)
@@ -186,15 +189,23 @@ class Lease:
             self._renew()
 
     def _renew(self) -> None:
-        # A full disk or a busy guard does not lose the lease: only another holder's file does.
-        with self._lock, contextlib.suppress(KdSweepError), _guard(self._root, self._name):
-            now = holder_of(self._root, self._name)
-            if now is None or now.token != self._holder.token:
-                self._lost, self._taken_by = True, now
-                return
-            renewed = dataclasses.replace(self._holder, renewed_at=time.time(), counter=self._holder.counter + 1)
-            _write(self._root, self._name, renewed, durable=False)
-            self._holder, self._renewed_at = renewed, _clock()
+        """Move the file's counter on, or find that it is another holder's now. A failure is kept, and may pass."""
+        with self._lock:
+            try:
+                with _guard(self._root, self._name):
+                    now = holder_of(self._root, self._name)
+                    if now is None or now.token != self._holder.token:
+                        self._lost, self._taken_by = True, now
+                        return
+                    ours = self._holder
+                    renewed = dataclasses.replace(ours, renewed_at=time.time(), counter=ours.counter + 1)
+                    _write(self._root, self._name, renewed, durable=False)
+                    self._holder, self._renewed_at = renewed, _clock()
+            except (KdSweepError, OSError) as failure:
+                self._failure = failure
+
+    def _silent_s(self) -> float:
+        return _clock() - self._renewed_at
 
 
 def study_lease(study_root: Root, study: str, **options: Any) -> Lease:

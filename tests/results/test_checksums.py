@@ -116,7 +116,7 @@ def test_what_cannot_be_read_is_not_damaged(study: Root, read: Callable[[Root], 
 def test_failures_of_the_filesystem_and_of_parsers_are_told_apart() -> None:
     with pytest.raises(StorageError, match="x cannot be read: Stale file handle"), damage_named("x"):
         raise OSError(errno.ESTALE, "stale")
-    with pytest.raises(CorruptFileError, match="x is damaged: no such page$"), damage_named("x"):
+    with pytest.raises(CorruptFileError, match=r"x is damaged: no such page$"), damage_named("x"):
         raise OSError("no such page\nin the file")
     with pytest.raises(MemoryError), damage_named("x"):
         raise pa.lib.ArrowMemoryError("malloc of 1 GB failed")

@@ -11,10 +11,11 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
-from kd_sweep.errors import StudyLockedError
+from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.results.lease import DRIVER_LEASE, Holder, Lease, holder_of, study_lease
 from kd_sweep.results.process import is_alive, process_start, this_place, this_process
 from kd_sweep.results.storage import Root
+from tests.damage import FailingDisk
 
 HOLD = """
 import sys, time
@@ -27,7 +28,7 @@ lease.release()
 
 RACE = """
 import sys, time
-from kd_sweep.errors import StudyLockedError
+from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.results.lease import Lease
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 try:
@@ -231,7 +232,6 @@ def test_heartbeats_renew_and_release_leaves_another_holders_lease(path: Path):
     lease.check()
     foreign(path, silent_s=0)
     time.sleep(0.2)
-    assert lease.is_lost
     with pytest.raises(StudyLockedError, match="taken over by pid 77 on host-b"):
         lease.check()
     lease.release()
@@ -245,6 +245,38 @@ def test_check_notices_a_takeover_before_the_next_heartbeat(path: Path):
     foreign(path, silent_s=0)
     with pytest.raises(StudyLockedError):
         lease.check()
+
+
+def test_failures_of_the_filesystem_end_no_heart_and_hold_up_writing_after_the_lease(path: Path):
+    root = Root.open(path.parent)
+    with Lease.acquire(DRIVER_LEASE, root=root, lease_s=1.5) as lease:
+        disk, root.filesystem = root.filesystem, FailingDisk(DRIVER_LEASE)
+        time.sleep(0.2)
+        lease.check()  # for less than the lease, nobody else may take it
+        time.sleep(1.6)
+        with pytest.raises(StorageError, match=r"lease\.json cannot be read: Input/output error \(the lease of .*\)$"):
+            lease.check()
+        counter = lease.holder.counter
+        root.filesystem = disk
+        time.sleep(0.2)
+        assert lease.holder.counter > counter, "the heart still beats"
+        lease.check()
+        root.filesystem = FailingDisk(DRIVER_LEASE)
+        time.sleep(0.2)
+        root.filesystem = disk
+        foreign(path, silent_s=0)
+        time.sleep(0.2)
+        with pytest.raises(StudyLockedError, match="taken over by pid 77 on host-b"):
+            lease.check()
+
+
+def test_a_lease_that_cannot_be_read_is_not_free(path: Path):
+    root = Root.open(path.parent)
+    foreign(path, silent_s=0)
+    root.filesystem = FailingDisk(DRIVER_LEASE)
+    with pytest.raises(StorageError, match="cannot be read"):
+        Lease.acquire(DRIVER_LEASE, root=root)
+    assert json.loads(path.read_text())["token"] == "token-b"
 
 
 def test_a_damaged_lease_file_is_nobodys(path: Path):
