@@ -25,9 +25,21 @@ class KeyedTable:
     costs what its few running ones cost, and the writing of the file.
     """
 
-    def __init__(self, root: Root, name: str, schema: pa.Schema, key: str, *, extensible: bool = False) -> None:
-        """Load the file ``name`` under ``root``; no file is an empty table. `CorruptFileError` if it is damaged."""
-        self._root, self._name, self._base, self._key = root, name, schema, key
+    def __init__(
+        self,
+        root: Root,
+        name: str,
+        schema: pa.Schema,
+        key: str,
+        *,
+        extensible: bool = False,
+        copy: str | None = None,
+    ) -> None:
+        """Load the file ``name`` under ``root``; no file is an empty table. `CorruptFileError` if it is damaged.
+
+        ``copy`` names a second file with the same bytes.
+        """
+        self._root, self._name, self._base, self._key, self._copy = root, name, schema, key, copy
         self._checks = checks_of(schema)
         self._other = added if extensible else None
         loaded = read_keyed(root, name)
@@ -93,6 +105,10 @@ class KeyedTable:
                     writer.write_table(table)
                     writer.add_key_value_metadata(UNSEALED)
                 seal(sink)
+                sink.seek(0)
+                content = sink.read()
+            if self._copy is not None:  # of two copies one may be lost in a power cut
+                self._root.write_bytes(self._copy, content, durable=False)
         except BaseException:
             self._changed |= changed
             raise

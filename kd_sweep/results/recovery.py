@@ -10,7 +10,7 @@ import pyarrow as pa
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.keyed import read_keyed
 from kd_sweep.results.parts import Part, counted, merge, read_part, superseded
-from kd_sweep.results.schema import EPOCHS_FOLDER, TABLE_FILES
+from kd_sweep.results.schema import EPOCHS_FOLDER, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import Root
 
 _LOG = logging.getLogger(__name__)
@@ -29,8 +29,12 @@ class Recovered(NamedTuple):
 def recover(root: Root) -> Recovered:
     """Clean a study's table folders and return what they hold. Only for the study's one writer.
 
-    Temporary files and superseded parts are deleted. Damaged files move to ``damaged/``. Where the rows that are left
-    of a trial are not exactly epochs 1…n, only that beginning is kept: the trial's checkpoint has the rest.
+    Temporary files and superseded parts are deleted. Damaged files move to ``damaged/``; the trials come back from
+    their second copy. Where the rows that are left of a trial are not exactly epochs 1…n, only that beginning is kept:
+    the trial's checkpoint has the rest.
+
+    Raises:
+        StorageError: a file cannot be read or written. What cannot be read stays where it is.
     """
     root.delete_temporaries()
     names = root.files(EPOCHS_FOLDER)
@@ -38,7 +42,8 @@ def recover(root: Root) -> Recovered:
         root.delete(f"{EPOCHS_FOLDER}/{name}")
     parts = counted(names)
     last_sequence = parts[-1].last if parts else 0
-    set_aside = [*_set_aside_tables(root)]
+    set_aside = _set_aside_tables(root)
+    _agree_on_trials(root)
     keys: dict[Part, pa.Table] = {}
     for part in parts:
         try:
@@ -54,12 +59,23 @@ def recover(root: Root) -> Recovered:
 
 def _set_aside_tables(root: Root) -> list[str]:
     damaged = []
-    for name in TABLE_FILES.values():
+    for name in (*TABLE_FILES.values(), TRIALS_COPY):
         try:
             read_keyed(root, name)
         except CorruptFileError as error:
             damaged.append(_set_aside(root, name, error))
     return damaged
+
+
+def _agree_on_trials(root: Root) -> None:
+    """Bring the trials back from their copy where they are gone; else make the copy what they are."""
+    table = TABLE_FILES["trials"]
+    trials, copy = (root.read_bytes(name) if root.exists(name) else None for name in (table, TRIALS_COPY))
+    if trials is None and copy is not None:
+        root.write_bytes(table, copy)
+        _LOG.warning("%s: brought back from %s", root.shown(table), root.shown(TRIALS_COPY))
+    elif trials is not None and trials != copy:
+        root.write_bytes(TRIALS_COPY, trials)
 
 
 def _set_aside(root: Root, name: str, error: CorruptFileError) -> str:

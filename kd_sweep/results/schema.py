@@ -106,6 +106,8 @@ TABLE_FILES = {
     "teachers": "teachers/teachers.parquet",
 }
 """Tables that are one file per study, and its place in the study's folder."""
+TRIALS_COPY = "copies/trials.parquet"
+"""The trials once more. Nothing else says what an adaptive sampler has chosen: checkpoints may be deleted."""
 
 STATUSES = ("pending", "running", "completed", "stopped", "failed", "preempted", "lost", "interrupted")
 """What a trial can be. `stopped`: by the scheduler, at `rung`. `failed`: it raised. `preempted`: its worker or node was

@@ -16,7 +16,7 @@ from kd_sweep.results.lease import Lease
 from kd_sweep.results.parts import Part, closing_merge, due_merge, merge, write_part
 from kd_sweep.results.recovery import recover
 from kd_sweep.results.scan import snapshot
-from kd_sweep.results.schema import EPOCHS, STUDIES, TABLE_FILES, TEACHERS, TRIALS
+from kd_sweep.results.schema import EPOCHS, STUDIES, TABLE_FILES, TEACHERS, TRIALS, TRIALS_COPY
 from kd_sweep.results.storage import Root
 
 _LOG = logging.getLogger(__name__)
@@ -53,7 +53,8 @@ class StudyWriter:
         """The newest epoch of every trial that has one. Epochs 1 to that are there."""
         self._rows_of: dict[Part, int] = found.num_rows
         self._sequence = found.last_sequence
-        self._trials = KeyedTable(self.root, TABLE_FILES["trials"], TRIALS, "trial_id", extensible=True)
+        trials = TABLE_FILES["trials"]
+        self._trials = KeyedTable(self.root, trials, TRIALS, "trial_id", extensible=True, copy=TRIALS_COPY)
         self._teachers = KeyedTable(self.root, TABLE_FILES["teachers"], TEACHERS, "teacher_id")
         self._study = KeyedTable(self.root, TABLE_FILES["studies"], STUDIES, "study")
         self._buffer: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ from kd_sweep.results.keyed import read_keyed
 from kd_sweep.results.lease import holder_of, study_lease
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
-from kd_sweep.results.schema import FINISHED, TABLE_FILES
+from kd_sweep.results.schema import FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import Location, Root, is_temporary
 from kd_sweep.runner.study_folder import StudyFolder, opened
 from kd_sweep.study.space import is_finite, planned_trials
@@ -139,6 +139,8 @@ class _Wanted:
         try:
             rows = read_keyed(study, TABLE_FILES["trials"]).to_pylist()
             about = read_keyed(study, TABLE_FILES["studies"]).to_pylist()
+            if not study.exists(TABLE_FILES["trials"]) and study.exists(TRIALS_COPY):
+                raise CorruptFileError(f"{study.shown(TABLE_FILES['trials'])} is missing")
         except CorruptFileError as error:
             raise StorageError(f"{error}; what {name} refers to is not known until kd-sweep resume {study}") from None
         known = {row["trial_id"]: TrialConfig.model_validate_json(row["config"]) for row in rows}

@@ -14,18 +14,22 @@ from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, read_record, tea
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.keyed import read_keyed
 from kd_sweep.results.lease import DRIVER_LEASE, holder_of
-from kd_sweep.results.parts import counted, read_part, superseded
+from kd_sweep.results.parts import Part, counted, list_parts, read_part, superseded
 from kd_sweep.results.reader import driver_alive, open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
-from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES
+from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import Location, Root, is_temporary
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder, opened
+from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.decoded import is_older_form, is_whole
 from kd_sweep.vision.decoding import DECODED
 
 PROBLEM, NOTE = "problem", "note"
 COLLECTED = "kd-sweep gc deletes it"
+TRIALS = TABLE_FILES["trials"]
+_READINGS = 20
+"""So often the epochs are listed again because a driver has merged some of them meanwhile."""
 Rows = Mapping[str, Mapping[str, Any]]
 
 
@@ -57,8 +61,8 @@ def verify(location: Location) -> list[Finding]:
     shared = results.root.parent()[0] if is_one else results.root
     found: list[Finding] = []
     used: set[str] = set()
-    for name, study in studies.items():
-        found += _study(shared, name, study, used)
+    for study in studies.values():
+        found += _study(study, used)
     wanted = used if is_one else set(shared.folders(TEACHERS)) | set(shared.folders(LOGITS))
     for teacher_id in sorted(wanted):
         found += _teacher(shared, teacher_id, teacher_id in used)
@@ -73,89 +77,121 @@ def findings_table(found: list[Finding]) -> pa.Table:
     return pa.Table.from_pylist([asdict(finding) for finding in found], pa.schema(fields))
 
 
-def _study(root: Root, name: str, study: Root, used: set[str]) -> Iterator[Finding]:
+def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     resume = f"kd-sweep resume {study} sets it aside and rebuilds it from what is left"
+    is_running = driver_alive(study)
     try:
-        StudyFolder(root, name).spec_in_file()
+        StudyFolder.at(study).spec_in_file()
     except StorageError as error:
         yield Finding(PROBLEM, study.shown(SPEC_FILE), str(error), resume)
     tables: dict[str, list[dict[str, Any]]] = {}
-    for table, file in TABLE_FILES.items():
+    for file in (*TABLE_FILES.values(), TRIALS_COPY):
         try:
-            tables[table] = read_keyed(study, file).to_pylist()
-        except CorruptFileError as error:
-            yield Finding(PROBLEM, study.shown(file), str(error), resume)
-        except StorageError as error:
-            yield Finding(PROBLEM, study.shown(file), str(error), "")
-    parts = _Parts(study, resume)
-    yield from parts.findings()
-    trials = {row["trial_id"]: row for row in tables.get("trials", [])}
-    if "trials" in tables and not parts.damaged:
-        yield from _trials(study, trials, parts.epochs)
+            tables[file] = read_keyed(study, file).to_pylist()
+        except (CorruptFileError, StorageError) as error:
+            yield _broken(study.shown(file), error, resume)
+    if tables.get(TRIALS_COPY) and not study.exists(TRIALS):
+        yield Finding(PROBLEM, study.shown(TRIALS), "is missing", f"kd-sweep resume {study} makes it of {TRIALS_COPY}")
+    rows = tables.get(TRIALS) or tables.get(TRIALS_COPY)
+    epochs, found = _epochs(study, resume)
+    yield from found
+    is_running = is_running or driver_alive(study)
+    trials = {row["trial_id"]: row for row in rows or ()}
+    if rows is not None and epochs is not None:
+        yield from _trials(study, trials, epochs, is_running=is_running)
     for row in trials.values():
         used |= {teacher.teacher_id for teacher in TrialConfig.model_validate_json(row["config"]).needed_teachers}
-    yield from _checkpoints(study, trials)
+    yield from _checkpoints(study, trials, is_running=is_running)
     yield from _leftovers(study)
 
 
-class _Parts:
-    """Reads the epochs of a study, part by part."""
-
-    def __init__(self, study: Root, resume: str) -> None:
-        self._study, self._resume = study, resume
-        self.damaged = False
-        self.epochs: dict[str, list[int]] = {}
-
-    def findings(self) -> Iterator[Finding]:
-        names = self._study.files(EPOCHS_FOLDER)
-        parts = counted(names)
-        known = {part.name for part in parts} | set(superseded(names))
-        for name in sorted(known - {part.name for part in parts}):
-            yield Finding(NOTE, self._study.shown(f"{EPOCHS_FOLDER}/{name}"), "was merged into another part", "")
-        for name in sorted(set(names) - known):
-            yield Finding(NOTE, self._study.shown(f"{EPOCHS_FOLDER}/{name}"), "is no part of the table", "")
-        for part in parts:
-            try:
-                keys = read_part(self._study, part, ["trial_id", "epoch"])
-            except FileNotFoundError:
-                continue  # merged meanwhile by the study's driver
-            except CorruptFileError as error:
-                self.damaged = True
-                yield Finding(PROBLEM, self._study.shown(part.place), str(error), self._resume)
-                continue
-            except StorageError as error:
-                self.damaged = True
-                yield Finding(PROBLEM, self._study.shown(part.place), str(error), "")
-                continue
-            for trial_id, epoch in zip(keys["trial_id"].to_pylist(), keys["epoch"].to_pylist(), strict=True):
-                self.epochs.setdefault(trial_id, []).append(epoch)
+def _broken(place: str, error: Exception, remedy: str) -> Finding:
+    """What cannot be read may be whole: there is no remedy but to look at the filesystem."""
+    return Finding(PROBLEM, place, str(error), remedy if isinstance(error, CorruptFileError) else "")
 
 
-def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]]) -> Iterator[Finding]:
+def _epochs(study: Root, resume: str) -> tuple[dict[str, list[int]] | None, list[Finding]]:
+    """Return the epochs of each trial, None where a part cannot be read, and what there is to say of the parts."""
+    read: dict[Part, pa.Table | Finding] = {}
+    for _ in range(_READINGS):
+        parts = list_parts(study)
+        try:
+            for part in parts:
+                if part not in read:
+                    read[part] = _part(study, part, resume)
+            break
+        except FileNotFoundError:
+            continue  # the study's driver has merged it meanwhile
+    else:
+        raise StorageError(f"{study.shown(EPOCHS_FOLDER)}: parts are replaced faster than they can be read")
+    damaged: list[Finding] = []
+    epochs: dict[str, list[int]] = {}
+    for part in parts:
+        keys = read[part]
+        if isinstance(keys, Finding):
+            damaged.append(keys)
+            continue
+        for trial_id, epoch in zip(keys["trial_id"].to_pylist(), keys["epoch"].to_pylist(), strict=True):
+            epochs.setdefault(trial_id, []).append(epoch)
+    return None if damaged else epochs, [*_strangers(study), *damaged]
+
+
+def _part(study: Root, part: Part, resume: str) -> pa.Table | Finding:
+    try:
+        return read_part(study, part, ["trial_id", "epoch"])
+    except (CorruptFileError, StorageError) as error:
+        return _broken(study.shown(part.place), error, resume)
+
+
+def _strangers(study: Root) -> Iterator[Finding]:
+    names = study.files(EPOCHS_FOLDER)
+    merged = superseded(names)
+    for name in sorted(set(names) - {part.name for part in counted(names)}):
+        what = "was merged into another part" if name in merged else "is no part of the table"
+        yield Finding(NOTE, study.shown(f"{EPOCHS_FOLDER}/{name}"), what, "")
+
+
+def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]], *, is_running: bool) -> Iterator[Finding]:
     place, resume = study.shown(EPOCHS_FOLDER), f"kd-sweep resume {study} mends it from the trial's checkpoint"
-    is_running = driver_alive(study)
     for trial_id, found in sorted(epochs.items()):
         if sorted(found) != list(range(1, max(found) + 1)):
             missing = sorted(set(range(1, max(found) + 1)) - set(found))
             what = f"trial {trial_id} lacks epochs {missing}" if missing else f"trial {trial_id} has an epoch twice"
             yield Finding(PROBLEM, place, what, resume)
-        if trial_id not in trials and not is_running:
-            yield Finding(PROBLEM, place, f"trial {trial_id} has epochs and is not in {TABLE_FILES['trials']}", resume)
+    if not is_running:
+        yield from _orphans(study, sorted(epochs.keys() - trials.keys()))
     for trial_id, row in sorted(trials.items()):
         stated, there, status = row["last_epoch"] or 0, max(epochs.get(trial_id, [0])), row["status"]
         if stated != there and not is_running:
             what = f"trial {trial_id} is at epoch {stated} by its row and at {there} by {EPOCHS_FOLDER}"
-            yield Finding(PROBLEM, study.shown(TABLE_FILES["trials"]), what, resume)
+            yield Finding(PROBLEM, study.shown(TRIALS), what, resume)
         elif status == "completed" and stated != row["num_epochs"]:
             what = f"trial {trial_id} is completed at epoch {stated} of {row['num_epochs']}"
-            yield Finding(PROBLEM, study.shown(TABLE_FILES["trials"]), what, resume)
+            yield Finding(PROBLEM, study.shown(TRIALS), what, resume)
         elif status == "running" and not is_running:
             what = f"trial {trial_id} was running when its driver ended"
-            yield Finding(NOTE, study.shown(TABLE_FILES["trials"]), what, f"kd-sweep resume {study} goes on with it")
+            yield Finding(NOTE, study.shown(TRIALS), what, f"kd-sweep resume {study} goes on with it")
 
 
-def _checkpoints(study: Root, trials: Rows) -> Iterator[Finding]:
-    is_running = driver_alive(study)
+def _orphans(study: Root, trial_ids: list[str]) -> Iterator[Finding]:
+    planned = _planned(study) if trial_ids else set()
+    for trial_id in trial_ids:
+        remedy = f"kd-sweep resume {study} adds its row again"
+        if trial_id not in planned:
+            remedy = "what was searched there is lost with its row; launched again, the study runs another in its place"
+        yield Finding(
+            PROBLEM, study.shown(EPOCHS_FOLDER), f"trial {trial_id} has epochs and is not in {TRIALS}", remedy
+        )
+
+
+def _planned(study: Root) -> set[str]:
+    try:
+        return {trial.config.trial_id for trial in planned_trials(StudyFolder.at(study).spec())}
+    except StorageError:
+        return set()
+
+
+def _checkpoints(study: Root, trials: Rows, *, is_running: bool) -> Iterator[Finding]:
     for trial_id in study.folders(CHECKPOINTS):
         for name in (LAST, BEST):
             yield from _checkpoint(study, trial_id, name, trials.get(trial_id), is_running=is_running)
@@ -172,11 +208,11 @@ def _checkpoint(
             check_data(file)
     except FileNotFoundError:
         return  # the study's driver has deleted it meanwhile
-    except CorruptFileError as error:
+    except (CorruptFileError, StorageError) as error:
         remedy = f"kd-sweep resume {study} sets it aside and trains on from what is left of the trial"
         if is_finished:
             remedy = "it may be deleted: its trial is finished and in the tables"
-        yield Finding(PROBLEM, str(file), str(error), remedy)
+        yield _broken(str(file), error, remedy)
         return
     if header is None:
         return
@@ -220,8 +256,8 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
     yield from _named_leftovers(folder, "")
     try:
         record = read_record(root, teacher_id)
-    except CorruptFileError as error:
-        yield Finding(PROBLEM, folder.shown(RECORD), str(error), again)
+    except (CorruptFileError, StorageError) as error:
+        yield _broken(folder.shown(RECORD), error, again)
         return
     if record is None:
         yield from _unfinished(folder, again)
@@ -231,6 +267,8 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
             yield Finding(PROBLEM, folder.shown(WEIGHTS), "does not match the checksum in its record", again)
     except FileNotFoundError:
         yield Finding(PROBLEM, folder.shown(WEIGHTS), "is missing", again)
+    except StorageError as error:
+        yield _broken(folder.shown(WEIGHTS), error, again)
     if not is_used:
         yield Finding(NOTE, str(folder), "is used by no trial in the tables", COLLECTED)
 
@@ -246,8 +284,8 @@ def _unfinished(teacher: Root, again: str) -> Iterator[Finding]:
             yield Finding(PROBLEM, teacher.shown(RECORD), "is missing", again)
     except FileNotFoundError:
         return  # its training has ended meanwhile
-    except CorruptFileError as error:
-        yield Finding(PROBLEM, str(checkpoint), str(error), again)
+    except (CorruptFileError, StorageError) as error:
+        yield _broken(str(checkpoint), error, again)
 
 
 def _decoded(root: Root) -> Iterator[Finding]:
@@ -274,8 +312,8 @@ def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
             check_data(cached.file(name))
         except FileNotFoundError:
             continue
-        except CorruptFileError as error:
-            yield Finding(PROBLEM, cached.shown(name), str(error), "delete it; it is computed again where it is needed")
+        except (CorruptFileError, StorageError) as error:
+            yield _broken(cached.shown(name), error, "delete it; it is computed again where it is needed")
     if names and not is_used:
         yield Finding(
             NOTE,

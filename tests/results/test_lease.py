@@ -28,7 +28,7 @@ lease.release()
 
 RACE = """
 import sys, time
-from kd_sweep.errors import StorageError, StudyLockedError
+from kd_sweep.errors import StudyLockedError
 from kd_sweep.results.lease import Lease
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 try:

@@ -103,14 +103,37 @@ def test_rows_that_came_twice_are_kept_once(root: Root):
     assert len(writer.epochs_of(trial_id(0))) == NUM_EPOCHS + 1
 
 
-def test_damaged_trials_are_set_aside(root: Root):
-    damage(root.local_path("s", "trials", "trials.parquet"), "truncated")
+@pytest.mark.parametrize("kind", ["truncated", "flipped byte", "empty", "missing"])
+def test_damaged_trials_come_back_from_their_copy(root: Root, kind: str):
+    rows = StudyWriter(root, "s").trials
+    path = root.local_path("s", "trials", "trials.parquet")
+    path.unlink() if kind == "missing" else damage(path, kind)
     with StudyWriter(root, "s") as writer:
-        assert len(writer.set_aside) == 1
+        assert len(writer.set_aside) == (kind != "missing")
+        assert writer.trials == rows
+        writer.upsert_trial(trial_row(7))
+    assert open_results(root).table("trials").num_rows == 4
+    assert root.read_bytes("s/copies/trials.parquet") == path.read_bytes()
+
+
+def test_a_copy_is_made_where_there_is_none_or_a_damaged_or_older_one(root: Root):
+    path, copy = root.local_path("s", "trials", "trials.parquet"), root.local_path("s", "copies", "trials.parquet")
+    older = copy.read_bytes()
+    with StudyWriter(root, "s") as writer:
+        writer.upsert_trial(trial_row(7))
+    for content in (None, b"", older):
+        copy.unlink() if content is None else copy.write_bytes(content)
+        assert len(StudyWriter(root, "s").set_aside) == (content == b"")
+        assert copy.read_bytes() == path.read_bytes()
+
+
+def test_trials_without_a_good_copy_are_lost(root: Root):
+    damage(root.local_path("s", "trials", "trials.parquet"), "truncated")
+    damage(root.local_path("s", "copies", "trials.parquet"), "flipped byte")
+    with StudyWriter(root, "s") as writer:
+        assert len(writer.set_aside) == 2
         assert writer.trials == {}
         assert writer.last_epochs[trial_id(0)] == NUM_EPOCHS
-        writer.upsert_trial(trial_row(0))
-    assert open_results(root).table("trials").num_rows == 1
 
 
 @pytest.mark.parametrize("name", ["trials/trials.parquet", "epochs/00000002-"])

@@ -146,13 +146,16 @@ def test_nothing_goes_while_a_study_runs(root: Path, capsys: pytest.CaptureFixtu
     assert (root / "teachers" / STRANGE / "teacher.json").exists()
 
 
-@pytest.mark.parametrize("name", ["study.yaml", "trials/trials.parquet"])
-def test_where_references_are_unknown_nothing_is_garbage(root: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("study.yaml", "truncated"), ("trials/trials.parquet", "truncated"), ("trials/trials.parquet", "missing")],
+)
+def test_where_references_are_unknown_nothing_is_garbage(root: Path, name: str, how: str) -> None:
     study(root, statuses=("completed",))
     put(root, f"teachers/{STRANGE}/teacher.json")
     if name == "study.yaml":
         break_file(root / "grids" / "study" / "study.parquet", "missing")  # the spec's second copy
-    break_file(root / "grids" / name, "truncated")
+    break_file(root / "grids" / name, how)
     with pytest.raises(StorageError, match=name):
         found(root)
 

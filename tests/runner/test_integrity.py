@@ -5,20 +5,30 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from kd_sweep.errors import StorageError
-from kd_sweep.results.lease import DRIVER_LEASE
+from kd_sweep.results.lease import DRIVER_LEASE, study_lease
+from kd_sweep.results.parts import Part, list_parts, merge, read_part
 from kd_sweep.results.reader import open_results
+from kd_sweep.results.storage import Root
+from kd_sweep.results.writer import StudyWriter
+from kd_sweep.runner.launch import checked
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.runner.verify import NOTE, PROBLEM, verify
+from kd_sweep.study.load import parse_spec
+from kd_sweep.study.reported import REPORTED_METRICS
+from kd_sweep.study.space import trial_config
 from kd_sweep.vision.decoding import decode_images
 from kd_sweep.vision.pictures import Pictures
 from tests.conftest import comparable
 from tests.damage import DAMAGES, break_file
+from tests.results.rows import epoch_row
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +84,59 @@ def test_tables_and_spec_are_rebuilt(root: Path, uninterrupted: Path, name: str,
     assert len(aside) == (how != "missing")
     assert problems(root) == []
     assert [finding.kind for finding in verify(root)] == [NOTE] * len(aside)
+
+
+ADAPTIVE = """
+name: tiny
+student: {epochs: 2}
+search: {augmentation_strength: {uniform: [0.0, 1.0]}, distillation.temperature: {uniform: [1.0, 8.0]}}
+objectives: [{metric: val_accuracy, mode: max}, {metric: fidelity_val, mode: max}]
+"""
+
+
+@pytest.fixture(params=["tpe", "nsga2"])
+def adaptive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A finished study whose sampler has chosen its trials, and whose checkpoints have all been deleted."""
+    sampler = f"sampler: {{name: {request.param}, num_trials: 3}}"
+    spec = checked(parse_spec(ADAPTIVE + sampler, "tiny.yaml"))
+    with StudyState(spec, StudyFolder(tmp_path / "results", "tiny")) as state:
+        for number in range(3):
+            point = {"augmentation_strength": number / 4, "distillation.temperature": number + 1.0}
+            config = trial_config(spec, point)
+            state.recorder.started(config)
+            for epoch in (1, 2):
+                row = dict.fromkeys(REPORTED_METRICS, number / 7 + epoch / 3) | {"epoch": epoch, "epoch_s": 1.0}
+                times = {"host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}
+                state.recorder.epoch(config.trial_id, row | times)
+            state.recorder.ended(config.trial_id, "completed" if number else "stopped")
+        assert not state.finish()
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", ["trials/trials.parquet", "copies/trials.parquet"])
+def test_what_a_sampler_has_chosen_is_kept_twice(adaptive: Path, tmp_path: Path, name: str, how: str) -> None:
+    kept = shutil.copytree(adaptive, tmp_path / "kept")
+    break_file(adaptive / "tiny" / name, how)
+    found = problems(adaptive)
+    if (name, how) != ("copies/trials.parquet", "missing"):
+        assert [line for line in found if name in line], found
+    assert not opened_again(adaptive)
+    assert_equal(adaptive, kept)
+    assert problems(adaptive) == []
+    assert (adaptive / "tiny" / name).read_bytes() == (kept / "tiny" / name).read_bytes()
+
+
+def test_what_a_sampler_has_chosen_and_is_lost_twice_is_told(adaptive: Path) -> None:
+    for name in ("trials/trials.parquet", "copies/trials.parquet"):
+        break_file(adaptive / "tiny" / name, "flipped")
+    assert opened_again(adaptive).adaptive == 3
+    found = problems(adaptive)
+    assert len(found) == 3
+    for line in found:
+        assert line.endswith(
+            "what was searched there is lost with its row; launched again, the study runs another in its place"
+        )
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
@@ -133,9 +196,43 @@ def test_epochs_and_trials_at_once(root: Path, uninterrupted: Path) -> None:
     (part,) = (root / "tiny" / "epochs").iterdir()
     break_file(part, "truncated")
     break_file(root / "tiny" / "trials" / "trials.parquet", "empty")
+    assert not opened_again(root)
+    assert_equal(root, uninterrupted)
+
+
+def test_epochs_and_both_copies_of_trials_at_once(root: Path, uninterrupted: Path) -> None:
+    (part,) = (root / "tiny" / "epochs").iterdir()
+    break_file(part, "truncated")
+    break_file(root / "tiny" / "trials" / "trials.parquet", "empty")
+    break_file(root / "tiny" / "copies" / "trials.parquet", "flipped")
     opened_again(root)
     # Nothing says what had been trained but the checkpoints: their trials run, and find that all is done.
     assert len(opened_again(root).new) == 4
+
+
+def test_epochs_that_a_living_driver_merges_meanwhile_are_no_problem(
+    adaptive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = StudyFolder(adaptive, "tiny").study
+    lease = study_lease(study, "tiny")
+    writer = StudyWriter(Root.open(adaptive), "tiny", lease=lease)
+    for epoch in range(3, 7):  # a part each
+        for trial_id in writer.trials:
+            writer.add_epoch(epoch_row(0, epoch, trial_id=trial_id))
+            writer.upsert_trial({"trial_id": trial_id, "status": "running", "last_epoch": epoch})
+        writer.flush()
+    listed = list_parts(study)
+    assert len(listed) == 5
+
+    def merge_first(root: Root, part: Part, *rest: Any) -> pa.Table:
+        if len(list_parts(study)) == len(listed):
+            merge(study, listed[:-1])
+        return read_part(root, part, *rest)
+
+    monkeypatch.setattr("kd_sweep.runner.verify.read_part", merge_first)
+    assert problems(adaptive) == []
+    assert len(list_parts(study)) == 2
+    lease.release()
 
 
 def test_a_spec_without_its_second_copy_is_an_error_of_one_line(root: Path, kd_sweep: Run) -> None:
