@@ -14,7 +14,7 @@ test: $(INSTALLED)
 
 # With the tests that kill whole sweeps, and those of several hosts, Slurm and object stores.
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest
+	KD_SWEEP_SOAK_KILLS=8 $(BIN)/python -m pytest
 
 # Changes nothing: formatting, lint, types, and all tests but the long ones.
 check: $(INSTALLED)

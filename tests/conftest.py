@@ -1,4 +1,4 @@
-"""What several test folders share: a study small enough to run in seconds, and the command line as a process."""
+"""What several test folders share: studies small enough to run in seconds, and the command line."""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
+from kd_sweep.cli import main
 from kd_sweep.results.reader import open_results
 
 settings.register_profile("any speed", deadline=None)
@@ -59,6 +60,33 @@ def environment() -> dict[str, str]:
 
 COMMAND = [sys.executable, "-m", "kd_sweep"]
 
+IMPORT_TIMES = ("PYTHONPROFILEIMPORTTIME", "1")
+"""A setting with which Python says on stderr what it imports."""
+
+
+def split_imports(stderr: str) -> tuple[set[str], str]:
+    """Return the names of the packages that a process imported, by `IMPORT_TIMES`, and what else it said."""
+    begin = "import time:"
+    lines = stderr.splitlines(keepends=True)
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines if line.startswith(begin)}
+    assert "kd_sweep" in modules
+    return modules, "".join(line for line in lines if not line.startswith(begin))
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as our pages assume it: `sweeps/`, and `results/` with the study `digits`, at a small size."""
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "sweeps").symlink_to(Path(__file__).parents[1] / "sweeps")
+    small = ["data.max_train_images=200", "data.max_val_images=100", "data.image_size=8", "teacher.width=4"]
+    small += ["student.width=4", "teacher.epochs=1", "student.epochs=6"]
+    command = [*COMMAND, "launch", "sweeps/digits.yaml", *(part for change in small for part in ("--set", change))]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=environment(), timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
 
 @pytest.fixture
 def kd_sweep() -> Callable[..., subprocess.CompletedProcess[str]]:
@@ -75,6 +103,19 @@ def kd_sweep() -> Callable[..., subprocess.CompletedProcess[str]]:
             check=False,
             stdin=subprocess.DEVNULL,
         )
+
+    return run
+
+
+@pytest.fixture
+def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, str, str]]:
+    """Run `kd-sweep` with these arguments in this process; return its exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        out, err = capfdbinary.readouterr()
+        return int(end.value.code or 0), out.decode(errors="replace"), err.decode()
 
     return run
 

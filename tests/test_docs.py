@@ -4,8 +4,6 @@ import itertools
 import json
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,8 @@ from kd_sweep.results.schema import SCHEMA_VERSION, STATUSES, TABLES
 from kd_sweep.study import spec as specs
 from kd_sweep.study.load import load_spec, parse_spec
 from kd_sweep.study.reported import METRICS_VERSION, REPORTED_METRICS
-from tests.conftest import COMMAND, environment
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Cli = Callable[..., tuple[int, str, str]]
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -305,31 +302,14 @@ def test_a_decision_has_context_choice_and_consequence_on_a_page(page: Path) -> 
 # --- examples that run ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the examples assume it: `sweeps/`, and `results/` with the study `digits`, at a small size."""
-    folder = tmp_path_factory.mktemp("examples")
-    (folder / "sweeps").symlink_to(ROOT / "sweeps")
-    small = ["data.max_train_images=200", "data.max_val_images=100", "data.image_size=8", "teacher.width=4"]
-    small += ["student.width=4", "teacher.epochs=1", "student.epochs=6"]
-    command = [*COMMAND, "launch", "sweeps/digits.yaml", *(part for change in small for part in ("--set", change))]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=environment(), timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.mark.slow
-def test_the_table_in_the_readme_is_the_summary(place: Path) -> None:
+def test_the_table_in_the_readme_is_the_summary(examples: Path, cli: Cli) -> None:
     shown = next(text for text in blocks(README, "") if "val_accuracy" in text)
     header, *rows = [line for line in shown.splitlines() if line.startswith("|")]
     columns = [cell.strip() for cell in header.strip("|").split("|")]
-    answer = subprocess.run(
-        [*COMMAND, "query", "results", "--format", "json"],
-        capture_output=True, text=True, cwd=place, env=environment(), timeout=60, check=True,
-    )  # fmt: skip
-    summary = json.loads(answer.stdout)
+    code, out, err = cli("query", examples / "results", "--format", "json")
+    assert code == 0, err
+    summary = json.loads(out)
     assert columns == list(summary[0])
     keys = ("augmentation_strength", "ensemble_size")
     configurations = [
@@ -342,40 +322,30 @@ def test_the_table_in_the_readme_is_the_summary(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in OURS if blocks(page, "sql")], ids=page_id)
-def test_sql_runs(page: Path, place: Path) -> None:
+def test_sql_runs(page: Path, examples: Path) -> None:
     for block in blocks(page, "sql"):
         for statement in filter(str.strip, block.split(";")):
-            assert isinstance(open_results(place / "results").sql(statement), pa.Table)
+            assert isinstance(open_results(examples / "results").sql(statement), pa.Table)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in OURS if blocks(page, "python")], ids=page_id)
-def test_python_runs(page: Path, place: Path) -> None:
+def test_python_runs(page: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(examples)
     for block in blocks(page, "python"):
-        done = subprocess.run(
-            [sys.executable, "-c", block],
-            capture_output=True, text=True, cwd=place, env=environment(), timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        exec(compile(block, page_id(page), "exec"), {})
 
 
 @pytest.mark.slow
-def test_reading_commands_run(place: Path) -> None:
+def test_reading_commands_run(examples: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command in our pages that starts no training, as it is written, in the folder that they assume."""
+    monkeypatch.chdir(examples)
     ran = 0
     for page in OURS:
         for arguments in invocations(page):
             if arguments[0] not in ("query", "status", "plan", "schema", "--version"):
                 continue
-            probe = ["--no-probe"] if arguments[0] == "plan" else []
-            done = subprocess.run(
-                [*COMMAND, *arguments, *probe],
-                capture_output=True,
-                cwd=place,
-                env=environment(),
-                timeout=60,
-                check=False,
-            )
-            assert done.returncode == 0, (page_id(page), arguments, done.stderr.decode())
+            code, _, err = cli(*arguments, *(["--no-probe"] if arguments[0] == "plan" else []))
+            assert code == 0, (page_id(page), arguments, err)
             ran += 1
     assert ran >= 6

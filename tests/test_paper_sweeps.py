@@ -15,6 +15,7 @@ from kd_sweep.study.plan import plan
 from kd_sweep.study.spec import Learner
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Cli = Callable[..., tuple[int, str, str]]
 
 SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"
 PAPER = {"cifar100-paper": 28, "cifar100-imb100-paper": 28, "imagenet-paper": 8, "imagenet-lt-paper": 8}
@@ -83,30 +84,32 @@ def test_the_small_version_says_what_it_is_small_of(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_plan_without_images_and_network(
-    kd_sweep: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for proxy in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     settings = ["--set", f"data.path={tmp_path / 'nowhere'}"]
-    counted = kd_sweep("plan", sweep_file(name), "--root", tmp_path, "--no-probe", *settings)
-    assert counted.returncode == 0, counted.stderr
-    lines = counted.stdout.splitlines()
+    code, out, err = cli("plan", sweep_file(name), "--root", tmp_path, "--no-probe", *settings)
+    assert code == 0, err
+    lines = out.splitlines()
     assert lines[0] == f"study {name}: {PAPER[name]} trials, {TEACHERS[PAPER[name]]} teachers"
     assert lines[1].startswith("dataset: not checked, counts need no images (data.")
     assert "nowhere" in lines[1]
     assert sum(line.startswith("  -  strength ") for line in lines) == PAPER[name]
-    probed = kd_sweep("plan", sweep_file(name), "--root", tmp_path, *settings)
-    assert (probed.returncode, probed.stdout) == (2, "")
-    assert len(probed.stderr.splitlines()) == 1
+    code, out, err = cli("plan", sweep_file(name), "--root", tmp_path, *settings)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
     assert not (tmp_path / "torch").exists()
 
 
-# --- small versions, as they stand, to the end ------------------------------------------------------------------------
+# --- small versions, as they stand but on fewer images, to the end ----------------------------------------------------
+
+FEW_IMAGES = ("--set", "data.max_train_images=200", "--set", "data.max_val_images=100")
 
 
 def launched(kd_sweep: Run, name: str, root: Path) -> Results:
-    done = kd_sweep("launch", sweep_file(name), "--root", root, timeout=800)
+    done = kd_sweep("launch", sweep_file(name), "--root", root, *FEW_IMAGES, timeout=800)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return open_results(root)
@@ -122,7 +125,7 @@ def assert_whole(results: Results, trials: pd.DataFrame) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PAPER)
-def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
+def test_a_small_paper_study(kd_sweep: Run, cli: Cli, name: str, tmp_path: Path) -> None:
     results = launched(kd_sweep, f"{name}-small", tmp_path)
     trials, teachers = results.pandas("trials"), results.pandas("teachers")
     assert_whole(results, trials)
@@ -140,9 +143,9 @@ def test_a_small_paper_study(kd_sweep: Run, name: str, tmp_path: Path) -> None:
         itertools.product(strengths, members)
     )
     # Two strengths to analyse, of teachers and of the student, each with the other held equal.
-    judged = kd_sweep("analyse", tmp_path, "--outcome", "val_accuracy", "--format", "json", "--resamples", "200")
-    assert judged.returncode == 0, judged.stderr
-    effects = json.loads(judged.stdout)["effects"]
+    code, out, err = cli("analyse", tmp_path, "--outcome", "val_accuracy", "--format", "json", "--resamples", "200")
+    assert code == 0, err
+    effects = json.loads(out)["effects"]
     assert {"augmentation_strength", "student_strength"} <= {row["varied"] for row in effects}
     means = [row for row in effects if row["kind"] == "mean"]
     assert len(means) == len(trials)
@@ -165,13 +168,13 @@ def test_small_strength_study(kd_sweep: Run, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_small_logits_matching(kd_sweep: Run, tmp_path: Path) -> None:
+def test_small_logits_matching(kd_sweep: Run, cli: Cli, tmp_path: Path) -> None:
     results = launched(kd_sweep, "logits-matching-small", tmp_path)
     trials = results.pandas("trials")
     assert_whole(results, trials)
     assert list(trials.status) == ["completed"] * 24
     arms = trials.groupby(["augmentation_strength", "ensemble_size", "seed"]).distillation_loss.agg(sorted)
     assert list(arms) == [["kl", "mse_logits"]] * 12
-    judged = kd_sweep("analyse", tmp_path, "--format", "json", "--resamples", "200")
-    assert judged.returncode == 0, judged.stderr
-    assert "mse_logits" in judged.stdout
+    code, out, err = cli("analyse", tmp_path, "--format", "json", "--resamples", "200")
+    assert code == 0, err
+    assert "mse_logits" in out

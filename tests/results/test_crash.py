@@ -1,10 +1,16 @@
 """SIGKILL of the writer before any of its file operations, or any time: nothing flushed is lost, nothing doubled."""
 
+import multiprocessing
+import os
 import random
-import subprocess
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,51 +18,61 @@ import pytest
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
-from tests.results.rows import metric_value, trial_id
+from tests.results.rows import epoch_row, metric_value, trial_id, trial_row
 
-WRITER = """
-import os, signal, sys
-from kd_sweep.results.storage import Root
-from kd_sweep.results.writer import StudyWriter
-from tests.results.rows import epoch_row, trial_id, trial_row
+FOREVER = 1_000_000
+FRESH = multiprocessing.get_context("forkserver")
+"""Gives each writer a process of its own that has imported all it needs: a hundred of them take seconds."""
+FRESH.set_forkserver_preload([__name__])
 
-folder, kill_at = sys.argv[1], int(sys.argv[2])
-operations = 0
 
-def count(event, arguments):
-    global operations
-    is_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    if is_write or event in ("os.rename", "os.remove", "os.mkdir", "delete"):
-        operations += 1
-        if operations == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+def write(folder: Path, kill_at: int, num_flushes: int, said: Connection) -> None:
+    """Flush again and again and say which epoch is safe; be killed before this file operation, 0: before none."""
+    operations = 0
 
-delete = Root.delete
-def counted_delete(self, name):
-    count("delete", ())
-    delete(self, name)
-Root.delete = counted_delete
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal operations
+        is_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if is_write or event in ("os.rename", "os.remove", "os.mkdir", "delete"):
+            operations += 1
+            if operations == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-def work(num_flushes):
+    delete = Root.delete
+
+    def counted_delete(self: Root, name: str) -> None:
+        count("delete", ())
+        delete(self, name)
+
+    Root.delete = counted_delete  # type: ignore[method-assign]
     with StudyWriter(Root.open(folder), "s") as writer:
         sys.addaudithook(count)
-        print("open", flush=True)
+        said.send(0)
         for _ in range(num_flushes):
             for number in range(3):
                 epoch = writer.last_epochs.get(trial_id(number), 0) + 1
                 writer.add_epoch(epoch_row(number, epoch))
                 writer.upsert_trial(trial_row(number, last_epoch=epoch))
             writer.flush()
-            print(epoch, flush=True)
-
-work(20 if kill_at else 1_000_000)
-"""
+            said.send(epoch)
 
 
-def start(folder: Path, kill_at: int) -> subprocess.Popen[str]:
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", WRITER, str(folder), str(kill_at)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
+def start(folder: Path, kill_at: int, num_flushes: int) -> tuple[BaseProcess, Connection]:
+    heard, said = FRESH.Pipe(duplex=False)
+    writer = FRESH.Process(target=write, args=(folder, kill_at, num_flushes, said))
+    writer.start()
+    said.close()
+    return writer, heard
+
+
+def everything(heard: Connection) -> Iterator[int]:
+    """Yield what the writer says until it has gone."""
+    while heard.poll(60):
+        try:
+            yield heard.recv()
+        except EOFError:
+            return
+    raise TimeoutError
 
 
 def check(folder: Path, acknowledged: int) -> int:
@@ -81,10 +97,6 @@ def check(folder: Path, acknowledged: int) -> int:
     return least
 
 
-def acknowledged_by(output: str, before: int) -> int:
-    return max([before, *(int(line) for line in output.splitlines() if line.isdigit())])
-
-
 def finish(folder: Path) -> None:
     with StudyWriter(Root.open(folder), "s") as writer:
         assert writer.set_aside == ()
@@ -94,35 +106,27 @@ def finish(folder: Path) -> None:
     assert pq.read_table(folder / "s" / "epochs").num_rows == sum(writer.last_epochs.values())
 
 
-def kill_before(folder: Path, operations: list[int]) -> None:
+def test_a_kill_before_each_file_operation(tmp_path: Path):
     done = 0
-    for operation in operations:
-        writer = start(folder, operation)
-        output, _ = writer.communicate(timeout=60)
-        assert writer.returncode == -9
-        done = check(folder, acknowledged_by(output, done))
-    finish(folder)
-
-
-def test_a_kill_before_some_file_operations(tmp_path: Path):
-    kill_before(tmp_path, sorted(random.Random(5).sample(range(1, 75), 7)))
-
-
-@pytest.mark.slow
-def test_a_kill_before_every_second_file_operation(tmp_path: Path):
-    kill_before(tmp_path, list(range(1, 81, 2)))
+    for operation in range(1, 81):
+        writer, heard = start(tmp_path, operation, num_flushes=20)
+        done = max([done, *everything(heard)])
+        writer.join(60)
+        assert writer.exitcode == -signal.SIGKILL
+        done = check(tmp_path, done)
+    finish(tmp_path)
 
 
 @pytest.mark.slow
 def test_kills_at_random_times(tmp_path: Path):
-    done = 0
-    for seed in range(12):
-        writer = start(tmp_path, 0)
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "open\n"
-        time.sleep(random.Random(seed).uniform(0.0, 0.5))
+    done = num_kills = 0
+    chosen = random.Random(0)
+    while num_kills < 12 or done <= 50:
+        writer, heard = start(tmp_path, 0, FOREVER)
+        assert heard.recv() == 0
+        time.sleep(chosen.uniform(0.0, 0.5))
         writer.kill()
-        output, _ = writer.communicate()
-        done = check(tmp_path, acknowledged_by(output, done))
-    assert done > 50
+        done = check(tmp_path, max([done, *everything(heard)]))
+        writer.join(60)
+        num_kills += 1
     finish(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from kd_sweep.results.lease import DRIVER_LEASE, holder_of
 from kd_sweep.results.storage import Root
 
-LEASE_S = 6.0
+LEASE_S = 3.0
 HOURS = 3 * 3600.0
 
 CLOCK = """
@@ -39,9 +39,10 @@ for line in sys.stdin:
 """
 
 TAKE = f"""{CLOCK}
+began = time.monotonic()
 try:
     study_lease(root, "digits", lease_s=lease_s)
-    print("taken", flush=True)
+    print("taken", time.monotonic() - began, flush=True)
 except StudyLockedError as error:
     print("refused", error, flush=True)
 """
@@ -103,9 +104,9 @@ def test_a_holder_whose_clock_jumps_keeps_its_lease_until_it_dies(
     assert answer(holder, jump_s) == "renewed"
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    began = time.monotonic()
-    assert answer(start(TAKE, taker, study)) == "taken"
-    assert time.monotonic() - began < 2 * LEASE_S
+    taken, after_s = answer(start(TAKE, taker, study)).split()
+    assert taken == "taken"
+    assert float(after_s) < 2 * LEASE_S
 
 
 @pytest.mark.parametrize("jump_s", [HOURS, -HOURS], ids=["forwards", "backwards"])

@@ -48,9 +48,13 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 
 
 def test_a_clock_that_is_put_back_changes_nothing_but_times(
-    uninterrupted: Path, tiny: Path, tmp_path: Path, kd_sweep: Callable[..., subprocess.CompletedProcess[str]]
+    uninterrupted: Path,
+    with_teachers: Path,
+    tiny: Path,
+    tmp_path: Path,
+    kd_sweep: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    clock, put_back, root = tmp_path / "clock.so", tmp_path / "put_back", tmp_path / "results"
+    clock, put_back, root = tmp_path / "clock.so", tmp_path / "put_back", with_teachers
     subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", clock, "-ldl"], input=CLOCK, text=True, check=True)
     changed = environment() | {"LD_PRELOAD": str(clock), "PUT_BACK": str(put_back)}
     said = []

@@ -1,6 +1,7 @@
 """A results root on a disk that becomes full: the sweep ends with the reason, and goes on once there is room."""
 
 import contextlib
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -63,6 +64,8 @@ def test_a_disk_that_fills_up_ends_the_sweep_which_goes_on_later(
     phase: str, disk: Path, tiny: Path, uninterrupted: Path, kd_sweep: Run, start_kd_sweep: Start
 ) -> None:
     root = disk / "results"
+    if phase == "trials":
+        shutil.copytree(uninterrupted / "teachers", root / "teachers")
     process = start_kd_sweep("launch", tiny, "--root", root)
     assert process.stdout is not None
     for line in process.stdout:

@@ -13,6 +13,7 @@ from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST
 from kd_sweep.distill.records import TEACHER_LEASE
 from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.results.lease import Lease, study_lease
+from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
 from kd_sweep.runner.garbage import Collector
 from kd_sweep.runner.study_folder import StudyFolder
@@ -182,18 +183,39 @@ def test_the_command_lists_and_deletes_on_request(root: Path, capsys: pytest.Cap
 
 
 @pytest.mark.slow
-def test_a_finished_root_without_its_garbage_is_as_good(uninterrupted: Path, tmp_path: Path, kd_sweep: Run) -> None:
+def test_a_finished_root_without_its_garbage_is_as_good(
+    uninterrupted: Path, tiny: Path, tmp_path: Path, kd_sweep: Run
+) -> None:
     root = shutil.copytree(uninterrupted, tmp_path / "results")
     listed = kd_sweep("gc", root)
     assert {line.split()[1].partition("/")[0] for line in listed.stdout.splitlines()} == {"logits"}
     assert kd_sweep("gc", root, "--delete").returncode == 0
-    again = kd_sweep("launch", uninterrupted.parent / "tiny.yaml", "--root", root)
+    again = kd_sweep("launch", tiny, "--root", root)
     assert again.returncode == 0
     assert "nothing left to run" in again.stderr
     for table in ("epochs", "trials", "teachers"):
         assert comparable(root, table).equals(comparable(uninterrupted, table)), table
     assert kd_sweep("verify", root).returncode == 0
-    longer = kd_sweep(
-        "launch", uninterrupted.parent / "tiny.yaml", "--root", root, "--set", "search.ensemble_size={grid: [1, 2, 3]}"
-    )
-    assert longer.returncode == 0, longer.stderr
+    assert_it_grows(root, tiny, kd_sweep)
+
+
+def assert_it_grows(root: Path, tiny: Path, kd_sweep: Run) -> None:
+    """Launch a longer grid: only what is new runs, and checkpoints keep to the limit that is new as well."""
+    before, limit = open_results(root).pandas("trials").set_index("trial_id"), 250_000
+    assert checkpoint_bytes(root) > limit
+    longer = ("--set", "search.ensemble_size={grid: [1, 2, 3]}", "--set", "checkpoints.max_bytes=250 kB")
+    done = kd_sweep("launch", tiny, "--root", root, *longer)
+    assert done.returncode == 0, done.stderr
+    after = open_results(root).pandas("trials").set_index("trial_id")
+    assert len(before) == 4
+    assert sorted(after.ensemble_size) == [1, 1, 2, 2, 3, 3]
+    assert (after.loc[before.index].finished_at == before.finished_at).all()
+    assert (after.attempts == 1).all()
+    assert open_results(root).table("epochs").num_rows == 18
+    assert 0 < checkpoint_bytes(root) <= limit
+    assert kd_sweep("verify", root).returncode == 0
+    assert "nothing left to run (6 completed)" in kd_sweep("launch", tiny, "--root", root, *longer).stderr
+
+
+def checkpoint_bytes(root: Path) -> int:
+    return sum(file.stat().st_size for file in (root / "tiny" / CHECKPOINTS).rglob("*.safetensors"))
