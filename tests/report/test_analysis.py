@@ -189,13 +189,15 @@ def test_one_of_several_studies_has_to_be_named(tmp_path):
     assert analyse(results, "second", resamples=500).about["num_completed"] == 18
 
 
-def test_the_command_prints_and_writes(tmp_path, kd_sweep):
+def test_the_command_prints_and_writes(tmp_path, cli):
     write_study(tmp_path, planted(seeds=3))
-    done = kd_sweep("analyse", tmp_path, "planted", "--resamples", 500, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["verdicts"]) >= 5
-    done = kd_sweep("analyse", tmp_path / "planted", "--resamples", 500, "--format", "parquet", "--out", tmp_path / "o")
-    assert (done.returncode, len(list((tmp_path / "o").iterdir()))) == (0, 3)
+    code, out, err = cli("analyse", tmp_path, "planted", "--resamples", 500, "--format", "json")
+    assert code == 0, err
+    assert len(json.loads(out)["verdicts"]) >= 5
+    code, _, _ = cli(
+        "analyse", tmp_path / "planted", "--resamples", 500, "--format", "parquet", "--out", tmp_path / "o"
+    )
+    assert (code, len(list((tmp_path / "o").iterdir()))) == (0, 3)
     for wrong in (["nothing"], ["planted", "--format", "xml"], ["planted", "--out", tmp_path / "o"]):
-        done = kd_sweep("analyse", tmp_path, *wrong)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        code, out, err = cli("analyse", tmp_path, *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1), err

@@ -1,7 +1,7 @@
 """A soak: one process of a sweep after another is killed, and at the end nothing is missing, doubled or different.
 
-``KD_SWEEP_SOAK_KILLS`` says how many: one of each kind unless told, 8 in `make test-all`. ``KD_SWEEP_SOAK_SEED`` changes
-whom they hit, and when.
+``KD_SWEEP_SOAK_KILLS`` says how many: one of each kind unless told, 8 in `make test-all`. ``KD_SWEEP_SOAK_SEED``
+changes whom they hit, and when.
 """
 
 import contextlib

@@ -218,19 +218,20 @@ def test_affinity_falls_with_strength(digits, stream_config):
 @pytest.mark.skipif(not CIFAR10.exists(), reason=f"{CIFAR10} is absent; name it in KD_SWEEP_CIFAR10_ARCHIVE")
 def test_affinity_falls_with_strength_on_photographs(tmp_path, stream_config):
     with tarfile.open(CIFAR10) as archive:
-        archive.extractall(tmp_path / "cifar10", filter="data")
+        every_tenth = [member for member in archive if member.name.endswith("0.jpg")]
+        archive.extractall(tmp_path / "cifar10", every_tenth, filter="data")
     data = Data(
         name="image_folder",
         path=str(tmp_path / "cifar10"),
         image_size=32,
         max_train_images=3000,
-        max_val_images=1000,
+        max_val_images=600,
     )
     dataset = load_dataset(data, tmp_path / "cache")
     assert dataset.background is None
     assert dataset.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.01), "the published means of CIFAR-10"
-    model = train_on_clean_images(dataset, stream_config(strength=0.0), epochs=5, width=12)
-    clean, values = affinities(model, dataset, stream_config, (0.0, 0.25, 0.5, 0.75, 1.0))
+    model = train_on_clean_images(dataset, stream_config(strength=0.0), epochs=5, width=10)
+    clean, values = affinities(model, dataset, stream_config, (0.0, 0.5, 1.0))
     assert clean > 0.35
     assert all(weaker > stronger for weaker, stronger in pairwise(values))
     assert values[-1] < 0.65
