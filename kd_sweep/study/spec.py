@@ -113,8 +113,9 @@ class Augmentation(Strict):
     )
     """`strength`: `transforms`, continuously. `weak_strong`: the paper's two presets for the dataset, 0 weak and 1
     strong, in between the share of images that are shown strong. `randaugment`, `trivialaugment`: strength is the
-    magnitude. `autoaugment`: strength is the share of images. `mixup`, `cutmix`: an image has up to strength / 2 of
-    another one in it, and of its label. But for `weak_strong`, 0 is no augmentation."""
+    magnitude, and below 1/2 also the probability, strength * 2, of each operation. `autoaugment`: strength is the share
+    of images. `mixup`, `cutmix`: an image has up to strength / 2 of another one in it, and of its label. But for
+    `weak_strong`, 0 is no augmentation."""
     transforms: tuple[Literal["geometry", "color", "erasing"], ...] = ("geometry", "color", "erasing")
     """Geometry: flip, shift, scale, rotate, shear. Color: brightness, contrast, saturation. Erasing: one rectangle."""
 

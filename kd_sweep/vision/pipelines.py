@@ -94,8 +94,8 @@ class RandomOperations:
     """RandAugment (arXiv 1909.13719): operations at a level that is the strength, all from the same list.
 
     TrivialAugment (arXiv 2103.10158) is one operation of the wide ranges at a uniform level, here up to the strength.
-    Some operations have no level, and others do much at level 0: below a strength of one half, each is left out of an
-    image with a probability that grows to 1 at strength 0.
+    Some operations have no level. So that the strength has no step at 0, below one half an operation is applied with
+    a probability of twice the strength.
     """
 
     def __init__(self, num_operations: int, ranges: Ranges, flips: bool, normalization: Normalization) -> None:
