@@ -46,7 +46,7 @@ def start(state: StudyState, config: TrialConfig) -> None:
 
 
 def finish(state: StudyState, config: TrialConfig, val_loss: float, status: str = "completed") -> None:
-    metrics = dict.fromkeys(REPORTED_METRICS, 0.5) | {"val_loss": val_loss}
+    metrics = dict.fromkeys(REPORTED_METRICS, 0.5) | {"metrics_version": 1, "val_loss": val_loss}
     times = {"learning_rate": 0.1, "epoch_s": 1.0, "train_images_per_s": 1.0, "host": "a", "pid": 1}
     for epoch in (1, 2):
         state.recorder.epoch(config.trial_id, metrics | times | {"epoch": epoch})
