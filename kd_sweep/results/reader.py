@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kd_sweep.errors import QueryError, StorageError, alternatives
+from kd_sweep.errors import CorruptFileError, QueryError, StorageError, alternatives
 from kd_sweep.results import sql
 from kd_sweep.results.keyed import keyed_schema, read_keyed
 from kd_sweep.results.lease import holder_of
@@ -27,9 +27,9 @@ def open_results(root: "str | Path | Root") -> "Results":
     """Open a results root, or one study in it, for reading. Nothing is written.
 
     Raises:
-        StorageError: there is no such folder, or no study in it. One line.
+        StorageError: there is no such folder, no study in it, or one study twice. One line.
     """
-    return Results(Root.open(root))
+    return Results(Root.resolved(root))
 
 
 class Results:
@@ -41,6 +41,7 @@ class Results:
     def __init__(self, root: Root) -> None:
         self.root = root
         """The folder that was opened: a results root, or one study."""
+        self._names: dict[str, str] = {}
         self._is_study = is_study(root)
         if not self._is_study and not root.is_folder():
             what = "is a file, not a results folder" if root.exists() else "does not exist"
@@ -130,11 +131,24 @@ class Results:
         return self if study is None else Results(self.select(study)[study])
 
     def _study_roots(self) -> dict[str, Root]:
-        if self._is_study:
-            _, name = self.root.parent()
-            return {name: self.root}
-        children = {name: self.root.child(name) for name in self.root.folders() if not name.startswith(".")}
-        return {name: child for name, child in children.items() if is_study(child)}
+        children = (self.root.child(name) for name in self.root.folders() if not name.startswith("."))
+        found: dict[str, Root] = {}
+        for root in [self.root] if self._is_study else filter(is_study, children):
+            name = self._name_of(root)
+            if name in found:
+                both = f"{found[name]} and {root} are both the study {name!r}"
+                raise StorageError(f"results: {both}; move one of them out of {self.root}, or open its folder alone")
+            found[name] = root
+        return dict(sorted(found.items()))
+
+    def _name_of(self, root: Root) -> str:
+        """Return what a study is called: its folder may have been renamed, or be a copy."""
+        if root.location not in self._names:
+            name = _stated_name(root)
+            if name is None:
+                return root.parent()[1]
+            self._names[root.location] = name
+        return self._names[root.location]
 
     def _epochs(self, roots: Mapping[str, Root]) -> Snapshot:
         return snapshot(list(roots.values()))
@@ -179,6 +193,19 @@ class Results:
 def is_study(root: Root) -> bool:
     """Whether a folder is a study's."""
     return any(root.exists(mark) for mark in _STUDY_MARKS)
+
+
+def _stated_name(root: Root) -> str | None:
+    """Return a study's name as its tables have it; None where they have no rows yet, or are damaged."""
+    for table in ("studies", "trials"):
+        try:
+            rows = read_keyed(root, TABLE_FILES[table])
+        except (CorruptFileError, StorageError):
+            continue
+        if rows.num_rows:
+            name: str | None = rows["study"][0].as_py()
+            return name
+    return None
 
 
 def driver_alive(study_root: Root) -> bool:

@@ -62,6 +62,16 @@ class Root:
         is_local = isinstance(filesystem, pafs.LocalFileSystem)
         return cls(filesystem, base, base if is_local else text.rstrip("/"))
 
+    @classmethod
+    def resolved(cls, location: "Location") -> "Root":
+        """Return the root at a location as `open` does, with the links and ``..`` of a local path followed.
+
+        So that `parent` is the folder in which it lies.
+        """
+        if isinstance(location, Root) or "://" in str(location):
+            return cls.open(location)
+        return cls.open(Path(location).expanduser().resolve())
+
     @property
     def is_local(self) -> bool:
         """Whether files lie on a mounted filesystem, where rename, links and locks exist."""

@@ -19,7 +19,7 @@ from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import Location, Root, is_temporary
-from kd_sweep.runner.study_folder import StudyFolder, opened
+from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.space import is_finite, planned_trials
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.decoding import DECODED
@@ -53,11 +53,11 @@ class Collector:
     """
 
     def __init__(self, location: Location, *, exclusive: bool = False) -> None:
-        results = open_results(opened(location))
+        results = open_results(location)
         studies = results.select()
         self._is_one = next(iter(studies.values())).location == results.root.location
         self.root: Root = results.root.parent()[0] if self._is_one else results.root
-        self._names = list(studies)
+        self._names = [study.parent()[1] for study in studies.values()]
         self._exclusive = exclusive
 
     def __enter__(self) -> "Collector":

@@ -34,14 +34,14 @@ class StudyFolder:
     """
 
     def __init__(self, root: Location, name: str) -> None:
-        self.storage = opened(root)
+        self.storage = Root.resolved(root)
         self.name = name
         self.study = self.storage.child(name)
 
     @classmethod
     def at(cls, study: Location) -> "StudyFolder":
         """Return the study in this folder, which may not be one."""
-        return cls(*opened(study).parent())
+        return cls(*Root.resolved(study).parent())
 
     def exists(self) -> bool:
         """Whether a study was launched here.
@@ -144,13 +144,6 @@ class StudyFolder:
             return parse_frozen(rows[0]["spec"], self.study.shown(TABLE_FILES["studies"])) if rows else None
         except (CorruptFileError, StorageError):
             return None
-
-
-def opened(location: Location) -> Root:
-    """Return the root or study at a path or a URI; a local path is made absolute, links resolved."""
-    if isinstance(location, Root) or "://" in str(location):
-        return Root.open(location)
-    return Root.open(Path(location).expanduser().resolve())
 
 
 def provenance() -> dict[str, str]:

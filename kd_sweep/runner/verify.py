@@ -19,7 +19,7 @@ from kd_sweep.results.reader import driver_alive, open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import Location, Root, is_temporary
-from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder, opened
+from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.decoded import is_older_form, is_whole
@@ -55,7 +55,7 @@ def verify(location: Location) -> list[Finding]:
     Raises:
         StorageError: there is no such folder, or no study in it.
     """
-    results = open_results(opened(location))
+    results = open_results(location)
     studies = results.select()
     is_one = next(iter(studies.values())).location == results.root.location
     shared = results.root.parent()[0] if is_one else results.root

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import time
@@ -7,6 +8,8 @@ import pyarrow as pa
 import pytest
 
 from kd_sweep.errors import CorruptFileError, QueryError, StorageError
+from kd_sweep.results.lookup import find_trials
+from kd_sweep.results.queries import NAMED_QUERIES, answer
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.schema import STATUSES, TABLES
 from kd_sweep.results.storage import Root
@@ -32,6 +35,39 @@ def test_a_root_holds_every_study_and_a_study_itself(root: Path):
     counts = open_results(root).sql("SELECT study, count(*) AS n FROM epochs GROUP BY study ORDER BY study")
     assert counts.to_pylist() == [{"study": "cifar", "n": 6}, {"study": "digits", "n": 24}]
     assert open_results(str(root)).only("cifar").table("epochs").num_rows == 6
+
+
+def test_a_study_keeps_its_name_wherever_its_folder_lies(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    renamed = shutil.copytree(root / "digits", tmp_path / "elsewhere" / "renamed")
+    (tmp_path / "link").symlink_to(renamed)
+    monkeypatch.chdir(renamed / "epochs")
+    for place in (renamed, renamed.parent, tmp_path / "link", ".."):
+        results = open_results(place)
+        assert results.studies() == ["digits"]
+        assert [status["study"] for status in results.status("digits")] == ["digits"]
+        for name in NAMED_QUERIES:
+            assert answer(results, name).equals(answer(open_results(root / "digits"), name)), name
+        (found,) = find_trials(results, [trial_id(1)])
+        assert (str(found.root), str(found.study)) == (str(renamed.parent), str(renamed))
+
+
+def test_a_copy_beside_a_study_is_refused(root: Path, tmp_path: Path):
+    for name in ("digits", "digits-backup"):
+        shutil.copytree(root / "digits", tmp_path / name)
+    with pytest.raises(
+        StorageError, match=r"digits and .*digits-backup are both the study 'digits'; move one"
+    ) as caught:
+        open_results(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert open_results(tmp_path / "digits-backup").table("trials").num_rows == 6
+
+
+def test_the_name_is_known_without_the_table_of_studies(root: Path, tmp_path: Path):
+    renamed = shutil.copytree(root / "digits", tmp_path / "renamed")
+    for how in ("truncated", "missing"):
+        break_file(renamed / "study" / "study.parquet", how)
+        assert open_results(renamed).studies() == ["digits"]
+    assert answer(open_results(renamed), "summary").num_rows == 6
 
 
 def test_tables_join_and_pandas_agrees(root: Path):

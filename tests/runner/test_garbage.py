@@ -119,6 +119,16 @@ def test_each_kind_of_garbage_by_name(root: Path) -> None:
     assert not any((root / name).exists() for name in free)
 
 
+def test_a_renamed_study_is_known_by_its_folder(root: Path) -> None:
+    done, waiting = study(root, statuses=("completed",))
+    put(root, *teacher_files(waiting), f"grids/{CHECKPOINTS}/{done.trial_id}/{LAST}", "grids/damaged/epochs-1.parquet")
+    (root / "grids").rename(root / "renamed")
+    assert set(found(root)) == {"renamed/damaged/epochs-1.parquet"}
+    with Collector(root, exclusive=True) as collector:
+        collector.delete(collector.find())
+    assert found(root / "renamed") == {}
+
+
 def test_an_adaptive_study_that_goes_on_keeps_its_caches(root: Path) -> None:
     done, other = study(root, extra=OPEN_ENDED, statuses=("completed", "completed"))
     put(root, *teacher_files(done), *teacher_files(other))
