@@ -136,11 +136,11 @@ def read_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, A
 
     results = open_results(folder)
     means = "SELECT epoch, augmentation_strength, avg(val_accuracy) AS mean FROM epochs GROUP BY ALL"
-    best = answer(results, "leaderboard", limit=10)["objective"].to_pylist()
+    best = answer(results, "leaderboard")["objective"].to_pylist()[:10]
     found = {(row["epoch"], row["augmentation_strength"]): row["mean"] for row in results.sql(means).to_pylist()}
     command = [sys.executable, "-m", "kd_sweep", "query", str(folder), "trend", "--format", "csv"]
     figures = answers_of(best, found, (num_trials, num_epochs)) | {
-        "leaderboard_s": seconds(lambda: answer(results, "leaderboard", limit=10)),
+        "leaderboard_s": seconds(lambda: answer(results, "leaderboard")),
         "means_s": seconds(lambda: results.sql(means)),
         "trend_s": seconds(lambda: answer(results, "trend")),
         "command_s": seconds(lambda: subprocess.run(command, check=True, capture_output=True)),

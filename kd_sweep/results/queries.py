@@ -1,6 +1,5 @@
 """Questions with a name: what `kd-sweep query` answers without SQL."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +29,7 @@ _TREND = (
 _FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
 
 
-def summary(results: Results, limit: int | None = None) -> pa.Table:
+def summary(results: Results) -> pa.Table:
     """One row per configuration: outcomes of its finished trials, mean over seeds.
 
     Columns: `study`, the searched fields but `seed`, `num_trials`, each outcome, and `<outcome>_std` (sample standard
@@ -42,12 +41,12 @@ def summary(results: Results, limit: int | None = None) -> pa.Table:
     query = f"""
         SELECT {_list(groups)}, count(*) AS num_trials, {", ".join(means + spreads)}
         FROM trials WHERE {_FINISHED_SQL}
-        GROUP BY {_list(groups)} ORDER BY {_ordered(groups)} {_at_most(limit)}"""
+        GROUP BY {_list(groups)} ORDER BY {_ordered(groups)}"""
     answer = results.sql(query)
     return _without_empty(answer, [f"{name}_std" for name in _OUTCOMES] + groups[3:])
 
 
-def leaderboard(results: Results, limit: int | None = None) -> pa.Table:
+def leaderboard(results: Results) -> pa.Table:
     """Trials by the last value of their study's first objective, best first, with their rank in the study."""
     answers = []
     searched = [*_searched(results), "seed"]
@@ -59,13 +58,13 @@ def leaderboard(results: Results, limit: int | None = None) -> pa.Table:
                 {_list(searched)}, $metric AS objective_metric, objective, best_objective, best_epoch,
                 last_epoch, {_list(others)}, train_s
             FROM trials WHERE study = $study AND objective IS NOT NULL
-            ORDER BY rank {_at_most(limit)}"""
+            ORDER BY rank"""
         answers.append(results.sql(query, {"study": name, "metric": objective["metric"]}))
     answer = pa.concat_tables(answers, promote_options="default")
     return _without_empty(answer, searched[2:])
 
 
-def trend(results: Results, limit: int | None = None) -> pa.Table:
+def trend(results: Results) -> pa.Table:
     """One row per configuration and epoch: means over the trials that reached the epoch, and how many they are."""
     searched = _searched(results)
     extra = searched[2:]
@@ -77,11 +76,11 @@ def trend(results: Results, limit: int | None = None) -> pa.Table:
     groups = [*searched, "epoch"] if len(studies) == 1 else ["study", *searched, "epoch"]
     query = f"""
         SELECT {named}, {_list([*searched, "epoch"])}, count(*) AS num_trials, {means}
-        FROM epochs {joined} GROUP BY {_list(groups)} ORDER BY {_ordered(groups)} {_at_most(limit)}"""
+        FROM epochs {joined} GROUP BY {_list(groups)} ORDER BY {_ordered(groups)}"""
     return _without_empty(results.sql(query, parameters), extra)
 
 
-def teachers(results: Results, limit: int | None = None) -> pa.Table:
+def teachers(results: Results) -> pa.Table:
     """The teachers of each study, with how many of its trials learn from each.
 
     `num_trials` is null where the study also searches fields that make teachers differ.
@@ -96,11 +95,11 @@ def teachers(results: Results, limit: int | None = None) -> pa.Table:
         FROM teachers LEFT JOIN trials ON trials.study = teachers.study AND trials.seed = teachers.seed
             AND trials.augmentation_strength = teachers.augmentation_strength AND trials.ensemble_size >= member
         GROUP BY ALL
-        ORDER BY teachers.study, teachers.augmentation_strength, teachers.seed, member, teacher_id {_at_most(limit)}"""
+        ORDER BY teachers.study, teachers.augmentation_strength, teachers.seed, member, teacher_id"""
     return results.sql(query)
 
 
-def pareto(results: Results, limit: int | None = None) -> pa.Table:
+def pareto(results: Results) -> pa.Table:
     """The finished trials that no other beats: none is as good in every objective and better in one.
 
     Trials without a value for every objective are left out. Sorted by the first objective, best first.
@@ -118,8 +117,7 @@ def pareto(results: Results, limit: int | None = None) -> pa.Table:
         points = [
             tuple(sign * value for sign, value in zip(signs, row, strict=True)) for row in zip(*values, strict=True)
         ]
-        front = found.take(pa.array(non_dominated(points), pa.int64()))
-        answers.append(front.slice(0, limit) if limit is not None else front)
+        answers.append(found.take(pa.array(non_dominated(points), pa.int64())))
     return _without_empty(pa.concat_tables(answers, promote_options="default"), searched[2:])
 
 
@@ -139,34 +137,16 @@ def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
     return front
 
 
-@dataclasses.dataclass(frozen=True)
-class NamedQuery:
-    """A question, and the function that answers it."""
-
-    answer: Callable[[Results, int | None], pa.Table]
-
-    @property
-    def summary(self) -> str:
-        """What it answers, in one line."""
-        return (self.answer.__doc__ or "").splitlines()[0]
-
-
-NAMED_QUERIES: dict[str, NamedQuery] = {
-    "summary": NamedQuery(summary),
-    "leaderboard": NamedQuery(leaderboard),
-    "trend": NamedQuery(trend),
-    "pareto": NamedQuery(pareto),
-    "teachers": NamedQuery(teachers),
+NAMED_QUERIES: dict[str, Callable[[Results], pa.Table]] = {
+    query.__name__: query for query in (summary, leaderboard, trend, pareto, teachers)
 }
 
 
-def answer(results: Results, name: str, *, study: str | None = None, limit: int | None = None) -> pa.Table:
-    """Return the answer to a named query; `QueryError` for an unknown name, study, or a limit below 1."""
+def answer(results: Results, name: str) -> pa.Table:
+    """Return the answer to a named query; `QueryError` for an unknown name."""
     if name not in NAMED_QUERIES:
         raise QueryError(f"query: {name!r} is not a named query; {alternatives(name, NAMED_QUERIES)}")
-    if limit is not None and limit < 1:
-        raise QueryError(f"limit: {limit} is not at least 1")
-    return NAMED_QUERIES[name].answer(results.only(study), limit)
+    return NAMED_QUERIES[name](results)
 
 
 def _searched(results: Results) -> list[str]:
@@ -178,10 +158,6 @@ def _objectives(results: Results) -> dict[str, list[dict[str, str]]]:
     rows = {row["study"]: row["objectives"] for row in results.table("studies").to_pylist()}
     default = [{"metric": "val_accuracy", "mode": "max"}]
     return {name: json.loads(rows.get(name) or "[]") or default for name in results.studies()}
-
-
-def _at_most(limit: int | None) -> str:
-    return "" if limit is None else f"LIMIT {int(limit)}"
 
 
 def _list(columns: Sequence[str]) -> str:

@@ -126,10 +126,6 @@ class Results:
             raise QueryError(f"study: {study!r} is not in {self.root}; {alternatives(study, roots)}")
         return {study: roots[study]}
 
-    def only(self, study: str | None) -> "Results":
-        """Return the results of one study; these where None. `QueryError` with the possible names otherwise."""
-        return self if study is None else Results(self.select(study)[study])
-
     def _study_roots(self) -> dict[str, Root]:
         children = (self.root.child(name) for name in self.root.folders() if not name.startswith("."))
         found: dict[str, Root] = {}

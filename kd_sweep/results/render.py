@@ -8,7 +8,6 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
@@ -17,7 +16,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from kd_sweep.errors import QueryError, alternatives
-from kd_sweep.results.storage import open_sink
 
 FORMATS = ("table", "csv", "json", "parquet")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
@@ -26,25 +24,20 @@ _FOLDED_HEADER = 7
 _FOLDED_TEXT = 16
 
 
-def render(table: pa.Table, format: str = "table", out: "BinaryIO | str | Path | None" = None) -> None:
+def render(table: pa.Table, format: str = "table", out: BinaryIO | None = None) -> None:
     """Write a table.
 
     Args:
         table: what to write.
         format: ``table`` for people (on a terminal it fits the width; piped it is plain and complete), ``csv``,
             ``json`` (a list of objects; missing is null, times are ISO 8601) or ``parquet``.
-        out: a binary stream or a local path; standard output when None.
+        out: a binary stream; standard output when None.
 
     Raises:
         QueryError: an unknown format, or Parquet to a terminal.
-        StorageError: the path cannot be written.
     """
     if format not in FORMATS:
         raise QueryError(f"format: {format!r} is not a format; {alternatives(format, FORMATS)}")
-    if isinstance(out, str | Path):
-        with open_sink(out) as sink:
-            render(table, format, sink)
-        return
     stream = sys.stdout.buffer if out is None else out
     terminal = stream.isatty()
     if format == "parquet" and terminal:

@@ -114,7 +114,7 @@ STATUSES = ("pending", "running", "completed", "stopped", "failed", "preempted",
 told to end. `lost`: they ended without notice, or out of memory. `interrupted`: its driver ended before it.
 `preempted` and `lost` trials go on by themselves, unless that happens too often in a row."""
 FINISHED = ("completed", "stopped")
-"""Statuses whose metrics count as results."""
+"""Statuses whose metrics count as results. A trial in one of them is never run again."""
 
 ADDED_TYPES = (pa.bool_(), pa.int64(), pa.float64(), pa.string())
 """What a column of a searched field may hold."""

@@ -6,6 +6,7 @@ import io
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,6 +19,8 @@ from kd_sweep.errors import StorageError
 from kd_sweep.results.object_store import open_s3, persistently
 
 _TEMPORARY_SUFFIX = ".tmp"
+PROBE = ".writable-"
+"""What the name of the file begins with that `check_writable` writes and deletes."""
 _VERSIONS = 20
 """So many versions of an object may appear while it is read."""
 
@@ -124,6 +127,11 @@ class Root:
         if info.type != pafs.FileType.File:
             raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name))
         return int(info.size)
+
+    def age_s(self, name: str) -> float:
+        """Return the seconds since a file was written, by this process's clock; 0 where there is no file."""
+        written_at = self._info(name).mtime
+        return time.time() - written_at.timestamp() if written_at is not None else 0.0
 
     def files(self, folder: str = "") -> list[str]:
         """Return the names of the files directly in ``folder``, sorted; none where the folder is missing."""
@@ -260,7 +268,7 @@ class Root:
 
     def check_writable(self) -> None:
         """Create the folder if need be and write a file in it; `StorageError` with the reason if that fails."""
-        probe = f".writable-{secrets.token_hex(4)}"
+        probe = f"{PROBE}{secrets.token_hex(4)}"
         self.write_bytes(probe, b"\0", durable=False)  # a full disk still takes empty files
         self.delete(probe)
 
@@ -450,9 +458,3 @@ def _ensure_folder(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         sync_folder(folder.parent)
-
-
-def open_sink(path: str | Path) -> Any:
-    """Return a context manager that writes a local file outside any root atomically."""
-    target = Path(path).expanduser().absolute()
-    return Root.open(target.parent).replace(target.name)

@@ -6,8 +6,9 @@ from collections import Counter
 from pydantic import ByteSize
 
 from kd_sweep.distill.checkpoints import CHECKPOINTS
+from kd_sweep.results.schema import FINISHED
 from kd_sweep.results.storage import Root
-from kd_sweep.runner.recorder import FINISHED, Recorder
+from kd_sweep.runner.recorder import Recorder
 from kd_sweep.study.spec import StudySpec
 
 

@@ -18,11 +18,16 @@ from kd_sweep.results.lease import holder_of, study_lease
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import FINISHED, TABLE_FILES, TRIALS_COPY
-from kd_sweep.results.storage import Location, Root, is_temporary
+from kd_sweep.results.storage import PROBE, Location, Root, is_temporary
+from kd_sweep.runner import preflight
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.space import is_finite, planned_trials
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.decoding import DECODED
+
+PROBES = (PROBE, preflight.PROBE)
+_PROBE_S = 3600.0
+"""A launch looks at its probes for less than this."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Garbage:
 class Collector:
     """Finds what nothing under a results root refers to; in one study, where the location is a study's folder.
 
-    While the block runs with ``exclusive``, no study can be launched or resumed: what was found stays true.
+    While the block runs with ``exclusive``, none of the studies can be launched or resumed: what was found stays true.
+    `delete` refuses where another study has appeared meanwhile. One that appears while it deletes trains the teachers
+    that it misses.
 
     Args:
         location: a results root, or one study in it.
@@ -53,11 +60,10 @@ class Collector:
     """
 
     def __init__(self, location: Location, *, exclusive: bool = False) -> None:
-        results = open_results(location)
-        studies = results.select()
-        self._is_one = next(iter(studies.values())).location == results.root.location
-        self.root: Root = results.root.parent()[0] if self._is_one else results.root
-        self._names = [study.parent()[1] for study in studies.values()]
+        self._results = open_results(location)
+        opened, self._names = self._results.root, self._folders()
+        self._is_one = all(study.location == opened.location for study in self._results.select().values())
+        self.root: Root = opened.parent()[0] if self._is_one else opened
         self._exclusive = exclusive
 
     def __enter__(self) -> "Collector":
@@ -87,10 +93,17 @@ class Collector:
                 sizes[place] += size
                 reasons[place] = why
         free = [Garbage(place, sizes[place], why) for place, why in sorted(reasons.items())]
-        return [garbage for garbage in free if not self._is_in_training(garbage.place)]
+        return [garbage for garbage in free if not self._is_in_use(garbage.place)]
 
     def delete(self, found: Iterable[Garbage]) -> None:
-        """Delete these."""
+        """Delete these.
+
+        Raises:
+            StorageError: a study has been launched since the listing began; nothing was deleted.
+        """
+        fresh = sorted(set(self._folders()) - set(self._names))
+        if fresh:
+            raise StorageError(f"{self.root}: {fresh[0]} has been launched meanwhile; nothing was deleted, ask again")
         for garbage in found:
             if self.root.is_folder(garbage.place):
                 self.root.delete_folder(garbage.place)
@@ -105,10 +118,16 @@ class Collector:
         for name, size in self.root.sizes(study).items():
             yield f"{study}/{name}", size
 
-    def _is_in_training(self, place: str) -> bool:
-        folder, _, teacher_id = place.partition("/")
-        holder = holder_of(teacher_folder(self.root, teacher_id), TEACHER_LEASE) if folder == TEACHERS else None
-        return holder is not None and holder.is_alive
+    def _folders(self) -> list[str]:
+        return [study.parent()[1] for study in self._results.select().values()]
+
+    def _is_in_use(self, place: str) -> bool:
+        """Whether a process that holds no study's lease may need it: a teacher's trainer, or a launch that begins."""
+        folder, *rest = place.split("/")
+        if folder == TEACHERS:
+            holder = holder_of(teacher_folder(self.root, rest[0]), TEACHER_LEASE)
+            return holder is not None and holder.is_alive
+        return folder.startswith(PROBES) and self.root.age_s(place) < _PROBE_S
 
 
 def garbage_table(found: list[Garbage]) -> pa.Table:
@@ -160,10 +179,12 @@ class _Wanted:
     def reason(self, name: str) -> tuple[str, str] | None:
         """Return which place a file's name belongs to and why that may go; None where it may not."""
         folder, *rest = name.split("/")
+        if not rest:
+            return (name, "the probe of a launch that was killed") if name.startswith(PROBES) else None
         if folder in self.trials:
             return _first(self._in_study(folder, rest), _leftover(name))
         rules = {TEACHERS: self._in_teachers, LOGITS: self._in_logits, DECODED: self._in_datasets}
-        if folder not in rules or not rest:
+        if folder not in rules:
             return None  # not ours
         return _first(rules[folder](rest), _leftover(name))
 

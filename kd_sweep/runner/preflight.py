@@ -21,6 +21,9 @@ COMPARED = ("python", "ray", "torch", "torchvision", "kd_sweep")
 ANSWER_S = 90.0
 """How long the nodes have, all together. Starting a worker and importing torch there takes 5 to 20 s."""
 
+PROBE = ".preflight-"
+"""What the names of the files begin with that a driver and its nodes write in the root and delete."""
+
 TRIAL_CODE = "kd_sweep.distill.trial"
 
 
@@ -74,7 +77,7 @@ def check_nodes(nodes: Iterable[dict[str, Any]], storage: Root, *, needs_gpu: bo
     Raises:
         ClusterError: a node differs; it is named. One line.
     """
-    probe = f".preflight-{secrets.token_hex(6)}"
+    probe = f"{PROBE}{secrets.token_hex(6)}"
     storage.write_bytes(probe, b"", durable=False)
     try:
         reports = _ask(list(nodes), storage.location, probe)

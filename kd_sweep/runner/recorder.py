@@ -9,14 +9,13 @@ import pyarrow as pa
 
 from kd_sweep import __version__
 from kd_sweep.distill.records import TeacherRecord
+from kd_sweep.results.schema import FINISHED, column_name
 from kd_sweep.results.writer import StudyWriter
 from kd_sweep.study.freeze import frozen_yaml
 from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import PLACES, TrialConfig
 
-FINISHED = frozenset({"completed", "stopped"})
-"""A trial in one of these is never run again."""
 UNSUCCESSFUL = ("failed", "lost", "preempted")
 """A trial that is left in one of these ended without being asked to; the next run tries it again."""
 
@@ -225,7 +224,7 @@ class Recorder:
         return self._writer.add_epoch(settings | written | reported)
 
     def _identity(self, config: TrialConfig) -> dict[str, Any]:
-        searched = {name.replace(".", "_"): _scalar(config.at(name)) for name in self._search}
+        searched = {column_name(name): _scalar(config.at(name)) for name in self._search}
         return searched | {
             "trial_id": config.trial_id,
             "augmentation_strength": config.augmentation_strength,

@@ -65,13 +65,6 @@ class RememberingAsha(ASHAScheduler):
             if reached:
                 recorded[trial_id] = self._metric_op * values[min(reached)]
 
-    def rungs(self) -> dict[float, dict[str, float]]:
-        """Return milestone (in epochs) -> trial id -> value, in the metric's own sign."""
-        return {
-            milestone: {trial: self._metric_op * value for trial, value in recorded.items()}
-            for milestone, recorded in reversed(self._brackets[0]._rungs)
-        }
-
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Hand a remembered trial's entries to the id that Tune gave it."""
         super().on_trial_add(tune_controller, trial)

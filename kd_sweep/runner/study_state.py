@@ -7,9 +7,10 @@ from typing import Any
 from kd_sweep.distill.checkpoints import LAST, read_history
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.schema import FINISHED
 from kd_sweep.results.writer import StudyWriter
 from kd_sweep.runner.checkpoint_budget import CheckpointBudget
-from kd_sweep.runner.recorder import FINISHED, Recorder
+from kd_sweep.runner.recorder import Recorder
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.plan import num_points
 from kd_sweep.study.space import is_finite, planned_trials

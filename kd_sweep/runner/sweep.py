@@ -8,12 +8,12 @@ from typing import Any
 
 from ray import tune
 
+from kd_sweep.results.schema import FINISHED
 from kd_sweep.runner.callbacks import SweepCallback
 from kd_sweep.runner.cluster import Cluster, ray_resources
 from kd_sweep.runner.environment import environment
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
-from kd_sweep.runner.recorder import FINISHED
 from kd_sweep.runner.retries import MAX_LOSSES, other_deaths_are_an_actors
 from kd_sweep.runner.schedulers import build_scheduler
 from kd_sweep.runner.search import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher

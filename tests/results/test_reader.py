@@ -34,7 +34,7 @@ def test_a_root_holds_every_study_and_a_study_itself(root: Path):
     assert open_results(root / "digits").table("epochs").num_rows == 24
     counts = open_results(root).sql("SELECT study, count(*) AS n FROM epochs GROUP BY study ORDER BY study")
     assert counts.to_pylist() == [{"study": "cifar", "n": 6}, {"study": "digits", "n": 24}]
-    assert open_results(str(root)).only("cifar").table("epochs").num_rows == 6
+    assert list(open_results(str(root)).select("cifar")) == ["cifar"]
 
 
 def test_a_study_keeps_its_name_wherever_its_folder_lies(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -117,7 +117,7 @@ def test_unknown_tables_and_studies_name_the_possible_ones(root: Path):
     with pytest.raises(QueryError, match=r"'trails' is not a table; did you mean 'trials'"):
         open_results(root).table("trails")
     with pytest.raises(QueryError, match=r"'digit' is not in .*; did you mean 'digits'"):
-        open_results(root).only("digit")
+        open_results(root).select("digit")
 
 
 def test_reading_writes_nothing(root: Path):

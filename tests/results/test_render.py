@@ -8,14 +8,13 @@ import pty
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kd_sweep.errors import QueryError, StorageError
-from kd_sweep.results.render import FORMATS, cells, render
+from kd_sweep.errors import QueryError
+from kd_sweep.results.render import cells, render
 
 AT = datetime.datetime(2024, 5, 6, 7, 8, 9, 250_000, tzinfo=datetime.UTC)
 TABLE = pa.table(
@@ -120,15 +119,6 @@ def test_cells_are_safe_for_a_terminal_and_short():
 )
 def test_numbers_have_equal_and_sensible_decimals(values: list[object], shown: list[str]):
     assert cells(values) == shown
-
-
-def test_a_path_is_written_whole(tmp_path: Path):
-    for format in FORMATS:
-        render(TABLE.drop_columns(["nothing"]), format, tmp_path / f"x.{format}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv", "x.json", "x.parquet", "x.table"]
-    assert pq.read_table(tmp_path / "x.parquet").num_rows == 2
-    with pytest.raises(StorageError, match=r"cannot be written"):
-        render(TABLE, "json", tmp_path / "x.csv" / "y.json")
 
 
 def test_unknown_formats_name_the_possible_ones():

@@ -1,8 +1,10 @@
 """What nothing refers to: listed, never anything else, and deleted only when no study runs."""
 
 import json
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +143,39 @@ def test_a_teacher_in_training_stays(root: Path) -> None:
     with Lease.acquire(root / "teachers" / STRANGE / TEACHER_LEASE, what="teacher"):
         assert found(root) == {}
     assert set(found(root)) == {f"teachers/{STRANGE}"}
+
+
+def test_what_is_being_written_for_a_needed_teacher_stays(root: Path) -> None:
+    config, _ = study(root)
+    teacher = config.teachers[0].teacher_id
+    put(root, f"teachers/{teacher}/.last.safetensors.aa.tmp")
+    with Lease.acquire(root / "teachers" / teacher / TEACHER_LEASE, what="teacher"):
+        assert found(root) == {}
+    assert set(found(root)) == {f"teachers/{teacher}/.last.safetensors.aa.tmp"}
+
+
+def test_probes_go_once_no_launch_can_need_them(root: Path) -> None:
+    study(root)
+    probes = put(root, ".writable-0123", ".preflight-0123", ".preflight-0123-1")
+    put(root, ".hidden")
+    assert found(root) == {}
+    for name in probes:
+        os.utime(root / name, (time.time() - 7200,) * 2)
+    assert set(found(root)) == probes
+
+
+def test_nothing_goes_where_a_study_was_launched_since_the_listing(root: Path) -> None:
+    study(root)
+    put(root, f"teachers/{STRANGE}/teacher.json")
+    with Collector(root, exclusive=True) as collector:
+        listed = collector.find()
+        spec = parse_spec(STUDY.replace("grids", "newer"), "newer.yaml")
+        with (
+            StudyState(spec, StudyFolder(root, "newer")),
+            pytest.raises(StorageError, match=r"newer has been launched meanwhile; nothing was deleted"),
+        ):
+            collector.delete(listed)
+    assert (root / "teachers" / STRANGE / "teacher.json").exists()
 
 
 def test_nothing_goes_while_a_study_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
