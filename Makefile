@@ -15,7 +15,7 @@ sweep: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) $(TWO_AT_A_TIME) -m "not slow and not long"
 
-# With the tests that kill whole sweeps, and those of several hosts, Slurm and object stores.
+# With the tests that kill whole sweeps, those of several hosts, Slurm and object stores, and all of what others sample.
 test-all: $(INSTALLED)
 	KD_SWEEP_SOAK_KILLS=8 $(PYTEST)
 
