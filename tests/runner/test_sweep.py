@@ -30,7 +30,11 @@ def until_there_is(pattern: str, root: Path, process: "subprocess.Popen[str]") -
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("stop", "phase"), [(signal.SIGTERM, "teachers"), (signal.SIGINT, "trials")])
+@pytest.mark.parametrize(
+    ("stop", "phase"),
+    [(signal.SIGTERM, "teachers"), (signal.SIGINT, "trials")],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_stopped_sweep_resumes_to_the_same_tables(
     stop: signal.Signals,
     phase: str,
