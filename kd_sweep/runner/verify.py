@@ -22,7 +22,7 @@ from kd_sweep.results.storage import Location, Root, is_temporary
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.decoded import is_older_form, is_whole
+from kd_sweep.vision.decoded import is_whole
 from kd_sweep.vision.decoding import DECODED
 
 PROBLEM, NOTE = "problem", "note"
@@ -291,7 +291,7 @@ def _unfinished(teacher: Root, again: str) -> Iterator[Finding]:
 def _decoded(root: Root) -> Iterator[Finding]:
     for name in root.files(DECODED) if root.is_local else ():
         file = root.local_path(DECODED, name)
-        if name.endswith(".npy") and not is_whole(file) and not is_older_form(file):
+        if name.endswith(".npy") and not is_whole(file):
             again = "delete it while nothing runs; it is decoded again where it is needed"
             yield Finding(PROBLEM, root.shown(f"{DECODED}/{name}"), "does not match its checksums", again)
 

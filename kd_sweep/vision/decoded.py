@@ -126,16 +126,6 @@ def is_whole(file: Path) -> bool:
     return stored is not None and stored.are_whole()
 
 
-def is_older_form(file: Path) -> bool:
-    """Whether a file is laid out as before images had checksums of their own; nothing reads such files now."""
-    try:
-        header, shape = _header(file)
-        size = len(header) + math.prod(shape)
-        return file.stat().st_size == size + _DIGEST_BYTES * math.ceil(size / 2**26)
-    except (FileNotFoundError, ValueError):
-        return False
-
-
 def checksums_of(images_BDHW: Pixels) -> Checksums:
     """Return the CRC-32 of each image."""
     return np.array([zlib.crc32(np.ascontiguousarray(image).data) for image in images_BDHW], dtype=np.uint32)

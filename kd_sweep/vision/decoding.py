@@ -28,7 +28,6 @@ from kd_sweep.vision.decoded import (
     StoredImages,
     append_trailer,
     checksums_of,
-    is_older_form,
     open_stored,
     trailer_bytes,
 )
@@ -88,7 +87,7 @@ def _stored_anew(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -
     with _exclusive(cache_file.with_suffix(".lock")):
         stored = _stored(cache_file)  # another process may have written it meanwhile
         if stored is None:
-            if cache_file.exists() and not is_older_form(cache_file):
+            if cache_file.exists():
                 _LOG.warning("%s is damaged: it does not match its checksums; decoded again", cache_file)
             cache_file.unlink(missing_ok=True)  # the disk may have no room for two
             _write_cache(cache_file, pictures, shape)

@@ -1,4 +1,3 @@
-import hashlib
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision import decoding
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.datasets import check_data, load_dataset
-from kd_sweep.vision.decoded import StoredImages, is_older_form, is_whole
+from kd_sweep.vision.decoded import StoredImages
 
 
 def folder_data(root, **fields):
@@ -257,19 +256,6 @@ def test_a_large_cache_cut_off_or_of_damaged_checksums_is_decoded_again(write_im
         assert load_dataset(data, tmp_path / "cache").train.images_NDHW.shape == (8, 3, 8, 8)
         assert f"{cache_file} is damaged" in caplog.text
         assert cache_file.read_bytes() == good
-
-
-def test_a_cache_of_an_older_form_is_replaced_without_a_word(write_images, tmp_path, caplog):
-    data = check_data(folder_data(write_images("set")))
-    cache_file, good = cached(data, tmp_path)
-    np.save(cache_file, np.zeros((8, 3, 8, 8), dtype=np.uint8))
-    older = cache_file.read_bytes()
-    cache_file.write_bytes(older + hashlib.sha256(older).digest())
-    assert is_older_form(cache_file)
-    assert not is_whole(cache_file)
-    load_dataset(data, tmp_path / "cache")
-    assert cache_file.read_bytes() == good
-    assert caplog.text == ""
 
 
 def test_more_images_than_are_submitted_at_a_time(write_images, tmp_path, monkeypatch):
