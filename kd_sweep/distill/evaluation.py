@@ -4,6 +4,7 @@ Shapes: B batch, C classes, M teachers, V validation images, H x W image.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.means import ImageMeans
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
+from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities, top_1
 from kd_sweep.metrics.splits import information_metrics, stream_metrics, student_attention_metrics, val_metrics
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
 from kd_sweep.study.spec import Metrics
@@ -70,8 +71,11 @@ def evaluate(
     ensemble: Ensemble,
     answers: EnsembleEpoch,
     metrics: Metrics,
-) -> dict[str, float | None]:
-    """Return the metrics of `study.reported.REPORTED_METRICS`, in their order; the student is left in evaluation mode.
+) -> dict[str, Any]:
+    """Return the metrics of `study.reported.REPORTED_METRICS`, in their order, and `fidelity_per_class_val`.
+
+    The latter is a list, with None for classes that have no image, or None where nobody asked for it. The student is
+    left in evaluation mode.
 
     Args:
         student: after the epoch.
@@ -81,7 +85,7 @@ def evaluate(
         stream: the student's.
         ensemble: its teachers.
         answers: the teachers' to this epoch, whose training half has been asked for; finished here.
-        metrics: kind of the attention maps, and threshold of their regions.
+        metrics: kind of the attention maps, threshold of their regions, and what is asked for.
 
     Raises:
         NonFiniteError: a metric is NaN or infinite.
@@ -101,7 +105,10 @@ def evaluate(
             "generalization_gap": on_train["train_accuracy"] - on_clean["val_accuracy"],
             "generalization_gap_augmented": on_train["train_accuracy"] - on_augmented["val_augmented_accuracy"],
         }
-    return checked_metrics(measured, epoch)
+        per_class = None
+        if metrics.per_class:
+            per_class = agreement_per_class(clean_VC, ensemble_log_probabilities(ensemble.clean_logits), labels_V)
+    return {**checked_metrics(measured, epoch), "fidelity_per_class_val": per_class}
 
 
 def checked_metrics(measured: dict[str, float | None], epoch: int) -> dict[str, float | None]:

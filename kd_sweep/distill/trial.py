@@ -62,8 +62,9 @@ def trial_epochs(
 
     Yields:
         A row per epoch, after its checkpoint is on disk: `epoch` (from 1), `metrics_version`, every key of
-        `study.reported.REPORTED_METRICS` (a finite float, or None where the metric has no meaning), `learning_rate` (of
-        the epoch's last step), `epoch_s` (training and evaluation), `train_images_per_s` (training alone).
+        `study.reported.REPORTED_METRICS` (a finite float, or None where the metric has no meaning),
+        `fidelity_per_class_val` (a list, or None), `learning_rate` (of the epoch's last step), `epoch_s` (training and
+        evaluation), `train_images_per_s` (training alone).
 
     Raises:
         NonFiniteError: a loss or a metric became NaN or infinite; the message names epoch, and batch or metric.

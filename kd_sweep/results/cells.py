@@ -51,6 +51,13 @@ def moment(name: str, value: Any) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(finite(name, value), datetime.UTC)
 
 
+def finite_list(name: str, values: Any) -> list[float | None]:
+    """Return a list of numbers and nulls; `ValueError` for anything else."""
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{name}: {values!r} is not a list")
+    return [None if value is None else finite(name, value) for value in values]
+
+
 def checks_of(schema: pa.Schema) -> dict[str, Check]:
     """Return the check of every column."""
     return {field.name: _check(field.type) for field in schema}
@@ -61,6 +68,8 @@ def _check(kind: pa.DataType) -> Check:
         return finite
     if pa.types.is_integer(kind):
         return whole
+    if pa.types.is_list(kind):
+        return finite_list
     return moment if pa.types.is_timestamp(kind) else text
 
 

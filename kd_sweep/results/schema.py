@@ -27,6 +27,7 @@ EPOCHS = _schema(
     ("ensemble_size", pa.int32()),
     ("seed", pa.int64()),
     *_METRICS,
+    ("fidelity_per_class_val", pa.list_(pa.field("element", pa.float64()))),
     ("learning_rate", pa.float64()),
     ("epoch_s", pa.float64()),
     ("train_images_per_s", pa.float64()),

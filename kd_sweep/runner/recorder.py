@@ -20,7 +20,10 @@ UNSUCCESSFUL = ("failed", "lost", "preempted")
 """A trial that is left in one of these ended without being asked to; the next run tries it again."""
 
 MEASURED = ("metrics_version", *REPORTED_METRICS)
-EPOCH_COLUMNS = ("epoch", *MEASURED, "learning_rate", "epoch_s", "train_images_per_s", "host", "pid")
+EPOCH_COLUMNS = (
+    *("epoch", *MEASURED, "fidelity_per_class_val"),
+    *("learning_rate", "epoch_s", "train_images_per_s", "host", "pid"),
+)
 """What a trial and its process report of an epoch; `host` and `pid` are unknown for rows found in a checkpoint."""
 
 NOTHING_YET: dict[str, None] = dict.fromkeys(

@@ -216,6 +216,8 @@ class Metrics(Strict):
     """A pixel belongs to the attention region where its map, scaled to [0, 1] per image, is above this."""
     affinity: bool = False
     """Report `affinity` and `diversity`. They need a teacher without augmentation, which is trained where none is."""
+    per_class: bool = False
+    """Report `fidelity_per_class_val`, a list as long as there are classes, in every row of `epochs`."""
 
 
 Scalar = bool | int | float | str | None

@@ -170,3 +170,14 @@ def test_the_strength_0_teacher_of_a_study_is_the_one_that_affinity_needs():
     assert clean.needed_teachers == clean.teachers
     assert strong.reference_teacher == clean.teachers[0]
     assert tiny_trial().needed_teachers == tiny_trial().teachers
+
+
+def test_fidelity_per_class_adds_up_to_fidelity(tmp_path):
+    config = tiny_trial(ensemble_size=2, metrics=Metrics(per_class=True), student={"epochs": 1})
+    (row,) = run(config, tmp_path)
+    per_class = np.array(row["fidelity_per_class_val"])
+    counts = np.bincount(resident_dataset(config.data, tmp_path).val.labels_N, minlength=10)
+    assert per_class.shape == (10,)
+    assert (per_class * counts).sum() / counts.sum() == pytest.approx(row["fidelity_val"])
+    assert per_class.mean() == pytest.approx(row["fidelity_macro_val"])
+    assert per_class.min() == row["fidelity_worst_class_val"] < per_class.max()

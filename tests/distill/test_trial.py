@@ -36,6 +36,7 @@ def test_a_row_has_every_reported_metric(tmp_path, ensemble_size):
             *REPORTED_METRICS,
             "epoch",
             "metrics_version",
+            "fidelity_per_class_val",
             "learning_rate",
             "epoch_s",
             "train_images_per_s",

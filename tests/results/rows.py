@@ -30,6 +30,7 @@ def epoch_row(number: int, epoch: int, **changes: Any) -> dict[str, Any]:
         "seed": number % 5,
         "metrics_version": METRICS_VERSION,
         **{metric: metric_value(trial, epoch, metric) for metric in REPORTED_METRICS},
+        "fidelity_per_class_val": None,
         "learning_rate": 0.1,
         "epoch_s": 1.5,
         "train_images_per_s": 1000.0,

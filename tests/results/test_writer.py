@@ -196,3 +196,24 @@ def test_a_writer_that_lost_its_lease_writes_nothing(root: Root):
     with pytest.raises(StudyLockedError):
         StudyWriter(root, "s", lease=lease)
     assert root.folders("s") == []
+
+
+def test_a_list_per_class_goes_through_merges_and_every_reader(root: Root):
+    for epoch in range(1, 10):
+        with StudyWriter(root, "s") as writer:
+            writer.upsert_trial(trial_row(1))
+            writer.add_epoch(epoch_row(1, epoch, fidelity_per_class_val=[0.5, None, epoch / 16]))
+            with pytest.raises(ValueError, match=r"fidelity_per_class_val: nan is not a finite number"):
+                writer.add_epoch(epoch_row(2, 1, fidelity_per_class_val=[math.nan]))
+            with pytest.raises(ValueError, match=r"fidelity_per_class_val: 0.5 is not a list"):
+                writer.add_epoch(epoch_row(2, 1, fidelity_per_class_val=0.5))
+    expected = [[0.5, None, epoch / 16] for epoch in range(1, 10)]
+    assert sorted(
+        row["fidelity_per_class_val"][2] for row in pq.read_table(root.local_path("s/epochs")).to_pylist()
+    ) == [values[2] for values in expected]
+    results = open_results(root)
+    assert results.table("epochs").sort_by("epoch")["fidelity_per_class_val"].to_pylist() == expected
+    worst = results.sql("SELECT epoch, unnest(fidelity_per_class_val) AS f FROM epochs ORDER BY f LIMIT 1").to_pylist()
+    assert worst == [{"epoch": 1, "f": 1 / 16}]
+    with StudyWriter(root, "s") as writer:
+        assert [row["fidelity_per_class_val"] for row in writer.epochs_of(trial_id(1))] == expected
