@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from kd_sweep.study.spec import Augmentation, Data
+from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision import transforms
 from kd_sweep.vision.augmentation import AugmentationStream

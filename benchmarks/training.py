@@ -26,7 +26,7 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher
 from kd_sweep.distill.trial import trial_epochs
-from kd_sweep.study.spec import Data, Learner
+from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.models import build_model

@@ -19,6 +19,7 @@ from kd_sweep.cli import app
 from kd_sweep.results.queries import NAMED_QUERIES
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.schema import SCHEMA_VERSION, STATUSES, TABLES
+from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
 from kd_sweep.study.load import load_spec, parse_spec
 from kd_sweep.study.reported import METRICS_VERSION, REPORTED_METRICS
@@ -101,11 +102,11 @@ def test_versions_are_those_of_the_schema() -> None:
 
 FIELDS = {
     "Top level": specs.StudySpec,
-    "`data`": specs.Data,
-    "`augmentation`": specs.Augmentation,
-    "`teacher` and `student`": specs.Learner,
-    "`distillation`": specs.Distillation,
-    "`metrics`": specs.Metrics,
+    "`data`": recipe.Data,
+    "`augmentation`": recipe.Augmentation,
+    "`teacher` and `student`": recipe.Learner,
+    "`distillation`": recipe.Distillation,
+    "`metrics`": recipe.Metrics,
     "`objectives`": specs.Objective,
     "`resources`": specs.Resources,
     "`budget`": specs.Budget,

@@ -12,7 +12,7 @@ import pytest
 from kd_sweep.results.reader import Results, open_results
 from kd_sweep.study.load import load_spec
 from kd_sweep.study.plan import plan
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Cli = Callable[..., tuple[int, str, str]]

@@ -14,8 +14,8 @@ from kd_sweep.distill.means import ImageMeans
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities, top_1
 from kd_sweep.metrics.splits import information_metrics, stream_metrics, student_attention_metrics, val_metrics
+from kd_sweep.study.recipe import Metrics
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
-from kd_sweep.study.spec import Metrics
 from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream
 

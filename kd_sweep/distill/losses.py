@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_sweep.study.spec import Distillation
+from kd_sweep.study.recipe import Distillation
 from kd_sweep.vision.mixing import Partners
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from kd_sweep.results.storage import Location, Root
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.decoding import DECODED
 from kd_sweep.vision.images import Dataset

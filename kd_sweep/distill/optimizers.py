@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 
 
 def build_optimizer(model: nn.Module, learner: Learner) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from kd_sweep.distill.files import write_atomic
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.results.storage import Location, Root
-from kd_sweep.study.spec import Strict
+from kd_sweep.study.recipe import Strict
 from kd_sweep.study.trial import TeacherConfig
 
 RECORD = "teacher.json"

@@ -17,7 +17,8 @@ from kd_sweep.runner.address import check_address
 from kd_sweep.runner.environment import environment
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.watches import ending_when_stuck, local_watch, node_watch
-from kd_sweep.study.spec import MAX_COUNT, Resources
+from kd_sweep.study.recipe import MAX_COUNT
+from kd_sweep.study.spec import Resources
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.mistakes import value_rule
-from kd_sweep.study.spec import Strict, Value
+from kd_sweep.study.recipe import Strict
+from kd_sweep.study.spec import Value
 from kd_sweep.study.trial import PLACES, TrialConfig
 
 Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers"]

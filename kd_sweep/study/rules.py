@@ -9,10 +9,9 @@ from kd_sweep.study.dimensions import dimension_size, extremes, listed_values, r
 from kd_sweep.study.document import shown
 from kd_sweep.study.fields import SearchField, changed_section, search_fields, unknown_field
 from kd_sweep.study.mistakes import RuleError
+from kd_sweep.study.recipe import DATASETS, MAX_COUNT
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
 from kd_sweep.study.spec import (
-    DATASETS,
-    MAX_COUNT,
     AshaScheduler,
     Choice,
     Dimension,

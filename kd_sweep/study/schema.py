@@ -3,8 +3,9 @@
 from typing import Any
 
 from kd_sweep.study.fields import search_fields
+from kd_sweep.study.recipe import DATASETS
 from kd_sweep.study.reported import REPORTED_METRICS
-from kd_sweep.study.spec import DATASETS, StudySpec
+from kd_sweep.study.spec import StudySpec
 
 
 def json_schema() -> dict[str, Any]:

@@ -12,8 +12,9 @@ from kd_sweep.study.digest import derived_seed
 from kd_sweep.study.dimensions import dimension_size, dimension_values, drawn_value
 from kd_sweep.study.fields import changed_section, search_field
 from kd_sweep.study.mistakes import value_rule
+from kd_sweep.study.recipe import Strict
 from kd_sweep.study.rules import validate_space
-from kd_sweep.study.spec import GridSampler, RandomSampler, Strict, StudySpec, Value
+from kd_sweep.study.spec import GridSampler, RandomSampler, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from kd_sweep.study.digest import derived_seed, digest
-from kd_sweep.study.spec import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
+from kd_sweep.study.recipe import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
 
 MAX_TEACHERS = 64
 

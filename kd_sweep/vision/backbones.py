@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.attention_rollout import ClassTokenTransformer, class_token_transformer
 from kd_sweep.vision.libraries import POSSIBLE, create_network
 from kd_sweep.vision.model_names import no_small_stem

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Data, Learner
+from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.vision.model_names import check_built_in, is_built_in
 from kd_sweep.vision.pictures import chosen
 from kd_sweep.vision.sources import find_images

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.cifar_batches import BATCHES, read_batches
 from kd_sweep.vision.cifar_parquet import read_parquet
 from kd_sweep.vision.folders import find_folder

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from kd_sweep.study.digest import digest
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.checks import check_data
 from kd_sweep.vision.decoding import decode_images
 from kd_sweep.vision.images import Dataset, ImageSet

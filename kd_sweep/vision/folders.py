@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.files import SUFFIXES, Listing, existing_root, found_files, list_images, listing_of
 from kd_sweep.vision.pictures import Found
 

@@ -3,7 +3,7 @@
 import re
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 
 # 6n + 2; `resnet50` is torchvision's well-known one, not the CIFAR-style network of 50 layers.
 _DEPTHS = {f"resnet{depth}": depth for depth in range(8, 111, 6) if depth != 50}

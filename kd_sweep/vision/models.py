@@ -5,7 +5,7 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.checks import check_model
 from kd_sweep.vision.images import Dataset
 from kd_sweep.vision.model_names import BUILT_IN, check_built_in, depth_of, wide_shape_of

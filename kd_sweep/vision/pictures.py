@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.splits import Indices, long_tailed_counts, long_tailed_sample, stratified_sample, stratified_split
 
 Pixels = NDArray[np.uint8]

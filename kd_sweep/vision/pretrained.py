@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.model_names import is_built_in
 
 PUBLISHED = "pretrained"

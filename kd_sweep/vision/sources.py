@@ -1,7 +1,7 @@
 """Which images there are, by the dataset's name. Nothing here loads torch or decodes an image."""
 
 from kd_sweep.errors import DataError, alternatives
-from kd_sweep.study.spec import DATASETS, Data
+from kd_sweep.study.recipe import DATASETS, Data
 from kd_sweep.vision.pictures import Found, chosen
 
 

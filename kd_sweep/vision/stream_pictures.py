@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from kd_sweep.study.dimensions import extremes, listed_values, searched_ensembles
-from kd_sweep.study.spec import Choice, Data, Grid, StudySpec
+from kd_sweep.study.recipe import Data
+from kd_sweep.study.spec import Choice, Grid, StudySpec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.datasets import load_dataset

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.files import Listing, existing_root, found_files, states_of
 from kd_sweep.vision.folders import list_classes
 from kd_sweep.vision.pictures import Found

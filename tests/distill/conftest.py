@@ -13,8 +13,8 @@ import torch
 from kd_sweep.distill.logits import LogitCache
 from kd_sweep.distill.teachers import forget_teachers
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.reported import REPORTED_METRICS
-from kd_sweep.study.spec import Data, Learner
 from kd_sweep.study.trial import TrialConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from kd_sweep.results.lookup import find_trials
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
-from kd_sweep.study.spec import Distillation
+from kd_sweep.study.recipe import Distillation
 from kd_sweep.vision.gallery import CELL, sheet
 from tests.distill.conftest import run, tiny_trial
 from tests.results.rows import trial_row

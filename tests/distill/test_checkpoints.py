@@ -9,7 +9,7 @@ from torch import nn
 from kd_sweep.distill.checkpoints import CheckpointHeader, load_checkpoint, read_header, read_history, save_checkpoint
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 
 HISTORY = [{"epoch": 1, "val_accuracy": 0.1 + 0.2, "attention_iou_teachers": None}, {"epoch": 2, "val_accuracy": 1 / 3}]
 HEADER = CheckpointHeader("0123456789abcdef", 2, HISTORY)

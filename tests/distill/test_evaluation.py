@@ -14,8 +14,8 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.errors import NonFiniteError
+from kd_sweep.study.recipe import Augmentation, Metrics
 from kd_sweep.study.reported import REPORTED_METRICS
-from kd_sweep.study.spec import Augmentation, Metrics
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.attention import class_activation_maps
 from kd_sweep.vision.augmentation import AugmentationStream

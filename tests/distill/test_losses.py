@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kd_sweep.distill.losses import distillation_loss, kl_divergence, softened, teacher_shares
-from kd_sweep.study.spec import Distillation
+from kd_sweep.study.recipe import Distillation
 
 
 def softmax(logits):

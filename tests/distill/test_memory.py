@@ -1,5 +1,5 @@
 from kd_sweep.distill.memory import RecentlyUsed, resident_dataset
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 
 
 def test_forgets_what_was_used_longest_ago():

@@ -9,7 +9,7 @@ from kd_sweep.distill.losses import distillation_loss, label_loss
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs
-from kd_sweep.study.spec import Augmentation, Distillation, Metrics
+from kd_sweep.study.recipe import Augmentation, Distillation, Metrics
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.mixing import MIXINGS, Partners
 from kd_sweep.vision.models import initial_model

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 
 STEPS = 10
 

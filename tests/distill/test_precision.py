@@ -11,7 +11,7 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.training import train_epoch
 from kd_sweep.distill.trial import trial_epochs
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.models import build_model

@@ -4,7 +4,7 @@ from PIL import Image
 
 from kd_sweep.distill import probe
 from kd_sweep.distill.probe import seconds_per_epoch
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.checks import check_data, count_images
 from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.pictures import chosen

@@ -14,7 +14,7 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.records import WEIGHTS
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher, teacher_model
 from kd_sweep.distill.trial import trial_epochs
-from kd_sweep.study.spec import Distillation
+from kd_sweep.study.recipe import Distillation
 from kd_sweep.vision.augmentation import AugmentationStream
 from tests.distill.conftest import metrics_of, run, tiny_trial
 

@@ -6,7 +6,7 @@ from torch import nn
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.training import train_epoch
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.augmentation import Batch
 
 

@@ -10,8 +10,9 @@ from kd_sweep.distill.files import read_tensors
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.trial import run_trial, trial_epochs
 from kd_sweep.errors import NonFiniteError
+from kd_sweep.study.recipe import Distillation
 from kd_sweep.study.reported import METRICS_VERSION, NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
-from kd_sweep.study.spec import Distillation, Objective
+from kd_sweep.study.spec import Objective
 from tests.distill.conftest import metrics_of, run, start_python, tiny_trial
 
 TRIAL = """

@@ -6,7 +6,8 @@ import pytest
 
 from kd_sweep.runner import progress
 from kd_sweep.runner.progress import Display, LiveDisplay, SweepState
-from kd_sweep.study.spec import Learner, Objective
+from kd_sweep.study.recipe import Learner
+from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 
 TRIAL = TrialConfig(student=Learner(epochs=200))

@@ -4,7 +4,8 @@ import pytest
 
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.load import load_spec, parse_spec
-from kd_sweep.study.spec import DATASETS, Grid, Uniform
+from kd_sweep.study.recipe import DATASETS
+from kd_sweep.study.spec import Grid, Uniform
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
 

@@ -4,8 +4,8 @@ import pytest
 
 from kd_sweep.study.digest import derived_seed, digest
 from kd_sweep.study.load import parse_spec
+from kd_sweep.study.recipe import Data
 from kd_sweep.study.space import trial_config
-from kd_sweep.study.spec import Data
 from kd_sweep.study.trial import TrialConfig
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_sweep.study.spec import Augmentation, Data
+from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.images import Dataset, ImageSet
 

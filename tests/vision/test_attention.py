@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.attention import attention_masks, binarise, class_activation_maps
 from kd_sweep.vision.models import build_model
 

@@ -6,7 +6,7 @@ from captum.attr import LayerGradCam
 from torch import nn
 from torch.nn import functional as F
 
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.attention import enlarged_to_unit_range
 from kd_sweep.vision.attention_grad_cam import grad_cam
 from kd_sweep.vision.attention_maps import attention_maps

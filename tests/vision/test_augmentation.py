@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_sweep.study.spec import Data, Learner
+from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.vision.augmentation import AugmentationStream, resident_bytes
 from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.models import build_model
@@ -131,7 +131,7 @@ def test_flipped_share_of_a_lopsided_image(noise_dataset, stream_config):
 
 FRESH = """
 import hashlib, torch
-from kd_sweep.study.spec import Augmentation, Data, Learner
+from kd_sweep.study.recipe import Augmentation, Data, Learner
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.attention import attention_masks
 from kd_sweep.vision.augmentation import AugmentationStream

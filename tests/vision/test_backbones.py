@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.attention_rollout import ClassTokenTransformer
 from kd_sweep.vision.models import Classifier, build_model, check_model
@@ -183,7 +183,7 @@ def test_timm_missing_says_how_to_install_it():
         "import importlib.util\n"
         "find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *rest: None if name == 'timm' else find(name, *rest)\n"
-        "from kd_sweep.study.spec import Learner\n"
+        "from kd_sweep.study.recipe import Learner\n"
         "from kd_sweep.vision.models import check_model\n"
         "for name in ('timm:resnet10t', 'resnet10t', 'resnet18'):\n"
         "    try: print(check_model(Learner(model=name), 'teacher.model', 64, 3))\n"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.datasets import check_data, load_dataset
 from kd_sweep.vision.splits import long_tailed_counts
 

@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.datasets import check_data, load_dataset
 
 
@@ -101,7 +101,7 @@ def test_unknown_dataset(call):
 def test_launch_checks_of_built_in_names_do_not_load_torch():
     program = (
         "import sys\n"
-        "from kd_sweep.study.spec import Data, Learner\n"
+        "from kd_sweep.study.recipe import Data, Learner\n"
         "from kd_sweep.vision.checks import check_data, check_model\n"
         "check_data(Data()); check_model(Learner(), 'teacher.model', 16, 1)\n"
         "print({'torch', 'torchvision', 'timm', 'sklearn', 'PIL'} & set(sys.modules))"

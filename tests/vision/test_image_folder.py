@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Augmentation, Data
+from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision import decoding
 from kd_sweep.vision.augmentation import AugmentationStream

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.datasets import check_data, load_dataset
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from kd_sweep.distill.losses import label_loss
-from kd_sweep.study.spec import Augmentation, Data
+from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.images import Dataset, ImageSet

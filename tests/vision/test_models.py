@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.models import BUILT_IN, Classifier, build_model, check_model
 
 
@@ -93,7 +93,7 @@ def test_weights_are_a_function_of_the_seed_alone(noise_dataset, name):
 def test_built_in_names_load_no_model_library():
     program = (
         "import sys, torch\n"
-        "from kd_sweep.study.spec import Data, Learner\n"
+        "from kd_sweep.study.recipe import Data, Learner\n"
         "from kd_sweep.vision.models import build_model, check_model\n"
         "from kd_sweep.vision.images import Dataset, ImageSet\n"
         "images = ImageSet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))\n"

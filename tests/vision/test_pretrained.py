@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Data, Learner
+from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.attention_rollout import class_token_transformer
 from kd_sweep.vision.checks import check_model, with_weights_digest

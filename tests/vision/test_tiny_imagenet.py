@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.spec import Data
+from kd_sweep.study.recipe import Data
 from kd_sweep.vision.datasets import check_data, load_dataset
 
 WNIDS = ("n01443537", "n01629819", "n01641578")

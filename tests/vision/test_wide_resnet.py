@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.spec import Learner
+from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.models import Classifier, build_model, check_model
 
 
