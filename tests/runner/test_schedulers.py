@@ -102,7 +102,7 @@ def test_the_tables_are_read_once_and_epochs_without_the_metric_do_not_count() -
         return holding(tables)(columns)
 
     scheduler = build_scheduler(study("{name: asha, grace_period: 1}"), table)
-    assert scheduler.rungs()[1] == {"a": 0.8, "b": 0.8, "c": 0.8}
+    assert rungs_of(scheduler)[1] == {"a": 0.8, "b": 0.8, "c": 0.8}
     assert len(asked) == 1
     scheduler = build_scheduler(study("{name: median, grace_period: 2, min_trials: 3}"), table)
     assert sorted(scheduler._results) == ["a", "b", "c"]
