@@ -24,6 +24,7 @@ from kd_sweep.vision.attention_maps import attention_maps, map_name
 from kd_sweep.vision.gallery import Block, Cell, Row, overlay, picture, sheet
 from kd_sweep.vision.images import Dataset
 from kd_sweep.vision.models import build_model
+from kd_sweep.vision.splits import of_every_class
 from kd_sweep.vision.transforms import Normalization
 
 
@@ -44,16 +45,6 @@ class TrialAttention:
     """In [0, 1]; likewise."""
     map_names_M: tuple[str, ...]
     """Which kind of map each is; likewise."""
-
-
-def chosen_images(labels_V: Tensor, num_images: int) -> list[int]:
-    """Return the places of ``num_images`` images: those that come first in each class, class by class."""
-    seen: dict[int, int] = {}
-    ranked = []
-    for index, label in enumerate(labels_V.tolist()):
-        seen[label] = seen.get(label, 0) + 1
-        ranked.append((seen[label], label, index))
-    return [index for _, _, index in sorted(ranked)[:num_images]]
 
 
 def trial_attention(
@@ -80,7 +71,7 @@ def trial_attention(
             raise DataError(
                 f"image: {index} is not a validation image of {config.data.name}; 0 to {len(dataset.val) - 1}"
             )
-    places_I = torch.tensor(list(indices) or chosen_images(dataset.val.labels_N, num_images))
+    places_I = torch.tensor(list(indices) or of_every_class(dataset.val.labels_N.numpy(), num_images).tolist())
     pixels_IDHW = dataset.val.pixels(places_I)
     on_device = resolve_device(device)
     images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))

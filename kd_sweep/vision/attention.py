@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CONSTANT = 1e-5
+"""Of the largest value of a map: one whose values differ by no more is constant, since rounding alone does that."""
 
 
 def class_activation_maps(features_BDhw: Tensor, classifier_weight_CD: Tensor, image_size: int) -> Tensor:
@@ -35,10 +36,7 @@ def summed_over_classes(features_BDhw: Tensor, classifier_weight_CD: Tensor) -> 
 
 
 def enlarged_to_unit_range(maps_Bhw: Tensor, image_size: int) -> Tensor:
-    """Return maps enlarged bilinearly to (B, H, W), each scaled to reach 0 and 1; a constant one is 0 everywhere.
-
-    Values that differ by no more than `CONSTANT` of the largest are constant: rounding alone makes such differences.
-    """
+    """Return maps enlarged bilinearly to (B, H, W), each scaled to reach 0 and 1; a constant one is 0 everywhere."""
     largest_B = maps_Bhw.abs().amax((1, 2))
     varies_B = maps_Bhw.amax((1, 2)) - maps_Bhw.amin((1, 2)) > CONSTANT * largest_B
     size = (image_size, image_size)

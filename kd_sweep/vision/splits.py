@@ -66,3 +66,16 @@ def long_tailed_sample(labels_N: Indices, ratio: float, seed: int) -> Indices:
     # Ranks are whole places divided by the size of the class.
     places_N = np.rint(ranks * sizes[labels_N])
     return np.flatnonzero(places_N < counts[labels_N])
+
+
+def of_every_class(labels_N: Indices, count: int) -> Indices:
+    """Return the places of ``count`` images, or of all where there are fewer.
+
+    First comes the first of each class, then the second of each, and so on.
+    """
+    seen: dict[int, int] = {}
+    ranked = []
+    for place, label in enumerate(labels_N.tolist()):
+        seen[label] = seen.get(label, -1) + 1
+        ranked.append((seen[label], label, place))
+    return np.array([place for _, _, place in sorted(ranked)[:count]], dtype=np.int64)

@@ -3,7 +3,6 @@
 Shapes: N images, B batch, D channels, H x W pixels.
 """
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -16,7 +15,7 @@ from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.gallery import Block, Cell, Row, picture, sheet
 from kd_sweep.vision.images import Dataset
-from kd_sweep.vision.splits import Indices
+from kd_sweep.vision.splits import of_every_class
 
 MEASURED_IMAGES = 2000
 """Of a training set this many are read, for its colours."""
@@ -63,19 +62,6 @@ def shown_strengths(spec: StudySpec) -> list[float]:
 
 def _at_most(limit: int | None, largest: int) -> int:
     return largest if limit is None else min(limit, largest)
-
-
-def of_every_class(labels_N: Indices, count: int) -> Indices:
-    """Return the places of ``count`` images, or of all where there are fewer.
-
-    First comes the first of each class, then the second of each, and so on.
-    """
-    seen: dict[int, int] = {}
-    ranked = []
-    for place, label in enumerate(labels_N.tolist()):
-        seen[label] = seen.get(label, -1) + 1
-        ranked.append((seen[label], label, place))
-    return np.array([place for _, _, place in sorted(ranked)[:count]], dtype=np.int64)
 
 
 def _shown(spec: StudySpec, data: Data, dataset: Dataset, strength: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from kd_sweep.cli import main
-from kd_sweep.distill.attention_gallery import chosen_images, gallery, trial_attention
+from kd_sweep.distill.attention_gallery import gallery, trial_attention
 from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.records import WEIGHTS
@@ -17,6 +17,7 @@ from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
 from kd_sweep.study.recipe import Distillation
 from kd_sweep.vision.gallery import CELL, sheet
+from kd_sweep.vision.splits import of_every_class
 from tests.distill.conftest import run, tiny_trial
 from tests.results.rows import trial_row
 
@@ -56,10 +57,10 @@ def test_over_all_validation_images_the_overlap_is_the_trials_own(tmp_path, batc
 
 
 def test_images_are_chosen_class_by_class_or_by_their_place(tmp_path):
-    labels = torch.tensor([2, 0, 0, 1, 2, 0])
-    assert chosen_images(labels, 3) == [1, 3, 0]
-    assert chosen_images(labels, 5) == [1, 3, 0, 2, 4]
-    assert chosen_images(labels, 99) == [1, 3, 0, 2, 4, 5]
+    labels = np.array([2, 0, 0, 1, 2, 0])
+    assert of_every_class(labels, 3).tolist() == [1, 3, 0]
+    assert of_every_class(labels, 5).tolist() == [1, 3, 0, 2, 4]
+    assert of_every_class(labels, 99).tolist() == [1, 3, 0, 2, 4, 5]
     config = tiny_trial(student={"epochs": 1})
     write_study(tmp_path, config)
     val = resident_dataset(config.data, tmp_path).val

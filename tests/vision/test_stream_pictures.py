@@ -5,7 +5,8 @@ from PIL import Image
 from kd_sweep.errors import DataError
 from kd_sweep.study.load import parse_spec
 from kd_sweep.vision.gallery import CELL
-from kd_sweep.vision.stream_pictures import augmentation_sheet, of_every_class, shown_strengths
+from kd_sweep.vision.splits import of_every_class
+from kd_sweep.vision.stream_pictures import augmentation_sheet, shown_strengths
 
 STUDY = """
 name: look
