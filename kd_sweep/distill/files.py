@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.results.storage import StoredFile, is_temporary
+from kd_sweep.results.local_files import is_temporary
+from kd_sweep.results.storage import StoredFile
 
 if TYPE_CHECKING:
     from torch import Tensor

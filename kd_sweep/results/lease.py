@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.errors import KdSweepError, StorageError, StudyLockedError
+from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.process import Place, is_alive, this_place, this_process
-from kd_sweep.results.storage import Root, is_temporary
+from kd_sweep.results.storage import Root
 
 DRIVER_LEASE = "driver-lease.json"
 """The driver's lease in a study's folder."""

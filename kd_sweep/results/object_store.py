@@ -1,13 +1,14 @@
-"""Opens an S3 bucket as pyarrow sees it, with the settings that other S3 clients take from the environment."""
+"""Object stores: opened with the settings that other clients take from the environment, asked again, read whole."""
 
 import os
 import random
 import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -20,6 +21,9 @@ PASSING = re.compile(r"INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
 """Without a byte received."""
+
+VERSIONS = 20
+"""So many versions of an object may appear while it is read."""
 
 Answer = TypeVar("Answer")
 
@@ -39,6 +43,23 @@ def persistently(operation: Callable[[], Answer]) -> Answer:
                 raise
         time.sleep(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
     raise AssertionError("unreachable")
+
+
+def read_one_version(filesystem: pafs.FileSystem, path: str) -> pa.Buffer:
+    """Return the content of one version of a file that is not local.
+
+    pyarrow asks how long it is and then for so many bytes: of a longer version that has appeared in between it
+    returns the beginning. Parquet says itself where it ends, which spares asking again.
+    """
+    for _ in range(VERSIONS):
+        with filesystem.open_input_file(path) as source:
+            version, content = _version_of(source), source.read_buffer()
+        if path.endswith(".parquet") and content.size >= 8 and content[-4:].to_pybytes() == b"PAR1":
+            return content
+        with filesystem.open_input_file(path) as source:
+            if _version_of(source) == version:
+                return content
+    raise OSError(f"it was replaced {VERSIONS} times while it was read")
 
 
 def open_s3(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -74,3 +95,8 @@ def _region(bucket: str, endpoint: str | None) -> str:
         return str(pafs.resolve_s3_region(bucket))
     except OSError:  # the first request will say what is wrong
         return FALLBACK_REGION
+
+
+def _version_of(source: pa.NativeFile) -> Any:
+    """Return what tells two versions of an object apart: its store's digest of it, else its size."""
+    return (source.metadata() or {}).get("ETag") or source.size()

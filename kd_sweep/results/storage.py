@@ -16,13 +16,18 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kd_sweep.errors import StorageError
-from kd_sweep.results.object_store import open_s3, persistently
+from kd_sweep.results.local_files import (
+    TEMPORARY_SUFFIX,
+    ensure_folder,
+    is_temporary,
+    local_sizes,
+    replacement,
+    sync_folder,
+)
+from kd_sweep.results.object_store import open_s3, persistently, read_one_version
 
-_TEMPORARY_SUFFIX = ".tmp"
 PROBE = ".writable-"
 """What the name of the file begins with that `check_writable` writes and deletes."""
-_VERSIONS = 20
-"""So many versions of an object may appear while it is read."""
 
 
 class Root:
@@ -145,7 +150,7 @@ class Root:
         """Return the bytes of every file below ``folder``, by its name below it; none where the folder is missing."""
         base = self.path(folder) if folder else self.base
         if self.is_local:
-            return dict(_local_sizes(base))
+            return dict(local_sizes(base))
         with self._failures(folder, "listed"):
             selector = pafs.FileSelector(base, allow_not_found=True, recursive=True)
             infos = persistently(lambda: self.filesystem.get_file_info(selector))
@@ -165,7 +170,7 @@ class Root:
         try:
             if self.is_local:
                 return self.filesystem.open_input_file(path)
-            return pa.BufferReader(persistently(lambda: self._read_whole(path)))
+            return pa.BufferReader(persistently(lambda: read_one_version(self.filesystem, path)))
         except FileNotFoundError:
             raise
         except NotADirectoryError:
@@ -194,7 +199,8 @@ class Root:
         """Yield a stream whose content becomes the file when the block ends well; else the file stays unchanged."""
         with self._failures(name):
             if self.is_local:
-                with self._local_replacement(Path(self.path(name)), durable) as sink:
+                target = Path(self.path(name))
+                with replacement(target, self._temporary(target), durable=durable) as sink:
                     yield sink
             else:
                 # Not an output stream of the filesystem: closing one publishes what was written before a failure.
@@ -219,7 +225,7 @@ class Root:
         """Rename a file inside this folder; ``target`` is replaced."""
         with self._failures(name, "moved"):
             if self.is_local:
-                _ensure_folder(Path(self.path(target)).parent)
+                ensure_folder(Path(self.path(target)).parent)
                 self.filesystem.move(self.path(name), self.path(target))
             else:
                 persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
@@ -264,7 +270,7 @@ class Root:
         """Create a folder and those around it. Object stores have none: nothing happens there."""
         with self._failures(name):
             if self.is_local:
-                _ensure_folder(Path(self.path(name) if name else self.base))
+                ensure_folder(Path(self.path(name) if name else self.base))
 
     def check_writable(self) -> None:
         """Create the folder if need be and write a file in it; `StorageError` with the reason if that fails."""
@@ -274,22 +280,6 @@ class Root:
 
     def _persistently(self, operation: Callable[[], Any]) -> Any:
         return operation() if self.is_local else persistently(operation)
-
-    def _read_whole(self, path: str) -> pa.Buffer:
-        """Return the content of one version of a file that is not local.
-
-        pyarrow asks how long it is and then for so many bytes: of a longer version that has appeared in between it
-        returns the beginning. Parquet says itself where it ends, which spares asking again.
-        """
-        for _ in range(_VERSIONS):
-            with self.filesystem.open_input_file(path) as source:
-                version, content = _version_of(source), source.read_buffer()
-            if path.endswith(".parquet") and content.size >= 8 and content[-4:].to_pybytes() == b"PAR1":
-                return content
-            with self.filesystem.open_input_file(path) as source:
-                if _version_of(source) == version:
-                    return content
-        raise OSError(f"it was replaced {_VERSIONS} times while it was read")
 
     def _write_whole(self, path: str, content: bytes) -> None:
         with self.filesystem.open_output_stream(path) as target:
@@ -320,24 +310,7 @@ class Root:
         """Return a new name on the target's filesystem. Table folders hold tables only: polars minds anything else."""
         is_in_table_folder = target.suffix == ".parquet" and target.parent != Path(self.base)
         folder = target.parent.parent if is_in_table_folder else target.parent
-        return folder / f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY_SUFFIX}"
-
-    @contextlib.contextmanager
-    def _local_replacement(self, target: Path, durable: bool) -> Iterator[BinaryIO]:
-        _ensure_folder(target.parent)
-        temporary = self._temporary(target)
-        try:
-            with temporary.open("x+b") as sink:
-                yield sink
-                sink.flush()
-                if durable:
-                    os.fsync(sink.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if durable:
-            sync_folder(target.parent)
+        return folder / f".{target.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
 
     @contextlib.contextmanager
     def _failures(self, name: str, verb: str = "written") -> Iterator[None]:
@@ -422,39 +395,3 @@ def reason_of(error: OSError) -> str:
         return os.strerror(error.errno) if error.errno > 0 else error.strerror
     lines: list[str] = str(error).splitlines() or [type(error).__name__]
     return lines[0]
-
-
-def _version_of(source: pa.NativeFile) -> Any:
-    """Return what tells two versions of an object apart: its store's digest of it, else its size."""
-    return (source.metadata() or {}).get("ETag") or source.size()
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file name is that of a file that is being written, or whose writer was killed."""
-    return name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _local_sizes(base: str) -> Iterator[tuple[str, int]]:
-    for folder, _, names in os.walk(base):
-        for name in names:
-            path = os.path.join(folder, name)  # noqa: PTH118 (a root may hold a hundred thousand files)
-            with contextlib.suppress(FileNotFoundError):
-                yield os.path.relpath(path, base), os.lstat(path).st_size
-
-
-def _ensure_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _ensure_folder(folder.parent)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        sync_folder(folder.parent)

@@ -15,10 +15,11 @@ from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.keyed import read_keyed
 from kd_sweep.results.lease import holder_of, study_lease
+from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import FINISHED, TABLE_FILES, TRIALS_COPY
-from kd_sweep.results.storage import PROBE, Location, Root, is_temporary
+from kd_sweep.results.storage import PROBE, Location, Root
 from kd_sweep.runner import preflight
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.space import is_finite, planned_trials

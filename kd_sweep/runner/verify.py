@@ -14,11 +14,12 @@ from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, read_record, tea
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.keyed import read_keyed
 from kd_sweep.results.lease import DRIVER_LEASE, holder_of
+from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.parts import Part, counted, list_parts, read_part, superseded
 from kd_sweep.results.reader import driver_alive, open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES, TRIALS_COPY
-from kd_sweep.results.storage import Location, Root, is_temporary
+from kd_sweep.results.storage import Location, Root
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig

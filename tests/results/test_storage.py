@@ -8,7 +8,8 @@ import pyarrow.fs as pafs
 import pytest
 
 from kd_sweep.errors import StorageError
-from kd_sweep.results.storage import Root, is_temporary
+from kd_sweep.results.local_files import is_temporary
+from kd_sweep.results.storage import Root
 from tests.damage import FailingDisk
 
 

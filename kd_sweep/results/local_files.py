@@ -1,0 +1,60 @@
+"""How files of a mounted filesystem appear whole and last: temporary names, renames, syncs."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+@contextlib.contextmanager
+def replacement(target: Path, temporary: Path, *, durable: bool) -> Iterator[BinaryIO]:
+    """Yield a stream to ``temporary``, which becomes ``target`` when the block ends well and else is removed."""
+    ensure_folder(target.parent)
+    try:
+        with temporary.open("x+b") as sink:
+            yield sink
+            sink.flush()
+            if durable:
+                os.fsync(sink.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(target.parent)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is that of a file that is being written, or whose writer was killed."""
+    return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def local_sizes(base: str) -> Iterator[tuple[str, int]]:
+    """Yield every file below ``base``, by its name below it, and its bytes."""
+    for folder, _, names in os.walk(base):
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118 (a root may hold a hundred thousand files)
+            with contextlib.suppress(FileNotFoundError):
+                yield os.path.relpath(path, base), os.lstat(path).st_size
+
+
+def ensure_folder(folder: Path) -> None:
+    """Create a folder and those around it, durably."""
+    if folder.is_dir():
+        return
+    ensure_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        sync_folder(folder.parent)
