@@ -1,0 +1,102 @@
+"""What a person at a terminal sees while something takes long: one line on standard error that says what is done."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+DELAY_S = 0.5
+"""What is over sooner needs no word."""
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say on standard error what the block does, from half a second on until it ends; nothing where no terminal is.
+
+    Blocks may lie within each other: the innermost is named, with the seconds since the outermost began. Nothing else
+    may draw on the terminal meanwhile; end the block before a display with bars begins.
+
+    Args:
+        what: a phrase such as ``reading the tables``.
+    """
+    if not sys.stderr.isatty() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _LINE.naming(what):
+        yield
+
+
+class _Line:
+    """The one line of this process."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._began = 0.0
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._live: Live | None = None
+
+    @contextlib.contextmanager
+    def naming(self, what: str) -> Iterator[None]:
+        self._names.append(what)
+        if len(self._names) == 1:
+            self._begin()
+        try:
+            yield
+        finally:
+            if len(self._names) == 1:
+                self._end()
+            self._names.pop()
+
+    def _begin(self) -> None:
+        self._began = time.monotonic()
+        self._timer = threading.Timer(DELAY_S, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True)
+        with self._lock:
+            if self._timer is None:
+                return  # it has ended while rich was imported
+            # Standard output is left alone: it is the answer, and may go to the same terminal or elsewhere.
+            self._live = Live(
+                console=console,
+                get_renderable=self._picture,
+                refresh_per_second=8,
+                transient=True,
+                redirect_stdout=False,
+            )
+            self._live.start()
+
+    def _picture(self) -> "RenderableType":
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        elapsed_s = time.monotonic() - self._began
+        name = self._names[-1] if self._names else ""
+        said = Text(f"{name} ({elapsed_s:.0f} s)", no_wrap=True, overflow="ellipsis")
+        spinner = Spinner("line", said)
+        spinner.start_time = 0.0  # a new one is made for each picture: its phase is that of the clock
+        return spinner
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+
+
+_LINE = _Line()

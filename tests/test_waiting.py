@@ -1,0 +1,68 @@
+"""The line that says what takes long, on a real terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+from kd_sweep.waiting import DELAY_S
+
+SCRIPT = """
+import sys, time
+from kd_sweep.waiting import doing
+with doing("reading the tables"):
+    time.sleep(float(sys.argv[1]) / 2)
+    with doing("looking at images"):
+        time.sleep(float(sys.argv[1]) / 2)
+        print("the answer")
+"""
+
+
+def on_terminal(seconds: float, tmp_path: Path) -> tuple[str, str]:
+    """Return what the script writes to its terminal, on stderr, and into a file, on stdout."""
+    parent, child = pty.openpty()
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(seconds)],
+            stdout=out,
+            stderr=child,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+    os.close(child)
+    content = b""
+    while chunk := _read(parent):
+        content += chunk
+    os.close(parent)
+    assert process.wait() == 0
+    return content.decode(), (tmp_path / "out").read_text()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        return b""
+
+
+def test_what_takes_long_is_named_on_a_terminal_and_taken_away(tmp_path: Path) -> None:
+    said, out = on_terminal(2 * (DELAY_S + 0.5), tmp_path)
+    assert "reading the tables" in said
+    assert "looking at images" in said
+    assert said.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
+    assert out == "the answer\n"
+
+
+def test_what_is_soon_over_is_not_named(tmp_path: Path) -> None:
+    assert on_terminal(0.02, tmp_path) == ("", "the answer\n")
+
+
+def test_nothing_is_said_where_no_terminal_is(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, "1.2"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("the answer\n", "")
