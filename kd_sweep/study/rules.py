@@ -12,17 +12,18 @@ from kd_sweep.study.mistakes import RuleError
 from kd_sweep.study.recipe import DATASETS, MAX_COUNT
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
 from kd_sweep.study.spec import (
-    AshaScheduler,
     Choice,
     Dimension,
     Grid,
     GridSampler,
     IntRange,
+    MedianScheduler,
     NoScheduler,
     Objective,
     RandomSampler,
     StudySpec,
     Uniform,
+    metric_of,
 )
 
 MAX_COMBINATIONS = 10_000
@@ -131,16 +132,31 @@ def _check_sampler(spec: StudySpec) -> None:
     if not isinstance(spec.sampler, GridSampler):
         if not spec.search and not isinstance(spec.sampler, RandomSampler):
             raise RuleError(("search",), f"is empty: sampler {spec.sampler.name!r} has nothing to choose")
+        if not isinstance(spec.sampler, RandomSampler):
+            _check_repeats(spec, spec.sampler.name)
         return
     for name, dimension in spec.search.items():
         if not isinstance(dimension, Grid):
             kind = {Choice: "choice", Uniform: "uniform", IntRange: "int"}[type(dimension)]
             rule = "sampler 'grid' needs a grid here; write grid: [...], or take sampler random, tpe or nsga2"
             raise RuleError(("search", name, kind), rule)
-    num_trials = math.prod(dimension_size(dimension) or 0 for dimension in spec.search.values())
+    num_trials = _num_asked(spec)
     if num_trials > MAX_COUNT:
         rule = f"the grid has {num_trials} trials, more than {MAX_COUNT}; take sampler random with num_trials"
         raise RuleError(("search",), rule)
+
+
+def _check_repeats(spec: StudySpec, sampler: str) -> None:
+    """Refuse to search what makes repeats of a configuration: the luckiest one would be taken for the best."""
+    for name in ("seed", "data.split_seed"):
+        dimension = spec.search.get(name)
+        if dimension is None or dimension_size(dimension) == 1:
+            continue
+        rule = (
+            f"sampler {sampler!r} would judge a configuration by one {name} of its choice; leave one value here, and "
+            "run the configurations that it finds with several by sampler grid"
+        )
+        raise RuleError(("search", name), rule)
 
 
 def _check_metrics(spec: StudySpec) -> None:
@@ -175,9 +191,24 @@ def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> 
 
 
 def _check_scheduler(spec: StudySpec) -> None:
-    if not isinstance(spec.scheduler, AshaScheduler):
+    scheduler = spec.scheduler
+    if isinstance(scheduler, NoScheduler):
         return
-    longest = extremes(spec, "student.epochs")[1]
-    if spec.scheduler.grace_period >= longest:
-        rule = f"{spec.scheduler.grace_period} is not below student.epochs, {longest}: no trial could stop early"
+    longest = int(extremes(spec, "student.epochs")[1])
+    if scheduler.grace_period >= longest:
+        rule = f"{scheduler.grace_period} is not below student.epochs, {longest}: no trial could stop early"
         raise RuleError(("scheduler", "grace_period"), rule)
+    if isinstance(scheduler, MedianScheduler) and scheduler.min_trials >= (trials := _num_asked(spec)):
+        rule = f"{scheduler.min_trials} is not below {trials}, the trials of the study: no trial could stop early"
+        raise RuleError(("scheduler", "min_trials"), rule)
+    judged = metric_of(spec)
+    for place, objective in enumerate(spec.objectives):
+        if judged is not None and judged.metric == objective.metric and judged.mode != objective.mode:
+            rule = f"{judged.mode} is not {objective.mode}, the mode of {judged.metric!r} in objectives[{place}]: "
+            raise RuleError(("scheduler", "mode"), rule + "the best trials would stop")
+
+
+def _num_asked(spec: StudySpec) -> int:
+    if isinstance(spec.sampler, GridSampler):
+        return math.prod(dimension_size(dimension) or 0 for dimension in spec.search.values())
+    return spec.sampler.num_trials

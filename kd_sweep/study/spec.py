@@ -172,8 +172,9 @@ class AshaScheduler(Strict):
     mode: Literal["min", "max"] | None = None
     grace_period: Count = 1
     """The first rung, in epochs."""
-    reduction_factor: float = Field(2.0, gt=1.0)
-    """Rungs are `reduction_factor` times apart, and the best 1/`reduction_factor` go on from each."""
+    reduction_factor: float = Field(2.0, ge=1.5, le=100.0)
+    """Rungs are `reduction_factor` times apart, and the best 1/`reduction_factor` go on from each. Below 1.5 two rungs
+    can fall into one epoch."""
 
 
 class MedianScheduler(Strict):

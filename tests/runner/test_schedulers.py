@@ -10,7 +10,8 @@ from kd_sweep.study.load import parse_spec
 
 
 def study(scheduler: str):
-    return parse_spec(f"name: s\nstudent: {{epochs: 9}}\nscheduler: {scheduler}\n", "s.yaml")
+    text = f"name: s\nstudent: {{epochs: 9}}\nsearch: {{seed: {{grid: [0, 1, 2, 3]}}}}\nscheduler: {scheduler}\n"
+    return parse_spec(text, "s.yaml")
 
 
 def epochs(values: list[float]) -> list[dict[str, float]]:

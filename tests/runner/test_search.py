@@ -22,7 +22,9 @@ def drain(source: OptunaSource, value: float = 0.5) -> list[str]:
 
 
 def test_a_small_space_is_exhausted_without_repeats() -> None:
-    ids = drain(OptunaSource(study("{ensemble_size: {grid: [1, 2, 3]}, seed: {choice: [0, 1]}}"), [], 30))
+    ids = drain(
+        OptunaSource(study("{ensemble_size: {grid: [1, 2, 3]}, augmentation_strength: {choice: [0, 1]}}"), [], 30)
+    )
     assert len(ids) == len(set(ids)) == 6
 
 

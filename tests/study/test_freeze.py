@@ -174,7 +174,11 @@ def test_the_error_names_both_values():
         ({}, {"scheduler": {"name": "asha"}}, "scheduler.name"),
         ({"scheduler": {"name": "asha"}}, {}, "scheduler.name"),
         ({"scheduler": {"name": "asha"}}, {"scheduler": {"name": "asha", "grace_period": 2}}, "scheduler.grace_period"),
-        ({"scheduler": {"name": "asha"}}, {"scheduler": {"name": "asha", "mode": "min"}}, "scheduler.mode"),
+        (
+            {"scheduler": {"name": "asha", "metric": "ece", "mode": "max"}},
+            {"scheduler": {"name": "asha", "metric": "ece", "mode": "min"}},
+            "scheduler.mode",
+        ),
         (
             {"scheduler": {"name": "asha"}},
             {"scheduler": {"name": "asha"}, "objectives": [{"metric": "val_loss", "mode": "min"}]},

@@ -110,7 +110,7 @@ def test_nine_digits_trials_share_nine_teachers():
 
 def test_adaptive_samplers_plan_nothing():
     for sampler in ("tpe", "nsga2"):
-        spec = _spec({"seed": {"grid": [0, 1]}}, sampler)
+        spec = _spec({"ensemble_size": {"grid": [1, 2]}}, sampler)
         assert planned_trials(spec) == []
         assert not is_finite(spec)
 
@@ -300,7 +300,7 @@ def test_only_scalar_fields_of_a_trial_can_be_searched(name):
 
 def test_a_metric_that_needs_two_teachers_needs_them_in_every_trial():
     objective = {"objectives": [{"metric": "attention_iou_teachers", "mode": "min"}]}
-    scheduler = {"scheduler": {"name": "median", "metric": "attention_iou_teachers"}}
+    scheduler = {"scheduler": {"name": "median", "metric": "attention_iou_teachers", "mode": "min", "min_trials": 1}}
     assert "objectives[0].metric: 'attention_iou_teachers' compares teachers" in _rule({}, **objective)
     assert "scheduler.metric: 'attention_iou_teachers' compares teachers" in _rule(
         {"ensemble_size": {"grid": [2, 1]}}, **scheduler
@@ -332,10 +332,62 @@ def test_a_scheduler_does_not_take_its_mode_from_another_metric():
     _spec({}, scheduler={"name": "asha", "metric": "val_loss"}, objectives=[{"metric": "val_loss", "mode": "min"}])
 
 
-def test_asha_needs_room_to_stop_a_trial():
-    asha = {"scheduler": {"name": "asha", "grace_period": 8}}
-    assert _rule({}, **asha) == "scheduler.grace_period: 8 is not below student.epochs, 8: no trial could stop early"
-    _spec({"student.epochs": {"grid": [4, 9]}}, **asha)
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_a_scheduler_needs_room_to_stop_a_trial(name):
+    late = {"scheduler": {"name": name, "grace_period": 8} | ({"min_trials": 1} if name == "median" else {})}
+    rule = "scheduler.grace_period: 8 is not below student.epochs, 8: no trial could stop early"
+    assert _rule({"seed": {"grid": [0, 1]}}, **late) == rule
+    _spec({"student.epochs": {"grid": [4, 9]}}, **late)
+
+
+def test_the_median_is_of_fewer_trials_than_the_study_has():
+    median = {"scheduler": {"name": "median", "min_trials": 4}}
+    rule = "scheduler.min_trials: 4 is not below 4, the trials of the study: no trial could stop early"
+    assert _rule({"seed": {"grid": [0, 1]}, "ensemble_size": {"grid": [1, 2]}}, **median) == rule
+    _spec({"seed": {"grid": [0, 1, 2, 3, 4]}}, **median)
+    assert _rule({}, "random", settings={"num_trials": 4}, **median) == rule
+    _spec({}, "random", settings={"num_trials": 5}, **median)
+
+
+@pytest.mark.parametrize("factor", [1.00001, 1.4, 100.5, 1e6])
+def test_an_absurd_reduction_factor_is_refused(factor):
+    rule = _rule({}, scheduler={"name": "asha", "reduction_factor": factor})
+    assert rule == f"scheduler.reduction_factor: {factor} is not at {'least 1.5' if factor < 2 else 'most 100'}"
+
+
+@pytest.mark.parametrize("grace_period", [1, 2, 3, 7])
+@pytest.mark.parametrize("factor", [1.5, 1.6, 1.9, 2.0, 3.0])
+def test_every_rung_of_asha_is_an_epoch_of_its_own(grace_period, factor):
+    spec = _spec({}, scheduler={"name": "asha", "grace_period": grace_period, "reduction_factor": factor})
+    epochs = [math.ceil(spec.scheduler.grace_period * spec.scheduler.reduction_factor**k) for k in range(15)]
+    assert len(set(epochs)) == 15
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_a_scheduler_does_not_stop_the_trials_that_an_objective_wants(name):
+    objectives = [{"metric": "val_accuracy"}, {"metric": "ece", "mode": "min"}]
+    many = {"seed": {"grid": [0, 1, 2, 3]}}
+    for metric, mode, place in ((None, "min", 0), ("val_accuracy", "min", 0), ("ece", "max", 1)):
+        judged, right = metric or "val_accuracy", "min" if mode == "max" else "max"
+        assert _rule(many, objectives=objectives, scheduler={"name": name, "metric": metric, "mode": mode}) == (
+            f"scheduler.mode: {mode} is not {right}, the mode of {judged!r} in objectives[{place}]: "
+            "the best trials would stop"
+        )
+        _spec(many, objectives=objectives, scheduler={"name": name, "metric": metric, "mode": right})
+    _spec(many, objectives=objectives, scheduler={"name": name, "metric": "val_loss", "mode": "max"})
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("field", ["seed", "data.split_seed"])
+@pytest.mark.parametrize("dimension", [{"grid": [0, 1]}, {"choice": [0, 1]}, {"int": [0, 5]}])
+def test_an_adaptive_sampler_does_not_choose_the_luckiest_repeat(sampler, field, dimension):
+    others = {"distillation.alpha": {"uniform": [0, 1]}}
+    assert _rule(others | {field: dimension}, sampler) == (
+        f"search.{field}: sampler {sampler!r} would judge a configuration by one {field} of its choice; leave one "
+        "value here, and run the configurations that it finds with several by sampler grid"
+    )
+    _spec(others | {field: {"grid": [7]}}, sampler)
+    _spec(others | {field: dimension}, "random")
 
 
 def test_a_long_grid_loads_in_linear_time():
