@@ -6,7 +6,7 @@ Shapes: B batch, C classes, M teachers, N training images of an epoch, V validat
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,8 +17,9 @@ from kd_sweep.distill.compute import forward
 from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache
 from kd_sweep.distill.means import ImageMeans
 from kd_sweep.distill.teachers import ensure_teacher, teacher_model
+from kd_sweep.metrics.attention import other_images
 from kd_sweep.metrics.predictions import affinity, diversity
-from kd_sweep.metrics.splits import teacher_attention_metrics, teacher_metrics
+from kd_sweep.metrics.splits import chance_metrics, teacher_attention_metrics, teacher_metrics
 from kd_sweep.results.storage import Location
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
@@ -95,12 +96,28 @@ class Ensemble:
             "diversity": self._diversity if self._metrics.affinity else None,
         }
 
-    def clean_maps(self, indices_B: Tensor) -> Tensor:
-        """Return the teachers' attention maps on these clean validation images, (M, B, H, W) in [0, 1]."""
-        places_B = indices_B.to(self._device, non_blocking=True)
+    def clean_maps(self, indices_MB: Tensor) -> Tensor:
+        """Return the teachers' attention maps on these clean validation images, (M, B, H, W) in [0, 1].
+
+        Args:
+            indices_MB: places of the images that each teacher looks at; (B,) where all look at the same.
+        """
+        places_MB = indices_MB.to(self._device, non_blocking=True).expand(len(self._members), -1)
         image_size = self._stream.dataset.image_size
-        maps = [enlarged_to_unit_range(outputs.maps_Vhw[places_B], image_size) for outputs in self._clean]
+        maps = [
+            enlarged_to_unit_range(outputs.maps_Vhw[places_B], image_size)
+            for outputs, places_B in zip(self._clean, places_MB, strict=True)
+        ]
         return torch.stack(maps)
+
+    def maps_of_other_images(self, indices_B: Tensor) -> Iterator[Tensor]:
+        """Yield the teachers' attention maps, (M, B, H, W), on clean validation images that are not these.
+
+        Those are chosen once and for all, and each image is another one's the same number of times; see
+        `metrics.attention.other_images`.
+        """
+        for places_V in self._others[:, 1]:
+            yield self.clean_maps(places_V[indices_B])
 
     @cached_property
     def _affinity(self) -> float | None:
@@ -114,13 +131,23 @@ class Ensemble:
     def _diversity(self) -> float | None:
         return diversity(self._members[0].train_loss, self._reference.train_loss)
 
-    def _attention(self) -> Mapping[str, float]:
+    @cached_property
+    def _others(self) -> Tensor:
+        """Places of other validation images for a student and its teachers, (S, 2, V)."""
+        return other_images(len(self._stream.dataset.val), 2)
+
+    def _attention(self) -> Mapping[str, float | None]:
+        threshold, num_members = self._metrics.cam_threshold, len(self._members)
+        overlap, apart = ImageMeans(), ImageMeans()
         # Batch by batch: the maps over the images of a large validation set do not fit in memory.
-        means = ImageMeans()
         for indices_B in self._stream.val_places:
-            maps_MBHW = self.clean_maps(indices_B)
-            means.add(teacher_attention_metrics(maps_MBHW, self._metrics.cam_threshold), len(indices_B))
-        return means.values()
+            overlap.add(teacher_attention_metrics(self.clean_maps(indices_B), threshold), len(indices_B))
+        if num_members > 1:
+            for places_MV in other_images(len(self._stream.dataset.val), num_members):
+                for indices_B in self._stream.val_places:
+                    maps_MBHW = self.clean_maps(places_MV[:, indices_B])
+                    apart.add(teacher_attention_metrics(maps_MBHW, threshold), len(indices_B))
+        return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:
         dataset, device, kind = self._stream.dataset, self._device, self._metrics.attention

@@ -13,14 +13,20 @@ from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.means import ImageMeans
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities, top_1
-from kd_sweep.metrics.splits import information_metrics, stream_metrics, student_attention_metrics, val_metrics
+from kd_sweep.metrics.splits import (
+    chance_metrics,
+    information_metrics,
+    stream_metrics,
+    student_attention_metrics,
+    val_metrics,
+)
 from kd_sweep.study.recipe import Metrics
-from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
+from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, NULL_WITHOUT_CHANCE, REPORTED_METRICS
 from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream
 
 CHUNK_IMAGES = 8192
-MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_UNLESS_ASKED.keys()
+MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_WITHOUT_CHANCE | NULL_UNLESS_ASKED.keys()
 
 
 class StreamMeter:
@@ -136,13 +142,16 @@ def _augmented_metrics(
 
 def _clean_outputs(
     student: nn.Module, stream: AugmentationStream, ensemble: Ensemble, metrics: Metrics
-) -> tuple[Tensor, Tensor, dict[str, float]]:
+) -> tuple[Tensor, Tensor, dict[str, float | None]]:
     """Return logits (V, C), labels (V,) and the student's attention metrics on clean validation images."""
-    logits, labels, overlap = [], [], ImageMeans()
+    logits, labels, overlap, apart = [], [], ImageMeans(), ImageMeans()
     for batch in stream.clean_batches(stream.dataset.val):
         logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics.attention)
         logits.append(logits_BC)
         labels.append(batch.labels_B)
         on_batch = student_attention_metrics(maps_BHW, ensemble.clean_maps(batch.indices_B), metrics.cam_threshold)
         overlap.add(on_batch, len(batch))
-    return torch.cat(logits), torch.cat(labels), overlap.values()
+        for others_MBHW in ensemble.maps_of_other_images(batch.indices_B):
+            apart.add(student_attention_metrics(maps_BHW, others_MBHW, metrics.cam_threshold), len(batch))
+    attention = {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
+    return torch.cat(logits), torch.cat(labels), attention

@@ -15,7 +15,9 @@ class ImageMeans:
         self._parts.append((num_images, values))
 
     def values(self) -> dict[str, float]:
-        """Return the means over all images that were added."""
+        """Return the means over all images that were added; empty where none were."""
+        if not self._parts:
+            return {}
         if len(self._parts) == 1:
             return dict(self._parts[0][1])
         total = sum(num_images for num_images, _ in self._parts)

@@ -1,12 +1,16 @@
-"""How far two attention regions overlap.
+"""How far two attention regions overlap, and how far regions of different images do.
 
-Shapes: M networks, P pairs of them, N images, H x W pixels. Regions are bool.
+Shapes: M networks, P pairs of them, N images, S shifts, H x W pixels. Regions are bool.
 """
 
+import math
 from itertools import combinations
 
 import torch
 from torch import Tensor
+
+CHANCE_PAIRS = 1000
+"""How many pairs of images a chance level is the mean of, at least: one shift of as many images will do."""
 
 
 def intersection_over_union(regions_NHW: Tensor, other_regions_NHW: Tensor) -> Tensor:
@@ -53,3 +57,33 @@ def attention_area(regions_MNHW: Tensor) -> float:
         regions_MNHW: bool, any leading shape.
     """
     return float(regions_MNHW.double().mean())
+
+
+def other_images(num_images: int, num_networks: int, seed: int = 0) -> Tensor:
+    """Return which images to pair with each other for the overlap that chance gives: places, int64 (S, M, N).
+
+    The images stand in a random circle. In shift s network m looks at the image s * m places on, so that at every
+    position all networks look at different images, and over the positions each looks at every image once. Where there
+    are at least `CHANCE_PAIRS` images one shift is enough. There is none where the images are fewer than the networks.
+
+    Args:
+        num_images: N.
+        num_networks: M; for one network, and its comparison with another, take 2.
+        seed: of the circle.
+    """
+    circle_N = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
+    place_N = torch.argsort(circle_N)
+    num_shifts = min(math.ceil(CHANCE_PAIRS / num_images), (num_images - 1) // max(1, num_networks - 1))
+    steps_SM = torch.arange(1, num_shifts + 1)[:, None] * torch.arange(num_networks)
+    return circle_N[(place_N + steps_SM[:, :, None]) % num_images]
+
+
+def above_chance(iou: float | None, chance: float | None) -> float | None:
+    r"""Return :math:`(\mathrm{IoU} - c) / (1 - c)`: 0 where an overlap is what chance gives, 1 where it is complete.
+
+    The correction of Cohen's kappa and of the adjusted Rand index. Negative for less than chance. None without an IoU
+    or a chance level, and where the latter is 1: regions that all cover everything, or nothing, say nothing.
+    """
+    if iou is None or chance is None or chance >= 1.0:
+        return None
+    return (iou - chance) / (1.0 - chance)

@@ -6,10 +6,12 @@ the generalization gaps are differences of two others.
 Shapes: N images, B images of a batch, C classes, M teachers, H x W pixels.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from kd_sweep.metrics import rethinkkd
-from kd_sweep.metrics.attention import attention_area, attention_iou_pairs, attention_iou_student
+from kd_sweep.metrics.attention import above_chance, attention_area, attention_iou_pairs, attention_iou_student
 from kd_sweep.metrics.calibration import expected_calibration_error
 from kd_sweep.metrics.information import mutual_information, shuffled_mutual_information
 from kd_sweep.metrics.predictions import (
@@ -25,7 +27,9 @@ from kd_sweep.metrics.predictions import (
     top_1,
     top_k_accuracy,
 )
-from kd_sweep.study.reported import IOU_THRESHOLDS
+from kd_sweep.study.reported import CHANCE, IOU_THRESHOLDS
+
+_IOU = "attention_iou_"
 
 
 def stream_metrics(
@@ -128,6 +132,22 @@ def student_attention_metrics(
             for suffix, threshold in _thresholds(cam_threshold)
         },
     }
+
+
+def chance_metrics(overlap: Mapping[str, float], apart: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the chance level of every IoU, and `attention_overlap_…`, how far it is above.
+
+    Args:
+        overlap: of `teacher_attention_metrics` or `student_attention_metrics`.
+        apart: the same of maps that are paired with those of other images; empty where there are none.
+    """
+    values: dict[str, float | None] = {}
+    for name, iou in overlap.items():
+        if name.startswith(_IOU):
+            chance = values[f"{name}{CHANCE}"] = apart.get(name)
+            if not name.endswith("_rethinkkd"):
+                values[name.replace(_IOU, "attention_overlap_")] = above_chance(iou, chance)
+    return values
 
 
 def _thresholds(cam_threshold: float) -> list[tuple[str, float]]:

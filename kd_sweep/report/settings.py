@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from kd_sweep.study.reported import ABOUT_TEACHERS
+
 STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
 """The dimensions that effects are taken along."""
 LOSS, ALPHA, TEMPERATURE = "distillation_loss", "distillation_alpha", "distillation_temperature"
@@ -12,9 +14,6 @@ NO_TEACHING = "none"
 """The loss of a student that learns from labels alone: `distillation.loss: none`, or any with alpha 1."""
 
 _MAPS, _TEACHERS_START, _TEACHERS = "metrics_attention", "teacher_weights", "teacher_strengths"
-_OF_TEACHERS = frozenset(
-    {"teacher_accuracy", "ensemble_accuracy", "entropy_teachers", "ece_teachers", "diversity_teachers", "affinity"}
-)
 _SAME_STRENGTH = 1e-9
 
 
@@ -74,7 +73,7 @@ def arm_of(recipe: Recipe, *outcomes: str) -> Arm:
 
 def is_of_teachers(outcome: str) -> bool:
     """Whether an outcome is about the teachers alone."""
-    return outcome in _OF_TEACHERS or outcome.startswith("attention_iou_teachers")
+    return outcome in ABOUT_TEACHERS
 
 
 def described(

@@ -3,7 +3,7 @@
 This is the one list of them. Result tables, schedulers, objectives and the documentation all read it.
 """
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 """Of the definitions below; in every row. Raised when the same model and data would give another number."""
 
 REPORTED_METRICS: dict[str, str] = {
@@ -34,10 +34,26 @@ REPORTED_METRICS: dict[str, str] = {
     "attention_iou_teachers_at_25": "the same at threshold 0.25 instead of metrics.cam_threshold",
     "attention_iou_teachers_at_50": "the same at threshold 0.5",
     "attention_iou_teachers_at_75": "the same at threshold 0.75",
+    "attention_iou_teachers_chance": "attention_iou_teachers of regions that are paired with those of other images",
+    "attention_iou_teachers_at_25_chance": "the same at threshold 0.25",
+    "attention_iou_teachers_at_50_chance": "the same at threshold 0.5",
+    "attention_iou_teachers_at_75_chance": "the same at threshold 0.75",
+    "attention_overlap_teachers": "how far attention_iou_teachers is above chance: (IoU - chance) / (1 - chance)",
+    "attention_overlap_teachers_at_25": "the same at threshold 0.25",
+    "attention_overlap_teachers_at_50": "the same at threshold 0.5",
+    "attention_overlap_teachers_at_75": "the same at threshold 0.75",
     "attention_iou_student": "IoU of the student's and each teacher's map, mean over validation images and teachers",
     "attention_iou_student_at_25": "the same at threshold 0.25 instead of metrics.cam_threshold",
     "attention_iou_student_at_50": "the same at threshold 0.5",
     "attention_iou_student_at_75": "the same at threshold 0.75",
+    "attention_iou_student_chance": "attention_iou_student of regions that are paired with those of other images",
+    "attention_iou_student_at_25_chance": "the same at threshold 0.25",
+    "attention_iou_student_at_50_chance": "the same at threshold 0.5",
+    "attention_iou_student_at_75_chance": "the same at threshold 0.75",
+    "attention_overlap_student": "how far attention_iou_student is above chance: (IoU - chance) / (1 - chance)",
+    "attention_overlap_student_at_25": "the same at threshold 0.25",
+    "attention_overlap_student_at_50": "the same at threshold 0.5",
+    "attention_overlap_student_at_75": "the same at threshold 0.75",
     "attention_area_teachers": "share of the image that a teacher's region covers, mean over images and teachers",
     "attention_area_student": "the same of the student's region",
     "entropy_student": "mean predictive entropy of the student on clean validation images, in nats",
@@ -53,21 +69,37 @@ REPORTED_METRICS: dict[str, str] = {
     "predictive_kl_val_rethinkkd": "10 KL(student || softmax of the mean logits), in nats, mean over batches of 128",
     "mutual_information_val_rethinkkd": "mutual information within a batch of 128, mean over batches, in nats",
     "attention_iou_teachers_rethinkkd": "pixels in all teachers' regions over pixels in any, pooled over 128 images",
+    "attention_iou_teachers_rethinkkd_chance": "the same of regions that are paired with those of other images",
     "ece_rethinkkd": "gap of accuracy and confidence, mean over 10 equal-width bins that all weigh the same",
 }
 
 IOU_THRESHOLDS = {"at_25": 0.25, "at_50": 0.5, "at_75": 0.75}
 """Suffix of an attention metric -> threshold of its regions, beside `metrics.cam_threshold`, which has no suffix."""
 
+CHANCE = "_chance"
+"""Suffix of the value that a metric has for regions of different images."""
+
+ABOUT_TEACHERS = frozenset(name for name in REPORTED_METRICS if "teachers" in name) | {
+    *("teacher_accuracy", "ensemble_accuracy", "affinity", "diversity")
+}
+"""Metrics of the teachers alone, whatever the student does."""
+
 NULL_FOR_ONE_TEACHER = frozenset(
     {
-        "attention_iou_teachers",
-        *(f"attention_iou_teachers_{suffix}" for suffix in IOU_THRESHOLDS),
-        "attention_iou_teachers_rethinkkd",
         "diversity_teachers",
+        *(
+            name
+            for name in REPORTED_METRICS
+            if name.startswith(("attention_iou_teachers", "attention_overlap_teachers"))
+        ),
     }
 )
 """Metrics that compare teachers with each other: null, not NaN, where the ensemble has one member."""
+
+NULL_WITHOUT_CHANCE = frozenset(
+    name for name in REPORTED_METRICS if name.endswith(CHANCE) or name.startswith("attention_overlap_")
+)
+"""Null where there are too few validation images to pair them with others, and, of the overlaps, where chance is 1."""
 
 NULL_UNLESS_ASKED = {"affinity": "affinity", "diversity": "affinity"}
 """Metrics that are null unless a field of `metrics` is true -> that field."""

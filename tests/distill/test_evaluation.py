@@ -14,6 +14,7 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.errors import NonFiniteError
+from kd_sweep.metrics.attention import other_images
 from kd_sweep.study.recipe import Augmentation, Metrics
 from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.study.trial import TrialConfig
@@ -73,6 +74,20 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
         "ensemble_accuracy": (p_NC.argmax(1) == labels_N).mean(),
         "attention_iou_teachers": np.mean([overlap(regions[i], regions[j]) for i, j in ((0, 1), (0, 2), (1, 2))]),
         "attention_iou_student": np.mean([overlap(student_regions, region) for region in regions]),
+        "attention_iou_student_chance": np.mean(
+            [
+                overlap(student_regions[own], region[other])
+                for own, other in other_images(100, 2).numpy()
+                for region in regions
+            ]
+        ),
+        "attention_iou_teachers_chance": np.mean(
+            [
+                overlap(regions[i][places[i]], regions[j][places[j]])
+                for places in other_images(100, 3).numpy()
+                for i, j in ((0, 1), (0, 2), (1, 2))
+            ]
+        ),
         "predictive_kl_reverse_val": (q_NC * np.log(q_NC / p_NC)).sum(1).mean(),
         "mutual_information_val": mutual_info_score(student_NC.argmax(1), p_NC.argmax(1)),
         "diversity_teachers": np.mean(
@@ -81,6 +96,9 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
         "fidelity_val_rethinkkd": (student_NC.argmax(1) == teacher_MNC.mean(0).argmax(1)).mean(),
         "attention_iou_teachers_rethinkkd": np.all(regions, 0).sum() / np.any(regions, 0).sum(),
     }
+    for of in ("student", "teachers"):
+        iou, chance = (expected[f"attention_iou_{of}{suffix}"] for suffix in ("", "_chance"))
+        expected[f"attention_overlap_{of}"] = (iou - chance) / (1 - chance)
     # A pixel of a map may fall on the other side of the threshold when images are taken one at a time.
     tolerance = {name: 5e-3 if name.startswith("attention") else 1e-5 for name in expected}
     assert {name: row[name] for name in expected} == {

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import jaccard_score
 
-from kd_sweep.metrics.attention import attention_iou_pairs, attention_iou_student, intersection_over_union
+from kd_sweep.metrics.attention import (
+    CHANCE_PAIRS,
+    above_chance,
+    attention_iou_pairs,
+    attention_iou_student,
+    intersection_over_union,
+    other_images,
+)
 
 
 @st.composite
@@ -79,3 +86,51 @@ def test_two_empty_regions_are_equal_and_one_empty_region_is_not():
     assert attention_iou_pairs(torch.stack([empty, empty])) == 1
     assert attention_iou_pairs(torch.stack([empty, full])) == 0
     assert attention_iou_student(empty, torch.stack([empty, full])) == 0.5
+
+
+@pytest.mark.parametrize("num_networks", [1, 2, 3, 5])
+@pytest.mark.parametrize("num_images", [1, 2, 3, 4, 5, 17, 360, 999, 1000, 2500])
+def test_other_images_are_never_the_same_and_each_is_looked_at_as_often(num_images, num_networks):
+    places = other_images(num_images, num_networks)
+    num_shifts = len(places)
+    assert places.shape == (num_shifts, num_networks, num_images)
+    assert (num_shifts > 0) == (num_images >= max(2, num_networks))
+    for places_MN in places.numpy():
+        assert all(sorted(places_N) == list(range(num_images)) for places_N in places_MN)
+        for first_N, second_N in combinations(places_MN, 2):
+            assert (first_N != second_N).all()
+    if num_images >= 50:
+        assert num_images * (num_shifts - 1) < CHANCE_PAIRS <= num_images * num_shifts
+    pairs = (
+        {(s, o) for first, second in places[:, :2].numpy() for s, o in zip(first, second, strict=True)}
+        if (num_networks > 1)
+        else set()
+    )
+    assert len(pairs) == (num_shifts * num_images if num_networks > 1 else 0)  # no pair is compared twice
+    assert torch.equal(places, other_images(num_images, num_networks))
+
+
+def test_the_overlap_of_unrelated_regions_is_what_chance_gives():
+    """Regions of one shape at places that have nothing to do with each other: IoU .3, and no overlap beyond that."""
+    generator = torch.Generator().manual_seed(0)
+    related = torch.rand(2000, 6, 6, generator=generator) < 0.5
+    unrelated = torch.rand(2000, 6, 6, generator=generator) < 0.5
+    (places_MN,) = other_images(2000, 2)
+
+    def overlap(first, second):
+        regions = torch.stack([first, second])
+        apart = torch.stack([region_N[places_N] for region_N, places_N in zip(regions, places_MN, strict=True)])
+        return attention_iou_pairs(regions), above_chance(attention_iou_pairs(regions), attention_iou_pairs(apart))
+
+    iou, corrected = overlap(related, unrelated)
+    assert iou == pytest.approx(1 / 3, abs=0.01)
+    assert corrected == pytest.approx(0, abs=0.01)
+    assert overlap(related, related) == (1, 1)
+    half = torch.where(torch.rand(2000, 1, 1, generator=generator) < 0.5, related, unrelated)
+    assert overlap(related, half)[1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_above_chance_is_none_where_it_is_not_defined():
+    assert above_chance(0.6, 0.2) == pytest.approx(0.5)
+    assert above_chance(0.2, 0.6) == pytest.approx(-1)
+    assert above_chance(1.0, 1.0) is above_chance(None, 0.5) is above_chance(0.5, None) is None

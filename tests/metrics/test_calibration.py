@@ -9,13 +9,14 @@ from kd_sweep.metrics.calibration import expected_calibration_error
 
 @settings(max_examples=60)
 @given(
-    st.integers(0, 2**31), st.integers(1, 300), st.integers(2, 12), st.sampled_from([0.3, 1.0, 5.0]), st.integers(1, 30)
+    st.integers(0, 2**31), st.integers(1, 300), st.integers(2, 12), st.sampled_from([0.3, 1.0, 2.0]), st.integers(1, 30)
 )
 def test_is_torchmetrics(seed, num_images, num_classes, scale, num_bins):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(num_images, num_classes, generator=generator, dtype=torch.float64) * scale
     labels = torch.randint(0, num_classes, (num_images,), generator=generator)
-    # In single precision torchmetrics may put a confidence into the next bin.
+    # In single precision torchmetrics may put a confidence into the next bin, and one that rounds to 1 into a
+    # bin of its own; logits of this size give none.
     expected = multiclass_calibration_error(torch.softmax(logits, 1), labels, num_classes, num_bins, norm="l1").item()
     assert expected_calibration_error(logits, labels, num_bins) == pytest.approx(expected, abs=1e-6)
 

@@ -4,6 +4,7 @@ import torch
 
 from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
 from kd_sweep.metrics.splits import (
+    chance_metrics,
     information_metrics,
     stream_metrics,
     student_attention_metrics,
@@ -11,7 +12,7 @@ from kd_sweep.metrics.splits import (
     teacher_metrics,
     val_metrics,
 )
-from kd_sweep.study.reported import IOU_THRESHOLDS, NULL_FOR_ONE_TEACHER, REPORTED_METRICS
+from kd_sweep.study.reported import IOU_THRESHOLDS, NULL_FOR_ONE_TEACHER, NULL_WITHOUT_CHANCE, REPORTED_METRICS
 
 
 @pytest.fixture
@@ -32,9 +33,16 @@ def all_metrics(student, teachers, labels, student_maps, teacher_maps):
         **values,
         **val_metrics(student, teachers, labels),
         **teacher_metrics(teachers, labels),
-        **teacher_attention_metrics(teacher_maps, 0.4),
-        **student_attention_metrics(student_maps, teacher_maps, 0.4),
+        **with_chance(teacher_attention_metrics, teacher_maps),
+        **with_chance(student_attention_metrics, student_maps, teacher_maps),
     }
+
+
+def with_chance(metrics, *maps):
+    """The last maps are those of other images where chance is asked for: each network's turned by its number."""
+    turned = torch.stack([maps_BHW.roll(turn, 0) for turn, maps_BHW in enumerate(maps[-1], len(maps) - 1)])
+    overlap = metrics(*maps, 0.4)
+    return {**overlap, **chance_metrics(overlap, metrics(*maps[:-1], turned, 0.4))}
 
 
 def test_keys_are_the_reported_metrics(outputs):
@@ -69,7 +77,8 @@ def test_a_student_that_is_its_only_teacher(outputs):
     assert values["fidelity_macro_val"] == values["fidelity_worst_class_val"] == 1
     assert values["predictive_kl_reverse_val"] == pytest.approx(0, abs=1e-12)
     assert values["ece_teachers"] == pytest.approx(values["ece"], abs=1e-12)
-    assert values["attention_iou_student"] == 1
+    assert values["attention_iou_student"] == values["attention_overlap_student"] == 1
+    assert values["attention_iou_student_chance"] < 1
     assert values["entropy_student"] == pytest.approx(values["entropy_teachers"], abs=1e-12)
     assert values["teacher_accuracy"] == values["val_accuracy"] == values["ensemble_accuracy"]
 
@@ -81,6 +90,19 @@ def test_teacher_accuracy_is_the_members_mean(outputs):
     values = teacher_metrics(teachers, labels)
     assert values["teacher_accuracy"] == pytest.approx(2 / 3)
     assert values["ensemble_accuracy"] == 1
+
+
+def test_without_other_images_or_with_chance_at_1_there_is_no_overlap_above_chance(outputs):
+    _, _, _, student_maps, teacher_maps = outputs
+    overlap = student_attention_metrics(student_maps, teacher_maps, 0.4)
+    names = {f"attention_{kind}" for kind in ("iou_student_chance", "overlap_student", "overlap_student_at_75")}
+    alone = chance_metrics(overlap, {})
+    assert names < alone.keys() <= NULL_WITHOUT_CHANCE
+    assert set(alone.values()) == {None}
+    everywhere = teacher_attention_metrics(torch.ones_like(teacher_maps), 0.4)
+    corrected = chance_metrics(everywhere, everywhere)
+    assert corrected["attention_iou_teachers_chance"] == 1
+    assert corrected["attention_overlap_teachers"] is None
 
 
 def test_values_are_python_floats(outputs):

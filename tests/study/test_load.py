@@ -5,6 +5,7 @@ import pytest
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.load import load_spec, parse_spec
 from kd_sweep.study.recipe import DATASETS
+from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.study.spec import Grid, Uniform
 
 SWEEPS = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("*.yaml"))
@@ -137,8 +138,8 @@ def _message(text, *overrides):
             "name: d\nobjectives:\n  - {metric: val_acc}",
             "objectives[0].metric: no trial reports 'val_acc', did you mean 'val_accuracy'? possible: affinity, "
             "attention_area_student, attention_area_teachers, attention_iou_student, attention_iou_student_at_25, "
-            "attention_iou_student_at_50, attention_iou_student_at_75, attention_iou_teachers, "
-            "… (47 in all) (sweeps/x.yaml, line 3)",
+            "attention_iou_student_at_25_chance, attention_iou_student_at_50, attention_iou_student_at_50_chance, "
+            f"… ({len(REPORTED_METRICS)} in all) (sweeps/x.yaml, line 3)",
         ),
     ],
 )
