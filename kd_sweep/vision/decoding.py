@@ -9,7 +9,6 @@ import dataclasses
 import errno
 import fcntl
 import functools
-import io
 import logging
 import os
 import uuid
@@ -32,6 +31,7 @@ from kd_sweep.vision.decoded import (
     trailer_bytes,
 )
 from kd_sweep.vision.pictures import Pictures, Pixels, Source
+from kd_sweep.vision.pixels import UnsuitableImageError, read_rgb
 
 DECODED = "datasets"
 """The folder of all caches in a results root."""
@@ -177,13 +177,15 @@ def decode_image(source: Source, image_size: int, what: str) -> Pixels:
         DataError: ``source`` cannot be read as an image; the message calls it ``what``.
     """
     try:
-        with _opened(source) as image:
+        with _rgb(source) as image:
             width, height = image.size
             side = min(width, height)
             left, top = (width - side) / 2, (height - side) / 2
-            square = image.convert("RGB").resize(
+            square = image.resize(
                 (image_size, image_size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
             )
+    except UnsuitableImageError as error:
+        raise DataError(f"data.path: image {what} {error}") from None
     # Damaged files make PIL's decoders raise almost anything: OSError, SyntaxError, ValueError, struct.error, …
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -191,7 +193,7 @@ def decode_image(source: Source, image_size: int, what: str) -> Pixels:
     return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
 
 
-def _opened(source: Source) -> Image.Image:
+def _rgb(source: Source) -> Image.Image:
     if isinstance(source, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(source.transpose(1, 2, 0)))
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    return read_rgb(source)

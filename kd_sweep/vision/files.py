@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from kd_sweep.errors import DataError
 from kd_sweep.study.digest import digest
+from kd_sweep.vision.formats import SUFFIXES
 from kd_sweep.vision.pictures import Found, Pictures
 from kd_sweep.vision.splits import Indices
-
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"))
 
 
 @dataclass(frozen=True)

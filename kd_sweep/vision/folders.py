@@ -11,7 +11,8 @@ import numpy as np
 
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
-from kd_sweep.vision.files import SUFFIXES, Listing, existing_root, found_files, list_images, listing_of
+from kd_sweep.vision.files import Listing, existing_root, found_files, list_images, listing_of
+from kd_sweep.vision.formats import COMMON
 from kd_sweep.vision.pictures import Found
 
 HELD_OUT_FOLDERS = ("val", "test")
@@ -42,9 +43,7 @@ def list_classes(root: Path) -> tuple[tuple[str, ...], Listing]:
     class_names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     found = [(label, path) for label, name in enumerate(class_names) for path in list_images(root / name)]
     if not found:
-        raise DataError(
-            f"data.path: {root} holds no images in a folder per class; possible files: {', '.join(sorted(SUFFIXES))}"
-        )
+        raise DataError(f"data.path: {root} holds no images in a folder per class; possible files: {COMMON}")
     labels_N = np.array([label for label, _ in found], dtype=np.int64)
     if len(class_names) == 1:
         raise DataError(f"data.path: {root} has one class folder, {class_names[0]!r}; at least 2 are needed")

@@ -334,7 +334,7 @@ def test_no_images(tmp_path, folders):
     for name in folders:
         (tmp_path / name).mkdir()
     message = message_of(folder_data(tmp_path))
-    assert message.startswith(f"data.path: {tmp_path} holds no images in a folder per class; possible files: .bmp, ")
+    assert message.startswith(f"data.path: {tmp_path} holds no images in a folder per class; possible files: .jpg, ")
 
 
 def test_images_without_class_folders(write_images, tmp_path):
