@@ -1,12 +1,11 @@
 """How long an epoch takes, from training a little."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.results.scratch import scratch_folder
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.checks import ImageCounts, count_images
 
@@ -36,8 +35,7 @@ def seconds_per_epoch(
     part = _part(whole)
     probe = _shortened(trial, part)
     teacher_rows: list[dict[str, Any]] = []
-    with TemporaryDirectory(prefix="kd-sweep-probe-") as folder:
-        root = Path(folder)
+    with scratch_folder("probe") as root:
         ensure_teacher(probe.teachers[0], root, device=device, num_threads=num_threads, on_epoch=teacher_rows.append)
         student_rows = list(trial_epochs(probe, root=root, checkpoint_dir=None, device=device, num_threads=num_threads))
     # A teacher's row counts its training alone.

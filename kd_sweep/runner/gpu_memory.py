@@ -5,10 +5,10 @@ than what it took is refused.
 """
 
 import math
-import tempfile
 from typing import Any
 
 from kd_sweep.errors import ClusterError
+from kd_sweep.results.scratch import scratch_folder
 from kd_sweep.study.trial import TrialConfig
 
 CONTEXT_BYTES = 600 * 2**20
@@ -77,7 +77,7 @@ def measure(trial_json: str) -> tuple[int, int]:
 
     trial = shortened(TrialConfig.model_validate_json(trial_json))
     torch.cuda.reset_peak_memory_stats()
-    with tempfile.TemporaryDirectory(prefix="kd-sweep-memory-") as folder:
+    with scratch_folder("memory") as folder:
         for _ in trial_epochs(trial, root=folder, checkpoint_dir=None, device="cuda"):
             pass
     return torch.cuda.max_memory_reserved(), torch.cuda.get_device_properties(0).total_memory

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import kd_sweep
 from kd_sweep.errors import ClusterError, StorageError, alternatives
+from kd_sweep.results.scratch import scratch_folder
 from kd_sweep.study.load import load_spec
 
 STOP_WAIT_S = 120
@@ -46,14 +46,14 @@ def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -
     words = ["python", "-m", "kd_sweep", "launch", spec.name, "--root", root, "--address", "auto"]
     for override in overrides:
         words += ["--set", override]
-    with _client(address) as client, TemporaryDirectory(prefix="kd-sweep-job-") as folder:
+    with _client(address) as client, scratch_folder("job") as folder:
         shutil.copy(spec, folder)
         job: str = client.submit_job(
             entrypoint=f"exec {shlex.join(words)}",
             submission_id=f"{study.name}-{secrets.token_hex(3)}",
             metadata={"study": study.name, "root": root},
             runtime_env={
-                "working_dir": folder,
+                "working_dir": str(folder),
                 "py_modules": [str(Path(kd_sweep.__file__).parent)],
                 "excludes": ["__pycache__"],
                 # SIGTERM stops a sweep cleanly; after Ray's own 3 s it would be killed.

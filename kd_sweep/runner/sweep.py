@@ -1,6 +1,5 @@
 """Runs a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
 
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,6 +8,7 @@ from typing import Any
 from ray import tune
 
 from kd_sweep.results.schema import FINISHED
+from kd_sweep.results.scratch import scratch_folder
 from kd_sweep.runner.callbacks import SweepCallback
 from kd_sweep.runner.cluster import Cluster, ray_resources
 from kd_sweep.runner.environment import environment
@@ -65,7 +65,7 @@ def _tune(spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: 
         stack.enter_context(environment(waiting))
         stack.enter_context(other_deaths_are_an_actors())
         # Tune keeps logs of its own while it runs; nothing of ours is in them.
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="kd-sweep-tune-"))
+        scratch = stack.enter_context(scratch_folder("tune"))
         tune.Tuner(
             tune.with_resources(TrialActor, _request(spec.resources)),
             tune_config=tune.TuneConfig(
@@ -77,7 +77,7 @@ def _tune(spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: 
             ),
             run_config=tune.RunConfig(
                 name=spec.name,
-                storage_path=scratch,
+                storage_path=str(scratch),
                 callbacks=[callback],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),

@@ -1,3 +1,6 @@
+import subprocess
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +12,7 @@ from kd_sweep.vision.checks import check_data, count_images
 from kd_sweep.vision.datasets import load_dataset
 from kd_sweep.vision.pictures import chosen
 from kd_sweep.vision.sources import find_images
+from tests.conftest import COMMAND, environment
 from tests.distill.conftest import tiny_trial
 
 UNEVEN = {"train": (90, 40, 1, 2), "val": (3, 30, 2, 1)}
@@ -99,3 +103,20 @@ def test_counts_are_those_of_the_loaded_digits(fields):
     data = Data(image_size=8, **fields)
     loaded, counted = load_dataset(data), count_images(data)
     assert (counted.train, counted.val, counted.classes) == (len(loaded.train), len(loaded.val), 10)
+
+
+@pytest.mark.slow
+def test_the_next_probe_removes_what_a_killed_one_left(tiny, tmp_path):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    command = [*COMMAND, "plan", str(tiny), "--root", str(tmp_path / "r")]
+    given = environment() | {"TMPDIR": str(temporary)}
+    killed = subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL)
+    while not list(temporary.glob("kd-sweep-probe-*/teachers")):
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert list(temporary.glob("kd-sweep-*"))
+    subprocess.run(command, env=given, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    assert list(temporary.glob("kd-sweep-*")) == []
