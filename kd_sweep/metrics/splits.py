@@ -13,7 +13,7 @@ from torch import Tensor
 from kd_sweep.metrics import rethinkkd
 from kd_sweep.metrics.attention import above_chance, attention_area, attention_iou_pairs, attention_iou_student
 from kd_sweep.metrics.calibration import expected_calibration_error
-from kd_sweep.metrics.information import mutual_information, shuffled_mutual_information
+from kd_sweep.metrics.information import expected_mutual_information, mutual_information
 from kd_sweep.metrics.predictions import (
     accuracy,
     agreement,
@@ -53,11 +53,11 @@ def stream_metrics(
 
 
 def information_metrics(student_predicted_N: Tensor, ensemble_predicted_N: Tensor, split: str) -> dict[str, float]:
-    """Return `mutual_information_{split}` and its shuffled baseline, from the top-1 classes on the whole split."""
+    """Return `mutual_information_{split}` and its mean over shuffled images, from the top-1 classes."""
     name = f"mutual_information_{split}"
     return {
         name: mutual_information(student_predicted_N, ensemble_predicted_N),
-        f"{name}_shuffled": shuffled_mutual_information(student_predicted_N, ensemble_predicted_N),
+        f"{name}_shuffled": expected_mutual_information(student_predicted_N, ensemble_predicted_N),
     }
 
 
