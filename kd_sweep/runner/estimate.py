@@ -8,6 +8,7 @@ from kd_sweep.results.storage import Location, Root
 from kd_sweep.runner.launch import check_models, checked
 from kd_sweep.runner.progress import describe
 from kd_sweep.study.dimensions import listed_values, range_bounds
+from kd_sweep.study.parts import Parts
 from kd_sweep.study.plan import Plan, estimate_hours, plan
 from kd_sweep.study.space import trial_config
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
@@ -37,7 +38,7 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         yield f"dataset: not checked, counts need no images ({missing})"
     for trial in planned.trials[:LISTED_TRIALS]:
         # A trial's name depends on the dataset's fingerprint.
-        name = trial.config.trial_id if missing is None else "-"
+        name = trial.trial_id if missing is None else "-"
         yield f"  {name}  {describe(trial.config)}{_further(trial.point)}"
     if len(planned.trials) > LISTED_TRIALS:
         yield f"  … and {len(planned.trials) - LISTED_TRIALS} more"
@@ -77,7 +78,8 @@ def _further(point: Mapping[str, object]) -> str:
 def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
     """Return the trial of the study that takes most time and memory, as far as its ensemble's size tells."""
     if planned.trials:
-        return max((trial.config for trial in planned.trials), key=lambda config: config.ensemble_size)
+        parts = Parts(spec)
+        return max(planned.trials, key=lambda trial: parts.settings(trial.values).ensemble_size).config
     return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})
 
 

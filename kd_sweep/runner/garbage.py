@@ -165,7 +165,7 @@ class _Wanted:
             raise StorageError(f"{error}; what {name} refers to is not known until kd-sweep resume {study}") from None
         known = {row["trial_id"]: TrialConfig.model_validate_json(row["config"]) for row in rows}
         finished = {row["trial_id"] for row in rows if row["status"] in FINISHED}
-        trials = {trial.config.trial_id: trial.config for trial in planned_trials(spec)} | known
+        trials = {trial.trial_id: trial.config for trial in planned_trials(spec)} | known
         self.trials[name] = set(trials)
         self.fingerprints |= {spec.data.fingerprint} if spec.data.fingerprint else set()
         goes_on = not is_finite(spec) and any(row["status"] != "completed" for row in about)

@@ -48,11 +48,11 @@ class PlannedSource:
     """A finite list of trials, in order."""
 
     def __init__(self, trials: Iterable[TrialConfig]) -> None:
-        self._trials = deque(trials)
+        self._trials = iter(trials)
 
     def next(self) -> TrialConfig | None:
         """Take the first of the list."""
-        return self._trials.popleft() if self._trials else None
+        return next(self._trials, None)
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
         """Learn nothing: the list is fixed."""

@@ -13,7 +13,7 @@ from kd_sweep.runner.checkpoint_budget import CheckpointBudget
 from kd_sweep.runner.recorder import Recorder
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.plan import num_points
-from kd_sweep.study.space import is_finite, planned_trials
+from kd_sweep.study.space import PlannedTrial, is_finite, planned_teachers, planned_trials
 from kd_sweep.study.spec import GridSampler, StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
@@ -24,7 +24,7 @@ class Work:
 
     unfinished: list[TrialConfig]
     """Trials that have started and not finished: they go first, from their checkpoints."""
-    new: list[TrialConfig]
+    new: list[PlannedTrial]
     """Trials of a finite study that have not started."""
     adaptive: int
     """How many trials an adaptive sampler may still suggest."""
@@ -42,9 +42,10 @@ class Work:
     @property
     def teachers(self) -> list[TeacherConfig]:
         """The teachers that the trials known by now need, each once, in the order of need."""
-        unique = {
-            teacher.teacher_id: teacher for trial in [*self.unfinished, *self.new] for teacher in trial.needed_teachers
-        }
+        unique = {teacher.teacher_id: teacher for trial in self.unfinished for teacher in trial.needed_teachers}
+        if self.new:
+            planned = (teacher.config for teacher in planned_teachers(self.new[0].spec, self.new))
+            unique |= {teacher.teacher_id: teacher for teacher in planned}
         return list(unique.values())
 
 
@@ -109,8 +110,7 @@ class StudyState:
         lost = set(self.recorder.has_lost())
         if not lost:
             return []
-        planned = [trial.config for trial in planned_trials(self.spec)]
-        return [config for config in planned if config.trial_id in lost]
+        return [trial.config for trial in planned_trials(self.spec) if trial.trial_id in lost]
 
     def _record_teachers(self) -> None:
         """Add the rows of teachers that are there and whose table was lost."""
@@ -134,15 +134,15 @@ class StudyState:
             return []  # the trial itself sets a damaged checkpoint aside and starts over
 
     def _outstanding(self) -> Work:
-        planned = {trial.config.trial_id: trial.config for trial in planned_trials(self.spec)}
+        planned = {trial.trial_id: trial for trial in planned_trials(self.spec)}
         finite = is_finite(self.spec)
-        wanted = planned if finite else self.known
+        wanted = planned.keys() if finite else self.known.keys()
         unfinished = [
             config
             for trial_id, config in self.known.items()
             if trial_id in wanted and self.recorder.status(trial_id) not in FINISHED
         ]
-        new = [config for trial_id, config in planned.items() if trial_id not in self.known]
+        new = [trial for trial_id, trial in planned.items() if trial_id not in self.known]
         sampler = self.spec.sampler
         asked = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
         adaptive = max(0, asked - len(self.known))

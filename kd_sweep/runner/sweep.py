@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 from ray import tune
@@ -101,7 +102,7 @@ def _settings(state: StudyState) -> dict[str, Any]:
 def _source(state: StudyState) -> Source:
     spec, work = state.spec, state.work
     if is_finite(spec):
-        return PlannedSource([*work.unfinished, *work.new])
+        return PlannedSource(chain(work.unfinished, (trial.config for trial in work.new)))
     known = [
         KnownTrial(config, state.recorder.status(trial_id) in FINISHED, state.recorder.objectives_of(trial_id))
         for trial_id, config in state.known.items()

@@ -187,7 +187,7 @@ def _orphans(study: Root, trial_ids: list[str]) -> Iterator[Finding]:
 
 def _planned(study: Root) -> set[str]:
     try:
-        return {trial.config.trial_id for trial in planned_trials(StudyFolder.at(study).spec())}
+        return {trial.trial_id for trial in planned_trials(StudyFolder.at(study).spec())}
     except StorageError:
         return set()
 

@@ -2,23 +2,43 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 DIGEST_LENGTH = 16
 
 
 def digest(content: Any) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of ``content`` as canonical JSON.
+    """Return the first 16 hexadecimal digits of the SHA-256 of ``content`` as canonical JSON."""
+    return _name(canonical_json(content))
+
+
+def digest_of_parts(parts: Mapping[str, str]) -> str:
+    """Return the `digest` of a mapping whose values are given as canonical JSON.
+
+    Trials of one study have most parts in common, and the text of a part can be made once for all of them.
+
+    Args:
+        parts: JSON by key; the keys are plain ASCII.
+    """
+    return _name("{" + ",".join([f'"{key}":{parts[key]}' for key in sorted(parts)]) + "}")
+
+
+def canonical_json(content: Any) -> str:
+    """Return ``content`` as the one JSON text that stands for it.
 
     Floats are rounded to 12 significant digits first, so that 0.1 + 0.2 and 0.3 are one configuration.
     """
-    canonical = json.dumps(_rounded(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:DIGEST_LENGTH]
+    return json.dumps(_rounded(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def derived_seed(*parts: Any) -> int:
     """Return a 63-bit seed that is a pure function of ``parts`` (any JSON values)."""
     return int(digest(list(parts)), 16) >> 1
+
+
+def _name(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def _rounded(content: Any) -> Any:

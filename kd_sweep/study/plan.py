@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kd_sweep.study.dimensions import dimension_size, extremes, searched_ensembles
-from kd_sweep.study.space import PlannedTrial, is_finite, planned_trials
+from kd_sweep.study.parts import PlannedTeacher
+from kd_sweep.study.space import PlannedTrial, is_finite, planned_teachers, planned_trials
 from kd_sweep.study.spec import GridSampler, NoScheduler, StudySpec
-from kd_sweep.study.trial import TeacherConfig
 
 TEACHER_FIELDS = ("augmentation_strength", "seed")
 TEACHER_SECTIONS = ("data", "augmentation", "teacher")
@@ -20,7 +20,7 @@ class Plan:
 
     trials: list[PlannedTrial]
     """In the order they start; empty where the sampler chooses as it goes."""
-    teachers: list[TeacherConfig]
+    teachers: list[PlannedTeacher]
     """Each once, in the order of first use; empty where the sampler chooses as it goes."""
     num_trials: int
     num_teachers: int
@@ -43,16 +43,14 @@ def plan(spec: StudySpec) -> Plan:
 
 def _finite_plan(spec: StudySpec) -> Plan:
     trials = planned_trials(spec)[: spec.budget.max_trials]
-    teachers = list(
-        {teacher.teacher_id: teacher for trial in trials for teacher in trial.config.needed_teachers}.values()
-    )
+    teachers = planned_teachers(spec, trials)
     return Plan(
         trials=trials,
         teachers=teachers,
         num_trials=len(trials),
         num_teachers=len(teachers),
-        teacher_epochs=sum(teacher.learner.epochs for teacher in teachers),
-        student_epochs=sum(trial.config.student.epochs for trial in trials),
+        teacher_epochs=sum(teacher.epochs for teacher in teachers),
+        student_epochs=sum(trial.epochs for trial in trials),
         exact=isinstance(spec.scheduler, NoScheduler),
     )
 
@@ -106,8 +104,8 @@ def estimate_hours(plan: Plan, seconds_per_teacher_epoch: float, seconds_per_stu
     if slots < 1:
         raise ValueError(f"slots {slots} is not at least 1")
     if plan.trials:
-        teachers = [teacher.learner.epochs for teacher in plan.teachers]
-        students = [trial.config.student.epochs for trial in plan.trials]
+        teachers = [teacher.epochs for teacher in plan.teachers]
+        students = [trial.epochs for trial in plan.trials]
     else:
         teachers = _even(plan.teacher_epochs, plan.num_teachers)
         students = _even(plan.student_epochs, plan.num_trials)

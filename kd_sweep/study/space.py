@@ -1,8 +1,8 @@
 """From a study's search space to trials: points, draws, and the configuration that a point stands for."""
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from kd_sweep.errors import SpecError
 from kd_sweep.study.digest import derived_seed
 from kd_sweep.study.dimensions import dimension_size, dimension_values, drawn_value
-from kd_sweep.study.fields import changed_section, search_field
+from kd_sweep.study.fields import search_field
 from kd_sweep.study.mistakes import value_rule
-from kd_sweep.study.recipe import Strict
+from kd_sweep.study.parts import Parts, PlannedTeacher, Values, section_of
 from kd_sweep.study.rules import validate_space
 from kd_sweep.study.spec import GridSampler, RandomSampler, StudySpec, Value
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import SECTIONS, TrialConfig
 
 __all__ = [
     "PlannedTrial",
@@ -24,6 +24,7 @@ __all__ = [
     "dimension_values",
     "grid_points",
     "is_finite",
+    "planned_teachers",
     "planned_trials",
     "random_point",
     "trial_config",
@@ -34,12 +35,29 @@ Point = dict[str, Value]
 """A value for every dimension, by the dimension's name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedTrial:
     """A trial that is known before the study starts."""
 
-    point: Point
-    config: TrialConfig
+    spec: StudySpec = field(repr=False)
+    values: Values
+    trial_id: str
+
+    @property
+    def point(self) -> Point:
+        """The trial's values by the names of their dimensions."""
+        return dict(zip(self.spec.search, self.values, strict=True))
+
+    @property
+    def config(self) -> TrialConfig:
+        """The trial as a whole, made anew: a study may list a million of them."""
+        return trial_config(self.spec, self.point)
+
+    @property
+    def epochs(self) -> int:
+        """How many its student is trained for."""
+        epochs: Any = self.point.get("student.epochs", self.spec.student.epochs)
+        return int(epochs)
 
 
 def is_finite(spec: StudySpec) -> bool:
@@ -76,19 +94,13 @@ def trial_config(spec: StudySpec, point: Mapping[str, Any]) -> TrialConfig:
     changes: dict[str, dict[str, Value]] = {}
     fields: dict[str, Any] = {}
     for name, value in values.items():
-        field = search_field(name)
-        if field.section is None:
+        place = search_field(name)
+        if place.section is None:
             fields[name] = value
         else:
-            changes.setdefault(field.section, {})[field.key] = value
-    for section in ("data", "augmentation", "teacher", "student", "distillation", "metrics"):
-        base: Strict = getattr(spec, section)
-        changed = changes.get(section, {})
-        try:
-            fields[section] = changed_section(base, tuple(sorted(changed.items()))) if changed else base
-        except ValueError as error:
-            together = ", ".join(f"{section}.{key} {value}" for key, value in changed.items())
-            raise SpecError(f"no trial can have {together}: {error}") from None
+            changes.setdefault(place.section, {})[place.key] = value
+    for section in SECTIONS:
+        fields[section] = section_of(spec, section, changes.get(section, {}))
     try:
         return TrialConfig(**fields)
     except ValidationError as error:
@@ -101,12 +113,15 @@ def grid_points(spec: StudySpec) -> Iterator[Point]:
     Raises:
         SpecError: a dimension has no list of values.
     """
-    values = {name: dimension_values(name, dimension) for name, dimension in spec.search.items()}
-    endless = next((name for name, possible in values.items() if possible is None), None)
+    return (dict(zip(spec.search, values, strict=True)) for values in _grid(spec))
+
+
+def _grid(spec: StudySpec) -> Iterator[Values]:
+    possible = {name: dimension_values(name, dimension) for name, dimension in spec.search.items()}
+    endless = next((name for name, values in possible.items() if values is None), None)
     if endless is not None:
         raise SpecError(f"search.{endless}: a continuous range has no grid; possible: grid, or uniform with a step")
-    for combination in itertools.product(*(possible or [] for possible in values.values())):
-        yield dict(zip(values, combination, strict=True))
+    return itertools.product(*(values or [] for values in possible.values()))
 
 
 def random_point(spec: StudySpec, index: int) -> Point:
@@ -130,25 +145,35 @@ def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
         SpecError: a point that a trial cannot have.
     """
     if isinstance(spec.sampler, GridSampler):
-        return list(_distinct(spec, grid_points(spec)).values())
+        return _distinct(spec, _grid(spec))
     if not isinstance(spec.sampler, RandomSampler):
         return []
     size = _space_size(spec)
     wanted = spec.sampler.num_trials if size is None else min(spec.sampler.num_trials, size)
     # Draws repeat in a small space; its last point takes size * ln(size) of them, far fewer than this bound.
-    draws = (random_point(spec, index) for index in range(1000 + 20 * wanted))
-    return list(_distinct(spec, draws, wanted).values())
+    draws = (tuple(random_point(spec, index).values()) for index in range(1000 + 20 * wanted))
+    return _distinct(spec, draws, wanted)
 
 
-def _distinct(spec: StudySpec, points: Iterator[Point], limit: int | None = None) -> dict[str, PlannedTrial]:
-    trials: dict[str, PlannedTrial] = {}
+def planned_teachers(spec: StudySpec, trials: Iterable[PlannedTrial]) -> list[PlannedTeacher]:
+    """Return the teachers that ``trials`` of ``spec`` need, each once, in the order of first use."""
+    parts = Parts(spec)
+    distinct: dict[Values, Values] = {}
+    for trial in trials:
+        distinct.setdefault(parts.values_of_teachers(trial.values), trial.values)
+    return list(dict.fromkeys(teacher for values in distinct.values() for teacher in parts.teachers(values)))
+
+
+def _distinct(spec: StudySpec, points: Iterator[Values], limit: int | None = None) -> list[PlannedTrial]:
+    parts, trials = Parts(spec), dict[str, PlannedTrial]()
     while limit is None or len(trials) < limit:
-        point = next(points, None)
-        if point is None:
+        values = next(points, None)
+        if values is None:
             break
-        config = trial_config(spec, point)
-        trials.setdefault(config.trial_id, PlannedTrial(point, config))
-    return trials
+        trial_id = parts.trial_id(values)
+        if trial_id not in trials:
+            trials[trial_id] = PlannedTrial(spec, values, trial_id)
+    return list(trials.values())
 
 
 def _space_size(spec: StudySpec) -> int | None:

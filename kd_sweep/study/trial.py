@@ -1,27 +1,24 @@
 """What one trial is, which teachers it needs, which images it sees; each named by the digest of its content."""
 
-from functools import cached_property
-from typing import Annotated, Any
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from kd_sweep.study.digest import derived_seed, digest
+from kd_sweep.study.digest import canonical_json, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
 
 MAX_TEACHERS = 64
 
 
-def _content(model: Strict) -> dict[str, Any]:
-    """Return the fields that differ from their defaults: a field added later, at its default, renames nothing."""
-    content = model.model_dump(mode="json", exclude_defaults=True)
-    for section in content.values():
-        if isinstance(section, dict) and "weights_digest" in section:
-            section.pop("weights", None)  # says where the file lies, and not which it is
-    return content
-
-
 PLACES = ("path", "train_list", "val_list", "download")
 """Fields of `data` that say where images come from, and not which they are, once they have a fingerprint."""
+
+SECTIONS = ("data", "augmentation", "teacher", "student", "distillation", "metrics")
+"""The parts of a trial that are models of their own."""
+_NOTHING = "{}"
+"""Of a section that is at its defaults."""
 
 
 def data_identity(data: Data) -> dict[str, Any]:
@@ -31,6 +28,30 @@ def data_identity(data: Data) -> dict[str, Any]:
         for place in PLACES:
             content.pop(place, None)
     return content
+
+
+@lru_cache(maxsize=4096)
+def section_json(section: Strict) -> str:
+    """Return what makes a section itself, as the canonical JSON that goes into a digest."""
+    return canonical_json(data_identity(section) if isinstance(section, Data) else _content(section))
+
+
+def _content(section: Strict) -> dict[str, Any]:
+    """Return the fields that differ from their defaults: a field added later, at its default, renames nothing."""
+    content = section.model_dump(mode="json", exclude_defaults=True)
+    if "weights_digest" in content:
+        content.pop("weights", None)  # says where the file lies, and not which it is
+    return content
+
+
+@lru_cache(maxsize=65536, typed=True)
+def _scalar_json(value: Any) -> str:
+    return canonical_json(value)
+
+
+def _parts_of(config: Strict) -> dict[str, str]:
+    """Return every field of a configuration, none of which has a default, as canonical JSON."""
+    return {name: section_json(value) if isinstance(value, Strict) else _scalar_json(value) for name, value in config}
 
 
 class StreamConfig(Strict):
@@ -46,8 +67,7 @@ class StreamConfig(Strict):
     @cached_property
     def stream_id(self) -> str:
         """Digest of what decides the pixels."""
-        content = _content(self) | {"data": data_identity(self.data), "kind": "stream"}
-        return digest(content)
+        return digest_of_parts(_parts_of(self) | {"kind": '"stream"'})
 
 
 class TeacherConfig(Strict):
@@ -64,8 +84,7 @@ class TeacherConfig(Strict):
     @cached_property
     def teacher_id(self) -> str:
         """Digest of everything that the weights depend on."""
-        content = _content(self) | {"data": data_identity(self.data), "kind": "teacher"}
-        return digest(content)
+        return digest_of_parts(_parts_of(self) | {"kind": '"teacher"'})
 
     @property
     def init_seed(self) -> int:
@@ -82,6 +101,59 @@ class TeacherConfig(Strict):
             batch_size=self.learner.batch_size,
             seed=derived_seed("teacher-stream", self.seed, self.member),
         )
+
+
+class Settings(NamedTuple):
+    """The fields of a trial that are no sections; `TrialConfig` says what they mean."""
+
+    augmentation_strength: float
+    ensemble_size: int
+    seed: int
+    teacher_strengths: tuple[float, ...] | None
+    student_strength: float | None
+
+    @property
+    def strengths_of_teachers(self) -> tuple[float, ...]:
+        """The strength at which each teacher is trained, member 1 first."""
+        return self.teacher_strengths or (self.augmentation_strength,) * self.ensemble_size
+
+    @property
+    def strength_of_student(self) -> float:
+        """The strength of the images that the student sees."""
+        return self.augmentation_strength if self.student_strength is None else self.student_strength
+
+
+def mean_strength(strengths: tuple[float, ...]) -> float:
+    """Return the strength that stands for those of several teachers."""
+    return strengths[0] if len(set(strengths)) == 1 else float(f"{sum(strengths) / len(strengths):.12g}")
+
+
+def reference_augmentation(augmentation: Augmentation) -> Augmentation:
+    """Return the augmentation that shows clean images at strength 0: the weakest of the paper's presets does not."""
+    return Augmentation() if augmentation.pipeline == "weak_strong" else augmentation
+
+
+def trial_digest(sections: Mapping[str, str], settings: Settings) -> str:
+    """Return the id of a trial.
+
+    Args:
+        sections: `section_json` of each of `SECTIONS`.
+        settings: its other fields, with size and strength as `teacher_strengths` gives them, where that is set.
+    """
+    parts = {name: text for name, text in sections.items() if text != _NOTHING or name == "data"}
+    strength, size, seed, teacher_strengths, student_strength = settings
+    if strength != 0.0:
+        parts["augmentation_strength"] = _scalar_json(strength)
+    if size != 1:
+        parts["ensemble_size"] = _scalar_json(size)
+    if seed != 0:
+        parts["seed"] = _scalar_json(seed)
+    if teacher_strengths is not None and set(teacher_strengths) != {strength}:  # else they say nothing more
+        parts["teacher_strengths"] = _scalar_json(teacher_strengths)
+    if student_strength is not None and student_strength != strength:
+        parts["student_strength"] = _scalar_json(student_strength)
+    parts["kind"] = '"trial"'
+    return digest_of_parts(parts)
 
 
 class TrialConfig(Strict):
@@ -109,7 +181,7 @@ class TrialConfig(Strict):
         strengths = self.teacher_strengths
         if strengths is None:
             return self
-        mean = strengths[0] if len(set(strengths)) == 1 else float(f"{sum(strengths) / len(strengths):.12g}")
+        mean = mean_strength(strengths)
         given = self.model_fields_set
         if "ensemble_size" in given and self.ensemble_size != len(strengths):
             raise ValueError(f"ensemble_size {self.ensemble_size} is not {len(strengths)}, as teacher_strengths lists")
@@ -131,22 +203,24 @@ class TrialConfig(Strict):
     @cached_property
     def trial_id(self) -> str:
         """Digest of the whole configuration: the same configuration is the same trial, in any study."""
-        content = _content(self) | {"data": data_identity(self.data), "kind": "trial"}
-        if set(self.strengths_of_teachers) == {self.augmentation_strength}:
-            content.pop("teacher_strengths", None)  # says nothing more than strength and size
-        if self.strength_of_student == self.augmentation_strength:
-            content.pop("student_strength", None)
-        return digest(content)
+        return trial_digest({name: section_json(getattr(self, name)) for name in SECTIONS}, self.settings)
+
+    @property
+    def settings(self) -> "Settings":
+        """The fields that are no sections."""
+        return Settings(
+            self.augmentation_strength, self.ensemble_size, self.seed, self.teacher_strengths, self.student_strength
+        )
 
     @property
     def strengths_of_teachers(self) -> tuple[float, ...]:
         """The strength at which each teacher is trained, member 1 first."""
-        return self.teacher_strengths or (self.augmentation_strength,) * self.ensemble_size
+        return self.settings.strengths_of_teachers
 
     @property
     def strength_of_student(self) -> float:
         """The strength of the images that the student sees."""
-        return self.augmentation_strength if self.student_strength is None else self.student_strength
+        return self.settings.strength_of_student
 
     def at(self, dotted: str) -> Any:
         """Return the value of a field by its dotted name, `distillation.temperature`; of the strengths, what holds."""
@@ -182,11 +256,9 @@ class TrialConfig(Strict):
     @property
     def reference_teacher(self) -> TeacherConfig:
         """Member 1 without augmentation: affinity is measured with it."""
-        # The weakest of the paper's presets is no clean image.
-        is_preset = self.augmentation.pipeline == "weak_strong"
         return TeacherConfig(
             data=self.data,
-            augmentation=Augmentation() if is_preset else self.augmentation,
+            augmentation=reference_augmentation(self.augmentation),
             augmentation_strength=0.0,
             learner=self.teacher,
             seed=self.seed,
