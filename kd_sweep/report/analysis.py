@@ -21,7 +21,8 @@ from kd_sweep.report.sentences import counted
 from kd_sweep.report.settings import SIZE, STRENGTH, STUDENT
 from kd_sweep.report.verdicts import verdicts_table
 from kd_sweep.results.reader import Results
-from kd_sweep.results.render import FORMATS, plain, render
+from kd_sweep.results.render import FORMATS, render
+from kd_sweep.results.shown import plain
 from kd_sweep.results.storage import Root
 
 FOLDER = "analysis"

@@ -19,12 +19,12 @@ _OUTCOMES = (
     "generalization_gap",
 )
 _TREND = (
-    "train_loss",
-    "train_accuracy",
     "val_accuracy",
     "fidelity_val",
     "attention_iou_teachers",
     "generalization_gap",
+    "train_loss",
+    "train_accuracy",
 )
 _FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
 
@@ -54,8 +54,8 @@ def leaderboard(results: Results) -> pa.Table:
         direction = "DESC" if objective["mode"] == "max" else "ASC"
         others = [column for column in ("val_accuracy", "fidelity_val") if column != objective["metric"]]
         query = f"""
-            SELECT study, row_number() OVER (ORDER BY objective {direction}, trial_id) AS rank, trial_id, status,
-                {_list(searched)}, $metric AS objective_metric, objective, best_objective, best_epoch,
+            SELECT study, row_number() OVER (ORDER BY objective {direction}, trial_id) AS rank, trial_id,
+                $metric AS objective_metric, objective, {_list(searched)}, status, best_objective, best_epoch,
                 last_epoch, {_list(others)}, train_s
             FROM trials WHERE study = $study AND objective IS NOT NULL
             ORDER BY rank"""
@@ -108,7 +108,7 @@ def pareto(results: Results) -> pa.Table:
     answers = []
     for name, objectives in _objectives(results).items():
         metrics = list(dict.fromkeys(objective["metric"] for objective in objectives))
-        columns = ["study", "trial_id", "status", *searched, *metrics, "last_epoch"]
+        columns = ["study", "trial_id", *metrics, *searched, "status", "last_epoch"]
         present = " AND ".join(f'"{metric}" IS NOT NULL' for metric in metrics)
         query = f"SELECT {_list(columns)} FROM trials WHERE study = $study AND {_FINISHED_SQL} AND {present}"
         found = results.sql(query, {"study": name})

@@ -23,13 +23,17 @@ _STUDY_MARKS = ("study.yaml", TABLE_FILES["studies"], TABLE_FILES["trials"])
 _ATTEMPTS = 10
 
 
-def open_results(root: "str | Path | Root") -> "Results":
+def open_results(root: "str | Path | Root", limits: sql.Limits | None = None) -> "Results":
     """Open a results root, or one study in it, for reading. Nothing is written.
+
+    Args:
+        root: the folder.
+        limits: of time and memory for each SQL statement; those of `sql.Limits` when None.
 
     Raises:
         StorageError: there is no such folder, no study in it, or one study twice. One line.
     """
-    return Results(Root.resolved(root))
+    return Results(Root.resolved(root), limits)
 
 
 class Results:
@@ -38,9 +42,11 @@ class Results:
     A trial (or study) that its table calls running while no living driver holds its study reads as `interrupted`.
     """
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, limits: sql.Limits | None = None) -> None:
         self.root = root
         """The folder that was opened: a results root, or one study."""
+        self.limits = limits or sql.Limits()
+        """Of time and memory, for each SQL statement."""
         self._names: dict[str, str] = {}
         self._is_study = is_study(root)
         if not self._is_study and not root.is_folder():
@@ -73,22 +79,30 @@ class Results:
         return frame
 
     def sql(
-        self, query: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float | None = None
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        memory_bytes: int | None = None,
     ) -> pa.Table:
         """Return the answer to one SQL statement (DuckDB's dialect) over the four tables.
 
-        It can only read, and only these tables: no files, no network, no settings.
+        It can only read, and only these tables: no files, no network, no settings. Of several columns of one name, all
+        but the first have a number behind it; what Arrow has no type for, such as an interval, is text.
 
         Args:
             query: the statement; ``$name`` stands for a parameter.
             parameters: values of the parameters.
-            timeout_s: give up after this long.
+            timeout_s: give up after this long; `limits` says how long when None.
+            memory_bytes: what the query and its answer may take; `limits` says how much when None.
 
         Raises:
-            QueryError: wrong SQL, SQL that writes, or a query that took too long. One line.
+            QueryError: wrong SQL, SQL that writes, or a query that took too long or too much. One line.
             CorruptFileError: a file of the tables is damaged; it is named.
         """
         sql.check(query)
+        limits = sql.Limits(timeout_s or self.limits.timeout_s, memory_bytes or self.limits.memory_bytes)
         for _ in range(_ATTEMPTS):
             roots = self._study_roots()
             # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
@@ -98,7 +112,7 @@ class Results:
             }
             epochs = self._epochs(roots if sql.may_read(query, "epochs") else {})
             try:
-                return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, timeout_s)
+                return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, limits)
             except sql.ScanError as error:
                 reason = str(error)
                 if epochs.is_current():

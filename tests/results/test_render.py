@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kd_sweep.errors import QueryError
-from kd_sweep.results.render import cells, render
+from kd_sweep.results.render import render
+from kd_sweep.results.shown import cells
 
 AT = datetime.datetime(2024, 5, 6, 7, 8, 9, 250_000, tzinfo=datetime.UTC)
 TABLE = pa.table(
@@ -56,8 +57,16 @@ def test_json_is_a_list_of_objects():
     assert rendered(TABLE.slice(0, 0), "json") == b"[]\n"
 
 
-def test_json_has_no_nan():
-    assert json.loads(rendered(pa.table({"x": [float("nan"), float("inf")]}), "json")) == [{"x": None}, {"x": None}]
+def test_json_says_what_it_has_no_number_for_as_text():
+    values = [float("nan"), float("inf"), -float("inf"), None]
+    found = json.loads(rendered(pa.table({"x": values}), "json"), parse_constant=pytest.fail)
+    assert [row["x"] for row in found] == ["NaN", "Infinity", "-Infinity", None]
+
+
+def test_json_never_rounds_a_decimal():
+    values = [decimal.Decimal("9999999999999999999.9999"), decimal.Decimal("0.2500"), decimal.Decimal("-3.0000")]
+    found = json.loads(rendered(pa.table({"x": pa.array(values, pa.decimal128(38, 4))}), "json"))
+    assert [row["x"] for row in found] == ["9999999999999999999.9999", 0.25, -3]
 
 
 def test_csv_reads_back():
@@ -98,8 +107,12 @@ def test_a_piped_table_is_plain_complete_and_right_aligned():
 def test_cells_are_safe_for_a_terminal_and_short():
     text = rendered(TABLE, "table").decode()
     assert "\x1b" not in text
+    assert r"\x1b[31mred" in text
     assert "2024-05-06 07:08:09" in text
     assert "0.9877" in text
+    for character in "\x07\x7f\x9b\u202e\u2028\x85":
+        shown = [rendered(pa.table({character: [character]}), format).decode() for format in ("table", "json")]
+        assert not any(character in text for text in shown), ascii(character)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +122,17 @@ def test_cells_are_safe_for_a_terminal_and_short():
         ([0.0, 0.5], ["0.0", "0.5"]),
         ([1 / 3, 0.5], ["0.3333", "0.5000"]),
         ([0.1 + 0.2, 0.3], ["0.3", "0.3"]),
-        ([12345.678, 1.5], ["12345.7", "1.500"]),
-        ([1.23e-5, 4.0], ["1.230e-05", "4.0000"]),
-        ([1e12, 0.0], ["1.000e+12", "0.0"]),
+        ([12345.678, 1.5], ["12345.678", "1.500"]),
+        ([7.303e-4, -0.0736], ["0.00073", "-0.07360"]),
+        ([1.23e-5, 4.0], ["0.000012", "4.000000"]),
+        ([1.23e-7, 4.0], ["1.230e-07", "4.000e+00"]),
+        ([0.0005, 0.25], ["0.0005", "0.2500"]),
+        ([1e12, 0.0], ["1.000e+12", "0.000e+00"]),
         ([float("nan"), 0.5], ["nan", "0.5"]),
         ([-0.25, 1], ["-0.25", "1"]),
         ([True, None, "x"], ["true", "-", "x"]),
+        ([[1.0, None], {"a": AT}], ["[1.0, null]", '{"a": "2024-05-06T07:08:09.250000+00:00"}']),
+        ([b"a\x00", decimal.Decimal("1E+2")], [r"a\x00", "100"]),
     ],
 )
 def test_numbers_have_equal_and_sensible_decimals(values: list[object], shown: list[str]):
@@ -167,11 +185,13 @@ def test_on_a_terminal_a_table_fits_its_width():
     assert "─" in text
 
 
-def test_on_a_terminal_numbers_stay_whole_and_what_cannot_fit_is_not_folded():
+def test_on_a_terminal_cells_stay_whole_and_columns_that_do_not_fit_are_named():
     numbers = on_terminal("table", "numbers")
-    assert numbers.count("0.1235") == 10  # more columns than fit with whole headers
+    assert numbers.count("0.1235") == 9  # more columns than fit with whole headers
     assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= 80 for line in numbers.splitlines())
-    assert on_terminal("table", "wide").count("y" * 12) == 10
+    said = " ".join(on_terminal("table", "wide").split())
+    assert said.count("y" * 12) == 5
+    assert "(5 more columns: column_5, column_6, column_7, column_8, column_9; --wide or --format csv shows" in said
 
 
 def test_parquet_does_not_go_to_a_terminal():

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from kd_sweep.errors import QueryError
-from kd_sweep.results.sql import check, one_line, run
+from kd_sweep.results.sql import Limits, check, one_line, run
 
 TABLES = {
     "trials": pa.table({"trial_id": ["a", "b"], "val_accuracy": [0.5, 0.75]}),
@@ -160,8 +160,44 @@ def test_times_are_utc_wherever_the_reader_sits(monkeypatch: pytest.MonkeyPatch)
 def test_a_long_query_is_stopped():
     began = time.monotonic()
     with pytest.raises(QueryError, match=r"took more than 0\.3 s"):
-        run("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 11", {}, None, 0.3)
+        run(
+            "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 11",
+            {},
+            None,
+            Limits(0.3),
+        )
     assert time.monotonic() - began < 20
+
+
+def test_a_query_that_needs_too_much_memory_is_one_line_and_leaves_nothing_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    limits = Limits(memory_bytes=50_000_000)
+    for query in (
+        "SELECT range FROM range(100_000_000) ORDER BY hash(range)",  # its work
+        "SELECT repeat('x', 1000) FROM range(10_000_000)",  # its answer
+    ):
+        with pytest.raises(QueryError, match=r"needs more than 50\.0MB of memory; .*--memory-limit") as caught:
+            run(query, {}, None, limits)
+        assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limits", [{"timeout_s": 0.0}, {"timeout_s": float("nan")}, {"memory_bytes": 1}])
+def test_useless_limits_are_refused(limits: dict[str, float]):
+    with pytest.raises(QueryError, match=r"not above 0|not at least"):
+        Limits(**limits)
+
+
+def test_a_failure_late_in_an_answer_is_one_line():
+    with pytest.raises(QueryError, match="late") as caught:
+        run("SELECT CASE WHEN range = 3_000_000 THEN error('late') ELSE range END FROM range(4_000_000)", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_duckdb_calls_internal_is_one_line():
+    assert one_line("INTERNAL Error: broken\n\nStack Trace:\n\n/usr/lib/x.so(+0x12)\n") == "INTERNAL Error: broken"
 
 
 def test_long_candidate_lists_are_cut():
