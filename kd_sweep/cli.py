@@ -130,7 +130,7 @@ def query(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
     sql: Annotated[
         str,
-        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, teachers, pareto."),
+        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, best_epoch, teachers, pareto."),
     ] = "summary",
     output: Format = "table",
 ) -> None:

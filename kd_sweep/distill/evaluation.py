@@ -11,61 +11,26 @@ from torch import Tensor, nn
 
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.means import ImageMeans
+from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities, top_1
+from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities
 from kd_sweep.metrics.splits import (
     chance_metrics,
-    information_metrics,
-    stream_metrics,
     student_attention_metrics,
     val_metrics,
 )
 from kd_sweep.study.recipe import Metrics
-from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, NULL_WITHOUT_CHANCE, REPORTED_METRICS
+from kd_sweep.study.reported import (
+    NULL_BELOW_ONE_BATCH,
+    NULL_FOR_ONE_TEACHER,
+    NULL_UNLESS_ASKED,
+    NULL_WITHOUT_CHANCE,
+    REPORTED_METRICS,
+)
 from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.augmentation import AugmentationStream
 
-CHUNK_IMAGES = 8192
-MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_WITHOUT_CHANCE | NULL_UNLESS_ASKED.keys()
-
-
-class StreamMeter:
-    """Takes the metrics of a stream while its images pass by.
-
-    Logits are held for `CHUNK_IMAGES` images at a time: those of a whole epoch of ImageNet would fill a GPU.
-
-    Args:
-        split: `train` or `val_augmented`.
-    """
-
-    def __init__(self, split: str) -> None:
-        self._split = split
-        self._held: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._num_held = 0
-        self._means = ImageMeans()
-        self._predicted: list[tuple[Tensor, Tensor]] = []
-
-    def add(self, student_logits_BC: Tensor, teacher_logits_MBC: Tensor, labels_B: Tensor) -> None:
-        """Count a batch."""
-        self._held.append((student_logits_BC.detach().float(), teacher_logits_MBC, labels_B))
-        self._num_held += len(labels_B)
-        if self._num_held >= CHUNK_IMAGES:
-            self._count()
-
-    def metrics(self) -> dict[str, float]:
-        """Return the metrics of all batches that were added."""
-        if self._num_held:
-            self._count()
-        student, ensemble = zip(*self._predicted, strict=True)
-        return {**self._means.values(), **information_metrics(torch.cat(student), torch.cat(ensemble), self._split)}
-
-    def _count(self) -> None:
-        student, teachers, labels = zip(*self._held, strict=True)
-        student_NC, ensemble_log_NC = torch.cat(student), ensemble_log_probabilities(torch.cat(teachers, dim=1))
-        self._means.add(stream_metrics(student_NC, ensemble_log_NC, torch.cat(labels), self._split), self._num_held)
-        self._predicted.append((top_1(student_NC), top_1(ensemble_log_NC)))
-        self._held.clear()
-        self._num_held = 0
+MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_WITHOUT_CHANCE | NULL_BELOW_ONE_BATCH | NULL_UNLESS_ASKED.keys()
 
 
 def evaluate(
@@ -102,6 +67,7 @@ def evaluate(
         clean_VC, labels_V, on_attention = _clean_outputs(student, stream, ensemble, metrics)
         on_clean = val_metrics(clean_VC, ensemble.clean_logits, labels_V)
         measured: dict[str, float | None] = {
+            **dict.fromkeys(NULL_BELOW_ONE_BATCH),
             "train_loss": train_loss,
             **on_train,
             **on_clean,

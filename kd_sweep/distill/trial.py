@@ -12,11 +12,12 @@ from torch import Tensor
 from kd_sweep.distill.checkpoints import TrialCheckpoints
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
-from kd_sweep.distill.evaluation import StreamMeter, evaluate
+from kd_sweep.distill.evaluation import evaluate
 from kd_sweep.distill.logits import LogitCache
 from kd_sweep.distill.losses import distillation_loss
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
+from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
 from kd_sweep.results.storage import Location, Root

@@ -5,7 +5,7 @@ weighs as much as a full one, so they depend on the batch size; an ensemble pred
 has its roles swapped and is multiplied by ten; regions are pooled over a batch; calibration bins weigh the same
 whatever they hold. Every function takes a whole split and divides it: ``batch_size`` is what `torch.split` takes.
 
-Shapes: N images, C classes, M teachers, H x W pixels.
+Shapes: N images, C classes, M teachers, K bins, H x W pixels.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,7 @@ KL_SCALE = 10.0
 TEMPERATURE = 3.0
 ALPHA = 0.6
 """Weight of the hard label."""
+ECE_BINS = 10
 
 Batches = int | list[int]
 """Size of every batch but a smaller last one, or the sizes of all."""
@@ -69,10 +70,14 @@ def mutual_information_rethinkkd(
     return _batch_mean(mutual_information, batch_size, top_1(student_logits_NC), top_1(ensemble_logits_NC))
 
 
-def ece_rethinkkd(logits_NC: Tensor, labels_N: Tensor, num_bins: int = 10) -> float:
+def ece_rethinkkd(logits_NC: Tensor, labels_N: Tensor, num_bins: int = ECE_BINS) -> float:
     """Return the mean over the bins of |accuracy - confidence|, whatever a bin holds; an empty one counts as 0."""
-    counts, correct, confidence = calibration_bins(logits_NC, labels_N, num_bins)
-    return float(((correct - confidence).abs() / counts.clamp(min=1)).mean())
+    return mean_gap(*calibration_bins(logits_NC, labels_N, num_bins))
+
+
+def mean_gap(counts_K: Tensor, correct_K: Tensor, confidence_K: Tensor) -> float:
+    """Return the same from the sums of each of the K bins, of `metrics.calibration.calibration_bins`."""
+    return float(((correct_K - confidence_K).abs() / counts_K.clamp(min=1)).mean())
 
 
 def attention_iou_rethinkkd(regions_MNHW: Tensor, batch_size: Batches = BATCH_SIZE) -> float | None:

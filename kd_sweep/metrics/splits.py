@@ -61,6 +61,25 @@ def information_metrics(student_predicted_N: Tensor, ensemble_predicted_N: Tenso
     }
 
 
+def rethinkkd_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, split: str) -> dict[str, float]:
+    """Return the `…_{split}_rethinkkd` metrics, but for the calibration error: means over batches.
+
+    Args:
+        student_logits_NC: the student's, of a whole number of batches or of a part of one.
+        teacher_logits_MNC: its teachers'.
+        split: `train` or `val_augmented`.
+    """
+    student_NC, teacher_MNC = student_logits_NC, teacher_logits_MNC
+    # Full batches weigh the same, so their mean is that over the images; only mutual information needs them apart.
+    whole = len(student_NC)
+    return {
+        f"fidelity_{split}_rethinkkd": rethinkkd.fidelity_rethinkkd(student_NC, teacher_MNC, whole),
+        f"predictive_kl_{split}_rethinkkd": rethinkkd.predictive_kl_rethinkkd(student_NC, teacher_MNC, whole),
+        f"mutual_information_{split}_rethinkkd": rethinkkd.mutual_information_rethinkkd(student_NC, teacher_MNC),
+        f"entropy_student_{split}_rethinkkd": rethinkkd.entropy_rethinkkd(student_NC, whole),
+    }
+
+
 def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
     """Return what is said of the student on clean validation images, but for its attention."""
     ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
@@ -76,12 +95,6 @@ def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N:
         **information_metrics(top_1(student_logits_NC), top_1(ensemble_log_NC), "val"),
         "entropy_student": predictive_entropy(student_logits_NC),
         "ece": expected_calibration_error(student_logits_NC, labels_N),
-        "fidelity_val_rethinkkd": rethinkkd.fidelity_rethinkkd(student_logits_NC, teacher_logits_MNC),
-        "predictive_kl_val_rethinkkd": rethinkkd.predictive_kl_rethinkkd(student_logits_NC, teacher_logits_MNC),
-        "mutual_information_val_rethinkkd": rethinkkd.mutual_information_rethinkkd(
-            student_logits_NC, teacher_logits_MNC
-        ),
-        "ece_rethinkkd": rethinkkd.ece_rethinkkd(student_logits_NC, labels_N),
     }
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.results.reader import Results
 from kd_sweep.results.schema import FINISHED
+from kd_sweep.study.reported import REPORTED_METRICS
 
 _DIMENSIONS = ("augmentation_strength", "ensemble_size")
 _OUTCOMES = (
@@ -25,6 +26,11 @@ _TREND = (
     "generalization_gap",
     "train_loss",
     "train_accuracy",
+)
+_AT_BEST = (
+    "val_accuracy",
+    "generalization_gap",
+    *(name for name in REPORTED_METRICS if name.endswith("_rethinkkd")),
 )
 _FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
 
@@ -78,6 +84,24 @@ def trend(results: Results) -> pa.Table:
         SELECT {named}, {_list([*searched, "epoch"])}, count(*) AS num_trials, {means}
         FROM epochs {joined} GROUP BY {_list(groups)} ORDER BY {_ordered(groups)}"""
     return _without_empty(results.sql(query, parameters), extra)
+
+
+def best_epoch(results: Results) -> pa.Table:
+    """One row per trial: the epoch of its best accuracy on clean validation images, the first of equals, and the
+    metrics of that epoch that compare with published figures. Trials that still run are at their best so far.
+    """
+    searched = [*_searched(results), "seed"]
+    extra = searched[2:-1]
+    keys = ["study", "trial_id", "status", *searched, "epoch"]
+    of_trials = _list(["study", "trial_id", "status", *extra])
+    query = f"""
+        SELECT {_list([*keys, *_AT_BEST])}
+        FROM epochs JOIN (SELECT {of_trials} FROM trials) USING (study, trial_id)
+        QUALIFY row_number() OVER (
+            PARTITION BY study, trial_id ORDER BY val_accuracy DESC NULLS LAST, epoch
+        ) = 1
+        ORDER BY {_ordered(["study", *searched, "trial_id"])}"""
+    return _without_empty(results.sql(query), [*extra, *_AT_BEST])
 
 
 def teachers(results: Results) -> pa.Table:
@@ -138,7 +162,7 @@ def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
 
 
 NAMED_QUERIES: dict[str, Callable[[Results], pa.Table]] = {
-    query.__name__: query for query in (summary, leaderboard, trend, pareto, teachers)
+    query.__name__: query for query in (summary, leaderboard, trend, best_epoch, pareto, teachers)
 }
 
 

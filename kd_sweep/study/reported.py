@@ -65,12 +65,17 @@ REPORTED_METRICS: dict[str, str] = {
     "diversity_teachers": "share of clean validation images where two teachers differ in top-1, mean over pairs",
     "diversity": "training loss of member 1 over that of the same teacher trained on clean images",
     "affinity": "accuracy on augmented over that on clean validation images, of a teacher trained on clean images",
-    "fidelity_val_rethinkkd": "fidelity to the members' mean logits, mean over batches of 128",
-    "predictive_kl_val_rethinkkd": "10 KL(student || softmax of the mean logits), in nats, mean over batches of 128",
-    "mutual_information_val_rethinkkd": "mutual information within a batch of 128, mean over batches, in nats",
+    "fidelity_train_rethinkkd": "fidelity to the members' mean logits on the training stream, mean over batches of 128",
+    "fidelity_val_augmented_rethinkkd": "the same on augmented validation images, without a last smaller batch",
+    "predictive_kl_train_rethinkkd": "10 KL(student || softmax of the mean logits), mean over training batches, nats",
+    "predictive_kl_val_augmented_rethinkkd": "the same on augmented validation images",
+    "mutual_information_train_rethinkkd": "mutual information within a training batch of 128, mean over batches, nats",
+    "mutual_information_val_augmented_rethinkkd": "the same on augmented validation images",
+    "entropy_student_train_rethinkkd": "predictive entropy of the student, mean over training batches of 128, in nats",
+    "entropy_student_val_augmented_rethinkkd": "the same on augmented validation images",
+    "ece_train_rethinkkd": "gap of accuracy and confidence on the training stream, 10 bins that all weigh the same",
     "attention_iou_teachers_rethinkkd": "pixels in all teachers' regions over pixels in any, pooled over 128 images",
     "attention_iou_teachers_rethinkkd_chance": "the same of regions that are paired with those of other images",
-    "ece_rethinkkd": "gap of accuracy and confidence, mean over 10 equal-width bins that all weigh the same",
 }
 
 IOU_THRESHOLDS = {"at_25": 0.25, "at_50": 0.5, "at_75": 0.75}
@@ -100,6 +105,9 @@ NULL_WITHOUT_CHANCE = frozenset(
     name for name in REPORTED_METRICS if name.endswith(CHANCE) or name.startswith("attention_overlap_")
 )
 """Null where there are too few validation images to pair them with others, and, of the overlaps, where chance is 1."""
+
+NULL_BELOW_ONE_BATCH = frozenset(name for name in REPORTED_METRICS if name.endswith("_val_augmented_rethinkkd"))
+"""Null with fewer than 128 validation images: the paper's code leaves out a batch that is not full."""
 
 NULL_UNLESS_ASKED = {"affinity": "affinity", "diversity": "affinity"}
 """Metrics that are null unless a field of `metrics` is true -> that field."""

@@ -6,6 +6,7 @@ from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
 from kd_sweep.metrics.splits import (
     chance_metrics,
     information_metrics,
+    rethinkkd_metrics,
     stream_metrics,
     student_attention_metrics,
     teacher_attention_metrics,
@@ -29,6 +30,7 @@ def all_metrics(student, teachers, labels, student_maps, teacher_maps):
     for split in ("train", "val_augmented"):
         values |= stream_metrics(student, ensemble_log, labels, split)
         values |= information_metrics(top_1(student), top_1(ensemble_log), split)
+        values |= rethinkkd_metrics(student, teachers, split)
     return {
         **values,
         **val_metrics(student, teachers, labels),
@@ -47,6 +49,7 @@ def with_chance(metrics, *maps):
 
 def test_keys_are_the_reported_metrics(outputs):
     elsewhere = {"train_loss", "generalization_gap", "generalization_gap_augmented", "affinity", "diversity"}
+    elsewhere.add("ece_train_rethinkkd")
     assert set(all_metrics(*outputs)) | elsewhere == set(REPORTED_METRICS)
 
 

@@ -182,6 +182,32 @@ def test_teachers_do_not_guess(tmp_path: Path):
     assert answer(open_results(tmp_path), "teachers")["num_trials"].to_pylist() == [None]
 
 
+def test_best_epoch_is_the_row_of_the_best_clean_validation_accuracy_and_the_first_of_equals(results: Results):
+    found = answer(results, "best_epoch").to_pandas()
+    epochs = results.pandas("epochs").sort_values(["study", "trial_id", "epoch"])
+    best = epochs.loc[epochs.groupby(["study", "trial_id"])["val_accuracy"].idxmax()]
+    assert len(found) == len(best) == 120
+    assert set(best["epoch"]) == {1, 2, 3}
+    columns = ["study", "trial_id", "epoch", "val_accuracy", "fidelity_train_rethinkkd", "ece_train_rethinkkd"]
+    order = ["study", "trial_id"]
+    pd.testing.assert_frame_equal(
+        found[columns].sort_values(order).reset_index(drop=True),
+        best[columns].sort_values(order).reset_index(drop=True),
+        check_dtype=False,
+    )
+    assert {name for name in REPORTED_METRICS if name.endswith("_rethinkkd")} <= set(found.columns)
+
+
+def test_of_equal_epochs_the_first_is_best(tmp_path: Path):
+    with StudyWriter(Root.open(tmp_path), "s") as writer:
+        for number, accuracies in enumerate([(0.5, 0.7, 0.7), (0.6, 0.6, 0.1), (None, 0.2, 0.1)]):
+            writer.upsert_trial(trial_row(number))
+            for epoch, accuracy in enumerate(accuracies, 1):
+                writer.add_epoch(epoch_row(number, epoch, val_accuracy=accuracy))
+    found = answer(open_results(tmp_path), "best_epoch").to_pylist()
+    assert {row["trial_id"]: row["epoch"] for row in found} == {trial_id(0): 2, trial_id(1): 1, trial_id(2): 2}
+
+
 @pytest.mark.parametrize("name", NAMED_QUERIES)
 def test_every_query_answers_an_empty_study(tmp_path: Path, name: str):
     with StudyWriter(Root.open(tmp_path), "s") as writer:
