@@ -1,6 +1,5 @@
 """What a worker process keeps from one trial to the next: bounded, and free to be dropped at any time."""
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import lru_cache
@@ -9,8 +8,8 @@ from typing import Generic, TypeVar
 
 from kd_sweep.results.storage import Location, Root
 from kd_sweep.study.recipe import Data
+from kd_sweep.vision.cache import decoded_folder
 from kd_sweep.vision.datasets import load_dataset
-from kd_sweep.vision.decoding import DECODED
 from kd_sweep.vision.images import Dataset
 
 Key = TypeVar("Key", bound=Hashable)
@@ -66,17 +65,6 @@ class RecentlyUsed(Generic[Key, Value]):
 def resident_dataset(data: Data, root: Location) -> Dataset:
     """Return the dataset, loaded once per process; its decoded images are kept where `decoded_folder` says."""
     return _resident(data, decoded_folder(Root.open(root)))
-
-
-def decoded_folder(root: Root) -> Path:
-    """Return where decoded images are kept: ``<root>/datasets``, or this machine's cache where the root is not local.
-
-    They are mapped into memory, which only files of a mounted filesystem can be.
-    """
-    if root.is_local:
-        return root.local_path(DECODED)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "kd_sweep" / DECODED
 
 
 @lru_cache(maxsize=2)

@@ -24,7 +24,7 @@ from kd_sweep.runner import preflight
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.space import is_finite, planned_trials
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.decoding import DECODED
+from kd_sweep.vision.cache import DECODED
 
 PROBES = (PROBE, preflight.PROBE)
 _PROBE_S = 3600.0

@@ -23,8 +23,8 @@ from kd_sweep.results.storage import Location, Root
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.cache import DECODED
 from kd_sweep.vision.decoded import is_whole
-from kd_sweep.vision.decoding import DECODED
 
 PROBLEM, NOTE = "problem", "note"
 COLLECTED = "kd-sweep gc deletes it"

@@ -27,10 +27,14 @@ class ImageCounts:
     classes: int
 
 
-def check_data(data: Data) -> Data:
-    """Return ``data`` with an absolute path and the fingerprint of its files, after checks that open no image.
+def check_data(data: Data, memory: Path | None = None) -> Data:
+    """Return ``data`` with an absolute path and the fingerprint of its files, after checks that decode no image.
 
     The embedded digits have neither.
+
+    Args:
+        data: the `data` section of a study.
+        memory: where fingerprints that are known already are looked up; else all files are read.
 
     Raises:
         DataError: what `load_dataset` would find wrong, but for damaged images.
@@ -38,7 +42,7 @@ def check_data(data: Data) -> Data:
     if data.name == "digits":
         chosen(data, np.repeat(np.arange(len(DIGITS_COUNTS)), DIGITS_COUNTS), None)
         return data
-    found = find_images(data)
+    found = find_images(data, memory)
     lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
     places = {key: str(Path(value).expanduser().resolve()) for key, value in lists.items()}
     return data.model_copy(update={"path": str(found.root), "fingerprint": found.fingerprint, **places})

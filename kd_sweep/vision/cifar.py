@@ -6,8 +6,8 @@ Shapes: N images, D = 3 channels (RGB), H = W = 32 pixels.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +15,36 @@ import numpy as np
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 from kd_sweep.vision.cifar_batches import BATCHES, read_batches
+from kd_sweep.vision.cifar_copies import copy_at
 from kd_sweep.vision.cifar_parquet import read_parquet
 from kd_sweep.vision.folders import find_folder
-from kd_sweep.vision.pictures import Found, Pictures
+from kd_sweep.vision.overlaps import MAX_PUBLISHED_COPIES, count_copies
+from kd_sweep.vision.pictures import Found, Pictures, Source
 from kd_sweep.vision.splits import Indices
 
 NUM_CLASSES = {"cifar10": 10, "cifar100": 100}
 CHUNK_BYTES = 2**22
 
 
-@dataclass(frozen=True)
-class Copy:
-    """Where the files of a copy are, and which form they have."""
-
-    form: str
-    root: Path
-    train: list[Path]
-    test: list[Path]
-
-
-def find_cifar(data: Data) -> Found:
+def find_cifar(data: Data, memory: Path | None = None) -> Found:
     """Return the images of `cifar10` or `cifar100` at ``data.path``, downloaded if that is asked for.
+
+    Args:
+        data: the `data` section of a study.
+        memory: where fingerprints of a folder per class that are known already are looked up.
 
     Raises:
         DataError: there is no copy in a known form, it is incomplete or damaged, or it has other classes.
     """
     root = Path(data.path or "").expanduser().resolve()
-    copy = _copy_at(data.name, root)
+    copy = copy_at(data.name, root)
     if copy is None and data.download:
         _download(data.name, root)
-        copy = _copy_at(data.name, root)
+        copy = copy_at(data.name, root)
     if copy is None:
         raise DataError(_nothing_found(data.name, root))
     if copy.form == "folders":
-        found = find_folder(data.model_copy(update={"path": str(copy.root)}))
+        found = find_folder(data.model_copy(update={"path": str(copy.root)}), memory)
         _check_num_classes(data.name, root, len(found.class_names))
         return found
     read = read_batches if copy.form == "batches" else read_parquet
@@ -59,40 +55,15 @@ def find_cifar(data: Data) -> Found:
     _check_num_classes(data.name, root, len(np.unique(train.labels_N)))
     if len(class_names) != NUM_CLASSES[data.name]:
         class_names = tuple(str(label) for label in range(NUM_CLASSES[data.name]))
-    return Found(root, class_names, train, val, _fingerprint(data.name, copy.train, copy.test))
-
-
-def _copy_at(name: str, root: Path) -> Copy | None:
-    layout = BATCHES[name]
-    for folder in (root, root / layout.folder):
-        if all((folder / file).is_file() for file in layout.test):
-            train = [folder / file for file in layout.train]
-            missing = [file.name for file in train if not file.is_file()]
-            if missing:
-                raise DataError(
-                    f"data.path: {folder} lacks {missing[0]!r} of {name}'s {len(train)} training files; "
-                    f"download the archive again"
-                )
-            return Copy("batches", folder, train, [folder / file for file in layout.test])
-    tables = sorted(root.rglob("*.parquet")) if root.is_dir() else []
-    if tables:
-        train = [file for file in tables if _split_of(file, root) == "train"]
-        if not train:
-            raise DataError(f"data.path: {root} has Parquet files, but none called train*.parquet as {name} needs")
-        return Copy("parquet", root, train, [file for file in tables if _split_of(file, root) == "test"])
-    if (root / "train").is_dir() or (root / "test").is_dir():
-        return Copy("folders", root, [], [])
-    return None
-
-
-def _split_of(file: Path, root: Path) -> str | None:
-    """Return which set a file belongs to, by its name or by the folders that it lies in."""
-    for part in reversed(file.relative_to(root).parts):
-        if part.startswith("train"):
-            return "train"
-        if part.startswith(("test", "val")):
-            return "test"
-    return None
+    return Found(
+        root,
+        class_names,
+        train,
+        val,
+        _fingerprint(data.name, copy.train, copy.test),
+        copies=_count_copies(train, val),
+        passed_over=str(copy.passed_over),
+    )
 
 
 def _nothing_found(name: str, root: Path) -> str:
@@ -132,6 +103,18 @@ def _check_labels(name: str, root: Path, part: Pictures) -> None:
             f"data.path: {part.names[first]} of {root} has label {part.labels_N[first]}, which is out of range; "
             f"labels of {name} are 0 to {num_classes - 1}"
         )
+
+
+def _count_copies(train: Pictures, val: Pictures | None) -> int:
+    parts = [train] if val is None else [train, val]
+    contents = [[_content(source) for source in part.sources] for part in parts]
+    names = [part.names for part in parts]
+    return count_copies(contents[0], contents[1] if len(parts) > 1 else None, names, MAX_PUBLISHED_COPIES)
+
+
+def _content(source: Source) -> bytes:
+    content = source.tobytes() if isinstance(source, np.ndarray) else source
+    return hashlib.sha256(content if isinstance(content, bytes) else os.fsencode(content)).digest()
 
 
 def _fingerprint(name: str, train: Sequence[Path], test: Sequence[Path]) -> str:

@@ -58,8 +58,14 @@ class _ArrayUnpickler(pickle.Unpickler):
             ("numpy", "dtype"),
             ("numpy.core.multiarray", "_reconstruct"),
             ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy.core.multiarray", "scalar"),
+            ("numpy._core.multiarray", "scalar"),
+            ("numpy.core.numeric", "_frombuffer"),
+            ("numpy._core.numeric", "_frombuffer"),
             ("_codecs", "encode"),
             ("__builtin__", "bytes"),
+            ("builtins", "bytes"),
+            ("builtins", "bytearray"),
         }
     )
 
@@ -88,8 +94,8 @@ def read_batches(files: Sequence[Path], name: str) -> tuple[Pictures, tuple[str,
 
 
 def _batch(file: Path, key: str) -> tuple[Any, Any]:
-    content = _load(file)
-    if not isinstance(content, dict) or "data" not in content or key not in content:
+    content = _with_text_keys(_load(file))
+    if "data" not in content or key not in content:
         raise DataError(f"data.path: {file} is no batch of CIFAR with 'data' and {key!r}; download the archive again")
     try:
         pixels, labels = np.asarray(content["data"]), np.array(content[key], dtype=np.int64)
@@ -106,11 +112,21 @@ def _batch(file: Path, key: str) -> tuple[Any, Any]:
 def _class_names(file: Path, layout: Layout) -> tuple[str, ...]:
     if not file.is_file():
         return ()
-    content = _load(file)
-    names = content.get(layout.class_names) if isinstance(content, dict) else None
+    names = _with_text_keys(_load(file)).get(layout.class_names)
+    if isinstance(names, list):
+        names = [_text(name) for name in names]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"data.path: {file} has no list {layout.class_names!r}; download the archive again")
     return tuple(names)
+
+
+def _with_text_keys(content: Any) -> dict[Any, Any]:
+    """Return a dictionary whose keys may have been bytes, as of batches that were read so and written again."""
+    return {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _text(value: Any) -> Any:
+    return value.decode("latin1") if isinstance(value, bytes) else value
 
 
 def _load(file: Path) -> Any:

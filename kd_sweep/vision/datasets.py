@@ -37,13 +37,13 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
     """
     if data.name == "digits":
         return _load_digits(check_data(data), val_selection)
-    found, parts = _asked_for(data, val_selection)
+    found, parts = _asked_for(data, val_selection, cache_dir)
 
     def decoded(part: int) -> ImageSet:
         pictures = parts[part]
         cache_file = _cache_file(cache_dir, found, pictures, data.image_size)
         images_NDHW, stored = decode_images(
-            pictures, data.image_size, cache_file, functools.partial(_part, data, val_selection, part)
+            pictures, data.image_size, cache_file, functools.partial(_part, data, val_selection, part, cache_dir)
         )
         return ImageSet(torch.from_numpy(images_NDHW), torch.from_numpy(pictures.labels_N), stored)
 
@@ -51,16 +51,18 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
     return Dataset(train, val, found.class_names, horizontal_flip=data.horizontal_flip is not False)
 
 
-def _asked_for(data: Data, val_selection: Selection | None) -> tuple[Found, tuple[Pictures, Pictures]]:
+def _asked_for(
+    data: Data, val_selection: Selection | None, memory: Path | None
+) -> tuple[Found, tuple[Pictures, Pictures]]:
     """Return what there is, and what ``data`` takes of it for training and for validation."""
-    found = find_images(data)
+    found = find_images(data, memory)
     train_N, val_N = chosen(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
     val = (found.train if found.val is None else found.val).pick(val_N)
     return found, (found.train.pick(train_N), val if val_selection is None else val.pick(val_selection(val.labels_N)))
 
 
-def _part(data: Data, val_selection: Selection | None, part: int) -> Pictures:
-    return _asked_for(data, val_selection)[1][part]
+def _part(data: Data, val_selection: Selection | None, part: int, memory: Path | None) -> Pictures:
+    return _asked_for(data, val_selection, memory)[1][part]
 
 
 def _cache_file(cache_dir: Path | None, found: Found, pictures: Pictures, image_size: int) -> Path | None:

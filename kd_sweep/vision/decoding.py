@@ -33,8 +33,6 @@ from kd_sweep.vision.decoded import (
 from kd_sweep.vision.pictures import Pictures, Pixels, Source
 from kd_sweep.vision.pixels import UnsuitableImageError, read_rgb
 
-DECODED = "datasets"
-"""The folder of all caches in a results root."""
 CHECKED_AT_ONCE_BYTES = 2**31
 """Caches up to this size are checked to their end by every process that opens them; of larger ones, each image whenever
 it is read."""

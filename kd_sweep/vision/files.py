@@ -1,7 +1,7 @@
-"""Image files on a disk and what is asked of every set of them. No image is opened here."""
+"""Image files on a disk and what is asked of every set of them. No image is decoded here."""
 
+import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_sweep.errors import DataError
-from kd_sweep.study.digest import digest
-from kd_sweep.vision.formats import SUFFIXES
+from kd_sweep.vision import fingerprints
+from kd_sweep.vision.fingerprints import Fingerprint
+from kd_sweep.vision.overlaps import MAX_COPIES, MAX_PUBLISHED_COPIES, count_copies
 from kd_sweep.vision.pictures import Found, Pictures
 from kd_sweep.vision.splits import Indices
+from kd_sweep.vision.walk import File, PassedOver
+
+SIZE, DEVICE, INODE, MODIFIED_NS, CHANGED_NS = range(5)
+PUBLISHED = ("cifar10", "cifar100", "tiny_imagenet")
 
 
 @dataclass(frozen=True)
@@ -22,81 +27,87 @@ class Listing:
     Attributes:
         paths: one per image.
         labels_N: int64.
-        states_N3: size in bytes, device and inode of each, uint64.
+        states_N5: size in bytes, device, inode, and when content and state changed in ns since 1970; int64.
     """
 
-    paths: list[Path]
+    paths: list[str]
     labels_N: Indices
-    states_N3: NDArray[np.uint64]
+    states_N5: NDArray[np.int64]
 
     def pictures(self, root: Path) -> Pictures:
         """Return the files as pictures, named by their path from ``root`` on."""
-        return Pictures(self.paths, [_from(root, path) for path in self.paths], self.labels_N)
+        return Pictures([Path(path) for path in self.paths], _names(root, self.paths), self.labels_N)
 
 
-def found_files(kind: str, root: Path, class_names: tuple[str, ...], train: Listing, val: Listing | None) -> Found:
-    """Return these files as a dataset.
-
-    Its fingerprint is a digest of the relative paths and the sizes, and, but for an image folder, of the labels.
-
-    Raises:
-        DataError: a file is in both sets, under whatever name; or there twice, where validation is split off training.
-    """
-    listings = [train] if val is None else [train, val]
-    if val is None:
-        _check_no_file_twice(train)
-    else:
-        _check_no_overlap(train, val)
-    train_pictures, val_pictures = train.pictures(root), None if val is None else val.pictures(root)
-    parts = [train_pictures] if val_pictures is None else [train_pictures, val_pictures]
-    sizes = [listing.states_N3[:, 0].tolist() for listing in listings]
-    files = [list(zip(part.names, size, strict=True)) for part, size in zip(parts, sizes, strict=True)]
-    if kind == "image_folder":
-        content: object = sorted(entry for part in files for entry in part)
-    else:
-        content = [[part, listing.labels_N.tolist()] for part, listing in zip(files, listings, strict=True)]
-    return Found(root, class_names, train_pictures, val_pictures, digest({kind: content}))
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files below ``folder``, sorted; hidden ones and other files are passed over."""
-    images = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = (Path(place, name) for name in names if not name.startswith("."))
-        images += [path for path in paths if path.suffix.lower() in SUFFIXES]
-    return sorted(images)
-
-
-def listing_of(paths: list[Path], labels_N: Indices) -> Listing:
+def listing_of(files: list[File], labels: list[int], absent: str, hint: str = "restore or remove them") -> Listing:
     """Return these files as a listing.
+
+    Args:
+        files: at least one.
+        labels: one per file.
+        absent: begins the message where files are absent: the field and the place that names them.
+        hint: ends it.
 
     Raises:
         DataError: files are absent, a link to nowhere for one; the message has their count and names the first.
     """
-    states_N3, absent = states_of(paths)
-    if absent:
-        raise DataError(
-            f"data.path: {len(absent)} of {len(paths)} image files cannot be found, {paths[absent[0]]} for one; "
-            f"restore or remove them"
-        )
-    return Listing(paths, labels_N, states_N3)
+    lost = [file.path for file in files if file.state is None]
+    if lost:
+        raise DataError(f"{absent}: {len(lost)} of {len(files)} image files cannot be found, {lost[0]} for one; {hint}")
+    states = [
+        (state.st_size, state.st_dev, _signed(state.st_ino), state.st_mtime_ns, state.st_ctime_ns)
+        for file in files
+        if (state := file.state) is not None
+    ]
+    return Listing(
+        [file.path for file in files], np.array(labels, dtype=np.int64), np.array(states, dtype=np.int64).reshape(-1, 5)
+    )
 
 
-def states_of(paths: list[Path]) -> tuple[NDArray[np.uint64], list[int]]:
-    """Return size, device and inode of each file, and the places in ``paths`` of those that are no files."""
-    states_N3 = np.zeros((len(paths), 3), dtype=np.uint64)
-    absent = []
-    for place, path in enumerate(paths):
-        try:
-            state = path.stat()
-        except OSError:
-            absent.append(place)
-            continue
-        if not stat.S_ISREG(state.st_mode):
-            absent.append(place)
-        states_N3[place] = state.st_size, state.st_dev, state.st_ino
-    return states_N3, absent
+def found_files(
+    kind: str,
+    root: Path,
+    class_names: tuple[str, ...],
+    train: Listing,
+    val: Listing | None,
+    memory: Path | None,
+    passed_over: PassedOver | None = None,
+) -> Found:
+    """Return these files as a dataset.
+
+    Its fingerprint is a digest of the relative paths, the labels and what is in the files.
+
+    Args:
+        kind: the dataset's name.
+        root: where it lies.
+        class_names: one per label.
+        train: training images.
+        val: validation images; None where they are split off.
+        memory: where fingerprints that are known already are looked up.
+        passed_over: what else was found.
+
+    Raises:
+        DataError: an image is in both sets, under whatever name; or there twice, where validation is split off
+            training; or of two classes. Or a file cannot be read.
+    """
+    if val is None:
+        _check_no_file_twice(train)
+    else:
+        _check_no_overlap(train, val)
+        _check_no_file_of_two_classes(val)
+    _check_no_file_of_two_classes(train)
+    train_pictures, val_pictures = train.pictures(root), None if val is None else val.pictures(root)
+    parts = [(train, train_pictures)] + ([] if val is None or val_pictures is None else [(val, val_pictures)])
+    fingerprint = _fingerprint(kind, parts, memory)
+    return Found(
+        root,
+        class_names,
+        train_pictures,
+        val_pictures,
+        fingerprint.value,
+        copies=fingerprint.copies,
+        passed_over=str(passed_over or ""),
+    )
 
 
 def existing_root(path: str, what: str) -> Path:
@@ -112,27 +123,92 @@ def existing_root(path: str, what: str) -> Path:
     return root
 
 
-def _from(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+def _fingerprint(kind: str, parts: list[tuple[Listing, Pictures]], memory: Path | None) -> Fingerprint:
+    """Return the fingerprint of all files, after a check that none is a copy of one in another part."""
+    state = _state(kind, parts)
+    known = fingerprints.recall(state, memory)
+    if known is not None:
+        return known
+    contents = [fingerprints.content_digests(listing.paths) for listing, _ in parts]
+    entries = [
+        sorted(zip(pictures.names, digests, listing.labels_N.tolist(), strict=True))
+        if kind == "image_folder"
+        else list(zip(pictures.names, digests, listing.labels_N.tolist(), strict=True))
+        for (listing, pictures), digests in zip(parts, contents, strict=True)
+    ]
+    copies = count_copies(
+        _told_apart(parts[0][0], contents[0]),
+        _told_apart(parts[1][0], contents[1]) if len(parts) > 1 else None,
+        [listing.paths for listing, _ in parts],
+        MAX_PUBLISHED_COPIES if kind in PUBLISHED else MAX_COPIES,
+    )
+    value = fingerprints.combined(kind, (entry for part in entries for entry in part))
+    found = Fingerprint(value, copies)
+    newest_ns = max(int(listing.states_N5[:, CHANGED_NS].max()) for listing, _ in parts)
+    fingerprints.note(state, found, newest_ns / 1e9)
+    return found
+
+
+def _told_apart(listing: Listing, digests: list[bytes]) -> list[bytes]:
+    """Return the digests, but for empty files: they are damaged, which is said when they are decoded."""
+    sizes = listing.states_N5[:, SIZE].tolist()
+    return [
+        digest if size else os.fsencode(path) for digest, size, path in zip(digests, sizes, listing.paths, strict=True)
+    ]
+
+
+def _state(kind: str, parts: list[tuple[Listing, Pictures]]) -> str:
+    """Return a digest of what the filesystem says of the files; device numbers differ from host to host."""
+    state = hashlib.sha256(kind.encode())
+    for listing, pictures in parts:
+        state.update(f"{len(listing.paths)}\n".encode())
+        state.update(b"\0".join(os.fsencode(name) for name in pictures.names))
+        state.update(listing.labels_N.tobytes())
+        state.update(np.ascontiguousarray(listing.states_N5[:, [SIZE, INODE, MODIFIED_NS, CHANGED_NS]]).tobytes())
+    return state.hexdigest()[:32]
+
+
+def _names(root: Path, paths: list[str]) -> list[str]:
+    start = str(root).rstrip(os.sep) + os.sep
+    return [path.removeprefix(start) for path in paths]
+
+
+def _signed(inode: int) -> int:
+    return inode if inode < 2**63 else inode - 2**64
+
+
+def _files(listing: Listing) -> list[tuple[int, int]]:
+    """Return device and inode of each: a link is the file that it points to. Without inodes they are 0."""
+    return list(map(tuple, listing.states_N5[:, [DEVICE, INODE]].tolist()))
 
 
 def _check_no_file_twice(train: Listing) -> None:
     """A split could put one name of a file into training and the other into validation."""
     first_of: dict[tuple[int, int], int] = {}
-    for place, (device, inode) in enumerate(train.states_N3[:, 1:].tolist()):
-        first = first_of.setdefault((device, inode), place)
-        if first != place and inode != 0:
+    for place, file in enumerate(_files(train)):
+        first = first_of.setdefault(file, place)
+        if first != place and file[1] != 0:
             raise DataError(
                 f"data: {train.paths[place]} is the same file as {train.paths[first]}, and validation is split off the "
                 f"training images, so that one could be in both; remove one of the two"
             )
 
 
+def _check_no_file_of_two_classes(listing: Listing) -> None:
+    first_of: dict[tuple[int, int], int] = {}
+    labels = listing.labels_N.tolist()
+    for place, file in enumerate(_files(listing)):
+        first = first_of.setdefault(file, place)
+        if labels[first] != labels[place] and file[1] != 0:
+            raise DataError(
+                f"data: {listing.paths[place]} is the same file as {listing.paths[first]}, which is of another class; "
+                f"remove one of the two"
+            )
+
+
 def _check_no_overlap(train: Listing, val: Listing) -> None:
-    """Compare files and not names: a link is the file that it points to. An inode of 0 is of a filesystem without."""
-    trained_on = set(map(tuple, train.states_N3[:, 1:].tolist()))
-    held_out = map(tuple, val.states_N3[:, 1:].tolist())
-    shared = [place for place, file in enumerate(held_out) if file in trained_on and file[1] != 0]
+    trained_on = set(_files(train))
+    shared = [place for place, file in enumerate(_files(val)) if file in trained_on and file[1] != 0]
     if shared:
         raise DataError(
             f"data: {len(shared)} of {len(val.paths)} validation images are training images too, "

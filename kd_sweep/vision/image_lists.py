@@ -1,8 +1,10 @@
 """Image lists: text files with a line `path label` per image, as ImageNet and ImageNet-LT are distributed.
 
-Labels count from 0. A list is read from its end of the line, so a path may hold spaces. No image is opened here.
+Labels count from 0. A line is read from its end, so a path may hold spaces, also at its beginning. No image is decoded
+here.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +12,14 @@ import numpy as np
 
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
-from kd_sweep.vision.files import Listing, existing_root, found_files, states_of
+from kd_sweep.vision.files import Listing, existing_root, found_files, listing_of
 from kd_sweep.vision.pictures import Found
 from kd_sweep.vision.splits import Indices
+from kd_sweep.vision.text_files import read_lines
+from kd_sweep.vision.walk import File, files_at
+
+RULE = "it is a text file of lines `path label`"
+_LINE = re.compile(r"(.*\S.*)[ \t]([0-9]{1,9})[ \t]*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -20,52 +27,52 @@ class _List:
     """The lines of one file. `where` starts a message: the field and the file."""
 
     where: str
-    paths: list[Path]
+    paths: list[str]
     labels_N: Indices
     lines: list[int]
 
 
-def find_listed(data: Data) -> Found:
+def find_listed(data: Data, memory: Path | None = None) -> Found:
     """Return the images that `data.train_list` and `data.val_list` name.
+
+    Args:
+        data: the `data` section of a study.
+        memory: where fingerprints that are known already are looked up.
 
     Raises:
         DataError: a list is missing, empty or malformed, names absent files or one file twice, has labels out of range
             or one class alone, or validation images that are training images.
     """
     root = existing_root(data.path or "", "it is the folder that the paths in the lists start from")
-    train = _read(root, "train_list", data.train_list or "")
+    train = _read("train_list", data.train_list or "")
     num_classes = _check_labels(train)
-    listed_val = None if data.val_list is None else _read(root, "val_list", data.val_list)
+    listed_val = None if data.val_list is None else _read("val_list", data.val_list)
     if listed_val is not None:
         _check_range(listed_val, num_classes)
     elif np.bincount(train.labels_N).max() < 2:
         raise DataError(f"{train.where} has one image of every class, so none can be held out; add data.val_list")
     train_files = _files(root, train)
     val_files = None if listed_val is None else _files(root, listed_val)
-    return found_files("image_list", root, _class_names(train, num_classes), train_files, val_files)
+    return found_files("image_list", root, _class_names(root, train, num_classes), train_files, val_files, memory)
 
 
-def _read(root: Path, field: str, name: str) -> _List:
+def _read(field: str, name: str) -> _List:
     path = Path(name).expanduser().resolve()
     where = f"data.{field}: {path}"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise DataError(f"{where} cannot be read ({reason}); it is a text file of lines `path label`") from None
     paths, labels, lines = [], [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_lines(path, where, RULE), start=1):
         if not line.strip():
             continue
-        place, _, label = line.strip().rpartition(" ")
-        if not (place.strip() and label.isascii() and label.isdigit() and len(label) < 10):
-            shown = line.strip()[:80]
-            raise DataError(f"{where}, line {number}: {shown!r} is not `path label`, with a label from 0 on")
-        paths.append(root / place.strip())
-        labels.append(int(label))
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise DataError(
+                f"{where}, line {number}: {line.strip()[:80]!r} is not `path label`, with a label from 0 on"
+            )
+        paths.append(match[1])
+        labels.append(int(match[2]))
         lines.append(number)
     if not paths:
-        raise DataError(f"{where} names no images; it is a text file of lines `path label`")
+        raise DataError(f"{where} names no images; {RULE}")
     return _List(where, paths, np.array(labels, dtype=np.int64), lines)
 
 
@@ -99,26 +106,39 @@ def _check_range(val: _List, num_classes: int) -> None:
 
 
 def _files(root: Path, listed: _List) -> Listing:
-    states_N3, absent = states_of(listed.paths)
+    files = _present(root, listed.paths)
+    absent = [place for place, file in enumerate(files) if file.state is None]
     if absent:
         first = absent[0]
         raise DataError(
-            f"{listed.where}: {len(absent)} of its {len(listed.paths)} files cannot be found, {listed.paths[first]} "
+            f"{listed.where}: {len(absent)} of its {len(files)} files cannot be found, {files[first].path} "
             f"(line {listed.lines[first]}) for one; paths start from data.path, {root}"
         )
-    seen: dict[Path, int] = {}
-    for path, line in zip(listed.paths, listed.lines, strict=True):
-        if path in seen:
-            raise DataError(f"{listed.where}, line {line}: {path} is there a second time, first in line {seen[path]}")
-        seen[path] = line
-    return Listing(listed.paths, listed.labels_N, states_N3)
+    seen: dict[str, int] = {}
+    for file, line in zip(files, listed.lines, strict=True):
+        if file.path in seen:
+            raise DataError(
+                f"{listed.where}, line {line}: {file.path} is there a second time, first in line {seen[file.path]}"
+            )
+        seen[file.path] = line
+    return listing_of(files, listed.labels_N.tolist(), listed.where)
 
 
-def _class_names(train: _List, num_classes: int) -> tuple[str, ...]:
+def _present(root: Path, paths: list[str]) -> list[File]:
+    """Return the files as they are written, spaces around their names included; else without those spaces."""
+    files = files_at([str(root / path) for path in paths])
+    trimmed = [path.strip() for path in paths]
+    places = [place for place, file in enumerate(files) if file.state is None and trimmed[place] != paths[place]]
+    for place, file in zip(places, files_at([str(root / trimmed[place]) for place in places]), strict=True):
+        files[place] = file
+    return files
+
+
+def _class_names(root: Path, train: _List, num_classes: int) -> tuple[str, ...]:
     """Return the names of the folders that the classes lie in, where each has its own; else the labels."""
     names: dict[int, str] = {}
     for path, label in zip(train.paths, train.labels_N.tolist(), strict=True):
-        names.setdefault(label, path.parent.name)
+        names.setdefault(label, (root / path.strip()).parent.name)
     if len(set(names.values())) < num_classes:
         return tuple(str(label) for label in range(num_classes))
     return tuple(names[label] for label in range(num_classes))

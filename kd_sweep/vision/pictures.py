@@ -44,13 +44,26 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Found:
-    """What lies at `data.path`. `val` is None where it has to be split off `train`."""
+    """What lies at `data.path`.
+
+    Attributes:
+        root: the folder.
+        class_names: one per label.
+        train: training images.
+        val: validation images; None where they have to be split off `train`.
+        fingerprint: 16 hexadecimal digits that other pixels, names or labels would change.
+        copies: validation images that are copies of training images (or, where they are split off, images that are
+            copies of others): few enough to be no mistake.
+        passed_over: what else lies there and is not read, by reason; empty where there is nothing else.
+    """
 
     root: Path
     class_names: tuple[str, ...]
     train: Pictures
     val: Pictures | None
     fingerprint: str
+    copies: int = 0
+    passed_over: str = ""
 
 
 def chosen(data: Data, train_labels_N: Indices, val_labels_N: Indices | None) -> tuple[Indices, Indices]:

@@ -26,12 +26,14 @@ def folder(tmp_path):
         for label, count in enumerate(counts):
             (tmp_path / "images" / part / str(label)).mkdir(parents=True)
             for number in range(count):
-                (tmp_path / "images" / part / str(label) / f"{number:02}.png").write_bytes(b"no image")
+                (tmp_path / "images" / part / str(label) / f"{number:02}.png").write_text(
+                    f"no image {part} {label} {number}"
+                )
     return tmp_path / "images"
 
 
 def write_png(path):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(list(str(path).encode())).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
 
 

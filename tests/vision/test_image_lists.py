@@ -8,6 +8,7 @@ from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.datasets import check_data, load_dataset
+from kd_sweep.vision.sources import find_images
 
 
 def message_of(data, call=check_data):
@@ -64,9 +65,63 @@ def test_without_a_validation_list_some_are_held_out(listed, tmp_path):
 
 def test_paths_may_hold_spaces_and_classes_may_share_a_folder(listed, tmp_path):
     for place in range(2):
-        shutil.copy(tmp_path / "images/n01" / f"{place}.JPEG", tmp_path / "images" / f"a picture {place}.JPEG")
+        shutil.copy(tmp_path / "images/n01" / f"{place + 2}.JPEG", tmp_path / "images" / f"a picture {place}.JPEG")
     dataset = load_dataset(listed(["a picture 0.JPEG 0", "a picture 1.JPEG 1"], VAL))
     assert dataset.class_names == ("0", "1")
+
+
+def numbered(tmp_path, *names):
+    """Copy the images 0, 1, … of both classes under these names in turn; return their lines."""
+    lines = []
+    for place, name in enumerate(names):
+        target = tmp_path / "images" / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.move(tmp_path / "images" / f"n0{place % 2 + 1}/{place}.JPEG", target)
+        lines.append(f"{name} {place % 2}")
+    return lines
+
+
+ODD_NAMES = ("n01/line\u2028end.JPEG", " n02/led by a space.JPEG", "n01/form\x0cfeed.JPEG", "n02/next\x85line .JPEG")
+
+
+def write_list(tmp_path, text):
+    (tmp_path / "train.txt").write_bytes(text)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_lists_of_any_editor_with_names_of_any_characters(listed, tmp_path, mark, end):
+    data = listed([])
+    lines = numbered(tmp_path, *ODD_NAMES)
+    write_list(tmp_path, mark + end.join(line.encode() for line in lines) + end)
+    found = find_images(data)
+    assert found.train.names == list(ODD_NAMES)
+    assert found.train.labels_N.tolist() == [0, 1, 0, 1]
+
+
+def test_tabs_and_spaces_around_names_and_labels(listed, tmp_path):
+    data = listed([])
+    write_list(tmp_path, b"  n01/0.JPEG  0\nn01/1.JPEG\t0 \n\tn02/0.JPEG 1\t\n\n \nn02/1.JPEG   1\n")
+    assert find_images(data).train.names == ["n01/0.JPEG", "n01/1.JPEG", "n02/0.JPEG", "n02/1.JPEG"]
+
+
+def test_a_name_with_a_nul_is_absent(listed, tmp_path):
+    data = listed([])
+    write_list(tmp_path, b"n01/0.JPEG 0\nn02/0\0.JPEG 1\nn02/1.JPEG 1\n")
+    assert "train.txt: 1 of its 3 files cannot be found" in message_of(data)
+
+
+def test_copies_of_training_images_in_validation_are_refused(listed, tmp_path):
+    shutil.copy(tmp_path / "images/n02/0.JPEG", tmp_path / "images/n01/copy.JPEG")
+    message = message_of(listed(TRAIN, [*VAL, "n01/copy.JPEG 0"]))
+    assert message.startswith("data: 1 of 3 validation images are copies of training images, ")
+    assert f"{tmp_path}/images/n01/copy.JPEG of {tmp_path}/images/n02/0.JPEG for one" in message
+
+
+def test_a_file_of_two_classes_is_refused(listed, tmp_path):
+    (tmp_path / "images/linked").symlink_to(tmp_path / "images/n01")
+    message = message_of(listed([*TRAIN, "linked/3.JPEG 1"], VAL))
+    assert message.endswith("images/n01/3.JPEG, which is of another class; remove one of the two")
 
 
 def test_lists_are_found_from_the_directory_of_the_command(listed, tmp_path, monkeypatch):

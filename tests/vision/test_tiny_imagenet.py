@@ -78,7 +78,7 @@ def change(root, what):
         ("no annotations", "has no val/val_annotations.txt; tiny_imagenet is"),
         ("no images of val", "has no folder val/images; tiny_imagenet is"),
         ("unknown class", "line 4: 'n99999999' is not one of the 3 class folders in train/"),
-        ("absent file", "1 of its 3 images cannot be found, "),
+        ("absent file", "1 of 3 image files cannot be found, "),
         ("empty annotations", "names no images; a line is IMAGE, a tab, WNID"),
         ("one class", "has one class folder, 'n01443537'; at least 2 are needed"),
         ("no images", "holds no images in a folder per class"),

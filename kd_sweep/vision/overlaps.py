@@ -1,0 +1,57 @@
+"""No image is in training and in validation, under whatever name: what is asked of every dataset."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from kd_sweep.errors import DataError
+
+MAX_COPIES = Fraction(1, 1000)
+"""Share of the validation images that may be copies of training images: large published sets have a few."""
+MAX_PUBLISHED_COPIES = Fraction(5, 100)
+"""The same for datasets that are known by name, which nobody can change."""
+
+
+def count_copies(
+    train: Sequence[bytes], val: Sequence[bytes] | None, names: Sequence[Sequence[str]], most: Fraction
+) -> int:
+    """Return how many validation images have the content of a training image.
+
+    Where validation is split off the training images: how many of those have the content of an earlier one.
+
+    Args:
+        train: content of each training image, or its digest.
+        val: of each validation image; None where they are split off.
+        names: what the images of both are called in messages.
+        most: the share that may be copies.
+
+    Raises:
+        DataError: more are.
+    """
+    copies = _repeated(train) if val is None else _shared(train, val)
+    total = len(train) if val is None else len(val)
+    if len(copies) > most * total:
+        place, original = copies[0]
+        if val is None:
+            raise DataError(
+                f"data: {len(copies):,} of {total:,} images are copies, {names[0][place]} of {names[0][original]} for "
+                f"one, and validation is split off the training images, so that an image could be in both; remove them"
+            )
+        raise DataError(
+            f"data: {len(copies):,} of {total:,} validation images are copies of training images, {names[1][place]} of "
+            f"{names[0][original]} for one; validation must not overlap training, take them out of one of the two"
+        )
+    return len(copies)
+
+
+def _repeated(train: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Return the place of each copy, and that of its original."""
+    first_of: dict[bytes, int] = {}
+    places = ((place, first_of.setdefault(content, place)) for place, content in enumerate(train))
+    return [(place, first) for place, first in places if place != first]
+
+
+def _shared(train: Iterable[bytes], val: Iterable[bytes]) -> list[tuple[int, int]]:
+    first_of: dict[bytes, int] = {}
+    for place, content in enumerate(train):
+        first_of.setdefault(content, place)
+    return [(place, first_of[content]) for place, content in enumerate(val) if content in first_of]
