@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,12 @@ def metrics_of(rows: list[Row]) -> list[Row]:
     return [{name: row[name] for name in ("epoch", "learning_rate", *REPORTED_METRICS)} for row in rows]
 
 
-def start_python(program: str, *arguments: str) -> subprocess.Popen[str]:
+def start_python(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start ``program`` in a process of its own with the repository on its path."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
+    own = {**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
-        env=environment,
+        env={**own, **(environment or {})},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
