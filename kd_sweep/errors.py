@@ -3,11 +3,16 @@
 import difflib
 from collections.abc import Iterable
 
+from kd_sweep.redaction import redacted
+
 
 class KdSweepError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose. What its message quotes has no secrets."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class UserError(KdSweepError):

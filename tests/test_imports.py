@@ -12,10 +12,24 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "kd_sweep"
 
 # A layer imports only from those before it.
-LAYERS = ("errors", "waiting", "study", "results", "vision", "metrics", "distill", "runner", "report", "service", "cli")
+LAYERS = (
+    "redaction",
+    "errors",
+    "waiting",
+    "study",
+    "results",
+    "vision",
+    "metrics",
+    "distill",
+    "runner",
+    "report",
+    "service",
+    "cli",
+)
 
 EVERYWHERE_BUT_RUNNER = {"ray", "optuna"}
 FORBIDDEN = {
+    "redaction": {"torch", "pyarrow", "pydantic"} | EVERYWHERE_BUT_RUNNER,
     "errors": {"torch", "pyarrow", "pydantic"} | EVERYWHERE_BUT_RUNNER,
     "waiting": {"torch", "pyarrow", "pydantic"} | EVERYWHERE_BUT_RUNNER,
     "study": {"torch", "torchvision", "pyarrow", "duckdb"} | EVERYWHERE_BUT_RUNNER,
@@ -31,6 +45,7 @@ FORBIDDEN = {
 
 # What may not even be loaded through another layer, in a process that imports all modules of this one.
 NEVER_LOADED = {
+    "redaction": {"torch", "ray", "optuna", "pyarrow", "pydantic", "duckdb"},
     "errors": {"torch", "ray", "optuna", "pyarrow", "pydantic", "duckdb"},
     "waiting": {"torch", "ray", "optuna", "pyarrow", "pydantic", "duckdb", "rich"},
     "study": {"torch", "ray", "optuna", "pyarrow", "duckdb"},

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from kd_sweep.errors import QueryError, alternatives
-from kd_sweep.results.reader import Results
+from kd_sweep.results.reader import DEFAULT_OBJECTIVE, Results
 from kd_sweep.results.schema import FINISHED
+from kd_sweep.results.sql import statements
 from kd_sweep.study.reported import REPORTED_METRICS
 
 _DIMENSIONS = ("augmentation_strength", "ensemble_size")
@@ -173,6 +174,25 @@ def answer(results: Results, name: str) -> pa.Table:
     return NAMED_QUERIES[name](results)
 
 
+def answers(results: Results, asked: str, *, one: bool = False) -> list[pa.Table]:
+    """Return the answer to a named query, or to each statement of a text of SQL.
+
+    Args:
+        results: what is asked.
+        asked: the name, or the SQL.
+        one: refuse more than one statement.
+
+    Raises:
+        QueryError: an unknown name, SQL that is wrong or writes, none at all, or too much of it. One line.
+    """
+    if asked.strip().isidentifier():
+        return [answer(results, asked.strip())]
+    found = statements(asked)
+    if len(found) > 1 and one:
+        raise QueryError(f"SQL: {len(found)} statements, where one is needed; --format table takes several")
+    return [results.sql(statement) for statement in found or [asked]]
+
+
 def _searched(results: Results) -> list[str]:
     """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added."""
     return [*_DIMENSIONS, *results.searched_columns()]
@@ -180,8 +200,7 @@ def _searched(results: Results) -> list[str]:
 
 def _objectives(results: Results) -> dict[str, list[dict[str, str]]]:
     rows = {row["study"]: row["objectives"] for row in results.table("studies").to_pylist()}
-    default = [{"metric": "val_accuracy", "mode": "max"}]
-    return {name: json.loads(rows.get(name) or "[]") or default for name in results.studies()}
+    return {name: json.loads(rows.get(name) or "[]") or [DEFAULT_OBJECTIVE] for name in results.studies()}
 
 
 def _list(columns: Sequence[str]) -> str:

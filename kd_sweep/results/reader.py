@@ -1,6 +1,7 @@
 """Results for reading, while a sweep runs or after it: as Arrow or pandas tables, and by SQL."""
 
 import datetime
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from kd_sweep.errors import CorruptFileError, QueryError, StorageError, alternat
 from kd_sweep.results import sql
 from kd_sweep.results.keyed import keyed_schema, read_keyed
 from kd_sweep.results.lease import holder_of
+from kd_sweep.results.overview import remaining_s
 from kd_sweep.results.scan import Snapshot, snapshot
 from kd_sweep.results.schema import STATUSES, TABLE_FILES, TABLES, added_columns, conformed, unified
 from kd_sweep.results.storage import Root
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _STUDY_MARKS = ("study.yaml", TABLE_FILES["studies"], TABLE_FILES["trials"])
 _ATTEMPTS = 10
+DEFAULT_OBJECTIVE = {"metric": "val_accuracy", "mode": "max"}
+"""Of a study whose table does not say what it optimises."""
 
 
 def open_results(root: "str | Path | Root", limits: sql.Limits | None = None) -> "Results":
@@ -123,8 +127,10 @@ class Results:
     def status(self, study: str | None = None) -> list[dict[str, Any]]:
         """Return one dict per study: how many trials of each status, who drives it, when it last changed.
 
-        Keys: `study`, `status`, `num_planned`, `num_trials`, one `num_<status>` per status, `num_epochs`, `host`,
-        `pid` and `driver_alive` of the driver (null, null, False where nobody holds the study), `updated_at`.
+        Keys: `study`, `status`, `num_planned`, `num_trials`, one `num_<status>` per status, `num_epochs`,
+        `objective_metric` and its best value `best_objective`, `remaining_s` (an estimate; null unless trials run and
+        some are completed), `host`, `pid` and `driver_alive` of the driver (null, null, False where nobody holds the
+        study), `updated_at`.
         """
         answer = []
         for name, root in self.select(study).items():
@@ -183,6 +189,9 @@ class Results:
         trials = self._keyed("trials", only)
         counts = {item["values"]: item["counts"] for item in pc.value_counts(trials["status"]).to_pylist()}
         holder = holder_of(root)
+        objective = (json.loads(row.get("objectives") or "[]") or [DEFAULT_OBJECTIVE])[0]
+        best = pc.min_max(trials["best_objective"]).as_py()[objective["mode"]]
+        paced = trials.select(["status", "train_s", "num_epochs", "last_epoch"]).to_pylist()
         times = [row.get("updated_at"), pc.max(trials["finished_at"]).as_py()]
         if holder is not None:
             times.append(datetime.datetime.fromtimestamp(holder.renewed_at, datetime.UTC))
@@ -193,6 +202,9 @@ class Results:
             "num_trials": trials.num_rows,
             **{f"num_{status}": counts.get(status, 0) for status in STATUSES},
             "num_epochs": pc.sum(trials["last_epoch"]).as_py() or 0,
+            "objective_metric": objective["metric"],
+            "best_objective": best,
+            "remaining_s": remaining_s(paced, row.get("num_planned")),
             "driver_alive": holder is not None and holder.is_alive,
             "host": holder.host if holder else None,
             "pid": holder.pid if holder else None,

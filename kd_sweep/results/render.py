@@ -1,5 +1,6 @@
 """A table for people and programs: rich text, CSV, JSON, Parquet."""
 
+import contextlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.errors import QueryError, StorageError, alternatives
 from kd_sweep.results.shown import cells, escaped, json_text
+from kd_sweep.results.storage import reason_of
 from kd_sweep.results.widths import GAP, fit
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -27,13 +29,54 @@ _ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=
 """`box.SIMPLE_HEAD` for a terminal without the characters that it draws with."""
 
 
+class Screen:
+    """Standard output as a place for tables: a binary stream with what is known of who reads it.
+
+    Args:
+        stream: where bytes go.
+        encoding: of text for people; what it lacks is shown as a question mark.
+        wide: on a terminal too, every column of a table in one line, however long.
+    """
+
+    def __init__(self, stream: BinaryIO, encoding: str = "utf-8", *, wide: bool = False) -> None:
+        self.stream = stream
+        self.encoding = encoding
+        self.wide = wide
+
+    @property
+    def is_unicode(self) -> bool:
+        """Whether every character can be shown."""
+        return self.encoding.lower().replace("-", "").startswith("utf")
+
+    @property
+    def width(self) -> int | None:
+        """Columns of characters; None where lines may be of any length."""
+        return max(Console().width, _NARROWEST) if self.isatty() and not self.wide else None
+
+    def isatty(self) -> bool:
+        """Whether a person sees it at once."""
+        return self.stream.isatty()
+
+    def write(self, text: bytes) -> None:
+        """Write text that is UTF-8, in the encoding of this place."""
+        self.put(text if self.is_unicode else text.decode().encode(self.encoding, "replace"))
+
+    def put(self, content: bytes) -> None:
+        """Write bytes as they are; `StorageError` where the disk is full, say."""
+        with _failures():
+            self.stream.write(content)
+
+    def flush(self) -> None:
+        """Hand on what was written; errors as `put`."""
+        with _failures():
+            self.stream.flush()
+
+
 def render(
     table: pa.Table,
     format: str = "table",
-    out: BinaryIO | None = None,
+    out: BinaryIO | Screen | None = None,
     *,
-    wide: bool = False,
-    encoding: str = "utf-8",
     more: str = "--wide or --format csv",
 ) -> None:
     """Write a table.
@@ -44,8 +87,6 @@ def render(
             or each row is a block of lines; piped it is plain and complete), ``csv``, ``json`` (a list of objects;
             missing is null, times are ISO 8601) or ``parquet``.
         out: a binary stream; standard output when None.
-        wide: on a terminal too, every column in one line, however long.
-        encoding: of ``table``; what it lacks is shown as a question mark. The others are UTF-8.
         more: what to say of how to see the columns that were left out.
 
     Raises:
@@ -53,27 +94,36 @@ def render(
     """
     if format not in FORMATS:
         raise QueryError(f"format: {format!r} is not a format; {alternatives(format, FORMATS)}")
-    stream = sys.stdout.buffer if out is None else out
-    terminal = stream.isatty()
+    screen = out if isinstance(out, Screen) else Screen(sys.stdout.buffer if out is None else out)
+    terminal = screen.isatty()
     if format == "parquet" and terminal:
         raise QueryError("format: parquet is binary and does not go to a terminal; write it to a file")
     if format == "table":
-        width = max(Console().width, _NARROWEST) if terminal and not wide else None
-        content = _text(table, width, more, terminal=terminal, encoding=encoding).encode(encoding, "replace")
+        screen.write(_text(table, screen, more).encode())
     elif format == "csv":
         content = _csv(table)
-        content = escaped(content.decode()).encode() if terminal else content
+        screen.put(escaped(content.decode()).encode() if terminal else content)
     else:
-        content = _json(table) if format == "json" else _parquet(table)
-    stream.write(content)
-    stream.flush()
+        screen.put(_json(table) if format == "json" else _parquet(table))
+    screen.flush()
 
 
-def _text(table: pa.Table, width: int | None, more: str, *, terminal: bool, encoding: str) -> str:
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """Raise as `StorageError` what the block cannot write, unless nobody reads it any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"standard output cannot be written: {reason_of(error)}") from None
+
+
+def _text(table: pa.Table, screen: Screen, more: str) -> str:
+    terminal, width, is_unicode = screen.isatty(), screen.width, screen.is_unicode
     names = [escaped(name).replace("\n", " ") for name in table.column_names]
     columns = [cells(column.to_pylist()) for column in table.columns]
     headers = fit(names, columns, width)
-    is_unicode = encoding.lower().replace("-", "").startswith("utf")
     text = io.StringIO()
     colours: Literal["auto"] | None = "auto" if terminal else None
     console = Console(file=text, force_terminal=terminal, color_system=colours, highlight=False, width=_UNLIMITED)

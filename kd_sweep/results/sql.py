@@ -37,8 +37,7 @@ MEMORY_BYTES = 4 * 1000**3
 """What a statement, and its answer, may take unless another limit is given; never more than half of the machine's."""
 LEAST_MEMORY_BYTES = 10 * 1000**2
 MAX_THREADS = 4
-THREAD_NAME = "kd_sweep SQL"
-"""Of the threads in which statements run. One that DuckDB does not end when told to is still there."""
+_THREAD = "kd_sweep SQL"
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,11 @@ def check(query: str) -> None:
         check(explained)
 
 
+def is_busy() -> bool:
+    """Whether a statement still runs in a thread of its own, which DuckDB did not end when it was told to."""
+    return any(thread.name == _THREAD for thread in threading.enumerate())
+
+
 def may_read(query: str, table: str) -> bool:
     """Whether a statement can read a table: it says its name, or calls `query_table`, which can put a name together."""
     return re.search(rf"\b{table}\b|query", query, re.IGNORECASE) is not None
@@ -128,7 +132,7 @@ class _Run:
     ) -> None:
         self._query, self._tables, self._parameters, self._limits = query, tables, parameters, limits
         self._connection = duckdb.connect()
-        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+        self._thread = threading.Thread(target=self._work, name=_THREAD, daemon=True)
         self._table: pa.Table | None = None
         self._failure: BaseException | None = None
 

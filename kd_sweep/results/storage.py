@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import secrets
 import shutil
 import time
@@ -26,6 +27,7 @@ from kd_sweep.results.local_files import (
 )
 from kd_sweep.results.object_store import open_s3, persistently, read_one_version
 
+_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role of the machine give credentials"
 PROBE = ".writable-"
 """What the name of the file begins with that `check_writable` writes and deletes."""
 
@@ -53,10 +55,12 @@ class Root:
             return location
         text = str(location)
         if "://" not in text:
-            path = str(Path(text).expanduser().absolute())
+            path = str(_expanded(text).absolute())
             return cls(pafs.LocalFileSystem(), path, path)
         if urlsplit(text).query:
             raise StorageError(f"root: {text} has options after its path; AWS_ENDPOINT_URL, AWS_REGION, … take them")
+        if "@" in urlsplit(text).netloc or re.match(r"\w+://[^/]*:[^@]*@", text):
+            raise StorageError(f"root: {text} has a key in it; {_CREDENTIALS}")
         try:
             filesystem, base = open_s3(text) if text.startswith("s3://") else pafs.FileSystem.from_uri(text)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -78,7 +82,7 @@ class Root:
         """
         if isinstance(location, Root) or "://" in str(location):
             return cls.open(location)
-        return cls.open(Path(location).expanduser().resolve())
+        return cls.open(_expanded(str(location)).resolve())
 
     @property
     def is_local(self) -> bool:
@@ -383,6 +387,13 @@ def failures_to_read(where: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise error if error.errno is None else _unreadable(where, error) from None
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise StorageError(f"root: {path} names the home folder of a user that this machine does not know") from None
 
 
 def _unreadable(where: str, error: OSError) -> StorageError:

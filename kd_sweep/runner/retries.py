@@ -14,6 +14,8 @@ from typing import Any
 from ray import cloudpickle
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
+from kd_sweep.redaction import redacted
+
 MAX_LOSSES = 8
 """So many times in a row may a trial lose its process before it finishes another epoch."""
 
@@ -39,6 +41,10 @@ class Failure:
     error: str
     """One line."""
     traceback: str
+
+    def __post_init__(self) -> None:
+        for name in ("error", "traceback"):  # they go into tables and onto the screen, whatever a library has quoted
+            object.__setattr__(self, name, redacted(getattr(self, name)))
 
 
 class Retries:

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 from rich.cells import cell_len
 
+from kd_sweep.results.overview import overview
 from kd_sweep.results.queries import NAMED_QUERIES, answer
 from kd_sweep.results.reader import open_results
-from kd_sweep.results.render import render
+from kd_sweep.results.render import Screen, render
 from kd_sweep.results.shown import cells
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
@@ -40,17 +41,18 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
     found["gap"] = pa.table({f"generalization_gap_{n}": [-0.0736, 7.303e-04] for n in range(9)})
     found["trials"] = results.table("trials").slice(0, 2)
     found["studies"] = results.table("studies")
+    found["status"] = overview(results.status())
     return found
 
 
-NAMES = [*NAMED_QUERIES, "one study", "gap", "trials", "studies"]
+NAMES = [*NAMED_QUERIES, "one study", "gap", "trials", "studies", "status"]
 
 
 def on_terminal(table: pa.Table, width: int, monkeypatch: pytest.MonkeyPatch, *, wide: bool = False) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
-    render(table, "table", terminal, wide=wide)
+    render(table, "table", Screen(terminal, wide=wide))
     return STYLE.sub("", terminal.getvalue().decode()).splitlines()
 
 
@@ -113,7 +115,7 @@ def test_a_long_text_is_broken_between_words_and_never_left_out(monkeypatch: pyt
 def test_what_a_terminal_cannot_draw_is_replaced() -> None:
     for encoding in ("ascii", "latin-1"):
         terminal = Terminal()
-        render(pa.table({"a": ["数"], "b": ["é"]}), "table", terminal, encoding=encoding)
+        render(pa.table({"a": ["数"], "b": ["é"]}), "table", Screen(terminal, encoding))
         said = terminal.getvalue().decode(encoding)
         assert "--" in said
         assert "?" in said

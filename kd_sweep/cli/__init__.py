@@ -1,6 +1,7 @@
 """The command line. Imports happen inside the commands, so that `--help` answers at once."""
 
 import atexit
+import functools
 import os
 import signal
 import sys
@@ -11,49 +12,38 @@ from typing import Annotated, Any
 import typer
 
 from kd_sweep import __version__
-from kd_sweep.errors import KdSweepError, QueryError, alternatives
+from kd_sweep.cli.arguments import (
+    LOCAL_DASHBOARD,
+    Address,
+    Command,
+    Dashboard,
+    Format,
+    LinesFormat,
+    MemoryLimit,
+    NumImages,
+    Overrides,
+    Picture,
+    ResultsRoot,
+    RootOption,
+    Spec,
+    Timeout,
+    Wide,
+    limits_of,
+)
+from kd_sweep.cli.screen import leave, open_streams, print_table, say, screen, tell, tell_failure, tell_mistake
+from kd_sweep.errors import KdSweepError
+from kd_sweep.waiting import doing
 
 app = typer.Typer(
     name="kd-sweep",
     help="Distributed hyperparameter sweeps for ensemble knowledge distillation.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Address = Annotated[
-    str | None,
-    typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster, HOST:PORT. Default: Ray on this machine."),
-]
-
-
-def _format(*others: str) -> Any:
-    """Return the option `--format`, which is checked before the work; `others` come beside the formats of a table."""
-
-    def check(output: str) -> str:
-        from kd_sweep.results.render import FORMATS
-
-        if output not in (possible := (*others, *FORMATS)):
-            raise QueryError(f"--format: {output!r} is not a format; {alternatives(output, possible)}")
-        return output
-
-    names = ", ".join([*others, "table", "csv", "json"])
-    return typer.Option("--format", help=f"{names} or parquet.", callback=check)
-
-
-Format = Annotated[str, _format()]
-LinesFormat = Annotated[str, _format("lines")]
-LOCAL_DASHBOARD = "http://127.0.0.1:8265"
-Dashboard = Annotated[
-    str,
-    typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="A Ray cluster's dashboard, http://HOST:8265."),
-]
-RootOption = Annotated[str, typer.Option("--root", help="Where studies and teachers are kept: a folder or s3://…")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a field: --set search.seed.grid=[0,1,2]. Repeatable."),
-]
+command = functools.partial(app.command, cls=Command)
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
+"""What typer raises for arguments that do not fit a command; it has no name of its own there."""
 
 
 @app.callback(invoke_without_command=True)
@@ -61,16 +51,16 @@ def _root(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
 ) -> None:
     if version:
-        print(__version__)
+        say(__version__)
         raise typer.Exit
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        say(context.get_help())
         raise typer.Exit
 
 
-@app.command()
+@command()
 def launch(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
+    spec: Spec,
     root: RootOption = "results",
     overrides: Overrides = None,
     address: Address = None,
@@ -83,7 +73,7 @@ def launch(
     _conclude(runner.launch(study, root, address), f"{root.rstrip('/')}/{study.name}")
 
 
-@app.command()
+@command()
 def resume(
     study: Annotated[str, typer.Argument(metavar="ROOT/STUDY", help="The study's folder.")],
     address: Address = None,
@@ -94,61 +84,72 @@ def resume(
     _conclude(runner.resume(study, address), study)
 
 
-@app.command()
+@command()
 def plan(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
+    spec: Spec,
     root: RootOption = "results",
     overrides: Overrides = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Trials at a time. Default: as many as fit here.")] = None,
     probe: Annotated[bool, typer.Option(help="Train for a few seconds to estimate the hours.")] = True,
 ) -> None:
     """Show what a study would run and how long it would take. Starts nothing."""
-    from kd_sweep.runner.estimate import describe_plan
-    from kd_sweep.study.load import load_spec
+    with doing("reading the study"):
+        from kd_sweep.runner.estimate import describe_plan
+        from kd_sweep.study.load import load_spec
 
-    study = load_spec(spec, overrides or ())
+        study = load_spec(spec, overrides or ())
     at_a_time = slots or max(1, (os.cpu_count() or 1) // study.resources.cpus)
     for line in describe_plan(study, root, at_a_time, probe=probe):
-        print(line)
+        say(line)
 
 
-@app.command()
-def status(
-    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
-    output: Format = "table",
-) -> None:
+@command()
+def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> None:
     """Show how far the studies are."""
-    import pyarrow as pa
+    with doing("reading the tables"):
+        import pyarrow as pa
 
-    from kd_sweep.results.reader import open_results
+        from kd_sweep.results.overview import overview
+        from kd_sweep.results.reader import open_results
 
-    _print(pa.Table.from_pylist(open_results(root).status()), output)
+        found = open_results(root).status()
+    print_table(overview(found) if output == "table" and not wide else pa.Table.from_pylist(found), output, wide=wide)
 
 
-@app.command()
+@command()
 def query(
-    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: ResultsRoot,
     sql: Annotated[
         str,
-        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, best_epoch, teachers, pareto."),
+        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, teachers, pareto."),
     ] = "summary",
     output: Format = "table",
+    wide: Wide = False,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
 ) -> None:
     """Ask the tables studies, trials, epochs and teachers; also while a sweep runs."""
-    from kd_sweep.results.queries import answer
-    from kd_sweep.results.reader import open_results
+    with doing("starting"):
+        from kd_sweep.results.queries import answers
+        from kd_sweep.results.reader import open_results
 
-    results = open_results(root)
-    _print(answer(results, sql) if sql.isidentifier() else results.sql(sql), output)
+        limits = limits_of(timeout, memory_limit)
+    with doing("reading the tables"):
+        found = answers(open_results(root, limits), sql, one=output != "table")
+    for number, table in enumerate(found):
+        if number:
+            say("")
+        print_table(table, output, wide=wide)
 
 
-@app.command()
+@command()
 def analyse(
-    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: ResultsRoot,
     study: Annotated[
         str | None, typer.Argument(metavar="STUDY", help="Its name; not needed where there is one.")
     ] = None,
     output: Format = "table",
+    wide: Wide = False,
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 10_000,
     outcomes: Annotated[
@@ -160,65 +161,70 @@ def analyse(
     ] = None,
 ) -> None:
     """Effects of strength and ensemble size with intervals, and a verdict on each of the paper's claims."""
-    from kd_sweep.report import analysis
-    from kd_sweep.results.reader import open_results
+    with doing("analysing the study"):
+        from kd_sweep.report import analysis
+        from kd_sweep.results.reader import open_results
 
-    analysis.check_format(output, out)
-    results = open_results(root)
-    found = analysis.analyse(
-        results, study, confidence=confidence, resamples=resamples, outcomes=outcomes, margin=margin
-    )
-    analysis.output_analysis(found, results, output, sys.stdout.buffer, out, complete=bool(outcomes))
+        analysis.check_format(output, out)
+        results = open_results(root)
+        found = analysis.analyse(
+            results, study, confidence=confidence, resamples=resamples, outcomes=outcomes, margin=margin
+        )
+    stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
+    analysis.output_analysis(found, results, output, stream, out, complete=bool(outcomes))
 
 
-@app.command()
+@command()
 def attention(
-    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: ResultsRoot,
     trials: Annotated[
         list[str], typer.Argument(metavar="TRIAL", help="Ids of trials, or their beginnings: one per strength, say.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")],
-    images: Annotated[int, typer.Option(min=1, max=64, help="How many validation images, of every class in turn.")] = 8,
+    out: Picture,
+    images: NumImages = 8,
     indices: Annotated[
         list[int] | None, typer.Option("--image", help="Place of an image in the validation set, from 0. Repeatable.")
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
 ) -> None:
     """Draw where every teacher and the student look, over validation images, with their IoU."""
-    from kd_sweep.results.lookup import check_picture, find_trials
-    from kd_sweep.results.reader import open_results
+    with doing("reading the tables"):
+        from kd_sweep.results.lookup import check_picture, find_trials
+        from kd_sweep.results.reader import open_results
 
-    check_picture(out)
-    found = find_trials(open_results(root), trials)
-    from kd_sweep.distill.attention_gallery import gallery, trial_attention
+        check_picture(out)
+        found = find_trials(open_results(root), trials)
+    with doing("drawing attention maps"):
+        from kd_sweep.distill.attention_gallery import gallery, trial_attention
 
-    gallery([trial_attention(trial, images, indices or (), best=best) for trial in found]).save(out)
-    print(f"wrote {out}", file=sys.stderr)
+        gallery([trial_attention(trial, images, indices or (), best=best) for trial in found]).save(out)
+    tell(f"wrote {out}")
 
 
-@app.command()
+@command()
 def verify(
-    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: ResultsRoot,
     output: LinesFormat = "lines",
 ) -> None:
     """Check every file: each epoch once, checksums, versions. Exit code 1 if there is a problem. Changes nothing."""
-    from kd_sweep.runner.verify import PROBLEM, findings_table
-    from kd_sweep.runner.verify import verify as look
+    with doing("checking every file"):
+        from kd_sweep.runner.verify import PROBLEM, findings_table
+        from kd_sweep.runner.verify import verify as look
 
-    found = look(root)
+        found = look(root)
     problems = sum(finding.kind == PROBLEM for finding in found)
     if output == "lines":
         for finding in found:
-            print(finding)
-        print(f"{root}: {problems} problems, {len(found) - problems} notes", file=sys.stderr)
+            say(str(finding))
+        tell(f"{root}: {problems} problems, {len(found) - problems} notes")
     else:
-        _print(findings_table(found), output)
+        print_table(findings_table(found), output)
     raise typer.Exit(1 if problems else 0)
 
 
-@app.command()
+@command()
 def gc(
-    root: Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")],
+    root: ResultsRoot,
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed. No study may run.")] = False,
     output: LinesFormat = "lines",
 ) -> None:
@@ -228,51 +234,53 @@ def gc(
     from kd_sweep.runner.garbage import Collector, garbage_table
 
     with Collector(root, exclusive=delete) as collector:
-        found = collector.find()
+        with doing("looking for what nothing refers to"):
+            found = collector.find()
         if output == "lines":
             for garbage in found:
-                print(garbage, flush=True)
+                say(str(garbage))
         else:
-            _print(garbage_table(found), output)
+            print_table(garbage_table(found), output)
         if delete:
             collector.delete(found)
     taken = ByteSize(sum(garbage.num_bytes for garbage in found)).human_readable(decimal=True)
     advice = "" if delete or not found else f"; kd-sweep gc {root} --delete deletes it"
-    print(f"{root}: {len(found)} places, {taken} {'deleted' if delete else 'could go'}{advice}", file=sys.stderr)
+    tell(f"{root}: {len(found)} places, {taken} {'deleted' if delete else 'could go'}{advice}")
 
 
-@app.command()
+@command()
 def augmentations(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
-    out: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")],
-    images: Annotated[int, typer.Option(min=1, max=64, help="How many validation images, of every class in turn.")] = 8,
+    spec: Spec,
+    out: Picture,
+    images: NumImages = 8,
     overrides: Overrides = None,
 ) -> None:
     """Draw validation images at each of a study's augmentation strengths. Trains nothing."""
-    from kd_sweep.results.lookup import check_picture
-    from kd_sweep.study.load import load_spec
+    with doing("drawing augmented images"):
+        from kd_sweep.results.lookup import check_picture
+        from kd_sweep.study.load import load_spec
 
-    check_picture(out)
-    study = load_spec(spec, overrides or ())
-    from kd_sweep.vision.stream_pictures import augmentation_sheet
+        check_picture(out)
+        study = load_spec(spec, overrides or ())
+        from kd_sweep.vision.stream_pictures import augmentation_sheet
 
-    augmentation_sheet(study, images).save(out)
-    print(f"wrote {out}", file=sys.stderr)
+        augmentation_sheet(study, images).save(out)
+    tell(f"wrote {out}")
 
 
-@app.command()
+@command()
 def schema() -> None:
     """Print the JSON Schema of study files."""
     import json
 
     from kd_sweep.study.schema import json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    say(json.dumps(json_schema(), indent=2))
 
 
-@app.command()
+@command()
 def submit(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")],
+    spec: Spec,
     root: Annotated[str, typer.Option("--root", help="The results root as the cluster sees it.")],
     overrides: Overrides = None,
     address: Dashboard = LOCAL_DASHBOARD,
@@ -280,12 +288,13 @@ def submit(
     """Run a study as a job of a cluster; it goes on when this machine sleeps. Prints the job's id."""
     from kd_sweep.runner import jobs
 
-    job = jobs.submit(spec, address, root, overrides or ())
-    print(job)
-    print(f"follow it with: kd-sweep logs {job} --address {address} --follow", file=sys.stderr)
+    with doing(f"asking the cluster at {address}"):
+        job = jobs.submit(spec, address, root, overrides or ())
+    say(job)
+    tell(f"follow it with: kd-sweep logs {job} --address {address} --follow")
 
 
-@app.command()
+@command()
 def logs(
     job: Annotated[str, typer.Argument(metavar="JOB", help="What `submit` printed.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
@@ -295,10 +304,10 @@ def logs(
     from kd_sweep.runner import jobs
 
     status = jobs.write_logs(job, address, sys.stdout, follow=follow)
-    print(f"job {job}: {status}", file=sys.stderr)
+    tell(f"job {job}: {status}")
 
 
-@app.command()
+@command()
 def stop(
     job: Annotated[str, typer.Argument(metavar="JOB", help="What `submit` printed.")],
     address: Dashboard = LOCAL_DASHBOARD,
@@ -306,8 +315,8 @@ def stop(
     """Stop a submitted job cleanly; submitting the study again goes on with it."""
     from kd_sweep.runner import jobs
 
-    status = jobs.stop(job, address, lambda: print(f"stopping job {job}", file=sys.stderr))
-    print(f"job {job}: {status}", file=sys.stderr)
+    status = jobs.stop(job, address, lambda: tell(f"stopping job {job}"))
+    tell(f"job {job}: {status}")
 
 
 def _conclude(outcome: Any, study: str) -> None:
@@ -315,42 +324,49 @@ def _conclude(outcome: Any, study: str) -> None:
     from kd_sweep.results.reader import open_results
 
     if outcome.interrupted and not outcome.ran:
-        print(f"stopped by {outcome.interrupted} before anything ran; launch the study again", file=sys.stderr)
+        tell(f"stopped by {outcome.interrupted} before anything ran; launch the study again")
         raise typer.Exit(outcome.exit_code)
     counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.counts.items())) or "no trials"
     if not outcome.ran:
-        print(f"{study}: nothing left to run ({counts})", file=sys.stderr)
+        tell(f"{study}: nothing left to run ({counts})")
     if outcome.counts:
-        _print(answer(open_results(study), "summary"), "table")
+        print_table(answer(open_results(study), "summary"), "table")
     for trial_id, error in sorted(outcome.errors.items()):
-        print(f"trial {trial_id} {error}", file=sys.stderr)
+        tell(f"trial {trial_id} {error}")
     if outcome.ran:
-        print(f"{study}: {counts}", file=sys.stderr)
+        tell(f"{study}: {counts}")
     if outcome.left and not outcome.interrupted:
-        print(f"{outcome.left} trials have not started: {outcome.why_left}", file=sys.stderr)
+        tell(f"{outcome.left} trials have not started: {outcome.why_left}")
     if outcome.interrupted:
-        print(f"stopped by {outcome.interrupted}; go on with: kd-sweep resume {study}", file=sys.stderr)
+        tell(f"stopped by {outcome.interrupted}; go on with: kd-sweep resume {study}")
     raise typer.Exit(outcome.exit_code)
-
-
-def _print(table: Any, output: str) -> None:
-    from kd_sweep.results.render import render
-
-    render(table, output, sys.stdout.buffer)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user's is one line and exit code 2.
 
-    Typer itself ends with 130 at Ctrl-C and with 1 where nobody reads the output any more.
+    Ctrl-C ends with 130, and with 1 where nobody reads the output any more.
 
     Args:
         arguments: what follows the program's name; the process's own when None.
     """
+    leave(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        app(args=arguments, prog_name="kd-sweep")
+        open_streams()
+        code = app(args=arguments, prog_name="kd-sweep", standalone_mode=False)
+        return int(code or 0)
     except KdSweepError as error:
-        print(f"kd-sweep: {error}", file=sys.stderr)
+        tell_mistake(f"kd-sweep: {error}")
         # Ray may still end its processes at exit; one more Ctrl-C shall not print where it was in that.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except _UsageError as error:
+        asked = error.ctx.command_path if error.ctx else "kd-sweep"
+        tell_mistake(f"{asked}: {' '.join(error.format_message().split()).removesuffix('.')}; see {asked} --help")
+        return 2
+    except Exception:
+        tell_failure()
+        return 1

@@ -1,0 +1,138 @@
+"""Arguments of commands: their types, and what none of them can be."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from kd_sweep.errors import QueryError, UserError, alternatives
+
+if TYPE_CHECKING:
+    from kd_sweep.results.sql import Limits
+
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*(=.*)?$", re.DOTALL)
+
+
+class Command(TyperCommand):
+    """A command that refuses what no argument can be, in one line, before anything is done."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as typer does, after a look at the arguments as they were written."""
+        args = behind_options(args)
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for name, value in _values(self.get_params(ctx), given):
+            check_argument(name, value)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; it needs a place to run in."""
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            raise UserError("the working directory was deleted; change into another one") from None
+        return super().invoke(ctx)
+
+
+def behind_options(args: list[str]) -> list[str]:
+    """Return the arguments with those last, behind `--`, that begin as an option does and are SQL: `-- a comment…`."""
+    is_sql = [arg.startswith("--") and arg != "--" and not _OPTION.match(arg) for arg in args]
+    if "--" in args or not any(is_sql):
+        return args
+    pairs = list(zip(args, is_sql, strict=True))
+    return [*(arg for arg, sql in pairs if not sql), "--", *(arg for arg, sql in pairs if sql)]
+
+
+def check_argument(name: str, value: str) -> None:
+    """Raise `UserError` for a value that is empty, not text, or in the home folder of nobody."""
+    if not value.strip():
+        raise UserError(f"{name}: is empty; if it came from a variable, that is not set")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        shown = value.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise UserError(f"{name}: '{shown}' is not UTF-8 text") from None
+    if value.startswith("~"):
+        try:
+            Path(value).expanduser()
+        except RuntimeError:
+            user = value.partition("/")[0]
+            raise UserError(
+                f"{name}: {value} is in the home folder of {user[1:]!r}, whom this machine does not know"
+            ) from None
+
+
+def _values(parameters: list[Any], given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield every text that was given, with the name of its option or argument as a user knows it."""
+    for parameter in parameters:
+        value = given.get(parameter.name)
+        is_option = parameter.param_type_name == "option"
+        name = max(parameter.opts, key=len) if is_option else parameter.metavar or parameter.name
+        for text in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(text, str):
+                yield name, text
+
+
+def format_option(*others: str) -> Any:
+    """Return the option `--format`, which is checked before the work; `others` come beside the formats of a table."""
+
+    def check(output: str) -> str:
+        from kd_sweep.results.render import FORMATS
+
+        if output not in (possible := (*others, *FORMATS)):
+            raise QueryError(f"--format: {output!r} is not a format; {alternatives(output, possible)}")
+        return output
+
+    names = ", ".join([*others, "table", "csv", "json"])
+    return typer.Option("--format", help=f"{names} or parquet.", callback=check)
+
+
+def limits_of(timeout_s: float | None, memory: str | None) -> "Limits":
+    """Return the limits of a query from its options; `QueryError` for a memory limit that is no number of bytes."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    from kd_sweep.results.sql import Limits
+
+    default = Limits()
+    try:
+        num_bytes = default.memory_bytes if memory is None else int(TypeAdapter(ByteSize).validate_python(memory))
+    except ValidationError:
+        raise QueryError(f"--memory-limit: {memory!r} is not a number of bytes, such as 5000000000 or '5 GB'") from None
+    return Limits(default.timeout_s if timeout_s is None else timeout_s, num_bytes)
+
+
+LOCAL_DASHBOARD = "http://127.0.0.1:8265"
+
+Spec = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")]
+ResultsRoot = Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")]
+RootOption = Annotated[str, typer.Option("--root", help="Where studies and teachers are kept: a folder or s3://…")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a field: --set search.seed.grid=[0,1,2]. Repeatable."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster, HOST:PORT. Default: Ray on this machine."),
+]
+Dashboard = Annotated[
+    str,
+    typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="A Ray cluster's dashboard, http://HOST:8265."),
+]
+Format = Annotated[str, format_option()]
+LinesFormat = Annotated[str, format_option("lines")]
+Wide = Annotated[bool, typer.Option("--wide", help="Every column in one line, whatever the terminal's width.")]
+Picture = Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")]
+NumImages = Annotated[int, typer.Option(min=1, max=64, help="How many validation images, of every class in turn.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", help="Stop after so long. Default: 300.")
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="BYTES",
+        help="For the query and its answer, such as '8 GB'. Default: 4 GB, or half of the machine's.",
+    ),
+]
