@@ -359,3 +359,19 @@ def test_version_and_schema(cli: Cli) -> None:
     code, out, _ = cli("schema")
     assert code == 0
     assert '"augmentation_strength"' in out
+
+
+def test_plan_says_what_the_dataset_holds(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    for name, shade in (("cat", 0), ("dog", 100)):
+        for number in range(10):
+            (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (12, 12), (20 * number, shade, 30)).save(tmp_path / "images" / name / f"{number}.png")
+    (tmp_path / "images/notes.txt").write_text("")
+    data = f"data={{name: image_folder, path: {tmp_path}/images, image_size: 8}}"
+    code, out, _ = cli("plan", tiny, "--root", tmp_path / "r", "--no-probe", "--set", data)
+    assert code == 0
+    assert out.splitlines()[1:3] == [
+        "data: 16 training and 4 validation images of 2 classes (cat, dog)",
+        "passed over: 1 not images (.txt)",
+    ]
+    assert not (tmp_path / "r").exists()

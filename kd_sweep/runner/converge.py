@@ -5,6 +5,7 @@ Nothing that Ray Tune or Optuna saved is needed; the study folder is the only st
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from kd_sweep.runner.recorder import UNSUCCESSFUL
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.study.spec import StudySpec
+from kd_sweep.vision.cache import decoded_folder
+from kd_sweep.vision.fingerprints import remember
 
 if TYPE_CHECKING:
     from kd_sweep.runner.cluster import Cluster
@@ -46,13 +49,14 @@ class Outcome:
         return 3 if any(self.counts[status] for status in UNSUCCESSFUL) else 0
 
 
-def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -> Outcome:
+def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None, contents: Sequence[str] = ()) -> Outcome:
     """Bring the study to what its spec asks for.
 
     Args:
         spec: the study, checked, with its dataset resolved.
         folder: where it lives; a new one is made only once the cluster is known to be able to run it.
         address: a Ray cluster; None starts Ray on this machine.
+        contents: lines that say what the dataset holds.
 
     Returns:
         What the tables hold at the end.
@@ -64,14 +68,14 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None) -
         ClusterError: the cluster cannot be reached, or is too small.
     """
     try:
-        return _converge(spec, folder, address)
+        return _converge(spec, folder, address, contents)
     except (SweepInterrupted, KeyboardInterrupt) as stop:
         begun = folder.study.exists(SPEC_FILE)
         advice = f"go on with: kd-sweep resume {folder.study}" if begun else "launch the study again"
         raise StudyStoppedError(f"stopped at once by {str(stop) or 'SIGINT'}; {advice}") from None
 
 
-def _converge(spec: StudySpec, folder: StudyFolder, address: str | None) -> Outcome:
+def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, contents: Sequence[str]) -> Outcome:
     with ExitStack() as stack:
         state: StudyState | None = None
         if folder.exists():
@@ -93,6 +97,8 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None) -> Outc
             interrupt = stack.enter_context(watching_signals())
             cluster = stack.enter_context(connected(address, spec.resources, interrupt, last_words))
             display.note(f"Ray {cluster.describe(spec.resources)}")
+            for line in contents:
+                display.note(line)
             check_cluster(cluster, spec, folder.storage)
             if state is None:
                 state = stack.enter_context(StudyState(spec, folder))
@@ -108,6 +114,7 @@ def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: I
     from kd_sweep.runner.sweep import sweep
 
     resume = f"kd-sweep resume {state.folder.study}"
+    remember(state.spec.data.fingerprint, decoded_folder(state.folder.storage))
     try:
         if change := state.folder.note_versions(state.spec):
             display.note(change)

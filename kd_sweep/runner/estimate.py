@@ -1,6 +1,7 @@
 """What `kd-sweep plan` says: trials, teachers, epochs, and how long they take, from past runs or a short probe."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from kd_sweep.errors import DataError, KdSweepError
 from kd_sweep.results.reader import open_results
@@ -13,6 +14,7 @@ from kd_sweep.study.plan import Plan, estimate_hours, plan
 from kd_sweep.study.space import trial_config
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.vision.cache import decoded_folder
 
 LISTED_TRIALS = 30
 
@@ -30,12 +32,19 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     Raises:
         UserError: the study, its dataset or its models are wrong.
     """
-    spec, missing = (checked(spec), None) if probe else _checked_without_data(spec)
+    contents: list[str] = []
+    memory = _memory(root)
+    spec, missing = (
+        (checked(spec, memory, say=contents.append), None)
+        if probe
+        else _checked_without_data(spec, memory, contents.append)
+    )
     planned = plan(spec)
     most = "" if planned.exact else "at most "
     yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
     if missing is not None:
         yield f"dataset: not checked, counts need no images ({missing})"
+    yield from contents
     for trial in planned.trials[:LISTED_TRIALS]:
         # A trial's name depends on the dataset's fingerprint.
         name = trial.trial_id if missing is None else "-"
@@ -61,10 +70,20 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     )
 
 
-def _checked_without_data(spec: StudySpec) -> tuple[StudySpec, str | None]:
+def _memory(root: Location) -> Path | None:
+    """Return where fingerprints may be known already."""
+    try:
+        return decoded_folder(Root.open(root))
+    except KdSweepError:
+        return None
+
+
+def _checked_without_data(
+    spec: StudySpec, memory: Path | None, say: Callable[[str], None]
+) -> tuple[StudySpec, str | None]:
     """Return the spec, checked as far as it can be, and what is wrong with its dataset, if anything is."""
     try:
-        return checked(spec, download=False), None
+        return checked(spec, memory, say=say, download=False), None
     except DataError as error:
         check_models(spec, download=False)
         return spec, str(error)

@@ -25,6 +25,7 @@ from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.space import is_finite, planned_trials
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.cache import DECODED
+from kd_sweep.vision.fingerprints import KNOWN
 
 PROBES = (PROBE, preflight.PROBE)
 _PROBE_S = 3600.0
@@ -214,7 +215,8 @@ class _Wanted:
         fingerprint = rest[0].partition("-")[0]
         if fingerprint in self.fingerprints or rest[0].startswith("."):
             return None
-        return f"{DECODED}/{rest[0]}", "decoded images of a dataset that no study uses"
+        what = "a known fingerprint" if rest[0].endswith(KNOWN) else "decoded images"
+        return f"{DECODED}/{rest[0]}", f"{what} of a dataset that no study uses"
 
 
 def _first(*found: tuple[str, str] | None) -> tuple[str, str] | None:

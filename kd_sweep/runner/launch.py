@@ -2,15 +2,18 @@
 
 import contextlib
 import itertools
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from kd_sweep.errors import ClusterError, SpecError, StorageError
+from kd_sweep.errors import ClusterError, StorageError
 from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.spec import Choice, Grid, StudySpec
-from kd_sweep.vision.checks import check_data, check_model, with_weights_digest
+from kd_sweep.vision.cache import decoded_folder
+from kd_sweep.vision.checks import check_model, look_through, with_weights_digest
 
 
 def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outcome:
@@ -24,15 +27,16 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
     Raises:
         UserError: the study, its dataset, its models, the root or the cluster is not what it must be.
     """
-    spec = checked(spec)
     folder = StudyFolder(root, spec.name)
+    contents: list[str] = []
+    spec = checked(spec, decoded_folder(folder.storage), say=contents.append)
     folder.check_extends(spec)
     existed = folder.storage.exists()
     try:
         folder.storage.check_writable()
         if address is None:
             check_local_resources(spec.resources)
-        return converge(spec, folder, address)
+        return converge(spec, folder, address, contents)
     except (ClusterError, StorageError):
         if not existed and folder.storage.is_local:
             with contextlib.suppress(OSError):  # something else may have been written meanwhile
@@ -54,20 +58,26 @@ def resume(study: Location, address: str | None = None) -> Outcome:
     return launch(spec, folder.storage, address)
 
 
-def checked(spec: StudySpec, *, download: bool = True) -> StudySpec:
+def checked(
+    spec: StudySpec, memory: Path | None = None, *, say: Callable[[str], None], download: bool = True
+) -> StudySpec:
     """Return the spec with its dataset found and fingerprinted, after checking every model that it names.
 
-    Without ``download``, published weights are not looked at.
+    Args:
+        spec: the study.
+        memory: where fingerprints that are known already are looked up.
+        say: is told in a few lines what the dataset holds.
+        download: whether to look at published weights.
+
+    Raises:
+        UserError: the dataset or a model is not what it must be.
     """
-    data = check_data(spec.data)
-    if spec.data.fingerprint not in (None, data.fingerprint):
-        raise SpecError(
-            f"data.path: the images in {spec.data.path} are not those of the study's launch; results would mix "
-            "(bring the old images back, or give the study another name)"
-        )
+    contents = look_through(spec.data, memory)
+    for line in contents.lines():
+        say(line)
     check_models(spec, download=download)
     weights = {role: with_weights_digest(getattr(spec, role), f"{role}.weights") for role in ("teacher", "student")}
-    return spec.model_copy(update={"data": data, **weights})
+    return spec.model_copy(update={"data": contents.data, **weights})
 
 
 def check_models(spec: StudySpec, *, download: bool = True) -> None:

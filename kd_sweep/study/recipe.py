@@ -62,7 +62,8 @@ class Data(Strict):
     horizontal_flip: bool | None = None
     """Whether mirroring keeps the label. Null: the dataset's own answer (digits: no, photographs: yes)."""
     fingerprint: str | None = None
-    """Digest of the dataset's files, filled in at launch: a changed dataset is noticed, a moved one does not matter."""
+    """Digest of the files' names and content, filled in at launch: a changed dataset is noticed, a moved one does not
+    matter."""
 
     @model_validator(mode="before")
     @classmethod

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_sweep.errors import DataError
+from kd_sweep.waiting import doing
 
 READ_BYTES = 2**20
 FILES_PER_TASK = 256
 SETTLED_S = 2.0
 """A file that was changed so recently could change again within one tick of the filesystem's clock."""
+KNOWN = ".known"
 _KNOWN = re.compile(r"([0-9a-f]{16})-[0-9a-f]{32}-(\d+)\.known")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -70,7 +72,7 @@ def remember(value: str | None, folder: Path) -> None:
         if fingerprint.value == value:
             with suppress(OSError):  # a disk that is full or takes no writes: it is read again
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{value}-{state}-{fingerprint.copies}.known").touch()
+                (folder / f"{value}-{state}-{fingerprint.copies}{KNOWN}").touch()
 
 
 def content_digests(paths: list[str]) -> list[bytes]:
@@ -80,7 +82,7 @@ def content_digests(paths: list[str]) -> list[bytes]:
         DataError: a file cannot be read.
     """
     parts = [paths[start : start + FILES_PER_TASK] for start in range(0, len(paths), FILES_PER_TASK)]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with doing(f"reading {len(paths):,} image files, once"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
             return [digest for part in pool.map(_digests, parts) for digest in part]
         except DataError:

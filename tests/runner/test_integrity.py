@@ -97,7 +97,7 @@ objectives: [{metric: val_accuracy, mode: max}, {metric: fidelity_val, mode: max
 def adaptive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A finished study whose sampler has chosen its trials, and whose checkpoints have all been deleted."""
     sampler = f"sampler: {{name: {request.param}, num_trials: 3}}"
-    spec = checked(parse_spec(ADAPTIVE + sampler, "tiny.yaml"))
+    spec = checked(parse_spec(ADAPTIVE + sampler, "tiny.yaml"), say=print)
     with StudyState(spec, StudyFolder(tmp_path / "results", "tiny")) as state:
         for number in range(3):
             point = {"augmentation_strength": number / 4, "distillation.temperature": number + 1.0}
