@@ -26,7 +26,7 @@ from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher
 from kd_sweep.distill.trial import trial_epochs
-from kd_sweep.study.recipe import Data, Learner
+from kd_sweep.study.recipe import Data, Learner, Metrics
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.models import build_model
@@ -39,8 +39,11 @@ Rates = tuple[float, float]
 """Training images per second of the training part of an epoch, and of the whole epoch."""
 
 
-def trial(image_size: int, teacher_width: int, student_width: int, num_teachers: int, epochs: int) -> TrialConfig:
+def trial(
+    image_size: int, teacher_width: int, student_width: int, num_teachers: int, epochs: int, metrics: Metrics
+) -> TrialConfig:
     return TrialConfig(
+        metrics=metrics,
         data=Data(image_size=image_size),
         teacher=Learner(width=teacher_width, epochs=1),
         student=Learner(width=student_width, epochs=epochs),
@@ -139,13 +142,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="epochs of each way")
     parser.add_argument("--teachers", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--attention", choices=["grad_cam", "cam"], default=Metrics().attention)
     arguments = parser.parse_args()
 
-    table = Table(title=f"distillation, {arguments.teachers} teachers, batch 64, {arguments.threads} thread(s)")
+    setting = f"{arguments.teachers} teachers, batch 64, {arguments.threads} thread(s), {arguments.attention}"
+    table = Table(title=f"distillation, {setting}")
     for heading in ("case", "way", "training images/s", "of bare", "whole epoch images/s", "of bare"):
         table.add_column(heading, justify="left" if heading in ("case", "way") else "right")
     for case, sizes in CASES.items():
-        config = trial(*sizes, arguments.teachers, arguments.repeats + 1)
+        config = trial(*sizes, arguments.teachers, arguments.repeats + 1, Metrics(attention=arguments.attention))
         rates = measure(config, arguments.repeats, arguments.threads)
         bare = rates["bare loop"]
         for name, (training, whole) in rates.items():

@@ -5,7 +5,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,7 +121,7 @@ def query(
     root: ResultsRoot,
     sql: Annotated[
         str,
-        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, teachers, pareto."),
+        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, best_epoch, teachers, pareto."),
     ] = "summary",
     output: Format = "table",
     wide: Wide = False,
@@ -135,11 +135,13 @@ def query(
 
         limits = limits_of(timeout, memory_limit)
     with doing("reading the tables"):
-        found = answers(open_results(root, limits), sql, one=output != "table")
+        results = open_results(root, limits)
+        found = answers(results, sql, one=output != "table")
     for number, table in enumerate(found):
         if number:
             say("")
         print_table(table, output, wide=wide)
+    _tell_footnotes(results, [name for table in found for name in table.column_names])
 
 
 @command()
@@ -172,6 +174,7 @@ def analyse(
         )
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
     analysis.output_analysis(found, results, output, stream, out, complete=bool(outcomes))
+    _tell_footnotes(results, found.sample.outcomes, found.sample.study)
 
 
 @command()
@@ -319,6 +322,13 @@ def stop(
     tell(f"job {job}: {status}")
 
 
+def _tell_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
+    from kd_sweep.results.queries import footnotes
+
+    for footnote in footnotes(results, columns, study):
+        tell(footnote)
+
+
 def _conclude(outcome: Any, study: str) -> None:
     from kd_sweep.results.queries import answer
     from kd_sweep.results.reader import open_results
@@ -330,7 +340,10 @@ def _conclude(outcome: Any, study: str) -> None:
     if not outcome.ran:
         tell(f"{study}: nothing left to run ({counts})")
     if outcome.counts:
-        print_table(answer(open_results(study), "summary"), "table")
+        results = open_results(study)
+        summary = answer(results, "summary")
+        print_table(summary, "table")
+        _tell_footnotes(results, summary.column_names)
     for trial_id, error in sorted(outcome.errors.items()):
         tell(f"trial {trial_id} {error}")
     if outcome.ran:

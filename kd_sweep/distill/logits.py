@@ -1,7 +1,7 @@
 """Teacher outputs on disk and in memory, so that a teacher looks at the same pixels once for all trials that need it.
 
 ``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
-``<root>/logits/<teacher>/clean-cam.safetensors`` what the teacher makes of the clean validation images. All of it
+``<root>/logits/<teacher>/clean-grad_cam.safetensors`` what the teacher makes of the clean validation images. All of it
 is safe to delete at any time: what is missing, damaged or of another shape is computed again.
 
 Shapes: N training images of an epoch, V validation images, C classes, h x w attention map.

@@ -1,7 +1,7 @@
 """Questions with a name: what `kd-sweep query` answers without SQL."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.results.reader import DEFAULT_OBJECTIVE, Results
 from kd_sweep.results.schema import FINISHED
 from kd_sweep.results.sql import statements
+from kd_sweep.study.caveats import CAM
 from kd_sweep.study.reported import REPORTED_METRICS
 
 _DIMENSIONS = ("augmentation_strength", "ensemble_size")
@@ -191,6 +192,22 @@ def answers(results: Results, asked: str, *, one: bool = False) -> list[pa.Table
     if len(found) > 1 and one:
         raise QueryError(f"SQL: {len(found)} statements, where one is needed; --format table takes several")
     return [results.sql(statement) for statement in found or [asked]]
+
+
+def footnotes(results: Results, columns: Iterable[str], study: str | None = None) -> list[str]:
+    """Return what to beware of in the figures of these columns, a line each.
+
+    Args:
+        results: where the figures come from.
+        columns: names, or expressions that hold names.
+        study: the one that they are of; None for all.
+    """
+    if not any("attention_" in name for name in columns):
+        return []
+    # A configuration is canonical JSON with every field.
+    query = """SELECT count(*) AS number FROM trials
+        WHERE contains(config, '"attention":"cam"') AND ($study IS NULL OR study = $study)"""
+    return [CAM] if results.sql(query, {"study": study})["number"][0].as_py() else []
 
 
 def _searched(results: Results) -> list[str]:

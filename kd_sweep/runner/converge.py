@@ -56,7 +56,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None, c
         spec: the study, checked, with its dataset resolved.
         folder: where it lives; a new one is made only once the cluster is known to be able to run it.
         address: a Ray cluster; None starts Ray on this machine.
-        contents: lines that say what the dataset holds.
+        contents: lines that say what the dataset holds, and what to beware of.
 
     Returns:
         What the tables hold at the end.

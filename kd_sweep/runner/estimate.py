@@ -8,6 +8,7 @@ from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Location, Root
 from kd_sweep.runner.launch import check_models, checked
 from kd_sweep.runner.progress import describe
+from kd_sweep.study.caveats import caveats
 from kd_sweep.study.dimensions import listed_values, range_bounds
 from kd_sweep.study.parts import Parts
 from kd_sweep.study.plan import Plan, estimate_hours, plan
@@ -45,6 +46,7 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     if missing is not None:
         yield f"dataset: not checked, counts need no images ({missing})"
     yield from contents
+    yield from caveats(spec)
     for trial in planned.trials[:LISTED_TRIALS]:
         # A trial's name depends on the dataset's fingerprint.
         name = trial.trial_id if missing is None else "-"

@@ -11,6 +11,7 @@ from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
 from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.study.caveats import caveats
 from kd_sweep.study.spec import Choice, Grid, StudySpec
 from kd_sweep.vision.cache import decoded_folder
 from kd_sweep.vision.checks import check_model, look_through, with_weights_digest
@@ -30,6 +31,7 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
     folder = StudyFolder(root, spec.name)
     contents: list[str] = []
     spec = checked(spec, decoded_folder(folder.storage), say=contents.append)
+    contents += caveats(spec)
     folder.check_extends(spec)
     existed = folder.storage.exists()
     try:

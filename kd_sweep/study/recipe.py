@@ -205,9 +205,9 @@ class Distillation(Strict):
 class Metrics(Strict):
     """How the per-epoch metrics are taken."""
 
-    attention: Literal["cam", "grad_cam"] = "cam"
-    """`cam`: class activation map, summed over the classes. `grad_cam`: that of the predicted class, weighted by
-    gradients. Transformers that classify by a class token have one kind of map, the rollout of their attention."""
+    attention: Literal["grad_cam", "cam"] = "grad_cam"
+    """`grad_cam`: class activation map of the predicted class, weighted by gradients. `cam`: summed over the classes,
+    as in arXiv 2405.00739. Transformers that classify by a class token have the rollout of their attention instead."""
     cam_threshold: float = Field(0.4, gt=0.0, lt=1.0)
     """A pixel belongs to the attention region where its map, scaled to [0, 1] per image, is above this."""
     affinity: bool = False

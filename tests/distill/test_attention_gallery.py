@@ -97,7 +97,7 @@ def test_a_gallery_says_what_the_maps_say(tmp_path, monkeypatch):
             wrong = "" if predicted == trial.labels_I[image] else "wrong: "
             assert cell.lines[0].startswith(f"{wrong}{predicted} (")
     assert [row.label[0] for row in block.rows] == ["teacher 1", "teacher 2", "student"]
-    assert ["cam" in row.label for row in block.rows] == [True] * 3
+    assert ["grad_cam" in row.label for row in block.rows] == [True] * 3
     assert block.heading.startswith("strength 0.5, 2 teachers, seed 0, epoch 1. IoU between teachers 0.")
     assert block.heading.endswith(f"Trial {config.trial_id}")
 

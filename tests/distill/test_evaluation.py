@@ -45,7 +45,7 @@ def overlap(first, second):
 
 
 def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
-    config = tiny_trial(ensemble_size=3, augmentation_strength=0.0)
+    config = tiny_trial(ensemble_size=3, augmentation_strength=0.0, metrics=Metrics(attention="cam"))
     row = run(config, tmp_path, tmp_path / "trial")[-1]
     dataset = resident_dataset(config.data, tmp_path)
     images_NDHW = (dataset.val.images_NDHW.double() / 255 - dataset.mean[0]) / dataset.std[0]

@@ -87,7 +87,7 @@ def test_teachers_teach_in_their_precision_and_are_measured_in_float32(tmp_path)
     dataset = resident_dataset(config.data, tmp_path)
     stream = AugmentationStream(config.stream, dataset)
     kept = LogitCache(tmp_path).epoch(teacher.teacher_id, config.stream.stream_id, 1, (200, 100, 10))
-    clean = LogitCache(tmp_path).clean(teacher.teacher_id, "cam", (100, 10))
+    clean = LogitCache(tmp_path).clean(teacher.teacher_id, config.metrics.attention, (100, 10))
     network = load_teacher(teacher, tmp_path, device="cpu")
 
     def logits(batches, precision):

@@ -1,0 +1,16 @@
+"""What to beware of in a study's figures, for all that announces or shows them."""
+
+from kd_sweep.study.dimensions import dimension_values
+from kd_sweep.study.spec import StudySpec
+
+CAM = (
+    "attention maps are cam: where a classifier starts at random, they show features along a direction that chance "
+    "chose, so look at attention_overlap_…, or take metrics.attention grad_cam (docs/metrics.md#attention-regions)"
+)
+
+
+def caveats(spec: StudySpec) -> list[str]:
+    """Return what to beware of in the figures of a study, a line each."""
+    searched = spec.search.get("metrics.attention")
+    maps = dimension_values("metrics.attention", searched) if searched is not None else [spec.metrics.attention]
+    return [CAM] if "cam" in (maps or ()) else []
