@@ -17,6 +17,7 @@ from kd_sweep.study.recipe import Data
 from kd_sweep.vision.cifar_batches import BATCHES, read_batches
 from kd_sweep.vision.cifar_copies import copy_at
 from kd_sweep.vision.cifar_parquet import read_parquet
+from kd_sweep.vision.files import resolved
 from kd_sweep.vision.folders import find_folder
 from kd_sweep.vision.overlaps import MAX_PUBLISHED_COPIES, count_copies
 from kd_sweep.vision.pictures import Found, Pictures, Source
@@ -36,7 +37,7 @@ def find_cifar(data: Data, memory: Path | None = None) -> Found:
     Raises:
         DataError: there is no copy in a known form, it is incomplete or damaged, or it has other classes.
     """
-    root = Path(data.path or "").expanduser().resolve()
+    root = resolved(data.path or "", "data.path")
     copy = copy_at(data.name, root)
     if copy is None and data.download:
         _download(data.name, root)

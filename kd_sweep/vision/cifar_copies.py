@@ -1,15 +1,13 @@
 """Where the files of a copy of CIFAR are: Python batches, a folder per class, or Parquet files."""
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_sweep.errors import DataError
 from kd_sweep.vision.cifar_batches import BATCHES
 from kd_sweep.vision.folders import find_splits
-from kd_sweep.vision.split_names import split_name
+from kd_sweep.vision.split_names import named_splits, split_name
 from kd_sweep.vision.walk import PassedOver, Walk
 
 PARQUET_DEPTH = 4
@@ -58,15 +56,18 @@ def _batches_at(name: str, root: Path) -> Copy | None:
 
 def _folders_at(root: Path) -> Copy | None:
     walk = Walk(root)
-    splits = find_splits(walk, root, walk.folders(root))
+    names = walk.folders(root)
+    if not any("train" in parts for parts in named_splits(names).values()):
+        return None
+    splits = find_splits(walk, root, names)
     if splits is None or not walk.folders(root / splits.train):
         return None
     return Copy("folders", root)
 
 
 def _parquet_at(name: str, root: Path) -> Copy | None:
-    passed_over = PassedOver()
-    files = sorted(_parquet_files(root, passed_over, PARQUET_DEPTH))
+    walk = Walk(root)
+    files = list(walk.below(root, ".parquet", PARQUET_DEPTH, STUDY_FILE))
     if not files:
         return None
     parts: dict[str, list[Path]] = {}
@@ -74,7 +75,7 @@ def _parquet_at(name: str, root: Path) -> Copy | None:
     for file in files:
         part, config = _part_of(file, root)
         if part is None:
-            passed_over.suffixes[".parquet"] += 1
+            walk.passed_over.suffixes[".parquet"] += 1
             continue
         parts.setdefault(part, []).append(file)
         configs[config] = None
@@ -89,23 +90,8 @@ def _parquet_at(name: str, root: Path) -> Copy | None:
         _check_shards(name, shards)
     held_out = "val" if "val" in parts else "test"
     if "val" in parts and "test" in parts:
-        passed_over.counts["files of test beside validation"] += len(parts["test"])
-    return Copy("parquet", root, parts["train"], parts.get(held_out, []), passed_over)
-
-
-def _parquet_files(folder: Path, passed_over: PassedOver, depth: int) -> Iterator[Path]:
-    with os.scandir(folder) as opened:
-        entries = sorted(opened, key=lambda entry: entry.name)
-    if any(entry.name == STUDY_FILE for entry in entries):
-        passed_over.counts["folder of results"] += 1
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            passed_over.counts["hidden"] += 1
-        elif entry.name.endswith(".parquet") and entry.is_file():
-            yield Path(entry.path)
-        elif depth > 1 and entry.is_dir(follow_symlinks=False):
-            yield from _parquet_files(Path(entry.path), passed_over, depth - 1)
+        walk.passed_over.counts["files of test beside validation"] += len(parts["test"])
+    return Copy("parquet", root, parts["train"], parts.get(held_out, []), walk.passed_over)
 
 
 def _part_of(file: Path, root: Path) -> tuple[str | None, Path]:

@@ -14,7 +14,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +191,7 @@ def decode_image(source: Source, image_size: int, what: str) -> Pixels:
     return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
 
 
-def _rgb(source: Source) -> Image.Image:
+def _rgb(source: Source) -> AbstractContextManager[Image.Image]:
     if isinstance(source, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(source.transpose(1, 2, 0)))
     return read_rgb(source)

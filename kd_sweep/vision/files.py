@@ -110,13 +110,28 @@ def found_files(
     )
 
 
+def resolved(path: str, field: str) -> Path:
+    """Return ``path`` as an absolute one; ``field`` names it in messages.
+
+    Raises:
+        DataError: no file can have this path: no such user, too long, links without end.
+    """
+    try:
+        place = Path(path).expanduser().resolve()
+        place.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or "no such path"
+        raise DataError(f"{field}: {path!r} cannot be a path ({reason})") from None
+    return place
+
+
 def existing_root(path: str, what: str) -> Path:
     """Return ``path`` as an absolute folder.
 
     Raises:
         DataError: it does not exist or is a file; the message says that ``what`` was expected.
     """
-    root = Path(path).expanduser().resolve()
+    root = resolved(path, "data.path")
     if not root.is_dir():
         problem = "is a file, not a folder" if root.exists() else "does not exist"
         raise DataError(f"data.path: {path} {problem}; {what}")
@@ -131,9 +146,7 @@ def _fingerprint(kind: str, parts: list[tuple[Listing, Pictures]], memory: Path 
         return known
     contents = [fingerprints.content_digests(listing.paths) for listing, _ in parts]
     entries = [
-        sorted(zip(pictures.names, digests, listing.labels_N.tolist(), strict=True))
-        if kind == "image_folder"
-        else list(zip(pictures.names, digests, listing.labels_N.tolist(), strict=True))
+        zip(pictures.names, digests, listing.labels_N.tolist(), strict=True)
         for (listing, pictures), digests in zip(parts, contents, strict=True)
     ]
     copies = count_copies(

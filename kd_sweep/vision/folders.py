@@ -48,7 +48,7 @@ def find_folder(data: Data, memory: Path | None = None) -> Found:
             f"data.path: every class folder of {root} holds a single image, so none can be held out; "
             f"add images, or lay them out as train/ and val/"
         )
-    return found_files("image_folder", root, class_names, train, val, memory, walk.passed_over)
+    return found_files(data.name, root, class_names, train, val, memory, walk.passed_over)
 
 
 def find_splits(walk: Walk, root: Path, names: list[str]) -> Splits | None:

@@ -4,7 +4,6 @@ Labels count from 0. A line is read from its end, so a path may hold spaces, als
 here.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,13 @@ import numpy as np
 
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
-from kd_sweep.vision.files import Listing, existing_root, found_files, listing_of
+from kd_sweep.vision.files import Listing, existing_root, found_files, listing_of, resolved
 from kd_sweep.vision.pictures import Found
 from kd_sweep.vision.splits import Indices
 from kd_sweep.vision.text_files import read_lines
 from kd_sweep.vision.walk import File, files_at
 
 RULE = "it is a text file of lines `path label`"
-_LINE = re.compile(r"(.*\S.*)[ \t]([0-9]{1,9})[ \t]*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,19 +55,21 @@ def find_listed(data: Data, memory: Path | None = None) -> Found:
 
 
 def _read(field: str, name: str) -> _List:
-    path = Path(name).expanduser().resolve()
+    path = resolved(name, f"data.{field}")
     where = f"data.{field}: {path}"
     paths, labels, lines = [], [], []
     for number, line in enumerate(read_lines(path, where, RULE), start=1):
         if not line.strip():
             continue
-        match = _LINE.fullmatch(line)
-        if match is None:
+        path_and_label = line.rstrip(" \t").replace("\t", " ")
+        end = path_and_label.rfind(" ")
+        label = path_and_label[end + 1 :]
+        if not (line[:end].strip() and label.isascii() and label.isdigit() and len(label) < 10):
             raise DataError(
                 f"{where}, line {number}: {line.strip()[:80]!r} is not `path label`, with a label from 0 on"
             )
-        paths.append(match[1])
-        labels.append(int(match[2]))
+        paths.append(line[:end])
+        labels.append(int(label))
         lines.append(number)
     if not paths:
         raise DataError(f"{where} names no images; {RULE}")

@@ -5,7 +5,9 @@ docs/study-files.md tells users the rules; tests/vision/test_pixels.py reads fil
 
 import io
 import threading
-from contextlib import nullcontext, suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +20,14 @@ from kd_sweep.vision.formats import FORMATS
 MAX_PIXELS = 2**28
 """Of an image: a square of 16,384. Decoding one takes up to 3 GB, so a small file cannot fill the memory."""
 LARGE_PIXELS = 2**25
-"""Images above this are decoded one at a time, however many threads there are."""
+"""Images above this are in memory one at a time, however many threads there are."""
 
 # Pillow's own limit is lower, and counts before anybody can say what to do; `read_rgb` has the same check.
 Image.MAX_IMAGE_PIXELS = None
 Image.init()
 _FORMATS = tuple(name for name in FORMATS if name in Image.OPEN)  # an older Pillow has no AVIF
+# Damaged metadata are no news, and no reason to print Pillow's own lines among those of a sweep.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _ONE_LARGE_IMAGE = threading.Lock()
 
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # tags of TIFF
@@ -34,8 +38,9 @@ class UnsuitableImageError(ValueError):
     """A file that is whole, but whose pixels cannot become RGB. The message ends a sentence that names the file."""
 
 
-def read_rgb(source: Path | bytes) -> Image.Image:
-    """Return the first frame of an image file as RGB, upright, over white, with 8 bits per channel.
+@contextmanager
+def read_rgb(source: Path | bytes) -> Iterator[Image.Image]:
+    """Give the block the first frame of an image file as RGB, upright, over white, with 8 bits per channel.
 
     Args:
         source: the file, or what is in one.
@@ -53,7 +58,7 @@ def read_rgb(source: Path | bytes) -> Image.Image:
                 f"make it smaller"
             )
         with _ONE_LARGE_IMAGE if width * height > LARGE_PIXELS else nullcontext():
-            return _decoded(image)
+            yield _decoded(image)
 
 
 def _decoded(image: Image.Image) -> Image.Image:

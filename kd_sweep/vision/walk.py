@@ -138,6 +138,28 @@ class Walk:
                     self._no_image(entry.name)
         return sorted(found, key=lambda file: file.path.replace(os.sep, "\0"))
 
+    def below(self, folder: Path, suffix: str, depth: int, until: str) -> Iterator[Path]:
+        """Yield the files with ``suffix`` in a folder and in those below it, ``depth`` deep, in their order.
+
+        Args:
+            folder: where to look.
+            suffix: in lower case, with its dot.
+            depth: 1 is the folder alone. Links to folders are not followed.
+            until: folders that hold a file of this name are passed over.
+
+        Raises:
+            DataError: a folder cannot be read, or there is no end of other files.
+        """
+        entries = list(self._entries(str(folder)))
+        if any(entry.name == until for entry in entries):
+            self.passed_over.counts["folder of results"] += 1
+            return
+        for entry in entries:
+            if _suffix(entry.name) == suffix and not _is_folder(entry):
+                yield Path(entry.path)
+            elif depth > 1 and _is_folder(entry) and not entry.is_symlink():
+                yield from self.below(Path(entry.path), suffix, depth - 1, until)
+
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         for entry in self._all_entries(folder):
             if entry.name.startswith("."):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 Array = NDArray[np.uint8]
 SIDE = 12
@@ -97,17 +98,18 @@ def twelve_bits(levels_HW: NDArray) -> bytes:
     return np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8).tobytes()
 
 
-def turned(orientation: int) -> Array:
-    """What a viewer shows of RGB_HWD stored under an EXIF orientation (TIFF 6.0, page 36)."""
+def turned(orientation: int, stored_HWD: Array | None = None) -> Array:
+    """What a viewer shows of pixels stored under an EXIF orientation (TIFF 6.0, page 36)."""
+    rgb_HWD = RGB_HWD if stored_HWD is None else stored_HWD
     return {
-        1: RGB_HWD,
-        2: RGB_HWD[:, ::-1],
-        3: RGB_HWD[::-1, ::-1],
-        4: RGB_HWD[::-1],
-        5: RGB_HWD.transpose(1, 0, 2),
-        6: np.rot90(RGB_HWD, -1),
-        7: RGB_HWD[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(RGB_HWD),
+        1: rgb_HWD,
+        2: rgb_HWD[:, ::-1],
+        3: rgb_HWD[::-1, ::-1],
+        4: rgb_HWD[::-1],
+        5: rgb_HWD.transpose(1, 0, 2),
+        6: np.rot90(rgb_HWD, -1),
+        7: rgb_HWD[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(rgb_HWD),
     }[orientation]
 
 
@@ -123,6 +125,8 @@ def palette_image(colours: Array, places_HW: NDArray) -> Image.Image:
     return image
 
 
+BLOCKS_HWD = np.kron(RANDOM.integers(0, 256, (2, 2, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+"""Flat in each of JPEG's blocks, so that nothing is lost."""
 COLOURS = RANDOM.integers(0, 256, (16, 3), dtype=np.uint8)
 PLACES_HW = RANDOM.integers(0, 16, (SIDE, SIDE))
 PLACE_ALPHAS = np.array([0, 40, 128, 255] * 4, dtype=np.uint8)
@@ -205,6 +209,23 @@ def cases() -> dict[str, Case]:
         for turn in range(1, 9)
     }
     found |= {
+        f"orientation {turn} JPEG": Case(
+            saved(Image.fromarray(BLOCKS_HWD), "JPEG", quality=100, subsampling=0, exif=exif(turn)),
+            turned(turn, BLOCKS_HWD),
+            within=2,
+        )
+        for turn in range(1, 9)
+    }
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", xmp)
+    found["orientation 6 in XMP, PNG"] = Case(saved(rgb, "PNG", pnginfo=texts), turned(6))
+    found["orientation 6 in XMP, JPEG"] = Case(
+        saved(Image.fromarray(BLOCKS_HWD), "JPEG", quality=100, subsampling=0, xmp=xmp.encode()),
+        turned(6, BLOCKS_HWD),
+        within=2,
+    )
+    found |= {
         f"rgba {form}": Case(saved(rgba, form, **options), over_white(RGB_HWD, ALPHA_HW))
         for form, options in {
             "PNG": {},
@@ -218,6 +239,10 @@ def cases() -> dict[str, Case]:
     found |= {
         "flat JPEG": Case(saved(flat, "JPEG", quality=100, subsampling=0), np.asarray(flat), within=2),
         "flat JPEG, orientation 6": Case(saved(flat, "JPEG", quality=100, exif=exif(6)), np.asarray(flat), within=2),
+        "grey GIF with a transparent level": Case(
+            saved(Image.fromarray(GREY_HW), "GIF", transparency=int(GREY_HW[1, 1])),
+            grey(np.where(GREY_HW[1, 1] == GREY_HW, 255, GREY_HW)),
+        ),
         "grey JPEG": Case(
             saved(Image.new("L", (SIDE, SIDE), 77), "JPEG", quality=100),
             np.full((SIDE, SIDE, 3), 77, np.uint8),

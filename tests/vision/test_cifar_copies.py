@@ -162,6 +162,12 @@ def test_results_beside_class_folders_do_not_matter(tmp_path, train, test):
     assert (len(found.train.names), len(found.val.names)) == (30, 10)
 
 
+def test_a_folder_called_test_beside_parquet_files_does_not_matter(tmp_path):
+    write_parquet(tmp_path / "data", "cifar10")
+    (tmp_path / "tests/more").mkdir(parents=True)
+    assert len(find_images(cifar(tmp_path)).train.names) == 50
+
+
 def test_results_alone_are_no_copy(tmp_path):
     write_parquet(tmp_path / "results/study/trials", "cifar10")
     (tmp_path / "results/study/study.yaml").write_text("")

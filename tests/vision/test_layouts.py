@@ -234,6 +234,13 @@ def test_proc_is_refused_within_seconds():
     assert message_of(Path("/proc")).startswith("data.path: ")
 
 
+@pytest.mark.parametrize("path", ["~nosuchuser/images", "images\0", "i" * 5000])
+def test_what_cannot_be_a_path_is_said(path):
+    with pytest.raises(DataError) as caught:
+        find_images(Data(name="image_folder", path=path, image_size=8))
+    assert str(caught.value).startswith(f"data.path: {path!r} cannot be a path (")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_cannot_be_read_is_said(tmp_path):
     fill(tmp_path, "cat", "dog", "dog/locked")
