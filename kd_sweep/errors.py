@@ -67,17 +67,23 @@ class CorruptFileError(KdSweepError):
     """A file of the study is damaged: its checksum, length or format is wrong."""
 
 
-def alternatives(value: str, possible: Iterable[str], limit: int = 8) -> str:
+def alternatives(value: str, possible: Iterable[str], limit: int = 8, suffixes: tuple[str, ...] = ()) -> str:
     """Return ``did you mean 'x'?`` for a near miss, else ``possible: a, b, c``.
 
     Args:
         value: what the user wrote.
         possible: every value that would have been right.
         limit: how many of them to name at most.
+        suffixes: endings that make no two values alike, as those of files.
     """
     names = sorted(possible)
     if not names:
         return "none are possible"
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
+    bare = {_without(name, suffixes): name for name in names}
+    near = difflib.get_close_matches(_without(value, suffixes), bare, n=1, cutoff=0.6)
     listed = ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")
-    return f"did you mean {near[0]!r}? possible: {listed}" if near else f"possible: {listed}"
+    return f"did you mean {bare[near[0]]!r}? possible: {listed}" if near else f"possible: {listed}"
+
+
+def _without(name: str, suffixes: tuple[str, ...]) -> str:
+    return next((name.removesuffix(suffix) for suffix in suffixes if name.endswith(suffix)), name)

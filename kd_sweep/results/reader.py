@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ from kd_sweep.results.storage import Root
 if TYPE_CHECKING:
     import pandas
 
-_STUDY_MARKS = ("study.yaml", TABLE_FILES["studies"], TABLE_FILES["trials"])
+_SPEC_FILE = "study.yaml"
+_STUDY_TABLES = (TABLE_FILES["studies"], TABLE_FILES["trials"])
 _ATTEMPTS = 10
 DEFAULT_OBJECTIVE = {"metric": "val_accuracy", "mode": "max"}
 """Of a study whose table does not say what it optimises."""
@@ -213,8 +215,17 @@ class Results:
 
 
 def is_study(root: Root) -> bool:
-    """Whether a folder is a study's."""
-    return any(root.exists(mark) for mark in _STUDY_MARKS)
+    """Whether a folder is a study's: it has tables, or what a launch writes before them, its frozen study."""
+    if any(root.exists(table) for table in _STUDY_TABLES):
+        return True
+    try:
+        text = root.read_bytes(_SPEC_FILE).decode(errors="replace")
+    except (FileNotFoundError, StorageError):
+        return False
+    from kd_sweep.study.freeze import is_frozen  # most folders are known by their tables
+
+    named = re.search(r"^name: \"?([\w.-]+)", text, re.MULTILINE)
+    return is_frozen(text) and named is not None and named[1] == root.parent()[1]
 
 
 def _stated_name(root: Root) -> str | None:

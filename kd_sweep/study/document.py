@@ -43,6 +43,11 @@ CORE_SCHEMA: tuple[tuple[re.Pattern[str], Callable[[str], Scalar]], ...] = (
     (re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"), lambda text: float(text.replace(".", ""))),
 )
 """YAML 1.2.2, section 10.3.2: how plain scalars are read. What matches none is text."""
+_TABS = (
+    (re.compile(r"[ \t]*\t[ \t]*(?=\r?$)", re.MULTILINE), ""),
+    (re.compile(r"^([^'\"\n]*?)\t[ \t]*(?=#)", re.MULTILINE), r"\1 "),
+    (re.compile(r"^( *(?:- +)*[\w.-]+:|(?: *-)+)\t[ \t]*", re.MULTILINE), r"\1 "),
+)
 
 
 def one_line(text: str, limit: int = 400) -> str:
@@ -79,6 +84,8 @@ class Document:
     content: Any
     places: dict[KeyPath, str] = field(default_factory=dict)
     """`sweeps/digits.yaml, line 9` or `--set teacher.epochs=4`, by path."""
+    numbers: dict[KeyPath, str] = field(default_factory=dict)
+    """How each number is written, by path: `010`, `1e-3`."""
 
     def place(self, path: KeyPath) -> str:
         """Return where ``path``, or the nearest thing that contains it, is written."""
@@ -108,10 +115,13 @@ def read_yaml(text: str, source: str, *, numbered: bool = True, max_nodes: int =
     """
     builder = _Builder(source, numbered, max_nodes)
     try:
-        return Document(source, builder.build(YAML(typ="safe", pure=True).parse(text)), builder.places)
+        content = builder.build(YAML(typ="safe", pure=True).parse(_spaced(text)))
+        return Document(source, content, builder.places, builder.numbers)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = f"is not valid YAML: {error.problem or error.context}"
+        if r"'\t'" in problem:
+            problem = "is not valid YAML: a tab stands where only spaces may, such as before a key"
         raise builder.error(problem, mark.line if mark else None) from None
     except YAMLError as error:
         position = getattr(error, "position", None)
@@ -120,6 +130,16 @@ def read_yaml(text: str, source: str, *, numbered: bool = True, max_nodes: int =
     except (ValueError, OverflowError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # ruamel.yaml lets some of these out of broken escapes and directives instead of a YAMLError.
         raise builder.error(f"is not valid YAML: {error or type(error).__name__}", None) from None
+
+
+def _spaced(text: str) -> str:
+    """Return YAML with tabs as spaces where both are allowed and ruamel.yaml reads spaces alone.
+
+    That is behind a value, before a comment, and behind a key or a dash.
+    """
+    for pattern, replacement in _TABS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 @dataclass
@@ -136,6 +156,7 @@ class _Builder:
         self.source = source
         self.numbered = numbered
         self.places: dict[KeyPath, str] = {}
+        self.numbers: dict[KeyPath, str] = {}
         self.anchors: dict[str, _Anchored] = {}
         self.num_nodes = 0
 
@@ -168,6 +189,8 @@ class _Builder:
         value: Any
         if isinstance(event, ScalarEvent):
             value = self._scalar(event)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self.numbers[path] = event.value
         elif isinstance(event, SequenceStartEvent):
             value = self._sequence(events, path)
         else:

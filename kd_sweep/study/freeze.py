@@ -36,6 +36,11 @@ def frozen_yaml(spec: StudySpec, provenance: Mapping[str, str]) -> str:
     return HEADER + yaml_text(content | {"provenance": about})
 
 
+def is_frozen(text: str) -> bool:
+    """Whether a text is, or was before some damage, what `frozen_yaml` wrote; a study file of a user's own is not."""
+    return text.startswith(HEADER.partition("\n")[0]) or f"{CONTENT_DIGEST}: " in text
+
+
 def load_frozen(study_dir: Path) -> StudySpec:
     """Return the spec of the study in this folder.
 
@@ -134,7 +139,9 @@ def _check_digest(document: Document) -> None:
     provenance = content.get("provenance")
     written = provenance.get(CONTENT_DIGEST) if isinstance(provenance, dict) else None
     if written is None:
-        raise document.error((), f"ends before its provenance.{CONTENT_DIGEST}, so a part of it is missing")
+        raise document.error(
+            (), f"has no provenance.{CONTENT_DIGEST}: it is no frozen study, or a part of it is missing"
+        )
     try:
         found = digest({key: value for key, value in content.items() if key != "provenance"})
     except ValueError:  # NaN or infinity, which no frozen study holds

@@ -55,7 +55,7 @@ def spec_of(document: Document) -> StudySpec:
         spec = StudySpec.model_validate_json(json.dumps(content))
         validate_space(spec)
     except ValidationError as error:
-        broken = rule_broken(error)
+        broken = rule_broken(error, document.numbers)
     except RuleError as error:
         broken = error
     else:
@@ -97,7 +97,7 @@ def _study_files(folder: Path, name: str) -> str:
     if not folder.is_dir():
         return f"; there is no folder {one_line(str(folder), 200)} either"
     names = [entry.name for entry in folder.iterdir() if entry.suffix in SUFFIXES]
-    return f"; {one_line(alternatives(name, names))}" if names else ""
+    return f"; {one_line(alternatives(name, names, suffixes=SUFFIXES))}" if names else ""
 
 
 def _scalars_as_grids(content: dict[str, object]) -> tuple[dict[str, object], set[KeyPath]]:

@@ -2,7 +2,7 @@
 
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -43,8 +43,13 @@ class RuleError(SpecError):
         self.rule = rule
 
 
-def rule_broken(error: ValidationError) -> RuleError:
-    """Return the first mistake of a `StudySpec` as a path and a rule in plain words."""
+def rule_broken(error: ValidationError, numbers: Mapping[KeyPath, str]) -> RuleError:
+    """Return the first mistake of a `StudySpec` as a path and a rule in plain words.
+
+    Args:
+        error: what pydantic found.
+        numbers: how the file writes its numbers, by path.
+    """
     # A mistyped key also leaves the right one missing: the typing error is the one to name.
     details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] == "missing")[0]
     kind = details["type"]
@@ -63,11 +68,11 @@ def rule_broken(error: ValidationError) -> RuleError:
         return RuleError(path[:3], "needs two numbers, [lowest, highest]")
     if kind == "missing":
         return RuleError(path, "is missing")
-    return RuleError(path, value_rule(details))
+    return RuleError(path, value_rule(details, numbers.get(path)))
 
 
-def value_rule(details: ErrorDetails) -> str:
-    """Return what is wrong with one value: `0 is not at least 1`."""
+def value_rule(details: ErrorDetails, number: str | None = None) -> str:
+    """Return what is wrong with one value: `0 is not at least 1`; ``number`` is how a number was written."""
     context = details.get("ctx", {})
     value = details["input"]
     kind = details["type"]
@@ -77,7 +82,8 @@ def value_rule(details: ErrorDetails) -> str:
         possible = re.findall(r"'([^']*)'", context["expected"])
         return f"{shown(value)} is not an option, {alternatives(str(value), possible)}"
     if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{shown(value)} is not text; write '{shown(value)}' in quotes"
+        as_written = number or shown(value)
+        return f"{as_written} is not text; write '{as_written}' in quotes"
     rule = VALUE_RULES.get(kind)
     return f"{shown(value)}: {details['msg']}" if rule is None else f"{shown(value)} is {rule.format(**context)}"
 

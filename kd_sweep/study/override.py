@@ -1,6 +1,7 @@
 """`--set key=value`: a change to a study file's content, made before it is validated."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,7 +26,9 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         if not equals or not key.strip():
             raise SpecError(f"{place}: needs the form KEY=VALUE, such as --set teacher.epochs=4")
         path = _path(key.strip(), place)
-        _put(document, path, read_yaml(text, place, numbered=False).content, place)
+        if path[0] == "provenance":
+            raise SpecError(f"{place}: provenance is what a launch writes, and cannot be set")
+        _put(document, path, read_yaml(text, place, numbered=False), place)
 
 
 def _path(key: str, place: str) -> KeyPath:
@@ -42,37 +45,49 @@ def _path(key: str, place: str) -> KeyPath:
     return ("search", ".".join(parts[1:]))
 
 
-def _put(document: Document, path: KeyPath, value: Any, place: str) -> None:
+def _put(document: Document, path: KeyPath, value: Document, place: str) -> None:
     if not isinstance(document.content, dict):
         return  # A file that is no mapping is refused right after this, by its own error.
     if path[0] == "search" and len(path) == 3:
         _choose_kind(document.content, str(path[1]), str(path[2]))
     container: Any = document.content
     done: KeyPath = ()
-    for part in path[:-1]:
+    for part, following in itertools.pairwise(path):
         step = _key_in(container, str(part), done, place)
         inside = container[step] if isinstance(step, int) else container.get(step)
         if inside is None:
-            inside = container[step] = {}
+            inside = container[step] = [] if following == "0" else {}
             document.places[(*done, step)] = place
         container = inside
         done = (*done, step)
     step = _key_in(container, str(path[-1]), done, place)
-    container[step] = value
+    container[step] = value.content
     if len(path) == 2 and path[0] in ("sampler", "scheduler") and path[1] == "name":
-        _drop_foreign_keys(container, TAGGED[str(path[0])].get(str(value)))
+        _drop_foreign_keys(container, TAGGED[str(path[0])].get(str(value.content)))
     changed = (*done, step)
-    document.places = {key: old for key, old in document.places.items() if key[: len(changed)] != changed}
-    document.places[changed] = place
+    document.places = _without(document.places, changed) | {changed: place}
+    written_so = {(*changed, *inside): number for inside, number in value.numbers.items()}
+    document.numbers = _without(document.numbers, changed) | written_so
+
+
+def _without(by_path: Mapping[KeyPath, str], path: KeyPath) -> dict[KeyPath, str]:
+    """Return the entries that are not at ``path`` or below it."""
+    return {key: entry for key, entry in by_path.items() if key[: len(path)] != path}
 
 
 def _key_in(container: Any, part: str, path: KeyPath, place: str) -> str | int:
+    """Return the key or index of ``part``; a list grows by one place where it is the next one."""
     if isinstance(container, dict):
         return part
-    if isinstance(container, list) and part.isdecimal() and int(part) < len(container):
+    if isinstance(container, list) and part.isdecimal() and int(part) <= len(container):
+        if int(part) == len(container):
+            container.append(None)
         return int(part)
     if isinstance(container, list):
-        raise SpecError(f"{written((*path, part))}: the list has places 0 to {len(container) - 1} ({place})")
+        places = (
+            f"has places 0 to {len(container) - 1}; {len(container)} adds one" if container else "is empty; 0 adds one"
+        )
+        raise SpecError(f"{written((*path, part))}: the list {places} ({place})")
     raise SpecError(f"{written((*path, part))}: {written(path)} is {shown(container)}, not a mapping ({place})")
 
 

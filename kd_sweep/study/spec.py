@@ -17,7 +17,7 @@ from kd_sweep.study.recipe import (
     Strict,
 )
 
-RESERVED_NAMES = ("teachers", "logits", "datasets")
+RESERVED_NAMES = ("teachers", "logits", "datasets", "study.yaml")
 """Folders of a results root that are no studies."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -268,7 +268,9 @@ class StudySpec(Strict):
     @classmethod
     def _name_is_free(cls, name: str) -> str:
         if name.lower() in RESERVED_NAMES:
-            raise ValueError(f"{name!r} is taken: the results root keeps {name.lower()} of all studies in that folder")
+            kept = "its frozen study" if name.lower() == "study.yaml" else f"{name.lower()} of all studies"
+            where = "a study's folder" if name.lower() == "study.yaml" else "the results root"
+            raise ValueError(f"{name!r} is taken: {where} keeps {kept} in a place of that name")
         return name
 
 

@@ -14,6 +14,8 @@ from kd_sweep.results.reader import open_results
 from kd_sweep.results.schema import STATUSES, TABLES
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
+from kd_sweep.study.freeze import frozen_yaml
+from kd_sweep.study.load import parse_spec
 from tests.damage import break_file
 from tests.results.rows import FINISHED_AT, epoch_row, trial_id, trial_row, write_study
 
@@ -100,6 +102,25 @@ def test_added_columns_of_several_studies_unite_with_nulls(tmp_path: Path):
             writer.upsert_trial(trial_row(1, **added))
     answer = open_results(tmp_path).sql("SELECT study, distillation_temperature AS t, width FROM trials ORDER BY 1")
     assert answer.to_pylist() == [{"study": "a", "t": 4.0, "width": None}, {"study": "b", "t": 2.5, "width": "x"}]
+
+
+def test_a_study_file_of_somebodys_own_makes_no_study(root: Path, tmp_path: Path):
+    shutil.copytree(root / "digits", tmp_path / "digits")
+    own = "name: digits\nretries: 2\n"
+    frozen = frozen_yaml(parse_spec(own, "own.yaml"), {})
+    for text in (own, frozen):  # also a copy of a frozen one, to launch from
+        (tmp_path / "study.yaml").write_text(text)
+        (tmp_path / "notes").mkdir(exist_ok=True)
+        (tmp_path / "notes" / "study.yaml").write_text(own)
+        assert open_results(tmp_path).studies() == ["digits"]
+        assert open_results(tmp_path).table("trials").num_rows == 6
+
+
+def test_a_study_that_has_no_tables_yet_is_one(tmp_path: Path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "study.yaml").write_text(frozen_yaml(parse_spec("name: new", "new.yaml"), {}))
+    assert open_results(tmp_path).studies() == ["new"]
+    assert open_results(tmp_path / "new").table("trials").num_rows == 0
 
 
 def test_no_results_is_one_line(tmp_path: Path):

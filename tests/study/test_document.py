@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.document import read_yaml
+from kd_sweep.study.load import parse_spec
 from kd_sweep.study.override import apply_overrides
 
 JSON_VALUES = st.recursive(
@@ -187,3 +189,41 @@ def test_a_bad_override_names_itself(override):
         _override("a: {b: 1}\nl: [1]", override)
     assert f"--set {override}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("name: x\t\nretries: 1 \t \n", {"name": "x", "retries": 1}),
+        ("name: x\t# why\n\t\n  \t# more\nretries:\t1\t\r\n", {"name": "x", "retries": 1}),
+        ("data:\t\n  name: 'a'\t\nlist:\n-\ta\t\n", {"data": {"name": "a"}, "list": ["a"]}),
+        ('a: {b: 1}\t\nc: "x\ty"\t\n', {"a": {"b": 1}, "c": "x\ty"}),
+    ],
+)
+def test_tabs_are_spaces_where_yaml_says_so(text: str, content: object) -> None:
+    assert _read(text) == content
+
+
+@pytest.mark.parametrize("text", ["\tname: x\n", "data:\n\tname: x\n"])
+def test_a_tab_that_indents_is_told(text: str) -> None:
+    assert "a tab stands where only spaces may" in _error(text)
+
+
+@pytest.mark.parametrize("number", ["010", "1.50", "0x1F", "1e3", "+7"])
+def test_a_number_that_should_be_text_is_told_as_it_is_written(number: str) -> None:
+    said = f"name: {number} is not text; write '{number}' in quotes "
+    with pytest.raises(SpecError, match=re.escape(said)):
+        parse_spec(f"name: {number}", "f.yaml")
+    with pytest.raises(SpecError, match=re.escape(said)):
+        parse_spec("name: 12", "f.yaml", [f"name={number}"])
+
+
+def test_an_override_makes_the_list_that_a_file_leaves_out() -> None:
+    made = parse_spec("name: a", "f.yaml", ["objectives.0.metric=ece", "objectives.0.mode=min", "search.seed.grid.0=3"])
+    assert [(objective.metric, objective.mode) for objective in made.objectives] == [("ece", "min")]
+    assert made == parse_spec("name: a\nobjectives: [{metric: ece, mode: min}]\nsearch: {seed: {grid: [3]}}", "f.yaml")
+    two = ["objectives.0.metric=ece", "objectives.0.mode=min", "objectives.1.metric=val_accuracy"]
+    sampler = ["sampler={name: nsga2, num_trials: 4}", "search.ensemble_size={int: [1, 2]}"]
+    assert len(parse_spec("name: a", "f.yaml", [*two, *sampler]).objectives) == 2
+    with pytest.raises(SpecError, match=r"objectives.3: the list has places 0 to 0; 1 adds one"):
+        parse_spec("name: a\nobjectives: [{metric: ece, mode: min}]", "f.yaml", ["objectives.3.metric=ece"])
