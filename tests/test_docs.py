@@ -294,6 +294,29 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+TOLD = [*PAGES, *ROOT.glob("sweeps/*.yaml"), *(path for path in ROOT.glob("cluster/*/*") if path.suffix != ".md")]
+"""What tells a user of other files."""
+PATH = re.compile(r"(?<![\w./~$}-])((?:[\w-]+/)+[\w.-]+\.(?:py|md|yaml|sh|sbatch|toml|csv|txt|png|jpg))\b")
+"""Of a file, as text and commands write it."""
+
+
+@pytest.mark.parametrize("page", TOLD, ids=page_id)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    ours = {folder.name for folder in (*ROOT.iterdir(), *(ROOT / "kd_sweep").iterdir()) if folder.is_dir()} - {
+        "results"
+    }
+    for path in PATH.findall(page.read_text()):
+        if path.partition("/")[0] in ours:
+            places = (ROOT / path, ROOT / "kd_sweep" / path, page.parent / path)
+            assert any(place.exists() for place in places), path
+
+
+def test_nothing_is_installed_by_a_name_that_is_not_registered() -> None:
+    """Whoever registered it could run code on our users' machines: installs are from the checkout, ``.`` or a path."""
+    by_name = re.compile(r"pip install [^\n]*?(?<![/\w])kd[-_]sweep(?![/\w])")
+    assert [page for page in (*TOLD, *ROOT.glob("kd_sweep/**/*.py")) if by_name.search(page.read_text())] == []
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs/decisions").glob("*.md")), ids=page_id)
 def test_a_decision_has_context_choice_and_consequence_on_a_page(page: Path) -> None:
     assert list(sections(page))[1:] == ["Context", "Choice", "Consequence"]

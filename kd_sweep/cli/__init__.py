@@ -228,27 +228,29 @@ def verify(
 @command()
 def gc(
     root: ResultsRoot,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed. No study may run.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what is garbage. No study may run.")] = False,
+    caches: Annotated[bool, typer.Option("--caches", help="With --delete: the caches that are listed, too.")] = False,
     output: LinesFormat = "lines",
 ) -> None:
-    """List what no study refers to: teachers, caches, checkpoints, files set aside. Delete it with --delete."""
-    from pydantic import ByteSize
-
-    from kd_sweep.runner.garbage import Collector, garbage_table
+    """List what no study refers to: teachers, checkpoints, files set aside, and caches apart. Delete with --delete."""
+    with doing("starting"):
+        from kd_sweep.runner.garbage import CACHE, Collector, garbage_table, totals
 
     with Collector(root, exclusive=delete) as collector:
         with doing("looking for what nothing refers to"):
-            found = collector.find()
-        if output == "lines":
-            for garbage in found:
-                say(str(garbage))
-        else:
+            found = sorted(collector.find(), key=lambda garbage: garbage.kind == CACHE)
+        if delete and not caches:
+            found = [garbage for garbage in found if garbage.kind != CACHE]
+        if output != "lines":
             print_table(garbage_table(found), output)
+        for number, garbage in enumerate(found if output == "lines" else ()):
+            if garbage.kind == CACHE and (not number or found[number - 1].kind != CACHE):
+                say("caches, made again where they are needed:")
+            say(str(garbage))
         if delete:
-            collector.delete(found)
-    taken = ByteSize(sum(garbage.num_bytes for garbage in found)).human_readable(decimal=True)
-    advice = "" if delete or not found else f"; kd-sweep gc {root} --delete deletes it"
-    tell(f"{root}: {len(found)} places, {taken} {'deleted' if delete else 'could go'}{advice}")
+            with doing("deleting"):
+                collector.delete(found)
+    tell(f"{root}: {totals(found, root, deleted=delete)}")
 
 
 @command()

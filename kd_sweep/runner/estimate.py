@@ -15,6 +15,7 @@ from kd_sweep.study.plan import Plan, estimate_hours, plan
 from kd_sweep.study.space import trial_config
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.waiting import doing
 from kd_sweep.vision.cache import decoded_folder
 
 LISTED_TRIALS = 30
@@ -56,10 +57,11 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     yield f"epochs: {most}{planned.teacher_epochs} of teachers, {most}{planned.student_epochs} of students"
     seconds, source = _past_seconds(spec, root), "from the epochs in the tables"
     if seconds is None and probe:
-        from kd_sweep.distill.probe import seconds_per_epoch
+        with doing("training for a few seconds, to see how long an epoch takes"):
+            from kd_sweep.distill.probe import seconds_per_epoch
 
-        example = example_trial(spec, planned)
-        seconds = seconds_per_epoch(example, num_threads=spec.resources.cpus)
+            example = example_trial(spec, planned)
+            seconds = seconds_per_epoch(example, num_threads=spec.resources.cpus)
         source = "from a short probe on this machine"
     if seconds is None:
         yield "time: not estimated (no past epochs, no probe)"

@@ -1,9 +1,10 @@
 """`kd-sweep gc`: files under a results root that no study refers to. Listed always, deleted on request."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import pyarrow as pa
 from pydantic import ByteSize
@@ -11,11 +12,12 @@ from pydantic import ByteSize
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.distill.files import CORRUPT
 from kd_sweep.distill.logits import LOGITS
-from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder
+from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder, teacher_record
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.keyed import read_keyed
 from kd_sweep.results.lease import holder_of, study_lease
 from kd_sweep.results.local_files import is_temporary
+from kd_sweep.results.overview import span
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import FINISHED, TABLE_FILES, TRIALS_COPY
@@ -32,6 +34,9 @@ _PROBE_S = 3600.0
 """A launch looks at its probes for less than this."""
 
 
+GARBAGE, CACHE = "garbage", "cache"
+
+
 @dataclass(frozen=True)
 class Garbage:
     """A file, or a folder with everything in it, that nothing refers to."""
@@ -40,9 +45,23 @@ class Garbage:
     """Its name below the root."""
     num_bytes: int
     why: str
+    kind: str = GARBAGE
+    """`garbage`, or `cache` for what saves time where a study is extended or launched again."""
+    cost: str | None = None
+    """What it takes to have it again, where that is worth a word."""
 
     def __str__(self) -> str:
-        return f"{ByteSize(self.num_bytes).human_readable(decimal=True):>8}  {self.place}: {self.why}"
+        size = ByteSize(self.num_bytes).human_readable(decimal=True)
+        return f"{size:>8}  {self.place}: {self.why}" + (f"; {self.cost}" if self.cost else "")
+
+
+class _Reason(NamedTuple):
+    """Why a place may go."""
+
+    place: str
+    why: str
+    kind: str = GARBAGE
+    cost: str | None = None
 
 
 class Collector:
@@ -87,15 +106,20 @@ class Collector:
         wanted = _Wanted()
         for name in self._names:
             wanted.add(self.root, name)
-        sizes, reasons = Counter[str](), {}
+        sizes = Counter[str]()
+        reasons: dict[str, _Reason] = {}
         for name, size in self._files():
             found = wanted.reason(name)
             if found is not None:
-                place, why = found
-                sizes[place] += size
-                reasons[place] = why
-        free = [Garbage(place, sizes[place], why) for place, why in sorted(reasons.items())]
-        return [garbage for garbage in free if not self._is_in_use(garbage.place)]
+                sizes[found.place] += size
+                reasons[found.place] = found
+        free = [reason for place, reason in sorted(reasons.items()) if not self._is_in_use(place)]
+        return [
+            Garbage(
+                reason.place, sizes[reason.place], reason.why, reason.kind, reason.cost or self._training(reason.place)
+            )
+            for reason in free
+        ]
 
     def delete(self, found: Iterable[Garbage]) -> None:
         """Delete these.
@@ -111,6 +135,12 @@ class Collector:
                 self.root.delete_folder(garbage.place)
             else:
                 self.root.delete(garbage.place)
+
+    def _training(self, place: str) -> str | None:
+        """Return how long it would take to train a teacher again, where the place is a teacher's and it is finished."""
+        folder, _, teacher_id = place.partition("/")
+        record = teacher_record(self.root, teacher_id) if folder == TEACHERS and "/" not in teacher_id else None
+        return f"training it again would take {span(record.train_s)}" if record else None
 
     def _files(self) -> Iterator[tuple[str, int]]:
         if not self._is_one:
@@ -132,9 +162,23 @@ class Collector:
         return folder.startswith(PROBES) and self.root.age_s(place) < _PROBE_S
 
 
+def totals(found: Sequence[Garbage], root: str, *, deleted: bool) -> str:
+    """Return in a line how much was found and, unless it is deleted, how to delete it."""
+    said = []
+    for kind, name, options in ((GARBAGE, "places", "--delete"), (CACHE, "caches", "--delete --caches")):
+        some = [garbage.num_bytes for garbage in found if garbage.kind == kind]
+        if kind == CACHE and not some:
+            continue
+        size = ByteSize(sum(some)).human_readable(decimal=True)
+        advice = f"; kd-sweep gc {root} {options} deletes {'it' if kind == GARBAGE else 'them too'}" if some else ""
+        said.append(f"{len(some)} {name}, {size} " + ("deleted" if deleted else f"could go{advice}"))
+    return "; ".join(said)
+
+
 def garbage_table(found: list[Garbage]) -> pa.Table:
     """Return the findings as a table."""
-    schema = pa.schema([("place", pa.string()), ("num_bytes", pa.int64()), ("why", pa.string())])
+    texts = [(name, pa.string()) for name in ("why", "kind", "cost")]
+    schema = pa.schema([("place", pa.string()), ("num_bytes", pa.int64()), *texts])
     return pa.Table.from_pylist([asdict(garbage) for garbage in found], schema)
 
 
@@ -178,11 +222,11 @@ class _Wanted:
                 self.learning_from |= used
                 self.streams |= {(teacher, config.stream.stream_id) for teacher in used}
 
-    def reason(self, name: str) -> tuple[str, str] | None:
+    def reason(self, name: str) -> _Reason | None:
         """Return which place a file's name belongs to and why that may go; None where it may not."""
         folder, *rest = name.split("/")
         if not rest:
-            return (name, "the probe of a launch that was killed") if name.startswith(PROBES) else None
+            return _Reason(name, "the probe of a launch that was killed") if name.startswith(PROBES) else None
         if folder in self.trials:
             return _first(self._in_study(folder, rest), _leftover(name))
         rules = {TEACHERS: self._in_teachers, LOGITS: self._in_logits, DECODED: self._in_datasets}
@@ -190,41 +234,47 @@ class _Wanted:
             return None  # not ours
         return _first(rules[folder](rest), _leftover(name))
 
-    def _in_study(self, study: str, rest: list[str]) -> tuple[str, str] | None:
+    def _in_study(self, study: str, rest: list[str]) -> _Reason | None:
         if rest[0] == CHECKPOINTS and len(rest) == 3 and rest[1] not in self.trials[study]:
-            return f"{study}/{CHECKPOINTS}/{rest[1]}", "checkpoints of a trial that is not in the tables"
+            return _Reason(f"{study}/{CHECKPOINTS}/{rest[1]}", "checkpoints of a trial that is not in the tables")
         if rest[0] == DAMAGED_FOLDER:
-            return f"{study}/{'/'.join(rest)}", "was set aside as damaged"
+            return _Reason(f"{study}/{'/'.join(rest)}", "was set aside as damaged")
         return None
 
-    def _in_teachers(self, rest: list[str]) -> tuple[str, str] | None:
-        return None if rest[0] in self.teachers else (f"{TEACHERS}/{rest[0]}", "a teacher that no trial uses")
+    def _in_teachers(self, rest: list[str]) -> _Reason | None:
+        return None if rest[0] in self.teachers else _Reason(f"{TEACHERS}/{rest[0]}", "a teacher that no trial uses")
 
-    def _in_logits(self, rest: list[str]) -> tuple[str, str] | None:
+    def _in_logits(self, rest: list[str]) -> _Reason | None:
         teacher, *inside = rest
         if teacher not in self.teachers:
-            return f"{LOGITS}/{teacher}", "cached outputs of a teacher that no trial uses"
+            return _Reason(f"{LOGITS}/{teacher}", "outputs of a teacher that no trial uses", CACHE)
         is_epoch = len(inside) == 2
         if teacher in self.open_ended or (
             (teacher, inside[0]) in self.streams if is_epoch else teacher in self.learning_from
         ):
             return None
-        return f"{LOGITS}/{teacher}/{inside[0]}", "cached teacher outputs that no trial still to run looks up"
+        cost = "computed again for the trials that an extended study adds"
+        return _Reason(
+            f"{LOGITS}/{teacher}/{inside[0]}", "teacher outputs that no trial still to run looks up", CACHE, cost
+        )
 
-    def _in_datasets(self, rest: list[str]) -> tuple[str, str] | None:
+    def _in_datasets(self, rest: list[str]) -> _Reason | None:
         fingerprint = rest[0].partition("-")[0]
         if fingerprint in self.fingerprints or rest[0].startswith("."):
             return None
-        what = "a known fingerprint" if rest[0].endswith(KNOWN) else "decoded images"
-        return f"{DECODED}/{rest[0]}", f"{what} of a dataset that no study uses"
+        if rest[0].endswith(KNOWN):
+            what, cost = "a known fingerprint", "taken again where a study uses it"
+        else:
+            what, cost = "decoded images", "decoded again where a study uses it"
+        return _Reason(f"{DECODED}/{rest[0]}", f"{what} of a dataset that no study uses", CACHE, cost)
 
 
-def _first(*found: tuple[str, str] | None) -> tuple[str, str] | None:
+def _first(*found: _Reason | None) -> _Reason | None:
     return next((reason for reason in found if reason is not None), None)
 
 
-def _leftover(name: str) -> tuple[str, str] | None:
+def _leftover(name: str) -> _Reason | None:
     base = name.rpartition("/")[2]
     if base.endswith(CORRUPT):
-        return name, "was set aside as damaged"
-    return (name, "the unfinished file of a writer that was killed") if is_temporary(base) else None
+        return _Reason(name, "was set aside as damaged")
+    return _Reason(name, "the unfinished file of a writer that was killed") if is_temporary(base) else None

@@ -122,7 +122,9 @@ def _client(address: str) -> Iterator[Any]:
     try:
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
-        raise ClusterError(f"jobs need Ray's dashboard client: pip install 'kd_sweep[cluster]' ({error})") from None
+        raise ClusterError(
+            f"jobs need Ray's dashboard client: pip install -e '.[cluster]' in the checkout ({error})"
+        ) from None
 
     for name in ("ray", "ray.dashboard.modules.dashboard_sdk"):  # they tell of every upload
         logging.getLogger(name).setLevel(logging.ERROR)

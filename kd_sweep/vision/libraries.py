@@ -121,7 +121,7 @@ def library_of(model: str, where: str) -> tuple[str, str]:
     if importlib.util.find_spec("timm") is None:
         raise SpecError(
             f"{where}: {model!r} is neither built in nor a classifier of torchvision; {_nearest(model, own)}; "
-            f"those of timm after pip install 'kd-sweep[timm]'"
+            f"those of timm after pip install -e '.[timm]' in the checkout"
         )
     names = _timm_names(where, model)
     if model in names:
@@ -145,7 +145,9 @@ def _torchvision_names() -> frozenset[str]:
 
 def _timm_names(where: str, model: str) -> frozenset[str]:
     if importlib.util.find_spec("timm") is None:
-        raise SpecError(f"{where}: {model!r} needs timm, which is not installed; pip install 'kd-sweep[timm]'")
+        raise SpecError(
+            f"{where}: {model!r} needs timm, which is not installed; pip install -e '.[timm]' in the checkout"
+        )
     return frozenset(importlib.import_module("timm").list_models())
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kd_sweep.cli import main
 from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST
-from kd_sweep.distill.records import TEACHER_LEASE
+from kd_sweep.distill.records import TEACHER_LEASE, TeacherRecord, write_record
 from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.results.lease import Lease, study_lease
 from kd_sweep.results.reader import open_results
@@ -227,14 +227,55 @@ def test_the_command_lists_and_deletes_on_request(root: Path, capsys: pytest.Cap
     assert gc() == (0, "", f"{root}: 0 places, 0B could go\n")
 
 
+def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done, _ = study(root, statuses=("completed", "completed"))
+    record = TeacherRecord(
+        teacher_id=done.teachers[0].teacher_id.translate(str.maketrans("0123456789", "9876543210")),
+        config=done.teachers[0],
+        epochs=1,
+        val_accuracy=0.5,
+        train_accuracy=0.5,
+        num_parameters=1,
+        train_s=7300.0,
+        finished_at="2024-01-01T00:00:00Z",
+        host="a",
+        pid=1,
+        sha256="0",
+        history=(),
+        versions={},
+    )
+    write_record(Root.open(root), record)
+    (stale,) = put(root, f"logits/{done.teachers[0].teacher_id}/{done.stream.stream_id}/epoch-00001.safetensors")
+
+    def gc(*arguments: str) -> tuple[list[str], str]:
+        with pytest.raises(SystemExit):
+            main(["gc", str(root), *arguments])
+        out, err = capsys.readouterr()
+        return out.splitlines(), err
+
+    (teacher, heading, cache), err = gc()
+    assert teacher.endswith("a teacher that no trial uses; training it again would take 2 h")
+    assert heading == "caches, made again where they are needed:"
+    assert cache.endswith("looks up; computed again for the trials that an extended study adds")
+    assert f"1 caches, 5B could go; kd-sweep gc {root} --delete --caches deletes them too" in err
+    assert [row["kind"] for row in json.loads("\n".join(gc("--format", "json")[0]))] == ["garbage", "cache"]
+    gc("--delete")
+    assert (root / stale).exists()
+    assert not (root / "teachers" / record.teacher_id).exists()
+    gc("--delete", "--caches")
+    assert not (root / stale).exists()
+
+
 @pytest.mark.slow
 def test_a_finished_root_without_its_garbage_is_as_good(
     uninterrupted: Path, tiny: Path, tmp_path: Path, kd_sweep: Run
 ) -> None:
     root = shutil.copytree(uninterrupted, tmp_path / "results")
     listed = kd_sweep("gc", root)
-    assert {line.split()[1].partition("/")[0] for line in listed.stdout.splitlines()} == {"logits"}
-    assert kd_sweep("gc", root, "--delete").returncode == 0
+    heading, *caches = listed.stdout.splitlines()
+    assert heading.startswith("caches")
+    assert {line.split()[1].partition("/")[0] for line in caches} == {"logits"}
+    assert kd_sweep("gc", root, "--delete", "--caches").returncode == 0
     again = kd_sweep("launch", tiny, "--root", root)
     assert again.returncode == 0
     assert "nothing left to run" in again.stderr

@@ -191,7 +191,7 @@ def test_timm_missing_says_how_to_install_it():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     explicit, plain, torchvision = done.stdout.splitlines()
-    install = "pip install 'kd-sweep[timm]'"
+    install = "pip install -e '.[timm]' in the checkout"
     assert explicit == f"SpecError teacher.model: 'timm:resnet10t' needs timm, which is not installed; {install}"
     assert plain.startswith(
         "SpecError teacher.model: 'resnet10t' is neither built in nor a classifier of torchvision; "
