@@ -15,8 +15,8 @@ from kd_sweep.study.plan import Plan, estimate_hours, plan
 from kd_sweep.study.space import trial_config
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.waiting import doing
 from kd_sweep.vision.cache import decoded_folder
+from kd_sweep.waiting import doing
 
 LISTED_TRIALS = 30
 
@@ -36,12 +36,14 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     """
     contents: list[str] = []
     memory = _memory(root)
-    spec, missing = (
-        (checked(spec, memory, say=contents.append), None)
-        if probe
-        else _checked_without_data(spec, memory, contents.append)
-    )
-    planned = plan(spec)
+    with doing("looking at the images and the networks"):
+        spec, missing = (
+            (checked(spec, memory, say=contents.append), None)
+            if probe
+            else _checked_without_data(spec, memory, contents.append)
+        )
+    with doing("listing trials and teachers"):
+        planned = plan(spec)
     most = "" if planned.exact else "at most "
     yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
     if missing is not None:
