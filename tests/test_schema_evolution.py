@@ -16,11 +16,12 @@ from kd_sweep.distill.checkpoints import read_header
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.errors import StorageError
-from kd_sweep.results.keyed import read_keyed
+from kd_sweep.results.keyed import read_table
 from kd_sweep.results.queries import NAMED_QUERIES, answer
 from kd_sweep.results.reader import Results, open_results
 from kd_sweep.results.schema import SCHEMA_VERSION, STUDIES, TABLE_FILES, TABLES
 from kd_sweep.results.storage import Root
+from kd_sweep.results.terms import of_term
 from kd_sweep.results.writer import StudyWriter
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState
@@ -176,13 +177,13 @@ def test_launch_has_nothing_left_to_run(asset: Path, copied: Path, kd_sweep: Run
 
 def test_a_table_of_a_newer_layout_is_refused(tmp_path: Path, kd_sweep: Run) -> None:
     """Of the tables that are one file; `tests/results/test_parts.py` has the same for a part of the epochs."""
-    path = tmp_path / STUDY / TABLE_FILES["studies"]
+    path = tmp_path / STUDY / of_term(TABLE_FILES["studies"], 1)
     path.parent.mkdir(parents=True)
     newer = str(int(SCHEMA_VERSION) + 1)
     pq.write_table(STUDIES.empty_table().replace_schema_metadata({b"schema_version": newer.encode()}), path)
     rule = f"schema_version: '{newer}' is newer than {SCHEMA_VERSION}"
     with pytest.raises(StorageError, match=rule):
-        read_keyed(Root.open(tmp_path / STUDY), TABLE_FILES["studies"])
+        read_table(Root.open(tmp_path / STUDY), TABLE_FILES["studies"])
     refused = kd_sweep("query", tmp_path)
     assert refused.returncode == 2
     assert len(refused.stderr.strip().splitlines()) == 1

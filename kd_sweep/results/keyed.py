@@ -11,6 +11,7 @@ from kd_sweep.results.cells import added, checked, checks_of
 from kd_sweep.results.checksums import UNSEALED, check_footer, check_whole, damage_named, seal
 from kd_sweep.results.schema import added_columns, added_type, as_text, check_version, common_type, conformed
 from kd_sweep.results.storage import Root
+from kd_sweep.results.tables import table_file
 
 T = TypeVar("T")
 
@@ -90,9 +91,9 @@ class KeyedTable:
             self._changed.clear()
         return self._saved
 
-    def save(self) -> None:
-        """Replace the file if anything changed. After a failure the next call tries again."""
-        if not self._changed:
+    def save(self, *, always: bool = False) -> None:
+        """Replace the file if anything changed, or ``always``. After a failure the next call tries again."""
+        if not (self._changed or always):
             return
         changed = set(self._changed)
         try:
@@ -136,33 +137,57 @@ class KeyedTable:
         return both.take(order).combine_chunks()
 
 
-def read_keyed(root: Root, name: str) -> pa.Table:
+def read_table(root: Root, name: str) -> pa.Table:
+    """Return a table of a study as it is now, by its name in `TABLE_FILES`; without columns where there is none.
+
+    Errors are those of `read_keyed`.
+    """
+    return _now(root, name, lambda file: _opened(root, file, check_whole, pq.ParquetFile.read), pa.table({}))
+
+
+def table_schema(root: Root, name: str) -> pa.Schema:
+    """Return the columns of a table as it is now, without reading its rows; errors as `read_keyed`."""
+    return _now(root, name, lambda file: _opened(root, file, check_footer, _schema_of), pa.schema([]))
+
+
+def read_keyed(root: Root, file: str) -> pa.Table:
     """Return the table in a file; without columns where there is no file.
 
     Raises:
         CorruptFileError: a byte of it is not what was written; the file is named.
         StorageError: it cannot be read, or a newer kd_sweep wrote it.
     """
-    return _opened(root, name, check_whole, pq.ParquetFile.read, pa.table({}))
+    try:
+        return _opened(root, file, check_whole, pq.ParquetFile.read)
+    except FileNotFoundError:
+        return pa.table({})
 
 
-def keyed_schema(root: Root, name: str) -> pa.Schema:
-    """Return the columns of the table in a file, without reading its rows; errors as `read_keyed`."""
-    return _opened(root, name, check_footer, lambda file: file.schema_arrow, pa.schema([]))
+def _now(root: Root, name: str, read: Callable[[str], T], missing: T) -> T:
+    """Read the file that is a table now: a writer whose term begins meanwhile deletes that of the term before."""
+    file = table_file(root, name)
+    while True:
+        try:
+            return read(file)
+        except FileNotFoundError:
+            if (now := table_file(root, name)) == file:
+                return missing
+            file = now
 
 
 def _opened(
-    root: Root, name: str, check: Callable[[pa.NativeFile, str], Any], read: Callable[[pq.ParquetFile], T], missing: T
+    root: Root, file: str, check: Callable[[pa.NativeFile, str], Any], read: Callable[[pq.ParquetFile], T]
 ) -> T:
-    where = root.shown(name)
-    try:
-        with root.open_input(name) as source, damage_named(where):
-            check(source, where)
-            file = pq.ParquetFile(source, page_checksum_verification=True)
-            check_version(file.schema_arrow, where)
-            return read(file)
-    except FileNotFoundError:
-        return missing
+    where = root.shown(file)
+    with root.open_input(file) as source, damage_named(where):
+        check(source, where)
+        parquet = pq.ParquetFile(source, page_checksum_verification=True)
+        check_version(parquet.schema_arrow, where)
+        return read(parquet)
+
+
+def _schema_of(parquet: pq.ParquetFile) -> pa.Schema:
+    return parquet.schema_arrow
 
 
 def _array(field: pa.Field, rows: list[dict[str, Any]]) -> pa.Array:

@@ -1,8 +1,9 @@
 """The epochs table as a folder of immutable Parquet parts, merged in tiers.
 
-Every flush has a sequence number. The part ``00000009-00000016.parquet`` holds what flushes 9 to 16 wrote. A merged
-part appears before the parts in it are deleted, and a part whose range lies inside another's does not count: at every
-moment, and after a crash at any moment, the parts that count hold each row once.
+Every flush has a sequence number. The part ``00000009-00000016-00000003.parquet`` holds what flushes 9 to 16 wrote, and
+is a file of the writer whose term is 3. A merged part appears before the parts in it are deleted, a part whose range
+lies inside another's does not count, nor does one of another term than the tables' (`results.tables`): at every moment,
+and after a crash at any moment, the parts that count hold each row once.
 """
 
 import itertools
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from kd_sweep.results.checksums import UNSEALED, check_whole, damage_named, seal
 from kd_sweep.results.schema import EPOCHS, EPOCHS_FOLDER, check_version, conformed, unified
 from kd_sweep.results.storage import Root
+from kd_sweep.results.tables import current_term
 
 FAN_IN = 8
 """How many parts of one tier are merged."""
@@ -28,21 +30,22 @@ ROWS_PER_GROUP = 32_768
 
 # Dictionaries suit accuracies (few values) and not losses: a small limit makes the writer give up on the latter soon.
 _ENCODING = {"compression": "zstd", "write_page_checksum": True, "dictionary_pagesize_limit": 128 * 1024}
-_NAME = re.compile(r"^(\d{8,})-(\d{8,})\.parquet$")
+_NAME = re.compile(r"^(\d{8,})-(\d{8,})-(\d{8,})\.parquet$")
 _TEXT_COLUMNS = [field.name for field in EPOCHS if field.type == pa.string()]
 _LISTINGS = 50
 
 
 class Part(NamedTuple):
-    """A range of flushes, first and last included."""
+    """A range of flushes, first and last included, in a file of one term."""
 
     first: int
     last: int
+    term: int
 
     @property
     def name(self) -> str:
         """File name in the epochs folder; names sort as the flushes do."""
-        return f"{self.first:08d}-{self.last:08d}.parquet"
+        return f"{self.first:08d}-{self.last:08d}-{self.term:08d}.parquet"
 
     @property
     def place(self) -> str:
@@ -58,9 +61,14 @@ class Part(NamedTuple):
         return tier
 
 
-def counted(names: Iterable[str]) -> list[Part]:
-    """Return the parts that count among file names, in order: those that lie in no other. Other names are ignored."""
-    found = {Part(int(match[1]), int(match[2])) for name in names if (match := _NAME.match(name))}
+def parts_among(names: Iterable[str]) -> set[Part]:
+    """Return the parts among file names, whatever their term. Other names are ignored."""
+    return {Part(int(match[1]), int(match[2]), int(match[3])) for name in names if (match := _NAME.match(name))}
+
+
+def counted(names: Iterable[str], term: int | None) -> list[Part]:
+    """Return the parts that count among file names, in order: those of this term that lie in no other of it."""
+    found = [part for part in parts_among(names) if part.term == term]
     kept: list[Part] = []
     for part in sorted(found, key=lambda part: (part.first, -part.last)):
         if not kept or part.last > kept[-1].last:
@@ -68,11 +76,11 @@ def counted(names: Iterable[str]) -> list[Part]:
     return kept
 
 
-def superseded(names: Iterable[str]) -> list[str]:
-    """Return the file names of parts that lie in another."""
-    names = list(names)
-    kept = {part.name for part in counted(names)}
-    return [name for name in names if _NAME.match(name) and name not in kept]
+def superseded(names: Iterable[str], term: int | None) -> list[str]:
+    """Return the file names of parts of this term that lie in another of it."""
+    found = [part for part in parts_among(names) if part.term == term]
+    kept = counted(names, term)
+    return sorted(part.name for part in found if part not in kept)
 
 
 def has_gap(parts: Sequence[Part]) -> bool:
@@ -80,8 +88,8 @@ def has_gap(parts: Sequence[Part]) -> bool:
     return any(after.first != before.last + 1 for before, after in itertools.pairwise(parts))
 
 
-def list_parts(root: Root) -> list[Part]:
-    """Return the parts that count, as they were at one moment, while a writer may be merging them.
+def list_parts(root: Root, term: int | None = None) -> list[Part]:
+    """Return the parts that count, or would in this term, as they were at one moment, while a writer may merge them.
 
     A folder's listing is no snapshot: it can miss both a part deleted while it ran and the merged part made while it
     ran. Two equal listings in a row saw everything; where flushes are still missing (a damaged part was set aside) a
@@ -90,7 +98,8 @@ def list_parts(root: Root) -> list[Part]:
     previous: list[Part] | None = None
     agreements = 0
     for _ in range(_LISTINGS):
-        parts = counted(root.files(EPOCHS_FOLDER))
+        names = root.files(EPOCHS_FOLDER)
+        parts = counted(names, current_term(root) if term is None else term)
         agreements = agreements + 1 if parts == previous else 0
         if agreements >= (2 if has_gap(parts) else 1):
             break
@@ -136,11 +145,12 @@ def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None =
 
 
 def merge(root: Root, parts: Sequence[Part], keep: Callable[[pa.Table], pa.Table] | None = None) -> tuple[Part, int]:
-    """Replace adjacent parts by one that is sorted by trial and epoch; return it and its number of rows.
+    """Write adjacent parts as one that is sorted by trial and epoch; return it and its number of rows.
 
-    Sorted, so that reading one trial touches one row group and repeated values compress. ``keep`` may drop rows.
+    Sorted, so that reading one trial touches one row group and repeated values compress. ``keep`` may drop rows. The
+    parts themselves do not count any more, and are the caller's to delete; one of the same range is replaced.
     """
-    merged = Part(parts[0].first, parts[-1].last)
+    merged = Part(parts[0].first, parts[-1].last, parts[0].term)
     table = pa.concat_tables([read_part(root, part) for part in parts], promote_options="default").unify_dictionaries()
     if keep is not None:
         table = keep(table)
@@ -148,9 +158,6 @@ def merge(root: Root, parts: Sequence[Part], keep: Callable[[pa.Table], pa.Table
     keys = pa.table({"trial_id": table["trial_id"].cast(pa.string()), "epoch": table["epoch"]})
     order = pc.sort_indices(keys, [("trial_id", "ascending"), ("epoch", "ascending")])
     write_part(root, merged, table, order)
-    for part in parts:
-        if part != merged:
-            root.delete(part.place)
     return merged, table.num_rows
 
 

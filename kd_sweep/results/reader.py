@@ -12,18 +12,18 @@ import pyarrow.compute as pc
 
 from kd_sweep.errors import CorruptFileError, QueryError, StorageError, alternatives
 from kd_sweep.results import sql
-from kd_sweep.results.keyed import keyed_schema, read_keyed
+from kd_sweep.results.keyed import read_table, table_schema
 from kd_sweep.results.lease import holder_of
 from kd_sweep.results.overview import remaining_s
 from kd_sweep.results.scan import Snapshot, snapshot
 from kd_sweep.results.schema import STATUSES, TABLE_FILES, TABLES, added_columns, conformed, unified
 from kd_sweep.results.storage import Root
+from kd_sweep.results.tables import current_term
 
 if TYPE_CHECKING:
     import pandas
 
 _SPEC_FILE = "study.yaml"
-_STUDY_TABLES = (TABLE_FILES["studies"], TABLE_FILES["trials"])
 _ATTEMPTS = 10
 DEFAULT_OBJECTIVE = {"metric": "val_accuracy", "mode": "max"}
 """Of a study whose table does not say what it optimises."""
@@ -175,7 +175,7 @@ class Results:
         base = TABLES[name]
         tables = []
         for root in roots.values():
-            table = read_keyed(root, TABLE_FILES[name])
+            table = read_table(root, TABLE_FILES[name])
             if "status" in table.column_names and not driver_alive(root):
                 table = _interrupted(table)
             tables.append(table)
@@ -183,7 +183,7 @@ class Results:
         return pa.concat_tables([schema.empty_table(), *(conformed(table, schema) for table in tables)])
 
     def _schema(self, name: str, roots: Mapping[str, Root]) -> pa.Schema:
-        return unified(TABLES[name], [keyed_schema(root, TABLE_FILES[name]) for root in roots.values()])
+        return unified(TABLES[name], [table_schema(root, TABLE_FILES[name]) for root in roots.values()])
 
     def _status_of(self, name: str, root: Root) -> dict[str, Any]:
         only = {name: root}
@@ -216,7 +216,7 @@ class Results:
 
 def is_study(root: Root) -> bool:
     """Whether a folder is a study's: it has tables, or what a launch writes before them, its frozen study."""
-    if any(root.exists(table) for table in _STUDY_TABLES):
+    if current_term(root) is not None:
         return True
     try:
         text = root.read_bytes(_SPEC_FILE).decode(errors="replace")
@@ -232,7 +232,7 @@ def _stated_name(root: Root) -> str | None:
     """Return a study's name as its tables have it; None where they have no rows yet, or are damaged."""
     for table in ("studies", "trials"):
         try:
-            rows = read_keyed(root, TABLE_FILES[table])
+            rows = read_table(root, TABLE_FILES[table])
         except (CorruptFileError, StorageError):
             continue
         if rows.num_rows:

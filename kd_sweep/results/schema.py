@@ -106,7 +106,7 @@ TABLE_FILES = {
     "trials": "trials/trials.parquet",
     "teachers": "teachers/teachers.parquet",
 }
-"""Tables that are one file per study, and its place in the study's folder."""
+"""Tables that are one file per study, and its place in the study's folder, but for the term (`results.tables`)."""
 TRIALS_COPY = "copies/trials.parquet"
 """The trials once more. Nothing else says what an adaptive sampler has chosen: checkpoints may be deleted."""
 

@@ -244,25 +244,13 @@ class Root:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        if not self.exists(name):
-            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name))
-        with self._failures(target):
-            if not self.is_local:
-                persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
-                return
-            place = Path(self.path(target))
-            temporary = self._temporary(place)
-            try:
-                temporary.hardlink_to(self.path(name))
-                temporary.replace(place)
-            except OSError as error:  # a filesystem without links
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
-                    raise
-                self.write_bytes(target, self.read_bytes(name))
-                return
-            finally:
-                temporary.unlink(missing_ok=True)  # still there where both names were one file already
-            sync_folder(place.parent)
+        try:
+            with self._failures(target):
+                self._copy(name, target)
+        except StorageError:
+            if self.exists(name):
+                raise
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
 
     def delete_temporaries(self) -> None:
         """Remove the unfinished tables that killed writers left in this study's folder. Only for its one writer."""
@@ -281,6 +269,25 @@ class Root:
         probe = f"{PROBE}{secrets.token_hex(4)}"
         self.write_bytes(probe, b"\0", durable=False)  # a full disk still takes empty files
         self.delete(probe)
+
+    def _copy(self, name: str, target: str) -> None:
+        if not self.is_local:
+            persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
+            return
+        place = Path(self.path(target))
+        ensure_folder(place.parent)
+        temporary = self._temporary(place)
+        try:
+            temporary.hardlink_to(self.path(name))
+            temporary.replace(place)
+        except OSError as error:  # a filesystem without links
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+                raise
+            self.write_bytes(target, self.read_bytes(name))
+            return
+        finally:
+            temporary.unlink(missing_ok=True)  # still there where both names were one file already
+        sync_folder(place.parent)
 
     def _persistently(self, operation: Callable[[], Any]) -> Any:
         return operation() if self.is_local else persistently(operation)

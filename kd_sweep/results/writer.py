@@ -1,5 +1,6 @@
 """The one writer of a study's tables: buffers rows, flushes them by time, merges parts, repairs what a crash left."""
 
+import contextlib
 import datetime
 import logging
 import time
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from kd_sweep.errors import CorruptFileError
+from kd_sweep.errors import CorruptFileError, StorageError, StudyLockedError
 from kd_sweep.results.cells import checked, checks_of
 from kd_sweep.results.keyed import KeyedTable
 from kd_sweep.results.lease import Lease
@@ -18,10 +19,13 @@ from kd_sweep.results.recovery import recover
 from kd_sweep.results.scan import snapshot
 from kd_sweep.results.schema import EPOCHS, STUDIES, TABLE_FILES, TEACHERS, TRIALS, TRIALS_COPY
 from kd_sweep.results.storage import Root
+from kd_sweep.results.tables import current_term, delete_earlier, delete_term, latest_term
+from kd_sweep.results.terms import of_term
 
 _LOG = logging.getLogger(__name__)
 _CHECKS = checks_of(EPOCHS)
 _MAX_BUFFERED_ROWS = 50_000
+_MERGE_PAUSE_S = 60.0
 
 
 class StudyWriter:
@@ -45,21 +49,28 @@ class StudyWriter:
         self.root = root.child(study)
         self.flush_s = flush_s
         self._lease = lease
+        self.term = latest_term(self.root) + 1 if lease is None else lease.term
+        """In the names of all files that it writes."""
         self._check_lease()
-        found = recover(self.root)
+        try:
+            found = recover(self.root, self.term)
+        except (StorageError, FileNotFoundError):
+            self._check_lease(afresh=True)
+            raise
         self.set_aside: tuple[str, ...] = found.set_aside
         """Where damaged files were found; they lie in the folder ``damaged`` now. Their rows must come again."""
         self.last_epochs: dict[str, int] = found.last_epochs
         """The newest epoch of every trial that has one. Epochs 1 to that are there."""
         self._rows_of: dict[Part, int] = found.num_rows
         self._sequence = found.last_sequence
-        trials = TABLE_FILES["trials"]
-        self._trials = KeyedTable(self.root, trials, TRIALS, "trial_id", extensible=True, copy=TRIALS_COPY)
-        self._teachers = KeyedTable(self.root, TABLE_FILES["teachers"], TEACHERS, "teacher_id")
-        self._study = KeyedTable(self.root, TABLE_FILES["studies"], STUDIES, "study")
+        trials, copy = (of_term(name, self.term) for name in (TABLE_FILES["trials"], TRIALS_COPY))
+        self._trials = KeyedTable(self.root, trials, TRIALS, "trial_id", extensible=True, copy=copy)
+        self._teachers = KeyedTable(self.root, of_term(TABLE_FILES["teachers"], self.term), TEACHERS, "teacher_id")
+        self._study = KeyedTable(self.root, of_term(TABLE_FILES["studies"], self.term), STUDIES, "study")
         self._buffer: list[dict[str, Any]] = []
         self._flushed_at = time.monotonic()
-        self._is_merging = True
+        self._merges_from = 0.0
+        self._merged: list[Part] = []
 
     @property
     def trials(self) -> Mapping[str, Mapping[str, Any]]:
@@ -161,17 +172,25 @@ class StudyWriter:
         if not self.has_unflushed:
             return False
         self._check_lease()
-        self._flush_epochs()
-        for table in (self._trials, self._teachers, self._study):
-            table.save()
-        self._merge(closing=False)
+        try:
+            self._flush_epochs()
+            for table in (self._trials, self._teachers, self._study):
+                table.save()
+            self._merge(closing=False)
+        except StorageError:
+            self._check_lease(afresh=True)  # a successor deletes unfinished files
+            raise
+        self._check_lease()
         return True
 
     def close(self) -> None:
         """Flush, and merge the parts into as few as `MAX_MERGED_ROWS` allows."""
         self.flush()
         self._check_lease()
+        self._merges_from = 0.0
         self._merge(closing=True)
+        self._check_lease()
+        delete_earlier(self.root, self.term)
 
     def __enter__(self) -> "StudyWriter":
         return self
@@ -179,9 +198,20 @@ class StudyWriter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _check_lease(self) -> None:
-        if self._lease is not None:
-            self._lease.check()
+    def _check_lease(self, *, afresh: bool = False) -> None:
+        if self._lease is None:
+            return
+        try:
+            self._lease.check(afresh=afresh)
+        except StudyLockedError:
+            self._withdraw()
+            raise
+
+    def _withdraw(self) -> None:
+        """Delete what was written too late: it does not count, but tools that know nothing of terms read it."""
+        with contextlib.suppress(StorageError):
+            if (current_term(self.root) or 0) > self.term:
+                delete_term(self.root, self.term)
 
     def _buffered(self) -> pa.Table:
         columns = [pa.array([row.get(field.name) for row in self._buffer], field.type) for field in EPOCHS]
@@ -190,7 +220,7 @@ class StudyWriter:
     def _flush_epochs(self) -> None:
         if not self._buffer:
             return
-        part = Part(self._sequence + 1, self._sequence + 1)
+        part = Part(self._sequence + 1, self._sequence + 1, self.term)
         table = self._buffered()
         write_part(self.root, part, table)
         self._sequence = part.last
@@ -198,15 +228,31 @@ class StudyWriter:
         self._buffer.clear()
 
     def _merge(self, *, closing: bool) -> None:
-        """Merge until nothing is due. A damaged part ends merging for good: the next writer sets it aside."""
+        """Merge until nothing is due. A damaged part is the next writer's to set aside; it holds up merging a while."""
         choose = closing_merge if closing else due_merge
-        while self._is_merging and (due := choose(sorted(self._rows_of), self._rows_of.__getitem__)):
+        self._delete_merged()
+        while time.monotonic() >= self._merges_from and (
+            due := choose(sorted(self._rows_of), self._rows_of.__getitem__)
+        ):
             try:
                 merged, num_rows = merge(self.root, due)
             except (CorruptFileError, FileNotFoundError) as error:
-                _LOG.error("parts are no longer merged: %s", error)
-                self._is_merging = False
+                self._check_lease(afresh=True)
+                _LOG.error("parts are not merged for the next %g s: %s", _MERGE_PAUSE_S, error)
+                self._merges_from = time.monotonic() + _MERGE_PAUSE_S
                 return
             for part in due:
                 del self._rows_of[part]
             self._rows_of[merged] = num_rows
+            self._merged += [part for part in due if part != merged]
+            self._delete_merged()
+
+    def _delete_merged(self) -> None:
+        """Delete parts that lie in another. They do not count, so what fails is tried again with the next flush."""
+        while self._merged:
+            try:
+                self.root.delete(self._merged[-1].place)
+            except StorageError as failure:
+                _LOG.warning("%s; it was merged into another part and is deleted later", failure)
+                return
+            self._merged.pop()

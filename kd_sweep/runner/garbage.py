@@ -14,7 +14,7 @@ from kd_sweep.distill.files import CORRUPT
 from kd_sweep.distill.logits import LOGITS
 from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder, teacher_record
 from kd_sweep.errors import CorruptFileError, StorageError
-from kd_sweep.results.keyed import read_keyed
+from kd_sweep.results.keyed import read_table
 from kd_sweep.results.lease import holder_of, study_lease
 from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.overview import span
@@ -22,6 +22,7 @@ from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import PROBE, Location, Root
+from kd_sweep.results.tables import table_file
 from kd_sweep.runner import preflight
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.space import is_finite, planned_trials
@@ -202,12 +203,13 @@ class _Wanted:
         study = root.child(name)
         spec = StudyFolder(root, name).spec()
         try:
-            rows = read_keyed(study, TABLE_FILES["trials"]).to_pylist()
-            about = read_keyed(study, TABLE_FILES["studies"]).to_pylist()
-            if not study.exists(TABLE_FILES["trials"]) and study.exists(TRIALS_COPY):
-                raise CorruptFileError(f"{study.shown(TABLE_FILES['trials'])} is missing")
+            trials = read_table(study, TABLE_FILES["trials"])
+            about = read_table(study, TABLE_FILES["studies"]).to_pylist()
+            if not trials.num_columns and read_table(study, TRIALS_COPY).num_columns:
+                raise CorruptFileError(f"{study.shown(table_file(study, TABLE_FILES['trials']))} is missing")
         except CorruptFileError as error:
             raise StorageError(f"{error}; what {name} refers to is not known until kd-sweep resume {study}") from None
+        rows = trials.to_pylist()
         known = {row["trial_id"]: TrialConfig.model_validate_json(row["config"]) for row in rows}
         finished = {row["trial_id"] for row in rows if row["status"] in FINISHED}
         trials = {trial.trial_id: trial.config for trial in planned_trials(spec)} | known

@@ -12,11 +12,12 @@ from pathlib import Path
 from kd_sweep import __version__
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.errors import CorruptFileError, StorageError
-from kd_sweep.results.keyed import read_keyed
-from kd_sweep.results.lease import DRIVER_LEASE, Lease, study_lease
+from kd_sweep.results.keyed import read_table
+from kd_sweep.results.lease import Lease, is_lease_file, study_lease
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import TABLE_FILES
 from kd_sweep.results.storage import Location, Root
+from kd_sweep.results.tables import current_term
 from kd_sweep.study.freeze import check_extension, frozen_provenance, frozen_yaml, load_frozen, parse_frozen
 from kd_sweep.study.spec import StudySpec
 
@@ -49,12 +50,12 @@ class StudyFolder:
         Raises:
             StorageError: something else is here.
         """
-        if self.study.exists(SPEC_FILE) or self.study.exists(TABLE_FILES["studies"]):
+        if self.study.exists(SPEC_FILE) or current_term(self.study) is not None:
             return True
         if self.study.exists() and not self.study.is_folder():
             raise StorageError(f"{self.study}: is a file, not a study folder; choose another --root or another name")
         found = sorted([*self.study.files(), *self.study.folders()])
-        strangers = [name for name in found if DRIVER_LEASE not in name]
+        strangers = [name for name in found if not is_lease_file(name)]
         if strangers:
             raise StorageError(
                 f"{self.study}: has no {SPEC_FILE} and is not empty ({strangers[0]}), so it is not a study; "
@@ -140,7 +141,7 @@ class StudyFolder:
 
     def _spec_in_table(self) -> StudySpec | None:
         try:
-            rows = read_keyed(self.study, TABLE_FILES["studies"]).to_pylist()
+            rows = read_table(self.study, TABLE_FILES["studies"]).to_pylist()
             return parse_frozen(rows[0]["spec"], self.study.shown(TABLE_FILES["studies"])) if rows else None
         except (CorruptFileError, StorageError):
             return None

@@ -12,14 +12,15 @@ from kd_sweep.distill.files import CORRUPT, check_data
 from kd_sweep.distill.logits import LOGITS
 from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, read_record, teacher_folder
 from kd_sweep.errors import CorruptFileError, StorageError
-from kd_sweep.results.keyed import read_keyed
-from kd_sweep.results.lease import DRIVER_LEASE, holder_of
+from kd_sweep.results.keyed import read_table
+from kd_sweep.results.lease import DRIVER_LEASE, damaged_lease, holder_of
 from kd_sweep.results.local_files import is_temporary
-from kd_sweep.results.parts import Part, counted, list_parts, read_part, superseded
+from kd_sweep.results.parts import Part, counted, list_parts, parts_among, read_part, superseded
 from kd_sweep.results.reader import driver_alive, open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import Location, Root
+from kd_sweep.results.tables import current_term, files_of_other_terms, table_file
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
@@ -86,13 +87,17 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     except StorageError as error:
         yield Finding(PROBLEM, study.shown(SPEC_FILE), str(error), resume)
     tables: dict[str, list[dict[str, Any]]] = {}
-    for file in (*TABLE_FILES.values(), TRIALS_COPY):
+    is_there = {}
+    for name in (*TABLE_FILES.values(), TRIALS_COPY):
         try:
-            tables[file] = read_keyed(study, file).to_pylist()
+            table = read_table(study, name)
+            tables[name], is_there[name] = table.to_pylist(), bool(table.num_columns)
         except (CorruptFileError, StorageError) as error:
-            yield _broken(study.shown(file), error, resume)
-    if tables.get(TRIALS_COPY) and not study.exists(TRIALS):
-        yield Finding(PROBLEM, study.shown(TRIALS), "is missing", f"kd-sweep resume {study} makes it of {TRIALS_COPY}")
+            is_there[name] = True
+            yield _broken(study.shown(table_file(study, name)), error, resume)
+    if tables.get(TRIALS_COPY) and not is_there[TRIALS]:
+        missing = study.shown(table_file(study, TRIALS))
+        yield Finding(PROBLEM, missing, "is missing", f"kd-sweep resume {study} makes it of its copy")
     rows = tables.get(TRIALS) or tables.get(TRIALS_COPY)
     epochs, found = _epochs(study, resume)
     yield from found
@@ -145,11 +150,16 @@ def _part(study: Root, part: Part, resume: str) -> pa.Table | Finding:
 
 
 def _strangers(study: Root) -> Iterator[Finding]:
+    term = current_term(study)
     names = study.files(EPOCHS_FOLDER)
-    merged = superseded(names)
-    for name in sorted(set(names) - {part.name for part in counted(names)}):
-        what = "was merged into another part" if name in merged else "is no part of the table"
-        yield Finding(NOTE, study.shown(f"{EPOCHS_FOLDER}/{name}"), what, "")
+    merged, parts = superseded(names, term), {part.name for part in parts_among(names)}
+    for name in sorted(set(names) - {part.name for part in counted(names, term)}):
+        if name in merged or name not in parts:
+            what = "was merged into another part" if name in merged else "is no part of the table"
+            yield Finding(NOTE, study.shown(f"{EPOCHS_FOLDER}/{name}"), what, "")
+    for name in files_of_other_terms(study, term):
+        what = "does not count: a driver wrote it after another had taken over"
+        yield Finding(NOTE, study.shown(name), what, f"kd-sweep resume {study} deletes it")
 
 
 def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]], *, is_running: bool) -> Iterator[Finding]:
@@ -165,13 +175,15 @@ def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]], *, is_ru
         stated, there, status = row["last_epoch"] or 0, max(epochs.get(trial_id, [0])), row["status"]
         if stated != there and not is_running:
             what = f"trial {trial_id} is at epoch {stated} by its row and at {there} by {EPOCHS_FOLDER}"
-            yield Finding(PROBLEM, study.shown(TRIALS), what, resume)
+            yield Finding(PROBLEM, study.shown(table_file(study, TRIALS)), what, resume)
         elif status == "completed" and stated != row["num_epochs"]:
             what = f"trial {trial_id} is completed at epoch {stated} of {row['num_epochs']}"
-            yield Finding(PROBLEM, study.shown(TRIALS), what, resume)
+            yield Finding(PROBLEM, study.shown(table_file(study, TRIALS)), what, resume)
         elif status == "running" and not is_running:
             what = f"trial {trial_id} was running when its driver ended"
-            yield Finding(NOTE, study.shown(TRIALS), what, f"kd-sweep resume {study} goes on with it")
+            yield Finding(
+                NOTE, study.shown(table_file(study, TRIALS)), what, f"kd-sweep resume {study} goes on with it"
+            )
 
 
 def _orphans(study: Root, trial_ids: list[str]) -> Iterator[Finding]:
@@ -181,7 +193,7 @@ def _orphans(study: Root, trial_ids: list[str]) -> Iterator[Finding]:
         if trial_id not in planned:
             remedy = "what was searched there is lost with its row; launched again, the study runs another in its place"
         yield Finding(
-            PROBLEM, study.shown(EPOCHS_FOLDER), f"trial {trial_id} has epochs and is not in {TRIALS}", remedy
+            PROBLEM, study.shown(EPOCHS_FOLDER), f"trial {trial_id} has epochs and is not in the trials table", remedy
         )
 
 
@@ -231,6 +243,8 @@ def _leftovers(study: Root) -> Iterator[Finding]:
     if holder is not None:
         state = "is held by" if holder.is_alive else "was left by a driver that has ended,"
         yield Finding(NOTE, study.shown(DRIVER_LEASE), f"{state} {holder}", "")
+    if damaged := damaged_lease(study):
+        yield Finding(NOTE, study.shown(damaged), "is damaged, so nobody holds it", "the next driver deletes it")
     for name in study.files(DAMAGED_FOLDER):
         yield Finding(
             NOTE,

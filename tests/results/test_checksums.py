@@ -12,11 +12,12 @@ import pytest
 
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.checksums import DATA_KEY, FOOTER_KEY, damage_named
-from kd_sweep.results.keyed import read_keyed
+from kd_sweep.results.keyed import read_table
 from kd_sweep.results.parts import list_parts, read_part
 from kd_sweep.results.scan import snapshot
 from kd_sweep.results.schema import TABLE_FILES
 from kd_sweep.results.storage import Root
+from kd_sweep.results.tables import table_file
 from kd_sweep.results.writer import StudyWriter
 from tests.damage import FailingDisk
 
@@ -57,9 +58,9 @@ def footer_of(content: bytes) -> int:
     return len(content) - 8 - int.from_bytes(content[-8:-4], "little")
 
 
-@pytest.mark.parametrize("read", [read_whole, read_columns, queried, lambda study: read_keyed(study, TRIALS)])
+@pytest.mark.parametrize("read", [read_whole, read_columns, queried, lambda study: read_table(study, TRIALS)])
 def test_no_flipped_bit_goes_unnoticed_unless_it_changes_nothing(study: Root, read: Callable[[Root], pa.Table]) -> None:
-    path = study.local_path(TRIALS) if read.__name__ == "<lambda>" else epochs_file(study)
+    path = study.local_path(table_file(study, TRIALS)) if read.__name__ == "<lambda>" else epochs_file(study)
     good, expected = path.read_bytes(), read(study)
     noticed = set()
     places = range(0, len(good), 23)
@@ -79,7 +80,7 @@ def test_no_flipped_bit_goes_unnoticed_unless_it_changes_nothing(study: Root, re
 
 @pytest.mark.parametrize("table", ["epochs", "trials"])
 def test_the_sums_are_plain_sha256_and_the_file_plain_parquet(study: Root, table: str) -> None:
-    path = epochs_file(study) if table == "epochs" else study.local_path(TRIALS)
+    path = epochs_file(study) if table == "epochs" else study.local_path(table_file(study, TRIALS))
     content = path.read_bytes()
     start = footer_of(content)
     stated = pq.read_metadata(path).metadata
@@ -91,11 +92,11 @@ def test_the_sums_are_plain_sha256_and_the_file_plain_parquet(study: Root, table
 
 @pytest.mark.parametrize("sums", [{}, {b"content_sha256": b"0" * 64}], ids=["none", "of another kind"])
 def test_files_from_before_there_were_such_sums_are_read(study: Root, sums: dict[bytes, bytes]) -> None:
-    for path in (epochs_file(study), study.local_path(TRIALS)):
+    for path in (epochs_file(study), study.local_path(table_file(study, TRIALS))):
         table = pq.read_table(path)
         kept = {key: value for key, value in table.schema.metadata.items() if key not in (DATA_KEY, FOOTER_KEY)}
         pq.write_table(table.replace_schema_metadata(kept | sums), path, write_page_checksum=True)
-    assert read_keyed(study, TRIALS)["student_lr"].to_pylist() == [0.5]
+    assert read_table(study, TRIALS)["student_lr"].to_pylist() == [0.5]
     assert read_whole(study)["epoch"].to_pylist() == read_columns(study)["epoch"].to_pylist() == [1, 2, 3]
     assert queried(study).num_rows == 1
     path = epochs_file(study)
@@ -106,7 +107,7 @@ def test_files_from_before_there_were_such_sums_are_read(study: Root, sums: dict
         read_columns(study)
 
 
-@pytest.mark.parametrize("read", [read_whole, queried, lambda study: read_keyed(study, TRIALS)])
+@pytest.mark.parametrize("read", [read_whole, queried, lambda study: read_table(study, TRIALS)])
 def test_what_cannot_be_read_is_not_damaged(study: Root, read: Callable[[Root], pa.Table]) -> None:
     study.filesystem = FailingDisk(".parquet")
     with pytest.raises(StorageError, match=r"\.parquet cannot be read: Input/output error$"):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -7,15 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 import pytest
 
 from kd_sweep.errors import StorageError, StudyLockedError
-from kd_sweep.results.lease import DRIVER_LEASE, Holder, Lease, holder_of, study_lease
+from kd_sweep.results.lease import DRIVER_LEASE, Holder, Lease, damaged_lease, holder_of, study_lease
 from kd_sweep.results.process import is_alive, process_start, this_place, this_process
 from kd_sweep.results.storage import Root
-from tests.damage import FailingDisk
+from kd_sweep.results.terms import Claim, claim_name, claims_on
+from tests.damage import FailingDisk, UnreliableDisk
 
 HOLD = """
 import sys, time
@@ -39,6 +42,7 @@ except StudyLockedError as error:
     print("refused", error, flush=True)
 """
 
+TOKEN = "f00db10c"
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -70,27 +74,37 @@ def hold(start: Start, path: Path, lease_s: float = 30.0) -> subprocess.Popen[st
     return process
 
 
-def foreign(path: Path, silent_s: float, **changes: object) -> Holder:
-    """Write the lease of a driver on another host."""
+def foreign(path: Path, silent_s: float, **changes: object) -> Path:
+    """Write the lease of a driver on another host, in the next term, and return its file."""
     now = time.time()
-    holder = Holder("host-b", 77, "1", now - 300, now - silent_s, 5, "token-b", 30.0, "boot-b", "ns-b")
+    holder = Holder("host-b", 77, "1", now - 300, now - silent_s, 5, TOKEN, 30.0, "boot-b", "ns-b")
     holder = dataclasses.replace(holder, **changes)  # type: ignore[arg-type]
     path.parent.mkdir(exist_ok=True)
+    known = claims_on(path.name, Root.open(path.parent).files())
+    file = path.with_name(claim_name(path.name, Claim(known[-1].term + 1 if known else 1, TOKEN)))
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(dataclasses.asdict(holder)))
-    fresh.replace(path)
-    return holder
+    fresh.replace(file)
+    return file
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    """What the file of the latest term says."""
+    (*_, latest) = claims_on(path.name, Root.open(path.parent).files())
+    content: dict[str, Any] = json.loads(path.with_name(claim_name(path.name, latest)).read_text())
+    return content
 
 
 def test_the_file_says_who_holds_it(path: Path):
     with Lease.acquire(path) as lease:
-        content = json.loads(path.read_text())
+        content = content_of(path)
         assert content["host"] == this_place().host
         assert content["pid"] == os.getpid()
         assert content["process_start"] == process_start(os.getpid())
         assert content["acquired_at"] == pytest.approx(time.time(), abs=5)
         assert lease.holder.is_alive
-    assert not path.exists()
+    assert holder_of(Root.open(path.parent)) is None
+    assert content_of(path)["released"]
 
 
 def test_a_second_process_is_refused_at_once_with_host_pid_and_age(path: Path, start: Start):
@@ -146,7 +160,7 @@ def test_a_pid_that_is_used_again_is_not_the_holder(path: Path):
     ours, place = this_process(), this_place()
     foreign(path, 1, host=place.host, boot_id=place.boot_id, pid_namespace=place.pid_namespace, pid=ours[0])
     with Lease.acquire(path) as lease:
-        assert lease.holder.token != "token-b"
+        assert lease.holder.token != TOKEN
 
 
 def test_a_fresh_holder_elsewhere_is_respected(path: Path):
@@ -155,7 +169,7 @@ def test_a_fresh_holder_elsewhere_is_respected(path: Path):
     with pytest.raises(StudyLockedError, match=r"pid 77 on host-b for 5 min \(renewed 10 s ago\)"):
         Lease.acquire(path)
     assert time.monotonic() - began < 2
-    assert holder_of(Root.open(path.parent)).token == "token-b"  # type: ignore[union-attr]
+    assert holder_of(Root.open(path.parent)).token == TOKEN  # type: ignore[union-attr]
 
 
 def test_a_holder_of_the_same_name_in_another_boot_is_elsewhere(path: Path):
@@ -168,7 +182,7 @@ def test_a_holder_of_the_same_name_in_another_boot_is_elsewhere(path: Path):
 def test_a_silent_holder_elsewhere_is_replaced_after_its_lease(path: Path, silent_s: float):
     foreign(path, silent_s, lease_s=2.0)
     with Lease.acquire(path) as lease:
-        assert json.loads(path.read_text())["token"] == lease.holder.token
+        assert content_of(path)["token"] == lease.holder.token
 
 
 def test_a_holder_whose_clock_is_behind_but_who_renews_is_respected(path: Path, start: Start):
@@ -183,8 +197,8 @@ while True:
     print(flush=True)
     time.sleep(0.1)
 """
-    foreign(path, silent_s=10_000, lease_s=10.0)
-    renewing = start(script, path)
+    file = foreign(path, silent_s=10_000, lease_s=10.0)
+    renewing = start(script, file)
     assert renewing.stdout is not None
     renewing.stdout.readline()
     with pytest.raises(StudyLockedError, match="host-b"):
@@ -212,7 +226,8 @@ def test_wait_gets_the_lease_when_the_holder_releases_it(path: Path, start: Star
 def test_of_many_takers_one_wins(path: Path, start: Start, stale: bool):
     for _ in range(2):
         path.parent.mkdir(exist_ok=True)
-        path.unlink(missing_ok=True)
+        for file in path.parent.iterdir():
+            file.unlink()
         if stale:
             foreign(path, silent_s=10_000, lease_s=1.0)
         at = time.time() + 1.0
@@ -227,7 +242,7 @@ def test_of_many_takers_one_wins(path: Path, start: Start, stale: bool):
 def test_heartbeats_renew_and_release_leaves_another_holders_lease(path: Path):
     lease = Lease.acquire(path, lease_s=0.4)
     time.sleep(0.3)
-    assert json.loads(path.read_text())["counter"] >= 3
+    assert content_of(path)["counter"] >= 3
     assert holder_of(Root.open(path.parent)).silent_s < 0.3  # type: ignore[union-attr]
     lease.check()
     foreign(path, silent_s=0)
@@ -235,7 +250,7 @@ def test_heartbeats_renew_and_release_leaves_another_holders_lease(path: Path):
     with pytest.raises(StudyLockedError, match="taken over by pid 77 on host-b"):
         lease.check()
     lease.release()
-    assert json.loads(path.read_text())["token"] == "token-b"
+    assert content_of(path)["token"] == TOKEN
 
 
 def test_check_notices_a_takeover_before_the_next_heartbeat(path: Path):
@@ -248,42 +263,85 @@ def test_check_notices_a_takeover_before_the_next_heartbeat(path: Path):
 
 
 def test_failures_of_the_filesystem_end_no_heart_and_hold_up_writing_after_the_lease(path: Path):
-    root = Root.open(path.parent)
-    with Lease.acquire(DRIVER_LEASE, root=root, lease_s=1.5) as lease:
-        disk, root.filesystem = root.filesystem, FailingDisk(DRIVER_LEASE)
+    path.parent.mkdir()
+    disk = UnreliableDisk()
+    with Lease.acquire(DRIVER_LEASE, root=disk.opened(path.parent), lease_s=1.5) as lease:
+        disk.fails = True
         time.sleep(0.2)
         lease.check()  # for less than the lease, nobody else may take it
         time.sleep(1.6)
-        with pytest.raises(StorageError, match=r"lease\.json cannot be read: Input/output error \(the lease of .*\)$"):
+        with pytest.raises(StorageError, match=r"study cannot be listed: Input/output error \(the lease of .*\)$"):
             lease.check()
         counter = lease.holder.counter
-        root.filesystem = disk
+        disk.fails = False
         time.sleep(0.2)
         assert lease.holder.counter > counter, "the heart still beats"
         lease.check()
-        root.filesystem = FailingDisk(DRIVER_LEASE)
+        disk.fails = True
         time.sleep(0.2)
-        root.filesystem = disk
+        disk.fails = False
         foreign(path, silent_s=0)
         time.sleep(0.2)
         with pytest.raises(StudyLockedError, match="taken over by pid 77 on host-b"):
             lease.check()
 
 
+def test_a_release_that_fails_is_tried_again_and_locks_this_process_out_of_nothing(path: Path):
+    path.parent.mkdir()
+    disk = UnreliableDisk()
+    lease = Lease.acquire(DRIVER_LEASE, root=disk.opened(path.parent), lease_s=0.4)
+    disk.fails = True
+    lease.release()
+    assert not content_of(path)["released"]
+    with Lease.acquire(path) as again:
+        assert again.term == lease.term + 1
+    disk.fails = False
+    lease = Lease.acquire(DRIVER_LEASE, root=disk.opened(path.parent), lease_s=0.4)
+    disk.fails = True
+    lease.release()
+    disk.fails = False
+    deadline = time.monotonic() + 10
+    while not content_of(path)["released"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert content_of(path)["released"], "other processes of this host find it free, too"
+
+
 def test_a_lease_that_cannot_be_read_is_not_free(path: Path):
     root = Root.open(path.parent)
     foreign(path, silent_s=0)
-    root.filesystem = FailingDisk(DRIVER_LEASE)
+    root.filesystem = FailingDisk("driver-lease-")
     with pytest.raises(StorageError, match="cannot be read"):
         Lease.acquire(DRIVER_LEASE, root=root)
-    assert json.loads(path.read_text())["token"] == "token-b"
+    assert content_of(path)["token"] == TOKEN
 
 
-def test_a_damaged_lease_file_is_nobodys(path: Path):
-    path.parent.mkdir()
-    for content in ("", "{", "[]", '{"host": "a"}'):
-        path.write_text(content)
-        Lease.acquire(path).release()
+DAMAGED = [
+    *("", "{", "[]", "null", "7", '{"host": "a"}', "[" * 100_000),
+    *({field: value} for field in ("pid", "counter") for value in ("7", 7.5, True, None, -1, 2**64, [], {})),
+    *(
+        {field: value}
+        for field in ("acquired_at", "renewed_at", "lease_s")
+        for value in ("7", True, None, math.nan, math.inf, -1, 1e308, 10**400, [])
+    ),
+    *({field: value} for field in ("process_start", "boot_id", "pid_namespace") for value in (7, True, [], {})),
+    *({"host": value} for value in (None, 7, "", [])),
+    *({"released": value} for value in (None, 1, "false")),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=lambda damage: str(damage)[:40])
+def test_a_damaged_lease_file_is_nobodys(path: Path, damage: str | dict[str, Any]):
+    file = foreign(path, silent_s=0)
+    sys.set_int_max_str_digits(0)
+    file.write_text(damage if isinstance(damage, str) else json.dumps(json.loads(file.read_text()) | damage))
+    sys.set_int_max_str_digits(4300)
+    root = Root.open(path.parent)
+    assert holder_of(root) is None
+    assert damaged_lease(root) == file.name
+    with Lease.acquire(path) as lease:
+        assert lease.term == 2
+        assert damaged_lease(root) is None
+    assert not file.exists()
 
 
 def test_object_stores_have_leases_too():

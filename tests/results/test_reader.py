@@ -17,7 +17,7 @@ from kd_sweep.results.writer import StudyWriter
 from kd_sweep.study.freeze import frozen_yaml
 from kd_sweep.study.load import parse_spec
 from tests.damage import break_file
-from tests.results.rows import FINISHED_AT, epoch_row, trial_id, trial_row, write_study
+from tests.results.rows import FINISHED_AT, epoch_row, table_path, trial_id, trial_row, write_study
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_copy_beside_a_study_is_refused(root: Path, tmp_path: Path):
 def test_the_name_is_known_without_the_table_of_studies(root: Path, tmp_path: Path):
     renamed = shutil.copytree(root / "digits", tmp_path / "renamed")
     for how in ("truncated", "missing"):
-        break_file(renamed / "study" / "study.parquet", how)
+        break_file(table_path(renamed, "study/study.parquet"), how)
         assert open_results(renamed).studies() == ["digits"]
     assert answer(open_results(renamed), "summary").num_rows == 6
 
@@ -212,8 +212,6 @@ def test_a_snapshot_outlives_the_merging_of_its_files(tmp_path: Path):
     for epoch in range(1, 8):
         writer.add_epoch(epoch_row(1, epoch))
         writer.flush()
-    results = open_results(tmp_path) if writer.trials else None
-    assert results is None
     writer.upsert_trial(trial_row(1))
     writer.flush()
     snapshot = open_results(tmp_path)._epochs(open_results(tmp_path).select())
@@ -225,7 +223,7 @@ def test_a_snapshot_outlives_the_merging_of_its_files(tmp_path: Path):
 
 
 @pytest.mark.parametrize("damage", ["footer", "page"])
-@pytest.mark.parametrize("name", ["epochs/00000001-00000001.parquet", "trials/trials.parquet"])
+@pytest.mark.parametrize("name", ["epochs/00000001-00000001-00000001.parquet", "trials/trials-00000001.parquet"])
 def test_a_damaged_file_is_named_and_never_read(tmp_path: Path, name: str, damage: str):
     with StudyWriter(Root.open(tmp_path), "s") as writer:
         for number in range(500):
@@ -252,7 +250,7 @@ def test_only_tables_that_a_query_names_are_read(tmp_path: Path):
         assert described["column_name"].to_pylist()[: len(schema.names)] == schema.names
     assert results.sql("SELECT count(*) FROM query_table('tri' || 'als')").to_pydict() == {"count_star()": [3]}
     assert results.sql('SELECT count(*) FROM "EPOCHS"').to_pydict() == {"count_star()": [6]}
-    trials = tmp_path / "digits" / "trials" / "trials.parquet"
+    trials = table_path(tmp_path / "digits", "trials/trials.parquet")
     content = trials.read_bytes()
     break_file(trials, "flipped")
     assert results.sql("SELECT count(*) AS num_trials FROM epochs").to_pydict() == {"num_trials": [6]}

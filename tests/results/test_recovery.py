@@ -17,7 +17,7 @@ from kd_sweep.results.schema import EPOCHS
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
 from tests.damage import FailingDisk
-from tests.results.rows import epoch_row, trial_id, trial_row
+from tests.results.rows import epoch_row, table_path, trial_id, trial_row
 
 NUM_EPOCHS = 6
 
@@ -49,11 +49,10 @@ def damage(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["truncated", "flipped byte", "empty"])
 @pytest.mark.parametrize("damaged_flush", [1, 4, 6])
 def test_a_damaged_part_costs_the_epochs_from_there_on(root: Root, damaged_flush: int, kind: str):
-    place = Part(damaged_flush, damaged_flush).place
-    damage(root.local_path("s", *place.split("/")), kind)
+    damage(root.local_path("s", Part(damaged_flush, damaged_flush, 1).place), kind)
     with StudyWriter(root, "s") as writer:
         (aside,) = writer.set_aside
-        assert aside.endswith(place)
+        assert aside.endswith(Part(damaged_flush, damaged_flush, 2).place)
         kept = damaged_flush - 1
         assert writer.last_epochs == ({trial_id(number): kept for number in range(3)} if kept else {})
         assert len(root.files("s/damaged")) == 1
@@ -84,7 +83,7 @@ def test_trials_that_lost_nothing_keep_everything(root: Root):
     writer = StudyWriter(root, "s")
     writer.add_epoch(epoch_row(7, 1))
     writer.flush()
-    damage(root.local_path("s", "epochs", Part(6, 6).name), "empty")
+    damage(root.local_path("s", "epochs", Part(6, 6, 2).name), "empty")
     writer = StudyWriter(root, "s")
     assert writer.last_epochs == {trial_id(0): 5, trial_id(1): 5, trial_id(2): 5, trial_id(7): 1}
     writer.add_epoch(epoch_row(7, 2))
@@ -94,7 +93,7 @@ def test_trials_that_lost_nothing_keep_everything(root: Root):
 
 def test_rows_that_came_twice_are_kept_once(root: Root):
     table = pa.Table.from_pylist([{"study": "s", **epoch_row(0, 3)}], schema=EPOCHS)
-    write_part(root.child("s"), Part(7, 7), table)
+    write_part(root.child("s"), Part(7, 7, 1), table)
     writer = StudyWriter(root, "s")
     assert writer.last_epochs == dict.fromkeys((trial_id(number) for number in range(3)), NUM_EPOCHS)
     assert pq.read_table(root.local_path("s", "epochs")).num_rows == 3 * NUM_EPOCHS
@@ -106,37 +105,45 @@ def test_rows_that_came_twice_are_kept_once(root: Root):
 @pytest.mark.parametrize("kind", ["truncated", "flipped byte", "empty", "missing"])
 def test_damaged_trials_come_back_from_their_copy(root: Root, kind: str):
     rows = StudyWriter(root, "s").trials
-    path = root.local_path("s", "trials", "trials.parquet")
+    path = table_path(root.local_path("s"), "trials/trials.parquet")
     path.unlink() if kind == "missing" else damage(path, kind)
     with StudyWriter(root, "s") as writer:
         assert len(writer.set_aside) == (kind != "missing")
         assert writer.trials == rows
         writer.upsert_trial(trial_row(7))
     assert open_results(root).table("trials").num_rows == 4
-    assert root.read_bytes("s/copies/trials.parquet") == path.read_bytes()
+    copy, path = (table_path(root.local_path("s"), f"{folder}/trials.parquet") for folder in ("copies", "trials"))
+    assert copy.read_bytes() == path.read_bytes()
 
 
 def test_a_copy_is_made_where_there_is_none_or_a_damaged_or_older_one(root: Root):
-    path, copy = root.local_path("s", "trials", "trials.parquet"), root.local_path("s", "copies", "trials.parquet")
-    older = copy.read_bytes()
+    def files() -> tuple[Path, Path]:
+        study = root.local_path("s")
+        return table_path(study, "trials/trials.parquet"), table_path(study, "copies/trials.parquet")
+
+    older = files()[1].read_bytes()
     with StudyWriter(root, "s") as writer:
         writer.upsert_trial(trial_row(7))
     for content in (None, b"", older):
-        copy.unlink() if content is None else copy.write_bytes(content)
+        path, copy = files()
+        copy.unlink()  # it may be a link to what it is a copy of
+        if content is not None:
+            copy.write_bytes(content)
         assert len(StudyWriter(root, "s").set_aside) == (content == b"")
+        path, copy = files()
         assert copy.read_bytes() == path.read_bytes()
 
 
 def test_trials_without_a_good_copy_are_lost(root: Root):
-    damage(root.local_path("s", "trials", "trials.parquet"), "truncated")
-    damage(root.local_path("s", "copies", "trials.parquet"), "flipped byte")
+    damage(table_path(root.local_path("s"), "trials/trials.parquet"), "truncated")
+    damage(table_path(root.local_path("s"), "copies/trials.parquet"), "flipped byte")
     with StudyWriter(root, "s") as writer:
         assert len(writer.set_aside) == 2
         assert writer.trials == {}
         assert writer.last_epochs[trial_id(0)] == NUM_EPOCHS
 
 
-@pytest.mark.parametrize("name", ["trials/trials.parquet", "epochs/00000002-"])
+@pytest.mark.parametrize("name", ["trials/trials-", "epochs/00000002-"])
 def test_what_cannot_be_read_just_now_is_left_where_it_is(root: Root, name: str):
     files = {path: path.read_bytes() for path in root.local_path().rglob("*.parquet")}
     disk, root.filesystem = root.filesystem, FailingDisk(name)
@@ -152,14 +159,14 @@ def test_what_cannot_be_read_just_now_is_left_where_it_is(root: Root, name: str)
 
 def test_superseded_parts_and_temporaries_are_removed(root: Root):
     folder = root.local_path("s", "epochs")
-    tables = [pq.read_table(folder / Part(n, n).name) for n in (2, 3)]
-    write_part(root.child("s"), Part(2, 3), pa.concat_tables(tables))
-    (folder.parent / f".{Part(7, 7).name}.0123456789ab.tmp").write_bytes(b"half")
+    tables = [pq.read_table(folder / Part(n, n, 1).name) for n in (2, 3)]
+    write_part(root.child("s"), Part(2, 3, 1), pa.concat_tables(tables))
+    (folder.parent / f".{Part(7, 7, 1).name}.0123456789ab.tmp").write_bytes(b"half")
     before = open_results(root).table("epochs").num_rows
     assert before == 3 * NUM_EPOCHS
     writer = StudyWriter(root, "s")
     assert root.files("s/epochs") == [
-        part.name for part in (Part(1, 1), Part(2, 3), Part(4, 4), Part(5, 5), Part(6, 6))
+        part.name for part in (Part(1, 1, 2), Part(2, 3, 2), Part(4, 4, 2), Part(5, 5, 2), Part(6, 6, 2))
     ]
     assert root.files("s") == []
     assert writer.last_epochs[trial_id(0)] == NUM_EPOCHS
@@ -167,7 +174,7 @@ def test_superseded_parts_and_temporaries_are_removed(root: Root):
 
 def test_a_part_that_is_damaged_while_we_write_stops_merging_and_nothing_else(root: Root):
     writer = StudyWriter(root, "s")
-    damage(root.local_path("s", "epochs", Part(2, 2).name), "truncated")
+    damage(root.local_path("s", "epochs", Part(2, 2, 2).name), "truncated")
     for epoch in range(NUM_EPOCHS + 1, NUM_EPOCHS + 11):
         for number in range(3):
             writer.add_epoch(epoch_row(number, epoch))

@@ -15,6 +15,7 @@ from kd_sweep.results.lease import DRIVER_LEASE, study_lease
 from kd_sweep.results.parts import Part, list_parts, merge, read_part
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
+from kd_sweep.results.terms import Claim, claim_name
 from kd_sweep.results.writer import StudyWriter
 from kd_sweep.runner.launch import checked
 from kd_sweep.runner.study_folder import StudyFolder
@@ -27,7 +28,7 @@ from kd_sweep.vision.decoding import decode_images
 from kd_sweep.vision.pictures import Pictures
 from tests.conftest import comparable
 from tests.damage import DAMAGES, break_file
-from tests.results.rows import epoch_row
+from tests.results.rows import epoch_row, table_path
 
 pytestmark = pytest.mark.slow
 
@@ -64,18 +65,25 @@ def test_a_whole_root_has_no_problems(uninterrupted: Path, kd_sweep: Run) -> Non
     assert "0 problems, 0 notes" in done.stderr
 
 
+def file_of(root: Path, name: str) -> Path:
+    """Return the one part of the epochs, the file of a table, or the spec."""
+    if name == "epochs":
+        (part,) = (root / "tiny" / "epochs").iterdir()
+        return part
+    return root / "tiny" / name if name == "study.yaml" else table_path(root / "tiny", name)
+
+
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize(
     "name", ["epochs", "trials/trials.parquet", "teachers/teachers.parquet", "study/study.parquet", "study.yaml"]
 )
 def test_tables_and_spec_are_rebuilt(root: Path, uninterrupted: Path, name: str, how: str) -> None:
-    path = root / "tiny" / name
-    if name == "epochs":
-        (path,) = path.iterdir()
+    path = file_of(root, name)
     break_file(path, how)
     found = problems(root)
     if how != "missing" or name in ("epochs", "trials/trials.parquet", "study.yaml"):
-        assert any(line.startswith(f"problem: {root / 'tiny'}") and name in line for line in found), found
+        named = "epochs" if name == "epochs" else str(path.relative_to(root))
+        assert any(line.startswith(f"problem: {root / 'tiny'}") and named in line for line in found), found
         assert all("\n" not in line for line in found)
     assert not opened_again(root)  # nothing is left to run
     assert_equal(root, uninterrupted)
@@ -120,19 +128,20 @@ def adaptive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["trials/trials.parquet", "copies/trials.parquet"])
 def test_what_a_sampler_has_chosen_is_kept_twice(adaptive: Path, tmp_path: Path, name: str, how: str) -> None:
     kept = shutil.copytree(adaptive, tmp_path / "kept")
-    break_file(adaptive / "tiny" / name, how)
+    path = file_of(adaptive, name)
+    break_file(path, how)
     found = problems(adaptive)
     if (name, how) != ("copies/trials.parquet", "missing"):
-        assert [line for line in found if name in line], found
+        assert [line for line in found if str(path) in line], found
     assert not opened_again(adaptive)
     assert_equal(adaptive, kept)
     assert problems(adaptive) == []
-    assert (adaptive / "tiny" / name).read_bytes() == (kept / "tiny" / name).read_bytes()
+    assert file_of(adaptive, name).read_bytes() == file_of(kept, name).read_bytes()
 
 
 def test_what_a_sampler_has_chosen_and_is_lost_twice_is_told(adaptive: Path) -> None:
     for name in ("trials/trials.parquet", "copies/trials.parquet"):
-        break_file(adaptive / "tiny" / name, "flipped")
+        break_file(file_of(adaptive, name), "flipped")
     assert opened_again(adaptive).adaptive == 3
     found = problems(adaptive)
     assert len(found) == 3
@@ -170,11 +179,9 @@ def leave_unfinished(teacher: Path, checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("how", ["truncated", "empty"])
 def test_a_damaged_lease_is_named_and_nobodys(root: Path, uninterrupted: Path, how: str) -> None:
-    lease = root / "tiny" / DRIVER_LEASE
     held = StudyFolder(root, "tiny").lock()
-    content = lease.read_bytes()
+    lease = root / "tiny" / claim_name(DRIVER_LEASE, Claim(held.term, held.holder.token))
     held.release()
-    lease.write_bytes(content)
     break_file(lease, how)
     assert [(found.kind, found.file) for found in verify(root)] == [(NOTE, str(lease))]
     assert not opened_again(root)
@@ -185,7 +192,7 @@ def test_a_damaged_lease_is_named_and_nobodys(root: Path, uninterrupted: Path, h
 def test_epochs_and_trials_at_once(root: Path, uninterrupted: Path) -> None:
     (part,) = (root / "tiny" / "epochs").iterdir()
     break_file(part, "truncated")
-    break_file(root / "tiny" / "trials" / "trials.parquet", "empty")
+    break_file(file_of(root, "trials/trials.parquet"), "empty")
     assert not opened_again(root)
     assert_equal(root, uninterrupted)
 
@@ -193,8 +200,8 @@ def test_epochs_and_trials_at_once(root: Path, uninterrupted: Path) -> None:
 def test_epochs_and_both_copies_of_trials_at_once(root: Path, uninterrupted: Path) -> None:
     (part,) = (root / "tiny" / "epochs").iterdir()
     break_file(part, "truncated")
-    break_file(root / "tiny" / "trials" / "trials.parquet", "empty")
-    break_file(root / "tiny" / "copies" / "trials.parquet", "flipped")
+    break_file(file_of(root, "trials/trials.parquet"), "empty")
+    break_file(file_of(root, "copies/trials.parquet"), "flipped")
     opened_again(root)
     # Nothing says what had been trained but the checkpoints: their trials run, and find that all is done.
     assert len(opened_again(root).new) == 4
@@ -217,6 +224,8 @@ def test_epochs_that_a_living_driver_merges_meanwhile_are_no_problem(
     def merge_first(root: Root, part: Part, *rest: Any) -> pa.Table:
         if len(list_parts(study)) == len(listed):
             merge(study, listed[:-1])
+            for merged in listed[:-1]:
+                study.delete(merged.place)
         return read_part(root, part, *rest)
 
     monkeypatch.setattr("kd_sweep.runner.verify.read_part", merge_first)
@@ -227,7 +236,7 @@ def test_epochs_that_a_living_driver_merges_meanwhile_are_no_problem(
 
 def test_a_spec_without_its_second_copy_is_an_error_of_one_line(root: Path, kd_sweep: Run) -> None:
     break_file(root / "tiny" / "study.yaml", "truncated")
-    break_file(root / "tiny" / "study" / "study.parquet", "missing")
+    break_file(file_of(root, "study/study.parquet"), "missing")
     with pytest.raises(StorageError, match=r"damaged study: .*study\.yaml"):
         opened_again(root)
     refused = kd_sweep("resume", root / "tiny")
