@@ -116,7 +116,7 @@ def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: I
     resume = f"kd-sweep resume {state.folder.study}"
     remember(state.spec.data.fingerprint, decoded_folder(state.folder.storage))
     try:
-        if change := state.folder.note_versions(state.spec):
+        if change := state.note_versions():
             display.note(change)
         return sweep(state, cluster, display, interrupt)
     except StorageError as error:

@@ -11,7 +11,6 @@ from kd_sweep import __version__
 from kd_sweep.distill.records import TeacherRecord
 from kd_sweep.results.schema import FINISHED, column_name
 from kd_sweep.results.writer import StudyWriter
-from kd_sweep.study.freeze import frozen_yaml
 from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import PLACES, TrialConfig
@@ -203,11 +202,14 @@ class Recorder:
             sampler=spec.sampler.name,
             scheduler=spec.scheduler.name,
             objectives=json.dumps([objective.model_dump() for objective in spec.objectives]),
-            spec=frozen_yaml(spec, {}),
             num_planned=num_planned,
             kd_sweep_version=__version__,
             status=status,
         )
+
+    def frozen(self, text: str) -> None:
+        """Record the study's frozen spec."""
+        self._writer.set_study(spec=text)
 
     def interrupt_running(self) -> None:
         """Every trial that has not ended was interrupted."""

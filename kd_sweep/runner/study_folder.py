@@ -64,18 +64,15 @@ class StudyFolder:
         return False
 
     def spec(self) -> StudySpec:
-        """Return the frozen spec; from the studies table, which has it too, where `study.yaml` is damaged or missing.
+        """Return the frozen spec: the studies table's; that of `study.yaml` where it has none that can be read.
+
+        A driver that was taken over may have replaced `study.yaml` too late. The table it cannot touch.
 
         Raises:
             StorageError: the folder is not a study, or both are damaged.
         """
-        try:
-            return self.spec_in_file()
-        except StorageError:
-            spec = self._spec_in_table()
-            if spec is None:
-                raise
-            return spec
+        text = self.text_in_table()
+        return self.spec_in_file() if text is None else parse_frozen(text, self.study.shown(TABLE_FILES["studies"]))
 
     def spec_in_file(self) -> StudySpec:
         """Return what `study.yaml` says; `StorageError` where it is damaged or missing."""
@@ -99,52 +96,71 @@ class StudyFolder:
         self.study.ensure_folder()
         return study_lease(self.study, self.name)
 
-    def freeze(self, spec: StudySpec) -> None:
-        """Write the fully resolved spec, unless it stands there already. A damaged one is set aside before."""
-        versions = None
+    def frozen(self, spec: StudySpec) -> str:
+        """Return the frozen spec as text, with where it came from: as it is here, if it says the same already."""
+        text = self._text()
+        if text is None:
+            return frozen_yaml(spec, provenance())
+        here = self.study.shown(SPEC_FILE)
+        return text if parse_frozen(text, here) == spec else frozen_yaml(spec, frozen_provenance(text, here))
+
+    def write_frozen(self, text: str) -> None:
+        """Make `study.yaml` this text, unless it is. A damaged one is set aside before."""
         if self.study.exists(SPEC_FILE):
+            if self.study.read_bytes(SPEC_FILE) == text.encode():
+                return
             try:
-                if self.spec_in_file() == spec:
-                    return
-                versions = self._provenance_in_file()
+                self.spec_in_file()
             except StorageError as damage:
                 aside = f"{DAMAGED_FOLDER}/{SPEC_FILE}.{int(time.time())}"
                 self.study.move(SPEC_FILE, aside)
                 _LOG.warning("%s; moved to %s and written again", damage, self.study.shown(aside))
-        self.study.write_bytes(SPEC_FILE, frozen_yaml(spec, versions or provenance()).encode())
+        self.study.write_bytes(SPEC_FILE, text.encode())
 
-    def note_versions(self, spec: StudySpec) -> str | None:
+    def with_versions(self, spec: StudySpec, text: str) -> tuple[str, str | None]:
         """Add the versions that the study goes on with to its frozen spec, where they are not those of its last run.
 
         Returns:
-            One line that tells of the change; None where there is none.
+            The new text, and one line that tells of the change; None where there is none.
         """
-        earlier, now = self._provenance_in_file(), provenance()
+        earlier, now = frozen_provenance(text, self.study.shown(SPEC_FILE)), provenance()
         last = {name: _last_version(versions) for name, versions in earlier.items()}
         changed = [name for name in now if name in last and last[name] != now[name]]
         if not changed:
-            return None
+            return text, None
         since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         history = earlier | {name: f"{earlier[name]}, {now[name]} since {since}" for name in changed}
-        self.study.write_bytes(SPEC_FILE, frozen_yaml(spec, history).encode())
         told = ", ".join(f"{name} was {last[name]} and is {now[name]}" for name in changed)
-        return (
+        return frozen_yaml(spec, history), (
             f"versions have changed since the last run ({told}): results need not agree bit for bit with earlier ones"
         )
+
+    def text_in_table(self) -> str | None:
+        """Return the frozen spec as the studies table has it; None where it has none, or it cannot be read."""
+        try:
+            rows = read_table(self.study, TABLE_FILES["studies"]).to_pylist()
+        except (CorruptFileError, StorageError):
+            return None
+        return _sound(rows[0].get("spec"), self.study.shown(TABLE_FILES["studies"])) if rows else None
 
     def checkpoint_folder(self, trial_id: str) -> Root:
         """Return where a trial keeps its checkpoints."""
         return self.study.child(f"{CHECKPOINTS}/{trial_id}")
 
-    def _provenance_in_file(self) -> dict[str, str]:
-        return frozen_provenance(self.study.read_bytes(SPEC_FILE).decode(), self.study.shown(SPEC_FILE))
+    def _text(self) -> str | None:
+        """Return the frozen spec, from the table or the file, whichever is sound; None where neither is."""
+        text = self.text_in_table()
+        if text is None and self.study.exists(SPEC_FILE):
+            text = _sound(self.study.read_bytes(SPEC_FILE).decode(errors="replace"), self.study.shown(SPEC_FILE))
+        return text
 
-    def _spec_in_table(self) -> StudySpec | None:
-        try:
-            rows = read_table(self.study, TABLE_FILES["studies"]).to_pylist()
-            return parse_frozen(rows[0]["spec"], self.study.shown(TABLE_FILES["studies"])) if rows else None
-        except (CorruptFileError, StorageError):
-            return None
+
+def _sound(text: str | None, place: str) -> str | None:
+    try:
+        parse_frozen(text or "", place)
+    except StorageError:
+        return None
+    return text
 
 
 def provenance() -> dict[str, str]:
@@ -163,5 +179,5 @@ def provenance() -> dict[str, str]:
 
 
 def _last_version(versions: str) -> str:
-    """Return the newest of the versions that `StudyFolder.note_versions` has put together."""
+    """Return the newest of the versions that `StudyFolder.with_versions` has put together."""
     return versions.rpartition(", ")[2].partition(" since ")[0]

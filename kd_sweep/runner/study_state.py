@@ -66,7 +66,9 @@ class StudyState:
     def __enter__(self) -> "StudyState":
         self._lease = self.folder.lock()
         try:
-            self.folder.freeze(self.spec)
+            self._frozen = self.folder.frozen(self.spec)
+            if self.folder.text_in_table() is None:
+                self.folder.write_frozen(self._frozen)
             self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease)
             self.recorder = Recorder(self._writer, self.spec, self._history)
             for config in [*self.recorder.configs().values(), *self._found_again()]:
@@ -77,6 +79,7 @@ class StudyState:
             self.checkpoints = CheckpointBudget(self.spec, self.folder.study, self.recorder)
             self.checkpoints.enforce()
             self._record("running" if self.work else None, self.work)
+            self._publish_spec()
         except BaseException:
             self._lease.release()
             raise
@@ -102,7 +105,21 @@ class StudyState:
         self._record(None, rest)
         return rest
 
+    def note_versions(self) -> str | None:
+        """Add the versions of this run to the frozen spec where they have changed; return one line that tells of it."""
+        self._frozen, told = self.folder.with_versions(self.spec, self._frozen)
+        if told is not None:
+            self.recorder.frozen(self._frozen)
+            self._publish_spec()
+        return told
+
+    def _publish_spec(self) -> None:
+        """Write the frozen spec, the table first: whoever finds two believes the table."""
+        self.recorder.write_now()
+        self.folder.write_frozen(self._frozen)
+
     def _record(self, status: str | None, rest: Work) -> None:
+        self.recorder.frozen(self._frozen)
         self.recorder.study(self._num_trials, status or ("incomplete" if rest or rest.left else "completed"))
 
     def _found_again(self) -> list[TrialConfig]:

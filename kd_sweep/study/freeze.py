@@ -1,11 +1,12 @@
 """The frozen study: the fully resolved spec that a study was launched with, and which changes to it are no mixing."""
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kd_sweep.errors import SpecError, StorageError, alternatives
-from kd_sweep.study.digest import digest
 from kd_sweep.study.document import MAX_NODES, Document, one_line, read_yaml, shown
 from kd_sweep.study.emit import yaml_text
 from kd_sweep.study.load import MAX_FILE_BYTES, read_text, spec_of
@@ -13,12 +14,15 @@ from kd_sweep.study.spec import StudySpec, metric_of
 from kd_sweep.study.trial import PLACES
 
 SPEC_FILE = "study.yaml"
-CONTENT_DIGEST = "content_digest"
+FILE_SHA256 = "file_sha256"
+"""The last entry of the provenance: the SHA-256 of the whole text, taken while its own place is filled with zeros."""
+_ZEROS = "0" * 64
+_SEAL = re.compile(rf'{FILE_SHA256}: "([0-9a-f]{{64}})"')
 FROZEN_GROWTH = 64
 """How much larger than its study file a frozen study may be: aliases, escapes and defaults are written out."""
 HEADER = """\
 # The study as it was launched, with every default written out; `kd-sweep resume` reads it.
-# Change the study through `kd-sweep launch` with its own file, not here: this file's digest would no longer fit.
+# Change the study through `kd-sweep launch` with its own file, not here: this file's checksum would no longer fit.
 """
 MIXING = ("data", "augmentation", "teacher", "student", "distillation", "metrics", "scheduler")
 """Sections in which a change would put results of two recipes under one name."""
@@ -32,13 +36,13 @@ def frozen_yaml(spec: StudySpec, provenance: Mapping[str, str]) -> str:
         provenance: package versions, git revision and the like, kept as text.
     """
     content = spec.model_dump(mode="json")
-    about = {**{key: str(value) for key, value in provenance.items()}, CONTENT_DIGEST: digest(content)}
-    return HEADER + yaml_text(content | {"provenance": about})
+    about = {**{key: str(value) for key, value in provenance.items()}, FILE_SHA256: _ZEROS}
+    return _sealed(HEADER + yaml_text(content | {"provenance": about}))
 
 
 def is_frozen(text: str) -> bool:
     """Whether a text is, or was before some damage, what `frozen_yaml` wrote; a study file of a user's own is not."""
-    return text.startswith(HEADER.partition("\n")[0]) or f"{CONTENT_DIGEST}: " in text
+    return text.startswith(HEADER.partition("\n")[0]) or f"{FILE_SHA256}: " in text
 
 
 def load_frozen(study_dir: Path) -> StudySpec:
@@ -73,7 +77,7 @@ def parse_frozen(text: str, place: str) -> StudySpec:
     """
     try:
         document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
-        _check_digest(document)
+        _check_sum(document, text)
         return spec_of(document)
     except SpecError as error:
         raise StorageError(f"damaged study: {error}") from None
@@ -87,10 +91,10 @@ def frozen_provenance(text: str, place: str) -> dict[str, str]:
     """
     try:
         document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
-        _check_digest(document)
+        _check_sum(document, text)
     except SpecError as error:
         raise StorageError(f"damaged study: {error}") from None
-    return {name: str(value) for name, value in document.content["provenance"].items() if name != CONTENT_DIGEST}
+    return {name: str(value) for name, value in document.content["provenance"].items() if name != FILE_SHA256}
 
 
 def check_extension(old: StudySpec, new: StudySpec) -> None:
@@ -134,21 +138,19 @@ def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
         yield "scheduler.mode", judged.mode
 
 
-def _check_digest(document: Document) -> None:
-    content = document.content if isinstance(document.content, dict) else {}
-    provenance = content.get("provenance")
-    written = provenance.get(CONTENT_DIGEST) if isinstance(provenance, dict) else None
-    if written is None:
-        raise document.error(
-            (), f"has no provenance.{CONTENT_DIGEST}: it is no frozen study, or a part of it is missing"
-        )
-    try:
-        found = digest({key: value for key, value in content.items() if key != "provenance"})
-    except ValueError:  # NaN or infinity, which no frozen study holds
-        found = "none"
-    if found != written:
-        rule = f"its content has the digest {found}, not {shown(written)}: it was changed after the launch"
-        raise document.error(("provenance", CONTENT_DIGEST), rule)
+def _sealed(text: str) -> str:
+    """Fill in the checksum of a text; whatever stands in its place is replaced."""
+    *_, place = _SEAL.finditer(text)
+    zeroed = text[: place.start(1)] + _ZEROS + text[place.end(1) :]
+    return zeroed[: place.start(1)] + hashlib.sha256(zeroed.encode()).hexdigest() + zeroed[place.end(1) :]
+
+
+def _check_sum(document: Document, text: str) -> None:
+    if not _SEAL.search(text):
+        raise document.error((), f"has no provenance.{FILE_SHA256}: it is no frozen study, or a part of it is missing")
+    if _sealed(text) != text:
+        rule = "does not fit the rest of the file: it was changed after the launch, or damaged"
+        raise document.error(("provenance", FILE_SHA256), rule)
 
 
 def _nearby(folder: Path, name: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from kd_sweep.runner import study_folder
 from kd_sweep.runner.study_folder import StudyFolder, provenance
+from kd_sweep.runner.study_state import StudyState
 from kd_sweep.study.freeze import frozen_provenance
 from kd_sweep.study.load import parse_spec
 from kd_sweep.study.spec import StudySpec
@@ -27,9 +28,8 @@ def frozen(root: Path) -> dict[str, str]:
 
 
 def launch(root: Path, spec: StudySpec = SPEC) -> str | None:
-    folder = StudyFolder(root, "s")
-    folder.freeze(spec)
-    return folder.note_versions(spec)
+    with StudyState(spec, StudyFolder(root, "s")) as state:
+        return state.note_versions()
 
 
 def test_a_resume_with_the_same_versions_changes_nothing(tmp_path: Path, versions: dict[str, str]) -> None:

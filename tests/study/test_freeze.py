@@ -109,6 +109,17 @@ def test_every_truncation_at_a_line_is_noticed(tmp_path):
         _damaged(tmp_path)
 
 
+def test_every_flipped_bit_is_noticed_in_comments_and_provenance_too(tmp_path):
+    _freeze(tmp_path, _spec(search={"seed": {"grid": [0, 1]}}), torch="2.14.0")
+    path = tmp_path / "study.yaml"
+    content = path.read_bytes()
+    assert content.startswith(b"# ")
+    for place in (*range(0, content.index(b"\nname"), 5), *range(0, len(content), 41), len(content) - 1):
+        for bit in (1, 32, 128):
+            path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+            _damaged(tmp_path)
+
+
 def _damaged(folder):
     with pytest.raises(StorageError) as caught:
         load_frozen(folder)
@@ -132,7 +143,7 @@ def test_a_study_changed_by_hand_is_damaged(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(path.read_text().replace("epochs: 8", "epochs: 9"))
     _damaged(tmp_path)
-    for content in (b"\xff\xfe", b"", b"- 1", b"a: .nan\nprovenance: {content_digest: x}\n"):
+    for content in (b"\xff\xfe", b"", b"- 1", b"a: .nan\nprovenance: {file_sha256: x}\n"):
         path.write_bytes(content)
         _damaged(tmp_path)
 
