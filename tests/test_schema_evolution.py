@@ -120,7 +120,7 @@ def test_spec_checkpoints_and_teachers_are_read(asset: Path) -> None:
     spec = load_frozen(asset / STUDY)
     assert spec == load_spec(asset.with_suffix(".yaml"))
     assert {trial.config.trial_id for trial in planned_trials(spec)} == {row["trial_id"] for row in expected["trials"]}
-    for file in (asset / STUDY / "checkpoints").glob("*/last.safetensors"):
+    for file in (asset / STUDY / "checkpoints").glob("*/last-*.safetensors"):
         header = read_header(file)
         assert header is not None
         assert header.owner == file.parent.name

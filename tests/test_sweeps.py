@@ -120,7 +120,7 @@ def test_digits(examples: Path) -> None:
     shared = {(strength, member) for strength in (0.0, 0.25, 0.5) for member in (1, 2, 3)}
     assert set(zip(teachers.augmentation_strength, teachers.member, strict=True)) == shared
     assert len(teachers) == teachers.teacher_id.nunique() == 9
-    assert len(list((examples / "results" / "teachers").glob("*/teacher.json"))) == 9
+    assert len(list((examples / "results" / "teachers").glob("*/teacher-*.json"))) == 9
 
 
 @pytest.mark.slow

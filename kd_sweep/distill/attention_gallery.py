@@ -11,7 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST, CheckpointHeader, load_checkpoint, read_header
+from kd_sweep.distill.checkpoints import (
+    CHECKPOINTS,
+    LAST,
+    CheckpointHeader,
+    checkpoints_in,
+    load_checkpoint,
+    read_header,
+)
 from kd_sweep.distill.compute import place, reproducible, resolve_device
 from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.teachers import load_teacher
@@ -129,12 +136,13 @@ def _networks(
 
 def _checkpoint(trial: FoundTrial, *, best: bool) -> StoredFile:
     folder = trial.study.child(f"{CHECKPOINTS}/{trial.trial_id}")
+    found = checkpoints_in(folder)
     if not best:
-        return folder.file(LAST)
-    for name in (BEST, LAST):
-        header = read_header(folder.file(name))
+        return found.get(LAST) or folder.file(LAST)
+    for file in found.values():
+        header = read_header(file)
         if header is not None and header.epoch == trial.row["best_epoch"]:
-            return folder.file(name)
+            return file
     raise StorageError(
         f"trial: {trial.trial_id} has no checkpoint of its best epoch, {trial.row['best_epoch']}; those of a study are "
         "kept with checkpoints.best: true and as long as checkpoints.max_bytes allows"

@@ -2,10 +2,14 @@
 
 The learning rate and every random draw are pure functions of the epoch, so the epoch itself is the state of both.
 A trial keeps the checkpoint of its newest epoch, to go on from, and that of its best one, to use its weights.
+
+Every attempt at a trial has a term of its own (`results.terms`), which is in the names of its files: a worker that
+wakes up after its trial has moved on elsewhere cannot replace or delete what the later attempt has saved.
 """
 
 import contextlib
 import dataclasses
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +18,12 @@ from kd_sweep.distill.files import (
     damage_as_corrupt,
     read_content,
     read_tensors,
-    remove_temporaries,
     set_aside,
     write_tensors,
 )
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.results.storage import Root
+from kd_sweep.results.storage import Root, StoredFile
+from kd_sweep.results.terms import claim_term, of_term, terms_of, unfinished
 from kd_sweep.study.spec import Objective
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ CHECKPOINTS = "checkpoints"
 """The folder of all trials' checkpoints in a study's folder."""
 LAST = "last.safetensors"
 BEST = "best.safetensors"
+"""Of each, the file has the attempt's term in its name: ``last-00000002.safetensors``."""
+ATTEMPT = "attempt"
+"""What the name of the file begins with by which an attempt claims its term."""
 _KIND = "checkpoint"
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
@@ -48,8 +55,37 @@ class CheckpointHeader:
     """One row per epoch done, in order."""
 
 
+def checkpoints_in(folder: Root) -> dict[str, StoredFile]:
+    """Return the checkpoints that count in the folder of a trial or teacher, by `LAST` and `BEST`.
+
+    They are those of the latest attempt; one of `BEST` from before the attempt that wrote `LAST` does not count.
+    """
+    files = folder.files()
+    newest = {name: terms[-1] for name in (LAST, BEST) if (terms := terms_of(name, files))}
+    if newest.get(BEST, 0) < newest.get(LAST, 0):
+        newest.pop(BEST, None)
+    return {name: folder.file(of_term(name, term)) for name, term in newest.items()}
+
+
+def take_over(folder: Root, term: int) -> None:
+    """Make the checkpoints that count this term's own, and delete the others: they count no more."""
+    while True:
+        try:
+            found = checkpoints_in(folder)
+            for name in (BEST, LAST):  # with the newest epoch's, this term's count
+                if name in found:
+                    folder.copy(found[name].name, of_term(name, term))
+            break
+        except FileNotFoundError:  # the attempt before still goes on, and has replaced its best epoch's
+            continue
+    files = folder.files()
+    earlier = [of_term(name, found) for name in (LAST, BEST) for found in terms_of(name, files) if found < term]
+    for name in [*earlier, *unfinished(files, before=term)]:
+        folder.delete(name)
+
+
 class TrialCheckpoints:
-    """The checkpoints of one trial: of its newest epoch in `LAST`, of its best one in `BEST`.
+    """The checkpoints of one attempt at a trial: of its newest epoch in `LAST`, of its best one in `BEST`.
 
     While the newest epoch is the best one, there is no `BEST`: nothing is on disk twice. At every moment one of the two
     holds the best epoch's weights.
@@ -63,7 +99,10 @@ class TrialCheckpoints:
     def __init__(self, folder: Root, trial_id: str, objective: Objective | None) -> None:
         self._trial_id = trial_id
         self._objective = objective
-        self._last, self._best = folder.file(LAST), folder.file(BEST)
+        folder.ensure_folder()
+        term = claim_term(folder, ATTEMPT, secrets.token_hex(8))
+        take_over(folder, term)
+        self._last, self._best = (folder.file(of_term(name, term)) for name in (LAST, BEST))
         self._has_best = False
 
     def restore(
@@ -75,7 +114,6 @@ class TrialCheckpoints:
         """
         history: list[dict[str, Any]] = []
         for file in (self._last, self._best):
-            remove_temporaries(file)
             try:
                 header = None if history else load_checkpoint(file, self._trial_id, model, optimizer, drifting)
             except CorruptFileError:
@@ -173,14 +211,17 @@ def read_header(path: Place) -> CheckpointHeader | None:
         return None
 
 
-def read_history(path: Place) -> list[dict[str, Any]]:
-    """Return the rows of the epochs that the checkpoint at ``path`` has done; none where there is no checkpoint.
+def read_history(folder: Root) -> list[dict[str, Any]]:
+    """Return the rows of the epochs that the newest checkpoint in a folder has done; none where there is none.
 
     Raises:
         CorruptFileError: the header is damaged, or the file was cut off.
     """
-    header = read_header(path)
-    return [] if header is None else header.history
+    while True:
+        file = checkpoints_in(folder).get(LAST)
+        header = None if file is None else read_header(file)
+        if file is None or header is not None:
+            return [] if header is None else header.history
 
 
 def _drifting_buffers(drifting: "Mapping[str, nn.Module]") -> "dict[str, torch.Tensor]":

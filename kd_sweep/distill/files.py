@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.storage import StoredFile
 
 if TYPE_CHECKING:
@@ -53,15 +52,6 @@ def set_aside(place: Place) -> StoredFile | None:
     aside = file.with_suffix(CORRUPT)
     file.root.move(file.name, aside.name)
     return aside
-
-
-def remove_temporaries(place: Place) -> None:
-    """Remove what killed writers of a file left beside it. Only for a caller that is its one writer."""
-    file = StoredFile.of(place)
-    prefix = f".{file.name.rpartition('/')[2]}."
-    for name in file.root.files(file.folder) if file.root.is_local else ():
-        if name.startswith(prefix) and is_temporary(name):
-            file.root.delete(f"{file.folder}/{name}".lstrip("/"))
 
 
 def write_tensors(

@@ -1,7 +1,7 @@
 """Teachers: trained once for everyone under a results root, checked whenever they are loaded.
 
 A teacher's folder ``<root>/teachers/<teacher_id>/`` holds, while it is trained, a checkpoint and a lease; once it is
-finished, ``model.safetensors`` and ``teacher.json``, its record. That is written last: with a record it is finished.
+finished, its weights and its record (`distill.records`). That is written last: with a record it is finished.
 """
 
 import datetime
@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,31 +18,35 @@ import torchvision
 from torch import Tensor, nn
 
 from kd_sweep import __version__
-from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint
+from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint, take_over
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
-from kd_sweep.distill.files import read_tensors, remove_temporaries, set_aside, write_tensors
+from kd_sweep.distill.files import read_tensors, set_aside, write_atomic, write_tensors
 from kd_sweep.distill.losses import label_loss
 from kd_sweep.distill.memory import RecentlyUsed, resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.records import (
+    BEGUN,
     RECORD,
     TEACHER_LEASE,
     WEIGHTS,
     TeacherRecord,
     read_record,
     teacher_folder,
+    weights_file,
     write_record,
 )
 from kd_sweep.distill.training import train_epoch
-from kd_sweep.errors import CorruptFileError
+from kd_sweep.errors import CorruptFileError, StudyLockedError
 from kd_sweep.metrics.predictions import accuracy
 from kd_sweep.results.lease import Lease
 from kd_sweep.results.storage import Location, Root
+from kd_sweep.results.terms import of_term, terms_of, unfinished
 from kd_sweep.study.trial import TeacherConfig
 from kd_sweep.vision.augmentation import AugmentationStream, Batch
 from kd_sweep.vision.models import build_model, initial_model
 
 MAX_LOADED = 8
+_POLL_S = 0.5
 _KIND = "teacher"
 
 _loaded: RecentlyUsed[tuple[str, str, str], nn.Module] = RecentlyUsed(MAX_LOADED)
@@ -103,10 +108,11 @@ def load_teacher(teacher: TeacherConfig, root: Location, *, device: str = "auto"
     record = read_record(root, teacher.teacher_id)
     if record is None:
         raise CorruptFileError(f"{folder.file(RECORD)}: missing; the teacher is not finished")
+    file = weights_file(folder) or folder.file(WEIGHTS)
     try:
-        weights, _ = read_tensors(folder.file(WEIGHTS), kind=_KIND, sha256=record.sha256)
+        weights, _ = read_tensors(file, kind=_KIND, sha256=record.sha256)
     except FileNotFoundError as error:
-        raise CorruptFileError(f"{folder.file(WEIGHTS)}: missing, but the teacher's record is there") from error
+        raise CorruptFileError(f"{file}: missing, but the teacher's record is there") from error
     model = build_model(teacher.learner, resident_dataset(teacher.data, root), teacher.init_seed)
     model.load_state_dict(weights)
     return place(model, resolve_device(device)).eval().requires_grad_(False)
@@ -123,8 +129,8 @@ def _trusted_record(teacher: TeacherConfig, root: Location, *, check_weights: bo
     except CorruptFileError:
         return None
     if record is not None and check_weights:
-        weights = teacher_folder(root, teacher.teacher_id).file(WEIGHTS)
-        if not weights.exists() or hashlib.sha256(weights.read_bytes()).hexdigest() != record.sha256:
+        weights = weights_file(teacher_folder(root, teacher.teacher_id))
+        if weights is None or not weights.exists() or hashlib.sha256(weights.read_bytes()).hexdigest() != record.sha256:
             return None
     return record
 
@@ -140,22 +146,74 @@ def _train_under_lease(
 ) -> TeacherRecord:
     folder = teacher_folder(root, teacher.teacher_id)
     folder.ensure_folder()
-    with Lease.acquire(TEACHER_LEASE, root=folder, what=f"teacher {teacher.teacher_id}", wait=True) as lease:
+    while True:
         record = _trusted_record(teacher, root, check_weights=check_weights)
-        if record is not None:  # whoever held the lease has finished it
+        if record is not None:
             return record
-        set_aside(folder.file(RECORD))
-        set_aside(folder.file(WEIGHTS))
-        for name in (RECORD, WEIGHTS, LAST):
-            remove_temporaries(folder.file(name))
-        training = _TeacherTraining(teacher, root, resolve_device(device), lease)
+        try:
+            with Lease.acquire(TEACHER_LEASE, root=folder, what=f"teacher {teacher.teacher_id}") as lease:
+                return _train(teacher, root, resolve_device(device), num_threads, on_epoch, lease, check_weights)
+        except StudyLockedError:  # somebody else trains it, perhaps after this process was suspended
+            time.sleep(_POLL_S)
+
+
+def _train(
+    teacher: TeacherConfig,
+    root: Location,
+    device: torch.device,
+    num_threads: int | None,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+    lease: Lease,
+    check_weights: bool,
+) -> TeacherRecord:
+    """Train the teacher under its lease. `StudyLockedError` where that was lost."""
+    folder = teacher_folder(root, teacher.teacher_id)
+    write_atomic(folder.file(of_term(BEGUN, lease.term)), b"", durable=False)  # earlier terms' records are too late now
+    for begun in terms_of(BEGUN, folder.files()):
+        if begun < lease.term:
+            folder.delete(of_term(BEGUN, begun))
+    record = _kept_record(teacher, root, lease.term, check_weights=check_weights)
+    if record is None:
+        take_over(folder, lease.term)
+        training = _TeacherTraining(teacher, root, device, lease)
         with reproducible(num_threads):
             training.restore()
             while training.epoch < teacher.learner.epochs:
                 row = training.run_epoch()
                 if on_epoch is not None:
                     on_epoch(row)
-        return training.publish()
+        record = training.publish()
+    lease.check(afresh=True)
+    _delete_earlier(folder, lease.term)
+    return record
+
+
+def _kept_record(teacher: TeacherConfig, root: Location, term: int, *, check_weights: bool) -> TeacherRecord | None:
+    """Make a record that was there before this term began this term's own; set one aside that cannot be trusted."""
+    folder = teacher_folder(root, teacher.teacher_id)
+    files = folder.files()
+    for earlier in reversed([found for found in terms_of(RECORD, files) if found < term]):
+        for name in (WEIGHTS, RECORD):
+            if folder.exists(of_term(name, earlier)):
+                folder.copy(of_term(name, earlier), of_term(name, term))
+        record = _trusted_record(teacher, root, check_weights=check_weights)
+        if record is not None:
+            return record
+        for name in (RECORD, WEIGHTS):
+            set_aside(folder.file(of_term(name, term)))
+            folder.delete(of_term(name, earlier))
+    for stray in terms_of(WEIGHTS, files):
+        if stray < term:
+            set_aside(folder.file(of_term(WEIGHTS, stray)))
+    return None
+
+
+def _delete_earlier(folder: Root, term: int) -> None:
+    """Delete what earlier trainers left, and the word that this training has begun: its record counts by itself."""
+    files = folder.files()
+    earlier = [of_term(name, t) for name in (RECORD, WEIGHTS, LAST, BEGUN) for t in terms_of(name, files) if t < term]
+    for name in [*earlier, *unfinished(files, before=term), of_term(BEGUN, term)]:
+        folder.delete(name)
 
 
 class _TeacherTraining:
@@ -170,7 +228,7 @@ class _TeacherTraining:
         self._stream = AugmentationStream(teacher.stream, self._dataset, device)
         self._model = place(initial_model(teacher.learner, self._dataset, teacher.init_seed), device)
         self._optimizer = build_optimizer(self._model, teacher.learner)
-        self._checkpoint = teacher_folder(root, teacher.teacher_id).file(LAST)
+        self._checkpoint = teacher_folder(root, teacher.teacher_id).file(of_term(LAST, lease.term))
         self._history: list[dict[str, Any]] = []
 
     @property
@@ -221,7 +279,9 @@ class _TeacherTraining:
     def publish(self) -> TeacherRecord:
         self._lease.check()
         folder = teacher_folder(self._root, self._teacher.teacher_id)
-        sha256 = write_tensors(folder.file(WEIGHTS), self._model.state_dict(), None, kind=_KIND)
+        sha256 = write_tensors(
+            folder.file(of_term(WEIGHTS, self._lease.term)), self._model.state_dict(), None, kind=_KIND
+        )
         record = TeacherRecord(
             teacher_id=self._teacher.teacher_id,
             config=self._teacher,
@@ -242,7 +302,7 @@ class _TeacherTraining:
                 "python": platform.python_version(),
             },
         )
-        write_record(self._root, record)
+        write_record(self._root, record, self._lease.term)
         self._checkpoint.delete()
         return record
 

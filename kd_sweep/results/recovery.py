@@ -17,7 +17,7 @@ from kd_sweep.results.parts import Part, list_parts, merge, read_part
 from kd_sweep.results.schema import EPOCHS_FOLDER, STUDIES, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import Root
 from kd_sweep.results.tables import current_term, delete_earlier, delete_term
-from kd_sweep.results.terms import of_term
+from kd_sweep.results.terms import of_term, unfinished
 
 _LOG = logging.getLogger(__name__)
 _LINKINGS = 20
@@ -47,7 +47,6 @@ def recover(root: Root, term: int) -> Recovered:
     Raises:
         StorageError: a file cannot be read or written. Everything is as it was.
     """
-    root.delete_temporaries()
     try:
         source = _link(root, term)
         set_aside = _set_aside_tables(root, term)
@@ -68,6 +67,8 @@ def recover(root: Root, term: int) -> Recovered:
         delete_term(root, term)
         raise
     delete_earlier(root, term)
+    for name in unfinished(root.files(), before=term):
+        root.delete(name)
     return Recovered(last_epochs, num_rows, parts[-1].last if parts else 0, tuple(set_aside))
 
 

@@ -20,7 +20,6 @@ from kd_sweep.errors import StorageError
 from kd_sweep.results.local_files import (
     TEMPORARY_SUFFIX,
     ensure_folder,
-    is_temporary,
     local_sizes,
     replacement,
     sync_folder,
@@ -251,12 +250,6 @@ class Root:
             if self.exists(name):
                 raise
             raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
-
-    def delete_temporaries(self) -> None:
-        """Remove the unfinished tables that killed writers left in this study's folder. Only for its one writer."""
-        for name in self.files():
-            if is_temporary(name) and ".parquet." in name:
-                self.delete(name)
 
     def ensure_folder(self, name: str = "") -> None:
         """Create a folder and those around it. Object stores have none: nothing happens there."""

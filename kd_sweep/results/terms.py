@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.storage import Root
+
+_UNFINISHED = re.compile(r"-(\d{8,})\.[a-z]+\.[0-9a-f]+\.tmp$")
 
 
 class Claim(NamedTuple):
@@ -60,3 +63,17 @@ def of_term(name: str, term: int) -> str:
     """Return a file's name in a term: ``trials/trials.parquet`` is ``trials/trials-00000003.parquet``."""
     stem, dot, suffix = name.rpartition(".")
     return f"{stem}-{term:08d}{dot}{suffix}"
+
+
+def terms_of(name: str, files: Iterable[str]) -> list[int]:
+    """Return the terms of which there is a file ``name`` among the files of its folder, in order."""
+    stem, dot, suffix = name.rpartition(".")
+    pattern = re.compile(rf"{re.escape(stem)}-(\d{{8,}}){re.escape(dot + suffix)}")
+    return sorted(int(match[1]) for file in files if (match := pattern.fullmatch(file)))
+
+
+def unfinished(files: Iterable[str], *, before: int) -> list[str]:
+    """Return the temporary files among those of a folder that are of terms before this one: their writers are over."""
+    return [
+        file for file in files if is_temporary(file) and (match := _UNFINISHED.search(file)) and int(match[1]) < before
+    ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from kd_sweep.distill.checkpoints import LAST, read_history
+from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.schema import FINISHED
@@ -144,9 +144,8 @@ class StudyState:
                     self.recorder.teacher(record)
 
     def _history(self, config: TrialConfig) -> list[dict[str, Any]]:
-        checkpoint = self.folder.checkpoint_folder(config.trial_id).file(LAST)
         try:
-            return read_history(checkpoint)
+            return read_history(self.folder.checkpoint_folder(config.trial_id))
         except (FileNotFoundError, CorruptFileError):
             return []  # the trial itself sets a damaged checkpoint aside and starts over
 

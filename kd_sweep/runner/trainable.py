@@ -5,7 +5,7 @@ from typing import Any
 
 from ray import tune
 
-from kd_sweep.distill.checkpoints import LAST, read_history
+from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.results.storage import Root
 from kd_sweep.runner.retries import FAILURE, REASON
 from kd_sweep.runner.study_folder import StudyFolder
@@ -55,7 +55,7 @@ class TrialActor(tune.Trainable):
             self._pending = None
         row = next(self._epochs, None)
         if row is None:  # every epoch was in the checkpoint already: say how the last one was, for who learns from it
-            return read_history(self._checkpoint)[-1] | {"done": True, REPEATED: True}
+            return read_history(self._checkpoints)[-1] | {"done": True, REPEATED: True}
         return row | {"done": row["epoch"] >= self._num_epochs}
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ class TrialActor(tune.Trainable):
         self._num_epochs = trial.student.epochs
         root = Root.open(config["root"])
         folder = StudyFolder(root, config["study"]).checkpoint_folder(trial.trial_id)
-        self._checkpoint = folder.file(LAST)
+        self._checkpoints = folder
         self._epochs = trial_epochs(
             trial,
             root=root,

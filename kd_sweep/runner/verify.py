@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST, read_header
+from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, checkpoints_in, read_header
 from kd_sweep.distill.files import CORRUPT, check_data
 from kd_sweep.distill.logits import LOGITS
-from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, read_record, teacher_folder
+from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, finished_term, read_record, teacher_folder
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.keyed import read_table
 from kd_sweep.results.lease import DRIVER_LEASE, damaged_lease, holder_of
@@ -19,8 +19,9 @@ from kd_sweep.results.parts import Part, counted, list_parts, parts_among, read_
 from kd_sweep.results.reader import driver_alive, open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES, TRIALS_COPY
-from kd_sweep.results.storage import Location, Root
+from kd_sweep.results.storage import Location, Root, StoredFile
 from kd_sweep.results.tables import current_term, files_of_other_terms, table_file
+from kd_sweep.results.terms import of_term, terms_of
 from kd_sweep.runner.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
@@ -211,14 +212,13 @@ def _planned(study: Root) -> set[str]:
 
 def _checkpoints(study: Root, trials: Rows, *, is_running: bool) -> Iterator[Finding]:
     for trial_id in study.folders(CHECKPOINTS):
-        for name in (LAST, BEST):
-            yield from _checkpoint(study, trial_id, name, trials.get(trial_id), is_running=is_running)
+        for name, file in checkpoints_in(study.child(f"{CHECKPOINTS}/{trial_id}")).items():
+            yield from _checkpoint(study, trial_id, name, file, trials.get(trial_id), is_running=is_running)
 
 
 def _checkpoint(
-    study: Root, trial_id: str, name: str, row: Mapping[str, Any] | None, *, is_running: bool
+    study: Root, trial_id: str, name: str, file: StoredFile, row: Mapping[str, Any] | None, *, is_running: bool
 ) -> Iterator[Finding]:
-    file = study.file(f"{CHECKPOINTS}/{trial_id}/{name}")
     is_finished = row is not None and row["status"] in FINISHED
     try:
         header = read_header(file)
@@ -277,31 +277,32 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
     try:
         record = read_record(root, teacher_id)
     except (CorruptFileError, StorageError) as error:
-        yield _broken(folder.shown(RECORD), error, again)
+        yield _broken(folder.shown(of_term(RECORD, finished_term(folder) or 0)), error, again)
         return
     if record is None:
         yield from _unfinished(folder, again)
         return
+    weights = folder.file(of_term(WEIGHTS, finished_term(folder) or 0))
     try:
-        if hashlib.sha256(folder.read_bytes(WEIGHTS)).hexdigest() != record.sha256:
-            yield Finding(PROBLEM, folder.shown(WEIGHTS), "does not match the checksum in its record", again)
+        if hashlib.sha256(weights.read_bytes()).hexdigest() != record.sha256:
+            yield Finding(PROBLEM, str(weights), "does not match the checksum in its record", again)
     except FileNotFoundError:
-        yield Finding(PROBLEM, folder.shown(WEIGHTS), "is missing", again)
+        yield Finding(PROBLEM, str(weights), "is missing", again)
     except StorageError as error:
-        yield _broken(folder.shown(WEIGHTS), error, again)
+        yield _broken(str(weights), error, again)
     if not is_used:
         yield Finding(NOTE, str(folder), "is used by no trial in the tables", COLLECTED)
 
 
 def _unfinished(teacher: Root, again: str) -> Iterator[Finding]:
-    checkpoint = teacher.file(LAST)
+    checkpoint = checkpoints_in(teacher).get(LAST)
     try:
-        header = read_header(checkpoint)
-        if header is not None:
+        header = None if checkpoint is None else read_header(checkpoint)
+        if checkpoint is not None and header is not None:
             check_data(checkpoint)
             yield Finding(NOTE, str(teacher), f"is trained up to epoch {header.epoch} only", "")
-        elif teacher.exists(WEIGHTS):
-            yield Finding(PROBLEM, teacher.shown(RECORD), "is missing", again)
+        elif weights := terms_of(WEIGHTS, teacher.files()):
+            yield Finding(PROBLEM, teacher.shown(of_term(RECORD, weights[-1])), "is missing", again)
     except FileNotFoundError:
         return  # its training has ended meanwhile
     except (CorruptFileError, StorageError) as error:

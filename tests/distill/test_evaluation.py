@@ -21,6 +21,7 @@ from kd_sweep.vision.attention import class_activation_maps
 from kd_sweep.vision.augmentation import AugmentationStream
 from kd_sweep.vision.models import build_model
 from tests.distill.conftest import run, tiny_trial
+from tests.latest import latest
 
 
 def softmax(logits):
@@ -51,7 +52,7 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
     images_NDHW = (dataset.val.images_NDHW.double() / 255 - dataset.mean[0]) / dataset.std[0]
     labels_N = dataset.val.labels_N.numpy()
     student = build_model(config.student, dataset, 0).eval()
-    tensors, _ = read_tensors(tmp_path / "trial" / LAST, kind="checkpoint")
+    tensors, _ = read_tensors(latest(tmp_path / "trial", LAST), kind="checkpoint")
     student.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
     student_NC, student_regions = outputs(student, images_NDHW.float(), 8)
     members = [outputs(load_teacher(t, tmp_path, device="cpu"), images_NDHW.float(), 8) for t in config.teachers]

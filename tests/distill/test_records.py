@@ -7,6 +7,7 @@ import pytest
 from kd_sweep.distill.records import RECORD, TeacherRecord, read_record, teacher_folder, teacher_record, write_record
 from kd_sweep.errors import CorruptFileError
 from tests.distill.conftest import tiny_trial
+from tests.latest import latest
 
 TEACHER = tiny_trial().teachers[0]
 
@@ -28,7 +29,7 @@ def record(tmp_path):
         history=({"epoch": 1, "train_loss": 0.5},),
         versions={"torch": "2.14"},
     )
-    write_record(tmp_path, record)
+    write_record(tmp_path, record, 1)
     return record
 
 
@@ -48,27 +49,27 @@ def test_no_record_is_no_teacher(tmp_path):
 
 
 def test_a_damaged_record_is_named_and_not_trusted(tmp_path, record):
-    path = teacher_folder(tmp_path, record.teacher_id).local_path(RECORD)
+    path = latest(teacher_folder(tmp_path, record.teacher_id).local_path(), RECORD)
     content = json.loads(path.read_text())
     del content["sha256"]
     for text in (path.read_text()[:-20], "", "[]", json.dumps(content)):
         path.write_text(text)
-        with pytest.raises(CorruptFileError, match=RECORD):
+        with pytest.raises(CorruptFileError, match="teacher-"):
             read_record(tmp_path, record.teacher_id)
         assert teacher_record(tmp_path, record.teacher_id) is None
 
 
 def test_every_flipped_bit_is_noticed(tmp_path, record):
-    path = teacher_folder(tmp_path, record.teacher_id).local_path(RECORD)
+    path = latest(teacher_folder(tmp_path, record.teacher_id).local_path(), RECORD)
     good = path.read_bytes()
     for place in range(len(good)):
         path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
-        with pytest.raises(CorruptFileError, match=RECORD):
+        with pytest.raises(CorruptFileError, match="teacher-"):
             read_record(tmp_path, record.teacher_id)
 
 
 def test_a_record_from_before_there_were_sums_is_read(tmp_path, record):
-    path = teacher_folder(tmp_path, record.teacher_id).local_path(RECORD)
+    path = latest(teacher_folder(tmp_path, record.teacher_id).local_path(), RECORD)
     content = json.loads(path.read_text())
     del content["record_sha256"]
     path.write_text(json.dumps(content))

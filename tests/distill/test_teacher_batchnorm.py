@@ -17,6 +17,7 @@ from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.study.recipe import Distillation
 from kd_sweep.vision.augmentation import AugmentationStream
 from tests.distill.conftest import metrics_of, run, tiny_trial
+from tests.latest import latest
 
 MODES = ("eval", "train")
 ON_CPU = {"device": "cpu", "num_threads": 1}
@@ -43,7 +44,7 @@ def test_a_teacher_shared_with_other_trials_is_byte_identical_after_teaching(tmp
     for teacher in config.teachers:
         ensure_teacher(teacher, tmp_path, **ON_CPU)
     models = [teacher_model(teacher, tmp_path, **ON_CPU) for teacher in config.teachers]
-    files = [tmp_path / "teachers" / teacher.teacher_id / WEIGHTS for teacher in config.teachers]
+    files = [latest(tmp_path / "teachers" / teacher.teacher_id, WEIGHTS) for teacher in config.teachers]
     before = [all_bytes(model) for model in models], [file.read_bytes() for file in files]
     run(config, tmp_path, cache_logits=cache_logits)
     assert [all_bytes(model) for model in models] == before[0]
@@ -54,7 +55,7 @@ def test_a_teacher_shared_with_other_trials_is_byte_identical_after_teaching(tmp
 
 def drifted(tmp_path, config):
     """The statistics in the trial's checkpoint, and those of the teacher as it was trained."""
-    tensors, _ = read_tensors(tmp_path / "trial" / LAST, kind="checkpoint")
+    tensors, _ = read_tensors(latest(tmp_path / "trial", LAST), kind="checkpoint")
     prefix = f"drifting/teacher-{config.teachers[0].teacher_id}/"
     found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     return found, dict(load_teacher(config.teachers[0], tmp_path, device="cpu").named_buffers())
@@ -139,4 +140,4 @@ def test_a_checkpoint_without_the_drifted_statistics_is_set_aside(tmp_path):
     run(frozen, tmp_path, tmp_path / "trial")
     expected = metrics_of(run(drifting, tmp_path))
     assert metrics_of(run(drifting, tmp_path, tmp_path / "trial")) == expected
-    assert (tmp_path / "trial" / f"{LAST}.corrupt").exists()
+    assert list((tmp_path / "trial").glob("last-*.corrupt"))

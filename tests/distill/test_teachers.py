@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import signal
 
 import pytest
@@ -7,10 +8,14 @@ import torch
 
 from kd_sweep.distill.checkpoints import LAST, read_history
 from kd_sweep.distill.files import read_tensors
-from kd_sweep.distill.records import RECORD, WEIGHTS, teacher_folder, teacher_record
+from kd_sweep.distill.records import BEGUN, RECORD, TEACHER_LEASE, WEIGHTS, teacher_folder, teacher_record, write_record
 from kd_sweep.distill.teachers import ensure_teacher, forget_teachers, load_teacher, teacher_model
 from kd_sweep.errors import CorruptFileError, NonFiniteError
+from kd_sweep.results.lease import Lease
+from kd_sweep.results.storage import Root
+from kd_sweep.results.terms import claims_on, of_term
 from tests.distill.conftest import run, start_python, tiny_trial
+from tests.latest import latest
 
 TEACHER = tiny_trial().teachers[0]
 LONG_TEACHER = tiny_trial(teacher={"epochs": 5}).teachers[0]
@@ -20,6 +25,10 @@ import sys
 from pathlib import Path
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.study.trial import TeacherConfig
+from tests.latest import latest
+from kd_sweep.results.lease import Lease
+from kd_sweep.results.storage import Root
+from kd_sweep.results.terms import claims_on, of_term
 teacher = TeacherConfig.model_validate_json(sys.argv[1])
 show = lambda row: print(row["epoch"], flush=True)
 ensure_teacher(teacher, Path(sys.argv[2]), device="cpu", num_threads=1, on_epoch=show)
@@ -35,7 +44,7 @@ def folder_of(root, teacher=TEACHER):
 
 
 def weights_of(root, teacher=TEACHER):
-    return read_tensors(folder_of(root, teacher) / WEIGHTS, kind="teacher")[0]
+    return read_tensors(latest(folder_of(root, teacher), WEIGHTS), kind="teacher")[0]
 
 
 def equal(weights, others):
@@ -50,7 +59,7 @@ def test_a_finished_teacher_is_described_and_never_trained_again(tmp_path):
     rows = []
     record = ensure(TEACHER, tmp_path, on_epoch=rows.append)
     assert [row["epoch"] for row in rows] == [1, 2]
-    assert record.sha256 == hashlib.sha256((folder_of(tmp_path) / WEIGHTS).read_bytes()).hexdigest()
+    assert record.sha256 == hashlib.sha256(latest(folder_of(tmp_path), WEIGHTS).read_bytes()).hexdigest()
     assert record.config == TEACHER
     assert record.epochs == 2
     assert record.val_accuracy == rows[-1]["val_accuracy"]
@@ -58,7 +67,8 @@ def test_a_finished_teacher_is_described_and_never_trained_again(tmp_path):
     model = load_teacher(TEACHER, tmp_path, device="cpu")
     assert record.num_parameters == sum(weight.numel() for weight in model.parameters())
     written = {path.name for path in folder_of(tmp_path).iterdir() if not path.name.startswith(".")}
-    assert written == {WEIGHTS, RECORD}
+    assert {of_term(WEIGHTS, 1), of_term(RECORD, 1)} < written
+    assert len(written) == 3, "and the released lease"
 
     assert ensure(TEACHER, tmp_path, on_epoch=rows.append) == record == teacher_record(tmp_path, TEACHER.teacher_id)
     assert len(rows) == 2
@@ -98,12 +108,59 @@ def test_a_killed_training_is_taken_over_where_it_stood(tmp_path):
     first.communicate()
     out, error = second.communicate(timeout=120)
     assert second.returncode == 0, error
-    done = len(json.loads((folder_of(tmp_path / "killed", LONG_TEACHER) / RECORD).read_text())["history"])
+    done = len(json.loads(latest(folder_of(tmp_path / "killed", LONG_TEACHER), RECORD).read_text())["history"])
     assert done == 5
     assert out.split()[0] in ("3", "4")
     assert out.split()[-1] == "5"
     ensure(LONG_TEACHER, tmp_path / "whole")
     assert equal(weights_of(tmp_path / "killed", LONG_TEACHER), weights_of(tmp_path / "whole", LONG_TEACHER))
+
+
+SUSPENDED = """
+import functools, os, signal, sys
+from pathlib import Path
+from kd_sweep.distill import teachers
+from kd_sweep.results import lease
+from kd_sweep.results.process import Place
+from kd_sweep.study.trial import TeacherConfig
+lease.this_place = lambda: Place("elsewhere", None, None)
+teachers.Lease.acquire = functools.partial(lease.Lease.acquire, lease_s=1.0)
+def suspend(row):
+    if row["epoch"] == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGSTOP)
+teacher = TeacherConfig.model_validate_json(sys.argv[1])
+record = teachers.ensure_teacher(teacher, Path(sys.argv[2]), device="cpu", num_threads=1, on_epoch=suspend)
+print(record.pid)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suspended_after", [1, LONG_TEACHER.learner.epochs])
+def test_a_trainer_that_was_suspended_and_replaced_changes_nothing(tmp_path, suspended_after):
+    """Before its next checkpoint, and before it publishes."""
+    first = start_python(SUSPENDED, LONG_TEACHER.model_dump_json(), str(tmp_path), str(suspended_after))
+    os.waitid(os.P_PID, first.pid, os.WSTOPPED)
+    record = ensure(LONG_TEACHER, tmp_path)
+    folder = folder_of(tmp_path, LONG_TEACHER)
+    before = {path.name: path.read_bytes() for path in folder.glob("*-*") if not path.name.startswith("lease-")}
+    assert before.keys() == {of_term(WEIGHTS, 2), of_term(RECORD, 2)}
+    first.send_signal(signal.SIGCONT)
+    out, error = first.communicate(timeout=120)
+    assert (first.returncode, out.strip()) == (0, str(os.getpid())), error
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert teacher_record(tmp_path, LONG_TEACHER.teacher_id) == record
+
+
+def test_a_record_that_comes_after_another_training_has_begun_never_counts(tmp_path):
+    record = ensure(TEACHER, tmp_path / "elsewhere")
+    folder = teacher_folder(tmp_path, TEACHER.teacher_id)
+    folder.write_bytes(of_term(BEGUN, 2), b"")
+    write_record(tmp_path, record, 1)
+    assert teacher_record(tmp_path, TEACHER.teacher_id) is None
+    write_record(tmp_path, record.model_copy(update={"pid": 7}), 2)
+    write_record(tmp_path, record, 1)
+    folder.delete(of_term(BEGUN, 2))
+    assert teacher_record(tmp_path, TEACHER.teacher_id).pid == 7
 
 
 def test_an_error_in_the_callback_leaves_a_checkpoint_to_go_on_from(tmp_path):
@@ -113,7 +170,7 @@ def test_an_error_in_the_callback_leaves_a_checkpoint_to_go_on_from(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         ensure(TEACHER, tmp_path, on_epoch=stop)
     assert teacher_record(tmp_path, TEACHER.teacher_id) is None
-    assert len(read_history(folder_of(tmp_path) / LAST)) == 1
+    assert len(read_history(Root.open(folder_of(tmp_path)))) == 1
     rows = []
     ensure(TEACHER, tmp_path, on_epoch=rows.append)
     assert [row["epoch"] for row in rows] == [2]
@@ -125,18 +182,18 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         ensure(TEACHER, tmp_path, on_epoch=stop)
-    path = folder_of(tmp_path) / LAST
+    path = latest(folder_of(tmp_path), LAST)
     path.write_bytes(path.read_bytes()[:-10])
     rows = []
     ensure(TEACHER, tmp_path, on_epoch=rows.append)
     assert [row["epoch"] for row in rows] == [1, 2]
-    assert path.with_name(f"{LAST}.corrupt").exists()
+    assert list(folder_of(tmp_path).glob("last-*.corrupt"))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "another teacher's", "record"])
 def test_a_damaged_teacher_is_set_aside_and_trained_again(tmp_path, damage):
     ensure(TEACHER, tmp_path)
-    weights, record = folder_of(tmp_path) / WEIGHTS, folder_of(tmp_path) / RECORD
+    weights, record = latest(folder_of(tmp_path), WEIGHTS), latest(folder_of(tmp_path), RECORD)
     before = weights_of(tmp_path)
     content = weights.read_bytes()
     if damage == "flipped":
@@ -150,13 +207,13 @@ def test_a_damaged_teacher_is_set_aside_and_trained_again(tmp_path, damage):
     else:
         other = tiny_trial(ensemble_size=2).teachers[1]
         ensure(other, tmp_path)
-        weights.write_bytes((folder_of(tmp_path, other) / WEIGHTS).read_bytes())
-    with pytest.raises(CorruptFileError, match=RECORD if damage == "record" else WEIGHTS):
+        weights.write_bytes(latest(folder_of(tmp_path, other), WEIGHTS).read_bytes())
+    with pytest.raises(CorruptFileError, match="teacher-" if damage == "record" else "model-"):
         load_teacher(TEACHER, tmp_path, device="cpu")
     model = teacher_model(TEACHER, tmp_path, device="cpu", num_threads=1)
     assert equal(weights_of(tmp_path), before)
     assert equal(dict(model.state_dict()), before)
-    assert (damage == "missing") == (not weights.with_name(f"{WEIGHTS}.corrupt").exists())
+    assert (damage == "missing") == (not list(folder_of(tmp_path).glob("model-*.corrupt")))
 
 
 def test_teaching_leaves_weights_and_statistics_byte_for_byte_as_they_were(tmp_path):
@@ -165,7 +222,7 @@ def test_teaching_leaves_weights_and_statistics_byte_for_byte_as_they_were(tmp_p
         ensure(teacher, tmp_path)
     models = [teacher_model(teacher, tmp_path, device="cpu", num_threads=1) for teacher in config.teachers]
     in_memory = [{name: value.numpy().tobytes() for name, value in model.state_dict().items()} for model in models]
-    on_disk = [(folder_of(tmp_path, teacher) / WEIGHTS).read_bytes() for teacher in config.teachers]
+    on_disk = [(latest(folder_of(tmp_path, teacher), WEIGHTS)).read_bytes() for teacher in config.teachers]
     assert any(name.endswith("running_mean") for name in in_memory[0])
 
     run(config, tmp_path, cache_logits=False)
@@ -173,7 +230,7 @@ def test_teaching_leaves_weights_and_statistics_byte_for_byte_as_they_were(tmp_p
     for teacher, model, memory, disk in zip(config.teachers, models, in_memory, on_disk, strict=True):
         assert teacher_model(teacher, tmp_path, device="cpu", num_threads=1) is model
         assert {name: value.numpy().tobytes() for name, value in model.state_dict().items()} == memory
-        assert (folder_of(tmp_path, teacher) / WEIGHTS).read_bytes() == disk
+        assert (latest(folder_of(tmp_path, teacher), WEIGHTS)).read_bytes() == disk
         assert not model.training
         assert not any(parameter.requires_grad for parameter in model.parameters())
 
@@ -191,4 +248,6 @@ def test_a_teacher_that_diverges_is_an_error_and_frees_its_lease(tmp_path):
         with pytest.raises(NonFiniteError, match=r"the training loss is (nan|inf) in epoch 1, batch \d"):
             ensure(teacher, tmp_path)
     assert teacher_record(tmp_path, teacher.teacher_id) is None
-    assert not [path for path in folder_of(tmp_path, teacher).iterdir() if not path.name.startswith(".")]
+    left = [path.name for path in folder_of(tmp_path, teacher).iterdir() if not path.name.startswith(".")]
+    assert len(left) == len([*claims_on(TEACHER_LEASE, left), of_term(BEGUN, 2)]) == 2
+    assert not Lease.acquire(TEACHER_LEASE, root=teacher_folder(tmp_path, teacher.teacher_id)).release()

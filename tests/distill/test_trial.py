@@ -10,6 +10,7 @@ from kd_sweep.distill.files import read_tensors
 from kd_sweep.distill.records import teacher_record
 from kd_sweep.distill.trial import run_trial, trial_epochs
 from kd_sweep.errors import NonFiniteError
+from kd_sweep.results.storage import Root
 from kd_sweep.study.recipe import Distillation
 from kd_sweep.study.reported import (
     METRICS_VERSION,
@@ -20,12 +21,15 @@ from kd_sweep.study.reported import (
 )
 from kd_sweep.study.spec import Objective
 from tests.distill.conftest import metrics_of, run, start_python, tiny_trial
+from tests.latest import latest
 
 TRIAL = """
 import json, sys
 from pathlib import Path
 from kd_sweep.distill.trial import run_trial
 from kd_sweep.study.trial import TrialConfig
+from tests.latest import latest
+from kd_sweep.results.storage import Root
 config = TrialConfig.model_validate_json(sys.argv[1])
 root = Path(sys.argv[2])
 show = lambda row: print(json.dumps(row), flush=True)
@@ -96,10 +100,10 @@ def test_resumes_after_the_newest_checkpoint(tmp_path, epochs_done):
     epochs = trial_epochs(config, root=tmp_path, checkpoint_dir=folder, device="cpu", num_threads=1)
     first = [next(epochs) for _ in range(epochs_done)]
     epochs.close()
-    assert read_history(folder / LAST) == first
+    assert read_history(Root.open(folder)) == first
     rest = run(config, tmp_path, folder)
     assert metrics_of(first + rest) == expected
-    assert read_history(folder / LAST) == first + rest
+    assert read_history(Root.open(folder)) == first + rest
     assert run(config, tmp_path, folder) == []
 
 
@@ -109,7 +113,7 @@ def test_the_checkpoint_is_on_disk_before_the_row_is_out(tmp_path):
 
     def on_epoch(row):
         seen.append(row)
-        assert read_history(folder / LAST) == seen
+        assert read_history(Root.open(folder)) == seen
 
     run_trial(tiny_trial(), on_epoch, root=tmp_path, checkpoint_dir=folder, device="cpu", num_threads=1)
     assert len(seen) == 3
@@ -118,11 +122,11 @@ def test_the_checkpoint_is_on_disk_before_the_row_is_out(tmp_path):
 def test_a_damaged_checkpoint_is_set_aside_and_the_trial_starts_anew(tmp_path):
     config, folder = tiny_trial(), tmp_path / "trial"
     expected = metrics_of(run(config, tmp_path, folder))
-    content = bytearray((folder / LAST).read_bytes())
+    content = bytearray(latest(folder, LAST).read_bytes())
     content[-100] ^= 1
-    (folder / LAST).write_bytes(content)
+    latest(folder, LAST).write_bytes(content)
     assert metrics_of(run(config, tmp_path, folder)) == expected
-    assert (folder / f"{LAST}.corrupt").read_bytes() == content
+    assert [path.read_bytes() for path in folder.glob("last-*.corrupt")] == [content]
 
 
 UNSTEADY = {"learning_rate": 1.0, "epochs": 8, "batch_size": 16}
@@ -139,11 +143,11 @@ def test_after_every_epoch_the_best_one_is_on_disk_once(tmp_path, mode):
     for row in epochs:
         values.append(row["fidelity_val"])
         best = 1 + values.index(max(values) if mode == "max" else min(values))  # the first of equals
-        assert read_header(folder / LAST).epoch == row["epoch"]
+        assert read_header(latest(folder, LAST)).epoch == row["epoch"]
         if best == row["epoch"]:
-            assert not (folder / BEST).exists()
+            assert not latest(folder, BEST).exists()
         else:
-            assert read_header(folder / BEST).epoch == best
+            assert read_header(latest(folder, BEST)).epoch == best
         kept.add(best)
     assert len(kept) > 1
     assert best < 8
@@ -156,7 +160,9 @@ def test_the_best_checkpoint_holds_the_weights_of_its_epoch(tmp_path):
     )  # the first epoch's is the largest
     stopped = trial_epochs(config, root=tmp_path, checkpoint_dir=tmp_path / "short", device="cpu", num_threads=1)
     next(stopped)
-    best, first = (read_tensors(path, kind="checkpoint")[0] for path in (folder / BEST, tmp_path / "short" / LAST))
+    best, first = (
+        read_tensors(path, kind="checkpoint")[0] for path in (latest(folder, BEST), latest(tmp_path / "short", LAST))
+    )
     assert best.keys() == first.keys()
     assert all(torch.equal(best[name], first[name]) for name in best)
 
@@ -165,12 +171,12 @@ def test_a_trial_whose_newest_checkpoint_is_damaged_goes_on_from_its_best(tmp_pa
     config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
     by_loss = Objective(metric="train_loss", mode="max")
     rows = run(config, tmp_path, folder, best_by=by_loss)
-    assert read_header(folder / BEST).epoch == 1
-    (folder / LAST).write_bytes((folder / LAST).read_bytes()[:-5])
+    assert read_header(latest(folder, BEST)).epoch == 1
+    latest(folder, LAST).write_bytes(latest(folder, LAST).read_bytes()[:-5])
     again = run(config, tmp_path, folder, best_by=by_loss)
     assert metrics_of(again) == metrics_of(rows[1:])
-    assert read_header(folder / BEST).epoch == 1
-    assert (folder / f"{LAST}.corrupt").exists()
+    assert read_header(latest(folder, BEST)).epoch == 1
+    assert list(folder.glob("last-*.corrupt"))
 
 
 def test_both_checkpoints_damaged(tmp_path):
@@ -178,7 +184,7 @@ def test_both_checkpoints_damaged(tmp_path):
     by_loss = Objective(metric="train_loss", mode="max")
     rows = run(config, tmp_path, folder, best_by=by_loss)
     for name in (BEST, LAST):
-        (folder / name).write_bytes((folder / name).read_bytes()[:-5])
+        latest(folder, name).write_bytes(latest(folder, name).read_bytes()[:-5])
     assert metrics_of(run(config, tmp_path, folder, best_by=by_loss)) == metrics_of(rows)
 
 
@@ -189,9 +195,9 @@ def test_without_an_objective_the_best_checkpoint_goes(tmp_path):
     )
     for _ in range(3):
         next(epochs)
-    assert (folder / BEST).exists()
+    assert latest(folder, BEST).exists()
     run(config, tmp_path, folder)
-    assert sorted(path.name for path in folder.iterdir()) == [LAST]
+    assert [path.name for path in folder.glob("*.*")] == [latest(folder, LAST).name]
 
 
 @pytest.mark.slow
@@ -202,14 +208,14 @@ def test_a_trial_killed_at_any_moment_and_resumed_equals_one_that_was_not(tmp_pa
     for kill_after in (0, 1, 2):  # 0: before the first row, while teachers are trained
         process = start_python(TRIAL, config.model_dump_json(), str(root))
         if kill_after == 0:
-            while not list(root.glob("teachers/*/last.safetensors")):
+            while not list(root.glob("teachers/*/last-*.safetensors")):
                 assert process.poll() is None, process.communicate()
         for _ in range(min(kill_after, 1)):
             assert process.stdout.readline(), process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    done = read_history(root / "trial" / LAST)
+    done = read_history(Root.open(root / "trial"))
     assert 2 <= len(done) <= 4
     rest = run(config, root, root / "trial")
     assert metrics_of(done + rest) == expected
@@ -219,7 +225,7 @@ def test_a_student_that_diverges_is_an_error_that_names_epoch_and_batch(tmp_path
     config = tiny_trial(student={"learning_rate": 1e30, "warmup_epochs": 0.0})
     with pytest.raises(NonFiniteError, match=r"in epoch 1, batch \d"):
         run(config, tmp_path, tmp_path / "trial")
-    assert not (tmp_path / "trial" / LAST).exists()
+    assert not latest(tmp_path / "trial", LAST).exists()
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,6 @@ from kd_sweep.study.reported import METRICS_VERSION, REPORTED_METRICS
 FINISHED_AT = datetime.datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=datetime.UTC)
 
 
-def table_path(study: Path, name: str) -> Path:
-    """Return the file of the latest term: ``trials/trials-00000002.parquet`` for ``trials/trials.parquet``."""
-    stem, dot, suffix = name.rpartition(".")
-    return max(study.glob(f"{stem}-*{dot}{suffix}"))
-
-
 def trial_id(number: int) -> str:
     return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"
 

@@ -17,7 +17,8 @@ from kd_sweep.results.writer import StudyWriter
 from kd_sweep.study.freeze import frozen_yaml
 from kd_sweep.study.load import parse_spec
 from tests.damage import break_file
-from tests.results.rows import FINISHED_AT, epoch_row, table_path, trial_id, trial_row, write_study
+from tests.latest import latest
+from tests.results.rows import FINISHED_AT, epoch_row, trial_id, trial_row, write_study
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_copy_beside_a_study_is_refused(root: Path, tmp_path: Path):
 def test_the_name_is_known_without_the_table_of_studies(root: Path, tmp_path: Path):
     renamed = shutil.copytree(root / "digits", tmp_path / "renamed")
     for how in ("truncated", "missing"):
-        break_file(table_path(renamed, "study/study.parquet"), how)
+        break_file(latest(renamed, "study/study.parquet"), how)
         assert open_results(renamed).studies() == ["digits"]
     assert answer(open_results(renamed), "summary").num_rows == 6
 
@@ -250,7 +251,7 @@ def test_only_tables_that_a_query_names_are_read(tmp_path: Path):
         assert described["column_name"].to_pylist()[: len(schema.names)] == schema.names
     assert results.sql("SELECT count(*) FROM query_table('tri' || 'als')").to_pydict() == {"count_star()": [3]}
     assert results.sql('SELECT count(*) FROM "EPOCHS"').to_pydict() == {"count_star()": [6]}
-    trials = table_path(tmp_path / "digits", "trials/trials.parquet")
+    trials = latest(tmp_path / "digits", "trials/trials.parquet")
     content = trials.read_bytes()
     break_file(trials, "flipped")
     assert results.sql("SELECT count(*) AS num_trials FROM epochs").to_pydict() == {"num_trials": [6]}

@@ -17,7 +17,8 @@ from kd_sweep.results.schema import EPOCHS
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
 from tests.damage import FailingDisk
-from tests.results.rows import epoch_row, table_path, trial_id, trial_row
+from tests.latest import latest
+from tests.results.rows import epoch_row, trial_id, trial_row
 
 NUM_EPOCHS = 6
 
@@ -105,21 +106,21 @@ def test_rows_that_came_twice_are_kept_once(root: Root):
 @pytest.mark.parametrize("kind", ["truncated", "flipped byte", "empty", "missing"])
 def test_damaged_trials_come_back_from_their_copy(root: Root, kind: str):
     rows = StudyWriter(root, "s").trials
-    path = table_path(root.local_path("s"), "trials/trials.parquet")
+    path = latest(root.local_path("s"), "trials/trials.parquet")
     path.unlink() if kind == "missing" else damage(path, kind)
     with StudyWriter(root, "s") as writer:
         assert len(writer.set_aside) == (kind != "missing")
         assert writer.trials == rows
         writer.upsert_trial(trial_row(7))
     assert open_results(root).table("trials").num_rows == 4
-    copy, path = (table_path(root.local_path("s"), f"{folder}/trials.parquet") for folder in ("copies", "trials"))
+    copy, path = (latest(root.local_path("s"), f"{folder}/trials.parquet") for folder in ("copies", "trials"))
     assert copy.read_bytes() == path.read_bytes()
 
 
 def test_a_copy_is_made_where_there_is_none_or_a_damaged_or_older_one(root: Root):
     def files() -> tuple[Path, Path]:
         study = root.local_path("s")
-        return table_path(study, "trials/trials.parquet"), table_path(study, "copies/trials.parquet")
+        return latest(study, "trials/trials.parquet")(study, "copies/trials.parquet")
 
     older = files()[1].read_bytes()
     with StudyWriter(root, "s") as writer:
@@ -135,8 +136,8 @@ def test_a_copy_is_made_where_there_is_none_or_a_damaged_or_older_one(root: Root
 
 
 def test_trials_without_a_good_copy_are_lost(root: Root):
-    damage(table_path(root.local_path("s"), "trials/trials.parquet"), "truncated")
-    damage(table_path(root.local_path("s"), "copies/trials.parquet"), "flipped byte")
+    damage(latest(root.local_path("s"), "trials/trials.parquet"), "truncated")
+    damage(latest(root.local_path("s"), "copies/trials.parquet"), "flipped byte")
     with StudyWriter(root, "s") as writer:
         assert len(writer.set_aside) == 2
         assert writer.trials == {}

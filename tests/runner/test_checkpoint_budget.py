@@ -7,6 +7,7 @@ import pytest
 
 from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST
 from kd_sweep.results.reader import open_results
+from kd_sweep.results.terms import of_term
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState
 from kd_sweep.study.load import parse_spec
@@ -37,7 +38,7 @@ def state(spec: StudySpec, tmp_path: Path) -> Iterator[StudyState]:
 
 
 def put_checkpoint(state: StudyState, config: TrialConfig, name: str = LAST, size: int = SIZE) -> None:
-    state.folder.study.write_bytes(f"{CHECKPOINTS}/{config.trial_id}/{name}", bytes(size))
+    state.folder.study.write_bytes(f"{CHECKPOINTS}/{config.trial_id}/{of_term(name, 1)}", bytes(size))
 
 
 def start(state: StudyState, config: TrialConfig) -> None:

@@ -25,7 +25,7 @@ from kd_sweep.study.space import planned_trials
 from kd_sweep.study.trial import TrialConfig
 from tests.conftest import comparable
 from tests.damage import break_file
-from tests.results.rows import table_path
+from tests.latest import latest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -201,8 +201,8 @@ def test_where_references_are_unknown_nothing_is_garbage(root: Path, name: str, 
     study(root, statuses=("completed",))
     put(root, f"teachers/{STRANGE}/teacher.json")
     if name == "study.yaml":
-        break_file(table_path(root / "grids", "study/study.parquet"), "missing")  # the spec's second copy
-    path = root / "grids" / name if name == "study.yaml" else table_path(root / "grids", name)
+        break_file(latest(root / "grids", "study/study.parquet"), "missing")  # the spec's second copy
+    path = root / "grids" / name if name == "study.yaml" else latest(root / "grids", name)
     break_file(path, how)
     with pytest.raises(StorageError, match=path.name):
         found(root)

@@ -28,7 +28,8 @@ from kd_sweep.vision.decoding import decode_images
 from kd_sweep.vision.pictures import Pictures
 from tests.conftest import comparable
 from tests.damage import DAMAGES, break_file
-from tests.results.rows import epoch_row, table_path
+from tests.latest import latest
+from tests.results.rows import epoch_row
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +71,7 @@ def file_of(root: Path, name: str) -> Path:
     if name == "epochs":
         (part,) = (root / "tiny" / "epochs").iterdir()
         return part
-    return root / "tiny" / name if name == "study.yaml" else table_path(root / "tiny", name)
+    return root / "tiny" / name if name == "study.yaml" else latest(root / "tiny", name)
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -154,14 +155,14 @@ def test_what_a_sampler_has_chosen_and_is_lost_twice_is_told(adaptive: Path) -> 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
 def test_everything_else_is_named(root: Path, how: str) -> None:
     finished, unfinished, *_ = sorted((root / "teachers").iterdir())
-    checkpoint, *_ = (root / "tiny" / "checkpoints").glob("*/last.safetensors")
+    checkpoint, *_ = (root / "tiny" / "checkpoints").glob("*/last-*.safetensors")
     leave_unfinished(unfinished, checkpoint)
     cached, *_ = (root / "logits" / finished.name).rglob("*.safetensors")
     decoded = root / "datasets" / "0123-4567-12.npy"
     decode_images(Pictures(np.zeros((3, 3, 16, 16), np.uint8), "abc", np.zeros(3, int)), 12, decoded)
     assert problems(root) == []
-    broken = [checkpoint, unfinished / "last.safetensors", cached, decoded]
-    broken.append(finished / ("teacher.json" if how == "flipped" else "model.safetensors"))
+    broken = [checkpoint, latest(unfinished, "last.safetensors"), cached, decoded]
+    broken.append(latest(finished, "teacher.json" if how == "flipped" else "model.safetensors"))
     for path in broken:
         break_file(path, how)
     named = problems(root)
@@ -173,8 +174,8 @@ def test_everything_else_is_named(root: Path, how: str) -> None:
 def leave_unfinished(teacher: Path, checkpoint: Path) -> None:
     """Make a teacher one whose training was cut off, with a checkpoint from elsewhere."""
     for name in ("teacher.json", "model.safetensors"):
-        (teacher / name).unlink()
-    shutil.copy(checkpoint, teacher / "last.safetensors")
+        latest(teacher, name).unlink()
+    shutil.copy(checkpoint, latest(teacher, "last.safetensors"))
 
 
 @pytest.mark.parametrize("how", ["truncated", "empty"])
@@ -251,13 +252,13 @@ def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep
     (part,) = (root / "tiny" / "epochs").iterdir()
     teachers = open_results(root).pandas("teachers").sort_values(["augmentation_strength", "member"]).teacher_id
     first, second, third, fourth = (root / "teachers" / teacher_id for teacher_id in teachers)
-    leave_unfinished(third, first_lost / "last.safetensors")
+    leave_unfinished(third, latest(first_lost, "last.safetensors"))
     broken = {
         part: "flipped",
-        first / "model.safetensors": "flipped",
-        second / "teacher.json": "truncated",
-        third / "last.safetensors": "truncated",
-        fourth / "teacher.json": "flipped",
+        latest(first, "model.safetensors"): "flipped",
+        latest(second, "teacher.json"): "truncated",
+        latest(third, "last.safetensors"): "truncated",
+        latest(fourth, "teacher.json"): "flipped",
     }
     lost = [*first_lost.glob("*.safetensors"), *second_lost.glob("*.safetensors")]
     cached = [path for teacher_id in teachers for path in (root / "logits" / teacher_id).rglob("*.safetensors")]
@@ -274,14 +275,14 @@ def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep
 
     resumed = kd_sweep("resume", root / "tiny")
     assert resumed.returncode == 0, resumed.stderr
-    assert str(part) in resumed.stderr
+    assert f"{part.parent}/00000001-00000001-" in resumed.stderr
     assert_equal(root, uninterrupted)
     assert problems(root) == []
     aside = {path for path in broken if path not in (part, *cached)}
-    assert set(root.rglob("*.corrupt")) >= {path.with_name(f"{path.name}.corrupt") for path in aside}
+    assert {path.parent for path in root.rglob("*.corrupt")} >= {path.parent for path in aside}
     for teacher_id in teachers:
-        weights = f"teachers/{teacher_id}/model.safetensors"
-        assert (root / weights).read_bytes() == (uninterrupted / weights).read_bytes()
+        weights = [latest(folder / "teachers" / teacher_id, "model.safetensors") for folder in (root, uninterrupted)]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_mistakes(tmp_path: Path, kd_sweep: Run) -> None:

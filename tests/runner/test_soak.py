@@ -20,6 +20,7 @@ import pytest
 from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, read_header
 from kd_sweep.distill.records import RECORD, TEACHERS
 from tests.conftest import COMMAND, comparable, environment
+from tests.latest import latest
 
 NUM_KILLS = int(os.environ.get("KD_SWEEP_SOAK_KILLS", "3"))
 SEED = int(os.environ.get("KD_SWEEP_SOAK_SEED", "7"))
@@ -101,9 +102,9 @@ class Sweep:
 
     def num_epochs(self) -> int:
         """Return how many epochs of teachers and students have been trained."""
-        done = sum(epoch_of(last) for last in self.root.glob(f"soak/{CHECKPOINTS}/*/{LAST}"))
+        done = sum(epoch_of(latest(folder, LAST)) for folder in self.root.glob(f"soak/{CHECKPOINTS}/*"))
         for folder in self.root.glob(f"{TEACHERS}/*"):
-            done += TEACHER_EPOCHS if (folder / RECORD).exists() else epoch_of(folder / LAST)
+            done += TEACHER_EPOCHS if latest(folder, RECORD).exists() else epoch_of(latest(folder, LAST))
         return done
 
     def until(self, condition: Callable[[], object], what: str) -> None:

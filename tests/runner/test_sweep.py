@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., "subprocess.Popen[str]"]
 
-CHECKPOINTS = {"teachers": "teachers/*/*.safetensors", "trials": "tiny/checkpoints/*/last.safetensors"}
+CHECKPOINTS = {"teachers": "teachers/*/*.safetensors", "trials": "tiny/checkpoints/*/last-*.safetensors"}
 """What the first epoch of each phase leaves in the root, with most of the work ahead on any machine."""
 
 

@@ -1,0 +1,14 @@
+"""Where a file of today's lies whose name has the term of its writer in it."""
+
+from pathlib import Path
+
+from kd_sweep.results.terms import of_term
+
+
+def latest(folder: Path, name: str) -> Path:
+    """Return the file of the latest term: ``last-00000002.safetensors`` for ``last.safetensors``.
+
+    Where there is none it is that of the first term.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    return max(folder.glob(f"{stem}-*{dot}{suffix}"), default=folder / of_term(name, 1))
