@@ -120,7 +120,7 @@ def test_damaged_trials_come_back_from_their_copy(root: Root, kind: str):
 def test_a_copy_is_made_where_there_is_none_or_a_damaged_or_older_one(root: Root):
     def files() -> tuple[Path, Path]:
         study = root.local_path("s")
-        return latest(study, "trials/trials.parquet")(study, "copies/trials.parquet")
+        return latest(study, "trials/trials.parquet"), latest(study, "copies/trials.parquet")
 
     older = files()[1].read_bytes()
     with StudyWriter(root, "s") as writer:
