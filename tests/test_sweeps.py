@@ -219,3 +219,15 @@ def test_image_folder(kd_sweep: Run, tmp_path: Path) -> None:
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert "nothing left to run (4 completed)" in again.stderr
+    changed = moved / "0" / "0.png"
+    with Image.open(changed) as image:
+        upright = image.convert("L")
+    upright.rotate(180).save(changed)
+    refused = kd_sweep(
+        "launch", sweep_file("image-folder"), "--root", tmp_path / "results",
+        *overridden(*small, *grid, *settings, f"data.path={moved}"),
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert (
+        f"data.path: the images in {moved} are not those that study 'image-folder' was launched with" in refused.stderr
+    )

@@ -118,6 +118,12 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
     for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
         if name in searched or before.get(name) == after.get(name):
             continue
+        if name == "data.fingerprint":
+            raise SpecError(
+                f"data.path: the images in {new.data.path} are not those that study {old.name!r} was launched with "
+                f"(data.fingerprint {after.get(name)}, at launch {before.get(name)}); results would mix (choose "
+                f"another name, or bring the old images back)"
+            )
         rule = (
             f"{shown(after.get(name))} differs from {shown(before.get(name))}, with which study {old.name!r} was "
             "launched; results would mix (choose another name, or set it back)"

@@ -12,6 +12,7 @@ from kd_sweep.study.digest import digest
 from kd_sweep.study.recipe import Data
 from kd_sweep.vision.checks import check_data
 from kd_sweep.vision.decoding import decode_images
+from kd_sweep.vision.fingerprints import remember
 from kd_sweep.vision.images import Dataset, ImageSet
 from kd_sweep.vision.pictures import Found, Pictures, chosen
 from kd_sweep.vision.sources import find_images
@@ -29,7 +30,7 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
 
     Args:
         data: the `data` section of a study.
-        cache_dir: where decoded images are kept for the next process; in memory alone when None.
+        cache_dir: where decoded images, and the fingerprint, are kept for the next process; in memory alone when None.
         val_selection: which of the validation images are wanted; no others are decoded. All when None.
 
     Raises:
@@ -38,6 +39,8 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
     if data.name == "digits":
         return _load_digits(check_data(data), val_selection)
     found, parts = _asked_for(data, val_selection, cache_dir)
+    if cache_dir is not None:
+        remember(found.fingerprint, cache_dir)
 
     def decoded(part: int) -> ImageSet:
         pictures = parts[part]

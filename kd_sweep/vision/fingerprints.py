@@ -75,6 +75,11 @@ def remember(value: str | None, folder: Path) -> None:
                 (folder / f"{value}-{state}-{fingerprint.copies}{KNOWN}").touch()
 
 
+def forget() -> None:
+    """Forget what this process knows, and not what is written down."""
+    _READ_HERE.clear()
+
+
 def content_digests(paths: list[str]) -> list[bytes]:
     """Return the SHA-256 of each file.
 

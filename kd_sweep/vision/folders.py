@@ -119,12 +119,7 @@ def _classes(walk: Walk, root: Path, class_names: list[str]) -> tuple[tuple[str,
 def _check_not_splits(root: Path, class_names: list[str], files_of: list[list[File]]) -> None:
     """Folders that all hold the same folders are parts of a dataset, and what they hold are the classes."""
     folders_of = [
-        {
-            os.path.relpath(file.path, root / name).partition(os.sep)[0]
-            for file in files
-            if _lies_deeper(file, root / name)
-        }
-        for name, files in zip(class_names, files_of, strict=True)
+        _folders_inside(f"{root / name}{os.sep}", files) for name, files in zip(class_names, files_of, strict=True)
     ]
     shared = sorted(set.intersection(*folders_of))
     if len(shared) > 1:
@@ -135,8 +130,10 @@ def _check_not_splits(root: Path, class_names: list[str], files_of: list[list[Fi
         )
 
 
-def _lies_deeper(file: File, folder: Path) -> bool:
-    return file.path.rpartition(os.sep)[0] != str(folder)
+def _folders_inside(start: str, files: list[File]) -> set[str]:
+    """Return the names of the folders directly below ``start`` that the files lie in."""
+    inside = (file.path.removeprefix(start).partition(os.sep) for file in files)
+    return {name for name, separator, _ in inside if separator}
 
 
 def _found(walk: Walk, root: Path) -> tuple[tuple[str, ...], Listing, Listing | None]:

@@ -201,11 +201,6 @@ def test_the_error_names_both_values():
             "student.epochs",
         ),
         (
-            {"data": {"name": "image_folder", "image_size": 32, "path": "a", "fingerprint": "x"}},
-            {"data": {"name": "image_folder", "image_size": 32, "path": "a", "fingerprint": "y"}},
-            "data.fingerprint",
-        ),
-        (
             {"data": {"name": "image_folder", "image_size": 32, "path": "a"}},
             {"data": {"name": "image_folder", "image_size": 32, "path": "b"}},
             "data.path",
@@ -216,6 +211,19 @@ def test_changes_that_mix_results(old, new, field):
     check_extension(_spec(**old), _spec(**old))
     with pytest.raises(SpecError, match=f"^{field}: .* differs from .*'digits'.*results would mix"):
         check_extension(_spec(**old), _spec(**new))
+
+
+def test_other_images_mix_results():
+    old, new = (
+        _spec(data={"name": "image_folder", "image_size": 32, "path": "a", "fingerprint": fingerprint})
+        for fingerprint in ("x", "y")
+    )
+    with pytest.raises(SpecError) as caught:
+        check_extension(old, new)
+    assert str(caught.value) == (
+        "data.path: the images in a are not those that study 'digits' was launched with (data.fingerprint y, at launch "
+        "x); results would mix (choose another name, or bring the old images back)"
+    )
 
 
 @pytest.mark.parametrize(

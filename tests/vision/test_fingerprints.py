@@ -99,7 +99,7 @@ def test_images_changed_in_place_are_noticed(tmp_path, known_at_once, form, keep
 def known_at_once(monkeypatch):
     """Have files of this very second remembered, and nothing from other tests."""
     monkeypatch.setattr(fingerprints, "SETTLED_S", -60.0)
-    monkeypatch.setattr(fingerprints, "_READ_HERE", {})
+    fingerprints.forget()
 
 
 @pytest.fixture
@@ -112,9 +112,7 @@ def reads(monkeypatch):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_was_read_once_is_remembered_by_this_process_and_by_others(
-    tmp_path, known_at_once, reads, monkeypatch, form
-):
+def test_what_was_read_once_is_remembered_by_this_process_and_by_others(tmp_path, known_at_once, reads, form):
     data = form(write_set(tmp_path / "set", 1))
     cache = tmp_path / "cache"
     found = find_images(data, cache)
@@ -122,10 +120,19 @@ def test_what_was_read_once_is_remembered_by_this_process_and_by_others(
     assert not cache.exists(), "looking writes nothing"
     assert find_images(data, cache).fingerprint == found.fingerprint
     fingerprints.remember(found.fingerprint, cache)
-    monkeypatch.setattr(fingerprints, "_READ_HERE", {})
+    fingerprints.forget()
     assert find_images(data, cache).fingerprint == found.fingerprint
     assert len(reads) == 12
     assert [file.stat().st_size for file in cache.iterdir()] == [0]
+
+
+def test_who_loads_the_images_remembers_for_others(tmp_path, known_at_once, reads):
+    """A worker on a machine that the launch has not read them on."""
+    data = as_folder(write_set(tmp_path / "set", 1))
+    load_dataset(data, tmp_path / "cache")
+    fingerprints.forget()
+    load_dataset(data, tmp_path / "cache")
+    assert len(reads) == 12
 
 
 def test_what_changes_is_read_again(tmp_path, known_at_once, reads):
