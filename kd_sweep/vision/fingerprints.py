@@ -39,18 +39,18 @@ class Fingerprint:
     copies: int
 
 
-_READ_HERE: dict[str, Fingerprint] = {}
-"""By state: what this process has read, until `remember` writes it down."""
+_KNOWN_HERE: dict[str, Fingerprint] = {}
+"""By state: what this process has read or recalled; `remember` writes it down."""
 
 
 def recall(state: str, folder: Path | None) -> Fingerprint | None:
     """Return what is known of files in this state: to this process, or from an earlier one that wrote to ``folder``."""
-    if state in _READ_HERE:
-        return _READ_HERE[state]
+    if state in _KNOWN_HERE:
+        return _KNOWN_HERE[state]
     for file in folder.glob(f"*-{state}-*.known") if folder is not None and folder.is_dir() else ():
         match = _KNOWN.fullmatch(file.name)
         if match is not None:
-            return Fingerprint(match[1], int(match[2]))
+            return _KNOWN_HERE.setdefault(state, Fingerprint(match[1], int(match[2])))
     return None
 
 
@@ -63,12 +63,12 @@ def note(state: str, fingerprint: Fingerprint, newest_change_s: float) -> None:
         newest_change_s: when the last of the files was changed, in seconds since 1970.
     """
     if newest_change_s + SETTLED_S < time.time():
-        _READ_HERE[state] = fingerprint
+        _KNOWN_HERE[state] = fingerprint
 
 
 def remember(value: str | None, folder: Path) -> None:
     """Write down in ``folder`` what this process knows of the dataset with this fingerprint, for other processes."""
-    for state, fingerprint in _READ_HERE.items():
+    for state, fingerprint in _KNOWN_HERE.items():
         if fingerprint.value == value:
             with suppress(OSError):  # a disk that is full or takes no writes: it is read again
                 folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def remember(value: str | None, folder: Path) -> None:
 
 def forget() -> None:
     """Forget what this process knows, and not what is written down."""
-    _READ_HERE.clear()
+    _KNOWN_HERE.clear()
 
 
 def content_digests(paths: list[str]) -> list[bytes]:

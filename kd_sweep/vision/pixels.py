@@ -99,8 +99,8 @@ def _samples(image: Image.Image) -> _Samples:
     if image.mode.startswith("I;16"):
         tags = getattr(image, "tag_v2", {})
         return _Samples(tags.get(_BITS_PER_SAMPLE, (16,))[0], tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, True)
-    if image.mode == "I" and image.format == "PPM":
-        return _Samples(16, levels_are_numbers=True)  # Pillow has scaled them from the file's own maximum
+    if image.mode == "I" and image.format == "PPM":  # scaled by Pillow from the file's own maximum
+        return _Samples(16, levels_are_numbers=True)
     if image.mode in ("I", "F"):
         what = "32-bit floating-point numbers" if image.mode == "F" else "32-bit or signed whole numbers"
         raise UnsuitableImageError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from kd_sweep.cli import main
 from kd_sweep.results.reader import open_results
@@ -20,6 +21,7 @@ from kd_sweep.runner.environment import environment
 from kd_sweep.runner.launch import launch
 from kd_sweep.runner.study_state import StudyState
 from kd_sweep.study.load import parse_spec
+from kd_sweep.vision import fingerprints
 
 SPEC = "name: s\nsearch: {augmentation_strength: {uniform: [0, 1]}}\nsampler: {name: random, num_trials: 4}\n"
 
@@ -114,6 +116,37 @@ def test_a_launch_works_in_any_thread(pretended: Callable[..., None], tmp_path: 
     thread.start()
     thread.join()
     assert [outcome.exit_code for outcome in outcomes] == [0]
+
+
+def test_a_launch_says_what_the_dataset_holds_and_a_resume_notices_other_pixels(
+    pretended: Callable[..., None],
+    spec_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretended()
+    monkeypatch.setattr(fingerprints, "SETTLED_S", -60.0)  # files of this second may be remembered
+    for number in range(20):
+        image = tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.bmp"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(image)
+    (tmp_path / "images/cat/notes.txt").write_text("")
+    data = f"data={{name: image_folder, path: {tmp_path}/images, image_size: 8}}"
+    assert command("launch", spec_file, "--root", tmp_path / "r", "--set", data) == 0
+    said = capfd.readouterr().err
+    assert "] data: 16 training and 4 validation images of 2 classes (cat, dog)\n" in said
+    assert "] passed over: 1 not images (.txt)\n" in said
+    (known,) = (tmp_path / "r/datasets").glob("*.known")
+    assert command("resume", tmp_path / "r/s") == 0
+    before = image.stat().st_ctime_ns
+    while image.stat().st_ctime_ns == before:  # the clock of the filesystem has ticks
+        Image.new("RGB", (8, 8), "white").save(image)
+    capfd.readouterr()
+    assert command("resume", tmp_path / "r/s") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"kd-sweep: data.path: the images under {tmp_path}/images are not those that the study was")
+    assert known.name.startswith(line.partition("at launch ")[2].partition(")")[0])
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ def test_what_was_read_once_is_remembered_by_this_process_and_by_others(tmp_path
     fingerprints.remember(found.fingerprint, cache)
     fingerprints.forget()
     assert find_images(data, cache).fingerprint == found.fingerprint
+    assert find_images(data).fingerprint == found.fingerprint, "what was recalled is known from then on"
     assert len(reads) == 12
     assert [file.stat().st_size for file in cache.iterdir()] == [0]
 
