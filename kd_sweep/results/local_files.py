@@ -27,6 +27,24 @@ def replacement(target: Path, temporary: Path, *, durable: bool) -> Iterator[Bin
         sync_folder(target.parent)
 
 
+def as_named(path: Path) -> Path:
+    """Return a path in full, without ``.`` and ``..``, ending in the name that the user gave or stands in.
+
+    Links are followed only where they stand before a ``..``, as the kernel does; the working directory is what the
+    shell shows, which is a link where the user went through one.
+    """
+    full = path if path.is_absolute() else _working_directory() / path
+    named = Path(full.anchor)
+    for part in full.parts[1:]:
+        named = named.resolve().parent if part == ".." else named / part
+    return named
+
+
+def _working_directory() -> Path:
+    here, shown = Path.cwd(), Path(os.environ.get("PWD", ""))
+    return shown if shown.is_absolute() and shown.is_dir() and shown.samefile(here) else here
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file name is that of a file that is being written, or whose writer was killed."""
     return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)

@@ -39,7 +39,7 @@ def open_results(root: "str | Path | Root", limits: sql.Limits | None = None) ->
     Raises:
         StorageError: there is no such folder, no study in it, or one study twice. One line.
     """
-    return Results(Root.resolved(root), limits)
+    return Results(Root.named(root), limits)
 
 
 class Results:

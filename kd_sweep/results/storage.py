@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 from kd_sweep.errors import StorageError
 from kd_sweep.results.local_files import (
     TEMPORARY_SUFFIX,
+    as_named,
     ensure_folder,
     local_sizes,
     replacement,
@@ -74,14 +75,14 @@ class Root:
         return cls(filesystem, base, base if is_local else text.rstrip("/"))
 
     @classmethod
-    def resolved(cls, location: "Location") -> "Root":
-        """Return the root at a location as `open` does, with the links and ``..`` of a local path followed.
+    def named(cls, location: "Location") -> "Root":
+        """Return the root at a location as `open` does, so that `parent` is the folder in which the user sees it.
 
-        So that `parent` is the folder in which it lies.
+        That of a link is the one in which the link lies: what a study shares with others is looked for there.
         """
         if isinstance(location, Root) or "://" in str(location):
             return cls.open(location)
-        return cls.open(_expanded(str(location)).resolve())
+        return cls.open(as_named(_expanded(str(location))))
 
     @property
     def is_local(self) -> bool:

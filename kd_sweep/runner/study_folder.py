@@ -35,14 +35,14 @@ class StudyFolder:
     """
 
     def __init__(self, root: Location, name: str) -> None:
-        self.storage = Root.resolved(root)
+        self.storage = Root.named(root)
         self.name = name
         self.study = self.storage.child(name)
 
     @classmethod
     def at(cls, study: Location) -> "StudyFolder":
         """Return the study in this folder, which may not be one."""
-        return cls(*Root.resolved(study).parent())
+        return cls(*Root.named(study).parent())
 
     def exists(self) -> bool:
         """Whether a study was launched here.

@@ -1,8 +1,11 @@
+import errno
 import math
+import os
 import time
 import tracemalloc
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
@@ -218,3 +221,27 @@ def test_a_list_per_class_goes_through_merges_and_every_reader(root: Root):
     assert worst == [{"epoch": 1, "f": 1 / 16}]
     with StudyWriter(root, "s") as writer:
         assert [row["fidelity_per_class_val"] for row in writer.epochs_of(trial_id(1))] == expected
+
+
+class BusyDisk(pafs.LocalFileSystem):
+    """Refuses the first deletions, as a share does while another client has the file open."""
+
+    refusals = 3
+
+    def delete_file(self, path: str) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        super().delete_file(path)
+
+
+def test_deletions_that_fail_are_made_up_for_and_merging_goes_on(tmp_path: Path):
+    root = Root(BusyDisk(), str(tmp_path), str(tmp_path))
+    with StudyWriter(root, "s") as writer:
+        for epoch in range(1, 101):
+            writer.add_epoch(epoch_row(1, epoch))
+            writer.flush()
+            writer.upsert_trial(trial_row(1, last_epoch=epoch))
+        assert len(root.files("s/epochs")) < 25
+    assert epochs_on_disk(root) == [(trial_id(1), epoch) for epoch in range(1, 101)]
+    assert len(root.files("s/epochs")) == 1

@@ -248,7 +248,7 @@ def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys:
         history=(),
         versions={},
     )
-    write_record(Root.open(root), record)
+    write_record(Root.open(root), record, 1)
     (stale,) = put(root, f"logits/{done.teachers[0].teacher_id}/{done.stream.stream_id}/epoch-00001.safetensors")
 
     def gc(*arguments: str) -> tuple[list[str], str]:
