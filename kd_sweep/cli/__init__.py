@@ -340,7 +340,8 @@ def _conclude(outcome: Any, study: str) -> None:
         raise typer.Exit(outcome.exit_code)
     counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.counts.items())) or "no trials"
     if not outcome.ran:
-        tell(f"{study}: nothing left to run ({counts})")
+        what = "nothing was run" if outcome.left or outcome.paused else "nothing left to run"
+        tell(f"{study}: {what} ({counts})")
     if outcome.counts:
         results = open_results(study)
         summary = answer(results, "summary")
@@ -352,6 +353,8 @@ def _conclude(outcome: Any, study: str) -> None:
         tell(f"{study}: {counts}")
     if outcome.left and not outcome.interrupted:
         tell(f"{outcome.left} trials have not started: {outcome.why_left}")
+    if outcome.paused and not outcome.interrupted:
+        tell(f"{outcome.paused} trials go on from their last epoch when budget.max_hours is raised")
     if outcome.interrupted:
         tell(f"stopped by {outcome.interrupted}; go on with: kd-sweep resume {study}")
     raise typer.Exit(outcome.exit_code)

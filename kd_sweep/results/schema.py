@@ -55,6 +55,8 @@ TRIALS = _schema(
     ("objective", pa.float64()),
     ("best_objective", pa.float64()),
     ("rung", pa.int32()),
+    ("suggestion", pa.int32()),
+    ("generation", pa.int32()),
     ("attempts", pa.int32()),
     ("error", pa.string()),
     ("traceback", pa.string()),

@@ -127,7 +127,7 @@ class SweepCallback(tune.Callback):
             return
         self._under_way.add(trial_id)
         config = self._configs[trial_id] = TrialConfig.model_validate_json(trial.config["trial"])
-        self._recorder.started(config)
+        self._recorder.started(config, trial.config.get("suggestion"), trial.config.get("generation"))
         self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id))
 
     def _has_ended(self, trial: Any) -> bool:

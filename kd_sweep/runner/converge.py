@@ -38,6 +38,8 @@ class Outcome:
     """Trials that have not started."""
     why_left: str = ""
     """What kept them out, where the run ended by itself."""
+    paused: int = 0
+    """Trials that have begun and go on once `budget.max_hours` is raised."""
     errors: dict[str, str] = field(default_factory=dict)
     """Status and error of each trial that failed or was lost, by trial id."""
 
@@ -92,7 +94,7 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
         from kd_sweep.runner.cluster import connected  # Ray takes seconds to import; a finished study needs none of it
         from kd_sweep.runner.preflight import check_cluster
 
-        interrupted, hours_are_up = None, False
+        interrupted = None
         try:
             interrupt = stack.enter_context(watching_signals())
             cluster = stack.enter_context(connected(address, spec.resources, interrupt, last_words))
@@ -102,15 +104,15 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
             check_cluster(cluster, spec, folder.storage)
             if state is None:
                 state = stack.enter_context(StudyState(spec, folder))
-            hours_are_up = _sweep(state, cluster, display, interrupt)
+            _sweep(state, cluster, display, interrupt)
         except (SweepInterrupted, KeyboardInterrupt) as stop:
             interrupted = str(stop) or "SIGINT"
         if state is None:
             return Outcome(Counter(), ran=False, interrupted=interrupted)
-        return _outcome(state, state.finish(), ran=True, interrupted=interrupted, hours_are_up=hours_are_up)
+        return _outcome(state, state.finish(), ran=True, interrupted=interrupted)
 
 
-def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: Interrupt) -> bool:
+def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: Interrupt) -> None:
     from kd_sweep.runner.sweep import sweep
 
     resume = f"kd-sweep resume {state.folder.study}"
@@ -118,23 +120,22 @@ def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: I
     try:
         if change := state.note_versions():
             display.note(change)
-        return sweep(state, cluster, display, interrupt)
+        sweep(state, cluster, display, interrupt)
     except StorageError as error:
         raise StudyStoppedError(f"{error}; mend that, then: {resume}") from None
     except ClusterLostError as error:
         raise StudyStoppedError(f"{error}; go on with: {resume}") from None
 
 
-def _outcome(
-    state: StudyState, rest: Work, *, ran: bool, interrupted: str | None = None, hours_are_up: bool = False
-) -> Outcome:
+def _outcome(state: StudyState, rest: Work, *, ran: bool, interrupted: str | None = None) -> Outcome:
     rows = state.recorder.trials()
     return Outcome(
         counts=Counter(row["status"] for row in rows.values()),
         ran=ran,
         interrupted=interrupted,
         left=len(rest.new) + rest.adaptive + rest.left,
-        why_left=_why_left(rest, hours_are_up),
+        why_left=_why_left(rest),
+        paused=len(rest.unfinished) if rest.hours_are_up else 0,
         errors={
             trial_id: f"{row['status']}: {row['error']}"
             for trial_id, row in rows.items()
@@ -143,10 +144,12 @@ def _outcome(
     )
 
 
-def _why_left(rest: Work, hours_are_up: bool) -> str:
+def _why_left(rest: Work) -> str:
     reasons = []
     if rest.left:
         reasons.append("budget.max_trials keeps them out")
     if rest.new or rest.adaptive:
-        reasons.append("budget.max_hours are over" if hours_are_up else "the sampler found no other point to suggest")
+        reasons.append(
+            "budget.max_hours are over" if rest.hours_are_up else "the sampler found no other point to suggest"
+        )
     return ", and ".join(reasons)

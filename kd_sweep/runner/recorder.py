@@ -80,6 +80,12 @@ class Recorder:
         row = self._writer.trials.get(trial_id)
         return row["status"] if row else None
 
+    def trained_s(self) -> float:
+        """Return how long the study has trained: its trials, and those of its teachers that it did not find trained."""
+        began = self._writer.study_row.get("created_at")
+        teachers = (row for row in self._writer.teachers.values() if began is None or row["finished_at"] >= began)
+        return float(sum(row.get("train_s", 0.0) for row in [*self._writer.trials.values(), *teachers]))
+
     def reconcile(self, config: TrialConfig) -> None:
         """Make a trial's rows agree with each other, from its checkpoint where its epochs are missing.
 
@@ -110,8 +116,14 @@ class Recorder:
         """Return the ids of trials that have epochs and no row: their table was damaged."""
         return sorted(self._writer.last_epochs.keys() - self._writer.trials.keys())
 
-    def started(self, config: TrialConfig) -> None:
-        """A trial has got its process."""
+    def started(self, config: TrialConfig, suggestion: int | None = None, generation: int | None = None) -> None:
+        """A trial has got its process.
+
+        Args:
+            config: the trial.
+            suggestion: its number among what an adaptive sampler has suggested.
+            generation: of a genetic one.
+        """
         self._configs[config.trial_id] = config
         earlier = self._writer.trials.get(config.trial_id) or {}
         self._writer.upsert_trial(
@@ -121,6 +133,8 @@ class Recorder:
                 "attempts": (earlier.get("attempts") or 0) + 1,
                 "started_at": earlier.get("started_at") or now(),
                 "finished_at": None,
+                "suggestion": suggestion,
+                "generation": generation,
                 "error": None,
                 "traceback": None,
             }

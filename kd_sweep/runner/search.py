@@ -5,7 +5,7 @@ what a source has to know, it is told from the study's tables when it is made.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,13 +15,28 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from kd_sweep.study.digest import derived_seed
-from kd_sweep.study.dimensions import dimension_values
-from kd_sweep.study.space import trial_config
-from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, Nsga2Sampler, StudySpec, TpeSampler
+from kd_sweep.study.dimensions import dimension_size, listed_values, place_of, range_bounds, value_at
+from kd_sweep.study.plan import num_points
+from kd_sweep.study.recipe import MAX_COUNT
+from kd_sweep.study.space import Point, grid_points, points_of, random_point, trial_config
+from kd_sweep.study.spec import Choice, Dimension, Grid, Nsga2Sampler, StudySpec, TpeSampler, Uniform, Value
 from kd_sweep.study.trial import TrialConfig
 
-MAX_REPEATS = 200
-"""So many suggestions in a row that are known already mean that the space has nothing new to offer."""
+MAX_REPEATS = 20
+"""So many suggestions in a row that are known already mean that Optuna has nothing new to offer."""
+MAX_DRAWS = 200
+"""So many random points are tried then, before the points of the space one by one."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A trial that shall run, and what the sampler has to know of it after a resume."""
+
+    trial: TrialConfig
+    number: int | None = None
+    """Place among all that an adaptive sampler has suggested for the study, repeats included, from 0."""
+    generation: int | None = None
+    """Of `nsga2`."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +47,15 @@ class KnownTrial:
     finished: bool
     values: tuple[float, ...] | None
     """The last value of each objective, where the trial has them."""
+    number: int | None = None
+    """As in its `Suggestion`; None where another kind of sampler suggested it."""
+    generation: int | None = None
 
 
 class Source(Protocol):
     """Where trials come from."""
 
-    def next(self) -> TrialConfig | None:
+    def next(self) -> Suggestion | None:
         """Return the next trial to run, or None when there is none left."""
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
@@ -50,97 +68,141 @@ class PlannedSource:
     def __init__(self, trials: Iterable[TrialConfig]) -> None:
         self._trials = iter(trials)
 
-    def next(self) -> TrialConfig | None:
+    def next(self) -> Suggestion | None:
         """Take the first of the list."""
-        return next(self._trials, None)
+        trial = next(self._trials, None)
+        return None if trial is None else Suggestion(trial)
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
         """Learn nothing: the list is fixed."""
 
 
+class GeneticSampler(optuna.samplers.NSGAIISampler):
+    """NSGA-II whose parents always come in the order of the trials.
+
+    Optuna gives them in another order when a generation first asks for them than later, from its memory. A resume has
+    none, and would pair other parents.
+    """
+
+    def select_parent(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
+        """Return the parents of a generation."""
+        return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
+
+
+GENERATION = f"{GeneticSampler.__name__}:generation"
+"""Where Optuna keeps a trial's generation; trials without one are in no population."""
+
+
 class OptunaSource:
-    """Optuna's samplers, told every finished trial of earlier runs.
+    """Optuna's samplers, told every trial of earlier runs.
+
+    What is suggested is a function of the spec, of the number of the suggestion, and of the trials that are known by
+    then: each suggestion has random numbers of its own, and Optuna is told the trials as the tables hold them, the
+    running ones too. So a search that goes on after an interruption proposes what an unbroken one would.
 
     Args:
         spec: the study.
-        known: the trials that the tables hold; unfinished ones are suggested first.
-        num_trials: how many distinct trials the study shall have in all.
+        known: the trials that the tables hold. Optuna learns of those that a point of the space stands for; of these,
+            unfinished ones are suggested first.
+        num_new: how many further trials the study shall have.
     """
 
-    def __init__(self, spec: StudySpec, known: Iterable[KnownTrial], num_trials: int) -> None:
-        known = list(known)
+    def __init__(self, spec: StudySpec, known: Iterable[KnownTrial], num_new: int) -> None:
+        # Those of another kind of sampler come first, as they were there first.
+        known = sorted(known, key=lambda trial: -1 if trial.number is None else trial.number)
         self._spec = spec
-        self._num_trials = num_trials
-        self._distributions = {name: _distribution(name, dimension) for name, dimension in spec.search.items()}
-        self._values = {trial.config.trial_id: trial.values for trial in known if trial.finished}
-        self._unfinished = deque(trial.config for trial in known if not trial.finished)
-        self._running: set[str] = set()
-        self._asked: dict[str, optuna.Trial] = {}  # not those of `_running` that the space no longer holds
+        self._num_left = num_new
+        self._known = {trial.config.trial_id for trial in known}
+        self._number = 1 + max((trial.number for trial in known if trial.number is not None), default=-1)
+        self._generation: int | None = None
+        self._asked: list[optuna.Trial] = []
+        self._unfinished: deque[Suggestion] = deque()
+        self._running: dict[str, int] = {}  # trial id -> the trial's number in Optuna's study
+        self._distributions = {name: _distribution(dimension) for name, dimension in sorted(spec.search.items())}
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are ours to tell
         self._study = optuna.create_study(
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
-            sampler=_sampler(spec, len(self._values)),
+            sampler=_sampler(spec, 0),
         )
+        points = points_of(spec, (trial.config for trial in known))
         for trial in known:
-            params = self._params(trial.config)
-            if trial.finished and params is not None:
-                self._study.add_trial(_frozen(params, self._distributions, trial.values))
+            point = points.get(trial.config.trial_id)
+            if point is None:
+                continue
+            suggestion = Suggestion(trial.config, trial.number, trial.generation)
+            if trial.finished:
+                self._add(
+                    suggestion, point, TrialState.FAIL if trial.values is None else TrialState.COMPLETE, trial.values
+                )
+            else:
+                self._add(suggestion, point, TrialState.RUNNING)
+                self._unfinished.append(suggestion)
 
-    def next(self) -> TrialConfig | None:
-        """Ask Optuna for a point that no trial of the study has had yet."""
+    def next(self) -> Suggestion | None:
+        """Return an unfinished trial, or a point that no trial of the study has had yet."""
         if self._unfinished:
-            return self._ask_for(self._unfinished.popleft())
-        for _ in range(MAX_REPEATS):
-            if len(self._values) + len(self._running) >= self._num_trials:
-                return None
-            asked = self._study.ask(self._distributions)
-            trial = trial_config(self._spec, self._point(asked.params))
-            if trial.trial_id not in self._values and trial.trial_id not in self._running:
-                self._running.add(trial.trial_id)
-                self._asked[trial.trial_id] = asked
-                return trial
-            self._tell(asked, self._values.get(trial.trial_id))
-        return None
+            return self._unfinished.popleft()
+        if self._num_left <= 0:
+            return None
+        trials = (trial_config(self._spec, point) for point in self._candidates())
+        trial = next((trial for trial in trials if trial.trial_id not in self._known), None)
+        while self._asked:
+            # What runs is added in canonical form instead, as a resume would add it.
+            self._study.tell(self._asked.pop(), state=TrialState.FAIL)
+        if trial is None:
+            return None
+        self._num_left -= 1
+        self._known.add(trial.trial_id)
+        suggestion = Suggestion(trial, self._number - 1, self._generation)
+        self._add(suggestion, {name: trial.at(name) for name in self._spec.search}, TrialState.RUNNING)
+        return suggestion
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
         """Give Optuna the objectives' values, or word of a failure."""
-        self._running.discard(trial.trial_id)
-        asked = self._asked.pop(trial.trial_id, None)
-        self._values[trial.trial_id] = values
-        if asked is not None:
-            self._tell(asked, values)
-
-    def _ask_for(self, trial: TrialConfig) -> TrialConfig:
-        self._running.add(trial.trial_id)
-        params = self._params(trial)
-        if params is not None:  # None: the search space has changed and no longer holds this point
-            self._study.enqueue_trial(params)
-            self._asked[trial.trial_id] = self._study.ask(self._distributions)
-        return trial
-
-    def _tell(self, asked: optuna.Trial, values: tuple[float, ...] | None) -> None:
+        number = self._running.pop(trial.trial_id, None)
+        if number is None:
+            return
         if values is None:
-            self._study.tell(asked, state=TrialState.FAIL)
+            self._study.tell(number, state=TrialState.FAIL)
         else:
-            self._study.tell(asked, values)
+            self._study.tell(number, values)
 
-    def _point(self, params: dict[str, Any]) -> dict[str, Any]:
-        point = {}
-        for name, dimension in self._spec.search.items():
-            options = _options(name, dimension)
-            point[name] = options[params[name]] if options else params[name]
-        return point
+    def _candidates(self) -> Iterator[Point]:
+        """Yield points to try: Optuna's, random ones where those are all known, at last every point that there is."""
+        for _ in range(MAX_REPEATS):
+            yield self._modelled()
+        for _ in range(MAX_DRAWS):
+            self._number += 1
+            yield random_point(self._spec, self._number - 1)
+        if num_points(self._spec) <= MAX_COUNT:
+            yield from grid_points(self._spec)
 
-    def _params(self, trial: TrialConfig) -> dict[str, Any] | None:
-        params = {}
-        for name, dimension in self._spec.search.items():
-            options, value = _options(name, dimension), trial.at(name)
-            if options and value not in options:
-                return None
-            params[name] = options.index(value) if options else value
-            if not self._distributions[name]._contains(params[name]):
-                return None
-        return params
+    def _modelled(self) -> Point:
+        self._study.sampler = _sampler(self._spec, self._number)
+        self._number += 1
+        asked = self._study.ask(self._distributions)
+        self._asked.append(asked)  # a running trial to Optuna, whose next suggestion keeps away from it
+        self._generation = self._study.get_trials(deepcopy=False)[-1].system_attrs.get(GENERATION)
+        return {name: _value(name, dimension, asked.params[name]) for name, dimension in self._spec.search.items()}
+
+    def _add(
+        self, suggestion: Suggestion, point: Point, state: TrialState, values: tuple[float, ...] | None = None
+    ) -> None:
+        params = {name: _param(name, self._spec.search[name], point[name]) for name in self._distributions}
+        is_genetic = isinstance(self._spec.sampler, Nsga2Sampler)
+        # Trials of another sampler are the first generation.
+        attributes = {GENERATION: suggestion.generation or 0} if is_genetic else {}
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                values=values,
+                params=params,
+                distributions=self._distributions,
+                system_attrs=attributes,
+            )
+        )
+        if state == TrialState.RUNNING:
+            self._running[suggestion.trial.trial_id] = len(self._study.get_trials(deepcopy=False)) - 1
 
 
 class TuneSearcher(Searcher):
@@ -150,26 +212,23 @@ class TuneSearcher(Searcher):
         source: where trials come from.
         settings: what every worker needs beside the trial.
         objectives: the metrics whose values the source learns.
-        may_start: False once the budget is used up.
     """
 
-    def __init__(
-        self, source: Source, settings: dict[str, Any], objectives: tuple[str, ...], may_start: Callable[[], bool]
-    ) -> None:
+    def __init__(self, source: Source, settings: dict[str, Any], objectives: tuple[str, ...]) -> None:
         super().__init__()
         self._source = source
         self._settings = settings
         self._objectives = objectives
-        self._may_start = may_start
         self._running: dict[str, TrialConfig] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """Return Tune's configuration of the next trial, or that there is none."""
-        trial = self._source.next() if self._may_start() else None
-        if trial is None:
+        suggestion = self._source.next()
+        if suggestion is None:
             return Searcher.FINISHED
-        self._running[trial_id] = trial
-        return self._settings | {"trial_id": trial.trial_id, "trial": trial.model_dump_json()}
+        trial = self._running[trial_id] = suggestion.trial
+        origin = {"suggestion": suggestion.number, "generation": suggestion.generation}
+        return self._settings | origin | {"trial_id": trial.trial_id, "trial": trial.model_dump_json()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the source how the trial ended. Tune may say it twice; the second time changes nothing."""
@@ -189,39 +248,38 @@ class TuneSearcher(Searcher):
         return {}  # Tune pickles its searcher; nothing ever reads that copy
 
 
-def _frozen(
-    params: dict[str, Any], distributions: dict[str, BaseDistribution], values: tuple[float, ...] | None
-) -> optuna.trial.FrozenTrial:
-    state = TrialState.FAIL if values is None else TrialState.COMPLETE
-    return optuna.trial.create_trial(state=state, values=values, params=params, distributions=distributions)
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    """Return a dimension as Optuna sees it: what is finite goes by its place, which no rounding can change."""
+    size = dimension_size(dimension)
+    if isinstance(dimension, Grid | Choice):
+        return CategoricalDistribution(tuple(range(len(listed_values(dimension)))))
+    if size is not None:
+        return IntDistribution(0, size - 1)
+    low, high = range_bounds(dimension)
+    return FloatDistribution(low, high, log=isinstance(dimension, Uniform) and dimension.log)
 
 
-def _options(name: str, dimension: Dimension) -> list[Any]:
-    is_list = isinstance(dimension, Grid | Choice)
-    return list(dimension_values(name, dimension) or ()) if is_list else []
+def _value(name: str, dimension: Dimension, param: Any) -> Value:
+    return param if dimension_size(dimension) is None else value_at(name, dimension, param)
 
 
-def _distribution(name: str, dimension: Dimension) -> BaseDistribution:
-    if options := _options(name, dimension):
-        return CategoricalDistribution(
-            tuple(range(len(options)))
-        )  # by place: Optuna would take 1, 1.0 and true for one
-    if isinstance(dimension, IntRange):
-        return IntDistribution(*dimension.bounds, step=dimension.step)
-    low, high = dimension.uniform  # type: ignore[union-attr]
-    return FloatDistribution(low, high, step=dimension.step, log=dimension.log)  # type: ignore[union-attr]
+def _param(name: str, dimension: Dimension, value: Any) -> Any:
+    if dimension_size(dimension) is not None:
+        return place_of(name, dimension, value)
+    low, high = range_bounds(dimension)
+    return min(max(value, low), high)  # its last digit was rounded
 
 
-def _sampler(spec: StudySpec, num_finished: int) -> optuna.samplers.BaseSampler:
-    # The same seed would suggest the same points again after a resume.
+def _sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
+    """Return the sampler of suggestion ``number``, with random numbers of its own."""
     sampler = spec.sampler
     if isinstance(sampler, TpeSampler):
         return optuna.samplers.TPESampler(
-            seed=derived_seed("tpe", sampler.seed, num_finished) % 2**32,
+            seed=derived_seed("tpe", sampler.seed, number) % 2**32,
             n_startup_trials=sampler.num_startup_trials,
             constant_liar=True,
         )
     assert isinstance(sampler, Nsga2Sampler)
-    return optuna.samplers.NSGAIISampler(
-        seed=derived_seed("nsga2", sampler.seed, num_finished) % 2**32, population_size=sampler.population_size
+    return GeneticSampler(
+        seed=derived_seed("nsga2", sampler.seed, number) % 2**32, population_size=sampler.population_size
     )

@@ -1,6 +1,7 @@
 """A study as its driver holds it: locked, its tables open and made whole, and what is left to do."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -9,11 +10,12 @@ from kd_sweep.distill.records import teacher_record
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.schema import FINISHED
 from kd_sweep.results.writer import StudyWriter
+from kd_sweep.runner.budget import HourBudget
 from kd_sweep.runner.checkpoint_budget import CheckpointBudget
 from kd_sweep.runner.recorder import Recorder
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.plan import num_points
-from kd_sweep.study.space import PlannedTrial, is_finite, planned_teachers, planned_trials
+from kd_sweep.study.space import PlannedTrial, is_finite, planned_teachers, planned_trials, points_of
 from kd_sweep.study.spec import GridSampler, StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
@@ -29,10 +31,12 @@ class Work:
     adaptive: int
     """How many trials an adaptive sampler may still suggest."""
     left: int
-    """Trials that the budget keeps out."""
+    """Trials that `budget.max_trials` keeps out."""
+    hours_are_up: bool = False
+    """Whether `budget.max_hours` keeps out everything."""
 
     def __bool__(self) -> bool:
-        return self.size > 0
+        return self.size > 0 and not self.hours_are_up
 
     @property
     def size(self) -> int:
@@ -71,6 +75,7 @@ class StudyState:
                 self.folder.write_frozen(self._frozen)
             self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease)
             self.recorder = Recorder(self._writer, self.spec, self._history)
+            self.hours = HourBudget(self.spec, self.recorder)
             for config in [*self.recorder.configs().values(), *self._found_again()]:
                 self.recorder.reconcile(config)
             self.known = self.recorder.configs()
@@ -120,14 +125,14 @@ class StudyState:
 
     def _record(self, status: str | None, rest: Work) -> None:
         self.recorder.frozen(self._frozen)
-        self.recorder.study(self._num_trials, status or ("incomplete" if rest or rest.left else "completed"))
+        self.recorder.study(self._num_trials, status or ("incomplete" if rest.size or rest.left else "completed"))
 
     def _found_again(self) -> list[TrialConfig]:
         """Return the configurations of trials whose rows were lost with a damaged table."""
         lost = set(self.recorder.has_lost())
         if not lost:
             return []
-        return [trial.config for trial in planned_trials(self.spec) if trial.trial_id in lost]
+        return [self._planned[trial_id].config for trial_id in sorted(lost & self._planned.keys())]
 
     def _record_teachers(self) -> None:
         """Add the rows of teachers that are there and whose table was lost."""
@@ -149,10 +154,14 @@ class StudyState:
         except (FileNotFoundError, CorruptFileError):
             return []  # the trial itself sets a damaged checkpoint aside and starts over
 
+    @cached_property
+    def _planned(self) -> dict[str, PlannedTrial]:
+        return {trial.trial_id: trial for trial in planned_trials(self.spec)}
+
     def _outstanding(self) -> Work:
-        planned = {trial.trial_id: trial for trial in planned_trials(self.spec)}
+        planned = self._planned
         finite = is_finite(self.spec)
-        wanted = planned.keys() if finite else self.known.keys()
+        wanted = planned.keys() if finite else points_of(self.spec, self.known.values()).keys()
         unfinished = [
             config
             for trial_id, config in self.known.items()
@@ -161,13 +170,14 @@ class StudyState:
         new = [trial for trial_id, trial in planned.items() if trial_id not in self.known]
         sampler = self.spec.sampler
         asked = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
-        adaptive = max(0, asked - len(self.known))
+        adaptive = max(0, asked - len(wanted))
         limit = self.spec.budget.max_trials
         room = len(new) + adaptive if limit is None else max(0, limit - len(self.known))
-        self._num_trials = len(planned) if finite else max(asked, len(self.known))
+        self._num_trials = len(planned) if finite else max(asked, len(wanted))
         return Work(
             unfinished=unfinished,
             new=new[:room],
             adaptive=min(adaptive, room),
             left=max(0, len(new) + adaptive - room),
+            hours_are_up=self.hours.is_spent,
         )

@@ -1,8 +1,6 @@
 """Runs a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
 
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
 from typing import Any
 
@@ -10,6 +8,7 @@ from ray import tune
 
 from kd_sweep.results.schema import FINISHED
 from kd_sweep.results.scratch import scratch_folder
+from kd_sweep.runner.budget import HoursAreUp
 from kd_sweep.runner.callbacks import SweepCallback
 from kd_sweep.runner.cluster import Cluster, ray_resources
 from kd_sweep.runner.environment import environment
@@ -25,22 +24,24 @@ from kd_sweep.study.space import is_finite
 from kd_sweep.study.spec import StudySpec
 
 
-def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> bool:
-    """Run everything that is outstanding; every row is in the tables when this returns.
+def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
+    """Run everything that is outstanding, or as much as the hours allow; what has ended is recorded on return.
 
     Args:
         state: the locked study.
         cluster: the Ray that this process is connected to.
         display: what the user sees.
         interrupt: set by a signal; then `SweepInterrupted` comes out of here at the next safe point.
-
-    Returns:
-        Whether the hours of the budget are used up.
     """
+    with suppress(HoursAreUp):
+        _run(state, cluster, display, interrupt)
+
+
+def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
     spec, recorder, work = state.spec, state.recorder, state.work
     settings = _settings(state)
     finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
-    may_start = _deadline(spec.budget.max_hours)
+    interrupt.watch(state.hours.check)
     train_missing(work.teachers, spec, settings, recorder, display, interrupt)
     display.trials_begin(total=finished + work.size, done=finished)
     callback = SweepCallback(
@@ -52,9 +53,8 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
-    searcher = TuneSearcher(_source(state), settings, objectives, may_start)
+    searcher = TuneSearcher(source_of(state), settings, objectives)
     _tune(spec, cluster, searcher, build_scheduler(spec, recorder.epochs_table), callback)
-    return not may_start()
 
 
 def _tune(spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: Any, callback: SweepCallback) -> None:
@@ -99,24 +99,25 @@ def _settings(state: StudyState) -> dict[str, Any]:
     }
 
 
-def _source(state: StudyState) -> Source:
+def source_of(state: StudyState) -> Source:
+    """Return where the study's outstanding trials come from."""
     spec, work = state.spec, state.work
     if is_finite(spec):
         return PlannedSource(chain(work.unfinished, (trial.config for trial in work.new)))
+    rows = state.recorder.trials()
     known = [
-        KnownTrial(config, state.recorder.status(trial_id) in FINISHED, state.recorder.objectives_of(trial_id))
+        KnownTrial(
+            config,
+            finished=rows[trial_id]["status"] in FINISHED,
+            values=state.recorder.objectives_of(trial_id),
+            number=rows[trial_id].get("suggestion"),
+            generation=rows[trial_id].get("generation"),
+        )
         for trial_id, config in state.known.items()
     ]
-    return OptunaSource(spec, known, num_trials=len(state.known) + work.adaptive)
+    return OptunaSource(spec, known, work.adaptive)
 
 
 def _request(resources: Any) -> dict[str, float]:
     asked = ray_resources(resources)
     return {"cpu": asked.pop("CPU", 0.0), "gpu": asked.pop("GPU", 0.0)} | asked
-
-
-def _deadline(max_hours: float | None) -> Callable[[], bool]:
-    if max_hours is None:
-        return lambda: True
-    end = time.monotonic() + max_hours * 3600
-    return lambda: time.monotonic() < end

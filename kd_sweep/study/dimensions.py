@@ -1,6 +1,7 @@
 """One dimension of a search space: which values it has, how many, and which of them a draw stands for."""
 
 import math
+from collections.abc import Iterable
 
 from kd_sweep.study.fields import search_field
 from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, StudySpec, Uniform, Value
@@ -23,22 +24,44 @@ def dimension_size(dimension: Dimension) -> int | None:
 
 def dimension_values(name: str, dimension: Dimension) -> list[Value] | None:
     """Return every value of a dimension in canonical form; None where it is continuous."""
-    field = search_field(name)
-    if isinstance(dimension, Grid | Choice):
-        return [field.canonical(value) for value in listed_values(dimension)]
     size = dimension_size(dimension)
-    return None if size is None else [field.canonical(_at(dimension, place)) for place in range(size)]
+    return None if size is None else [value_at(name, dimension, place) for place in range(size)]
+
+
+def value_at(name: str, dimension: Dimension, place: int) -> Value:
+    """Return the value at a place, from 0, of a dimension that is not continuous, in canonical form."""
+    value = listed_values(dimension)[place] if isinstance(dimension, Grid | Choice) else _at(dimension, place)
+    return search_field(name).canonical(value)
+
+
+def place_of(name: str, dimension: Dimension, value: Value) -> int | None:
+    """Return the place of a value in canonical form, where `value_at` finds it again; None where it has none."""
+    size = dimension_size(dimension)
+    if isinstance(dimension, Grid | Choice):
+        places: Iterable[int] = range(len(listed_values(dimension)))
+    elif size is None or not _is_number(value):
+        return None
+    else:
+        place = round((value - range_bounds(dimension)[0]) / _step(dimension))  # type: ignore[operator]
+        places = [place] if 0 <= place < size else []
+    found = ((place, value_at(name, dimension, place)) for place in places)
+    return next((place for place, other in found if other == value and type(other) is type(value)), None)
+
+
+def holds(name: str, dimension: Dimension, value: Value) -> bool:
+    """Return whether ``value``, in canonical form, is one of the dimension's."""
+    if dimension_size(dimension) is not None:
+        return place_of(name, dimension, value) is not None
+    low, high = (search_field(name).canonical(bound) for bound in range_bounds(dimension))  # rounded as the value was
+    return _is_number(value) and low <= value <= high  # type: ignore[operator]
 
 
 def drawn_value(name: str, dimension: Dimension, fraction: float) -> Value:
     """Return the value that a ``fraction`` in [0, 1), drawn uniformly, stands for."""
     field = search_field(name)
     size = dimension_size(dimension)
-    if isinstance(dimension, Grid | Choice):
-        values = listed_values(dimension)
-        return field.canonical(values[int(fraction * len(values))])
     if size is not None:
-        return field.canonical(_at(dimension, int(fraction * size)))
+        return value_at(name, dimension, int(fraction * size))
     low, high = range_bounds(dimension)
     if isinstance(dimension, Uniform) and dimension.log:
         return field.canonical(min(max(math.exp(math.log(low) + fraction * math.log(high / low)), low), high))
@@ -81,7 +104,15 @@ def searched_ensembles(spec: StudySpec) -> list[tuple[float, ...]]:
     return [tuple(float(strength) for strength in value) for value in values]  # type: ignore[union-attr, arg-type]
 
 
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _at(dimension: Dimension, place: int) -> float:
     low, high = range_bounds(dimension)
+    return min(low + place * _step(dimension), high)
+
+
+def _step(dimension: Dimension) -> float:
     step = dimension.step if isinstance(dimension, Uniform | IntRange) else None
-    return min(low + place * (step or 1), high)
+    return step or 1

@@ -1,5 +1,6 @@
 """From a study's search space to trials: points, draws, and the configuration that a point stands for."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.digest import derived_seed
-from kd_sweep.study.dimensions import dimension_size, dimension_values, drawn_value
+from kd_sweep.study.dimensions import dimension_size, dimension_values, drawn_value, holds
 from kd_sweep.study.fields import search_field
 from kd_sweep.study.mistakes import value_rule
 from kd_sweep.study.parts import Parts, PlannedTeacher, Values, section_of
@@ -26,6 +27,7 @@ __all__ = [
     "is_finite",
     "planned_teachers",
     "planned_trials",
+    "points_of",
     "random_point",
     "trial_config",
     "validate_space",
@@ -162,6 +164,22 @@ def planned_teachers(spec: StudySpec, trials: Iterable[PlannedTrial]) -> list[Pl
     for trial in trials:
         distinct.setdefault(parts.values_of_teachers(trial.values), trial.values)
     return list(dict.fromkeys(teacher for values in distinct.values() for teacher in parts.teachers(values)))
+
+
+def points_of(spec: StudySpec, trials: Iterable[TrialConfig]) -> dict[str, Point]:
+    """Return the point that each of ``trials`` is in the space of ``spec``, by trial id, without those that are none.
+
+    A trial is a point only if that point would be the same trial today: its values are in the space, and what the space
+    leaves fixed is in the trial as in ``spec``.
+    """
+    parts, points = Parts(spec), dict[str, Point]()
+    for trial in trials:
+        point = {name: trial.at(name) for name in spec.search}
+        if all(holds(name, spec.search[name], value) for name, value in point.items()):
+            with contextlib.suppress(SpecError):  # a section that no trial can have
+                if parts.trial_id(tuple(point.values())) == trial.trial_id:
+                    points[trial.trial_id] = point
+    return points
 
 
 def _distinct(spec: StudySpec, points: Iterator[Values], limit: int | None = None) -> list[PlannedTrial]:

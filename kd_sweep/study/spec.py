@@ -218,12 +218,12 @@ class Resources(Strict):
 
 
 class Budget(Strict):
-    """Where the study ends at the latest; what was not started then stays for a later launch."""
+    """Where the study ends at the latest; what is not done then stays for a later launch."""
 
     max_trials: Count | None = None
     """Start no more than this many trials in the study's life."""
     max_hours: float | None = Field(None, gt=0.0)
-    """Start no trial later than this many hours after the launch or resume."""
+    """Train no longer than this in the study's life, trials and teachers on all slots together."""
 
 
 class Checkpoints(Strict):

@@ -21,11 +21,12 @@ from kd_sweep.runner.environment import environment
 from kd_sweep.runner.launch import launch
 from kd_sweep.runner.study_state import StudyState
 from kd_sweep.study.load import parse_spec
+from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.vision import fingerprints
 
 SPEC = "name: s\nsearch: {augmentation_strength: {uniform: [0, 1]}}\nsampler: {name: random, num_trials: 4}\n"
 
-Run = Callable[[StudyState], bool]
+Run = Callable[[StudyState], None]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_exit_codes(counts: dict[str, int], interrupted: str | None, code: int) 
 def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let launches run without Ray: what runs, and what happens while Ray is shut down, is up to the test."""
 
-    def pretend(run: Run = lambda state: False, shut_down: Callable[[], None] = lambda: None) -> None:
+    def pretend(run: Run = lambda state: None, shut_down: Callable[[], None] = lambda: None) -> None:
         @contextmanager
         def connected(*arguments: Any) -> Iterator[Cluster]:
             try:
@@ -65,9 +66,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return pretend
 
 
-def interrupt(state: StudyState | None = None) -> bool:
+def interrupt(state: StudyState | None = None) -> None:
     os.kill(os.getpid(), signal.SIGINT)
-    return False
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_second_signal_while_ray_is_shut_down_is_told_in_one_line(
         assert command("launch", spec_file, "--root", tmp_path / "r") == 0
         capfd.readouterr()
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    pretended(interrupt, shut_down=lambda: (interrupt(), None)[1])
+    pretended(interrupt, shut_down=interrupt)
     assert command("launch", spec_file, "--root", tmp_path / "r") == 1
     last = capfd.readouterr().err.splitlines()[-1]
     assert last == f"kd-sweep: stopped at once by SIGINT; go on with: kd-sweep resume {tmp_path / 'r' / 's'}"
@@ -149,21 +149,30 @@ def test_a_launch_says_what_the_dataset_holds_and_a_resume_notices_other_pixels(
     assert known.name.startswith(line.partition("at launch ")[2].partition(")")[0])
 
 
+def an_hour_of_training(state: StudyState) -> None:
+    """Record the first epoch of the first trial, which took an hour."""
+    trial = state.work.new[0].config
+    state.recorder.started(trial)
+    row = dict.fromkeys(REPORTED_METRICS, 0.5) | {"epoch": 1, "metrics_version": 1, "epoch_s": 3600.0}
+    times = {"host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}
+    state.recorder.epoch(trial.trial_id, row | times)
+
+
 @pytest.mark.parametrize(
-    ("hours_are_up", "more", "left", "reason"),
+    ("run", "more", "left", "reason"),
     [
-        (True, "budget: {max_hours: 1}", 4, "budget.max_hours are over"),
-        (False, "budget: {max_hours: 1}", 4, "the sampler found no other point to suggest"),
+        (an_hour_of_training, "budget: {max_hours: 1}", 3, "budget.max_hours are over"),
+        (None, "budget: {max_hours: 1}", 4, "the sampler found no other point to suggest"),
         (
-            True,
+            an_hour_of_training,
             "budget: {max_trials: 3, max_hours: 1}",
-            4,
+            3,
             "budget.max_trials keeps them out, and budget.max_hours are over",
         ),
     ],
 )
 def test_what_was_left_out_is_told_with_its_reason(
-    hours_are_up: bool,
+    run: Run | None,
     more: str,
     left: int,
     reason: str,
@@ -173,9 +182,17 @@ def test_what_was_left_out_is_told_with_its_reason(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     spec_file.write_text(SPEC + more)
-    pretended(lambda state: hours_are_up)
+    pretended(*([run] if run else []))
     assert command("launch", spec_file, "--root", tmp_path / "r") == 0
-    assert capfd.readouterr().err.splitlines()[-1] == f"{left} trials have not started: {reason}"
+    said = capfd.readouterr().err.splitlines()
+    assert f"{left} trials have not started: {reason}" in said
+    if run is None:
+        return
+    paused = "1 trials go on from their last epoch when budget.max_hours is raised"
+    assert said[-1] == paused
+    pretended(lambda state: pytest.fail("the hours are over"))
+    assert command("resume", tmp_path / "r" / "s") == 0
+    assert capfd.readouterr().err.splitlines()[-1] == paused
 
 
 def test_settings_of_the_environment_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@ import json
 
 import pytest
 
-from kd_sweep.runner.search import KnownTrial, OptunaSource
+from kd_sweep.runner.search import KnownTrial, OptunaSource, Suggestion
 from kd_sweep.study.load import parse_spec
+from kd_sweep.study.space import grid_points, trial_config
 from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.trial import TrialConfig
 
 
 def study(
@@ -15,10 +17,16 @@ def study(
 
 def drain(source: OptunaSource, value: float = 0.5) -> list[str]:
     ids = []
-    while (trial := source.next()) is not None:
-        ids.append(trial.trial_id)
-        source.tell(trial, (value,))
+    while (suggestion := source.next()) is not None:
+        ids.append(suggestion.trial.trial_id)
+        source.tell(suggestion.trial, (value,))
     return ids
+
+
+def first_of(spec: StudySpec) -> TrialConfig:
+    suggestion = OptunaSource(spec, [], 1).next()
+    assert suggestion is not None
+    return suggestion.trial
 
 
 def test_a_small_space_is_exhausted_without_repeats() -> None:
@@ -28,56 +36,33 @@ def test_a_small_space_is_exhausted_without_repeats() -> None:
     assert len(ids) == len(set(ids)) == 6
 
 
-def test_num_trials_counts_distinct_trials_known_ones_included() -> None:
-    spec = study("{augmentation_strength: {uniform: [0, 1]}}")
-    first = OptunaSource(spec, [], 4)
-    known = []
-    while (trial := first.next()) is not None:
-        first.tell(trial, (trial.augmentation_strength,))
-        known.append(KnownTrial(trial, finished=True, values=(trial.augmentation_strength,)))
-    assert len(known) == 4
-    assert OptunaSource(spec, known, 4).next() is None
+def test_what_is_suggested_is_new() -> None:
+    spec = study("{augmentation_strength: {grid: [0, 0.2, 0.4, 0.6, 0.8, 1]}, ensemble_size: {int: [1, 2]}}")
+    known = [KnownTrial(trial_config(spec, point), True, (0.5,)) for point in list(grid_points(spec))[:4]]
+    assert OptunaSource(spec, known, 0).next() is None
     more = drain(OptunaSource(spec, known, 7))
-    assert len(more) == 3
+    assert len(set(more)) == 7
     assert not set(more) & {trial.config.trial_id for trial in known}
+    assert len(drain(OptunaSource(spec, known, 100))) == 8
+
+
+def test_a_large_space_is_exhausted_to_its_last_point() -> None:
+    """Random draws would hardly find the last of 3,000 points."""
+    spec = study("{ensemble_size: {int: [1, 3]}, student.epochs: {int: [1, 1000]}}")
+    points = list(grid_points(spec))
+    del points[1234]
+    known = [KnownTrial(trial_config(spec, point), finished=True, values=None) for point in points]
+    assert len(drain(OptunaSource(spec, known, 5))) == 1
 
 
 def test_unfinished_trials_come_first() -> None:
     spec = study("{augmentation_strength: {uniform: [0, 1], step: 0.05}, ensemble_size: {int: [1, 3]}}")
-    trial = OptunaSource(spec, [], 1).next()
-    assert trial is not None
-    again = OptunaSource(spec, [KnownTrial(trial, finished=False, values=None)], 2)
-    assert again.next() == trial
-
-
-def test_a_known_trial_outside_the_narrowed_space_is_run_to_its_end() -> None:
-    wide, narrow = (
-        study("{augmentation_strength: {uniform: [0.5, 1]}}"),
-        study("{augmentation_strength: {uniform: [0, 0.1]}}"),
-    )
-    trial = OptunaSource(wide, [], 1).next()
-    assert trial is not None
-    source = OptunaSource(narrow, [KnownTrial(trial, finished=False, values=None)], 2)
-    assert source.next() == trial
-    source.tell(trial, (0.1,))
-    following = source.next()
+    trial = first_of(spec)
+    again = OptunaSource(spec, [KnownTrial(trial, finished=False, values=None, number=0)], 1)
+    assert again.next() == Suggestion(trial, 0)
+    following = again.next()
     assert following is not None
-    assert following.augmentation_strength <= 0.1
-
-
-def test_an_unfinished_trial_outside_the_space_counts_among_num_trials() -> None:
-    wide, narrow = (
-        study("{augmentation_strength: {uniform: [0.5, 1]}}"),
-        study("{augmentation_strength: {uniform: [0, 0.1]}}"),
-    )
-    left = OptunaSource(wide, [], 1).next()
-    assert left is not None
-    known = [KnownTrial(spec_trial(narrow, index / 100), True, (0.5,)) for index in range(9)]
-    source = OptunaSource(narrow, [*known, KnownTrial(left, finished=False, values=None)], 10)
-    assert source.next() == left
-    assert source.next() is None
-    source.tell(left, (0.1,))
-    assert source.next() is None
+    assert following.number == 1
 
 
 def test_tpe_learns_from_the_tables() -> None:
@@ -87,18 +72,17 @@ def test_tpe_learns_from_the_tables() -> None:
         KnownTrial(trial, True, (-abs(trial.augmentation_strength - 0.8),))
         for trial in (spec_trial(spec, index / 25) for index in range(25))
     ]
-    source = OptunaSource(spec, known, 37)
+    source = OptunaSource(spec, known, 12)
     strengths = []
-    while (trial := source.next()) is not None:
+    while (suggestion := source.next()) is not None:
+        trial = suggestion.trial
         strengths.append(trial.augmentation_strength)
         source.tell(trial, (-abs(trial.augmentation_strength - 0.8),))
     assert len(strengths) == 12
     assert sum(abs(strength - 0.8) < 0.2 for strength in strengths) >= 8
 
 
-def spec_trial(spec: StudySpec, strength: float):
-    from kd_sweep.study.space import trial_config
-
+def spec_trial(spec: StudySpec, strength: float) -> TrialConfig:
     return trial_config(spec, {"augmentation_strength": strength})
 
 
@@ -110,7 +94,8 @@ def test_several_objectives(sampler: str) -> None:
     spec = study("{augmentation_strength: {uniform: [0, 1]}}", f"{{name: {sampler}, num_trials: 8}}", more)
     source = OptunaSource(spec, [], 8)
     count = 0
-    while (trial := source.next()) is not None:
+    while (suggestion := source.next()) is not None:
+        trial = suggestion.trial
         source.tell(trial, (trial.augmentation_strength, 1 - trial.augmentation_strength) if count % 3 else None)
         count += 1
     assert count == 8
@@ -122,6 +107,6 @@ def test_teachers_and_student_with_strengths_of_their_own() -> None:
     ids = drain(OptunaSource(spec, [], 30))
     assert len(ids) == len(set(ids)) == 6
     source = OptunaSource(spec, [], 30)
-    done = [KnownTrial(source.next(), True, (0.5,)) for _ in range(4)]  # type: ignore[arg-type]
+    done = [KnownTrial(source.next().trial, True, (0.5,)) for _ in range(4)]  # type: ignore[union-attr]
     rest = drain(OptunaSource(spec, done, 30))
     assert sorted(rest) == sorted(set(ids) - {trial.config.trial_id for trial in done})

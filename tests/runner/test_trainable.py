@@ -27,7 +27,7 @@ def test_a_trial_whose_checkpoint_has_every_epoch_reports_its_last_one_again(tmp
     """An attempt can die between its last checkpoint and its report; then samplers must not hear of a failure."""
     trial = tiny_trial()
     listener = Listener(trial)
-    searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy", "train_loss"), lambda: True)
+    searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy", "train_loss"))
     config = searcher.suggest("t1")
     first = TrialActor(config)
     reported = [first.step() for _ in range(trial.student.epochs)]
