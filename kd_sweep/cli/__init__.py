@@ -44,6 +44,8 @@ app = typer.Typer(
 command = functools.partial(app.command, cls=Command)
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 """What typer raises for arguments that do not fit a command; it has no name of its own there."""
+_MORE = "--wide or --format csv"
+"""How commands with these options say what a terminal leaves out."""
 
 
 @app.callback(invoke_without_command=True)
@@ -66,10 +68,11 @@ def launch(
     address: Address = None,
 ) -> None:
     """Run a study, or go on with it where it exists already."""
-    from kd_sweep.runner import launch as runner
-    from kd_sweep.study.load import load_spec
+    with doing("reading the study"):
+        from kd_sweep.runner import launch as runner
+        from kd_sweep.study.load import load_spec
 
-    study = load_spec(spec, overrides or ())
+        study = load_spec(spec, overrides or ())
     _conclude(runner.launch(study, root, address), f"{root.rstrip('/')}/{study.name}")
 
 
@@ -79,7 +82,8 @@ def resume(
     address: Address = None,
 ) -> None:
     """Go on with an interrupted study; nothing is done twice."""
-    from kd_sweep.runner import launch as runner
+    with doing("starting"):
+        from kd_sweep.runner import launch as runner
 
     _conclude(runner.resume(study, address), study)
 
@@ -113,7 +117,8 @@ def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> N
         from kd_sweep.results.reader import open_results
 
         found = open_results(root).status()
-    print_table(overview(found) if output == "table" and not wide else pa.Table.from_pylist(found), output, wide=wide)
+    table = overview(found) if output == "table" and not wide else pa.Table.from_pylist(found)
+    print_table(table, output, wide=wide, more=_MORE)
 
 
 @command()
@@ -140,7 +145,7 @@ def query(
     for number, table in enumerate(found):
         if number:
             say("")
-        print_table(table, output, wide=wide)
+        print_table(table, output, wide=wide, more=_MORE)
     _tell_footnotes(results, [name for table in found for name in table.column_names])
 
 

@@ -36,11 +36,11 @@ def tell_failure() -> None:
     print(redacted(traceback.format_exc()), file=sys.stderr, end="", flush=True)
 
 
-def print_table(table: Any, format: str, *, wide: bool = False) -> None:
-    """Write a table to standard output."""
+def print_table(table: Any, format: str, *, wide: bool = False, more: str = "--format csv") -> None:
+    """Write a table to standard output; ``more`` says how to see what a terminal leaves out."""
     from kd_sweep.results.render import render
 
-    render(table, format, screen(wide=wide))
+    render(table, format, screen(wide=wide), more=more)
 
 
 def screen(*, wide: bool = False) -> BinaryIO:

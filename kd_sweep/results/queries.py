@@ -115,8 +115,8 @@ def teachers(results: Results) -> pa.Table:
     teaching = [name for name in extra if name.startswith(("teacher_", "data_", "augmentation_"))]
     differs = " OR ".join(f'trials."{name}" IS NOT NULL' for name in teaching) or "false"
     query = f"""
-        SELECT teachers.study, teacher_id, model, teachers.augmentation_strength, teachers.seed, member, epochs,
-            teachers.val_accuracy, teachers.train_accuracy, num_parameters, teachers.train_s,
+        SELECT teachers.study, teacher_id, model, teachers.augmentation_strength, teachers.seed, member,
+            teachers.val_accuracy, teachers.train_accuracy, epochs, num_parameters, teachers.train_s,
             CASE WHEN coalesce(bool_or({differs}), false) THEN NULL ELSE count(trials.trial_id) END AS num_trials
         FROM teachers LEFT JOIN trials ON trials.study = teachers.study AND trials.seed = teachers.seed
             AND trials.augmentation_strength = teachers.augmentation_strength AND trials.ensemble_size >= member

@@ -15,6 +15,7 @@ from kd_sweep.study.caveats import caveats
 from kd_sweep.study.spec import Choice, Grid, StudySpec
 from kd_sweep.vision.cache import decoded_folder
 from kd_sweep.vision.checks import check_model, look_through, with_weights_digest
+from kd_sweep.waiting import doing
 
 
 def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outcome:
@@ -30,7 +31,8 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
     """
     folder = StudyFolder(root, spec.name)
     contents: list[str] = []
-    spec = checked(spec, decoded_folder(folder.storage), say=contents.append)
+    with doing("looking at the images and the networks"):
+        spec = checked(spec, decoded_folder(folder.storage), say=contents.append)
     contents += caveats(spec)
     folder.check_extends(spec)
     existed = folder.storage.exists()
