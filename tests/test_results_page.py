@@ -66,14 +66,18 @@ def test_means_and_spreads() -> None:
 
 
 def differences(study: str, outcome: str) -> pd.Series:
-    """Return, for each seed, the mean over sizes of the value at the highest strength minus that at the lowest."""
+    """Return, for each seed, the mean over sizes of the value at the highest strength minus that at the lowest; of
+    gaps, of their size.
+    """
     trials = trials_of(study).dropna(subset=outcome)
     values = trials.pivot_table(outcome, ["ensemble_size", "seed"], "augmentation_strength")
+    values = values.abs() if outcome.startswith("generalization_gap") else values
     return (values[0.5] - values[0.0]).groupby("seed").mean()
 
 
 def check_effects(rows: list[list[str]], study: str) -> None:
-    for outcome, effect, interval, *_ in rows:
+    for name, effect, interval, *_ in rows:
+        outcome = name.split("`")[0]
         by_seed = differences(study, outcome)
         half = stats.t.ppf(0.975, len(by_seed) - 1) * by_seed.std() / len(by_seed) ** 0.5
         low, high = (float(bound) for bound in interval.strip("[]").split(", "))
@@ -86,7 +90,43 @@ def test_effects_and_verdicts() -> None:
     check_effects(rows, STUDY)
     printed = (RESULTS / "cifar10-strength-analysis.txt").read_text()
     given = re.findall(r"^- (\w+): .*? \((\w+)[^)]*\)\. From", printed, re.MULTILINE)
-    assert [(row[4], row[0]) for row in rows] == [(verdict.lower(), outcome) for verdict, outcome in given]
+    assert [(row[5], row[0].split("`")[0]) for row in rows] == [
+        (verdict.lower(), outcome) for verdict, outcome in given
+    ]
+
+
+def test_p_values_of_normal_differences() -> None:
+    """Straight line and curvature over three strengths, which verdicts go by, corrected (Holm) for twenty tests."""
+    _, _, *rows = rows_below("Effects and verdicts")
+    tests: dict[tuple[str, str], float] = {}
+    for outcome in (row[0].split("`")[0] for row in rows):
+        trials = trials_of(STUDY).dropna(subset=outcome)
+        values = trials.pivot_table(outcome, ["ensemble_size", "seed"], "augmentation_strength")
+        values = values.abs() if outcome.startswith("generalization_gap") else values
+        for name, by_seed in {
+            "trend": values[0.5] - values[0.0],
+            "curvature": values[0.25] - (values[0.0] + values[0.5]) / 2,
+        }.items():
+            tests[outcome, name] = stats.ttest_1samp(by_seed.groupby("seed").mean(), 0).pvalue
+    ordered = sorted(tests, key=tests.__getitem__)
+    found: set[tuple[str, str]] = set()
+    largest = 0.0
+    for rank, test in enumerate(ordered):
+        largest = max(largest, (len(ordered) - rank) * tests[test])
+        if largest <= 0.05:
+            found.add(test)
+    needed = {"refuted": "trend", "supported": "trend", "mixed": "curvature"}
+    given = {(row[0].split("`")[0], needed[row[6]]) for row in rows if row[6] in needed}
+    assert given <= found
+    assert {outcome for outcome, name in found if name == "trend"} <= {outcome for outcome, _ in given}
+    assert all(float(row[3].split(", ")[0]) >= tests[row[0].split("`")[0], "trend"] for row in rows)
+
+
+def test_the_analysis_is_that_of_the_table_of_trials() -> None:
+    """The figures that it prints of the effects are those of the page."""
+    printed = (RESULTS / "cifar10-strength-analysis.txt").read_text()
+    for row in rows_below("Effects and verdicts")[2:]:
+        assert f"changes by {row[1]} (mean of 3 seeds" in printed
 
 
 def test_effects_with_the_other_map() -> None:

@@ -17,9 +17,11 @@ from kd_sweep.report.correlations import correlations_table
 from kd_sweep.report.effects import effects_table
 from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap
 from kd_sweep.report.sample import Sample, read_sample
-from kd_sweep.report.sentences import counted
+from kd_sweep.report.sentences import exact_from
 from kd_sweep.report.settings import SIZE, STRENGTH, STUDENT
-from kd_sweep.report.verdicts import verdicts_table
+from kd_sweep.report.verdict_tables import levels_table, verdicts_table
+from kd_sweep.report.verdicts import verdicts
+from kd_sweep.report.words import counted, listed
 from kd_sweep.results.reader import Results
 from kd_sweep.results.render import FORMATS, render
 from kd_sweep.results.shown import plain
@@ -35,8 +37,15 @@ _INTERVALS = ("low", "high", "t_low", "t_high")
 _COUNTS = ("num_pairs", "num_seeds")
 _ARM = ("distillation_loss", "attention_maps")
 _SHOWN_EFFECTS = ("outcome", *_ARM, "varied", "from_level", "to_level", "estimate", *_INTERVALS, *_COUNTS)
-_SHOWN_CORRELATIONS = ("x", "y", *_ARM, "rho", "low", "high", "ceiling", "num_trials", "num_seeds")
-_SHOWN_VERDICTS = ("claim", "outcome", *_ARM, "varied", "verdict", "effect", *_INTERVALS, *_COUNTS, "seeds_to_decide")
+_SHOWN_CORRELATIONS = (
+    *("x", "y", *_ARM, "rho", "low", "high", "ceiling"),
+    *("rho_within", "within_low", "within_high", "num_trials", "num_seeds"),
+)
+_SHOWN_VERDICTS = (
+    *("verdict", "outcome", *_ARM, "varied", "effect", "t_low", "t_high", "p_corrected", "p", "num_seeds"),
+    *("verdict_if_normal", "curvature_p_corrected", "best_level", "seeds_to_decide"),
+)
+_SHOWN_LEVELS = ("outcome", *_ARM, "varied", "from_level", "to_level", "estimate", "low", "high", "p_corrected")
 
 
 @dataclass(frozen=True)
@@ -50,13 +59,20 @@ class Analysis:
     correlations: pa.Table
     """`correlations.CORRELATIONS`"""
     verdicts: pa.Table
-    """`verdicts.VERDICTS`"""
+    """`verdict_tables.VERDICTS`"""
+    levels: pa.Table
+    """`verdict_tables.LEVELS`"""
 
     @property
     def tables(self) -> dict[str, pa.Table]:
-        """The three tables by name, with the numbers of trials and the settings in their metadata."""
+        """The four tables by name, with the numbers of trials and the settings in their metadata."""
         about = {key.encode(): str(value).encode() for key, value in self.about.items()}
-        tables = {"effects": self.effects, "correlations": self.correlations, "verdicts": self.verdicts}
+        tables = {
+            "effects": self.effects,
+            "correlations": self.correlations,
+            "verdicts": self.verdicts,
+            "levels": self.levels,
+        }
         return {name: table.replace_schema_metadata(about) for name, table in tables.items()}
 
     @property
@@ -110,12 +126,14 @@ def analyse(
             raise QueryError(f"outcome: no completed trial has {name!r}; {alternatives(name, sample.outcomes)}")
     chosen = tuple(dict.fromkeys(outcomes or sample.outcomes))
     bootstrap = Bootstrap(confidence, resamples)
+    judged = verdicts(sample, bootstrap, margin)
     return Analysis(
         sample,
         bootstrap,
         effects_table(sample, chosen, bootstrap),
         correlations_table(sample, chosen, confidence),
-        verdicts_table(sample, bootstrap, margin),
+        verdicts_table(sample, judged),
+        levels_table(sample, judged),
     )
 
 
@@ -124,7 +142,7 @@ def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: 
 
     Args:
         analysis: what to write.
-        format: ``json`` is one object with the lists `effects`, `correlations`, `verdicts`; ``table`` is for people.
+        format: ``json`` is one object with a list for each of `Analysis.tables`; ``table`` is for people.
         out: a binary stream.
         complete: show every effect and correlation in ``table``, not only those pooled over settings.
     """
@@ -135,6 +153,7 @@ def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: 
         out.flush()
         return
     _heading(analysis, out)
+    _write_verdicts(analysis, out)
     effects, correlations = analysis.effects, analysis.correlations
     if not complete:
         effects = effects.filter(pc.and_(effects["is_pooled"], pc.equal(effects["kind"], EXTREMES)))
@@ -146,11 +165,21 @@ def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: 
     _titled("Rank correlations (Spearman)", correlations, out)
     if hidden:
         out.write(f"({hidden} more rows by level and setting: --outcome NAME, --format json or parquet)\n".encode())
-    is_apart = STUDENT in analysis.sample.dimensions
-    verdicts = analysis.verdicts.select([name for name in _SHOWN_VERDICTS if name != "varied" or is_apart])
-    _titled("Verdicts on the paper's claims (arXiv 2405.00739)", verdicts, out)
-    out.write("".join(f"- {text}\n" for text in analysis.verdicts["sentence"].to_pylist()).encode())
     out.flush()
+
+
+def _write_verdicts(analysis: Analysis, out: BinaryIO) -> None:
+    """Write the verdicts, first in words, then as a table, with each strength against the lowest."""
+    out.write(b"\nVerdicts on the paper's claims (arXiv 2405.00739)\n")
+    out.write("".join(f"- {text}\n" for text in analysis.verdicts["sentence"].to_pylist()).encode())
+    is_apart = STUDENT in analysis.sample.dimensions
+    names = [name for name in _SHOWN_VERDICTS if name != "varied" or is_apart]
+    tested = analysis.verdicts.filter(pc.is_valid(analysis.verdicts["effect"]))
+    if tested.num_rows:
+        _titled("Verdicts in figures", tested.select(names), out)
+    if analysis.levels.num_rows:
+        names = [name for name in _SHOWN_LEVELS if name != "varied" or is_apart]
+        _titled("Every strength against the lowest", analysis.levels.select(names), out)
 
 
 def save_analysis(analysis: Analysis, format: str, folder: Root) -> list[str]:
@@ -227,6 +256,7 @@ def _heading(analysis: Analysis, out: BinaryIO) -> None:
     lines = [
         f"Study {sample.study}: {counted(sample.num_completed, 'completed trial')} ({_made_of(sample, num_seeds)}); "
         f"left out: {sample.left_out}.",
+        *_about_tests(analysis),
         f"Intervals: {100 * bootstrap.confidence:g} %, over seeds (correlations: jackknife), each on its own: not "
         "corrected for how many there are; none below 3 seeds. They hold for this split of the data, which all seeds "
         "share.",
@@ -235,16 +265,42 @@ def _heading(analysis: Analysis, out: BinaryIO) -> None:
     if limit is not None:
         lines.append(
             f"A bootstrap over {num_seeds} seeds covers at most {limit:.0%}, since it cannot reach beyond the values "
-            "seen; verdicts need Student's t interval (t_low, t_high) to agree."
+            "seen; Student's t interval (t_low, t_high) can."
         )
     lines += _notes(sample)
     out.write("".join(f"{line}\n" for line in lines).encode())
 
 
+def _about_tests(analysis: Analysis) -> Iterator[str]:
+    """Yield what verdicts assume."""
+    tested = [row for row in analysis.verdicts.to_pylist() if row["p"] is not None]
+    if not tested:
+        return
+    num_tests = tested[0]["num_tests"]
+    yield (
+        "Verdicts: p values allow for differences between seeds that are as skewed as an exponential distribution, "
+        f"and are corrected together (Holm): {counted(num_tests, 'test')}. A study in which nothing has an effect gets "
+        f"any verdict in at most {1 - analysis.bootstrap.confidence:.0%} of cases."
+    )
+    short = sorted({row["num_levels"] or 2 for row in tested if not row["is_exact"]})
+    if short:
+        needed = [f"{exact_from(k, num_tests, analysis.bootstrap.confidence)} at {k} strengths" for k in short]
+        yield (
+            "Exact tests, which hold whatever the distribution, could not decide anything with so few seeds: they take "
+            f"{listed(needed)}. Below that a verdict rests on the skewness above."
+        )
+
+
 def _notes(sample: Sample) -> Iterator[str]:
     """Yield what a reader has to know of this study to read its tables rightly."""
-    if sample.num_stopped:
-        yield "The scheduler chose which trials were completed, so these effects are those of the trials that it kept."
+    if sample.chosen_by_outcome:
+        yield (
+            f"Chosen by outcome: {sample.chosen_by_outcome}. Effects on students are those of the trials that were "
+            "kept, and have no verdicts. What is about the teachers alone counts for stopped trials too."
+        )
+    if sample.never_completed:
+        cells = [f"{level:g} with ensemble size {size}" for level, size in sample.never_completed]
+        yield f"No trial was completed at strength {listed(cells)}: nothing here is about that."
     if STUDENT in sample.dimensions:
         yield (
             "Teachers and student have strengths of their own: augmentation_strength is the teachers' (their mean), "

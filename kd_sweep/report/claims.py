@@ -1,27 +1,30 @@
-"""A verdict on each claim of the paper (arXiv 2405.00739): what the study's trials say of it, and how surely."""
+"""The claims of the paper (arXiv 2405.00739), and what of a study each can be judged by."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from kd_sweep.report.comparisons import Pair, extremes
-from kd_sweep.report.correlations import within_seeds
-from kd_sweep.report.effects import paired_effect
-from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Interval, seeds_to_decide
+from kd_sweep.report.comparisons import Pair
 from kd_sweep.report.sample import Sample
-from kd_sweep.report.settings import ALPHA, LOSS, NO_ARM, NO_TEACHING, STRENGTH, STUDENT, TEMPERATURE, Arm, Setting
+from kd_sweep.report.settings import (
+    ALPHA,
+    LOSS,
+    NO_ARM,
+    NO_TEACHING,
+    STRENGTH,
+    STUDENT,
+    TEMPERATURE,
+    Arm,
+    Setting,
+    is_of_teachers,
+)
 
-Answer = Literal["supported", "refuted", "undecided", "not tested"]
-
-PAIRED = "paired by seed, lowest and highest strength"
-RANKS = "rank correlation with strength within each seed"
-LOSSES = "paired by seed, kl and mse_logits with alpha 0"
+Direction = Literal[-1, 1]
 
 LOGITS_MATCHING = "logits matching hardly raises fidelity"
 FIDELITIES = ("fidelity_train", "fidelity_val", "fidelity_val_augmented")
 SHUFFLED = "_shuffled"
+OVERLAP, IOU = "attention_overlap_teachers", "attention_iou_teachers"
 
 
 @dataclass(frozen=True)
@@ -31,78 +34,65 @@ class Claim:
     name: str
     outcomes: tuple[str, ...]
     """Reported metrics; one ending in an underscore stands for every metric that begins so."""
-    direction: Literal[-1, 1]
+    direction: Direction
     moved: tuple[str, ...] = (STRENGTH, STUDENT)
     """Whose strengths the claim is about, where teachers and student have their own."""
     needs_teaching: bool = False
     """It is about what a student takes over from its teachers."""
+    measure: Callable[[float], float] = float
+    """What is taken of an outcome: its size, where the claim is about that."""
+    is_first_enough: bool = False
+    """Whether later outcomes are judged only where no trial has the first."""
+
+    @property
+    def is_of_size(self) -> bool:
+        """Whether the claim is about an outcome's size, whatever its sign."""
+        return self.measure is abs
 
 
 CLAIMS = (
-    Claim("stronger augmentation lowers the teachers' attention IoU", ("attention_iou_teachers",), -1, (STRENGTH,)),
+    Claim(
+        "stronger augmentation lowers the teachers' attention IoU",
+        (OVERLAP, IOU),
+        -1,
+        (STRENGTH,),
+        is_first_enough=True,
+    ),
     Claim(
         "stronger augmentation narrows the generalization gap",
         ("generalization_gap", "generalization_gap_augmented"),
         -1,
+        measure=abs,
     ),
     Claim("stronger augmentation lowers fidelity", FIDELITIES, -1, needs_teaching=True),
     Claim("stronger augmentation lowers mutual information", ("mutual_information_",), -1, needs_teaching=True),
     Claim("stronger augmentation raises the student's accuracy", ("val_accuracy",), 1),
 )
+"""With the overlap where it is known: two regions of one size also meet by chance."""
+MATCHING = Claim(LOGITS_MATCHING, FIDELITIES, -1)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the trials say of one claim by one outcome."""
+class Question:
+    """One claim by one outcome, one moved strength and one arm of the study."""
 
-    claim: str
+    claim: Claim
     outcome: str | None
-    answer: Answer
-    direction: Literal[-1, 1]
-    reason: str | None = None
-    """Why it was not tested, or could not be decided."""
+    """None where the study cannot answer at all."""
     varied: str | None = None
     """The dimension that moved, or the field `distillation_loss`."""
     arm: Arm = NO_ARM
-    basis: str | None = None
-    from_level: float | None = None
-    to_level: float | None = None
-    estimate: Estimate | None = None
-    num_pairs: int | None = None
-    margin: float | None = None
-    seeds_to_decide: float | None = None
-    """Infinity for more than 1000, NaN where it cannot be told."""
-    chance_share: float | None = None
-    """The greatest share of the outcome, among the settings compared, that shuffled images have as well."""
-    random_teachers: bool = False
-    """Whether teachers started from random weights."""
+    settings: tuple[Setting, ...] = ()
+    """Without those of students that the claim cannot be about."""
+    reason: str | None = None
+    """Why it cannot be asked."""
 
 
-def verdicts(sample: Sample, bootstrap: Bootstrap, margin: float) -> Iterator[Verdict]:
-    """Yield the verdicts on `CLAIMS`, one per outcome, strength and arm, then those on logits matching.
-
-    A claim is supported, or refuted, where both intervals, the bootstrap's and Student's t, lie wholly on one side of
-    zero: with three or four seeds a bootstrap interval cannot reach beyond the values seen, which is too short.
-
-    Args:
-        sample: the study's completed trials.
-        bootstrap: how intervals are taken.
-        margin: by how much logits matching may raise fidelity and still hardly raise it.
-    """
+def questions(sample: Sample) -> Iterator[Question]:
+    """Yield what is judged apart, of `CLAIMS` in their order; one with a reason where a claim cannot be tested."""
     for claim in CLAIMS:
-        reason = _why_not_tested(sample, claim)
-        if reason is not None:
-            yield Verdict(claim.name, None, "not tested", claim.direction, reason)
-            continue
-        for verdict, settings in _questions(sample, claim):
-            yield _judged(_directional(sample, verdict, settings, bootstrap), bootstrap)
-    arms = loss_arms(sample)
-    if not arms:
-        yield Verdict(LOGITS_MATCHING, None, "not tested", -1, _why_no_arms(sample), margin=margin)
-        return
-    for outcome in FIDELITIES:
-        if outcome in sample.outcomes:
-            yield _judged(_matching(sample, outcome, arms, bootstrap, margin), bootstrap)
+        found = list(_questions(sample, claim))
+        yield from found or [Question(claim, None, reason=_why_not_tested(sample, claim))]
 
 
 def loss_arms(sample: Sample) -> list[Pair]:
@@ -122,6 +112,25 @@ def loss_arms(sample: Sample) -> list[Pair]:
     ]
 
 
+def matching_questions(sample: Sample) -> Iterator[Question]:
+    """Yield what is judged of logits matching: each fidelity."""
+    if not loss_arms(sample):
+        yield Question(MATCHING, None, reason=_why_no_arms(sample))
+        return
+    for outcome in FIDELITIES:
+        if outcome in sample.outcomes:
+            yield Question(MATCHING, outcome, LOSS)
+
+
+def is_chosen_by(sample: Sample, outcome: str) -> bool:
+    """Whether which trials were completed depended on what they came to, in this outcome or in one that goes with it.
+
+    A student's metrics all go with its accuracy and its loss. What is about the teachers alone is known of stopped
+    trials as well.
+    """
+    return sample.chosen_by_outcome is not None and not is_of_teachers(outcome)
+
+
 def _outcomes(sample: Sample, claim: Claim) -> list[str]:
     found = []
     for name in claim.outcomes:
@@ -134,7 +143,7 @@ def _outcomes(sample: Sample, claim: Claim) -> list[str]:
             ]
         elif name in sample.outcomes:
             found.append(name)
-    return found
+    return found[:1] if claim.is_first_enough else found
 
 
 def _moved(sample: Sample, claim: Claim) -> list[str]:
@@ -142,92 +151,15 @@ def _moved(sample: Sample, claim: Claim) -> list[str]:
     return [name for name in claim.moved if name in sample.dimensions and len(sample.levels(name)) > 1]
 
 
-def _questions(sample: Sample, claim: Claim) -> Iterator[tuple[Verdict, list[Setting]]]:
-    """Yield what is judged apart, still undecided, with the settings to judge by: without those of students that the
-    claim cannot be about.
-    """
+def _questions(sample: Sample, claim: Claim) -> Iterator[Question]:
     for outcome in _outcomes(sample, claim):
         for varied in _moved(sample, claim):
             needs_teaching = claim.needs_teaching or (varied == STRENGTH and STUDENT in sample.dimensions)
             for arm, settings in sample.arms(outcome).items():
                 if not (arm.loss == NO_TEACHING and needs_teaching):
-                    yield Verdict(claim.name, outcome, "undecided", claim.direction, varied=varied, arm=arm), settings
-
-
-def _directional(sample: Sample, verdict: Verdict, settings: list[Setting], bootstrap: Bootstrap) -> Verdict:
-    """Return the claim's estimate: paired by seed, or within-seed ranks where these have three seeds and pairs not."""
-    outcome, varied = verdict.outcome, verdict.varied
-    assert outcome is not None
-    assert varied is not None
-    levels = sample.levels(varied, settings)
-    if len(levels) < 2:
-        return replace(verdict, answer="not tested", reason=f"all of its trials have {varied} {levels[0]:g}")
-    verdict = replace(
-        verdict,
-        chance_share=_chance_share(sample, outcome, settings),
-        random_teachers=any(sample.recipes[setting].random_teachers for setting in settings),
-    )
-    comparison = extremes(settings, varied)
-    effect = paired_effect(sample, outcome, comparison.pairs, bootstrap) if comparison else None
-    num_seeds = effect[0].num_clusters if effect else 0
-    if num_seeds < MIN_CLUSTERS:
-        ranks = within_seeds(sample, outcome, settings, varied)
-        if len(ranks) > num_seeds:
-            rhos_S = np.array([rho for rho, _ in ranks.values()])
-            num_trials = sum(number for _, number in ranks.values())
-            return replace(verdict, basis=RANKS, estimate=bootstrap.estimate(rhos_S), num_pairs=num_trials)
-    if comparison is None or effect is None:
-        reason = "no seed was run at two strengths with everything else equal; search `seed` as a grid"
-        return replace(verdict, reason=reason)
-    return replace(
-        verdict,
-        basis=PAIRED,
-        from_level=comparison.from_level,
-        to_level=comparison.to_level,
-        estimate=effect[0],
-        num_pairs=effect[1],
-    )
-
-
-def _chance_share(sample: Sample, outcome: str, settings: list[Setting]) -> float | None:
-    """Return the greatest share of an outcome that its shuffled counterpart has, over the settings."""
-    shares = []
-    for setting in settings:
-        trials = [values for values in sample.trials[setting].values() if {outcome, outcome + SHUFFLED} <= set(values)]
-        total = sum(values[outcome] for values in trials)
-        if total > 0:
-            shares.append(sum(values[outcome + SHUFFLED] for values in trials) / total)
-    return max(shares, default=None)
-
-
-def _matching(sample: Sample, outcome: str, arms: list[Pair], bootstrap: Bootstrap, margin: float) -> Verdict:
-    verdict = Verdict(LOGITS_MATCHING, outcome, "undecided", -1, varied=LOSS, margin=margin)
-    effect = paired_effect(sample, outcome, arms, bootstrap)
-    if effect is None:
-        return replace(verdict, reason="no seed was run with both losses and everything else equal")
-    return replace(verdict, basis=LOSSES, estimate=effect[0], num_pairs=effect[1])
-
-
-def _judged(verdict: Verdict, bootstrap: Bootstrap) -> Verdict:
-    """Return the verdict with its answer and the number of seeds that would decide it."""
-    estimate = verdict.estimate
-    if estimate is None:
-        return verdict
-    border = verdict.margin or 0.0
-    answer: Answer = "undecided"
-    for interval_side in (-1, 1):
-        if _beyond(estimate, border, interval_side):
-            answer = "supported" if interval_side == verdict.direction else "refuted"
-    more = estimate.num_clusters + 1 if answer == "undecided" else MIN_CLUSTERS
-    needed = seeds_to_decide(estimate.value - border, estimate.std, bootstrap.confidence, at_least=more)
-    return replace(verdict, answer=answer, seeds_to_decide=needed)
-
-
-def _beyond(estimate: Estimate, border: float, side: int) -> bool:
-    """Whether both intervals lie wholly above (side 1) or below (side -1) the border."""
-    intervals: tuple[Interval | None, ...] = (estimate.interval, estimate.t_interval)
-    ends = [None if found is None else (found.low if side > 0 else found.high) for found in intervals]
-    return all(end is not None and (end - border) * side > 0 for end in ends)
+                    levels = sample.levels(varied, settings)
+                    reason = None if len(levels) > 1 else f"all of its trials have {varied} {levels[0]:g}"
+                    yield Question(claim, outcome, varied, arm, tuple(settings), reason)
 
 
 def _without_loss(setting: Setting) -> Setting:
@@ -235,16 +167,16 @@ def _without_loss(setting: Setting) -> Setting:
     return setting._replace(others=others)
 
 
-def _why_not_tested(sample: Sample, claim: Claim) -> str | None:
+def _why_not_tested(sample: Sample, claim: Claim) -> str:
     if not _outcomes(sample, claim):
-        if claim.outcomes == ("attention_iou_teachers",):
-            return "no completed trial has attention_iou_teachers, which needs an ensemble_size of 2 or more"
+        if IOU in claim.outcomes:
+            return f"no completed trial has {IOU}, which needs an ensemble_size of 2 or more"
         names = ", ".join(f"{name}*" if name.endswith("_") else name for name in claim.outcomes)
         return f"no completed trial has {names}"
     if not _moved(sample, claim):
         whose = " of the teachers" if STUDENT in sample.dimensions and STUDENT not in claim.moved else ""
         return f"the study has one augmentation strength{whose}"
-    return None if any(_questions(sample, claim)) else "every student learned from labels alone"
+    return "every student learned from labels alone"
 
 
 def _why_no_arms(sample: Sample) -> str:

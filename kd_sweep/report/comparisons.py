@@ -34,14 +34,10 @@ def comparisons(settings: Iterable[Setting], dimensions: Iterable[str]) -> Itera
     """
     settings = list(settings)
     for varied in dimensions:
-        strata: dict[Setting, dict[float, list[Setting]]] = {}
-        for setting in settings:
-            members = strata.setdefault(_stratum(setting, varied), {})
-            members.setdefault(getattr(setting, varied), []).append(setting)
         pooled: dict[tuple[str, float, float], list[Pair]] = {}
         levels = sorted({getattr(setting, varied) for setting in settings})
         spans = {(low, high): kind for kind, low, high in _spans(levels)}
-        for members in strata.values():
+        for members in strata(settings, varied).values():
             for kind, low, high in _spans(sorted(members)):
                 pairs = [pair for pair in itertools.product(members[low], members[high]) if _is_comparable(*pair)]
                 for pair in pairs:
@@ -60,6 +56,15 @@ def extremes(settings: Iterable[Setting], varied: str) -> Comparison | None:
         if comparison.kind == EXTREMES and comparison.is_pooled:
             return comparison
     return None
+
+
+def strata(settings: Iterable[Setting], varied: str) -> dict[Setting, dict[float, list[Setting]]]:
+    """Return the settings that are equal in everything but one dimension, by its levels."""
+    found: dict[Setting, dict[float, list[Setting]]] = {}
+    for setting in settings:
+        members = found.setdefault(_stratum(setting, varied), {})
+        members.setdefault(getattr(setting, varied), []).append(setting)
+    return found
 
 
 def paired_differences(

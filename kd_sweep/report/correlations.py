@@ -1,6 +1,6 @@
 """Spearman's rank correlations between what was varied and what came out, and between outcomes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from kd_sweep.report.ranks import RankCorrelation, rank_correlation, spearman
 from kd_sweep.report.sample import Sample
 from kd_sweep.report.settings import STRENGTH, STUDENT, Setting
 
-ATTENTION = "attention_iou_teachers"
+ATTENTION = ("attention_overlap_teachers", "attention_iou_teachers")
 
 CORRELATIONS = pa.schema(
     [
@@ -28,6 +28,9 @@ CORRELATIONS = pa.schema(
         ("low", pa.float64()),
         ("high", pa.float64()),
         ("ceiling", pa.float64()),
+        ("rho_within", pa.float64()),
+        ("within_low", pa.float64()),
+        ("within_high", pa.float64()),
         ("num_trials", pa.int32()),
         ("num_seeds", pa.int32()),
         ("note", pa.string()),
@@ -37,6 +40,7 @@ CORRELATIONS = pa.schema(
 
 MIN_TRIALS = 3
 _MAX_LEVELS = 20
+_ROUNDING = 1e-12
 _STRENGTHS = (STRENGTH, STUDENT)
 _WITH_ATTENTION = ("generalization_gap", "generalization_gap_augmented", "val_accuracy")
 
@@ -53,12 +57,19 @@ def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: floa
             for restriction in _restrictions(sample, settings, x):
                 observations = list(_observations(sample, settings, x, y, restriction))
                 if len(observations) >= MIN_TRIALS:
-                    rows.append({**labels, **restriction, **_row(x, y, observations, confidence)})
+                    row = {**labels, **restriction, **_row(x, y, observations, confidence)}
+                    if x not in sample.dimensions:
+                        row |= _within_columns(sample, settings, x, y, restriction, confidence)
+                    rows.append(row)
     return pa.Table.from_pylist(rows, schema=CORRELATIONS)
 
 
 def within_seeds(
-    sample: Sample, outcome: str, settings: Iterable[Setting], dimension: str
+    sample: Sample,
+    outcome: str,
+    settings: Iterable[Setting],
+    dimension: str,
+    measure: Callable[[float], float] = float,
 ) -> dict[int, tuple[float, int]]:
     """Return seed -> (Spearman's correlation of the outcome with the dimension within it, number of its trials).
 
@@ -69,7 +80,8 @@ def within_seeds(
         by_seed.setdefault(observation[2], []).append(observation)
     found = {}
     for seed, observations in sorted(by_seed.items()):
-        rho = spearman(*_columns(observations))
+        x_N, y_N = _columns(observations)
+        rho = spearman(x_N, np.array([measure(y) for y in y_N]))
         if len(observations) >= MIN_TRIALS and rho is not None:
             found[seed] = (rho, len(observations))
     return found
@@ -80,10 +92,10 @@ def _questions(sample: Sample, outcomes: list[str]) -> Iterator[tuple[str, str]]
         for dimension in sample.dimensions:
             if len(sample.levels(dimension)) > 1:
                 yield dimension, outcome
-    if ATTENTION in sample.outcomes:
-        for outcome in outcomes:
+    for attention in ATTENTION:
+        for outcome in outcomes if attention in sample.outcomes else ():
             if outcome.startswith("fidelity_") or outcome in _WITH_ATTENTION:
-                yield ATTENTION, outcome
+                yield attention, outcome
 
 
 def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[str, Any]]:
@@ -114,11 +126,58 @@ def _row(x: str, y: str, observations: list[Observation], confidence: float) -> 
     }
 
 
+def _within_columns(
+    sample: Sample, settings: list[Setting], x: str, y: str, restriction: dict[str, Any], confidence: float
+) -> dict[str, Any]:
+    """Return the correlation of what is left of two outcomes without strengths, ensemble size and seed.
+
+    A strength that moves both makes them go together, whatever they have to do with each other.
+    """
+    observations, causes = [], []
+    for setting in settings:
+        for observation in _observations(sample, [setting], x, y, restriction):
+            observations.append(observation)
+            causes.append(
+                [observation[2], *(getattr(setting, name) for name in sample.dimensions), str(setting.others)]
+            )
+    x_N, y_N = _columns(observations)
+    explained_NE = _explained(causes)
+    if len(x_N) - np.linalg.matrix_rank(explained_NE) < MIN_TRIALS:
+        return {}
+    _, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
+    found = rank_correlation(_left(x_N, explained_NE), _left(y_N, explained_NE), clusters_N, confidence)
+    interval = found and found.interval
+    return {
+        "rho_within": found and found.rho,
+        "within_low": interval and interval.low,
+        "within_high": interval and interval.high,
+    }
+
+
+def _explained(causes: list[list[Any]]) -> Floats:
+    """Return the columns, NE, that a constant and every level of every cause add; of many strengths, their square."""
+    columns = [np.ones(len(causes))]
+    for cause in zip(*causes, strict=True):
+        levels = sorted(set(cause))
+        if len(levels) > _MAX_LEVELS and all(isinstance(level, float) for level in levels):
+            columns += [np.array(cause), np.array(cause) ** 2]
+        else:
+            columns += [np.array([value == level for value in cause], dtype=float) for level in levels[1:]]
+    return np.stack(columns, axis=1)
+
+
+def _left(values_N: Floats, explained_NE: Floats) -> Floats:
+    """Return the residuals of least squares, without what rounding leaves of nothing."""
+    left_N = values_N - explained_NE @ np.linalg.lstsq(explained_NE, values_N, rcond=None)[0]
+    scale = float(np.abs(values_N).max())
+    return np.asarray(np.where(np.abs(left_N) > _ROUNDING * scale, left_N, 0.0))
+
+
 def _note(found: RankCorrelation, num_seeds: int) -> str | None:
     if num_seeds < MIN_CLUSTERS:
         return too_few_seeds(num_seeds)
     if found.interval is None:
-        return "no interval: no trial is out of order, or one of the variables constant, in all or all but one seed"
+        return "no interval: seeds show no spread (no trial out of order, a variable constant, or all in one order)"
     return "descriptive: hardly a trial is out of order" if found.is_near_ceiling else None
 
 

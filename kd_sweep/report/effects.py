@@ -1,7 +1,8 @@
 """Means per setting, and what changes between two settings of the same seed, as a table."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from kd_sweep.report.comparisons import Comparison, Pair, comparisons, paired_di
 from kd_sweep.report.intervals import MIN_CLUSTERS, Bootstrap, Estimate
 from kd_sweep.report.sample import Sample
 from kd_sweep.report.settings import SIZE, STRENGTH, STUDENT, Setting
+from kd_sweep.report.shapes import least_std
+from kd_sweep.report.words import counted
 
 MEAN = "mean"
 
@@ -57,19 +60,35 @@ def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap)
     return pa.Table.from_pylist(rows, schema=EFFECTS)
 
 
-def paired_effect(
-    sample: Sample, outcome: str, pairs: Iterable[Pair], bootstrap: Bootstrap
-) -> tuple[Estimate, int] | None:
-    """Return the mean over seeds of the difference and the number of pairs, None where no seed has both levels.
+@dataclass(frozen=True)
+class PairedEffect:
+    """What changes between two levels, over the same pairs of settings in every seed that counts."""
 
-    A seed that lacks one of the two arms gives no pair. Pairs of one seed are averaged first: they share teachers
-    and images, so they are one observation, and the bootstrap resamples seeds.
+    estimate: Estimate | None
+    """None where no seed has every pair."""
+    num_pairs: int
+    """In all seeds that count."""
+    num_incomplete: int
+    """Seeds that have some of the pairs, and do not count."""
+
+
+def paired_effect(sample: Sample, outcome: str, pairs: Sequence[Pair], bootstrap: Bootstrap) -> PairedEffect | None:
+    """Return the mean over seeds of the difference, None where no seed has any pair.
+
+    Pairs of one seed are averaged first: they share teachers and images, so they are one observation, and the bootstrap
+    resamples seeds. A seed counts only with every pair that some seed has: where trials are missing, a mean over what
+    is left would be of other settings in some seeds than in others.
     """
-    differences = paired_differences(sample.trials, outcome, pairs)
-    if not differences:
+    by_pair = [paired_differences(sample.trials, outcome, [pair]) for pair in pairs]
+    known = [differences for differences in by_pair if differences]
+    if not known:
         return None
-    estimate = bootstrap.estimate(np.array([np.mean(values) for values in differences.values()]))
-    return estimate, sum(map(len, differences.values()))
+    seeds = sorted(set().union(*known))
+    complete = [seed for seed in seeds if all(seed in differences for differences in known)]
+    means = np.array([np.mean([differences[seed] for differences in known]) for seed in complete])
+    noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
+    estimate = bootstrap.estimate(means, noise) if complete else None
+    return PairedEffect(estimate, len(complete) * len(known), len(seeds) - len(complete))
 
 
 def interval_columns(estimate: Estimate) -> dict[str, Any]:
@@ -85,8 +104,11 @@ def interval_columns(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def seeds_note(num_seeds: int, bootstrap: Bootstrap) -> str | None:
+def seeds_note(estimate: Estimate, bootstrap: Bootstrap) -> str | None:
     """Return why there is no interval, or that the bootstrap's is too short; None where it is as it should be."""
+    num_seeds = estimate.num_clusters
+    if num_seeds >= MIN_CLUSTERS and estimate.interval is None:
+        return "no interval: all seeds agree in every digit"
     coverage = bootstrap.coverage_limit(num_seeds) if num_seeds >= MIN_CLUSTERS else None
     if coverage is not None:
         return f"the bootstrap of {num_seeds} seeds covers at most {coverage:.0%}"
@@ -107,7 +129,7 @@ def shown_fields(setting: Setting) -> str:
 
 def _mean_row(sample: Sample, outcome: str, setting: Setting, bootstrap: Bootstrap) -> dict[str, Any]:
     values = [trial[outcome] for trial in sample.trials[setting].values() if outcome in trial]
-    estimate = bootstrap.estimate(np.array(values))
+    estimate = bootstrap.estimate(np.array(values), least_std(np.ones(1), sample.steps.get(outcome, 0.0)))
     return {
         "kind": MEAN,
         **_held(setting),
@@ -117,7 +139,7 @@ def _mean_row(sample: Sample, outcome: str, setting: Setting, bootstrap: Bootstr
         "estimate": estimate.value,
         **interval_columns(estimate),
         "num_pairs": len(values),
-        "note": seeds_note(len(values), bootstrap),
+        "note": seeds_note(estimate, bootstrap),
     }
 
 
@@ -127,7 +149,7 @@ def _effect_rows(
     effect = paired_effect(sample, outcome, comparison.pairs, bootstrap)
     if effect is None:
         return
-    estimate, num_pairs = effect
+    estimate = effect.estimate
     yield {
         "kind": comparison.kind,
         "varied": comparison.varied,
@@ -135,11 +157,18 @@ def _effect_rows(
         "to_level": comparison.to_level,
         **({} if comparison.is_pooled else _held_by_both(*comparison.pairs[0], comparison.varied)),
         "is_pooled": comparison.is_pooled,
-        "estimate": estimate.value,
-        **interval_columns(estimate),
-        "num_pairs": num_pairs,
-        "note": seeds_note(estimate.num_clusters, bootstrap),
+        "estimate": estimate and estimate.value,
+        **(interval_columns(estimate) if estimate else {"num_seeds": 0}),
+        "num_pairs": effect.num_pairs,
+        "note": _note(effect, bootstrap),
     }
+
+
+def _note(effect: PairedEffect, bootstrap: Bootstrap) -> str | None:
+    parts = [seeds_note(effect.estimate, bootstrap) if effect.estimate else "no seed has every pair"]
+    if effect.num_incomplete:
+        parts.append(f"{counted(effect.num_incomplete, 'seed')} left out, which lack pairs")
+    return "; ".join(part for part in parts if part) or None
 
 
 def _held(setting: Setting) -> dict[str, Any]:

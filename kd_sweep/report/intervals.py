@@ -1,30 +1,28 @@
-"""Means over seeds with bootstrap and t intervals, and how many seeds would decide.
+"""Means over seeds with bootstrap and t intervals.
 
-Shape suffixes: S clusters (seeds), R resamples, U resamples that differ, K numbers of seeds.
+Shape suffixes: S clusters (seeds), R resamples, U resamples that differ.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import nctdtr, ndtr, stdtrit
+from scipy.special import ndtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MIN_CLUSTERS = 3
 """With fewer seeds an interval would be pretence."""
-MAX_SEEDS = 1000
-"""Where `seeds_to_decide` stops counting."""
-POWER = 0.8
-"""How often the number of seeds that `seeds_to_decide` names would give a verdict."""
 MIN_RESAMPLES = 999
 
 _SEED = 2405
 _MAX_CELLS = 2_000_000
 _FEW_CLUSTERS = 8
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds. Intervals are None below `MIN_CLUSTERS` seeds, `std` below two."""
+    """A mean over seeds. Intervals are None below `MIN_CLUSTERS` seeds and where seeds do not differ at all."""
 
     value: float
     num_clusters: int
     std: float | None
-    """Sample standard deviation between seeds."""
+    """Sample standard deviation between seeds, not below what the resolution hides; None below two seeds."""
     interval: Interval | None
     """Of the bootstrap."""
     t_interval: Interval | None
@@ -57,7 +55,7 @@ class Bootstrap:
     resamples: int = 10_000
     """Fewer are drawn where their number times that of seeds would exceed two million, but never under 999."""
 
-    def estimate(self, values_S: Floats) -> Estimate:
+    def estimate(self, values_S: Floats, least_std: float = 0.0) -> Estimate:
         """Return the mean of one value per seed, with its intervals.
 
         The bootstrap interval is the expanded percentile interval (Hesterberg, The American Statistician 69, 2015):
@@ -66,25 +64,30 @@ class Bootstrap:
 
         Args:
             values_S: at least one finite value.
+            least_std: what the resolution of a metric hides: three seeds that all gain one image of 360 do not show
+                that every seed would. No interval is shorter than a spread of this would make it.
         """
         num_clusters = len(values_S)
         mean = float(values_S.mean())
-        std = float(values_S.std(ddof=1)) if num_clusters > 1 else None
-        if std is None or num_clusters < MIN_CLUSTERS:
+        std = spread(values_S, least_std) if num_clusters > 1 else None
+        if not std or num_clusters < MIN_CLUSTERS:
             return Estimate(mean, num_clusters, std, None, None)
+        half = half_width(std, num_clusters, self.confidence)
+        t_interval = Interval(mean - half, mean + half)
+        low, high = self._percentiles(values_S)
+        # Of a normal sample with this spread, to which the percentiles are expanded.
+        least = half_width(least_std, num_clusters, self.confidence)
+        interval = Interval(min(low, mean - least), max(high, mean + least))
+        return Estimate(mean, num_clusters, std, interval, t_interval)
+
+    def _percentiles(self, values_S: Floats) -> tuple[float, float]:
+        """Return the ends of the expanded percentile interval of the mean."""
+        num_clusters = len(values_S)
         resamples = min(self.resamples, max(MIN_RESAMPLES, _MAX_CELLS // num_clusters))
         counts_US, repeats_U = cluster_counts(num_clusters, resamples)
-        means_R = np.repeat(counts_US @ values_S / num_clusters, repeats_U)
-        half = half_width(std, num_clusters, self.confidence)
-        return Estimate(
-            mean, num_clusters, std, self.interval(means_R, num_clusters), Interval(mean - half, mean + half)
-        )
-
-    def interval(self, statistics_R: Floats, num_clusters: int) -> Interval:
-        """Return the expanded percentile interval of resampled statistics."""
         level = tail_level(num_clusters, self.confidence)
-        low, high = np.quantile(statistics_R, [level, 1.0 - level])
-        return Interval(float(low), float(high))
+        low, high = _quantiles(counts_US @ values_S / num_clusters, repeats_U, [level, 1.0 - level])
+        return low, high
 
     def coverage_limit(self, num_clusters: int) -> float | None:
         """Return how often the bootstrap interval can cover at most, None where that reaches `confidence`.
@@ -97,7 +100,7 @@ class Bootstrap:
 
 
 @lru_cache(maxsize=8)
-def cluster_counts(num_clusters: int, resamples: int) -> tuple[npt.NDArray[np.uint16], Ints]:
+def cluster_counts(num_clusters: int, resamples: int) -> tuple[Floats, Ints]:
     """Return how often each cluster is in a resample, and how many of the resamples are that one.
 
     Few clusters have few different resamples (126 of five), so a statistic is taken once of each.
@@ -107,11 +110,11 @@ def cluster_counts(num_clusters: int, resamples: int) -> tuple[npt.NDArray[np.ui
     """
     generator = np.random.default_rng([_SEED, num_clusters, resamples])
     shares_S = np.full(num_clusters, 1.0 / num_clusters)
-    counts_RS = generator.multinomial(num_clusters, shares_S, size=resamples).astype(np.uint16)
+    counts_RS = generator.multinomial(num_clusters, shares_S, size=resamples)
     if num_clusters > _FEW_CLUSTERS:
-        return counts_RS, np.ones(resamples, dtype=np.int64)
+        return counts_RS.astype(np.float64), np.ones(resamples, dtype=np.int64)
     counts_US, repeats_U = np.unique(counts_RS, axis=0, return_counts=True)
-    return counts_US, repeats_U.astype(np.int64)
+    return counts_US.astype(np.float64), repeats_U.astype(np.int64)
 
 
 def tail_level(num_clusters: int, confidence: float) -> float:
@@ -129,28 +132,24 @@ def half_width(std: float, num_clusters: int, confidence: float) -> float:
     return t_quantile(num_clusters, confidence) * std / math.sqrt(num_clusters)
 
 
-def seeds_to_decide(distance: float, std: float | None, confidence: float, *, at_least: int = MIN_CLUSTERS) -> float:
-    """Return the least number of seeds whose t interval would lie on the effect's side in four studies of five.
+def t_statistic(mean: float, std: float | None, num_clusters: int) -> float | None:
+    """Return how many standard errors a mean is from zero; None where there are too few seeds, or all are equal."""
+    return mean / (std / math.sqrt(num_clusters)) if std and num_clusters >= MIN_CLUSTERS else None
 
-    It takes the effect and the spread between seeds for the true ones. The t statistic of a sample has a noncentral t
-    distribution then (Cohen, Statistical Power Analysis, 1988).
 
-    Args:
-        distance: of the effect from the value that it has to be told apart from.
-        std: sample standard deviation between seeds.
-        confidence: of the interval.
-        at_least: where to start counting.
+def spread(values_S: Floats, least_std: float = 0.0) -> float:
+    """Return the sample standard deviation, not below ``least_std``; 0 for what is rounding of equal values."""
+    std = float(values_S.std(ddof=1))
+    return max(least_std, std if std > _ROUNDING * (float(np.abs(values_S).max()) + _ROUNDING) else 0.0)
 
-    Returns:
-        The number; infinity for more than `MAX_SEEDS`; NaN where one seed shows no spread.
-    """
-    if std is None:
-        return math.nan
-    first = max(MIN_CLUSTERS, at_least)
-    if std == 0.0 or distance == 0.0:
-        return first if distance != 0.0 else math.inf
-    seeds_K = np.arange(first, MAX_SEEDS + 1)
-    borders_K = stdtrit(seeds_K - 1, (1 + confidence) / 2)
-    missed_K = nctdtr(seeds_K - 1, abs(distance) / std * np.sqrt(seeds_K), borders_K)
-    enough = np.flatnonzero(1.0 - missed_K >= POWER)
-    return float(seeds_K[enough[0]]) if len(enough) else math.inf
+
+def _quantiles(values_U: Floats, repeats_U: Ints, levels: Sequence[float]) -> list[float]:
+    """Return `numpy.quantile` of every value repeated as often as it is said, without repeating it."""
+    order_U = np.argsort(values_U)
+    sorted_U, ends_U = values_U[order_U], np.cumsum(repeats_U[order_U])
+    found = []
+    for level in levels:
+        place = level * (int(ends_U[-1]) - 1)
+        below, above = sorted_U[np.searchsorted(ends_U, [math.floor(place), math.ceil(place)], side="right")]
+        found.append(float(below + (above - below) * (place - math.floor(place))))
+    return found

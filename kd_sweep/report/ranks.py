@@ -15,6 +15,7 @@ NEAR_CEILING = 0.98
 
 _MAX_GROUPS = 40
 _AT_CEILING = 1.0 - 1e-9
+_NO_SPREAD = 1e-9
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class RankCorrelation:
     ceiling: float
     """The greatest absolute value that the ties in the two variables allow: 0.94 for three strengths of many trials."""
     interval: Interval | None
-    """None below `MIN_CLUSTERS` seeds, at the ceiling, and where a variable is constant without one of the seeds."""
+    """None below `MIN_CLUSTERS` seeds, at the ceiling, where all seeds have one order, and where a variable is constant
+    without one of the seeds.
+    """
 
     @property
     def is_near_ceiling(self) -> bool:
@@ -47,35 +50,46 @@ def rank_correlation(x_N: Floats, y_N: Floats, clusters_N: Ints, confidence: flo
         clusters_N: which seed (0 … S-1, each at least once) an observation belongs to.
         confidence: of the interval.
     """
-    rho, ceiling = spearman(x_N, y_N), greatest_spearman(x_N, y_N)
-    if rho is None or ceiling is None:
+    x_places_N, y_places_N = _places(x_N), _places(y_N)
+    found = _with_ceiling(x_places_N, y_places_N)
+    if found is None:
         return None
+    rho, ceiling = found
     num_clusters = int(clusters_N.max()) + 1
     if num_clusters < MIN_CLUSTERS or abs(rho) >= _AT_CEILING * ceiling:
         return RankCorrelation(rho, ceiling, None)
     num_groups = min(num_clusters, _MAX_GROUPS)
     kept = [clusters_N % num_groups != group for group in range(num_groups)]
-    left = [(spearman(x_N[keep_N], y_N[keep_N]), greatest_spearman(x_N[keep_N], y_N[keep_N])) for keep_N in kept]
-    rhos_G = np.array([math.nan if found is None else found for found, _ in left])
-    ceilings_G = np.array([math.nan if found is None else found for _, found in left])
-    return RankCorrelation(rho, ceiling, _interval(rho, ceiling, rhos_G, ceilings_G, confidence))
+    left_G2 = np.array(
+        [_with_ceiling(x_places_N[keep_N], y_places_N[keep_N]) or (math.nan, math.nan) for keep_N in kept]
+    )
+    return RankCorrelation(rho, ceiling, _interval(rho, ceiling, left_G2[:, 0], left_G2[:, 1], confidence))
 
 
 def spearman(x_N: Floats, y_N: Floats) -> float | None:
     """Return Spearman's correlation; ties get the mean of their ranks. None where a variable is constant."""
-    x_N, y_N = _centred_ranks(x_N), _centred_ranks(y_N)
-    variance = float(x_N @ x_N) * float(y_N @ y_N)
-    return min(1.0, max(-1.0, float(x_N @ y_N) / math.sqrt(variance))) if variance > 0 else None
+    found = _with_ceiling(_places(x_N), _places(y_N))
+    return None if found is None else found[0]
 
 
 def greatest_spearman(x_N: Floats, y_N: Floats) -> float | None:
     """Return the greatest absolute correlation of the two, whichever observations were paired: both in order, or one
     in reverse order where they correlate negatively. None where a variable is constant.
     """
-    x_N, y_N = _centred_ranks(x_N), _centred_ranks(y_N)
-    ordered_N = np.sort(y_N) if x_N @ y_N >= 0 else -np.sort(-y_N)
-    found = spearman(np.sort(x_N), ordered_N)
-    return None if found is None else abs(found)
+    found = _with_ceiling(_places(x_N), _places(y_N))
+    return None if found is None else found[1]
+
+
+def _with_ceiling(x_N: Ints, y_N: Ints) -> tuple[float, float] | None:
+    """Return Spearman's correlation of two variables given as `_places`, and the greatest that their ties allow."""
+    (x_ranks_N, x_ordered_N), (y_ranks_N, y_ordered_N) = _centred_ranks(x_N), _centred_ranks(y_N)
+    variance = float(x_ranks_N @ x_ranks_N) * float(y_ranks_N @ y_ranks_N)
+    if variance <= 0:
+        return None
+    product = float(x_ranks_N @ y_ranks_N)
+    best = abs(float(x_ordered_N @ (y_ordered_N if product >= 0 else y_ordered_N[::-1])))
+    scale = math.sqrt(variance)
+    return min(1.0, max(-1.0, product / scale)), min(1.0, best / scale)
 
 
 def _interval(rho: float, ceiling: float, rhos_G: Floats, ceilings_G: Floats, confidence: float) -> Interval | None:
@@ -88,13 +102,20 @@ def _interval(rho: float, ceiling: float, rhos_G: Floats, ceilings_G: Floats, co
         return None
     num_groups = len(rhos_G)
     z, z_G = math.atanh(rho / scale), np.arctanh(rhos_G / scales_G)
+    if float(z_G.std()) < _NO_SPREAD:
+        return None
     half = t_quantile(num_groups, confidence) * math.sqrt((num_groups - 1) * float(z_G.var()))
     low, high = scale * math.tanh(z - half), scale * math.tanh(z + half)
     return Interval(max(low, -ceiling), min(high, ceiling))
 
 
-def _centred_ranks(values_N: Floats) -> Floats:
-    """Return the mean rank of each observation, less the mean of all."""
-    _, group_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return np.asarray(ranks[group_N] - (len(values_N) + 1) / 2, dtype=np.float64)
+def _places(values_N: Floats) -> Ints:
+    """Return which of the different values, in ascending order, each observation has."""
+    return np.unique(values_N, return_inverse=True)[1].astype(np.int64)
+
+
+def _centred_ranks(places_N: Ints) -> tuple[Floats, Floats]:
+    """Return the mean rank of each observation less the mean of all: as they come, and in ascending order."""
+    counts = np.bincount(places_N)
+    ranks = np.cumsum(counts) - (counts - 1) / 2 - (len(places_N) + 1) / 2
+    return ranks[places_N], np.repeat(ranks, counts)

@@ -2,14 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.report.resolution import resolutions
 from kd_sweep.report.settings import (
     NO_TEACHING,
     SIZE,
@@ -21,13 +23,17 @@ from kd_sweep.report.settings import (
     arm_of,
     described,
     flat,
+    is_of_teachers,
 )
+from kd_sweep.report.words import counted
 from kd_sweep.results.reader import Results
 from kd_sweep.results.schema import FINISHED, added_columns
 from kd_sweep.study.reported import REPORTED_METRICS
 
 _LATER_METRICS = ("mutual_information_", "generalization_gap_")
 """Prefixes of metrics that a study's tables may hold although this version does not report them."""
+_INDEPENDENT_SAMPLERS = ("grid", "random")
+"""Samplers that choose trials without looking at the outcomes of others."""
 _GAP, _GAP_AUGMENTED = "generalization_gap", "generalization_gap_augmented"
 
 Outcomes = Mapping[str, float]
@@ -41,7 +47,8 @@ class Sample:
     outcomes: tuple[str, ...]
     """Metrics that at least one completed trial has, in the order in which they are reported."""
     trials: Mapping[Setting, Mapping[int, Outcomes]]
-    """Setting -> seed -> metric -> value at the last epoch; metrics without a value are absent."""
+    """Setting -> seed -> metric -> value at the last epoch; metrics without a value are absent, and of stopped trials
+    all that are not about the teachers alone, which no epoch changes."""
     recipes: Mapping[Setting, Recipe]
     num_completed: int
     num_untaught: int
@@ -51,6 +58,20 @@ class Sample:
     num_failed: int
     num_unfinished: int
     """Pending, running, preempted, lost or interrupted."""
+    never_completed: tuple[tuple[float, int], ...] = ()
+    """(strength, ensemble size) of which some trial was begun and none completed."""
+    adaptive_sampler: str | None = None
+    """The sampler, where it chose trials by the outcomes of earlier ones."""
+    steps: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> the step that it moves in: one over the number of images, of shares; 0 of what is continuous."""
+
+    @property
+    def chosen_by_outcome(self) -> str | None:
+        """Why the completed trials say little of how all would have done; None where outcomes did not choose them."""
+        if self.num_stopped:
+            verb = "was" if self.num_stopped == 1 else "were"
+            return f"{counted(self.num_stopped, 'trial')} {verb} stopped by the scheduler"
+        return f"the sampler {self.adaptive_sampler} chose trials by earlier ones" if self.adaptive_sampler else None
 
     @property
     def left_out(self) -> str:
@@ -62,7 +83,7 @@ class Sample:
         ]
         return ", ".join(part for part in parts if part) or "none"
 
-    @property
+    @cached_property
     def dimensions(self) -> tuple[str, ...]:
         """What effects are taken along; the student's strength only where it is not always that of its teachers."""
         is_apart = any(setting.student_strength is not None for setting in self.trials)
@@ -80,8 +101,9 @@ class Sample:
     def arms(self, *outcomes: str) -> dict[Arm, list[Setting]]:
         """Return the settings whose trials have the outcomes, by what is never averaged over."""
         found: dict[Arm, list[Setting]] = {}
+        wanted = set(outcomes)
         for setting, seeds in self.trials.items():
-            if any(all(outcome in values for outcome in outcomes) for values in seeds.values()):
+            if any(values.keys() >= wanted for values in seeds.values()):
                 found.setdefault(arm_of(self.recipes[setting], *outcomes), []).append(setting)
         return found
 
@@ -89,7 +111,8 @@ class Sample:
 def read_sample(results: Results, study: str | None = None) -> Sample:
     """Return the completed trials of a study: those that reached the last epoch they were asked for.
 
-    Trials that a scheduler stopped earlier are left out: their metrics are those of another epoch.
+    Of trials that a scheduler stopped earlier, only what is about their teachers counts, which no epoch of the student
+    changes; their other metrics are those of another epoch.
 
     Args:
         results: a results root or a study.
@@ -103,6 +126,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     table = table.filter(pc.equal(table["study"], name))
     rows = table.to_pylist()
     completed = [_with_gap(row) for row in rows if _is_completed(row)]
+    stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _is_placed(row)]
     num_failed = sum(row["status"] == "failed" for row in rows)
     num_stopped = sum(row["status"] == "stopped" for row in rows if not _is_completed(row))
     num_unfinished = len(rows) - len(completed) - num_failed - num_stopped
@@ -112,11 +136,21 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
         raise QueryError(f"study: {name!r} has no completed trial to analyse ({found})")
     metrics = _with_gap_column(metric_columns(table.schema))
     known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
-    configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in completed]
-    places = described(completed, configs, set(added_columns(table.schema)) - set(metrics))
-    num_untaught = sum(recipe.taught_by == NO_TEACHING for _, recipe in places)
-    trials = _arranged(completed, [setting for setting, _ in places], known)
-    return Sample(name, tuple(known), trials, dict(places), len(completed), num_untaught, **counts)
+    used = completed + list(_of_teachers(stopped, known))
+    configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
+    places = described(used, configs, set(added_columns(table.schema)) - set(metrics))
+    return Sample(
+        study=name,
+        outcomes=tuple(known),
+        trials=_arranged(used, [setting for setting, _ in places], known),
+        recipes=dict(places),
+        num_completed=len(completed),
+        num_untaught=sum(recipe.taught_by == NO_TEACHING for _, recipe in places[: len(completed)]),
+        never_completed=tuple(sorted(_cells(rows) - _cells(completed))),
+        adaptive_sampler=_adaptive_sampler(results, name),
+        steps=resolutions(completed, known),
+        **counts,
+    )
 
 
 def only_study(results: Results, study: str | None) -> str:
@@ -143,8 +177,28 @@ def metric_columns(schema: pa.Schema) -> list[str]:
 
 def _is_completed(row: Mapping[str, Any]) -> bool:
     whole = row["num_epochs"] is not None and row["last_epoch"] == row["num_epochs"]
-    placed = None not in (row[STRENGTH], row[SIZE], row["seed"])
-    return row["status"] in FINISHED and whole and placed
+    return row["status"] in FINISHED and whole and _is_placed(row)
+
+
+def _is_placed(row: Mapping[str, Any]) -> bool:
+    return None not in (row[STRENGTH], row[SIZE], row["seed"])
+
+
+def _of_teachers(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows that say something of teachers, without what the student would have changed in later epochs."""
+    changing = {name: None for name in metrics if not is_of_teachers(name)}
+    for row in rows:
+        if any(row.get(name) is not None for name in metrics if name not in changing):
+            yield row | changing
+
+
+def _cells(rows: Iterable[Mapping[str, Any]]) -> set[tuple[float, int]]:
+    return {(row[STRENGTH], row[SIZE]) for row in rows if row[STRENGTH] is not None and row[SIZE] is not None}
+
+
+def _adaptive_sampler(results: Results, study: str) -> str | None:
+    samplers = {row["sampler"] for row in results.table("studies").to_pylist() if row["study"] == study}
+    return next((sampler for sampler in samplers if sampler not in (None, *_INDEPENDENT_SAMPLERS)), None)
 
 
 def _with_gap(row: dict[str, Any]) -> dict[str, Any]:

@@ -108,8 +108,8 @@ def _copies(found: Found) -> str:
     if not found.copies:
         return ""
     if found.val is None:
-        return f"{found.copies:,} among the images that are split into training and validation"
-    return f"{found.copies:,} in validation, of training images"
+        return f"{found.copies:,} images are copies of others, and can be in both sets"
+    return f"{found.copies:,} validation images are copies of training images"
 
 
 def _first(names: Sequence[str], room: int) -> str:

@@ -14,9 +14,9 @@ from kd_sweep.vision.fingerprints import Fingerprint
 from kd_sweep.vision.overlaps import MAX_COPIES, MAX_PUBLISHED_COPIES, count_copies
 from kd_sweep.vision.pictures import Found, Pictures
 from kd_sweep.vision.splits import Indices
-from kd_sweep.vision.walk import File, FileState, PassedOver
+from kd_sweep.vision.walk import File, PassedOver
 
-SIZE, DEVICE, INODE, MODIFIED_NS, CHANGED_NS = range(len(FileState._fields))
+SIZE, DEVICE, INODE, MODIFIED_NS, CHANGED_NS = range(5)
 PUBLISHED = ("cifar10", "cifar100", "tiny_imagenet")
 
 
@@ -27,7 +27,7 @@ class Listing:
     Attributes:
         paths: one per image.
         labels_N: int64.
-        states_N5: a `FileState` each; int64.
+        states_N5: size in bytes, device, inode, and when content and state changed in ns since 1970; int64.
     """
 
     paths: list[str]
@@ -54,8 +54,14 @@ def listing_of(files: list[File], labels: list[int], absent: str, hint: str = "r
     lost = [file.path for file in files if file.state is None]
     if lost:
         raise DataError(f"{absent}: {len(lost)} of {len(files)} image files cannot be found, {lost[0]} for one; {hint}")
-    states_N5 = np.array([file.state for file in files], dtype=np.int64).reshape(-1, len(FileState._fields))
-    return Listing([file.path for file in files], np.array(labels, dtype=np.int64), states_N5)
+    states = [
+        (state.st_size, state.st_dev, _signed(state.st_ino), state.st_mtime_ns, state.st_ctime_ns)
+        for file in files
+        if (state := file.state) is not None
+    ]
+    return Listing(
+        [file.path for file in files], np.array(labels, dtype=np.int64), np.array(states, dtype=np.int64).reshape(-1, 5)
+    )
 
 
 def found_files(
@@ -178,6 +184,10 @@ def _state(kind: str, parts: list[tuple[Listing, Pictures]]) -> str:
 def _names(root: Path, paths: list[str]) -> list[str]:
     start = str(root).rstrip(os.sep) + os.sep
     return [path.removeprefix(start) for path in paths]
+
+
+def _signed(inode: int) -> int:
+    return inode if inode < 2**63 else inode - 2**64
 
 
 def _files(listing: Listing) -> list[tuple[int, int]]:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from kd_sweep.errors import DataError
 from kd_sweep.vision.formats import SUFFIXES
@@ -60,21 +59,12 @@ class PassedOver:
         return ", ".join(reasons)
 
 
-class FileState(NamedTuple):
-    """What the filesystem says of a file; times in ns since 1970."""
-
-    size: int
-    device: int
-    inode: int
-    modified_ns: int
-    changed_ns: int
-
-
-class File(NamedTuple):
+@dataclass(frozen=True)
+class File:
     """An image file; `state` is None where it is absent, as behind a link to nowhere, or no regular file."""
 
     path: str
-    state: FileState | None
+    state: os.stat_result | None
 
 
 class Walk:
@@ -221,16 +211,13 @@ def _identity(folder: str) -> Identity:
     return (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(folder)
 
 
-def _state(ask: Callable[[], os.stat_result]) -> FileState | None:
+def _state(ask: Callable[[], os.stat_result]) -> os.stat_result | None:
     """Return the state of what a path leads to; None where that is no regular file."""
     try:
         state = ask()
     except (OSError, ValueError):  # a name may hold a NUL where it comes from a list
         return None
-    if not stat.S_ISREG(state.st_mode):
-        return None
-    inode = state.st_ino if state.st_ino < 2**63 else state.st_ino - 2**64  # so that it fits into an int64
-    return FileState(state.st_size, state.st_dev, inode, state.st_mtime_ns, state.st_ctime_ns)
+    return state if stat.S_ISREG(state.st_mode) else None
 
 
 def files_at(paths: list[str]) -> list[File]:

@@ -12,11 +12,11 @@ from kd_sweep.errors import QueryError
 from kd_sweep.report.analysis import analyse, output_analysis
 from kd_sweep.report.correlations import CORRELATIONS
 from kd_sweep.report.effects import EFFECTS
-from kd_sweep.report.verdicts import VERDICTS
+from kd_sweep.report.verdict_tables import LEVELS, VERDICTS
 from tests.report.tables import trial, write_study
 from tests.report.test_effects import planted
 
-SCHEMAS = {"effects": EFFECTS, "correlations": CORRELATIONS, "verdicts": VERDICTS}
+SCHEMAS = {"effects": EFFECTS, "correlations": CORRELATIONS, "verdicts": VERDICTS, "levels": LEVELS}
 
 
 def awkward():
@@ -46,7 +46,7 @@ def numbers(value):
         yield value
 
 
-def test_json_is_one_object_with_three_lists_and_no_nan(tmp_path):
+def test_json_is_one_object_with_a_list_per_table_and_no_nan(tmp_path):
     results = write_study(tmp_path, awkward())
     answer = json.loads(written(analyse(results, resamples=500), results, "json"), parse_constant=refuse)
     assert [name for name, value in answer.items() if isinstance(value, list)] == list(SCHEMAS)
@@ -81,13 +81,15 @@ def test_csv_goes_to_the_named_folder(tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "effects.csv")) == analysis.effects.num_rows
 
 
-def test_table_has_three_tables_and_a_sentence_per_verdict(tmp_path):
+def test_verdicts_come_first_in_words_and_then_in_tables(tmp_path):
     made = [*planted(seeds=3), trial(0.0, 1, 9, status="stopped", last_epoch=1)]
     results = write_study(tmp_path, made)
     analysis = analyse(results, resamples=500)
     text = written(analysis, results, "table")
     assert "27 completed trials (3 strengths, 3 ensemble sizes, 3 seeds); left out: 1 stopped by the scheduler." in text
-    assert text.index("Effects") < text.index("Rank correlations") < text.index("Verdicts")
+    titles = ("Verdicts on", "Verdicts in figures", "Every strength", "Effects", "Rank correlations")
+    places = [text.index(f"\n{title}") for title in titles]
+    assert places == sorted(places)
     sentences = [line[2:] for line in text.splitlines() if line.startswith("- ")]
     assert sentences == analysis.verdicts["sentence"].to_pylist()
     assert "covers at most 75%" in text
@@ -100,16 +102,21 @@ def test_sentences_state_effect_interval_pairs_and_seeds(tmp_path):
     rows = analyse(write_study(tmp_path, planted(seeds=3)), resamples=500).verdicts.to_pylist()
     gap = next(row for row in rows if row["outcome"] == "generalization_gap")
     assert gap["verdict"] == "supported"
-    assert gap["sentence"].startswith(
+    sentence = gap["sentence"]
+    assert sentence.startswith(
         "Supported: stronger augmentation narrows the generalization gap (generalization_gap). "
-        f"From strength 0 to 0.5 it changes by {gap['effect']:+.4f} (mean of 3 seeds, 9 pairs; "
-        f"t interval [{gap['t_low']:+.4f}, {gap['t_high']:+.4f}], bootstrap [{gap['low']:+.4f}, {gap['high']:+.4f}])."
+        f"From strength 0 to 0.5 its size changes by {gap['effect']:+.4f} (mean of 3 seeds, 9 pairs; "
+        f"t interval [{gap['t_low']:+.4f}, {gap['t_high']:+.4f}], bootstrap [{gap['low']:+.4f}, {gap['high']:+.4f}])"
     )
+    assert "The means fall with every step. Lowest at 0.5 (95 %: 0.5)." in sentence
+    assert f"Trend: p {gap['p']:.2g}, corrected {gap['p_corrected']:.2g}; curvature " in sentence
+    assert sentence.count("for 6 tests.") == 1
     one_seed = analyse(write_study(tmp_path / "one", planted(seeds=1)), resamples=500).verdicts.to_pylist()
-    gap = next(row for row in one_seed if row["outcome"] == "generalization_gap")
-    assert gap["sentence"].endswith(
-        "(mean of 1 seed, 3 pairs). An interval needs at least 3 seeds. "
-        "One seed shows no spread, so how many would decide it is unknown."
+    iou = next(row for row in one_seed if row["outcome"] == "attention_iou_teachers")
+    assert "(mean of 1 seed, 2 pairs). The means fall with every step." in iou["sentence"]
+    assert (
+        "An interval needs at least 3 seeds. One seed shows no spread, so how many would decide it is unknown."
+        in iou["sentence"]
     )
 
 
@@ -140,7 +147,8 @@ def test_the_table_says_what_is_held_and_left_out(tmp_path):
     assert "augmentation_strength is the teachers' (their mean), student_strength the student's" in text
     assert "6 trials learned from labels alone (distillation.loss none, or alpha 1)" in text
     assert analysis.about["num_untaught"] == 6
-    heads = [line for line in text.splitlines() if line.startswith(("| outcome", "| claim"))]
+    heads = [line for line in text.splitlines() if line.startswith("| verdict") or "| num_pairs" in line]
+    assert len(heads) == 2
     assert all("distillation_loss" in line and "varied" in line and "attention_maps" not in line for line in heads)
     plain = write_study(tmp_path / "plain", planted(seeds=3))
     assert "distillation_loss" not in written(analyse(plain, resamples=500), plain, "table")
@@ -197,7 +205,7 @@ def test_the_command_prints_and_writes(tmp_path, cli):
     code, _, _ = cli(
         "analyse", tmp_path / "planted", "--resamples", 500, "--format", "parquet", "--out", tmp_path / "o"
     )
-    assert (code, len(list((tmp_path / "o").iterdir()))) == (0, 3)
+    assert (code, len(list((tmp_path / "o").iterdir()))) == (0, 4)
     for wrong in (["nothing"], ["planted", "--format", "xml"], ["planted", "--out", tmp_path / "o"]):
         code, out, err = cli("analyse", tmp_path, *wrong)
         assert (code, out, err.count("\n")) == (2, "", 1), err

@@ -69,4 +69,6 @@ def test_copies_are_said(tmp_path):
     for number in range(2000):
         (tmp_path / f"val/dog/{number}.png").write_text(str(number))
     (tmp_path / "val/cat/copy.png").write_bytes((tmp_path / "train/dog/1.png").read_bytes())
-    assert look_through(folder_data(tmp_path)).lines()[1:] == ["copies: 1 in validation, of training images"]
+    assert look_through(folder_data(tmp_path)).lines()[1:] == [
+        "copies: 1 validation images are copies of training images"
+    ]

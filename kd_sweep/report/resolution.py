@@ -1,0 +1,47 @@
+"""How finely a metric can differ: shares of images move in steps of one image."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+MAX_IMAGES = 50_000
+"""Steps finer than this make no difference to any interval."""
+ROUNDING = math.sqrt(1.0 / 12.0)
+"""Standard deviation of what rounding to whole steps hides, in steps."""
+
+_MAX_VALUES = 12
+_TOLERANCE = 1e-4
+_DIFFERENCES = {
+    "generalization_gap": ("train_accuracy", "val_accuracy"),
+    "generalization_gap_augmented": ("train_accuracy", "val_augmented_accuracy"),
+}
+"""Differences of shares of two sets of images: they move in the coarser set's steps, and finer ones between."""
+
+
+def resolution(values: Iterable[float]) -> float:
+    """Return 1 / n for the smallest n of which all values are multiples, as shares of n images are; 0 for no such n.
+
+    Args:
+        values: of one metric. Constants and zeros tell nothing.
+    """
+    different = np.unique(np.fromiter(values, dtype=np.float64))
+    different = different[np.abs(different) > _TOLERANCE / MAX_IMAGES]
+    if len(different) < 2:
+        return 0.0
+    numbers = np.arange(1.0, MAX_IMAGES + 1)
+    for value in different[np.linspace(0, len(different) - 1, min(_MAX_VALUES, len(different))).astype(int)]:
+        products = numbers * value
+        numbers = numbers[np.abs(products - np.round(products)) < _TOLERANCE]
+    return 1.0 / float(numbers[0]) if len(numbers) else 0.0
+
+
+def resolutions(rows: Sequence[Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, float]:
+    """Return the resolution of each metric over the rows of all trials; nulls and infinities are passed over."""
+    columns = {name: [row[name] for row in rows if row.get(name) is not None] for name in metrics}
+    found = {name: resolution(filter(math.isfinite, values)) for name, values in columns.items()}
+    for name, parts in _DIFFERENCES.items():
+        if name in found:
+            found[name] = max([found[name], *(found[part] for part in parts if part in found)])
+    return found
