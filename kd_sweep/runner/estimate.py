@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from kd_sweep.distill.records import TEACHERS, teacher_record
 from kd_sweep.errors import DataError, KdSweepError
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Location, Root
@@ -11,14 +12,15 @@ from kd_sweep.runner.progress import describe
 from kd_sweep.study.caveats import caveats
 from kd_sweep.study.dimensions import listed_values, range_bounds
 from kd_sweep.study.parts import Parts
-from kd_sweep.study.plan import Plan, estimate_hours, plan
-from kd_sweep.study.space import trial_config
+from kd_sweep.study.plan import Plan, estimate_hours, plan, rest_of
+from kd_sweep.study.space import points_of, trial_config
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.cache import decoded_folder
 from kd_sweep.waiting import doing
 
 LISTED_TRIALS = 30
+FINISHED_TRIALS = "SELECT trial_id, config FROM trials WHERE status IN ('completed', 'stopped')"
 
 
 def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -> Iterator[str]:
@@ -46,6 +48,13 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         planned = plan(spec)
     most = "" if planned.exact else "at most "
     yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
+    rest = planned
+    if missing is None:  # ids depend on the images
+        with doing("looking for what is done already"):
+            rest = rest_of(planned, _finished_trials(spec, planned, root), _finished_teachers(planned, root))
+    trials_done, teachers_done = planned.num_trials - rest.num_trials, planned.num_teachers - rest.num_teachers
+    if trials_done or teachers_done:
+        yield f"done already: {trials_done} of the trials, {teachers_done} of the teachers"
     if missing is not None:
         yield f"dataset: not checked, counts need no images ({missing})"
     yield from contents
@@ -69,9 +78,10 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         yield "time: not estimated (no past epochs, no probe)"
         return
     teacher_s, student_s = seconds
-    hours = estimate_hours(planned, teacher_s, student_s, slots)
+    hours = estimate_hours(rest, teacher_s, student_s, slots)
+    for_what = " for the rest" if trials_done or teachers_done else ""
     yield (
-        f"time: {most}about {_hours(hours)} with {slots} at a time "
+        f"time: {most}about {_hours(hours)}{for_what} with {slots} at a time "
         f"({teacher_s:.2g} s per teacher epoch, {student_s:.2g} s per student epoch, {source})"
     )
 
@@ -112,6 +122,28 @@ def _last(dimension: Dimension) -> Value:
     if isinstance(dimension, Grid | Choice):
         return listed_values(dimension)[-1]
     return range_bounds(dimension)[1]
+
+
+def _finished_trials(spec: StudySpec, planned: Plan, root: Location) -> set[str]:
+    """Return the ids of the study's finished trials that belong to the plan."""
+    try:
+        rows = open_results(Root.open(root).child(spec.name)).sql(FINISHED_TRIALS).to_pylist()
+    except KdSweepError:
+        return set()
+    if planned.trials:
+        return {row["trial_id"] for row in rows}
+    return set(points_of(spec, (TrialConfig.model_validate_json(row["config"]) for row in rows)))
+
+
+def _finished_teachers(planned: Plan, root: Location) -> set[str]:
+    """Return the ids of the plan's teachers that lie in the root, whichever study has trained them."""
+    try:
+        storage = Root.open(root)
+        there = set(storage.folders(TEACHERS))
+        needed = {teacher.teacher_id for teacher in planned.teachers} & there if there else set()
+        return {teacher_id for teacher_id in needed if teacher_record(storage, teacher_id) is not None}
+    except KdSweepError:
+        return set()
 
 
 def _past_seconds(spec: StudySpec, root: Location) -> tuple[float, float] | None:

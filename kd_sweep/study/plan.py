@@ -2,8 +2,8 @@
 
 import heapq
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
 
 from kd_sweep.study.dimensions import dimension_size, extremes, searched_ensembles
 from kd_sweep.study.parts import PlannedTeacher
@@ -43,7 +43,27 @@ def plan(spec: StudySpec) -> Plan:
 
 def _finite_plan(spec: StudySpec) -> Plan:
     trials = planned_trials(spec)[: spec.budget.max_trials]
-    teachers = planned_teachers(spec, trials)
+    return _listed(trials, planned_teachers(spec, trials), exact=isinstance(spec.scheduler, NoScheduler))
+
+
+def rest_of(planned: Plan, trials: Set[str], teachers: Set[str]) -> Plan:
+    """Return the part of a plan that is not done.
+
+    Args:
+        planned: the plan; of one whose sampler adapts, trials are subtracted by their number.
+        trials: ids of finished trials that belong to it.
+        teachers: ids of finished teachers.
+    """
+    if planned.trials:
+        left = [trial for trial in planned.trials if trial.trial_id not in trials]
+        untrained = [teacher for teacher in planned.teachers if not teachers or teacher.teacher_id not in teachers]
+        return _listed(left, untrained, exact=planned.exact)
+    num_trials = max(0, planned.num_trials - len(trials))
+    epochs = planned.student_epochs // planned.num_trials
+    return replace(planned, num_trials=num_trials, student_epochs=num_trials * epochs)
+
+
+def _listed(trials: list[PlannedTrial], teachers: list[PlannedTeacher], *, exact: bool) -> Plan:
     return Plan(
         trials=trials,
         teachers=teachers,
@@ -51,7 +71,7 @@ def _finite_plan(spec: StudySpec) -> Plan:
         num_teachers=len(teachers),
         teacher_epochs=sum(teacher.epochs for teacher in teachers),
         student_epochs=sum(trial.epochs for trial in trials),
-        exact=isinstance(spec.scheduler, NoScheduler),
+        exact=exact,
     )
 
 
