@@ -58,7 +58,10 @@ class Screen:
         return self.stream.isatty()
 
     def write(self, text: bytes) -> None:
-        """Write text that is UTF-8, in the encoding of this place."""
+        """Write text that is UTF-8, in the encoding of this place; on a terminal, lines are broken between words."""
+        if (width := self.width) is not None:
+            lines = (_broken(line, width) for line in text.decode().split("\n"))
+            text = "\n".join(lines).encode()
         self.put(text if self.is_unicode else text.decode().encode(self.encoding, "replace"))
 
     def put(self, content: bytes) -> None:
@@ -181,6 +184,13 @@ def _blocks(names: Sequence[str], columns: Sequence[list[str]], width: int, rule
             yield from _wrapped(name, width, style="bold")
             for line in _wrapped(value, width - GAP):
                 yield Text(" " * GAP) + line
+
+
+def _broken(line: str, width: int) -> str:
+    """Return a line of text in lines of at most this width; lines of tables, which have styles, fit already."""
+    if "\x1b" in line or cell_len(line) <= width:
+        return line
+    return "\n".join(part.plain.rstrip() for part in _wrapped(line, width))
 
 
 def _wrapped(text: str, width: int, style: str = "") -> Iterator[Text]:

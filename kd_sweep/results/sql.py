@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,7 +147,7 @@ class _Run:
             self._stop()
             raise QueryError(f"SQL: the query took more than {self._limits.timeout_s:g} s and was stopped (--timeout)")
         if self._failure is not None:
-            raise _told(self._failure, self._limits) from self._failure
+            raise _told(self._failure, self._limits, self._tables) from self._failure
         assert self._table is not None
         return self._table
 
@@ -193,9 +193,9 @@ def _batches(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
     return relation.fetch_record_batch(_ROWS)  # before DuckDB 1.4
 
 
-def _told(failure: BaseException, limits: Limits) -> BaseException:
+def _told(failure: BaseException, limits: Limits, tables: Iterable[str]) -> BaseException:
     """Return a failure of DuckDB's, or of Arrow's under it, as this module raises it."""
-    message = one_line(str(failure))
+    message = _near_guess(one_line(str(failure)), sorted(tables))
     if isinstance(failure, duckdb.OutOfMemoryException) or "Out of Memory Error" in message:
         allowed = ByteSize(limits.memory_bytes).human_readable(decimal=True)
         return QueryError(
@@ -206,6 +206,14 @@ def _told(failure: BaseException, limits: Limits) -> BaseException:
     # What fails in the middle of an answer comes through Arrow, as an OSError with DuckDB's words.
     is_scan = isinstance(failure, OSError) and not _DUCKDB_SAYS.match(message)
     return ScanError(message) if is_scan or _SCAN_FAILURE.search(str(failure)) else QueryError(f"SQL: {message}")
+
+
+def _near_guess(message: str, tables: Sequence[str]) -> str:
+    """Return DuckDB's word on a table that is not there without the guess at one of its own."""
+    guess = re.search(r'Table with name .* does not exist!(?P<guess> Did you mean "(?P<name>.*)"\?)?$', message)
+    if guess is None or guess["name"] in tables:
+        return message
+    return f"{message.removesuffix(guess['guess'] or '')} possible: {', '.join(tables)}"
 
 
 def one_line(message: str) -> str:

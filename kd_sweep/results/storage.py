@@ -391,6 +391,8 @@ def failures_to_read(where: str) -> Iterator[None]:
 
 
 def _expanded(path: str) -> Path:
+    if not path.strip():
+        raise StorageError("root: is empty; possible: a folder, or s3://bucket/prefix")
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -15,6 +15,7 @@ from ray import cloudpickle
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 from kd_sweep.redaction import redacted
+from kd_sweep.results.shown import escaped
 
 MAX_LOSSES = 8
 """So many times in a row may a trial lose its process before it finishes another epoch."""
@@ -43,8 +44,9 @@ class Failure:
     traceback: str
 
     def __post_init__(self) -> None:
-        for name in ("error", "traceback"):  # they go into tables and onto the screen, whatever a library has quoted
-            object.__setattr__(self, name, redacted(getattr(self, name)))
+        # They go into tables and onto screens, whatever a library has quoted.
+        object.__setattr__(self, "error", escaped(redacted(self.error)))
+        object.__setattr__(self, "traceback", redacted(self.traceback))
 
 
 class Retries:

@@ -112,6 +112,7 @@ def test_this_programs_variables_are_out_of_reach():
     [
         ("SELECT val_acuracy FROM trials", ['"val_acuracy" not found', "val_accuracy"]),
         ("SELECT * FROM trails", ["trails does not exist", 'Did you mean "trials"']),
+        ("SELECT * FROM nothing", ["nothing does not exist! possible: epochs, trials"]),
         ("SELEC 1", ["syntax error", "SELEC"]),
         ("SELECT avg(trial_id) FROM trials", ["avg(VARCHAR)"]),
         ("SELECT 'open", ["unterminated"]),

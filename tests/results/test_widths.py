@@ -104,6 +104,17 @@ def test_wide_shows_every_column_in_one_line(tables: dict[str, pa.Table], monkey
     assert len(lines) == 2 + tables["leaderboard"].num_rows
 
 
+def test_sentences_on_a_terminal_are_broken_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "Intervals hold for this split of the data, which all seeds share.\n- short\n"
+    for wide in (False, True):
+        terminal = Terminal()
+        Screen(terminal, wide=wide).write(text.encode())
+        lines = terminal.getvalue().decode().split("\n")
+        assert (max(map(len, lines)) <= 40) != wide
+        assert " ".join(lines) == text.replace("\n", " ")
+
+
 def test_a_long_text_is_broken_between_words_and_never_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     error = "RuntimeError: " + "something went wrong " * 9
     row = trial_row(1, "failed", error=error)
