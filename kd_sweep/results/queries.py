@@ -18,7 +18,8 @@ _OUTCOMES = (
     "val_accuracy",
     "fidelity_val",
     "attention_iou_teachers",
-    "attention_iou_student",
+    "attention_overlap_teachers",
+    "attention_overlap_student",
     "generalization_gap",
 )
 _TREND = (
