@@ -39,6 +39,7 @@ CORRELATIONS = pa.schema(
 """The columns are described in docs/statistics.md."""
 
 MIN_TRIALS = 3
+UNBALANCED = "unbalanced: not every seed has every setting"
 _MAX_LEVELS = 20
 _ROUNDING = 1e-12
 _STRENGTHS = (STRENGTH, STUDENT)
@@ -58,6 +59,8 @@ def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: floa
                 observations = list(_observations(sample, settings, x, y, restriction))
                 if len(observations) >= MIN_TRIALS:
                     row = {**labels, **restriction, **_row(x, y, observations, confidence)}
+                    if not _is_balanced(sample, settings, x, y, restriction):
+                        row["note"] = "; ".join(filter(None, [row["note"], UNBALANCED]))
                     if x not in sample.dimensions:
                         row |= _within_columns(sample, settings, x, y, restriction, confidence)
                     rows.append(row)
@@ -108,6 +111,12 @@ def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[
         if 1 < len(levels) <= _MAX_LEVELS:
             found += [{name: level} for level in levels]
     return found
+
+
+def _is_balanced(sample: Sample, settings: list[Setting], x: str, y: str, restriction: dict[str, Any]) -> bool:
+    """Whether every seed has every setting, so that the settings' differences are not those of seeds."""
+    seeds = [{seed for _, _, seed in _observations(sample, [setting], x, y, restriction)} for setting in settings]
+    return len({frozenset(found) for found in seeds if found}) == 1
 
 
 def _row(x: str, y: str, observations: list[Observation], confidence: float) -> dict[str, Any]:

@@ -43,7 +43,10 @@ def sentence(verdict: Verdict, sample: Sample) -> str:
 
 
 def shape(along: Along) -> str:
-    """Return how the means go from level to level, in words."""
+    """Return how the outcome goes along the levels, in words: of a hump that is sure, of the means otherwise."""
+    if along.turn is not None:
+        there, beyond = ("rises", "falls") if along.curvature.estimate.value > 0 else ("falls", "rises")
+        return f"It {there} up to {along.turn:g} and {beyond} beyond."
     levels, means = zip(*along.means, strict=True)
     ups = [after > before for before, after in itertools.pairwise(means)]
     turns = [place for place in range(1, len(ups)) if ups[place] != ups[place - 1]]

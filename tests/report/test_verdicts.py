@@ -52,10 +52,7 @@ def test_a_hump_with_unequal_ends_is_called_one(tmp_path):
     row = judged(tmp_path, along((0.60, 0.66, 0.64, 0.60, 0.56)))
     assert (row["verdict"], row["best_level"], row["best_low"], row["best_high"]) == ("mixed", 0.25, 0.25, 0.25)
     assert row["sentence"].startswith(f"Mixed: {ACCURACY} (val_accuracy).")
-    assert (
-        "The means rise up to 0.25 and fall beyond. Highest at 0.25 (95 %: 0.25). Against 0: 0.25 +0.0"
-        in row["sentence"]
-    )
+    assert "It rises up to 0.25 and falls beyond. Highest at 0.25 (95 %: 0.25). Against 0: 0.25 +0.0" in row["sentence"]
     assert row["curvature"] == pytest.approx(0.063, abs=0.006)
     assert row["trend"] == pytest.approx(-0.056, abs=0.006)
 
@@ -64,7 +61,7 @@ def test_a_hump_with_equal_ends_is_called_one(tmp_path):
     row = judged(tmp_path, along((0.58, 0.64, 0.66, 0.64, 0.58)))
     assert (row["verdict"], row["best_level"]) == ("mixed", 0.5)
     assert row["best_low"] <= 0.5 <= row["best_high"]
-    assert "The means rise up to 0.5 and fall beyond." in row["sentence"]
+    assert "It rises up to 0.5 and falls beyond." in row["sentence"]
     assert "seeds in all would decide it" not in row["sentence"]
 
 
@@ -328,6 +325,12 @@ def test_outcomes_that_strength_drives_are_not_associated_within_it(tmp_path):
     assert all(row["rho"] < -0.85 for row in rows)
     assert abs(np.mean([row["rho_within"] for row in rows])) < 0.15
     assert sum(row["within_low"] <= 0.0 <= row["within_high"] for row in rows) >= 8
+
+
+def test_a_correlation_over_settings_that_some_seeds_lack_says_so(tmp_path):
+    made = driven_by_strength(0)
+    assert between(tmp_path / "whole", made)["note"] is None
+    assert between(tmp_path / "torn", made[1:])["note"] == "unbalanced: not every seed has every setting"
 
 
 def test_outcomes_that_go_together_within_strength_and_seed_are(tmp_path):
