@@ -92,8 +92,11 @@ class _Watched:
         storage.persistently = counted
 
 
-def drive(location: str, lease_s: float, stop_at: int, of_heartbeat: bool, said: Connection) -> None:
+def drive(
+    location: str, lease_s: float, stop_at: int, of_heartbeat: bool, environment: dict[str, str], said: Connection
+) -> None:
     """Take the study over as from another host, write, end; say how each step went."""
+    os.environ |= environment
     lease_module.this_place = lambda: Place("elsewhere", None, None)
     root = Root.open(location)
     watched = _Watched(stop_at, of_heartbeat)
@@ -145,7 +148,7 @@ def drive(location: str, lease_s: float, stop_at: int, of_heartbeat: bool, said:
 def start(location: str, lease_s: float, stop_at: int, of_heartbeat: bool = False) -> tuple[BaseProcess, Connection]:
     """Start a driver that is suspended before this operation."""
     heard, said = FRESH.Pipe(duplex=False)
-    driver = FRESH.Process(target=drive, args=(location, lease_s, stop_at, of_heartbeat, said))
+    driver = FRESH.Process(target=drive, args=(location, lease_s, stop_at, of_heartbeat, dict(os.environ), said))
     driver.start()
     said.close()
     return driver, heard
