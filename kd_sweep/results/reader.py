@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from kd_sweep.errors import CorruptFileError, QueryError, StorageError, alternatives
 from kd_sweep.results import sql
+from kd_sweep.results.holder import holder_of
 from kd_sweep.results.keyed import read_table, table_schema
-from kd_sweep.results.lease import holder_of
 from kd_sweep.results.overview import remaining_s
 from kd_sweep.results.scan import Snapshot, snapshot
 from kd_sweep.results.schema import STATUSES, TABLE_FILES, TABLES, added_columns, conformed, unified

@@ -14,8 +14,9 @@ from kd_sweep.distill.files import CORRUPT
 from kd_sweep.distill.logits import LOGITS
 from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder, teacher_record
 from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.holder import holder_of
 from kd_sweep.results.keyed import read_table
-from kd_sweep.results.lease import holder_of, study_lease
+from kd_sweep.results.lease import study_lease
 from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.overview import span
 from kd_sweep.results.reader import open_results

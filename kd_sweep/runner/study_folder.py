@@ -12,8 +12,9 @@ from pathlib import Path
 from kd_sweep import __version__
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.holder import is_lease_file
 from kd_sweep.results.keyed import read_table
-from kd_sweep.results.lease import Lease, is_lease_file, study_lease
+from kd_sweep.results.lease import Lease, study_lease
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import TABLE_FILES
 from kd_sweep.results.storage import Location, Root

@@ -12,8 +12,8 @@ from kd_sweep.distill.files import CORRUPT, check_data
 from kd_sweep.distill.logits import LOGITS
 from kd_sweep.distill.records import RECORD, TEACHERS, WEIGHTS, finished_term, read_record, teacher_folder
 from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.results.holder import DRIVER_LEASE, damaged_lease, holder_of
 from kd_sweep.results.keyed import read_table
-from kd_sweep.results.lease import DRIVER_LEASE, damaged_lease, holder_of
 from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.parts import Part, counted, list_parts, parts_among, read_part, superseded
 from kd_sweep.results.reader import driver_alive, open_results

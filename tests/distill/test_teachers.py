@@ -117,14 +117,13 @@ def test_a_killed_training_is_taken_over_where_it_stood(tmp_path):
 
 
 SUSPENDED = """
-import functools, os, signal, sys
+import functools, os, signal, socket, sys
+socket.gethostname = lambda: "elsewhere"
 from pathlib import Path
 from kd_sweep.distill import teachers
-from kd_sweep.results import lease
-from kd_sweep.results.process import Place
+from kd_sweep.results.lease import Lease
 from kd_sweep.study.trial import TeacherConfig
-lease.this_place = lambda: Place("elsewhere", None, None)
-teachers.Lease.acquire = functools.partial(lease.Lease.acquire, lease_s=1.0)
+teachers.Lease.acquire = functools.partial(Lease.acquire, lease_s=1.0)
 def suspend(row):
     if row["epoch"] == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -13,10 +14,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from kd_sweep.errors import StudyLockedError
-from kd_sweep.results import lease as lease_module
 from kd_sweep.results import storage
 from kd_sweep.results.lease import Lease, study_lease
-from kd_sweep.results.process import Place
+from kd_sweep.results.process import this_place
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
 from tests.results.rows import epoch_row, trial_id, trial_row
@@ -97,7 +97,8 @@ def drive(
 ) -> None:
     """Take the study over as from another host, write, end; say how each step went."""
     os.environ |= environment
-    lease_module.this_place = lambda: Place("elsewhere", None, None)
+    socket.gethostname = lambda: "elsewhere"
+    this_place.cache_clear()
     root = Root.open(location)
     watched = _Watched(stop_at, of_heartbeat)
     watched.local() if root.is_local else watched.store()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_sweep.results.lease import DRIVER_LEASE, holder_of
+from kd_sweep.results.holder import DRIVER_LEASE, holder_of
 from kd_sweep.results.storage import Root
 
 LEASE_S = 3.0

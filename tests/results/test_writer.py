@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kd_sweep.errors import StorageError, StudyLockedError
-from kd_sweep.results.lease import DRIVER_LEASE, study_lease
+from kd_sweep.results.holder import DRIVER_LEASE
+from kd_sweep.results.lease import study_lease
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
 from kd_sweep.results.terms import Claim, claim_name

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from kd_sweep.errors import StorageError
-from kd_sweep.results.lease import DRIVER_LEASE, study_lease
+from kd_sweep.results.holder import DRIVER_LEASE
+from kd_sweep.results.lease import study_lease
 from kd_sweep.results.parts import Part, list_parts, merge, read_part
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
