@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from rich.cells import cell_len
 
+from kd_sweep.report.analysis import analyse
 from kd_sweep.results.overview import overview
 from kd_sweep.results.queries import NAMED_QUERIES, answer
 from kd_sweep.results.reader import open_results
@@ -15,6 +16,8 @@ from kd_sweep.results.render import Screen, render
 from kd_sweep.results.shown import cells
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
+from tests.report.tables import write_study as write_trials
+from tests.report.test_effects import planted
 from tests.results.rows import trial_id, trial_row, write_study
 
 WIDTHS = range(40, 241)
@@ -39,13 +42,16 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
     found = {name: answer(results, name) for name in NAMED_QUERIES}
     found["one study"] = answer(open_results(root / "digits"), "summary")
     found["gap"] = pa.table({f"generalization_gap_{n}": [-0.0736, 7.303e-04] for n in range(9)})
-    found["trials"] = results.table("trials").slice(0, 2)
+    found["trials"] = results.table("trials").slice(0, 1)
     found["studies"] = results.table("studies")
     found["status"] = overview(results.status())
+    analysis = analyse(write_trials(tmp_path_factory.mktemp("planted"), planted(seeds=3)), resamples=100)
+    found |= {name: table.slice(0, 3) for name, table in analysis.tables.items()}
+    found["effects"] = found["effects"].drop_columns(["other_fields"])  # empty text, which `assert_whole` does not see
     return found
 
 
-NAMES = [*NAMED_QUERIES, "one study", "gap", "trials", "studies", "status"]
+NAMES = [*NAMED_QUERIES, "one study", "gap", "trials", "studies", "status", "effects", "correlations", "verdicts"]
 
 
 def on_terminal(table: pa.Table, width: int, monkeypatch: pytest.MonkeyPatch, *, wide: bool = False) -> list[str]:
