@@ -37,6 +37,10 @@ def state(spec: StudySpec, tmp_path: Path) -> Iterator[StudyState]:
         yield state
 
 
+def planned(state: StudyState) -> list[TrialConfig]:
+    return [trial.config for trial in state.work.new]
+
+
 def put_checkpoint(state: StudyState, config: TrialConfig, name: str = LAST, size: int = SIZE) -> None:
     state.folder.study.write_bytes(f"{CHECKPOINTS}/{config.trial_id}/{of_term(name, 1)}", bytes(size))
 
@@ -60,7 +64,7 @@ def kept(state: StudyState) -> set[str]:
 
 
 def test_the_worst_finished_trials_lose_theirs(state: StudyState) -> None:
-    first, second, third, fourth, fifth = state.work.new
+    first, second, third, fourth, fifth = planned(state)
     for config in (first, second):
         start(state, config)
     finish(state, first, val_loss=0.3)
@@ -78,7 +82,7 @@ def test_the_worst_finished_trials_lose_theirs(state: StudyState) -> None:
 
 
 def test_what_unfinished_trials_need_stays(state: StudyState) -> None:
-    first, second, third, _, _ = state.work.new
+    first, second, third, _, _ = planned(state)
     for config in (first, second, third):
         start(state, config)
     put_checkpoint(state, first, BEST)
@@ -92,7 +96,7 @@ def test_what_unfinished_trials_need_stays(state: StudyState) -> None:
 
 
 def test_the_tables_are_on_disk_before_a_checkpoint_goes(state: StudyState, tmp_path: Path) -> None:
-    configs = state.work.new[:3]
+    configs = planned(state)[:3]
     for config in configs:
         start(state, config)
     for loss, config in enumerate(configs):
@@ -106,7 +110,7 @@ def test_a_smaller_limit_holds_from_the_next_launch(spec: StudySpec, tmp_path: P
     folder = StudyFolder(tmp_path, "limited")
     unlimited = spec.model_copy(update={"checkpoints": spec.checkpoints.model_copy(update={"max_bytes": None})})
     with StudyState(unlimited, folder) as state:
-        configs = state.work.new
+        configs = planned(state)
         for loss, config in enumerate(configs):
             start(state, config)
             finish(state, config, val_loss=float(loss))
