@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kd_sweep.errors import KdSweepError, StorageError
 from kd_sweep.redaction import redacted
 from kd_sweep.results.storage import Root
+from kd_sweep.runner import jobs
 from kd_sweep.runner.retries import Failure
 from tests.conftest import environment
 
@@ -73,6 +75,12 @@ def test_a_root_with_a_key_in_it_is_refused_without_it(location: str) -> None:
         Root.open(location)
     assert SECRET not in str(caught.value)
     assert KEY not in str(caught.value)
+
+
+def test_a_job_is_not_submitted_with_a_key_in_its_root(tiny: Path) -> None:
+    """Ray keeps a job's command, and shows it to everybody who sees the dashboard."""
+    with pytest.raises(StorageError, match="has a key in it"):
+        jobs.submit(tiny, "http://127.0.0.1:1", TEXTS[0], ())
 
 
 def test_a_traceback_of_the_command_line_has_no_secrets() -> None:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from kd_sweep.waiting import DELAY_S
+from tests.conftest import COMMAND, environment
+from tests.results.rows import write_study
 
 SCRIPT = """
 import sys, time
@@ -36,6 +38,24 @@ def on_terminal(seconds: float, tmp_path: Path) -> tuple[str, str]:
     os.close(parent)
     assert process.wait() == 0
     return content.decode(), (tmp_path / "out").read_text()
+
+
+def test_a_long_query_says_what_it_does(tmp_path: Path) -> None:
+    write_study(tmp_path / "results", num_trials=1, num_epochs=1)
+    sql = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 11"
+    parent, child = pty.openpty()
+    command = [*COMMAND, "query", str(tmp_path / "results"), sql, "--timeout", "1.5"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=child, env=environment() | {"TERM": "xterm", "COLUMNS": "80"}
+    )
+    os.close(child)
+    said = b""
+    while chunk := _read(parent):
+        said += chunk
+    os.close(parent)
+    assert process.wait() == 2
+    assert b"reading the tables (" in said
+    assert said.rstrip().endswith(b"kd-sweep: SQL: the query took more than 1.5 s and was stopped (--timeout)")
 
 
 def _read(terminal: int) -> bytes:

@@ -57,10 +57,7 @@ class Root:
         if "://" not in text:
             path = str(_expanded(text).absolute())
             return cls(pafs.LocalFileSystem(), path, path)
-        if urlsplit(text).query:
-            raise StorageError(f"root: {text} has options after its path; AWS_ENDPOINT_URL, AWS_REGION, … take them")
-        if "@" in urlsplit(text).netloc or re.match(r"\w+://[^/]*:[^@]*@", text):
-            raise StorageError(f"root: {text} has a key in it; {_CREDENTIALS}")
+        check_uri(text)
         try:
             filesystem, base = open_s3(text) if text.startswith("s3://") else pafs.FileSystem.from_uri(text)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -388,6 +385,14 @@ def failures_to_read(where: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise error if error.errno is None else _unreadable(where, error) from None
+
+
+def check_uri(text: str) -> None:
+    """Raise `StorageError` for a URI with more than a place in it: options, or a key, which would end up in logs."""
+    if urlsplit(text).query:
+        raise StorageError(f"root: {text} has options after its path; AWS_ENDPOINT_URL, AWS_REGION, … take them")
+    if "@" in urlsplit(text).netloc or re.match(r"\w+://[^/]*:[^@]*@", text):
+        raise StorageError(f"root: {text} has a key in it; {_CREDENTIALS}")
 
 
 def _expanded(path: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import kd_sweep
 from kd_sweep.errors import ClusterError, StorageError, alternatives
 from kd_sweep.results.scratch import scratch_folder
+from kd_sweep.results.storage import check_uri
 from kd_sweep.study.load import load_spec
 
 STOP_WAIT_S = 120
@@ -43,6 +44,7 @@ def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -
         raise StorageError(
             f"--root {root}: is relative to nothing on the cluster; possible: /folder, s3://bucket/prefix"
         )
+    check_uri(root)
     words = ["python", "-m", "kd_sweep", "launch", spec.name, "--root", root, "--address", "auto"]
     for override in overrides:
         words += ["--set", override]
