@@ -171,7 +171,8 @@ def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: 
 def _write_verdicts(analysis: Analysis, out: BinaryIO) -> None:
     """Write the verdicts, first in words, then as a table, with each strength against the lowest."""
     out.write(b"\nVerdicts on the paper's claims (arXiv 2405.00739)\n")
-    out.write("".join(f"- {text}\n" for text in analysis.verdicts["sentence"].to_pylist()).encode())
+    rows = sorted(analysis.verdicts.to_pylist(), key=lambda row: row["verdict"] == "not tested")
+    out.write("".join(f"- {row['sentence']}\n" for row in rows).encode())
     is_apart = STUDENT in analysis.sample.dimensions
     names = [name for name in _SHOWN_VERDICTS if name != "varied" or is_apart]
     tested = analysis.verdicts.filter(pc.is_valid(analysis.verdicts["effect"]))

@@ -72,16 +72,10 @@ def spearman(x_N: Floats, y_N: Floats) -> float | None:
     return None if found is None else found[0]
 
 
-def greatest_spearman(x_N: Floats, y_N: Floats) -> float | None:
-    """Return the greatest absolute correlation of the two, whichever observations were paired: both in order, or one
-    in reverse order where they correlate negatively. None where a variable is constant.
-    """
-    found = _with_ceiling(_places(x_N), _places(y_N))
-    return None if found is None else found[1]
-
-
 def _with_ceiling(x_N: Ints, y_N: Ints) -> tuple[float, float] | None:
-    """Return Spearman's correlation of two variables given as `_places`, and the greatest that their ties allow."""
+    """Return Spearman's correlation of two variables given as `_places`, and the greatest absolute one that their ties
+    allow, whichever observations were paired: both in order, or one in reverse order where they correlate negatively.
+    """
     (x_ranks_N, x_ordered_N), (y_ranks_N, y_ordered_N) = _centred_ranks(x_N), _centred_ranks(y_N)
     variance = float(x_ranks_N @ x_ranks_N) * float(y_ranks_N @ y_ranks_N)
     if variance <= 0:
