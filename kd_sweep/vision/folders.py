@@ -117,10 +117,20 @@ def _classes(walk: Walk, root: Path, class_names: list[str]) -> tuple[tuple[str,
 
 
 def _check_not_splits(root: Path, class_names: list[str], files_of: list[list[File]]) -> None:
-    """Folders that all hold the same folders are parts of a dataset, and what they hold are the classes."""
+    """Folders that all hold the same folders are parts of a dataset, and what they hold are the classes.
+
+    Nor is a class what holds folders for training and for validation.
+    """
     folders_of = [
         _folders_inside(f"{root / name}{os.sep}", files) for name, files in zip(class_names, files_of, strict=True)
     ]
+    for name, folders in zip(class_names, folders_of, strict=True):
+        for parts in named_splits(folders).values():
+            if "train" in parts and _held_out(parts):
+                raise DataError(
+                    f"data.path: {root / name} holds {parts['train'][0]}/ and {_held_out(parts)}/, as a dataset does "
+                    f"and a class does not; set data.path to it, or to a folder with one folder per class"
+                )
     shared = sorted(set.intersection(*folders_of))
     if len(shared) > 1:
         raise DataError(

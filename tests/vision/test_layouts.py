@@ -95,7 +95,15 @@ REFUSED = {
     "parts of which one has more classes": ((*classes("a", "b"), "a/emu"), "ROOT has a/ and b/, which both hold"),
     "splits inside classes": (
         ("cat/train", "cat/val", "dog/train", "dog/val"),
-        "ROOT has cat/ and dog/, which both hold train/ and val/",
+        "ROOT/cat holds train/ and val/, as a dataset does and a class does not",
+    ),
+    "images beside masks, each in splits": (
+        ("images/train", "images/val", "masks/train"),
+        "ROOT/images holds train/ and val/, as a dataset does and a class does not; set data.path to it",
+    ),
+    "images and masks in every class": (
+        ("cat/images", "cat/masks", "dog/images", "dog/masks"),
+        "ROOT has cat/ and dog/, which both hold images/ and masks/",
     ),
     "two spellings of one": (classes("train", "Train", "val"), "ROOT has Train/ and train/, which say the same"),
     "two folds": (
