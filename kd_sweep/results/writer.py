@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -51,22 +51,18 @@ class StudyWriter:
         self._lease = lease
         self.term = latest_term(self.root) + 1 if lease is None else lease.term
         """In the names of all files that it writes."""
-        self._check_lease()
-        try:
+        with self._holding():
             found = recover(self.root, self.term)
-        except (StorageError, FileNotFoundError):
-            self._check_lease(afresh=True)
-            raise
+            trials, copy = (of_term(name, self.term) for name in (TABLE_FILES["trials"], TRIALS_COPY))
+            self._trials = KeyedTable(self.root, trials, TRIALS, "trial_id", extensible=True, copy=copy)
+            self._teachers = KeyedTable(self.root, of_term(TABLE_FILES["teachers"], self.term), TEACHERS, "teacher_id")
+            self._study = KeyedTable(self.root, of_term(TABLE_FILES["studies"], self.term), STUDIES, "study")
         self.set_aside: tuple[str, ...] = found.set_aside
         """Where damaged files were found; they lie in the folder ``damaged`` now. Their rows must come again."""
         self.last_epochs: dict[str, int] = found.last_epochs
         """The newest epoch of every trial that has one. Epochs 1 to that are there."""
         self._rows_of: dict[Part, int] = found.num_rows
         self._sequence = found.last_sequence
-        trials, copy = (of_term(name, self.term) for name in (TABLE_FILES["trials"], TRIALS_COPY))
-        self._trials = KeyedTable(self.root, trials, TRIALS, "trial_id", extensible=True, copy=copy)
-        self._teachers = KeyedTable(self.root, of_term(TABLE_FILES["teachers"], self.term), TEACHERS, "teacher_id")
-        self._study = KeyedTable(self.root, of_term(TABLE_FILES["studies"], self.term), STUDIES, "study")
         self._buffer: list[dict[str, Any]] = []
         self._flushed_at = time.monotonic()
         self._merges_from = 0.0
@@ -171,32 +167,37 @@ class StudyWriter:
         self._flushed_at = time.monotonic()
         if not self.has_unflushed:
             return False
-        self._check_lease()
-        try:
+        with self._holding():
             self._flush_epochs()
             for table in (self._trials, self._teachers, self._study):
                 table.save()
             self._merge(closing=False)
-        except StorageError:
-            self._check_lease(afresh=True)  # a successor deletes unfinished files
-            raise
-        self._check_lease()
         return True
 
     def close(self) -> None:
         """Flush, and merge the parts into as few as `MAX_MERGED_ROWS` allows."""
         self.flush()
-        self._check_lease()
-        self._merges_from = 0.0
-        self._merge(closing=True)
-        self._check_lease()
-        delete_earlier(self.root, self.term)
+        with self._holding():
+            self._merges_from = 0.0
+            self._merge(closing=True)
+            delete_earlier(self.root, self.term)
 
     def __enter__(self) -> "StudyWriter":
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Look before and after the block whether the lease is held still: a successor deletes files under our hands."""
+        self._check_lease()
+        try:
+            yield
+        except (StorageError, FileNotFoundError):
+            self._check_lease(afresh=True)
+            raise
+        self._check_lease()
 
     def _check_lease(self, *, afresh: bool = False) -> None:
         if self._lease is None:

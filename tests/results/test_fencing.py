@@ -131,8 +131,10 @@ def test_a_driver_suspended_at_every_ninth_file_operation(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_driver_suspended_at_every_file_operation(tmp_path: Path) -> None:
-    assert take_over_again_and_again(str(tmp_path), 1, 1, lease_s=0.3) == STEPS
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("first", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_driver_suspended_at_each_second_file_operation(tmp_path: Path, first: int) -> None:
+    assert take_over_again_and_again(str(tmp_path), first, 2, lease_s=0.3) == STEPS
 
 
 @pytest.mark.slow
