@@ -190,7 +190,7 @@ class StudyWriter:
 
     @contextlib.contextmanager
     def _holding(self) -> Iterator[None]:
-        """Look before and after the block whether the lease is held still: a successor deletes files under our hands."""
+        """Look before and after the block whether the lease is still held: a successor deletes files."""
         self._check_lease()
         try:
             yield
