@@ -3,12 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import ClusterError
 from kd_sweep.study.digest import derived_seed
+from kd_sweep.study.recipe import Precision
 
 CHANNEL_BLOCK = 16
 """The most channels that a kernel of oneDNN works on at once: float32 values in a register of AVX-512; AVX2 has 8."""
@@ -51,13 +53,19 @@ def _is_narrow(convolution: nn.Conv2d) -> bool:
     return strided_1x1 and convolution.in_channels // convolution.groups < CHANNEL_BLOCK
 
 
-def forward(model: nn.Module, images_BDHW: Tensor, precision: str) -> Tensor:
+def forward(model: nn.Module, images_BDHW: Tensor, precision: Precision) -> Tensor:
     """Return logits_BC, float32, of a forward pass in ``precision``: `float32`, or `bfloat16` where torch allows it.
 
     Its weights stay float32, and so do their gradients; bfloat16 has float32's range, so the loss needs no scaling.
     """
-    with torch.autocast(images_BDHW.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        logits_BC: Tensor = model(images_BDHW)
+    match precision:
+        case "float32":
+            logits_BC: Tensor = model(images_BDHW)
+        case "bfloat16":
+            with torch.autocast(images_BDHW.device.type, torch.bfloat16):
+                logits_BC = model(images_BDHW)
+        case _:
+            assert_never(precision)
     return logits_BC.float()
 
 

@@ -21,6 +21,7 @@ from kd_sweep.metrics.attention import other_images
 from kd_sweep.metrics.predictions import affinity, diversity
 from kd_sweep.metrics.splits import chance_metrics, teacher_attention_metrics, teacher_metrics
 from kd_sweep.results.storage import Location
+from kd_sweep.study.recipe import Precision
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 from kd_sweep.vision.attention import enlarged_to_unit_range
@@ -242,7 +243,7 @@ class _Member:
         """Return logits on images that no network learns from."""
         return self._logits(images_BDHW, "float32")
 
-    def _logits(self, images_BDHW: Tensor, precision: str) -> Tensor:
+    def _logits(self, images_BDHW: Tensor, precision: Precision) -> Tensor:
         # Not inference_mode: the loss keeps these tensors for its backward pass.
         with torch.no_grad():
             return forward(self.model, images_BDHW, precision)

@@ -4,6 +4,7 @@ Shapes: B batch, C classes, M teachers.
 """
 
 from functools import lru_cache
+from typing import assert_never
 
 import torch
 import torch.nn.functional as F
@@ -118,17 +119,25 @@ def _match(student_logits_BC: Tensor, teacher_logits_MBC: Tensor, labels_B: Tens
     if spec.loss == "mse_logits":
         return (shares_M * logit_mse(student_logits_BC, teacher_logits_MBC)).sum()
     student_log_BC = softened(student_logits_BC, spec.temperature)
-    if spec.ensemble_reducer == "probabilities":
-        teacher_log_MBC = mean_softened(teacher_logits_MBC, spec.temperature, shares_M)[None]
-        shares_M = torch.ones_like(shares_M[:1])
-    else:
-        teacher_log_MBC = softened(teacher_logits_MBC, spec.temperature)
-    if spec.loss == "kl":
-        divergence_M = kl_divergence(student_log_BC, teacher_log_MBC)
-    else:
-        divergence_M = decoupled_divergence(
-            student_log_BC, teacher_log_MBC, labels_B, spec.target_class_weight, spec.non_target_class_weight
-        )
+    match spec.ensemble_reducer:
+        case "probabilities":
+            teacher_log_MBC = mean_softened(teacher_logits_MBC, spec.temperature, shares_M)[None]
+            shares_M = torch.ones_like(shares_M[:1])
+        case "teachers":
+            teacher_log_MBC = softened(teacher_logits_MBC, spec.temperature)
+        case _:
+            assert_never(spec.ensemble_reducer)
+    match spec.loss:
+        case "kl":
+            divergence_M = kl_divergence(student_log_BC, teacher_log_MBC)
+        case "dkd":
+            divergence_M = decoupled_divergence(
+                student_log_BC, teacher_log_MBC, labels_B, spec.target_class_weight, spec.non_target_class_weight
+            )
+        case "none":
+            raise ValueError("loss 'none' matches nothing")
+        case _:
+            assert_never(spec.loss)
     # T² keeps the size of the gradient independent of T (arXiv 1503.02531, section 2.1).
     return spec.temperature**2 * (shares_M * divergence_M).sum()
 

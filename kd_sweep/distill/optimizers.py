@@ -1,6 +1,7 @@
 """Optimisers, and learning rates as a pure function of the step: there is no schedule state to save or lose."""
 
 import math
+from typing import assert_never
 
 import torch
 from torch import nn
@@ -20,10 +21,14 @@ def build_optimizer(model: nn.Module, learner: Learner) -> torch.optim.Optimizer
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if learner.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=learner.learning_rate)
-    nesterov = learner.nesterov and learner.momentum > 0
-    return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=learner.momentum, nesterov=nesterov)
+    match learner.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=learner.learning_rate)
+        case "sgd":
+            nesterov = learner.nesterov and learner.momentum > 0
+            return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=learner.momentum, nesterov=nesterov)
+        case _:
+            assert_never(learner.optimizer)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -40,10 +45,14 @@ def learning_rate_at(step: int, steps_per_epoch: int, learner: Learner) -> float
     position_epochs = (step + 0.5) / steps_per_epoch
     if position_epochs < learner.warmup_epochs:
         return learner.learning_rate * position_epochs / learner.warmup_epochs
-    if learner.schedule == "cosine":
-        share = (position_epochs - learner.warmup_epochs) / (learner.epochs - learner.warmup_epochs)
-        return learner.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
-    if learner.schedule == "step":
-        passed = sum(milestone <= position_epochs for milestone in learner.milestones)
-        return learner.learning_rate * learner.gamma**passed
-    return learner.learning_rate
+    match learner.schedule:
+        case "cosine":
+            share = (position_epochs - learner.warmup_epochs) / (learner.epochs - learner.warmup_epochs)
+            return learner.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
+        case "step":
+            passed = sum(milestone <= position_epochs for milestone in learner.milestones)
+            return learner.learning_rate * learner.gamma**passed
+        case "constant":
+            return learner.learning_rate
+        case _:
+            assert_never(learner.schedule)

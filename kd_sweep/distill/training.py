@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kd_sweep.distill.compute import forward
 from kd_sweep.distill.optimizers import set_learning_rate
 from kd_sweep.errors import NonFiniteError
+from kd_sweep.study.recipe import Precision
 
 if TYPE_CHECKING:
     from kd_sweep.vision.augmentation import Batch
@@ -44,7 +45,7 @@ def train_epoch(
     batch_loss: BatchLoss,
     learning_rate: Callable[[int], float],
     epoch: int,
-    precision: str = "float32",
+    precision: Precision = "float32",
 ) -> TrainedEpoch:
     """Train ``model`` on every batch, one step each.
 

@@ -1,8 +1,8 @@
 """What a trial is made of, and its identity with it: images, their augmentation, networks, losses, metrics."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
 """All but the embedded digits lie at `data.path`."""
@@ -12,6 +12,17 @@ IMAGE_SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "tiny_imagenet": 64}
 
 MAX_COUNT = 1_000_000
 """Upper limit of epochs, trials and the like, so that a slip of the keyboard is an error and not a full disk."""
+
+DEFAULT_WIDTH = 16
+"""Channels of the first stage of a CIFAR-style ResNet (He et al. 2015, arXiv 1512.03385, section 4.2)."""
+
+TEMPERATURES = (0.01, 100.0)
+"""Below, softened logits can overflow; above, temperature² * KL is mostly what rounding to float32 leaves of the KL."""
+MAX_LEARNING_RATE = 100.0
+"""Far above what any network learns with, and far below where a step overflows."""
+MAX_WEIGHT_DECAY = 10.0
+MAX_WEIGHT = 1e6
+"""Of a term of a loss against another: float32 resolves no smaller share than 1e-7."""
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
@@ -45,9 +56,9 @@ class Data(Strict):
     """The training images of an `image_list`."""
     val_list: str | None = None
     """The validation images of an `image_list`; `validation_fraction` of the training images when null."""
-    imbalance_ratio: float | None = Field(None, ge=1.0)
+    imbalance_ratio: float | None = Field(None, ge=1.0, le=MAX_COUNT)
     """Make the training set long-tailed: class i of K keeps n_max * imbalance_ratio^(-i / (K - 1)) images, drawn with
-    `split_seed`, so that the first class has this many times the images of the last. Null: all images."""
+    `split_seed`, so that the first class has this many times the images of the last. Null or 1: all images."""
     image_size: int = Field(16, ge=8, le=1024)
     """Height and width that models see, in pixels. Where it is left out: `digits` 16, `cifar10` and `cifar100` 32,
     `tiny_imagenet` 64; an `image_folder` and an `image_list` need it."""
@@ -72,6 +83,15 @@ class Data(Strict):
         name = content.get("name", "digits") if isinstance(content, dict) else None
         image_size = IMAGE_SIZES.get(name) if isinstance(name, str) else None
         return content if image_size is None else {"image_size": image_size, **content}
+
+    @model_validator(mode="after")
+    def _one_name_for_the_same_images(self) -> "Data":
+        """Write what says nothing more as null: a ratio of 1, and the dataset's own answer on mirroring."""
+        if self.imbalance_ratio == 1.0:
+            object.__setattr__(self, "imbalance_ratio", None)
+        if self.horizontal_flip is (self.name != "digits"):
+            object.__setattr__(self, "horizontal_flip", None)
+        return self
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> "Data":
@@ -101,6 +121,10 @@ class Data(Strict):
         return self
 
 
+Transform = Literal["geometry", "color", "erasing"]
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
+
+
 class Augmentation(Strict):
     """What `augmentation_strength` scales, and how."""
 
@@ -112,14 +136,21 @@ class Augmentation(Strict):
     magnitude, and below 1/2 also the probability, strength * 2, of each operation. `autoaugment`: strength is the share
     of images. `mixup`, `cutmix`: an image has up to strength / 2 of another one in it, and of its label. But for
     `weak_strong`, 0 is no augmentation."""
-    transforms: tuple[Literal["geometry", "color", "erasing"], ...] = ("geometry", "color", "erasing")
+    transforms: tuple[Transform, ...] = Field(TRANSFORMS, min_length=1)
     """Geometry: flip, shift, scale, rotate, shear. Color: brightness, contrast, saturation. Erasing: one rectangle."""
 
     @model_validator(mode="after")
     def _transforms_are_of_one_pipeline(self) -> "Augmentation":
-        if self.pipeline != "strength" and self.transforms != ("geometry", "color", "erasing"):
+        """Write them in one order, that in which they are applied: another is the same augmentation."""
+        if len(set(self.transforms)) < len(self.transforms):
+            raise ValueError(f"transforms {list(self.transforms)} has one of them twice")
+        object.__setattr__(self, "transforms", tuple(sorted(self.transforms, key=TRANSFORMS.index)))
+        if self.pipeline != "strength" and self.transforms != TRANSFORMS:
             raise ValueError(f"transforms has no meaning for pipeline {self.pipeline!r}; possible: with 'strength'")
         return self
+
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class Learner(Strict):
@@ -128,7 +159,7 @@ class Learner(Strict):
     model: str = "resnet8"
     """`resnet8`, `resnet14`, … `resnet110` (CIFAR-style), a wide one such as `wrn-16-2`, or a torchvision or timm
     classifier by name."""
-    width: int | None = Field(None, ge=1, le=1024)
+    width: int = Field(DEFAULT_WIDTH, ge=1, le=1024)
     """Channels of the first stage of a CIFAR-style ResNet (16 when null); no meaning for other models."""
     stem: Literal["full", "small"] = "full"
     """Of a torchvision or timm network made for 224 pixels. `small` leaves out its first two halvings, so that 32-pixel
@@ -141,28 +172,41 @@ class Learner(Strict):
     epochs: Count = 8
     batch_size: int = Field(64, ge=2, le=MAX_COUNT)
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = Field(0.1, gt=0.0)
+    learning_rate: float = Field(0.1, gt=0.0, le=MAX_LEARNING_RATE)
     """Peak learning rate."""
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
     """Of `sgd`."""
     nesterov: bool = True
     """Of `sgd`: Nesterov's momentum; plain when false."""
-    weight_decay: float = Field(5e-4, ge=0.0)
+    weight_decay: float = Field(5e-4, ge=0.0, le=MAX_WEIGHT_DECAY)
     schedule: Literal["constant", "cosine", "step"] = "cosine"
-    warmup_epochs: float = Field(1.0, ge=0.0)
+    warmup_epochs: float = Field(1.0, ge=0.0, le=MAX_COUNT)
     """Linear warm-up from zero, in epochs; fractions are allowed."""
     milestones: tuple[Count, ...] = ()
-    """Epochs after which the `step` schedule multiplies the learning rate by `gamma`."""
+    """Epochs after which the `step` schedule multiplies the learning rate by `gamma`, in rising order."""
     gamma: float = Field(0.1, gt=0.0, lt=1.0)
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Of forward passes on training images, while the network learns and, of a teacher, while it teaches. Weights,
     optimiser, losses and everything on validation images are float32."""
+
+    @field_validator("model")
+    @classmethod
+    def _one_name_for_a_model(cls, model: str) -> str:
+        """Leave out what says nothing: a name alone is one that is built in, then one of torchvision."""
+        return model.removeprefix("torchvision:")
+
+    @field_validator("width", mode="before", json_schema_input_type=Annotated[int, Field(ge=1, le=1024)] | None)
+    @classmethod
+    def _null_is_the_default(cls, width: Any) -> Any:
+        return DEFAULT_WIDTH if width is None else width
 
     @model_validator(mode="after")
     def _schedule_is_complete(self) -> "Learner":
         if self.schedule == "step" and not self.milestones:
             raise ValueError("milestones are needed for schedule 'step'")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones {list(self.milestones)} are not in rising order, each once")
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1.0:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} is not less than epochs {self.epochs}")
         return self
@@ -175,23 +219,41 @@ class Distillation(Strict):
     """`kl`: temperature² * KL(teacher || student) at `temperature`. `mse_logits`: mean squared error of the logits.
     `dkd`: decoupled KD, whose two parts have weights of their own. `none`: the labels alone, whatever `alpha` says; the
     teachers are compared with and teach nothing."""
-    temperature: float = Field(4.0, gt=0.0)
+    temperature: float = Field(4.0, ge=TEMPERATURES[0], le=TEMPERATURES[1])
     alpha: Fraction = 0.1
     """Weight of the cross-entropy with the hard label; 1 - alpha is the weight of the teachers."""
     ensemble_reducer: Literal["teachers", "probabilities"] = "teachers"
     """`teachers`: mean over teachers of the match with each. `probabilities`: match with the mean of their softened
     probabilities; not for `mse_logits`."""
-    teacher_weights: tuple[Annotated[float, Field(gt=0.0)], ...] | None = Field(None, min_length=1)
+    teacher_weights: tuple[Annotated[float, Field(ge=1 / MAX_WEIGHT, le=MAX_WEIGHT)], ...] | None = Field(
+        None, min_length=1
+    )
     """Weight of each member, member 1 first, in either mean; an ensemble of M uses the first M, divided by their sum.
-    Equal when null."""
-    target_class_weight: float = Field(1.0, ge=0.0)
+    Written as multiples of member 1's. Equal when null."""
+    target_class_weight: float = Field(1.0, ge=0.0, le=MAX_WEIGHT)
     """Of `dkd`: weight of the part about the labelled class against all others (alpha in arXiv 2203.08679)."""
-    non_target_class_weight: float = Field(8.0, ge=0.0)
+    non_target_class_weight: float = Field(8.0, ge=0.0, le=MAX_WEIGHT)
     """Of `dkd`: weight of the part about the other classes among themselves (beta in arXiv 2203.08679)."""
 
     teacher_batchnorm: Literal["eval", "train"] = "eval"
     """`eval`: teachers are frozen. `train`: their batch norm sees a batch as in training and its statistics go on
     drifting while they teach, as in the paper's published code; metrics are taken with the drifted statistics."""
+
+    @model_validator(mode="after")
+    def _one_name_for_the_same_weights(self) -> "Distillation":
+        if self.teacher_weights is not None:
+            first = self.teacher_weights[0]
+            multiples = tuple(float(f"{weight / first:.12g}") for weight in self.teacher_weights)
+            object.__setattr__(
+                self, "teacher_weights", multiples if set(multiples) != {1.0} or len(multiples) == 1 else None
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_teach_something(self) -> "Distillation":
+        if self.loss == "dkd" and self.target_class_weight == self.non_target_class_weight == 0.0:
+            raise ValueError("target_class_weight and non_target_class_weight are both 0, and nothing would be taught")
+        return self
 
     @model_validator(mode="after")
     def _reducer_fits_the_loss(self) -> "Distillation":

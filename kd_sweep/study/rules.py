@@ -8,6 +8,7 @@ from kd_sweep.errors import alternatives
 from kd_sweep.study.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.document import shown
 from kd_sweep.study.fields import SearchField, changed_section, search_fields, unknown_field
+from kd_sweep.study.idle import MAX_COMBINATIONS, check_idle
 from kd_sweep.study.mistakes import RuleError
 from kd_sweep.study.recipe import DATASETS, MAX_COUNT
 from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
@@ -25,8 +26,6 @@ from kd_sweep.study.spec import (
     Uniform,
     metric_of,
 )
-
-MAX_COMBINATIONS = 10_000
 
 
 def validate_space(spec: StudySpec) -> None:
@@ -49,6 +48,7 @@ def validate_space(spec: StudySpec) -> None:
             _check_range(field, dimension)
     _check_ensembles(spec)
     _check_combinations(spec)
+    check_idle(spec)
     _check_teacher_weights(spec)
     _check_sampler(spec)
     _check_metrics(spec)

@@ -20,6 +20,9 @@ from kd_sweep.study.recipe import (
 RESERVED_NAMES = ("teachers", "logits", "datasets", "study.yaml")
 """Folders of a results root that are no studies."""
 
+MAX_AMOUNT = 1e12
+"""Of a custom resource: Ray counts in ten-thousandths, in 64 bits."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 Scalar = bool | int | float | str | None
@@ -197,9 +200,9 @@ class Resources(Strict):
     """What one trial, or the training of one teacher, occupies."""
 
     cpus: Count = 1
-    gpus: float = Field(0.0, ge=0.0)
+    gpus: float = Field(0.0, ge=0.0, le=MAX_COUNT)
     """Fractions share a GPU between trials: 0.25 packs four on one."""
-    custom: dict[str, Annotated[float, Field(ge=0.0)]] = Field({})
+    custom: dict[str, Annotated[float, Field(ge=0.0, le=MAX_AMOUNT)]] = Field({})
     """Ray's custom resources by name."""
 
     @field_validator("custom")
@@ -222,7 +225,7 @@ class Budget(Strict):
 
     max_trials: Count | None = None
     """Start no more than this many trials in the study's life."""
-    max_hours: float | None = Field(None, gt=0.0)
+    max_hours: float | None = Field(None, gt=0.0, le=MAX_COUNT)
     """Train no longer than this in the study's life, trials and teachers on all slots together."""
 
 

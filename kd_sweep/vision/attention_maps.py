@@ -3,7 +3,7 @@
 Shapes: B images, D channels, H x W image, h x w map as the network makes it, C classes.
 """
 
-from typing import Literal, cast
+from typing import Literal, assert_never, cast
 
 from torch import Tensor, nn
 
@@ -41,7 +41,11 @@ def small_attention_maps(model: nn.Module, images_BDHW: Tensor, kind: AttentionK
         logits_BC, maps_Bhw = model.forward_with_rollout(images_BDHW)
         return logits_BC.float(), maps_Bhw
     classifier = cast(Classifier, model)
-    if kind == "grad_cam":
-        return grad_cam(model, classifier.features, classifier.features_channels_last, images_BDHW)
-    logits_BC, features_BDhw = classifier.forward_with_features(images_BDHW)
-    return logits_BC.detach().float(), summed_over_classes(features_BDhw, classifier.classifier_weight)
+    match kind:
+        case "grad_cam":
+            return grad_cam(model, classifier.features, classifier.features_channels_last, images_BDHW)
+        case "cam":
+            logits_BC, features_BDhw = classifier.forward_with_features(images_BDHW)
+            return logits_BC.detach().float(), summed_over_classes(features_BDhw, classifier.classifier_weight)
+        case _:
+            assert_never(kind)

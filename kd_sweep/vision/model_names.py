@@ -3,7 +3,7 @@
 import re
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import DEFAULT_WIDTH, Learner
 
 # 6n + 2; `resnet50` is torchvision's well-known one, not the CIFAR-style network of 50 layers.
 _DEPTHS = {f"resnet{depth}": depth for depth in range(8, 111, 6) if depth != 50}
@@ -41,11 +41,11 @@ def check_built_in(learner: Learner, where: str) -> None:
     """
     if learner.stem == "small" and is_built_in(learner.model):
         raise no_small_stem(learner, where)
-    if learner.width is not None and depth_of(learner.model) is None:
+    if learner.width != DEFAULT_WIDTH and depth_of(learner.model) is None:
         place = where.removesuffix("model")
         raise SpecError(
             f"{place}width: {learner.width} has no meaning for model {learner.model!r}, which has one width; "
-            f"possible: null, or a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
+            f"possible: none, or a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
         )
 
 

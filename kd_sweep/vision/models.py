@@ -72,9 +72,9 @@ def build_for(learner: Learner, num_classes: int, channels: int, image_size: int
     check_built_in(learner, "model")
     depth = depth_of(learner.model)
     if depth is not None:
-        from kd_sweep.vision.resnet import DEFAULT_WIDTH, CifarResNet
+        from kd_sweep.vision.resnet import CifarResNet
 
-        return CifarResNet(depth, num_classes, channels, learner.width or DEFAULT_WIDTH)
+        return CifarResNet(depth, num_classes, channels, learner.width)
     wide = wide_shape_of(learner.model)
     if wide is not None:
         from kd_sweep.vision.wide_resnet import WideResNet

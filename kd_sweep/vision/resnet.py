@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-DEFAULT_WIDTH = 16
+from kd_sweep.study.recipe import DEFAULT_WIDTH
 
 
 class ResidualBlock(nn.Module):

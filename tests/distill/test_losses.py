@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kd_sweep.distill.losses import distillation_loss, kl_divergence, softened, teacher_shares
-from kd_sweep.study.recipe import Distillation
+from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
+from kd_sweep.study.recipe import Distillation, Learner
 
 
 def softmax(logits):
@@ -227,3 +228,22 @@ def test_a_student_that_says_what_its_only_teacher_does_has_no_gradient(case, lo
     (gradient_BC,) = torch.autograd.grad(value, student_BC)
     assert float(value.detach()) == pytest.approx(0, abs=1e-12)
     assert gradient_BC.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("section", "act"),
+    [
+        (
+            Distillation(),
+            lambda section: distillation_loss(torch.zeros(2, 3), torch.zeros(1, 2, 3), torch.tensor([0, 1]), section),
+        ),
+        (Learner(), lambda section: build_optimizer(torch.nn.Linear(2, 2), section)),
+        (Learner(), lambda section: learning_rate_at(9, 1, section)),
+    ],
+    ids=["loss", "optimizer", "schedule"],
+)
+def test_a_choice_without_a_branch_of_its_own_is_an_error_and_not_another_choice(request, section, act):
+    choice = request.node.callspec.id
+    object.__setattr__(section, choice, "new")
+    with pytest.raises(AssertionError, match="new"):
+        act(section)

@@ -39,7 +39,7 @@ def test_a_frozen_study_is_the_same_study(tmp_path, path):
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30),
-    number=st.floats(1e-300, 1e300),
+    number=st.floats(1e-300, 100),
     resource=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=10),
 )
 def test_any_text_and_number_survives_freezing(tmp_path, path, number, resource):
@@ -178,7 +178,11 @@ def test_the_error_names_both_values():
     [
         ({}, {"data": {"image_size": 32}}, "data.image_size"),
         ({}, {"data": {"max_train_images": 50}}, "data.max_train_images"),
-        ({}, {"augmentation": {"transforms": ["color"]}}, "augmentation.transforms"),
+        (
+            {"search": {"augmentation_strength": 0.5}},
+            {"search": {"augmentation_strength": 0.5}, "augmentation": {"transforms": ["color"]}},
+            "augmentation.transforms",
+        ),
         ({}, {"teacher": {"epochs": 9}}, "teacher.epochs"),
         ({}, {"distillation": {"temperature": 1.0}}, "distillation.temperature"),
         ({}, {"metrics": {"cam_threshold": 0.5}}, "metrics.cam_threshold"),

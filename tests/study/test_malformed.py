@@ -15,11 +15,12 @@ from kd_sweep.errors import SpecError
 from kd_sweep.study.load import load_spec, parse_spec
 from kd_sweep.study.schema import json_schema
 
+STEPS = {"schedule": "step", "milestones": [4, 6]}
 VALID = {
     "name": "valid",
     "data": {"name": "digits", "image_size": 16, "max_train_images": 100},
     "augmentation": {"transforms": ["geometry", "color"]},
-    "teacher": {"model": "resnet8", "width": 16, "epochs": 8, "learning_rate": 0.1, "milestones": [4, 6]},
+    "teacher": {"model": "resnet8", "width": 16, "epochs": 8, "learning_rate": 0.1, **STEPS},
     "student": {"model": "resnet8", "width": 8, "epochs": 8, "momentum": 0.9},
     "distillation": {"loss": "kl", "temperature": 4.0, "alpha": 0.1},
     "metrics": {"cam_threshold": 0.4},

@@ -26,7 +26,7 @@ def test_defaults_never_change_between_versions():
     # Digests leave defaults out, so another default would give an old name to a new configuration.
     learner = {
         "model": "resnet8",
-        "width": None,
+        "width": 16,
         "epochs": 8,
         "batch_size": 64,
         "optimizer": "sgd",
