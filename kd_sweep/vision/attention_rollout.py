@@ -28,9 +28,14 @@ class ClassTokenTransformer(nn.Module):
         self._num_prefix_tokens = num_prefix_tokens
 
     @property
+    def classifier(self) -> nn.Linear:
+        """The linear layer that reads the class token."""
+        return _last_linear(self.network)
+
+    @property
     def classifier_weight(self) -> Tensor:
-        """Weight (C, D) of the linear layer that reads the class token."""
-        return _last_linear(self.network).weight
+        """Its weight (C, D)."""
+        return self.classifier.weight
 
     def forward(self, images_BDHW: Tensor) -> Tensor:
         """Return logits_BC."""

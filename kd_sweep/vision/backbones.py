@@ -15,10 +15,12 @@ from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.attention_rollout import ClassTokenTransformer, class_token_transformer
 from kd_sweep.vision.libraries import POSSIBLE, create_network
 from kd_sweep.vision.model_names import no_small_stem
+from kd_sweep.vision.pooled_norm import divisor, folded_weight, norm_after_pooling
 from kd_sweep.vision.stems import first_halvings, leave_out
 from kd_sweep.vision.watched_pass import Step, watch_pass
 
 _PROBE_CLASSES = 7
+PROBE_IMAGES = 4
 
 
 class Backbone(nn.Module):
@@ -29,19 +31,29 @@ class Backbone(nn.Module):
         classifier: name of its last linear layer.
         features: name of the module that gives the last feature map before pooling.
         channels_last: whether that map is (B, h, w, D).
+        norm: name of the normalisation between pooling and classifier, where there is one.
     """
 
-    def __init__(self, network: nn.Module, classifier: str, features: str, channels_last: bool) -> None:
+    def __init__(
+        self, network: nn.Module, classifier: str, features: str, channels_last: bool, norm: str | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self._classifier = classifier
         self._features = features
         self._channels_last = channels_last
+        self._norm = norm
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The linear layer that gives the logits."""
+        return cast(nn.Linear, self.network.get_submodule(self._classifier))
 
     @property
     def classifier_weight(self) -> Tensor:
-        """Weight (C, D) of the linear layer that reads the pooled features."""
-        return cast(Tensor, self.network.get_submodule(self._classifier).weight)
+        """Weight (C, D) of the pooled features in the logits: the linear layer's, and the normalisation's with it."""
+        weight_CD = self.classifier.weight
+        return weight_CD if self._norm is None else folded_weight(self.network.get_submodule(self._norm), weight_CD)
 
     @property
     def features(self) -> nn.Module:
@@ -59,14 +71,21 @@ class Backbone(nn.Module):
         return logits_BC
 
     def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits_BC and the last feature map before pooling, (B, D, h, w)."""
+        """Return logits_BC and the last feature map before pooling, (B, D, h, w).
+
+        Its mean times `classifier_weight` is the logits but for a constant: where pooled features are normalised, it is
+        divided by what that divides by.
+        """
         seen: list[Tensor] = []
         handle = self.features.register_forward_hook(lambda _module, _args, output: seen.append(output))
         try:
             logits_BC = self.network(images_BDHW)
         finally:
             handle.remove()
-        return logits_BC, seen[-1].permute(0, 3, 1, 2) if self._channels_last else seen[-1]
+        features_BDhw = seen[-1].permute(0, 3, 1, 2) if self._channels_last else seen[-1]
+        if self._norm is not None:
+            features_BDhw = features_BDhw / divisor(self.network.get_submodule(self._norm), features_BDhw)
+        return logits_BC, features_BDhw
 
 
 @dataclass(frozen=True)
@@ -109,6 +128,7 @@ def build_backbone(
     backbone = _with_attention(_network(wanted), wanted)
     if isinstance(backbone, Backbone):
         _check_classifier_reads_only_features(backbone, channels, image_size, wanted.what)
+        _check_maps_are_of_the_whole_classifier(backbone, wanted)
     return backbone
 
 
@@ -171,7 +191,8 @@ def _with_features(network: nn.Module, wanted: _Wanted) -> Backbone:
             f"less (resnet8 … resnet110)"
         )
     names = {module: name for name, module in network.named_modules()}
-    return Backbone(network, names[classifier], names[module], channels_last)
+    norm = norm_after_pooling([step.module for step in steps[:place]], module, width)
+    return Backbone(network, names[classifier], names[module], channels_last, None if norm is None else names[norm])
 
 
 def _classifier(steps: list[Step], wanted: _Wanted) -> tuple[int, nn.Linear]:
@@ -211,3 +232,31 @@ def _check_classifier_reads_only_features(backbone: Backbone, channels: int, ima
         handle.remove()
     if not torch.equal(first_C, second_C):
         raise SpecError(f"{what} has no feature map that its classifier reads alone, so no attention map; {POSSIBLE}")
+
+
+def _check_maps_are_of_the_whole_classifier(backbone: Backbone, wanted: _Wanted) -> None:
+    """Raise SpecError unless the mean of the features times the classifier's weight is the logits, but for a constant.
+
+    It is not where two classifiers are averaged, or features are pooled by another rule than the mean.
+    """
+    heads = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+    heads = [head for head in heads if head.out_features == wanted.num_classes]
+    weights = [head.weight.detach().clone() for head in heads]
+    images_BDHW = torch.randn(PROBE_IMAGES, wanted.channels, wanted.image_size, wanted.image_size)
+    try:
+        with torch.no_grad():
+            for head in heads:  # many begin at zero, and would hide that there are two
+                head.weight.normal_(std=head.in_features**-0.5)
+            logits_BC, features_BDhw = backbone.eval().forward_with_features(images_BDHW)
+            of_map_BC = features_BDhw.mean((2, 3)) @ backbone.classifier_weight.T
+            for head, weight in zip(heads, weights, strict=True):
+                head.weight.copy_(weight)
+    finally:
+        backbone.train()
+    varying_BC, of_map_BC = logits_BC - logits_BC.mean(0), of_map_BC - of_map_BC.mean(0)
+    rounding = 1e-5 * float(logits_BC.abs().max())
+    if float((varying_BC - of_map_BC).abs().max()) > 1e-3 * float(varying_BC.abs().max()) + rounding:
+        raise SpecError(
+            f"{wanted.what} has a classifier that reads more than the mean of its last feature map, such as two heads "
+            f"or another pooling, so its attention map would be of a part of it; {POSSIBLE}"
+        )

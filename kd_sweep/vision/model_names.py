@@ -45,7 +45,7 @@ def check_built_in(learner: Learner, where: str) -> None:
         place = where.removesuffix("model")
         raise SpecError(
             f"{place}width: {learner.width} has no meaning for model {learner.model!r}, which has one width; "
-            f"possible: none, or a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
+            f"possible: leave it out, or take a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
         )
 
 

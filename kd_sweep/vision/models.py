@@ -19,7 +19,7 @@ class Classifier(Protocol):
 
     @property
     def classifier_weight(self) -> Tensor:
-        """Weight (C, D) of the linear layer that reads the pooled features."""
+        """Weight (C, D) of the mean of the features in the logits."""
 
     @property
     def features(self) -> nn.Module:

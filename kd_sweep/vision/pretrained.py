@@ -61,7 +61,7 @@ def check_weights(learner: Learner, where: str, image_size: int, channels: int, 
 
 def _classifier_names(model: Any, network: nn.Module) -> frozenset[str]:
     for name, parameter in network.named_parameters():
-        if parameter is model.classifier_weight:
+        if parameter is model.classifier.weight:
             return frozenset({name, name.removesuffix("weight") + "bias"})
     return frozenset()
 

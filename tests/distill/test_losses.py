@@ -62,7 +62,7 @@ def test_gradient_at_high_temperature_is_that_of_centred_logit_matching(case):
     student_BC, teacher_MBC, labels_B = case
     student_BC = (student_BC - student_BC.mean(1, keepdim=True)).requires_grad_()
     teacher_MBC = teacher_MBC[:1] - teacher_MBC[:1].mean(2, keepdim=True)
-    spec = Distillation(alpha=0.0, temperature=1e5)
+    spec = Distillation(alpha=0.0).model_copy(update={"temperature": 1e5})
     (gradient_BC,) = torch.autograd.grad(distillation_loss(student_BC, teacher_MBC, labels_B, spec), student_BC)
     expected_BC = (student_BC.detach() - teacher_MBC[0]) / 5 / len(labels_B)
     assert torch.allclose(gradient_BC, expected_BC, atol=1e-4)

@@ -224,7 +224,7 @@ def test_the_upper_bound_is_one_of_the_steps():
         (
             {"distillation.temperature": {"uniform": [0, 5]}},
             "random",
-            "search.distillation.temperature.uniform[0]: 0.0 is not above 0",
+            "search.distillation.temperature.uniform[0]: 0.0 is not at least 0.01",
         ),
         (
             {"ensemble_size": {"int": [0, 3]}},

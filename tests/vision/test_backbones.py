@@ -57,8 +57,32 @@ def test_taken(noise_dataset, name, channels):
     assert features.shape[:2] == (2, model.classifier_weight.shape[1])
     assert min(features.shape[2:]) >= 2
     assert model.classifier_weight.shape[0] == 5
+    # Between two images the logits differ as the means of their features do, by the whole classifier; else biases do.
+    expected = (features.mean((2, 3)) @ model.classifier_weight.T).diff(dim=0)
+    torch.testing.assert_close(logits.diff(dim=0), expected, atol=1e-4, rtol=1e-3)
     model.train()
     assert isinstance(model(images), torch.Tensor), "no auxiliary outputs while training"
+
+
+@pytest.mark.parametrize("name", ["timm:swiftformer_xs", "timm:efficientformerv2_s0", "timm:levit_128s"])
+def test_two_classifiers_whose_logits_are_averaged_are_refused(name):
+    need_timm(name)
+    size = 64 if "swift" in name else 224
+    message = message_of(check_model, Learner(model=name), "student.model", size, 3)
+    assert message.startswith(f"student.model: {name!r} has")
+
+
+def test_layer_norm_behind_the_pooling_is_a_part_of_the_map(noise_dataset):
+    """Whatever its scale and shift are, which training moves."""
+    need_timm("timm:")
+    model = build_model(Learner(model="timm:test_convnext"), noise_dataset(size=64), 0).eval()
+    norm = model.network.head.norm
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    logits, features = model.forward_with_features(torch.randn(2, 3, 64, 64))
+    expected = (features.mean((2, 3)) @ model.classifier_weight.T).diff(dim=0)
+    torch.testing.assert_close(logits.diff(dim=0), expected, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +176,7 @@ def test_images_too_small_for_the_network():
         ("rasnet8", "teacher.model: 'rasnet8' is not a model; did you mean 'resnet8'?"),
         (
             "torchvision:resnt50",
-            "teacher.model: 'resnt50' is not a classifier of torchvision; did you mean 'resnet50'?",
+            "teacher.model: 'resnt50' is not a model; did you mean 'resnet50'?",
         ),
         ("timm:swin_tiny", "teacher.model: 'swin_tiny' is not a classifier of timm; did you mean 'sw"),
         ("hub:x", "teacher.model: 'hub' is not a library of models; possible: torchvision:NAME, timm:NAME"),

@@ -109,7 +109,7 @@ def test_width_of_another_library_s_model():
     learner = Learner(model="resnet18", width=8)
     assert message_of(check_model, learner, "teacher.model", 64, 3) == (
         "teacher.width: 8 has no meaning for model 'resnet18', which has one width; "
-        "possible: null, or a model of resnet8 … resnet110"
+        "possible: leave it out, or take a model of resnet8 … resnet110"
     )
 
 
