@@ -29,6 +29,8 @@ class Rule(NamedTuple):
     idle: Callable[..., bool]
     why: str
     """What follows `has no effect`."""
+    everywhere: bool = True
+    """Whether a searched field must have an effect in every trial, and not only in some."""
 
 
 def check_idle(spec: StudySpec) -> None:
@@ -48,7 +50,7 @@ def check_idle(spec: StudySpec) -> None:
                 continue
             points = itertools.product(*(possible[read] for read in rule.reads))
             idle = (rule.idle(*point) for point in itertools.islice(points, MAX_COMBINATIONS))
-            if any(idle) if searched else all(idle):
+            if any(idle) if searched and rule.everywhere else all(idle):
                 raise _mistake(spec, name, values, rule)
 
 
@@ -183,6 +185,7 @@ _RULES = (
         _STRENGTHS,
         _no_strength,
         "at strength 0, where images are clean; possible: search.augmentation_strength above 0",
+        everywhere=False,  # a scale of strengths begins at 0
     ),
     Rule(
         ("data.horizontal_flip",),

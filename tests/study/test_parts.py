@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.load import parse_spec
 from kd_sweep.study.parts import Parts
 from kd_sweep.study.plan import plan
 from kd_sweep.study.space import planned_teachers, planned_trials, random_point, trial_config
@@ -19,7 +18,7 @@ from kd_sweep.study.trial import TeacherConfig
 DIMENSIONS: dict[str, Any] = {
     "seed": {"int": [0, 3]},
     "student_strength": {"choice": [0.0, 0.25, 1]},
-    "student.width": {"choice": [None, 4, 16]},
+    "student.width": {"choice": [4, 8, 16]},
     "student.learning_rate": {"uniform": [0.01, 0.2], "log": True},
     "student.batch_size": {"grid": [32, 64]},
     "teacher.epochs": {"int": [4, 8]},
@@ -40,7 +39,8 @@ TEACHERS: tuple[dict[str, Any], ...] = (
 
 def study(search: dict[str, Any], fingerprint: str | None = None, **fields: Any) -> StudySpec:
     content = {"name": "s", "search": search, "sampler": {"name": "random", "num_trials": 12}} | fields
-    spec = parse_spec(json.dumps(content), "s.yaml")
+    # Without the rules that span sections, so that any fields may be searched together.
+    spec = StudySpec.model_validate_json(json.dumps(content))
     return spec.model_copy(update={"data": spec.data.model_copy(update={"fingerprint": fingerprint})})
 
 
