@@ -127,6 +127,16 @@ def test_failures_of_one_size_do_not_make_an_effect_of_the_others(tmp_path):
     assert pooled["note"].endswith("4 seeds left out, which lack pairs")
 
 
+def test_a_size_that_failed_at_every_strength_in_most_seeds_is_missing_too(tmp_path):
+    made = [
+        {**t, "status": "failed", "last_epoch": 1} if t["ensemble_size"] == 3 and t["seed"] < 4 else t
+        for t in uneven(set())
+    ]
+    row = judged(tmp_path, made)
+    assert (row["verdict"], row["num_seeds"]) == ("undecided", 1)
+    assert "4 of 5 seeds, which lack trials (strength 0 with ensemble size 3 in 4 and" in row["sentence"]
+
+
 def test_a_seed_that_lacks_a_trial_is_left_out_whole(tmp_path):
     row = judged(tmp_path, uneven({0}, seeds=8))
     assert (row["num_seeds"], row["num_pairs"]) == (7, 14)
