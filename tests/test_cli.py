@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -16,6 +17,9 @@ import typer
 from PIL import Image
 
 from kd_sweep.cli import app
+from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.runner.study_state import StudyState
+from kd_sweep.study.load import parse_spec
 from tests.conftest import COMMAND, IMPORT_TIMES, environment, split_imports
 from tests.results.rows import write_study
 
@@ -375,3 +379,20 @@ def test_plan_says_what_the_dataset_holds(cli: Cli, tiny: Path, tmp_path: Path) 
         "passed over: 1 not images (.txt)",
     ]
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("change", [{"pid": "7"}, {"renewed_at": math.nan}, {"acquired_at": 1e308}, {"host": None}])
+def test_a_lease_that_makes_no_sense_is_nobodys_in_every_command(cli: Cli, tmp_path: Path, change: dict[str, object]):
+    folder = StudyFolder(tmp_path, "digits")
+    with StudyState(parse_spec("name: digits", "digits.yaml"), folder):
+        (file,) = (tmp_path / "digits").glob("driver-lease-*.json")
+        content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"released": False} | change))
+    for command in (["status"], ["query", "SELECT status FROM studies"], ["verify"], ["gc"]):
+        code, out, err = cli(command[0], tmp_path, *command[1:])
+        assert code == 0, err
+        assert "Traceback" not in err
+        if command == ["verify"]:
+            assert f"{file}: is damaged, so nobody holds it" in out
+    with folder.lock() as lease:
+        assert lease.term == 2

@@ -7,6 +7,7 @@ import pytest
 from kd_sweep.runner import study_folder
 from kd_sweep.runner.study_folder import StudyFolder, provenance
 from kd_sweep.runner.study_state import StudyState
+from kd_sweep.runner.verify import PROBLEM, verify
 from kd_sweep.study.freeze import frozen_provenance
 from kd_sweep.study.load import parse_spec
 from kd_sweep.study.spec import StudySpec
@@ -74,3 +75,18 @@ def test_versions_are_known_without_git(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git_revision" not in provenance()
     assert provenance()["torch"]
+
+
+def test_a_file_that_a_replaced_driver_wrote_too_late_does_not_count(tmp_path: Path) -> None:
+    folder, path = StudyFolder(tmp_path, "s"), tmp_path / "s" / "study.yaml"
+    larger = parse_spec("name: s\nsearch: {seed: {grid: [0, 1]}}", "s.yaml")
+    launch(tmp_path)
+    older = path.read_bytes()
+    launch(tmp_path, larger)
+    newer = path.read_bytes()
+    path.write_bytes(older)
+    assert folder.spec() == larger
+    assert [found.file for found in verify(tmp_path) if found.kind == PROBLEM] == [str(path)]
+    launch(tmp_path, folder.spec())
+    assert path.read_bytes() == newer
+    assert [found for found in verify(tmp_path) if found.kind == PROBLEM] == []
