@@ -150,7 +150,7 @@ class TeacherFiles:
     def _watch(self) -> None:
         while not self._ended.wait(0.01):
             for kind, seen in self._seen.items():
-                for file in self._root.glob(f"teachers/*/{kind}.safetensors"):
+                for file in self._root.glob(f"teachers/*/{kind}-*.safetensors"):
                     with contextlib.suppress(FileNotFoundError):
                         status = file.stat()
                         seen.add((file.parent.name, status.st_ino, status.st_mtime_ns))
