@@ -1,4 +1,4 @@
-"""A reader beside a writer that flushes and merges a hundred times faster than a real one."""
+"""A reader beside writers that flush, merge and take each other's place a hundred times faster than real ones."""
 
 import subprocess
 import sys
@@ -14,15 +14,16 @@ import sys
 from kd_sweep.results.storage import Root
 from kd_sweep.results.writer import StudyWriter
 from tests.results.rows import epoch_row, trial_row
-with StudyWriter(Root.open(sys.argv[1]), "s") as writer:
-    for epoch in range(1, 1_000_000):
-        for number in range(4):
-            row = epoch_row(number, epoch)
-            writer.add_epoch(row)
-            writer.upsert_trial(trial_row(number, last_epoch=epoch, ece=row["ece"]))
-        writer.flush()
-        if epoch == 1:
-            print("ready", flush=True)
+for epoch in range(1, 1_000_000):
+    if epoch % int(sys.argv[2]) == 1:
+        writer = StudyWriter(Root.open(sys.argv[1]), "s")
+    for number in range(4):
+        row = epoch_row(number, epoch)
+        writer.add_epoch(row)
+        writer.upsert_trial(trial_row(number, last_epoch=epoch, ece=row["ece"]))
+    writer.flush()
+    if epoch == 1:
+        print("ready", flush=True)
 """
 
 COUNTS = """
@@ -31,9 +32,9 @@ COUNTS = """
 """
 
 
-@pytest.fixture
-def busy_study(tmp_path: Path):
-    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+@pytest.fixture(params=[1_000_000, 4], ids=["one writer", "a writer for every four flushes"])
+def busy_study(request: pytest.FixtureRequest, tmp_path: Path):
+    command = [sys.executable, "-c", WRITER, str(tmp_path), str(request.param)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     assert writer.stdout is not None
     assert writer.stdout.readline() == "ready\n"
@@ -47,7 +48,7 @@ def test_no_duplicates_gaps_or_errors(busy_study: Path):
     results = open_results(busy_study)
     seen = 0
     num_reads, sizes = 0, set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 4
     while time.monotonic() < deadline:
         rows = results.sql(COUNTS).to_pylist()
         assert len(rows) == 4
@@ -70,7 +71,7 @@ def test_no_duplicates_gaps_or_errors(busy_study: Path):
 
 def test_status_beside_a_writer(busy_study: Path):
     results = open_results(busy_study)
-    for _ in range(30):
+    for _ in range(20):
         (status,) = results.status()
         assert status["num_trials"] == 4
         assert status["num_epochs"] % 4 == 0
