@@ -276,7 +276,7 @@ def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep
 
     resumed = kd_sweep("resume", root / "tiny")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"{part.parent}/00000001-00000001-" in resumed.stderr
+    assert str(part).rpartition("-")[0] in resumed.stderr  # under the number of the driver that resumes
     assert_equal(root, uninterrupted)
     assert problems(root) == []
     aside = {path for path in broken if path not in (part, *cached)}
