@@ -5,7 +5,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +30,18 @@ from kd_sweep.cli.arguments import (
     Wide,
     limits_of,
 )
-from kd_sweep.cli.screen import leave, open_streams, print_table, say, screen, tell, tell_failure, tell_mistake
+from kd_sweep.cli.outcome import conclude
+from kd_sweep.cli.screen import (
+    leave,
+    open_streams,
+    print_table,
+    say,
+    screen,
+    tell,
+    tell_failure,
+    tell_footnotes,
+    tell_mistake,
+)
 from kd_sweep.errors import KdSweepError
 from kd_sweep.waiting import doing
 
@@ -73,7 +84,7 @@ def launch(
         from kd_sweep.study.load import load_spec
 
         study = load_spec(spec, overrides or ())
-    _conclude(runner.launch(study, root, address), f"{root.rstrip('/')}/{study.name}")
+    conclude(runner.launch(study, root, address), f"{root.rstrip('/')}/{study.name}")
 
 
 @command()
@@ -85,7 +96,7 @@ def resume(
     with doing("starting"):
         from kd_sweep.runner import launch as runner
 
-    _conclude(runner.resume(study, address), study)
+    conclude(runner.resume(study, address), study)
 
 
 @command()
@@ -146,7 +157,7 @@ def query(
         if number:
             say("")
         print_table(table, output, wide=wide, more=_MORE)
-    _tell_footnotes(results, [name for table in found for name in table.column_names])
+    tell_footnotes(results, [name for table in found for name in table.column_names])
 
 
 @command()
@@ -179,7 +190,7 @@ def analyse(
         )
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
     analysis.output_analysis(found, results, output, stream, out, complete=bool(outcomes))
-    _tell_footnotes(results, found.sample.outcomes, found.sample.study)
+    tell_footnotes(results, found.sample.outcomes, found.sample.study)
 
 
 @command()
@@ -250,7 +261,7 @@ def gc(
             print_table(garbage_table(found), output)
         for number, garbage in enumerate(found if output == "lines" else ()):
             if garbage.kind == CACHE and (not number or found[number - 1].kind != CACHE):
-                say("caches, made again where they are needed:")
+                say("caches, made again where a study that is extended or launched again needs them:")
             say(str(garbage))
         if delete:
             with doing("deleting"):
@@ -327,42 +338,6 @@ def stop(
 
     status = jobs.stop(job, address, lambda: tell(f"stopping job {job}"))
     tell(f"job {job}: {status}")
-
-
-def _tell_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
-    from kd_sweep.results.queries import footnotes
-
-    for footnote in footnotes(results, columns, study):
-        tell(footnote)
-
-
-def _conclude(outcome: Any, study: str) -> None:
-    from kd_sweep.results.queries import answer
-    from kd_sweep.results.reader import open_results
-
-    if outcome.interrupted and not outcome.ran:
-        tell(f"stopped by {outcome.interrupted} before anything ran; launch the study again")
-        raise typer.Exit(outcome.exit_code)
-    counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.counts.items())) or "no trials"
-    if not outcome.ran:
-        what = "nothing was run" if outcome.left or outcome.paused else "nothing left to run"
-        tell(f"{study}: {what} ({counts})")
-    if outcome.counts:
-        results = open_results(study)
-        summary = answer(results, "summary")
-        print_table(summary, "table")
-        _tell_footnotes(results, summary.column_names)
-    for trial_id, error in sorted(outcome.errors.items()):
-        tell(f"trial {trial_id} {error}")
-    if outcome.ran:
-        tell(f"{study}: {counts}")
-    if outcome.left and not outcome.interrupted:
-        tell(f"{outcome.left} trials have not started: {outcome.why_left}")
-    if outcome.paused and not outcome.interrupted:
-        tell(f"{outcome.paused} trials go on from their last epoch when budget.max_hours is raised")
-    if outcome.interrupted:
-        tell(f"stopped by {outcome.interrupted}; go on with: kd-sweep resume {study}")
-    raise typer.Exit(outcome.exit_code)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

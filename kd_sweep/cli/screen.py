@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import Any, BinaryIO, NoReturn, cast
 
 from kd_sweep.errors import UserError
@@ -29,6 +30,14 @@ def tell(text: str) -> None:
 def tell_mistake(text: str) -> None:
     """Print to standard error, on one line whatever the text quotes."""
     tell(text.replace("\n", "\\n"))
+
+
+def tell_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
+    """Print what a reader has to know of columns that were shown."""
+    from kd_sweep.results.queries import footnotes
+
+    for footnote in footnotes(results, columns, study):
+        tell(footnote)
 
 
 def tell_failure() -> None:

@@ -54,7 +54,9 @@ class Garbage:
 
     def __str__(self) -> str:
         size = ByteSize(self.num_bytes).human_readable(decimal=True)
-        return f"{size:>8}  {self.place}: {self.why}" + (f"; {self.cost}" if self.cost else "")
+        # That caches are made again is said once, above all of them.
+        cost = f"; {self.cost}" if self.cost and self.kind != CACHE else ""
+        return f"{size:>8}  {self.place}: {self.why}{cost}"
 
 
 class _Reason(NamedTuple):
@@ -250,16 +252,14 @@ class _Wanted:
     def _in_logits(self, rest: list[str]) -> _Reason | None:
         teacher, *inside = rest
         if teacher not in self.teachers:
-            return _Reason(f"{LOGITS}/{teacher}", "outputs of a teacher that no trial uses", CACHE)
+            return _Reason(f"{LOGITS}/{teacher}", "of a teacher that no trial uses", CACHE)
         is_epoch = len(inside) == 2
         if teacher in self.open_ended or (
             (teacher, inside[0]) in self.streams if is_epoch else teacher in self.learning_from
         ):
             return None
         cost = "computed again for the trials that an extended study adds"
-        return _Reason(
-            f"{LOGITS}/{teacher}/{inside[0]}", "teacher outputs that no trial still to run looks up", CACHE, cost
-        )
+        return _Reason(f"{LOGITS}/{teacher}/{inside[0]}", "no trial still to run looks it up", CACHE, cost)
 
     def _in_datasets(self, rest: list[str]) -> _Reason | None:
         fingerprint = rest[0].partition("-")[0]

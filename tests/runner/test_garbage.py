@@ -259,10 +259,14 @@ def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys:
 
     (teacher, heading, cache), err = gc()
     assert teacher.endswith("a teacher that no trial uses; training it again would take 2 h")
-    assert heading == "caches, made again where they are needed:"
-    assert cache.endswith("looks up; computed again for the trials that an extended study adds")
+    assert heading == "caches, made again where a study that is extended or launched again needs them:"
+    assert cache.endswith("no trial still to run looks it up")
     assert f"1 caches, 5B could go; kd-sweep gc {root} --delete --caches deletes them too" in err
-    assert [row["kind"] for row in json.loads("\n".join(gc("--format", "json")[0]))] == ["garbage", "cache"]
+    rows = json.loads("\n".join(gc("--format", "json")[0]))
+    assert [(row["kind"], row["cost"]) for row in rows] == [
+        ("garbage", "training it again would take 2 h"),
+        ("cache", "computed again for the trials that an extended study adds"),
+    ]
     gc("--delete")
     assert (root / stale).exists()
     assert not (root / "teachers" / record.teacher_id).exists()
