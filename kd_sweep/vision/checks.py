@@ -54,12 +54,12 @@ class Contents:
     passed_over: str = ""
 
     def lines(self) -> list[str]:
-        """Return what a launch says of it, a line for each of the last four attributes that has something to say."""
+        """Return what a launch says of it: what there is, and in further lines what is passed over and copied."""
         counts = self.counts
         found = f"data: {counts.train:,} training and {counts.val:,} validation images of {counts.classes:,} classes"
         others = {"passed over": self.passed_over, "copies": self.copies}
         lines = [found + _first(self.class_names, LINE - len(found))]
-        return [*lines, *(escaped(f"{key}: {said}") for key, said in others.items() if said)]
+        return [*lines, *(_one_line(f"{key}: {said}") for key, said in others.items() if said)]
 
 
 def look_through(data: Data, memory: Path | None = None) -> Contents:
@@ -112,9 +112,13 @@ def _copies(found: Found) -> str:
     return f"{found.copies:,} validation images are copies of training images"
 
 
+def _one_line(text: str) -> str:
+    return escaped(text).replace("\n", " ")
+
+
 def _first(names: Sequence[str], room: int) -> str:
     """Return the first names in brackets, at most three, and as many as there is room for; at least one."""
-    shown = [escaped(name).replace("\n", " ") for name in names[:LISTED_CLASSES]]
+    shown = [_one_line(name) for name in names[:LISTED_CLASSES]]
     while len(listed := f" ({', '.join(shown)}{', …' if len(shown) < len(names) else ''})") > room and len(shown) > 1:
         shown.pop()
     return listed

@@ -59,7 +59,9 @@ def test_digits():
 )
 def test_class_names_fill_a_line_and_never_move_a_terminal(tmp_path, names, shown):
     write_images(tmp_path, dict.fromkeys(names, 2))
-    (line,) = look_through(folder_data(tmp_path)).lines()
+    (tmp_path / "notes.a\nb\x1b[2J").write_text("")
+    line, passed_over = look_through(folder_data(tmp_path)).lines()
+    assert passed_over == r"passed over: 1 not images (.a b\x1b[2j)"
     assert line.endswith(f" classes {shown}")
     assert len(line) <= 80 or len(names[0]) == 50
 
