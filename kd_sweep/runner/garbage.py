@@ -16,7 +16,7 @@ from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder, te
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.holder import holder_of
 from kd_sweep.results.keyed import read_table
-from kd_sweep.results.lease import study_lease
+from kd_sweep.results.lease import Lease, study_lease
 from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.overview import span
 from kd_sweep.results.reader import open_results
@@ -90,11 +90,12 @@ class Collector:
         self._is_one = all(study.location == opened.location for study in self._results.select().values())
         self.root: Root = opened.parent()[0] if self._is_one else opened
         self._exclusive = exclusive
+        self._held: list[Lease] = []
 
     def __enter__(self) -> "Collector":
         with ExitStack() as stack:
             for name in self._names if self._exclusive else ():
-                stack.enter_context(study_lease(self.root.child(name), name))
+                self._held.append(stack.enter_context(study_lease(self.root.child(name), name)))
             self._leases = stack.pop_all()
         return self
 
@@ -130,11 +131,14 @@ class Collector:
 
         Raises:
             StorageError: a study has been launched since the listing began; nothing was deleted.
+            StudyLockedError: a study has been resumed while this process was suspended; the rest was not deleted.
         """
         fresh = sorted(set(self._folders()) - set(self._names))
         if fresh:
             raise StorageError(f"{self.root}: {fresh[0]} has been launched meanwhile; nothing was deleted, ask again")
         for garbage in found:
+            for lease in self._held:
+                lease.check()
             if self.root.is_folder(garbage.place):
                 self.root.delete_folder(garbage.place)
             else:
