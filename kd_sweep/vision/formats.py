@@ -5,9 +5,16 @@ pictures (FITS, GRIB, HDF5, BUFR), films (MPEG), and IM, which Pillow gives up.
 """
 
 SUFFIXES_OF = {
-    "AVIF": (".avif", ".avifs"),
-    "BLP": (".blp",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
     "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "PPM": (".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "BLP": (".blp",),
     "CUR": (".cur",),
     "DCX": (".dcx",),
     "DDS": (".dds",),
@@ -15,27 +22,21 @@ SUFFIXES_OF = {
     "FLI": (".flc", ".fli"),
     "FTEX": (".ftc", ".ftu"),
     "GBR": (".gbr",),
-    "GIF": (".gif",),
     "ICNS": (".icns",),
     "ICO": (".ico",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
     "MSP": (".msp",),
     "PCD": (".pcd",),
     "PCX": (".pcx",),
     "PIXAR": (".pxr",),
-    "PNG": (".png", ".apng"),
-    "PPM": (".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
     "PSD": (".psd",),
     "QOI": (".qoi",),
     "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
     "SUN": (".ras",),
-    "TGA": (".tga", ".icb", ".vda", ".vst"),
-    "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
     "XBM": (".xbm",),
     "XPM": (".xpm",),
+    "TGA": (".tga", ".icb", ".vda", ".vst"),
 }
+"""In the order in which a file is tried: the usual first, and last the one whose files begin with no mark."""
 FORMATS = tuple(SUFFIXES_OF)
 SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 COMMON = ".jpg, .png, .webp, .tif, .bmp, .gif, .avif and others that Pillow reads"
