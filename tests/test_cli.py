@@ -227,6 +227,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-- how many\nSELECT count(*) AS n FROM trials;",
         "--how many\nSELECT count(*) AS n FROM trials ;; ",
         "--- a rule ---\nFROM trials SELECT count(*) AS n -- at the end",
+        "--n=2?\nSELECT count(*) AS n FROM trials",
         "/* how many */ SELECT count(*) AS n FROM trials\n-- the end",
     ],
 )

@@ -1,7 +1,6 @@
 """Arguments of commands: their types, and what none of them can be."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,8 @@ from kd_sweep.errors import QueryError, UserError, alternatives
 if TYPE_CHECKING:
     from kd_sweep.results.sql import Limits
 
-_OPTION = re.compile(r"--?[A-Za-z][\w-]*(=.*)?$", re.DOTALL)
+_SQL = "SQL"
+"""What the argument is called that may begin as an option does."""
 
 
 class Command(TyperCommand):
@@ -21,9 +21,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as typer does, after a look at the arguments as they were written."""
-        args = behind_options(args)
+        parameters = self.get_params(ctx)
+        if any(parameter.metavar == _SQL for parameter in parameters):
+            args = behind_options(args, {option for parameter in parameters for option in parameter.opts})
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-        for name, value in _values(self.get_params(ctx), given):
+        for name, value in _values(parameters, given):
             check_argument(name, value)
         return super().parse_args(ctx, args)
 
@@ -36,13 +38,23 @@ class Command(TyperCommand):
         return super().invoke(ctx)
 
 
-def behind_options(args: list[str]) -> list[str]:
-    """Return the arguments with those last, behind `--`, that begin as an option does and are SQL: `-- a comment…`."""
-    is_sql = [arg.startswith("--") and arg != "--" and not _OPTION.match(arg) for arg in args]
+def behind_options(args: list[str], options: Set[str]) -> list[str]:
+    """Return the arguments with those last, behind `--`, that begin as an option does and are SQL: `-- a comment…`.
+
+    Args:
+        args: as the shell gave them.
+        options: the names of the options that there are.
+    """
+    is_sql = [_is_comment(arg) and arg.partition("=")[0] not in options for arg in args]
     if "--" in args or not any(is_sql):
         return args
     pairs = list(zip(args, is_sql, strict=True))
     return [*(arg for arg, sql in pairs if not sql), "--", *(arg for arg, sql in pairs if sql)]
+
+
+def _is_comment(arg: str) -> bool:
+    """Whether an argument begins as a comment of SQL: an option by itself has no spaces."""
+    return arg.startswith("--") and len(arg.split(maxsplit=1)) > 1
 
 
 def check_argument(name: str, value: str) -> None:
