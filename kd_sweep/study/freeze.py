@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.errors import SpecError, StorageError, alternatives
+from kd_sweep.study.digest import IDENTITY_VERSION
 from kd_sweep.study.document import MAX_NODES, Document, one_line, read_yaml, shown
 from kd_sweep.study.emit import yaml_text
 from kd_sweep.study.load import MAX_FILE_BYTES, read_text, spec_of
@@ -16,8 +17,12 @@ from kd_sweep.study.trial import PLACES
 SPEC_FILE = "study.yaml"
 FILE_SHA256 = "file_sha256"
 """The last entry of the provenance: the SHA-256 of the whole text, taken while its own place is filled with zeros."""
+IDENTITY = "identity_version"
+"""The entry before it: the rules that made the study's ids."""
 _ZEROS = "0" * 64
 _SEAL = re.compile(rf'{FILE_SHA256}: "([0-9a-f]{{64}})"')
+UNRELEASED_DIGEST = "content_digest"
+"""What stood there before the first release."""
 FROZEN_GROWTH = 64
 """How much larger than its study file a frozen study may be: aliases, escapes and defaults are written out."""
 HEADER = """\
@@ -36,7 +41,8 @@ def frozen_yaml(spec: StudySpec, provenance: Mapping[str, str]) -> str:
         provenance: package versions, git revision and the like, kept as text.
     """
     content = spec.model_dump(mode="json")
-    about = {**{key: str(value) for key, value in provenance.items()}, FILE_SHA256: _ZEROS}
+    about = {key: str(value) for key, value in provenance.items()}
+    about |= {IDENTITY: str(IDENTITY_VERSION), FILE_SHA256: _ZEROS}
     return _sealed(HEADER + yaml_text(content | {"provenance": about}))
 
 
@@ -73,11 +79,11 @@ def parse_frozen(text: str, place: str) -> StudySpec:
         place: where it stands, for messages.
 
     Raises:
-        StorageError: it is not what was written.
+        StorageError: it is not what was written, or a version wrote it whose ids mean other trials.
     """
     try:
         document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
-        _check_sum(document, text)
+        _check_written(document, text)
         return spec_of(document)
     except SpecError as error:
         raise StorageError(f"damaged study: {error}") from None
@@ -91,10 +97,11 @@ def frozen_provenance(text: str, place: str) -> dict[str, str]:
     """
     try:
         document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
-        _check_sum(document, text)
+        _check_written(document, text)
     except SpecError as error:
         raise StorageError(f"damaged study: {error}") from None
-    return {name: str(value) for name, value in document.content["provenance"].items() if name != FILE_SHA256}
+    about = document.content["provenance"]
+    return {name: str(value) for name, value in about.items() if name not in (IDENTITY, FILE_SHA256)}
 
 
 def check_extension(old: StudySpec, new: StudySpec) -> None:
@@ -142,6 +149,23 @@ def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
         # As resolved: a scheduler without a metric of its own follows the first objective, which may change.
         yield "scheduler.metric", judged.metric
         yield "scheduler.mode", judged.mode
+
+
+def _check_written(document: Document, text: str) -> None:
+    """Raise SpecError where the text was changed or cut, StorageError where its ids were made by other rules."""
+    content = document.content if isinstance(document.content, dict) else {}
+    about = content.get("provenance")
+    about = about if isinstance(about, dict) else {}
+    made_by = "unreleased"
+    if UNRELEASED_DIGEST not in about:
+        _check_sum(document, text)
+        made_by = str(about.get(IDENTITY, IDENTITY_VERSION))
+    if made_by != str(IDENTITY_VERSION):
+        raise StorageError(
+            f"{document.source}: was written by a version of kd_sweep whose ids and defaults mean other trials "
+            f"({IDENTITY} {made_by}, here {IDENTITY_VERSION}); its tables can still be queried; launch the study in "
+            "another root"
+        )
 
 
 def _sealed(text: str) -> str:

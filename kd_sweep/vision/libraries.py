@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from kd_sweep.errors import SpecError
 from kd_sweep.vision.model_names import BUILT_IN, WIDE_EXAMPLES
 
+_TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 POSSIBLE = f"possible: {BUILT_IN[0]} … {BUILT_IN[-1]}, resnet18, densenet121, efficientnet_b0, swin_t, …"
 
 
@@ -152,5 +154,6 @@ def _timm_names(where: str, model: str) -> frozenset[str]:
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error of a library says, on one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """Return what an error of a library says, on one line of at most 200 characters, without codes for a terminal."""
+    text = "".join(letter if letter.isprintable() else " " for letter in _TERMINAL_CODE.sub("", str(error)))
+    return " ".join(text.split())[:200] or type(error).__name__

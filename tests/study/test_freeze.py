@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -264,3 +265,33 @@ def test_changes_that_extend_a_study(old, new):
     if "scheduler" in new:
         new["scheduler"]["mode"] = "max"
     check_extension(_spec(**old), _spec(**new))
+
+
+def _as_of(text, **provenance):
+    """A frozen study as another version wrote it, whose checksum fits."""
+    head, _, _ = text.partition("provenance:")
+    about = "".join(f'  {key}: "{value}"\n' for key, value in provenance.items())
+    text = f'{head}provenance:\n{about}  file_sha256: "{"0" * 64}"\n'
+    return text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest())
+
+
+@pytest.mark.parametrize("made_by", ["unreleased", "2"])
+def test_a_study_whose_ids_other_rules_made_is_one_line_that_says_so(tmp_path, cli, made_by):
+    text = frozen_yaml(_spec(), {})
+    assert yaml.safe_load(text)["provenance"]["identity_version"] == "1"
+    study = tmp_path / "digits"
+    study.mkdir()
+    if made_by == "unreleased":
+        text = text[: text.index("provenance:")] + 'provenance: {content_digest: "2f9b386d9af225b3"}\n'
+    else:
+        text = _as_of(text, identity_version=made_by)
+    (study / "study.yaml").write_text(text)
+    file = tmp_path / "digits.yaml"
+    file.write_text("name: digits\n")
+    for arguments in (("resume", str(study)), ("launch", str(file), "--root", str(tmp_path))):
+        code, _, errors = cli(*arguments)
+        assert code == 2
+        lines = [line for line in errors.splitlines() if "identity_version" in line]
+        assert len(lines) == 1
+        assert f"(identity_version {made_by}, here 1); its tables can still be queried" in lines[0]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["digits", "digits.yaml", "study.yaml"]

@@ -1,3 +1,6 @@
+import argparse
+import re
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -157,3 +160,65 @@ def test_a_teacher_is_named_by_the_content_of_its_weights(saved, tmp_path):
     assert "is not the file that the study was launched with" in message_of(
         with_weights_digest, learner, "teacher.weights"
     )
+
+
+def prefixed(prefix):
+    return lambda tensors: {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        prefixed("_orig_mod."),
+        prefixed("module._orig_mod."),
+        prefixed("model.module."),
+        lambda t: {"model_state_dict": prefixed("module.")(t), "optimizer": {"lr": 0.1}},
+        lambda t: {"n_averaged": torch.tensor(3)} | prefixed("module.")(t),
+        lambda t: {"state_dict": {"model": t}},
+        lambda t: {name: tensor for name, tensor in t.items() if "num_batches_tracked" not in name},
+    ],
+)
+def test_names_and_wrappings_of_other_programs_are_read(saved, noise_dataset, wrap):
+    tensors, file = saved("resnet8", ".pth", wrap)
+    model = initial_model(Learner(weights=str(file)), noise_dataset(), 1)
+    assert torch.equal(model.stem[0].weight, tensors["stem.0.weight"])
+    assert torch.equal(model.blocks[2].norm2.running_var, tensors["blocks.2.norm2.running_var"])
+
+
+def test_old_names_of_densenet_are_read(saved, noise_dataset):
+    def old(tensors):
+        return {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): t for name, t in tensors.items()}
+
+    tensors, file = saved("densenet121", ".pth", old)
+    model = initial_model(Learner(model="densenet121", weights=str(file)), noise_dataset(size=64), 1)
+    name = "features.denseblock1.denselayer1.norm1.weight"
+    assert torch.equal(model.network.state_dict()[name], tensors[name])
+
+
+@pytest.mark.parametrize(("name", "size"), [("inception_v3", 128), ("googlenet", 64)])
+def test_auxiliary_classifiers_of_published_weights_are_left_out(tmp_path, monkeypatch, noise_dataset, name, size):
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCH_HUB", raising=False)
+    network = torchvision.models.get_model(name, weights=None, init_weights=False)
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    place = tmp_path / "hub" / "checkpoints" / weights.url.rpartition("/")[2]
+    place.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), place)
+    learner = Learner(model=name, weights="pretrained")
+    loaded = initial_model(learner, noise_dataset(size=size), 1)
+    stem = next(key for key in network.state_dict() if key.endswith("conv.weight"))
+    assert torch.equal(loaded.network.state_dict()[stem], network.state_dict()[stem])
+
+
+def test_a_checkpoint_with_other_objects_is_one_line_of_ours(tmp_path):
+    file = tmp_path / "w.pth"
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "args": argparse.Namespace(lr=0.1)}, file)
+    message = message_of(check_model, Learner(weights=str(file)), "teacher.model", 32, 3)
+    assert message == (
+        f"teacher.weights: {file} cannot be read as weights (beside tensors it holds argparse.Namespace, which is not "
+        "unpickled); save the model's state_dict() alone"
+    )
+    file.write_bytes(b"\x1b[31mred")
+    assert "\x1b" not in message_of(check_model, Learner(weights=str(file)), "teacher.model", 32, 3)
