@@ -11,15 +11,16 @@ import pyarrow.compute as pc
 _PLAIN = frozenset(
     {
         *("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint"),
-        *("float", "double", "decimal", "varchar", "uuid", "blob", "enum", "null"),
+        *("float", "double", "decimal", "varchar", "uuid", "blob", "enum"),
         *("date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp with time zone"),
     }
 )
-"""Kinds of DuckDB's types whose Arrow type has the same values. `hugeint` is one of them outside of lists and structs.
+"""Kinds of DuckDB's types whose Arrow type has the same values. `hugeint` and `null` are outside of lists and structs.
 
 Others lose something on the way: an interval its months, a bit string its length, a time its zone, a number of 128 bits
 its highest one; 24:00:00 becomes 00:00:00, and nanoseconds need pandas.
 """
+_PLAIN_OUTSIDE = ("hugeint", "null")
 _NESTED = frozenset({"list", "array", "struct", "map", "tuple"})
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - _EPOCH for day in (datetime.date.min, datetime.date.max))
@@ -31,7 +32,7 @@ _DECIMAL_DIGITS = 38
 def portable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """Return the relation with unequal column names, and with values of types that Arrow lacks as text."""
     names = distinct(relation.columns)
-    as_text = [kind.id != "hugeint" and not _is_plain(kind) for kind in relation.types]
+    as_text = [kind.id not in _PLAIN_OUTSIDE and not _is_plain(kind) for kind in relation.types]
     if names == relation.columns and not any(as_text):
         return relation
     columns = []

@@ -106,8 +106,10 @@ def render(
     elif format == "csv":
         content = _csv(table)
         screen.put(escaped(content.decode()).encode() if terminal else content)
+    elif format == "json":
+        screen.put(_json(table))
     else:
-        screen.put(_json(table) if format == "json" else _parquet(table))
+        screen.put(_parquet(table))
     screen.flush()
 
 
@@ -227,5 +229,9 @@ def _json(table: pa.Table) -> bytes:
 
 def _parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    try:
+        pq.write_table(table, sink, compression="zstd")
+    except pa.ArrowException as error:
+        reason = str(error).partition("\n")[0]
+        raise QueryError(f"format: parquet cannot hold this answer ({reason}); possible: csv, json, table") from None
     return sink.getvalue()

@@ -1,10 +1,12 @@
 """One SQL statement over given tables, in a DuckDB that can neither write nor reach files or the network."""
 
+import contextlib
 import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -38,6 +40,7 @@ MEMORY_BYTES = 4 * 1000**3
 LEAST_MEMORY_BYTES = 10 * 1000**2
 MAX_THREADS = 4
 _THREAD = "kd_sweep SQL"
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,11 @@ class _Run:
 
 
 def _physical_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the memory of the machine, or of the container that this process may not leave."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit: `max`
+        return min(installed, int(_CONTAINER_LIMIT.read_text()))
+    return installed
 
 
 def _batches(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:

@@ -88,6 +88,10 @@ def test_every_type_of_sql_has_a_right_value_in_every_format(name: str) -> None:
         ("DATE '0044-03-15 (BC)'", "0044-03-15 (BC)"),
         ("TIMESTAMP_NS '2024-01-01 00:00:00.123456789'", "2024-01-01 00:00:00.123456789"),
         ("{'since': INTERVAL 1 DAY}", "{'since': 1 day}"),
+        ("MAP{}", "{}"),
+        ("[NULL]", "[NULL]"),
+        ("{'size': NULL, 'b': 1}", "{'size': NULL, 'b': 1}"),
+        ("[INTERVAL 1 DAY]::INTERVAL[1]", "[1 day]"),
     ],
 )
 def test_what_arrow_cannot_say_is_one_text_in_every_format(expression: str, expected: str, format: str) -> None:
