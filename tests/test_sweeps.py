@@ -164,6 +164,10 @@ def test_digits_optuna(kd_sweep: Run, tmp_path: Path) -> None:
     assert len(more) == 9
     assert set(trials.trial_id) <= set(more.trial_id)
     assert (more.set_index("trial_id").loc[trials.trial_id].attempts == 1).all()
+    suggested = more.sort_values("started_at").suggestion.astype(int)
+    assert suggested.is_monotonic_increasing
+    assert suggested.is_unique
+    assert suggested.iloc[0] == 0
 
 
 @pytest.mark.slow
@@ -173,6 +177,9 @@ def test_digits_pareto(kd_sweep: Run, tmp_path: Path) -> None:
     assert_whole(results, trials)
     assert len(trials) == trials.trial_id.nunique() == 8
     assert set(trials.status) == {"completed"}
+    generations = trials.sort_values("suggestion").generation.astype(int)
+    assert generations.is_monotonic_increasing
+    assert (generations.iloc[:4] == 0).all()
     answer = kd_sweep("query", tmp_path, "pareto", "--format", "json")
     assert answer.returncode == 0, answer.stderr
     shown = {row["trial_id"] for row in json.loads(answer.stdout)}
