@@ -116,6 +116,41 @@ def rates(noise: Noise, runs: int, seeds: int, strengths: int) -> tuple[float, f
     )
 
 
+SHAPES = {
+    "hump, unequal ends": (0.60, 0.66, 0.64, 0.60, 0.56),
+    "hump, equal ends": (0.58, 0.64, 0.66, 0.64, 0.58),
+    "levelling off": (0.50, 0.60, 0.64, 0.66, 0.67),
+    "straight": (0.60, 0.62, 0.64, 0.66, 0.68),
+    "level": (0.60, 0.60, 0.60, 0.60, 0.60),
+}
+"""Means of accuracy at five strengths; the other nine outcomes do not change."""
+
+
+def answers(means: tuple[float, ...], runs: int, seeds: int) -> dict[str, float]:
+    """Return how often each verdict on accuracy is given, with normal noise and two ensemble sizes."""
+    counts: dict[str, int] = {}
+    for run in range(runs):
+        values = 0.5 + normal(np.random.default_rng([run, seeds]), (len(OUTCOMES), seeds, len(means), 2))
+        values[-1] += np.array(means)[:, None]
+        answer = next(v.answer for v in verdicts(simulated(values), QUICK, 0.02) if v.question.outcome == OUTCOMES[-1])
+        counts[answer] = counts.get(answer, 0) + 1
+    return {answer: count / runs for answer, count in counts.items()}
+
+
+def uneven_failures(runs: int, seeds: int) -> float:
+    """Return how often there is any verdict where one size gains 0.05, the other loses it, and a fifth of its trials at
+    the highest strength failed.
+    """
+    found = []
+    for run in range(runs):
+        generator = np.random.default_rng([run, seeds])
+        values = 0.5 + normal(generator, (len(OUTCOMES), seeds, 2, 2))
+        values[:, :, 1] += [0.05, -0.05]
+        values[:, generator.random(seeds) < 0.2, 1, 1] = np.nan
+        found.append(any_verdict(verdicts(simulated(values), QUICK, 0.02)))
+    return float(np.mean(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
@@ -130,6 +165,13 @@ def main() -> None:
             cells = [rates(NOISES[name], arguments.runs, seeds, strengths) for seeds in arguments.seeds]
             shown = " | ".join(f"{given:.3f} ({if_normal:.3f}; {alone:.2f})" for given, if_normal, alone in cells)
             print(f"| {name} | {strengths} | {shown} |", flush=True)
+    for name, means in SHAPES.items():
+        cells = [answers(means, arguments.runs // 5, seeds) for seeds in arguments.seeds]
+        shown = " | ".join(", ".join(f"{answer} {share:.2f}" for answer, share in sorted(c.items())) for c in cells)
+        print(f"| {name} | {shown} |", flush=True)
+    print(
+        "| uneven failures | " + " | ".join(f"{uneven_failures(arguments.runs, s):.3f}" for s in arguments.seeds) + " |"
+    )
 
 
 if __name__ == "__main__":

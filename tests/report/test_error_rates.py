@@ -1,11 +1,9 @@
 """How often verdicts are wrong in studies in which nothing has an effect; docs/statistics.md has more of the same."""
 
-import numpy as np
 import pytest
 import scipy.stats
 
-from kd_sweep.report.verdicts import verdicts
-from tests.report.error_rates import NOISES, OUTCOMES, QUICK, any_verdict, rates, simulated, studies
+from tests.report.error_rates import NOISES, OUTCOMES, SHAPES, answers, rates, studies, uneven_failures
 
 RUNS = 100
 MANY_RUNS = 400
@@ -46,13 +44,13 @@ def test_simulated_studies_ask_ten_questions():
     assert {v.num_tests for v in found if v.p.trend} == {10}
 
 
-def test_a_share_of_failed_trials_makes_no_more_mistakes():
-    """The effect of two teachers is 0.05, of three −0.05; a fifth of the trials of three failed."""
-    wrong = 0
-    for run in range(RUNS):
-        generator = np.random.default_rng(run)
-        values = 0.5 + NOISES["normal"](generator, (len(OUTCOMES), 10, 2, 2))
-        values[:, :, 1] += [0.05, -0.05]
-        values[:, generator.random(10) < 0.2, 1, 1] = np.nan
-        wrong += any_verdict(verdicts(simulated(values), QUICK, 0.02))
-    assert wrong / RUNS <= most_of(RUNS, 0.06)
+def test_failed_trials_of_one_size_make_no_more_mistakes():
+    assert uneven_failures(RUNS, 10) <= most_of(RUNS, 0.06)
+
+
+def test_humps_are_called_mixed_and_no_direction():
+    for name in ("hump, unequal ends", "hump, equal ends"):
+        found = answers(SHAPES[name], 30, 10)
+        assert found["mixed"] >= 0.8
+        assert set(found) <= {"mixed", "undecided"}
+    assert answers(SHAPES["straight"], 30, 10).get("supported", 0) >= 0.8
