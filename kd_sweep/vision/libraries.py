@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import importlib.util
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
+from kd_sweep.vision.downloads import while_it_answers
 from kd_sweep.vision.model_names import BUILT_IN, WIDE_EXAMPLES
 
+TORCH_SERVER = "https://download.pytorch.org"
+HF_SERVER = "https://huggingface.co"
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 POSSIBLE = f"possible: {BUILT_IN[0]} … {BUILT_IN[-1]}, resnet18, densenet121, efficientnet_b0, swin_t, …"
 
@@ -96,9 +100,11 @@ def published_weights(model: str, where: str) -> dict[str, Tensor]:
     library, name = library_of(model, where)
     try:
         if library == "torchvision":
-            network = importlib.import_module("torchvision.models").get_model(name, weights="DEFAULT")
+            get_model = importlib.import_module("torchvision.models").get_model
+            network = while_it_answers(lambda: get_model(name, weights="DEFAULT"), TORCH_SERVER)
         else:
-            network = importlib.import_module("timm").create_model(name, pretrained=True)
+            create = importlib.import_module("timm").create_model
+            network = while_it_answers(lambda: create(name, pretrained=True), os.environ.get("HF_ENDPOINT", HF_SERVER))
     except Exception as error:
         raise SpecError(
             f"{where}: the published weights of {model!r} cannot be downloaded ({one_line(error)})"
@@ -113,6 +119,11 @@ def library_of(model: str, where: str) -> tuple[str, str]:
     if colon:
         if library not in ("torchvision", "timm"):
             raise SpecError(f"{where}: {library!r} is not a library of models; possible: torchvision:NAME, timm:NAME")
+        if ":" in name or "/" in name:
+            raise SpecError(
+                f"{where}: {model!r} names a place and not a model: what lies there can change; possible: timm:NAME, "
+                "with its weights as a file in `weights`"
+            )
         names = _timm_names(where, model) if library == "timm" else _torchvision_names()
         if name not in names:
             raise SpecError(f"{where}: {name!r} is not a classifier of {library}; {_nearest(name, names)}")
