@@ -58,6 +58,7 @@ def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
         ("scheduler={name: asha, metric: f1}", ["scheduler.metric", "f1", "possible:"]),
         ("sampler.name=cmaes", ["sampler.name", "cmaes", "tpe"]),
         ("nonsense", ["--set", "nonsense", "="]),
+        ("teacher.weights=~no-such-user/weights.pt", ["teacher.weights", "~no-such-user", "cannot be a path"]),
         ("resources.cpus=4096", ["resources.cpus", "4096"]),
     ],
 )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_sweep.errors import SpecError
+from kd_sweep.errors import DataError, SpecError
 from kd_sweep.results.shown import escaped
 from kd_sweep.study.recipe import Data, Learner
+from kd_sweep.vision.files import resolved
 from kd_sweep.vision.model_names import check_built_in, is_built_in
 from kd_sweep.vision.pictures import Found, chosen
 from kd_sweep.vision.sources import find_images
@@ -80,9 +81,9 @@ def look_through(data: Data, memory: Path | None = None) -> Contents:
         found = find_images(data, memory)
     lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
     places = {key: str(Path(value).expanduser().resolve()) for key, value in lists.items()}
-    resolved = data.model_copy(update={"path": str(found.root), "fingerprint": found.fingerprint, **places})
+    as_found = data.model_copy(update={"path": str(found.root), "fingerprint": found.fingerprint, **places})
     counts = _counts(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
-    return Contents(resolved, counts, found.class_names, _copies(found), found.passed_over)
+    return Contents(as_found, counts, found.class_names, _copies(found), found.passed_over)
 
 
 def check_data(data: Data, memory: Path | None = None) -> Data:
@@ -156,7 +157,10 @@ def with_weights_digest(learner: Learner, where: str) -> Learner:
     """
     if learner.weights is None or learner.weights == "pretrained":
         return learner
-    path = Path(learner.weights).expanduser().resolve()
+    try:
+        path = resolved(learner.weights, where)
+    except DataError as error:
+        raise SpecError(str(error)) from None
     if not path.is_file():
         raise SpecError(
             f"{where}: {learner.weights!r} is no file; possible: pretrained, or a .safetensors or .pth file"
