@@ -41,6 +41,10 @@ class ClusterError(UserError):
     """The cluster cannot be reached, or lacks what the study asks for."""
 
 
+class RayStartError(KdSweepError):
+    """Ray cannot be started on this machine. The message is one line, with the reason from Ray's own log."""
+
+
 class StudyLockedError(KdSweepError):
     """Another driver holds the study."""
 

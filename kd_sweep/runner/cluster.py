@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from kd_sweep.errors import ClusterError
 from kd_sweep.runner.address import check_address
 from kd_sweep.runner.environment import environment
 from kd_sweep.runner.interrupts import Interrupt
+from kd_sweep.runner.local_ray import local_ray, local_settings
 from kd_sweep.runner.watches import ending_when_stuck, local_watch, node_watch
 from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.spec import Resources
@@ -33,6 +34,9 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study directory is the state, Tune's snapshots are not
 }
 """Settings of Ray and Tune, read from the environment when they start."""
+
+OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+"""Of `ray.init`."""
 
 SAID_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")
 """Reports of Ray's daemons on what befell a trial; `kd_sweep.runner.callbacks` says it in one line."""
@@ -93,7 +97,11 @@ def ray_options(wanted: Resources) -> dict[str, Any]:
 
 @contextmanager
 def connected(
-    address: str | None, wanted: Resources, interrupt: Interrupt, last_words: Callable[[str], None]
+    address: str | None,
+    wanted: Resources,
+    interrupt: Interrupt,
+    say: Callable[[str], None],
+    last_words: Callable[[str], None],
 ) -> Iterator[Cluster]:
     """Start a local Ray, or connect to the one at `address`; leave it as found on the way out.
 
@@ -105,43 +113,57 @@ def connected(
         address: the cluster; None starts a local Ray.
         wanted: resources of one trial.
         interrupt: set by a signal.
+        say: tells the user of what goes on meanwhile.
         last_words: tells the user why the process ends: a local Ray has died, and this process waits inside it.
 
     Raises:
         ClusterError: no cluster answers there, or no node of it has what one trial asks for.
+        StorageError: there is no temporary folder for a local Ray.
+        RayStartError: a local Ray does not start.
         SweepInterrupted: a signal came meanwhile.
 
     From then on `interrupt.check` raises `ClusterLostError` when that Ray has died.
     """
     if address is not None:
         check_address(address)
-    # A local Ray would otherwise write a token that later clusters of this user trip over.
-    with environment(QUIET if address is not None else QUIET | {"RAY_AUTH_MODE": "disabled"}), _quiet_reports():
-        yield from _connection(address, wanted, interrupt, last_words)
+
+    def check() -> None:
+        interrupt.arm()  # Ray takes the signals for itself
+        interrupt.check()
+
+    with ExitStack() as stack:
+        stack.enter_context(environment(QUIET))
+        if address is None:
+            stack.enter_context(local_settings())
+        stack.enter_context(_quiet_reports())
+        stack.enter_context(local_ray(check, say, OPTIONS) if address is None else _joined(address))
+        check()
+        yield from _watched(address, wanted, interrupt, last_words)
 
 
-def _connection(
+def _watched(
     address: str | None, wanted: Resources, interrupt: Interrupt, last_words: Callable[[str], None]
 ) -> Iterator[Cluster]:
     import ray
 
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    nodes = tuple(node for node in ray.nodes() if node["Alive"])
+    check_fits(wanted, [node["Resources"] for node in nodes], address or "this machine")
+    check = local_watch() if address is None else node_watch(address)
+    interrupt.watch(check)
+    with ending_when_stuck(check, last_words) if address is None else nullcontext():
+        yield Cluster(nodes, local=address is None)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
     try:
-        if address is None:
-            ray.init(address="local", include_dashboard=False, **options)
-        else:
-            ray.init(address=address, runtime_env=shipped_code(), **options)
-        interrupt.arm()  # Ray has taken the signals for itself
-        interrupt.check()
+        ray.init(address=address, runtime_env=shipped_code(), **OPTIONS)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterError(_why_not_connected(address, error)) from error
     try:
-        nodes = tuple(node for node in ray.nodes() if node["Alive"])
-        check_fits(wanted, [node["Resources"] for node in nodes], address or "this machine")
-        check = local_watch() if address is None else node_watch(address)
-        interrupt.watch(check)
-        with ending_when_stuck(check, last_words) if address is None else nullcontext():
-            yield Cluster(nodes, local=address is None)
+        yield
     finally:
         ray.shutdown()
 
@@ -176,10 +198,8 @@ def shipped_code() -> dict[str, Any] | None:
     return {"py_modules": [str(Path(kd_sweep.__file__).parent)], "excludes": ["__pycache__"]}
 
 
-def _why_not_connected(address: str | None, error: Exception) -> str:
+def _why_not_connected(address: str, error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if address is None:
-        return f"Ray could not be started on this machine ({lines[0]})"
     return f"--address {address}: this machine could not join as a driver ({lines[0]})"
 
 

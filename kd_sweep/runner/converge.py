@@ -68,6 +68,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None, c
         StudyStoppedError: a file could not be written, or Ray died, while it ran, or a second signal came; the message
             says which, why and how to go on.
         ClusterError: the cluster cannot be reached, or is too small.
+        RayStartError: Ray cannot be started on this machine.
     """
     try:
         return _converge(spec, folder, address, contents)
@@ -97,7 +98,8 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
         interrupted = None
         try:
             interrupt = stack.enter_context(watching_signals())
-            cluster = stack.enter_context(connected(address, spec.resources, interrupt, last_words))
+            display.note("starting Ray" if address is None else f"joining {address}")
+            cluster = stack.enter_context(connected(address, spec.resources, interrupt, display.note, last_words))
             display.note(f"Ray {cluster.describe(spec.resources)}")
             for line in contents:
                 display.note(line)

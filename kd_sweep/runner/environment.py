@@ -6,12 +6,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set these variables while the block runs, except those that somebody has set already."""
-    added = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(added)
+def environment(settings: Mapping[str, str], *, over: bool = False) -> Iterator[None]:
+    """Set these variables while the block runs; those that somebody has set already only with ``over``."""
+    earlier = {name: os.environ.get(name) for name in settings if over or name not in os.environ}
+    os.environ.update({name: settings[name] for name in earlier})
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name, value in earlier.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd_sweep.errors import ClusterError, StorageError
+from kd_sweep.errors import ClusterError, RayStartError, StorageError
 from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
@@ -41,7 +41,7 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
         if address is None:
             check_local_resources(spec.resources)
         return converge(spec, folder, address, contents)
-    except (ClusterError, StorageError):
+    except (ClusterError, RayStartError, StorageError):
         if not existed and folder.storage.is_local:
             with contextlib.suppress(OSError):  # something else may have been written meanwhile
                 folder.storage.local_path().rmdir()

@@ -36,10 +36,14 @@ def local_watch() -> Check:
     def check() -> None:
         for name, process in started.items():
             if (code := process.poll()) is not None:
-                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                raise ClusterLostError(f"Ray on this machine has died: its process {name} {how}")
+                raise ClusterLostError(f"Ray on this machine has died: its process {name} {how_ended(code)}")
 
     return check
+
+
+def how_ended(code: int) -> str:
+    """Return in words how a process ended that has this return code of `subprocess`."""
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def node_watch(address: str) -> Check:
