@@ -19,7 +19,7 @@ import ray
 from ray._private import node, services
 from ray._private.parameter import RayParams
 
-from kd_sweep.runner.local_ray import SOCKETS
+from kd_sweep.runner.local_ray import SESSIONS, SOCKETS
 from kd_sweep.runner.watches import DAEMONS, how_ended
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ def start(folder: Path, check: Callable[[], None], options: dict[str, Any]) -> N
             address="local",
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(folder),
+            _temp_dir=str(folder / SESSIONS),
             _skip_env_hook=True,  # what a runtime environment needs is an agent
             **options,
         )

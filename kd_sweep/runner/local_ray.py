@@ -3,8 +3,10 @@
 import functools
 import os
 import re
+import resource
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,17 +24,27 @@ START_S = 100.0
 NEEDED_BYTES = 64 * 2**20
 """Free space for Ray's logs and sockets."""
 
+NEEDED_ADDRESSES_BYTES = 8 * 2**30
+"""Of address space, for a worker that has imported torch; Ray's own parts abort with less."""
+
 LONGEST_SOCKET = 107
 """Bytes of a socket's path that Linux allows."""
 
 SOCKETS = {"raylet_socket_name": "raylet", "plasma_store_socket_name": "plasma_store"}
 """Names of Ray's sockets by the parameter that has their path."""
 
+SESSIONS = "ray"
+"""What Ray has in our folder: its logs and sockets. Ray opens this one to everybody, and so ours is around it."""
+
+CONNECT_S = 5.0
+
 RANDOM_NAME = "x" * 8
 """As long as what `scratch_folder` adds to a name."""
 
 PATIENT = {
     "RAY_health_check_timeout_ms": "60000",
+    "RAY_py_gcs_connect_timeout_s": "10",  # tried again, and between two tries one sees that nothing answers
+    "RAY_gcs_server_port_wait_time_s": "3",  # so many times
     "RAY_raylet_start_wait_time_s": str(int(START_S)),
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_worker_niceness": "0",  # Ray's 15 gives a trial a hundredth of a core beside other work
@@ -74,9 +86,11 @@ def local_ray(check: Callable[[], None], say: Callable[[str], None], options: di
 
     Raises:
         StorageError: the temporary folder cannot hold Ray's files; nothing has been started.
-        RayStartError: Ray did not start.
+        RayStartError: Ray did not start, or this machine does not let it.
     """
     parent = checked_parent()
+    check_loopback()
+    check_address_space()
     import ray
 
     with scratch_folder("ray", parent) as folder:
@@ -97,7 +111,7 @@ def checked_parent() -> Path:
         StorageError: it is no folder, its path is too long for a socket, or it is full.
     """
     parent = Path(os.environ.get("RAY_TMPDIR") or temporary_folder()).absolute()
-    longest = len(os.fsencode(parent / f"{PREFIX}ray-{RANDOM_NAME}" / max(SOCKETS.values(), key=len)))
+    longest = len(os.fsencode(parent / f"{PREFIX}ray-{RANDOM_NAME}" / SESSIONS / max(SOCKETS.values(), key=len)))
     if longest > LONGEST_SOCKET:
         most = len(os.fsencode(parent)) - (longest - LONGEST_SOCKET)
         raise StorageError(
@@ -116,6 +130,28 @@ def checked_parent() -> Path:
     return parent
 
 
+def check_loopback() -> None:
+    """Raise RayStartError where processes of this machine cannot talk to each other through 127.0.0.1."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise RayStartError(
+            "Ray cannot be started on this machine: its loopback interface, 127.0.0.1, does not work "
+            f"({error.strerror or error})"
+        ) from None
+
+
+def check_address_space() -> None:
+    """Raise RayStartError where a limit of this process keeps Ray's parts from getting memory."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < NEEDED_ADDRESSES_BYTES:
+        raise RayStartError(
+            f"Ray cannot be started on this machine: processes may have {limit / 2**30:.1f} GiB of address space "
+            f"(ulimit -v), and a worker needs {NEEDED_ADDRESSES_BYTES / 2**30:.0f}"
+        )
+
+
 def _start(folder: Path, check: Callable[[], None], say: Callable[[str], None], options: dict[str, Any]) -> None:
     from kd_sweep.runner.local_node import start
 
@@ -131,7 +167,7 @@ def _start(folder: Path, check: Callable[[], None], say: Callable[[str], None], 
             start(folder, still, options)
             return
         except Exception as error:  # Ray raises what it likes
-            reason = why_not_started(folder, error)
+            reason = why_not_started(folder / SESSIONS, error)
             if attempt == ATTEMPTS or time.monotonic() > end:
                 raise RayStartError(f"Ray could not be started on this machine: {reason}") from error
             say(f"Ray did not start ({reason}), trying again ({attempt + 1} of {ATTEMPTS})")
@@ -141,7 +177,7 @@ def why_not_started(folder: Path, error: Exception) -> str:
     """Return in one line why Ray did not start: what its daemons' newest logs end with, else the error.
 
     Args:
-        folder: where Ray has its sessions.
+        folder: where Ray has its sessions' logs.
         error: what it has raised.
     """
     for logs in sorted(folder.glob("session_*-*/logs"), reverse=True)[:1]:
