@@ -16,20 +16,36 @@ DELAY_S = 0.5
 
 
 @contextlib.contextmanager
-def doing(what: str) -> Iterator[None]:
-    """Say on standard error what the block does, from half a second on until it ends; nothing where no terminal is.
+def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
+    """Say on standard error what the block does, from half a second on until it ends.
 
     Blocks may lie within each other: the innermost is named, with the seconds since the outermost began. Nothing else
     may draw on the terminal meanwhile; end the block before a display with bars begins.
 
     Args:
         what: a phrase such as ``reading the tables``.
+        plainly: whether to say it in a line of its own where no terminal is; else nothing is said there.
     """
-    if not sys.stderr.isatty() or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+    if not sys.stderr.isatty():
+        with _plain_line(what) if plainly else contextlib.nullcontext():
+            yield
         return
     with _LINE.naming(what):
         yield
+
+
+@contextlib.contextmanager
+def _plain_line(what: str) -> Iterator[None]:
+    timer = threading.Timer(DELAY_S, lambda: print(what, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _Line:

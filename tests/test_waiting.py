@@ -86,3 +86,14 @@ def test_nothing_is_said_where_no_terminal_is(tmp_path: Path) -> None:
         check=True,
     )
     assert (done.stdout, done.stderr) == ("the answer\n", "")
+
+
+def test_a_plain_line_is_said_where_no_terminal_is_and_one_is_asked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.replace('tables")', 'tables", plainly=True)'), "1.2"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("the answer\n", "reading the tables\n")

@@ -79,7 +79,7 @@ def launch(
     address: Address = None,
 ) -> None:
     """Run a study, or go on with it where it exists already."""
-    with doing("reading the study"):
+    with doing("reading the study", plainly=True):
         from kd_sweep.runner import launch as runner
         from kd_sweep.study.load import load_spec
 
@@ -93,7 +93,7 @@ def resume(
     address: Address = None,
 ) -> None:
     """Go on with an interrupted study; nothing is done twice."""
-    with doing("starting"):
+    with doing("starting", plainly=True):
         from kd_sweep.runner import launch as runner
 
     conclude(runner.resume(study, address), study)

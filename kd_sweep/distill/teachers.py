@@ -10,7 +10,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -77,7 +77,15 @@ def ensure_teacher(
     record = _trusted_record(teacher, root)
     if record is not None:
         return record
-    return _train_under_lease(teacher, root, device, num_threads, on_epoch, check_weights=False)
+    return _trained(_train_under_lease(teacher, root, device, num_threads, check_weights=False), on_epoch)
+
+
+def teacher_epochs(
+    teacher: TeacherConfig, root: Location, *, device: str = "auto", num_threads: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Do what `ensure_teacher` does, and yield each row that it would call ``on_epoch`` with."""
+    if _trusted_record(teacher, root) is None:
+        yield from _train_under_lease(teacher, root, device, num_threads, check_weights=False)
 
 
 def teacher_model(teacher: TeacherConfig, root: Location, *, device: str, num_threads: int | None) -> nn.Module:
@@ -92,7 +100,7 @@ def teacher_model(teacher: TeacherConfig, root: Location, *, device: str, num_th
         try:
             model = load_teacher(teacher, root, device=device)
         except CorruptFileError:
-            _train_under_lease(teacher, root, device, num_threads, None, check_weights=True)
+            _trained(_train_under_lease(teacher, root, device, num_threads, check_weights=True))
             model = load_teacher(teacher, root, device=device)
         _loaded.put(key, model)
     return model
@@ -135,15 +143,25 @@ def _trusted_record(teacher: TeacherConfig, root: Location, *, check_weights: bo
     return record
 
 
+_Training = Generator[dict[str, Any], None, TeacherRecord]
+"""Yields a row after each epoch that is trained here, and returns the record."""
+
+
+def _trained(training: _Training, on_epoch: Callable[[dict[str, Any]], None] | None = None) -> TeacherRecord:
+    """Return what ``training`` does at its end."""
+    while True:
+        try:
+            row = next(training)
+        except StopIteration as end:
+            record: TeacherRecord = end.value
+            return record
+        if on_epoch is not None:
+            on_epoch(row)
+
+
 def _train_under_lease(
-    teacher: TeacherConfig,
-    root: Location,
-    device: str,
-    num_threads: int | None,
-    on_epoch: Callable[[dict[str, Any]], None] | None,
-    *,
-    check_weights: bool,
-) -> TeacherRecord:
+    teacher: TeacherConfig, root: Location, device: str, num_threads: int | None, *, check_weights: bool
+) -> _Training:
     folder = teacher_folder(root, teacher.teacher_id)
     folder.ensure_folder()
     while True:
@@ -152,7 +170,7 @@ def _train_under_lease(
             return record
         try:
             with Lease.acquire(TEACHER_LEASE, root=folder, what=f"teacher {teacher.teacher_id}") as lease:
-                return _train(teacher, root, resolve_device(device), num_threads, on_epoch, lease, check_weights)
+                return (yield from _train(teacher, root, resolve_device(device), num_threads, lease, check_weights))
         except StudyLockedError:  # somebody else trains it, perhaps after this process was suspended
             time.sleep(_POLL_S)
 
@@ -162,10 +180,9 @@ def _train(
     root: Location,
     device: torch.device,
     num_threads: int | None,
-    on_epoch: Callable[[dict[str, Any]], None] | None,
     lease: Lease,
     check_weights: bool,
-) -> TeacherRecord:
+) -> _Training:
     """Train the teacher under its lease. `StudyLockedError` where that was lost."""
     folder = teacher_folder(root, teacher.teacher_id)
     write_atomic(folder.file(of_term(BEGUN, lease.term)), b"", durable=False)  # earlier terms' records are too late now
@@ -179,9 +196,7 @@ def _train(
         with reproducible(num_threads):
             training.restore()
             while training.epoch < teacher.learner.epochs:
-                row = training.run_epoch()
-                if on_epoch is not None:
-                    on_epoch(row)
+                yield training.run_epoch()
         record = training.publish()
     lease.check(afresh=True)
     _delete_earlier(folder, lease.term)

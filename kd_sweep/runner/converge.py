@@ -19,6 +19,7 @@ from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.vision.cache import decoded_folder
 from kd_sweep.vision.fingerprints import remember
+from kd_sweep.waiting import doing
 
 if TYPE_CHECKING:
     from kd_sweep.runner.cluster import Cluster
@@ -82,7 +83,8 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
     with ExitStack() as stack:
         state: StudyState | None = None
         if folder.exists():
-            state = stack.enter_context(StudyState(spec, folder))
+            with doing("reading the study's tables", plainly=True):
+                state = stack.enter_context(StudyState(spec, folder))
             if not state.work:
                 return _outcome(state, state.work, ran=False)
         display = make_display(spec.name, spec.objectives[0])
@@ -92,20 +94,26 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
             display.close()
             print(f"kd-sweep: {why}; go on with: kd-sweep resume {folder.study}", file=sys.stderr, flush=True)
 
-        from kd_sweep.runner.cluster import connected  # Ray takes seconds to import; a finished study needs none of it
-        from kd_sweep.runner.preflight import check_cluster
-
         interrupted = None
         try:
             interrupt = stack.enter_context(watching_signals())
-            display.note("starting Ray" if address is None else f"joining {address}")
-            cluster = stack.enter_context(connected(address, spec.resources, interrupt, display.note, last_words))
+            beginning = "starting Ray" if address is None else f"joining the cluster at {address}"
+            display.event(beginning)
+            with doing(beginning):
+                # Ray takes seconds to import; a finished study needs none of it.
+                from kd_sweep.runner.cluster import connected
+
+                cluster = stack.enter_context(connected(address, spec.resources, interrupt, display.note, last_words))
             display.note(f"Ray {cluster.describe(spec.resources)}")
             for line in contents:
                 display.note(line)
-            check_cluster(cluster, spec, folder.storage)
+            with doing("asking the nodes what they have", plainly=True):
+                from kd_sweep.runner.preflight import check_cluster
+
+                check_cluster(cluster, spec, folder.storage)
             if state is None:
-                state = stack.enter_context(StudyState(spec, folder))
+                with doing("making the study's tables", plainly=True):
+                    state = stack.enter_context(StudyState(spec, folder))
             _sweep(state, cluster, display, interrupt)
         except (SweepInterrupted, KeyboardInterrupt) as stop:
             interrupted = str(stop) or "SIGINT"
@@ -115,7 +123,8 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
 
 
 def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: Interrupt) -> None:
-    from kd_sweep.runner.sweep import sweep
+    with doing("preparing the sweep", plainly=True):
+        from kd_sweep.runner.sweep import sweep
 
     resume = f"kd-sweep resume {state.folder.study}"
     remember(state.spec.data.fingerprint, decoded_folder(state.folder.storage))

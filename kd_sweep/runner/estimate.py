@@ -8,7 +8,7 @@ from kd_sweep.errors import DataError, KdSweepError
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Location, Root
 from kd_sweep.runner.launch import check_models, checked
-from kd_sweep.runner.progress import describe
+from kd_sweep.runner.pace import describe
 from kd_sweep.study.caveats import caveats
 from kd_sweep.study.dimensions import listed_values, range_bounds
 from kd_sweep.study.parts import Parts

@@ -29,13 +29,13 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
     Raises:
         UserError: the study, its dataset, its models, the root or the cluster is not what it must be.
     """
-    folder = StudyFolder(root, spec.name)
     contents: list[str] = []
-    with doing("looking at the images and the networks"):
+    with doing("looking at the images and the networks", plainly=True):
+        folder = StudyFolder(root, spec.name)
         spec = checked(spec, decoded_folder(folder.storage), say=contents.append)
-    contents += caveats(spec)
-    folder.check_extends(spec)
-    existed = folder.storage.exists()
+        contents += caveats(spec)
+        folder.check_extends(spec)
+        existed = folder.storage.exists()
     try:
         folder.storage.check_writable()
         if address is None:
@@ -55,8 +55,9 @@ def resume(study: Location, address: str | None = None) -> Outcome:
         StorageError: the folder is not a study.
         UserError: as for `launch`.
     """
-    folder = StudyFolder.at(study)
-    spec = folder.spec()
+    with doing("reading the study", plainly=True):
+        folder = StudyFolder.at(study)
+        spec = folder.spec()
     if spec.name != folder.name:
         raise StorageError(f"{folder.study}: holds the study {spec.name!r}; name the folder so again to resume it")
     return launch(spec, folder.storage, address)

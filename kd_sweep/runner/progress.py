@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -11,92 +11,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kd_sweep.runner.pace import RunningTrial, SweepState
 from kd_sweep.runner.recorder import UNSUCCESSFUL
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 
 REFRESH_S = 0.25
+BAR_WIDTH = 40
 PLAIN_S = 15.0
 """How often plain output says where the sweep stands when nothing else has happened."""
-PACE_S = 60.0
-"""After so long, or the first trial that ends, the pace so far is worth telling."""
-
-
-@dataclass
-class RunningTrial:
-    """A trial that has started and not ended."""
-
-    label: str
-    num_epochs: int
-    epoch: int = 0
-    value: float | None = None
-    epochs_before: int = 0
-    """Epochs that it had when this run began."""
-
-    @property
-    def progress(self) -> float:
-        """Which part of the trial this run has done."""
-        return (self.epoch - self.epochs_before) / self.num_epochs
-
-    @property
-    def rest(self) -> float:
-        """Which part of the trial is left."""
-        return 1 - self.epoch / self.num_epochs
-
-
-@dataclass
-class SweepState:
-    """Counts and values that both displays draw from."""
-
-    study: str
-    objective: Objective
-    teachers_total: int = 0
-    teachers_done: int = 0
-    trials_total: int = 0
-    trials_done: int = 0
-    trials_failed: int = 0
-    trials_stopped: int = 0
-    running: dict[str, RunningTrial] = field(default_factory=dict)
-    best: tuple[float, str] | None = None
-    started: float = field(default_factory=time.monotonic)
-    _work_started: float | None = None
-    _num_ended: int = 0
-    _ended_progress: float = 0.0
-
-    def trials_begin(self, total: int, done: int) -> None:
-        """Say how many trials the study has, and how many of them were done before this run."""
-        self.trials_total, self.trials_done = total, done
-        self._work_started = time.monotonic()
-
-    def trial_started(self, trial_id: str, config: TrialConfig, epochs_done: int) -> None:
-        """Take a trial into the list of running ones, for its first attempt in this run or a later one."""
-        earlier = self.running.get(trial_id)
-        before = epochs_done if earlier is None else earlier.epochs_before
-        self.running[trial_id] = RunningTrial(
-            describe(config), config.student.epochs, epochs_done, epochs_before=before
-        )
-
-    def trial_ended(self, trial_id: str, status: str) -> RunningTrial | None:
-        """Count a trial as ended, and return it; a trial that was stopped early has done its part."""
-        self.trials_done += 1
-        self.trials_failed += status in UNSUCCESSFUL
-        self.trials_stopped += status == "stopped"
-        trial = self.running.pop(trial_id, None)
-        if trial is not None:
-            self._num_ended += 1
-            self._ended_progress += trial.progress + trial.rest
-        return trial
-
-    def eta_s(self) -> float | None:
-        """Return the seconds that the remaining trials will take at this run's pace; None before there is a pace."""
-        if self._work_started is None:
-            return None
-        elapsed = time.monotonic() - self._work_started
-        done = self._ended_progress + sum(trial.progress for trial in self.running.values())
-        if done <= 0 or (elapsed < PACE_S and not self._num_ended):
-            return None
-        waiting = self.trials_total - self.trials_done - len(self.running)
-        return elapsed / done * max(waiting + sum(trial.rest for trial in self.running.values()), 0.0)
 
 
 class Display:
@@ -112,20 +35,40 @@ class Display:
         self._last_line = time.monotonic()
         print(f"[{duration(time.monotonic() - self.state.started)}] {text}", file=self._out, flush=True)
 
-    def teachers_begin(self, total: int, done: int) -> None:
-        """Say how many teachers the study needs and how many are there already."""
+    def begin(self, trial_epochs: int, trial_cost: float | None) -> None:
+        """Say how many epochs of trials there are to run, and what one costs in epochs of a teacher, where known."""
+        self.state.trial_epochs_left, self.state.trial_cost = trial_epochs, trial_cost
+
+    def teachers_begin(self, total: int, missing_epochs: Sequence[int]) -> None:
+        """Say how many teachers the study needs, and of how many epochs each is that is not there already."""
+        done = total - len(missing_epochs)
         self.state.teachers_total, self.state.teachers_done = total, done
+        self.state.teacher_epochs_total = sum(missing_epochs)
         if done < total:
             self.note(f"teachers: {total - done} to train, {done} of {total} there already")
+
+    def teacher_started(self, teacher_id: str, label: str, num_epochs: int) -> None:
+        """Take a teacher into the list of those in training."""
+        self.state.teacher_started(teacher_id, label, num_epochs)
+        self.refresh()
+
+    def teacher_epoch(self, teacher_id: str, epoch: int) -> None:
+        """Show a teacher's newest epoch."""
+        self.state.teacher_epoch(teacher_id, epoch)
+        self.refresh()
+
+    def teacher_ended(self, teacher_id: str) -> None:
+        """Show no longer a teacher whose process has gone."""
+        self.state.teachers.pop(teacher_id, None)
 
     def trials_begin(self, total: int, done: int) -> None:
         """Say how many trials the study has and how many of them are done already."""
         self.state.trials_begin(total, done)
         self.note(f"trials: {total - done} to run, {done} of {total} done already")
 
-    def teacher_done(self, label: str, accuracy: float) -> None:
+    def teacher_done(self, teacher_id: str, label: str, accuracy: float) -> None:
         """Say that a teacher has been trained."""
-        self.state.teachers_done += 1
+        self.state.teacher_done(teacher_id)
         counts = f"{self.state.teachers_done}/{self.state.teachers_total}"
         self.event(f"teacher {counts}: {label}, val_accuracy {accuracy:.4f}")
 
@@ -169,7 +112,7 @@ class Display:
         """Return one line: counts, best so far, time left."""
         state = self.state
         if not state.trials_total:
-            return f"teachers {state.teachers_done}/{state.teachers_total}"
+            return self._teachers_summary()
         parts = [f"trials {state.trials_done}/{state.trials_total}"]
         if state.trials_stopped:
             parts.append(f"{state.trials_stopped} stopped early")
@@ -180,6 +123,16 @@ class Display:
         if (eta := state.eta_s()) is not None and state.trials_done < state.trials_total:
             parts.append(f"about {duration(eta)} left")
         return ", ".join(parts)
+
+    def _teachers_summary(self) -> str:
+        state = self.state
+        said = f"teachers {state.teachers_done}/{state.teachers_total}"
+        if state.teacher_epochs_total:
+            said += f", {state.teacher_epochs}/{state.teacher_epochs_total} epochs"
+        if (eta := state.eta_s()) is None:
+            return said
+        known = state.trial_cost is not None or not state.trial_epochs_left
+        return f"{said}, about {duration(eta)} left{'' if known else ' if trials cost as much an epoch'}"
 
     def close(self) -> None:
         """End the display."""
@@ -198,8 +151,12 @@ class LiveDisplay(Display):
     def __init__(self, state: SweepState, out: TextIO) -> None:
         super().__init__(state, out)
         self._live = Live(self._picture(), console=Console(file=out), auto_refresh=False, transient=True)
-        self._live.start()
         self._drawn = 0.0
+
+    def teachers_begin(self, total: int, missing_epochs: Sequence[int]) -> None:
+        """Show the bars from now on."""
+        super().teachers_begin(total, missing_epochs)
+        self._live.start()
 
     def note(self, text: str) -> None:
         """Print above the bars."""
@@ -211,7 +168,7 @@ class LiveDisplay(Display):
 
     def refresh(self) -> None:
         """Redraw, but not too often."""
-        if time.monotonic() - self._drawn > REFRESH_S:
+        if self._live.is_started and time.monotonic() - self._drawn > REFRESH_S:
             self._drawn = time.monotonic()
             self._live.update(self._picture(), refresh=True)
 
@@ -222,13 +179,18 @@ class LiveDisplay(Display):
     def _picture(self) -> RenderableType:
         state = self.state
         bars = Table.grid(padding=(0, 1))
-        for name, done, total in (
-            ("teachers", state.teachers_done, state.teachers_total),
-            ("trials", state.trials_done, state.trials_total),
-        ):
-            if total:
-                bars.add_row(name, ProgressBar(total=total, completed=done, width=40), f"{done}/{total}")
+        if state.teachers_total:
+            counts = f"{state.teachers_done}/{state.teachers_total}"
+            if state.teacher_epochs_total:
+                counts += f", {state.teacher_epochs}/{state.teacher_epochs_total} epochs"
+            total, done = state.teacher_epochs_total or 1, state.teacher_epochs if state.teacher_epochs_total else 1
+            bars.add_row("teachers", ProgressBar(total=total, completed=done, width=BAR_WIDTH), counts)
+        if state.trials_total:
+            bar = ProgressBar(total=state.trials_total, completed=state.trials_done, width=BAR_WIDTH)
+            bars.add_row("trials", bar, f"{state.trials_done}/{state.trials_total}")
         running = Table.grid(padding=(0, 2))
+        for teacher in list(state.teachers.values())[:12]:
+            running.add_row(f"  teacher, {teacher.label}", f"epoch {teacher.epoch}/{teacher.num_epochs}")
         for trial in list(state.running.values())[:12]:
             value = "" if trial.value is None else f"{state.objective.metric} {trial.value:.4f}"
             running.add_row(f"  {trial.label}", f"epoch {trial.epoch}/{trial.num_epochs}", value)
@@ -236,7 +198,7 @@ class LiveDisplay(Display):
             running.add_row(f"  … and {len(state.running) - 12} more", "", "")
         elapsed = duration(time.monotonic() - state.started)
         head = Text(f"{state.study}  {elapsed}  Ctrl-C stops; the study can be resumed", style="bold")
-        return Group(head, bars, running, Text(self.summary() if state.trials_total else ""))
+        return Group(head, bars, running, Text(self.summary()))
 
 
 def make_display(study: str, objective: Objective, out: TextIO | None = None) -> Display:
@@ -244,14 +206,6 @@ def make_display(study: str, objective: Objective, out: TextIO | None = None) ->
     out = out or sys.stderr
     state = SweepState(study, objective)
     return LiveDisplay(state, out) if out.isatty() else Display(state, out)
-
-
-def describe(config: TrialConfig) -> str:
-    """Return a trial's place in the study as a person would say it."""
-    size = f"{config.ensemble_size} teacher{'s' if config.ensemble_size > 1 else ''}"
-    student = f", student {config.student_strength:g}" if config.student_strength is not None else ""
-    strengths = " + ".join(f"{strength:g}" for strength in config.teacher_strengths or [config.augmentation_strength])
-    return f"strength {strengths}{student}, {size}, seed {config.seed}"
 
 
 def duration(seconds: float) -> str:

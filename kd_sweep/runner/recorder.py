@@ -1,6 +1,7 @@
 """Turns what happens in a sweep into rows of the study's tables. One recorder a study, in the driver."""
 
 import json
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -200,6 +201,16 @@ class Recorder:
     def last_epoch(self, trial_id: str) -> int:
         """Return the trial's newest recorded epoch, 0 where it has none."""
         return self._writer.last_epochs.get(trial_id, 0)
+
+    def trial_cost(self) -> float | None:
+        """Return how many epochs of a teacher an epoch of a trial has taken; None before there are both."""
+        taken = [row for row in self._writer.teachers.values() if row.get("train_s") and row.get("epochs")]
+        seconds = self._writer.epochs_table(["epoch_s"])["epoch_s"].drop_null().to_pylist()
+        if not taken or not seconds:
+            return None
+        of_teachers: float = sum(row["train_s"] for row in taken) / sum(row["epochs"] for row in taken)
+        cost: float = statistics.median(seconds) / of_teachers
+        return cost
 
     def write_due(self) -> None:
         """Write to disk what has waited long enough."""

@@ -16,6 +16,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 from kd_sweep.redaction import redacted
 from kd_sweep.results.shown import escaped
+from kd_sweep.runner.crashes import PID, how_crashed
 
 MAX_LOSSES = 8
 """So many times in a row may a trial lose its process before it finishes another epoch."""
@@ -91,7 +92,8 @@ class Retries:
         if trial.trial_id in self._announced:
             self._announced.discard(trial.trial_id)
             return Failure("failed", _last_line(error, text), text)
-        reason = why_lost(text, address)
+        pid = PID.search(text)
+        reason = why_lost(text, address, how_crashed(int(pid[1])) if pid else None)
         told_to_end = getattr(error, "preempted", False) or any(notice in text for notice in NOTICES)
         return Failure("preempted" if told_to_end else "lost", reason, text)
 
@@ -149,12 +151,13 @@ def _last_line(error: BaseException | None, text: str) -> str:
     return f"{type(cause).__name__}: {lines[0] if len(lines) == 1 else lines[-1]}"
 
 
-def why_lost(text: str, address: str = "") -> str:
+def why_lost(text: str, address: str = "", crash: str | None = None) -> str:
     """Return in a few words what Ray's account of a death amounts to.
 
     Args:
         text: Ray's account.
         address: the node's, for accounts without one.
+        crash: what the process itself said of its end, where it did.
     """
     where = re.search(r"(?:^\s*ip: |\(IP: )([^\s,]+)", text, re.MULTILINE)
     place = f" on {where[1] if where else address}" if where or address else ""
@@ -169,6 +172,8 @@ def why_lost(text: str, address: str = "") -> str:
         return f"the connection to the trial's process{place} broke"
     if any(notice in text for notice in NOTICES):
         return f"the trial's process{place} received SIGTERM"
+    if crash is not None:
+        return f"the trial's process{place} crashed ({crash})"
     if "worker process has died" in text:
         return f"the trial's process{place} was killed or crashed; the kernel does that too when memory runs out"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,5 +1,6 @@
 """A study as its driver holds it: locked, its tables open and made whole, and what is left to do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -14,6 +15,7 @@ from kd_sweep.runner.budget import HourBudget
 from kd_sweep.runner.checkpoint_budget import CheckpointBudget
 from kd_sweep.runner.recorder import Recorder
 from kd_sweep.runner.study_folder import StudyFolder
+from kd_sweep.study.dimensions import extremes
 from kd_sweep.study.plan import num_points
 from kd_sweep.study.space import PlannedTrial, is_finite, planned_teachers, planned_trials, points_of
 from kd_sweep.study.spec import GridSampler, StudySpec
@@ -42,6 +44,16 @@ class Work:
     def size(self) -> int:
         """How many trials there are to run, at most."""
         return len(self.unfinished) + len(self.new) + self.adaptive
+
+    def trial_epochs(self, spec: StudySpec, last_epoch: Callable[[str], int]) -> int:
+        """Return how many epochs of trials there are to run, at most, where the search leaves that open.
+
+        Args:
+            spec: the study.
+            last_epoch: returns how many a trial has, by its id.
+        """
+        begun = sum(trial.student.epochs - last_epoch(trial.trial_id) for trial in self.unfinished)
+        return begun + (len(self.new) + self.adaptive) * int(extremes(spec, "student.epochs")[1])
 
     @property
     def teachers(self) -> list[TeacherConfig]:

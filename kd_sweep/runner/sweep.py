@@ -22,6 +22,7 @@ from kd_sweep.runner.teachers import record_teachers, train_missing
 from kd_sweep.runner.trainable import TrialActor
 from kd_sweep.study.space import is_finite
 from kd_sweep.study.spec import StudySpec
+from kd_sweep.waiting import doing
 
 
 def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
@@ -40,9 +41,12 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
 def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
     spec, recorder, work = state.spec, state.recorder, state.work
     settings = _settings(state)
-    finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
+    with doing("looking for teachers that are there"):
+        finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
+        display.begin(work.trial_epochs(spec, recorder.last_epoch), recorder.trial_cost())
+        teachers = work.teachers
     interrupt.watch(state.hours.check)
-    train_missing(work.teachers, spec, settings, recorder, display, interrupt)
+    train_missing(teachers, spec, settings, recorder, display, interrupt)
     display.trials_begin(total=finished + work.size, done=finished)
     callback = SweepCallback(
         recorder,

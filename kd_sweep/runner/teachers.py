@@ -1,30 +1,124 @@
 """Trains the teachers that a finite study needs, each once, as Ray tasks ahead of the trials."""
 
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from kd_sweep.distill.records import TeacherRecord, teacher_record
 from kd_sweep.errors import StorageError
 from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import ray_options
+from kd_sweep.runner.crashes import how_crashed
 from kd_sweep.runner.interrupts import Interrupt
 from kd_sweep.runner.progress import Display
 from kd_sweep.runner.recorder import Recorder
-from kd_sweep.runner.retries import MAX_LOSSES
+from kd_sweep.runner.retries import MAX_LOSSES, why_lost
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TeacherConfig
+from kd_sweep.waiting import doing
 
 POLL_S = 0.25
 
 
-def train_teacher(teacher_json: str, settings: dict[str, Any]) -> str:
-    """Train one teacher, or find it trained; return its record as JSON. Runs in a worker."""
-    from kd_sweep.distill.teachers import ensure_teacher
+def train_teacher(teacher_json: str, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Train one teacher, or find it trained. Runs in a worker.
 
+    Yields:
+        Who works: ``pid``, ``host``. Then a row per epoch. At last its record as JSON, under ``record``.
+    """
+    from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
+
+    yield {"pid": os.getpid(), "host": socket.gethostname()}
     teacher = TeacherConfig.model_validate_json(teacher_json)
-    record = ensure_teacher(teacher, settings["root"], device=settings["device"], num_threads=settings["num_threads"])
-    return record.model_dump_json()
+    how = {"device": settings["device"], "num_threads": settings["num_threads"]}
+    yield from teacher_epochs(teacher, settings["root"], **how)
+    yield {"record": ensure_teacher(teacher, settings["root"], **how).model_dump_json()}
+
+
+@dataclass
+class _Training:
+    """A teacher's current attempt."""
+
+    teacher: TeacherConfig
+    told: Any
+    """Ray's generator of what the worker yields."""
+    losses: int = 0
+    """Processes that it has lost since its last epoch."""
+    pid: int | None = None
+
+
+class _Teachers:
+    """The teachers in training.
+
+    Args:
+        spec: the study.
+        settings: root, device and num_threads, for the workers.
+        recorder: where the rows go.
+        display: what the user sees.
+    """
+
+    def __init__(self, spec: StudySpec, settings: dict[str, Any], recorder: Recorder, display: Display) -> None:
+        self._settings, self._recorder, self._display = settings, recorder, display
+        options = ray_options(spec.resources)
+        self._task = ray.remote(train_teacher).options(**options, num_returns="streaming", max_retries=0)
+        self._running: dict[Any, _Training] = {}
+
+    def start(self, teacher: TeacherConfig, losses: int = 0) -> None:
+        told = self._task.remote(teacher.model_dump_json(), self._settings)
+        self._running[told] = _Training(teacher, told, losses)
+
+    def is_done(self) -> bool:
+        return not self._running
+
+    def poll(self) -> None:
+        """Take what the workers have told since the last time."""
+        waiting: list[Any] = list(self._running)
+        ready: list[Any] = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S, fetch_local=False)[0]
+        for told in ready:
+            training = self._running[told]
+            try:
+                self._heard(training, ray.get(next(told)))
+            except StopIteration:
+                del self._running[told]
+            except RayError as error:
+                del self._running[told]
+                self._failed(training, error)
+
+    def _heard(self, training: _Training, told: dict[str, Any]) -> None:
+        teacher = training.teacher
+        if "record" in told:
+            record = TeacherRecord.model_validate_json(told["record"])
+            self._recorder.teacher(record)
+            self._display.teacher_done(teacher.teacher_id, describe(teacher), record.val_accuracy)
+        elif "epoch" in told:
+            training.losses = 0
+            self._display.teacher_epoch(teacher.teacher_id, told["epoch"])
+        else:
+            training.pid = told["pid"]
+            self._display.teacher_started(teacher.teacher_id, describe(teacher), teacher.learner.epochs)
+
+    def _failed(self, training: _Training, error: RayError) -> None:
+        label, cause = describe(training.teacher), getattr(error, "cause", None)
+        self._display.teacher_ended(training.teacher.teacher_id)
+        if isinstance(cause, StorageError):  # what one teacher cannot write, none can
+            raise StorageError(str(cause)) from None
+        if isinstance(error, RayTaskError) and not isinstance(cause, OSError):
+            self._display.note(f"teacher {label} failed: {_first_line(error)}")
+            return
+        what = _first_line(error) if cause is not None else f"lost its process ({_why_lost(error, training.pid)})"
+        if training.losses >= MAX_LOSSES:
+            self._display.note(
+                f"teacher {label} {what}, given up after {MAX_LOSSES + 1} attempts; its trials try it too"
+            )
+            return
+        attempt = training.losses + 2
+        self._display.note(f"teacher {label} {what}, trying again ({attempt} of {MAX_LOSSES + 1})")
+        self.start(training.teacher, training.losses + 1)
 
 
 def train_missing(
@@ -37,6 +131,9 @@ def train_missing(
 ) -> None:
     """Train the teachers that are not there yet. One that fails is left to its trials, whose rows then say why.
 
+    Like a trial, a teacher that loses its process goes on from its checkpoint, and is given up when that happens again
+    and again without an epoch in between.
+
     Args:
         teachers: every teacher that a trial still to run needs.
         spec: the study, whose `resources` hold for teachers too.
@@ -48,27 +145,15 @@ def train_missing(
     Raises:
         StorageError: a worker could not write; the message has the path and the reason.
     """
-    missing = [teacher for teacher in teachers if not _record_finished(teacher, settings["root"], recorder)]
-    display.teachers_begin(len(teachers), len(teachers) - len(missing))
-    task = ray.remote(train_teacher).options(
-        **ray_options(spec.resources), max_retries=MAX_LOSSES, retry_exceptions=[OSError]
-    )
-    waiting = {task.remote(teacher.model_dump_json(), settings): teacher for teacher in missing}
-    while waiting:
+    with doing("looking for teachers that are there", plainly=True):
+        missing = [teacher for teacher in teachers if not _record_finished(teacher, settings["root"], recorder)]
+    display.teachers_begin(len(teachers), [teacher.learner.epochs for teacher in missing])
+    training = _Teachers(spec, settings, recorder, display)
+    for teacher in missing:
+        training.start(teacher)
+    while not training.is_done():
         interrupt.check()
-        done, _ = ray.wait(list(waiting), timeout=POLL_S)
-        for reference in done:
-            teacher = waiting.pop(reference)
-            try:
-                record = TeacherRecord.model_validate_json(ray.get(reference))
-            except ray.exceptions.RayError as error:
-                cause = getattr(error, "cause", None)
-                if isinstance(cause, StorageError):  # what one teacher cannot write, none can
-                    raise StorageError(str(cause)) from None
-                display.note(f"teacher {describe(teacher)} failed: {_first_line(error)}")
-                continue
-            recorder.teacher(record)
-            display.teacher_done(describe(teacher), record.val_accuracy)
+        training.poll()
         recorder.write_due()
         display.refresh()
 
@@ -90,6 +175,14 @@ def _record_finished(teacher: TeacherConfig, root: Location, recorder: Recorder)
     if record is not None:
         recorder.teacher(record)
     return record is not None
+
+
+def _why_lost(error: RayError, pid: int | None) -> str:
+    """Return in a few words what happened to a worker: its signal, where that is known."""
+    if isinstance(error, OutOfMemoryError | NodeDiedError):
+        return why_lost(str(error))
+    crash = how_crashed(pid) if pid is not None else None
+    return crash or "killed or crashed; the kernel does that too when memory runs out"
 
 
 def _first_line(error: Exception) -> str:

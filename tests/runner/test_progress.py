@@ -4,8 +4,9 @@ import io
 
 import pytest
 
-from kd_sweep.runner import progress
-from kd_sweep.runner.progress import Display, LiveDisplay, SweepState
+from kd_sweep.runner import pace, progress
+from kd_sweep.runner.pace import SweepState
+from kd_sweep.runner.progress import Display, LiveDisplay
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
@@ -24,7 +25,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
+    for module in (pace, progress):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -60,10 +62,10 @@ def test_epochs_of_earlier_runs_are_no_pace(state: SweepState, clock: Clock) -> 
 def test_after_a_minute_there_is_a_pace_without_an_ended_trial(state: SweepState, clock: Clock) -> None:
     state.trials_begin(total=3, done=1)
     state.trial_started("a", TRIAL, 0)
-    clock.seconds += progress.PACE_S
+    clock.seconds += pace.PACE_S
     assert state.eta_s() is None
     state.running["a"].epoch = 50
-    assert state.eta_s() == pytest.approx(progress.PACE_S * 7)
+    assert state.eta_s() == pytest.approx(pace.PACE_S * 7)
 
 
 def test_a_later_attempt_is_the_same_trial(state: SweepState, clock: Clock) -> None:
@@ -101,3 +103,60 @@ def test_a_terminal_shows_completed_trials_by_its_bars_alone() -> None:
     display.trial_ended("abc", "completed", None)
     display.close()
     assert "abc" not in out.getvalue()
+
+
+def test_time_left_is_of_teachers_and_trials_by_their_cost(state: SweepState, clock: Clock) -> None:
+    """Two teachers of ten epochs, one of which an earlier run has trained for four, and forty epochs of trials."""
+    display = Display(state, io.StringIO())
+    display.begin(trial_epochs=40, trial_cost=2.5)
+    display.teachers_begin(3, [10, 10])
+    assert (state.teachers_done, state.eta_s()) == (1, None)
+    display.teacher_started("a", "first", 10)
+    display.teacher_started("b", "second", 10)
+    for epoch in range(5, 11):
+        clock.seconds += 2
+        display.teacher_epoch("a", epoch)
+    assert state.eta_s() is None
+    display.teacher_done("a", "first", 0.5)
+    # 6 epochs in 12 s; 10 of the other teacher are left, and trials that take as long as 100.
+    assert state.eta_s() == pytest.approx(2 * (10 + 100))
+    assert display.summary() == "teachers 2/3, 10/20 epochs, about 3:40 left"
+
+
+def test_what_trials_cost_is_said_to_be_a_guess_until_it_is_measured(state: SweepState, clock: Clock) -> None:
+    display = Display(state, io.StringIO())
+    display.begin(trial_epochs=10, trial_cost=None)
+    display.teachers_begin(1, [10])
+    display.teacher_started("a", "first", 10)
+    clock.seconds += pace.PACE_S
+    display.teacher_epoch("a", 1)
+    assert display.summary() == "teachers 0/1, 1/10 epochs, about 19:00 left if trials cost as much an epoch"
+
+
+def test_a_teacher_that_loses_its_process_goes_on_where_it_was(state: SweepState, clock: Clock) -> None:
+    display = Display(state, io.StringIO())
+    display.teachers_begin(1, [10])
+    display.teacher_started("a", "first", 10)
+    for epoch in (1, 2, 3):
+        display.teacher_epoch("a", epoch)
+    display.teacher_ended("a")
+    assert (state.teacher_epochs, state.teachers) == (3, {})
+    display.teacher_started("a", "first", 10)
+    display.teacher_epoch("a", 4)
+    assert state.teacher_epochs == 4
+
+
+def test_a_terminal_shows_each_teacher_in_training_within_80_columns(
+    state: SweepState, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = Terminal()
+    display = LiveDisplay(state, out)
+    display.begin(trial_epochs=40, trial_cost=1.0)
+    display.teachers_begin(12, [20] * 9)
+    display.teacher_started("a", "strength 0.25, seed 1, member 2", 20)
+    clock.seconds += 1
+    display.teacher_epoch("a", 5)
+    display.close()
+    assert "teacher, strength 0.25, seed 1, member 2  epoch 5/20" in out.getvalue()
+    assert "3/12, 5/180 epochs" in out.getvalue()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kd_sweep.runner.crashes import crash_in
 from kd_sweep.runner.retries import NOTICES, why_lost
 
 ACTOR = """The actor died unexpectedly before finishing this task.
@@ -61,3 +62,25 @@ def test_an_account_without_an_address_gets_the_nodes() -> None:
 
 def test_the_memory_in_use_is_said() -> None:
     assert why_lost(OUT_OF_MEMORY).endswith("(22.91GB of 23.54GB in use)")
+
+
+CRASHES = {
+    "SIGABRT: double free or corruption (!prev)": """\
+double free or corruption (!prev)
+*** SIGABRT received at time=1795612803 on cpu 0 ***
+PC: @     0x7fd9624a8eec  (unknown)  (unknown)
+Fatal Python error: Aborted
+""",
+    "SIGSEGV": "Fatal Python error: Segmentation fault\n\nThread 0x00007f8 (most recent call first):\n",
+    "SIGFPE": "\n*** SIGFPE received at time=1 on cpu 0 ***\n",
+}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_crash_is_told_by_its_signal_and_what_the_c_library_says(crash: str) -> None:
+    assert crash_in(CRASHES[crash]) == crash
+    assert why_lost(KILLED, crash=crash) == f"the trial's process on 10.0.0.3 crashed ({crash})"
+
+
+def test_a_log_without_a_crash_tells_of_none() -> None:
+    assert crash_in("UserWarning: something\n") is None

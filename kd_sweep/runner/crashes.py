@@ -1,0 +1,54 @@
+"""How a process of Ray's on this machine has crashed: Ray says that it went away, and its own log says why."""
+
+import re
+from pathlib import Path
+
+SIGNAL = re.compile(r"\*\*\* (?P<name>SIG[A-Z]+) received")
+"""What Ray's handler writes at a signal that ends the process."""
+
+PYTHONS_NAMES = {
+    "Aborted": "SIGABRT",
+    "Segmentation fault": "SIGSEGV",
+    "Bus error": "SIGBUS",
+    "Floating point exception": "SIGFPE",
+    "Floating-point exception": "SIGFPE",
+    "Illegal instruction": "SIGILL",
+}
+FATAL = re.compile(r"Fatal Python error: (?P<name>[A-Za-z -]+)")
+"""What Python writes at the same signals."""
+
+HEAP = re.compile(
+    r"^(double free|free\(\)|malloc|munmap_chunk|corrupted|realloc\(\)|terminate called|std::bad_alloc).*"
+)
+"""What the C library says of a damaged heap, or the C++ library of an exception, before it aborts."""
+
+PID = re.compile(r"^\s*pid: (\d+)$", re.MULTILINE)
+"""Where Ray's account of an actor's death has its process."""
+
+
+def how_crashed(pid: int) -> str | None:
+    """Return by what a worker of this process's own node was ended, as ``SIGABRT: double free or corruption``.
+
+    None for a worker of another node, and for one that could not write it any more: nothing is told of a SIGKILL.
+    """
+    import ray
+
+    node = getattr(ray._private.worker, "_global_node", None)
+    if node is None:
+        return None
+    for log in Path(node.get_logs_dir_path()).glob(f"worker-*-{pid}.err"):
+        return crash_in(log.read_text(errors="replace"))
+    return None
+
+
+def crash_in(log: str) -> str | None:
+    """Return the last crash that a worker's log tells of, None where there is none."""
+    found = list(SIGNAL.finditer(log))
+    if found:
+        end, name = found[-1].start(), found[-1]["name"]
+    elif fatal := list(FATAL.finditer(log)):
+        end, name = fatal[-1].start(), PYTHONS_NAMES.get(fatal[-1]["name"].strip(), fatal[-1]["name"].strip())
+    else:
+        return None
+    said = [line.strip() for line in log[:end].splitlines() if HEAP.match(line.strip())]
+    return f"{name}: {said[-1]}" if said else name
