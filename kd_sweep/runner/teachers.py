@@ -1,7 +1,6 @@
 """Trains the teachers that a finite study needs, each once, as Ray tasks ahead of the trials."""
 
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +28,11 @@ def train_teacher(teacher_json: str, settings: dict[str, Any]) -> Iterator[dict[
     """Train one teacher, or find it trained. Runs in a worker.
 
     Yields:
-        Who works: ``pid``, ``host``. Then a row per epoch. At last its record as JSON, under ``record``.
+        First its ``pid``, then a row per epoch, at last the teacher's record as JSON, under ``record``.
     """
+    yield {"pid": os.getpid()}
     from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
 
-    yield {"pid": os.getpid(), "host": socket.gethostname()}
     teacher = TeacherConfig.model_validate_json(teacher_json)
     how = {"device": settings["device"], "num_threads": settings["num_threads"]}
     yield from teacher_epochs(teacher, settings["root"], **how)

@@ -1,7 +1,10 @@
 """A Ray of this machine alone: who can reach it, what keeps it from starting, and a machine that is busy."""
 
+import contextlib
 import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -98,6 +101,33 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
     assert seen <= set(LOOPBACKS)
     assert [path.name for path in short.iterdir()] == ["ray"]
     assert not (tmp_path / "home" / ".ray").exists()
+
+
+def at_work(pid: int, *names: str) -> set[int]:
+    """Return those of a process's descendants that Ray calls so."""
+    found = set()
+    for one in descendants(pid):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{one}/cmdline").read_text().startswith(names):
+                found.add(one)
+    return found
+
+
+@pytest.mark.slow
+def test_a_process_that_crashes_is_told_by_its_signal(tiny: Path, tmp_path: Path, start_kd_sweep: Start) -> None:
+    """The first processes of teachers, and the first of trials, each crash once."""
+    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r")
+    for names in (("ray::train_teacher",), ("ray::TrialActor", "ray::ResourceTrainable")):
+        while process.poll() is None and not (hit := at_work(process.pid, *names)):
+            time.sleep(0.05)
+        time.sleep(0.5)  # it says who it is before it trains
+        os.kill(min(hit), signal.SIGABRT)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert re.search(r"teacher strength .*, member \d lost its process \(SIGABRT\), trying again \(2 of 9\)\n", said), (
+        said
+    )
+    assert re.search(r"trial \w+ lost, goes on .*: the trial's process on 127.0.0.1 crashed \(SIGABRT\)\n", said), said
 
 
 @pytest.mark.slow
