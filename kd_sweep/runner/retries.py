@@ -168,12 +168,12 @@ def why_lost(text: str, address: str = "", crash: str | None = None) -> str:
     if "its node has died" in text:
         why = re.search(r"node was terminated [a-z]+: (.+)", text)
         return f"the node{place} went away" + (f" ({why[1].strip()})" if why else "")
+    if crash is not None:
+        return f"the trial's process{place} crashed ({crash})"
     if "is unavailable" in text:
         return f"the connection to the trial's process{place} broke"
     if any(notice in text for notice in NOTICES):
         return f"the trial's process{place} received SIGTERM"
-    if crash is not None:
-        return f"the trial's process{place} crashed ({crash})"
     if "worker process has died" in text:
         return f"the trial's process{place} was killed or crashed; the kernel does that too when memory runs out"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
