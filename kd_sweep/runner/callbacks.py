@@ -128,7 +128,8 @@ class SweepCallback(tune.Callback):
         self._under_way.add(trial_id)
         config = self._configs[trial_id] = TrialConfig.model_validate_json(trial.config["trial"])
         self._recorder.started(config, trial.config.get("suggestion"), trial.config.get("generation"))
-        self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id))
+        needs = not all(self._recorder.knows_teacher(teacher.teacher_id) for teacher in config.needed_teachers)
+        self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id), needs_teachers=needs)
 
     def _has_ended(self, trial: Any) -> bool:
         """Whether this end of Tune's trial was recorded before; from now on it was."""

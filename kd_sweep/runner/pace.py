@@ -21,6 +21,13 @@ class RunningTrial:
     value: float | None = None
     epochs_before: int = 0
     """Epochs that it had when this run began."""
+    needs_teachers: bool = False
+    """Whether it has to train a teacher of its own before its first epoch."""
+
+    @property
+    def is_training_teachers(self) -> bool:
+        """Whether it is still at its teachers, as far as one knows."""
+        return self.needs_teachers and self.epoch == self.epochs_before
 
     @property
     def progress(self) -> float:
@@ -99,12 +106,19 @@ class SweepState:
         self.trials_total, self.trials_done = total, done
         self._work_started = time.monotonic()
 
-    def trial_started(self, trial_id: str, config: TrialConfig, epochs_done: int) -> None:
+    @property
+    def num_training_teachers(self) -> int:
+        """How many running trials train teachers of their own."""
+        return sum(trial.is_training_teachers for trial in self.running.values())
+
+    def trial_started(
+        self, trial_id: str, config: TrialConfig, epochs_done: int, *, needs_teachers: bool = False
+    ) -> None:
         """Take a trial into the list of running ones, for its first attempt in this run or a later one."""
         earlier = self.running.get(trial_id)
         before = epochs_done if earlier is None else earlier.epochs_before
         self.running[trial_id] = RunningTrial(
-            describe(config), config.student.epochs, epochs_done, epochs_before=before
+            describe(config), config.student.epochs, epochs_done, epochs_before=before, needs_teachers=needs_teachers
         )
 
     def trial_ended(self, trial_id: str, status: str) -> RunningTrial | None:

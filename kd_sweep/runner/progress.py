@@ -72,9 +72,11 @@ class Display:
         counts = f"{self.state.teachers_done}/{self.state.teachers_total}"
         self.event(f"teacher {counts}: {label}, val_accuracy {accuracy:.4f}")
 
-    def trial_started(self, trial_id: str, config: TrialConfig, epochs_done: int) -> None:
-        """Take a trial into the list of running ones."""
-        self.state.trial_started(trial_id, config, epochs_done)
+    def trial_started(
+        self, trial_id: str, config: TrialConfig, epochs_done: int, *, needs_teachers: bool = False
+    ) -> None:
+        """Take a trial into the list of running ones; some train their teachers first."""
+        self.state.trial_started(trial_id, config, epochs_done, needs_teachers=needs_teachers)
         self.refresh()
 
     def epoch(self, trial_id: str, row: dict[str, Any]) -> None:
@@ -114,6 +116,8 @@ class Display:
         if not state.trials_total:
             return self._teachers_summary()
         parts = [f"trials {state.trials_done}/{state.trials_total}"]
+        if state.num_training_teachers:
+            parts.append(f"{state.num_training_teachers} at their teachers")
         if state.trials_stopped:
             parts.append(f"{state.trials_stopped} stopped early")
         if state.trials_failed:
@@ -193,7 +197,8 @@ class LiveDisplay(Display):
             running.add_row(f"  teacher, {teacher.label}", f"epoch {teacher.epoch}/{teacher.num_epochs}")
         for trial in list(state.running.values())[:12]:
             value = "" if trial.value is None else f"{state.objective.metric} {trial.value:.4f}"
-            running.add_row(f"  {trial.label}", f"epoch {trial.epoch}/{trial.num_epochs}", value)
+            at = "its teachers" if trial.is_training_teachers else f"epoch {trial.epoch}/{trial.num_epochs}"
+            running.add_row(f"  {trial.label}", at, value)
         if len(state.running) > 12:
             running.add_row(f"  … and {len(state.running) - 12} more", "", "")
         elapsed = duration(time.monotonic() - state.started)

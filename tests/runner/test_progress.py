@@ -160,3 +160,13 @@ def test_a_terminal_shows_each_teacher_in_training_within_80_columns(
     display.close()
     assert "teacher, strength 0.25, seed 1, member 2  epoch 5/20" in out.getvalue()
     assert "3/12, 5/180 epochs" in out.getvalue()
+
+
+def test_a_trial_that_trains_its_teachers_first_says_so(state: SweepState, clock: Clock) -> None:
+    display = Display(state, io.StringIO())
+    display.trials_begin(total=2, done=0)
+    display.trial_started("a", TRIAL, 0, needs_teachers=True)
+    display.trial_started("b", TRIAL, 0)
+    assert display.summary() == "trials 0/2, 1 at their teachers"
+    display.epoch("a", {"epoch": 1, "val_accuracy": 0.5})
+    assert "at their teachers" not in display.summary()
