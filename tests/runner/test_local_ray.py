@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from kd_sweep.results.reader import open_results
 from kd_sweep.runner.local_ray import why_not_started
@@ -21,6 +22,7 @@ from tests.conftest import COMMAND, environment
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., "subprocess.Popen[str]"]
 
+RAYLET = Path(ray.__file__).parent / "core" / "src" / "ray" / "raylet" / "raylet"
 LISTENING = "0A"
 LOOPBACKS = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
 """127.0.0.1, ::1 and ::ffff:127.0.0.1 as the kernel writes them."""
@@ -71,6 +73,16 @@ def listening(pids: set[int]) -> set[str]:
     return {line[1].partition(":")[0] for line in lines[1:] if line[3] == LISTENING and line[9] in inodes}
 
 
+def at_work(pid: int, *names: str) -> set[int]:
+    """Return those of a process's descendants whose command line begins so."""
+    found = set()
+    for one in descendants(pid):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{one}/cmdline").read_text().startswith(names):
+                found.add(one)
+    return found
+
+
 def environment_of(pid: int) -> dict[str, str]:
     pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
@@ -88,29 +100,21 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
     process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r")
     assert process.stdout is not None
     seen: set[str] = set()
+    tokens: set[tuple[str, int]] = set()
+    modes: set[int] = set()
     for line in process.stdout:
-        if "there already" in line or "teacher " in line or "trial " in line:
-            pids = descendants(process.pid)
-            seen |= listening(pids)
-            (raylet,) = [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "raylet\n"]
-            given = environment_of(raylet)
-            assert (given["RAY_AUTH_MODE"], len(given["RAY_AUTH_TOKEN"])) == ("token", 64)
-            assert [folder.stat().st_mode & 0o777 for folder in short.glob("kd-sweep-ray-*")] == [0o700]
+        if "to train" in line or line.split()[1] in ("teacher", "trial"):
+            seen |= listening(descendants(process.pid))
+            modes |= {folder.stat().st_mode & 0o777 for folder in short.glob("kd-sweep-ray-*")}
+            for raylet in at_work(process.pid, str(RAYLET)):
+                given = environment_of(raylet)
+                tokens.add((given["RAY_AUTH_MODE"], len(given["RAY_AUTH_TOKEN"])))
     assert process.wait(timeout=60) == 0
     assert seen
     assert seen <= set(LOOPBACKS)
+    assert (tokens, modes) == ({("token", 64)}, {0o700})
     assert [path.name for path in short.iterdir()] == ["ray"]
     assert not (tmp_path / "home" / ".ray").exists()
-
-
-def at_work(pid: int, *names: str) -> set[int]:
-    """Return those of a process's descendants that Ray calls so."""
-    found = set()
-    for one in descendants(pid):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{one}/cmdline").read_text().startswith(names):
-                found.add(one)
-    return found
 
 
 @pytest.mark.slow
