@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DELAY_S = 0.5
 """What is over sooner needs no word."""
 
+PLAIN_DELAY_S = 10.0
+"""The same where no terminal is: a log is for what has happened."""
+
 
 @contextlib.contextmanager
 def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
@@ -24,7 +27,7 @@ def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
 
     Args:
         what: a phrase such as ``reading the tables``.
-        plainly: whether to say it in a line of its own where no terminal is; else nothing is said there.
+        plainly: whether to say it, after `PLAIN_DELAY_S`, in a line where no terminal is; else nothing is said there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,7 +42,7 @@ def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_line(what: str) -> Iterator[None]:
-    timer = threading.Timer(DELAY_S, lambda: print(what, file=sys.stderr, flush=True))
+    timer = threading.Timer(PLAIN_DELAY_S, lambda: print(what, file=sys.stderr, flush=True))
     timer.daemon = True
     timer.start()
     try:

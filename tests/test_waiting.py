@@ -21,6 +21,9 @@ with doing("reading the tables"):
 """
 
 
+SOON = "import kd_sweep.waiting\nkd_sweep.waiting.PLAIN_DELAY_S = 0.5\n"
+
+
 def on_terminal(seconds: float, tmp_path: Path) -> tuple[str, str]:
     """Return what the script writes to its terminal, on stderr, and into a file, on stdout."""
     parent, child = pty.openpty()
@@ -90,7 +93,7 @@ def test_nothing_is_said_where_no_terminal_is(tmp_path: Path) -> None:
 
 def test_a_plain_line_is_said_where_no_terminal_is_and_one_is_asked_for() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace('tables")', 'tables", plainly=True)'), "1.2"],
+        [sys.executable, "-c", SOON + SCRIPT.replace('tables")', 'tables", plainly=True)'), "1.2"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
