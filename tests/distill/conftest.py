@@ -19,6 +19,8 @@ from kd_sweep.study.trial import TrialConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Row = dict[str, Any]
+DIVERGES: Row = {"learning_rate": 100.0, "weight_decay": 10.0, "warmup_epochs": 0.0, "batch_size": 4}
+"""Weights grow a thousandfold with every step."""
 
 
 def tiny_trial(*, teacher: Row | None = None, student: Row | None = None, **fields: Any) -> TrialConfig:

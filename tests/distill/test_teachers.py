@@ -14,7 +14,7 @@ from kd_sweep.errors import CorruptFileError, NonFiniteError
 from kd_sweep.results.lease import Lease
 from kd_sweep.results.storage import Root
 from kd_sweep.results.terms import claims_on, of_term
-from tests.distill.conftest import run, start_python, tiny_trial
+from tests.distill.conftest import DIVERGES, run, start_python, tiny_trial
 from tests.latest import latest
 
 TEACHER = tiny_trial().teachers[0]
@@ -242,7 +242,7 @@ def test_a_loaded_teacher_is_kept_until_it_is_forgotten(tmp_path):
 
 
 def test_a_teacher_that_diverges_is_an_error_and_frees_its_lease(tmp_path):
-    teacher = tiny_trial(teacher={"learning_rate": 1e30, "warmup_epochs": 0.0}).teachers[0]
+    teacher = tiny_trial(teacher=DIVERGES).teachers[0]
     for _ in range(2):
         with pytest.raises(NonFiniteError, match=r"the training loss is (nan|inf) in epoch 1, batch \d"):
             ensure(teacher, tmp_path)

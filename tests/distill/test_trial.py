@@ -20,7 +20,7 @@ from kd_sweep.study.reported import (
     REPORTED_METRICS,
 )
 from kd_sweep.study.spec import Objective
-from tests.distill.conftest import metrics_of, run, start_python, tiny_trial
+from tests.distill.conftest import DIVERGES, metrics_of, run, start_python, tiny_trial
 from tests.latest import latest
 
 TRIAL = """
@@ -222,7 +222,7 @@ def test_a_trial_killed_at_any_moment_and_resumed_equals_one_that_was_not(tmp_pa
 
 
 def test_a_student_that_diverges_is_an_error_that_names_epoch_and_batch(tmp_path):
-    config = tiny_trial(student={"learning_rate": 1e30, "warmup_epochs": 0.0})
+    config = tiny_trial(student=DIVERGES)
     with pytest.raises(NonFiniteError, match=r"in epoch 1, batch \d"):
         run(config, tmp_path, tmp_path / "trial")
     assert not latest(tmp_path / "trial", LAST).exists()

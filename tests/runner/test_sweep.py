@@ -77,16 +77,18 @@ def test_a_sweep_whose_ray_is_killed_says_how_to_go_on(tiny: Path, tmp_path: Pat
 
 
 def test_a_failing_trial_is_recorded_and_the_others_finish(tiny: Path, with_teachers: Path, kd_sweep: Run) -> None:
-    broken = ["--set", "search.student.learning_rate={grid: [0.1, 1.0e+20]}", "--set", "search.ensemble_size=1"]
+    broken = ["--set", "search.student.learning_rate={grid: [0.1, 100.0]}", "--set", "search.ensemble_size=1"]
+    # With so much decay the larger learning rate makes weights grow a thousandfold with every step.
+    broken += ["--set", "student.weight_decay=10.0", "--set", "student.batch_size=4"]
     done = kd_sweep("launch", tiny, "--root", with_teachers, *broken, "--set", "search.augmentation_strength=0.0")
     assert done.returncode == 3
     trials = open_results(with_teachers).pandas("trials").set_index("student_learning_rate")
     assert trials.status[0.1] == "completed"
-    assert trials.status[1e20] == "failed"
-    assert "NonFiniteError" in trials.error[1e20]
-    assert "\n" not in trials.error[1e20]
-    assert trials.attempts[1e20] == 2  # one retry
-    assert f"trial {trials.trial_id[1e20]} failed: NonFiniteError" in done.stderr
+    assert trials.status[100.0] == "failed"
+    assert "NonFiniteError" in trials.error[100.0]
+    assert "\n" not in trials.error[100.0]
+    assert trials.attempts[100.0] == 2  # one retry
+    assert f"trial {trials.trial_id[100.0]} failed: NonFiniteError" in done.stderr
     assert "Traceback" not in done.stderr
 
 
