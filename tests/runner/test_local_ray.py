@@ -103,7 +103,7 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
     tokens: set[tuple[str, int]] = set()
     modes: set[int] = set()
     for line in process.stdout:
-        if "to train" in line or line.split()[1] in ("teacher", "trial"):
+        if "to train" in line or "] teacher " in line or "] trial " in line:
             seen |= listening(descendants(process.pid))
             modes |= {folder.stat().st_mode & 0o777 for folder in short.glob("kd-sweep-ray-*")}
             for raylet in at_work(process.pid, str(RAYLET)):
