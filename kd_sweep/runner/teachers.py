@@ -75,9 +75,10 @@ class _Teachers:
         return not self._running
 
     def poll(self) -> None:
-        """Take what the workers have told since the last time."""
+        """Take the next thing that each worker has told; wait a little where none has told anything."""
         waiting: list[Any] = list(self._running)
-        ready: list[Any] = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S, fetch_local=False)[0]
+        ready: list[Any] = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)[0]
+        ready = ready or ray.wait(waiting, num_returns=1, timeout=POLL_S, fetch_local=False)[0]
         for told in ready:
             training = self._running[told]
             try:

@@ -113,7 +113,8 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
     assert seen
     assert seen <= set(LOOPBACKS)
     assert (tokens, modes) == ({("token", 64)}, {0o700})
-    assert [path.name for path in short.iterdir()] == ["ray"]
+    assert list(short.glob("kd-sweep-*")) == []
+    assert (short / "ray").read_text() == "not yours"
     assert not (tmp_path / "home" / ".ray").exists()
 
 
