@@ -189,3 +189,24 @@ def test_a_table_of_a_newer_layout_is_refused(tmp_path: Path, kd_sweep: Run) -> 
     assert len(refused.stderr.strip().splitlines()) == 1
     assert rule in refused.stderr
     assert str(path) in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "query", "verify", "gc", "resume", "launch"])
+def test_tables_of_the_unreleased_layout_are_refused_and_not_shown_empty(
+    command: str, asset: Path, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Their file names had no term, and no reader of today would find a row in them."""
+    study = tmp_path / STUDY
+    for name in TABLE_FILES.values():
+        (study / name).parent.mkdir(parents=True)
+        shutil.copy(asset / STUDY / of_term(name, 1), study / name)
+    (study / "epochs").mkdir()
+    shutil.copy(next((asset / STUDY / "epochs").iterdir()), study / "epochs" / "00000001-00000001.parquet")
+    shutil.copy(asset / STUDY / "study.yaml", study)
+    before = sorted(tmp_path.rglob("*"))
+    places = {"resume": [study], "launch": [asset.with_suffix(".yaml"), "--root", tmp_path]}
+    code, out, err = cli(command, *places.get(command, [tmp_path]))
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "of an unreleased version of kd_sweep" in err
+    assert sorted(tmp_path.rglob("*")) == before

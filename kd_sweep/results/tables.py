@@ -25,12 +25,19 @@ def current_term(root: Root, before: int | None = None) -> int | None:
     """Return the term whose files are a study's tables; None where it has none. Only terms ``before`` one, if given.
 
     Where the file that says so is lost, it is the latest of which there is any.
+
+    Raises:
+        StorageError: the tables are those of an unreleased version. One line.
     """
-    for folders in ((_STUDIES,), (_STUDIES,), _FOLDERS):  # twice: a listing can miss a deleted file and its successor
-        terms = {term for _, term in _files(root, folders) if before is None or term < before}
-        if terms:
+    for _ in range(2):  # a listing can miss a deleted file and its successor
+        if terms := _terms(root, (_STUDIES,), before):
             return max(terms)
-    return None
+    if root.exists(TABLE_FILES["studies"]):
+        raise StorageError(
+            f"{root.shown(TABLE_FILES['studies'])}: is of an unreleased version of kd_sweep, whose files and ids were "
+            "others; read it with that version, or launch the study in another root"
+        )
+    return max(_terms(root, _FOLDERS, before), default=None)
 
 
 def latest_term(root: Root) -> int:
@@ -67,6 +74,10 @@ def _delete(root: Root, names: list[str]) -> None:
             root.delete(name)
         except StorageError as failure:
             _LOG.warning("%s; it does not count, and is deleted later", failure)
+
+
+def _terms(root: Root, folders: tuple[str, ...], before: int | None) -> set[int]:
+    return {term for _, term in _files(root, folders) if before is None or term < before}
 
 
 def _files(root: Root, folders: tuple[str, ...]) -> list[tuple[str, int]]:

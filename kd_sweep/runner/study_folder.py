@@ -49,9 +49,9 @@ class StudyFolder:
         """Whether a study was launched here.
 
         Raises:
-            StorageError: something else is here.
+            StorageError: something else is here, or a study of an unreleased version.
         """
-        if self.study.exists(SPEC_FILE) or current_term(self.study) is not None:
+        if current_term(self.study) is not None or self.study.exists(SPEC_FILE):
             return True
         if self.study.exists() and not self.study.is_folder():
             raise StorageError(f"{self.study}: is a file, not a study folder; choose another --root or another name")

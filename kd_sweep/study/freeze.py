@@ -159,11 +159,11 @@ def _check_written(document: Document, text: str) -> None:
     made_by = "unreleased"
     if UNRELEASED_DIGEST not in about:
         _check_sum(document, text)
-        made_by = str(about.get(IDENTITY, IDENTITY_VERSION))
+        made_by = str(about.get(IDENTITY))
     if made_by != str(IDENTITY_VERSION):
         raise StorageError(
             f"{document.source}: was written by a version of kd_sweep whose ids and defaults mean other trials "
-            f"({IDENTITY} {made_by}, here {IDENTITY_VERSION}); its tables can still be queried; launch the study in "
+            f"({IDENTITY} {made_by}, here {IDENTITY_VERSION}); go on with that version, or launch the study in "
             "another root"
         )
 

@@ -293,5 +293,8 @@ def test_a_study_whose_ids_other_rules_made_is_one_line_that_says_so(tmp_path, c
         assert code == 2
         lines = [line for line in errors.splitlines() if "identity_version" in line]
         assert len(lines) == 1
-        assert f"(identity_version {made_by}, here 1); its tables can still be queried" in lines[0]
+        assert (
+            f"(identity_version {made_by}, here 1); go on with that version, or launch the study in another root"
+            in lines[0]
+        )
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["digits", "digits.yaml", "study.yaml"]
