@@ -124,7 +124,8 @@ class Lease:
         try:
             self._give_up()
         except (KdSweepError, OSError) as failure:
-            _LOG.warning("the lease of %s is given up later: %s", self._what, failure)
+            # No warning: a process that ends holds nothing, and what made the release fail is told by whoever writes.
+            _LOG.info("the lease of %s is given up later: %s", self._what, failure)
             threading.Thread(target=self._give_up_later, name=f"release {self._name}", daemon=True).start()
 
     def _give_up(self) -> None:

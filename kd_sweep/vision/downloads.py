@@ -58,7 +58,9 @@ def _answers(url: str, answer_s: float) -> bool:
     def ask() -> None:
         with contextlib.suppress(OSError, ValueError):
             with contextlib.suppress(urllib.error.HTTPError):
-                urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=answer_s).close()
+                # An opener of its own: `urlopen` keeps the proxies of its first call for the process's life.
+                opener = urllib.request.build_opener()
+                opener.open(urllib.request.Request(url, method="HEAD"), timeout=answer_s).close()
             answered.set()
 
     threading.Thread(target=ask, name="ask", daemon=True).start()

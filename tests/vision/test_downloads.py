@@ -15,7 +15,7 @@ from kd_sweep.vision.downloads import while_it_answers
 
 
 def read(url):
-    with urllib.request.urlopen(url) as answer:
+    with urllib.request.build_opener().open(url) as answer:
         return answer.read()
 
 
