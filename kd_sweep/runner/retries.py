@@ -67,10 +67,8 @@ class Retries:
         self._addresses: dict[str, str] = {}
 
     def started(self, trial: Any) -> None:
-        """An attempt of Tune's `trial` begins."""
-        if trial.trial_id not in self._raised:
-            self._raised[trial.trial_id] = 0
-            self.progressed(trial)
+        """An attempt of Tune's `trial` begins. Processes that died before it did have been counted by Tune."""
+        self._raised.setdefault(trial.trial_id, 0)
 
     def progressed(self, trial: Any, address: str = "") -> None:
         """The attempt has finished an epoch, on the node at this address: earlier losses no longer count."""
