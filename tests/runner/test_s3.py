@@ -81,7 +81,7 @@ def test_what_is_replaced_while_it_is_read_is_one_version(bad_day: FaultyProxy) 
     def replace() -> None:
         for number in itertools.count():
             root.write_bytes("file.json", json.dumps({"number": number, "text": "x" * (number % 3 * 1000)}).encode())
-            if ended.wait(0.1):
+            if ended.wait(0.3):
                 return
 
     root.write_bytes("file.json", b"{}")
