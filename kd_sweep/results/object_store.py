@@ -1,5 +1,7 @@
 """Object stores: opened with the settings that other clients take from the environment, asked again, read whole."""
 
+import contextlib
+import json
 import os
 import random
 import re
@@ -49,17 +51,28 @@ def read_one_version(filesystem: pafs.FileSystem, path: str) -> pa.Buffer:
     """Return the content of one version of a file that is not local.
 
     pyarrow asks how long it is and then for so many bytes: of a longer version that has appeared in between it
-    returns the beginning. Parquet says itself where it ends, which spares asking again.
+    returns the beginning. Parquet and JSON say themselves where they end: that spares asking again, and a lease that
+    its holder renews more often than a slow store answers can still be read.
     """
     for _ in range(VERSIONS):
         with filesystem.open_input_file(path) as source:
             version, content = _version_of(source), source.read_buffer()
-        if path.endswith(".parquet") and content.size >= 8 and content[-4:].to_pybytes() == b"PAR1":
+        if _is_whole(path, content):
             return content
         with filesystem.open_input_file(path) as source:
             if _version_of(source) == version:
                 return content
     raise OSError(f"it was replaced {VERSIONS} times while it was read")
+
+
+def _is_whole(path: str, content: pa.Buffer) -> bool:
+    """Whether the content shows that nothing is missing at its end; False where its format does not tell."""
+    if path.endswith(".parquet"):
+        return bool(content.size >= 8 and content[-4:].to_pybytes() == b"PAR1")
+    if path.endswith(".json"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return isinstance(json.loads(content.to_pybytes()), dict)  # no beginning of an object is an object
+    return False
 
 
 def open_s3(uri: str) -> tuple[pafs.FileSystem, str]:

@@ -1,11 +1,9 @@
 """A study on an object store that fails and dawdles: launched, killed, resumed and queried."""
 
-import itertools
 import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.results.reader import open_results
-from kd_sweep.results.storage import Root
 from tests.conftest import comparable
 from tests.object_store import BUCKET, FaultyProxy, object_store, settings
 
@@ -70,31 +67,6 @@ def test_launch_kill_resume_and_query(
     assert again.returncode == 0
     assert f"{ROOT}/tiny: nothing left to run (4 completed)" in again.stderr
     assert open_results(f"{ROOT}/tiny").studies() == ["tiny"]
-
-
-def test_what_is_replaced_while_it_is_read_is_one_version(bad_day: FaultyProxy) -> None:
-    """As a lease is, which would be nobody's if half of it were read."""
-    bad_day.failures, bad_day.slow, bad_day.slow_s = 0.0, 0.5, 0.05
-    root = Root.open(f"{ROOT}/torn")
-    ended = threading.Event()
-
-    def replace() -> None:
-        for number in itertools.count():
-            root.write_bytes("file.json", json.dumps({"number": number, "text": "x" * (number % 3 * 1000)}).encode())
-            if ended.wait(0.3):
-                return
-
-    root.write_bytes("file.json", b"{}")
-    writer = threading.Thread(target=replace)
-    writer.start()
-    try:
-        seen = [json.loads(root.read_bytes("file.json")) for _ in range(60)]
-    finally:
-        ended.set()
-        writer.join()
-    numbers = [content["number"] for content in seen if content]
-    assert numbers == sorted(numbers)
-    assert len(set(numbers)) > 5
 
 
 def test_mistakes_are_one_line(bad_day: FaultyProxy, tiny: Path, kd_sweep: Run) -> None:
