@@ -15,12 +15,10 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from kd_sweep.errors import KdSweepError, StorageError, StudyLockedError
-from kd_sweep.results.holder import DRIVER_LEASE, Holder, duration, holder_of, tokens_held, write_holder
+from kd_sweep.results.holder import Holder, duration, holder_of, tokens_held, write_holder
 from kd_sweep.results.storage import Root
-from kd_sweep.results.tables import latest_term
 from kd_sweep.results.taking import HEARTBEATS_PER_LEASE, HeldError, Watch, clock, try_to_take
 from kd_sweep.results.terms import claim_name, claims_on
 
@@ -176,9 +174,3 @@ class Lease:
 
     def _silent_s(self) -> float:
         return clock() - self._renewed_at
-
-
-def study_lease(study_root: Root, study: str, **options: Any) -> Lease:
-    """Take the driver's lease of the study in ``study_root``. Options and errors are those of `Lease.acquire`."""
-    after = latest_term(study_root)
-    return Lease.acquire(DRIVER_LEASE, root=study_root, what=f"study {study!r}", after=after, **options)

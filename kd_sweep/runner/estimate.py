@@ -7,14 +7,12 @@ from kd_sweep.distill.records import TEACHERS, teacher_record
 from kd_sweep.errors import DataError, KdSweepError
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Location, Root
-from kd_sweep.runner.launch import check_models, checked
 from kd_sweep.runner.pace import describe
+from kd_sweep.runner.study_checks import check_models, checked
 from kd_sweep.study.caveats import caveats
-from kd_sweep.study.dimensions import listed_values, range_bounds
-from kd_sweep.study.parts import Parts
-from kd_sweep.study.plan import Plan, estimate_hours, plan, rest_of
-from kd_sweep.study.space import points_of, trial_config
-from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
+from kd_sweep.study.plan import Plan, estimate_hours, example_trial, plan, rest_of
+from kd_sweep.study.space import points_of
+from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.cache import decoded_folder
 from kd_sweep.waiting import doing
@@ -108,20 +106,6 @@ def _checked_without_data(
 def _further(point: Mapping[str, object]) -> str:
     known = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "student_strength")
     return "".join(f", {name} {value}" for name, value in point.items() if name not in known)
-
-
-def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
-    """Return the trial of the study that takes most time and memory, as far as its ensemble's size tells."""
-    if planned.trials:
-        parts = Parts(spec)
-        return max(planned.trials, key=lambda trial: parts.settings(trial.values).ensemble_size).config
-    return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})
-
-
-def _last(dimension: Dimension) -> Value:
-    if isinstance(dimension, Grid | Choice):
-        return listed_values(dimension)[-1]
-    return range_bounds(dimension)[1]
 
 
 def _finished_trials(spec: StudySpec, planned: Plan, root: Location) -> set[str]:

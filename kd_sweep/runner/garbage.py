@@ -16,13 +16,14 @@ from kd_sweep.distill.records import TEACHER_LEASE, TEACHERS, teacher_folder, te
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.holder import holder_of
 from kd_sweep.results.keyed import read_table
-from kd_sweep.results.lease import Lease, study_lease
+from kd_sweep.results.lease import Lease
 from kd_sweep.results.local_files import is_temporary
 from kd_sweep.results.overview import span
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.results.storage import PROBE, Location, Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.tables import table_file
 from kd_sweep.runner import preflight
 from kd_sweep.runner.study_folder import StudyFolder

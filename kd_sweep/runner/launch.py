@@ -1,20 +1,16 @@
 """What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
 
 import contextlib
-import itertools
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from kd_sweep.errors import ClusterError, RayStartError, StorageError
 from kd_sweep.results.storage import Location
 from kd_sweep.runner.cluster import check_local_resources
 from kd_sweep.runner.converge import Outcome, converge
+from kd_sweep.runner.study_checks import checked
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.study.caveats import caveats
-from kd_sweep.study.spec import Choice, Grid, StudySpec
+from kd_sweep.study.spec import StudySpec
 from kd_sweep.vision.cache import decoded_folder
-from kd_sweep.vision.checks import check_model, look_through, with_weights_digest
 from kd_sweep.waiting import doing
 
 
@@ -61,43 +57,3 @@ def resume(study: Location, address: str | None = None) -> Outcome:
     if spec.name != folder.name:
         raise StorageError(f"{folder.study}: holds the study {spec.name!r}; name the folder so again to resume it")
     return launch(spec, folder.storage, address)
-
-
-def checked(
-    spec: StudySpec, memory: Path | None = None, *, say: Callable[[str], None], download: bool = True
-) -> StudySpec:
-    """Return the spec with its dataset found and fingerprinted, after checking every model that it names.
-
-    Args:
-        spec: the study.
-        memory: where fingerprints that are known already are looked up.
-        say: is told in a few lines what the dataset holds.
-        download: whether to look at published weights.
-
-    Raises:
-        UserError: the dataset or a model is not what it must be.
-    """
-    contents = look_through(spec.data, memory)
-    for line in contents.lines():
-        say(line)
-    check_models(spec, download=download)
-    weights = {role: with_weights_digest(getattr(spec, role), f"{role}.weights") for role in ("teacher", "student")}
-    return spec.model_copy(update={"data": contents.data, **weights})
-
-
-def check_models(spec: StudySpec, *, download: bool = True) -> None:
-    """Raise SpecError where a network that the study names cannot be built; the dataset need not be there."""
-    channels = 1 if spec.data.name == "digits" else 3
-    for role, learner in (("teacher", spec.teacher), ("student", spec.student)):
-        named = [_possible(spec, f"{role}.{field}", getattr(learner, field)) for field in ("model", "stem")]
-        for model, stem in itertools.product(*named):
-            variant = learner.model_copy(update={"model": model, "stem": stem})
-            check_model(variant, f"{role}.model", spec.data.image_size, channels, download=download)
-
-
-def _possible(spec: StudySpec, name: str, otherwise: Any) -> tuple[Any, ...]:
-    """Return the values that a searched field can have, ``otherwise`` where it is not searched."""
-    dimension = spec.search.get(name)
-    if isinstance(dimension, Grid):
-        return dimension.grid
-    return dimension.choice if isinstance(dimension, Choice) else (otherwise,)

@@ -19,7 +19,7 @@ import ray
 from ray._private import node, services
 from ray._private.parameter import RayParams
 
-from kd_sweep.runner.local_ray import SESSIONS, SOCKETS
+from kd_sweep.runner.local_checks import SESSIONS, SOCKETS
 from kd_sweep.runner.watches import DAEMONS, how_ended
 
 T = TypeVar("T")

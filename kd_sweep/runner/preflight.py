@@ -57,9 +57,8 @@ def check_cluster(cluster: "Cluster", spec: "StudySpec", storage: Root) -> None:
     if not cluster.local:
         check_nodes(cluster.workers(spec.resources), storage, needs_gpu=spec.resources.gpus > 0)
     if 0 < spec.resources.gpus < 1:
-        from kd_sweep.runner.estimate import example_trial
         from kd_sweep.runner.gpu_memory import check_memory
-        from kd_sweep.study.plan import plan
+        from kd_sweep.study.plan import example_trial, plan
 
         check_memory(spec.resources.gpus, example_trial(spec, plan(spec)))
 

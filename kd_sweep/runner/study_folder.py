@@ -14,10 +14,11 @@ from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.results.holder import is_lease_file
 from kd_sweep.results.keyed import read_table
-from kd_sweep.results.lease import Lease, study_lease
+from kd_sweep.results.lease import Lease
 from kd_sweep.results.recovery import DAMAGED_FOLDER
 from kd_sweep.results.schema import TABLE_FILES
 from kd_sweep.results.storage import Location, Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.tables import current_term
 from kd_sweep.study.freeze import check_extension, frozen_provenance, frozen_yaml, load_frozen, parse_frozen
 from kd_sweep.study.spec import StudySpec

@@ -5,10 +5,11 @@ import math
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
-from kd_sweep.study.dimensions import dimension_size, extremes, searched_ensembles
-from kd_sweep.study.parts import PlannedTeacher
-from kd_sweep.study.space import PlannedTrial, is_finite, planned_teachers, planned_trials
-from kd_sweep.study.spec import GridSampler, NoScheduler, StudySpec
+from kd_sweep.study.dimensions import dimension_size, extremes, listed_values, range_bounds, searched_ensembles
+from kd_sweep.study.parts import Parts, PlannedTeacher
+from kd_sweep.study.space import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
+from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, NoScheduler, StudySpec, Value
+from kd_sweep.study.trial import TrialConfig
 
 TEACHER_FIELDS = ("augmentation_strength", "seed")
 TEACHER_SECTIONS = ("data", "augmentation", "teacher")
@@ -107,6 +108,20 @@ def num_points(spec: StudySpec, *, teachers_only: bool = False) -> int:
         if not teachers_only or name in TEACHER_FIELDS or name.split(".")[0] in TEACHER_SECTIONS
     ]
     return 2**63 if None in sizes else math.prod(size for size in sizes if size is not None)
+
+
+def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
+    """Return the trial of the study that takes most time and memory, as far as its ensemble's size tells."""
+    if planned.trials:
+        parts = Parts(spec)
+        return max(planned.trials, key=lambda trial: parts.settings(trial.values).ensemble_size).config
+    return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})
+
+
+def _last(dimension: Dimension) -> Value:
+    if isinstance(dimension, Grid | Choice):
+        return listed_values(dimension)[-1]
+    return range_bounds(dimension)[1]
 
 
 def estimate_hours(plan: Plan, seconds_per_teacher_epoch: float, seconds_per_student_epoch: float, slots: int) -> float:

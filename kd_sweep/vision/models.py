@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.study.recipe import Learner
-from kd_sweep.vision.checks import check_model
 from kd_sweep.vision.images import Dataset
 from kd_sweep.vision.model_names import BUILT_IN, check_built_in, depth_of, wide_shape_of
 
-__all__ = ["BUILT_IN", "Classifier", "build_model", "check_model", "initial_model"]
+__all__ = ["BUILT_IN", "Classifier", "build_model", "initial_model"]
 
 
 @runtime_checkable

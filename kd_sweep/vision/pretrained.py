@@ -14,8 +14,6 @@ from kd_sweep.vision.libraries import one_line
 from kd_sweep.vision.model_names import is_built_in
 
 PUBLISHED = "pretrained"
-PROBE_CLASSES = 7
-"""So many classes few datasets have: a file's classifier is not mistaken for the network's own."""
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "weights", "state_dict_ema", "model_ema")
 """Under which checkpoints keep the tensors; those of training before their running average."""
 AVERAGED = "n_averaged"
@@ -56,20 +54,6 @@ def load_initial_weights(model: nn.Module, learner: Learner, where: str) -> None
     }
     _check_same_network(expected, kept, classifier, f"{where}: {learner.weights!r}", learner.model)
     network.load_state_dict(kept, strict=False)
-
-
-def check_weights(learner: Learner, where: str, image_size: int, channels: int, *, download: bool) -> None:
-    """Raise SpecError where `load_initial_weights` would, by doing it.
-
-    Without ``download``, of published weights only whether there are some.
-    """
-    if learner.weights == PUBLISHED and not download:
-        _check_published(learner, where)
-        return
-    from kd_sweep.vision.models import build_for
-
-    with torch.random.fork_rng(devices=[]):
-        load_initial_weights(build_for(learner, PROBE_CLASSES, channels, image_size), learner, where)
 
 
 def _classifier_names(model: Any, network: nn.Module) -> frozenset[str]:
@@ -155,7 +139,8 @@ def fitted_names(tensors: Mapping[str, Tensor], expected: Collection[str]) -> di
     return {name: tensor for name, tensor in named.items() if not name.startswith(auxiliary)}
 
 
-def _check_published(learner: Learner, where: str) -> None:
+def check_published_weights(learner: Learner, where: str) -> None:
+    """Raise SpecError where nobody publishes weights of ``learner.model``. Nothing is downloaded."""
     if is_built_in(learner.model):
         raise SpecError(f"{where}: no weights of {learner.model!r} are published; possible: the path of a file, null")
     from kd_sweep.vision.libraries import check_published
@@ -164,7 +149,7 @@ def _check_published(learner: Learner, where: str) -> None:
 
 
 def _published(learner: Learner, where: str) -> dict[str, Tensor]:
-    _check_published(learner, where)
+    check_published_weights(learner, where)
     from kd_sweep.vision.libraries import published_weights
 
     return published_weights(learner.model, where)

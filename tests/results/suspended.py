@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from kd_sweep.errors import StudyLockedError
 from kd_sweep.results import storage
-from kd_sweep.results.lease import Lease, study_lease
+from kd_sweep.results.lease import Lease
 from kd_sweep.results.process import this_place
 from kd_sweep.results.storage import Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.writer import StudyWriter
 from tests.results.rows import epoch_row, trial_id, trial_row
 

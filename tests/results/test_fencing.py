@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from kd_sweep.results.lease import study_lease
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.writer import StudyWriter
 from tests.object_store import BUCKET, object_store, settings
 from tests.results.rows import metric_value

@@ -15,9 +15,10 @@ import pytest
 
 from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.results.holder import DRIVER_LEASE, Holder, damaged_lease, holder_of
-from kd_sweep.results.lease import Lease, study_lease
+from kd_sweep.results.lease import Lease
 from kd_sweep.results.process import is_alive, process_start, this_place, this_process
 from kd_sweep.results.storage import Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.terms import Claim, claim_name, claims_on
 from tests.damage import FailingDisk, UnreliableDisk
 

@@ -22,7 +22,7 @@ from_1970, jump_s = time.time, float(sys.argv[3])
 time.time = lambda: from_1970() + jump_s
 socket.gethostname = lambda: sys.argv[1]
 from kd_sweep.errors import StudyLockedError
-from kd_sweep.results.lease import study_lease
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.storage import Root
 root, lease_s = Root.open(sys.argv[2]), float(sys.argv[4])
 """

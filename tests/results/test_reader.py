@@ -155,7 +155,7 @@ def test_reading_writes_nothing(root: Path):
 
 DRIVER = """
 import sys, time
-from kd_sweep.results.lease import study_lease
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.storage import Root
 root = Root.open(sys.argv[1])
 lease = study_lease(root.child("s"), "s")

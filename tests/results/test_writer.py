@@ -11,9 +11,9 @@ import pytest
 
 from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.results.holder import DRIVER_LEASE
-from kd_sweep.results.lease import study_lease
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.terms import Claim, claim_name
 from kd_sweep.results.writer import StudyWriter
 from tests.results.rows import FINISHED_AT, epoch_row, trial_id, trial_row, write_study

@@ -8,7 +8,7 @@ import pytest
 
 from kd_sweep.distill.records import TeacherRecord
 from kd_sweep.runner.budget import HoursAreUp
-from kd_sweep.runner.launch import checked
+from kd_sweep.runner.study_checks import checked
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState
 from kd_sweep.study.load import parse_spec

@@ -14,9 +14,10 @@ from kd_sweep.cli import main
 from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST
 from kd_sweep.distill.records import TEACHER_LEASE, TeacherRecord, write_record
 from kd_sweep.errors import StorageError, StudyLockedError
-from kd_sweep.results.lease import Lease, study_lease
+from kd_sweep.results.lease import Lease
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.runner.garbage import Collector
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState

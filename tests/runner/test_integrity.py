@@ -12,13 +12,13 @@ import pytest
 
 from kd_sweep.errors import StorageError
 from kd_sweep.results.holder import DRIVER_LEASE
-from kd_sweep.results.lease import study_lease
 from kd_sweep.results.parts import Part, list_parts, merge, read_part
 from kd_sweep.results.reader import open_results
 from kd_sweep.results.storage import Root
+from kd_sweep.results.study_lease import study_lease
 from kd_sweep.results.terms import Claim, claim_name
 from kd_sweep.results.writer import StudyWriter
-from kd_sweep.runner.launch import checked
+from kd_sweep.runner.study_checks import checked
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState, Work
 from kd_sweep.runner.verify import NOTE, PROBLEM, verify

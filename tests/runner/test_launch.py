@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kd_sweep.errors import SpecError
-from kd_sweep.runner.launch import check_models
+from kd_sweep.runner.study_checks import check_models
 from kd_sweep.study.load import parse_spec
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from kd_sweep.results.schema import FINISHED
-from kd_sweep.runner.launch import checked
 from kd_sweep.runner.search import KnownTrial, OptunaSource, TuneSearcher
+from kd_sweep.runner.study_checks import checked
 from kd_sweep.runner.study_folder import StudyFolder
 from kd_sweep.runner.study_state import StudyState
 from kd_sweep.runner.sweep import source_of

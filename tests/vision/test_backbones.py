@@ -11,7 +11,8 @@ from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.attention_maps import attention_maps
 from kd_sweep.vision.attention_rollout import ClassTokenTransformer
-from kd_sweep.vision.models import Classifier, build_model, check_model
+from kd_sweep.vision.model_checks import check_model
+from kd_sweep.vision.models import Classifier, build_model
 
 QUICK = ["resnet18", "shufflenet_v2_x0_5", "timm:test_convnext", "timm:test_resnet", "timm:test_efficientnet"]
 SLOW = [
@@ -208,7 +209,7 @@ def test_timm_missing_says_how_to_install_it():
         "find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *rest: None if name == 'timm' else find(name, *rest)\n"
         "from kd_sweep.study.recipe import Learner\n"
-        "from kd_sweep.vision.models import check_model\n"
+        "from kd_sweep.vision.model_checks import check_model\n"
         "for name in ('timm:resnet10t', 'resnet10t', 'resnet18'):\n"
         "    try: print(check_model(Learner(model=name), 'teacher.model', 64, 3))\n"
         "    except Exception as error: print(type(error).__name__, error)"

@@ -102,7 +102,8 @@ def test_launch_checks_of_built_in_names_do_not_load_torch():
     program = (
         "import sys\n"
         "from kd_sweep.study.recipe import Data, Learner\n"
-        "from kd_sweep.vision.checks import check_data, check_model\n"
+        "from kd_sweep.vision.checks import check_data\n"
+        "from kd_sweep.vision.model_checks import check_model\n"
         "check_data(Data()); check_model(Learner(), 'teacher.model', 16, 1)\n"
         "print({'torch', 'torchvision', 'timm', 'sklearn', 'PIL'} & set(sys.modules))"
     )

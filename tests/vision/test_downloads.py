@@ -10,8 +10,8 @@ import pytest
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Learner
-from kd_sweep.vision.checks import check_model
 from kd_sweep.vision.downloads import while_it_answers
+from kd_sweep.vision.model_checks import check_model
 
 
 def read(url):

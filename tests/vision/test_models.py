@@ -7,7 +7,8 @@ from torch import nn
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Learner
-from kd_sweep.vision.models import BUILT_IN, Classifier, build_model, check_model
+from kd_sweep.vision.model_checks import check_model
+from kd_sweep.vision.models import BUILT_IN, Classifier, build_model
 
 
 def state_equal(one, two):
@@ -94,7 +95,8 @@ def test_built_in_names_load_no_model_library():
     program = (
         "import sys, torch\n"
         "from kd_sweep.study.recipe import Data, Learner\n"
-        "from kd_sweep.vision.models import build_model, check_model\n"
+        "from kd_sweep.vision.models import build_model\n"
+        "from kd_sweep.vision.model_checks import check_model\n"
         "from kd_sweep.vision.images import Dataset, ImageSet\n"
         "images = ImageSet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))\n"
         "check_model(Learner(), 'teacher.model', 8, 1)\n"

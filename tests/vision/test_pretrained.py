@@ -9,7 +9,7 @@ from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.vision.attention_rollout import class_token_transformer
-from kd_sweep.vision.checks import check_model, with_weights_digest
+from kd_sweep.vision.model_checks import check_model, with_weights_digest
 from kd_sweep.vision.models import build_model, initial_model
 from kd_sweep.vision.pretrained import load_initial_weights
 

@@ -8,7 +8,8 @@ from torch import nn
 from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Learner
 from kd_sweep.vision.attention_maps import attention_maps
-from kd_sweep.vision.models import build_model, check_model, initial_model
+from kd_sweep.vision.model_checks import check_model
+from kd_sweep.vision.models import build_model, initial_model
 from kd_sweep.vision.stems import first_halvings, leave_out
 from kd_sweep.vision.watched_pass import watch_pass
 

@@ -4,7 +4,8 @@ from torch import nn
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Learner
-from kd_sweep.vision.models import Classifier, build_model, check_model
+from kd_sweep.vision.model_checks import check_model
+from kd_sweep.vision.models import Classifier, build_model
 
 
 @pytest.mark.parametrize(
