@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from kd_sweep.augmentation import transforms
+from kd_sweep.augmentation.mixing import MIXINGS
+from kd_sweep.augmentation.stream import AugmentationStream
+from kd_sweep.data.images import Dataset, ImageSet
 from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
-from kd_sweep.vision import transforms
-from kd_sweep.vision.augmentation import AugmentationStream
-from kd_sweep.vision.images import Dataset, ImageSet
-from kd_sweep.vision.mixing import MIXINGS
 
 IMAGE_SIZE = 32
 NUM_CLASSES = 10

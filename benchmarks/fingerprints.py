@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from kd_sweep.data import fingerprints
+from kd_sweep.data.dataset_listing import find_images
 from kd_sweep.study.recipe import Data
-from kd_sweep.vision import fingerprints
-from kd_sweep.vision.sources import find_images
 
 NUM_CLASSES = 10
 FILE_BYTES = 1_500

@@ -47,7 +47,7 @@ def strength_of(trial: int) -> float:
 
 def metrics_of(trial: int, epoch: int) -> dict[str, float]:
     """The same in every store. Accuracies are counts over images, as real ones are; losses take any value."""
-    from kd_sweep.study.reported import REPORTED_METRICS
+    from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 
     generator = random.Random(trial * 100_000 + epoch)
     return {
@@ -94,8 +94,8 @@ def files_and_bytes(folder: Path) -> tuple[int, int]:
 
 def write_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any]:
     """As the driver does: every epoch a row, and the trial's row brought up to date with it."""
-    from kd_sweep.results.storage import Root
-    from kd_sweep.results.writer import StudyWriter
+    from kd_sweep.storage.root import Root
+    from kd_sweep.tables.writer import StudyWriter
 
     spent_s = slowest_s = half_mb = 0.0
     most_files = written = 0
@@ -129,10 +129,10 @@ def write_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, 
 
 
 def read_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any]:
-    from kd_sweep.results.queries import answer
-    from kd_sweep.results.reader import open_results
-    from kd_sweep.results.storage import Root
-    from kd_sweep.results.writer import StudyWriter
+    from kd_sweep.storage.root import Root
+    from kd_sweep.tables.queries.views import answer
+    from kd_sweep.tables.reader import open_results
+    from kd_sweep.tables.writer import StudyWriter
 
     results = open_results(folder)
     means = "SELECT epoch, augmentation_strength, avg(val_accuracy) AS mean FROM epochs GROUP BY ALL"

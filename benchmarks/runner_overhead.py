@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from kd_sweep.distill.teachers import ensure_teacher
-from kd_sweep.results.reader import open_results
-from kd_sweep.runner.launch import launch
-from kd_sweep.study.load import parse_spec
-from kd_sweep.study.space import planned_trials
+from kd_sweep.driver.launch import launch
+from kd_sweep.study.file.load import parse_spec
+from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.tables.reader import open_results
 
 STUDY = """
 name: overhead

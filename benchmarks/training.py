@@ -20,16 +20,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.compute import CHANNEL_BLOCK, memory_layout, place, reproducible
 from kd_sweep.distill.losses import distillation_loss
-from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.distill.worker_memory import resident_dataset
+from kd_sweep.networks.build import build_model
 from kd_sweep.study.recipe import Data, Learner, Metrics
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.augmentation import AugmentationStream
-from kd_sweep.vision.models import build_model
 
 CASES = {
     "digits, 16 px, resnet8 width 16 teaches width 8": (16, 16, 8),

@@ -1,6 +1,7 @@
 """What several test folders share: studies small enough to run in seconds, and the command line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from kd_sweep.cli import main
-from kd_sweep.results.reader import open_results
+from kd_sweep.tables.reader import open_results
 
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
@@ -86,6 +87,25 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of the tiny study after an undisturbed launch."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "tiny.yaml").write_text(TINY)
+    command = [*COMMAND, "launch", str(folder / "tiny.yaml"), "--root", str(folder / "results")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "results"
+
+
+@pytest.fixture
+def with_teachers(uninterrupted: Path, tmp_path: Path) -> Path:
+    """A root with the teachers of the tiny study, which need not be trained again, and nothing else."""
+    root = tmp_path / "results"
+    shutil.copytree(uninterrupted / "teachers", root / "teachers")
+    return root
 
 
 @pytest.fixture

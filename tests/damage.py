@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from kd_sweep.results.storage import Root
+from kd_sweep.storage.root import Root
 
 DAMAGES = ("truncated", "flipped", "empty", "missing")
 

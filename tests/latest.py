@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kd_sweep.results.terms import of_term
+from kd_sweep.storage.terms import of_term
 
 
 def latest(folder: Path, name: str) -> Path:

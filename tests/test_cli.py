@@ -17,11 +17,11 @@ import typer
 from PIL import Image
 
 from kd_sweep.cli import app
-from kd_sweep.runner.study_folder import StudyFolder
-from kd_sweep.runner.study_state import StudyState
-from kd_sweep.study.load import parse_spec
+from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.driver.study_state import StudyState
+from kd_sweep.study.file.load import parse_spec
 from tests.conftest import COMMAND, IMPORT_TIMES, environment, split_imports
-from tests.results.rows import write_study
+from tests.tables.rows import write_study
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

@@ -16,13 +16,13 @@ from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
 from kd_sweep.cli import app
-from kd_sweep.results.queries import NAMED_QUERIES
-from kd_sweep.results.reader import open_results
-from kd_sweep.results.schema import SCHEMA_VERSION, STATUSES, TABLES
 from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
-from kd_sweep.study.load import load_spec, parse_spec
-from kd_sweep.study.reported import METRICS_VERSION, REPORTED_METRICS
+from kd_sweep.study.file.load import load_spec, parse_spec
+from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS
+from kd_sweep.tables.queries.views import NAMED_QUERIES
+from kd_sweep.tables.reader import open_results
+from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
 
 Cli = Callable[..., tuple[int, str, str]]
 

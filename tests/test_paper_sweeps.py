@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kd_sweep.results.reader import Results, open_results
-from kd_sweep.study.load import load_spec
-from kd_sweep.study.plan import plan
+from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.recipe import Learner
+from kd_sweep.study.space.plan import plan
+from kd_sweep.tables.reader import Results, open_results
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Cli = Callable[..., tuple[int, str, str]]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kd_sweep.driver.ray import jobs
+from kd_sweep.driver.ray.failures import Failure
 from kd_sweep.errors import KdSweepError, StorageError
 from kd_sweep.redaction import redacted
-from kd_sweep.results.storage import Root
-from kd_sweep.runner import jobs
-from kd_sweep.runner.retries import Failure
+from kd_sweep.storage.root import Root
 from tests.conftest import environment
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -85,7 +85,7 @@ def test_a_job_is_not_submitted_with_a_key_in_its_root(tiny: Path) -> None:
 
 def test_a_traceback_of_the_command_line_has_no_secrets() -> None:
     program = (
-        "import sys, kd_sweep.study.schema as schema, kd_sweep.cli\n"
+        "import sys, kd_sweep.study.file.json_schema as schema, kd_sweep.cli\n"
         f"def broken(): raise RuntimeError('s3://user:{SECRET}@bucket')\n"
         "schema.json_schema = broken\n"
         "kd_sweep.cli.main(['schema'])\n"

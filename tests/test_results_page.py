@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 from torch import nn
 
-from kd_sweep.study.load import load_spec
-from kd_sweep.study.plan import plan
-from kd_sweep.vision.resnet import CifarResNet
+from kd_sweep.networks.architectures.resnet import CifarResNet
+from kd_sweep.study.file.load import load_spec
+from kd_sweep.study.space.plan import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results"

@@ -13,23 +13,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from kd_sweep.distill.checkpoints import read_header
-from kd_sweep.distill.records import teacher_record
+from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.driver.study_state import StudyState
 from kd_sweep.errors import StorageError
-from kd_sweep.results.keyed import read_table
-from kd_sweep.results.queries import NAMED_QUERIES, answer
-from kd_sweep.results.reader import Results, open_results
-from kd_sweep.results.schema import SCHEMA_VERSION, STUDIES, TABLE_FILES, TABLES
-from kd_sweep.results.storage import Root
-from kd_sweep.results.terms import of_term
-from kd_sweep.results.writer import StudyWriter
-from kd_sweep.runner.study_folder import StudyFolder
-from kd_sweep.runner.study_state import StudyState
-from kd_sweep.runner.verify import PROBLEM, verify
-from kd_sweep.study.freeze import load_frozen
-from kd_sweep.study.load import load_spec
-from kd_sweep.study.space import planned_trials
+from kd_sweep.storage.root import Root
+from kd_sweep.storage.terms import of_term
+from kd_sweep.study.file.frozen import load_frozen
+from kd_sweep.study.file.load import load_spec
+from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.tables.keyed_table import read_table
+from kd_sweep.tables.queries.views import NAMED_QUERIES, answer
+from kd_sweep.tables.reader import Results, open_results
+from kd_sweep.tables.schema import SCHEMA_VERSION, STUDIES, TABLE_FILES, TABLES
+from kd_sweep.tables.writer import StudyWriter
+from kd_sweep.upkeep.verify import PROBLEM, verify
 
 ASSETS = Path(__file__).parent / "assets"
 STUDY = "old"
@@ -176,7 +176,7 @@ def test_launch_has_nothing_left_to_run(asset: Path, copied: Path, kd_sweep: Run
 
 
 def test_a_table_of_a_newer_layout_is_refused(tmp_path: Path, kd_sweep: Run) -> None:
-    """Of the tables that are one file; `tests/results/test_parts.py` has the same for a part of the epochs."""
+    """Of the tables that are one file; `tests/tables/test_epoch_parts.py` has the same for a part of the epochs."""
     path = tmp_path / STUDY / of_term(TABLE_FILES["studies"], 1)
     path.parent.mkdir(parents=True)
     newer = str(int(SCHEMA_VERSION) + 1)

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kd_sweep.results.reader import Results, open_results
-from kd_sweep.study.load import load_spec
-from kd_sweep.study.plan import plan
+from kd_sweep.study.file.load import load_spec
+from kd_sweep.study.space.plan import plan
+from kd_sweep.tables.reader import Results, open_results
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kd_sweep.waiting import DELAY_S
 from tests.conftest import COMMAND, environment
-from tests.results.rows import write_study
+from tests.tables.rows import write_study
 
 SCRIPT = """
 import sys, time

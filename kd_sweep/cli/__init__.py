@@ -80,8 +80,8 @@ def launch(
 ) -> None:
     """Run a study, or go on with it where it exists already."""
     with doing("reading the study", plainly=True):
-        from kd_sweep.runner import launch as runner
-        from kd_sweep.study.load import load_spec
+        from kd_sweep.driver import launch as runner
+        from kd_sweep.study.file.load import load_spec
 
         study = load_spec(spec, overrides or ())
     conclude(runner.launch(study, root, address), f"{root.rstrip('/')}/{study.name}")
@@ -94,7 +94,7 @@ def resume(
 ) -> None:
     """Go on with an interrupted study; nothing is done twice."""
     with doing("starting", plainly=True):
-        from kd_sweep.runner import launch as runner
+        from kd_sweep.driver import launch as runner
 
     conclude(runner.resume(study, address), study)
 
@@ -109,8 +109,8 @@ def plan(
 ) -> None:
     """Show what a study would run and how long it would take. Starts nothing."""
     with doing("reading the study"):
-        from kd_sweep.runner.estimate import describe_plan
-        from kd_sweep.study.load import load_spec
+        from kd_sweep.driver.estimate import describe_plan
+        from kd_sweep.study.file.load import load_spec
 
         study = load_spec(spec, overrides or ())
     at_a_time = slots or max(1, (os.cpu_count() or 1) // study.resources.cpus)
@@ -124,8 +124,8 @@ def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> N
     with doing("reading the tables"):
         import pyarrow as pa
 
-        from kd_sweep.results.overview import overview
-        from kd_sweep.results.reader import open_results
+        from kd_sweep.tables.reader import open_results
+        from kd_sweep.tables.rendering.study_overview import overview
 
         found = open_results(root).status()
     table = overview(found) if output == "table" and not wide else pa.Table.from_pylist(found)
@@ -146,8 +146,8 @@ def query(
 ) -> None:
     """Ask the tables studies, trials, epochs and teachers; also while a sweep runs."""
     with doing("starting"):
-        from kd_sweep.results.queries import answers
-        from kd_sweep.results.reader import open_results
+        from kd_sweep.tables.queries.views import answers
+        from kd_sweep.tables.reader import open_results
 
         limits = limits_of(timeout, memory_limit)
     with doing("reading the tables"):
@@ -175,21 +175,21 @@ def analyse(
     ] = None,
     margin: Annotated[float, typer.Option(help="A rise of fidelity below this is hardly one.")] = 0.02,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/analysis.")
+        Path | None, typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/study_analysis.")
     ] = None,
 ) -> None:
     """Effects of strength and ensemble size with intervals, and a verdict on each of the paper's claims."""
     with doing("analysing the study"):
-        from kd_sweep.report import analysis
-        from kd_sweep.results.reader import open_results
+        from kd_sweep.analysis import study_analysis
+        from kd_sweep.tables.reader import open_results
 
-        analysis.check_format(output, out)
+        study_analysis.check_format(output, out)
         results = open_results(root)
-        found = analysis.analyse(
+        found = study_analysis.analyse(
             results, study, confidence=confidence, resamples=resamples, outcomes=outcomes, margin=margin
         )
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
-    analysis.output_analysis(found, results, output, stream, out, complete=bool(outcomes))
+    study_analysis.output_analysis(found, results, output, stream, out, complete=bool(outcomes))
     tell_footnotes(results, found.sample.outcomes, found.sample.study)
 
 
@@ -208,13 +208,13 @@ def attention(
 ) -> None:
     """Draw where every teacher and the student look, over validation images, with their IoU."""
     with doing("reading the tables"):
-        from kd_sweep.results.lookup import check_picture, find_trials
-        from kd_sweep.results.reader import open_results
+        from kd_sweep.tables.reader import open_results
+        from kd_sweep.tables.trial_lookup import check_picture, find_trials
 
         check_picture(out)
         found = find_trials(open_results(root), trials)
     with doing("drawing attention maps"):
-        from kd_sweep.distill.attention_gallery import gallery, trial_attention
+        from kd_sweep.figures.attention_sheet import gallery, trial_attention
 
         gallery([trial_attention(trial, images, indices or (), best=best) for trial in found]).save(out)
     tell(f"wrote {out}")
@@ -227,8 +227,8 @@ def verify(
 ) -> None:
     """Check every file: each epoch once, checksums, versions. Exit code 1 if there is a problem. Changes nothing."""
     with doing("checking every file"):
-        from kd_sweep.runner.verify import PROBLEM, findings_table
-        from kd_sweep.runner.verify import verify as look
+        from kd_sweep.upkeep.verify import PROBLEM, findings_table
+        from kd_sweep.upkeep.verify import verify as look
 
         found = look(root)
     problems = sum(finding.kind == PROBLEM for finding in found)
@@ -250,7 +250,7 @@ def gc(
 ) -> None:
     """List what no study refers to: teachers, checkpoints, files set aside, and caches apart. Delete with --delete."""
     with doing("starting"):
-        from kd_sweep.runner.garbage import CACHE, Collector, garbage_table, totals
+        from kd_sweep.upkeep.gc import CACHE, Collector, garbage_table, totals
 
     with Collector(root, exclusive=delete) as collector:
         with doing("looking for what nothing refers to"):
@@ -278,12 +278,12 @@ def augmentations(
 ) -> None:
     """Draw validation images at each of a study's augmentation strengths. Trains nothing."""
     with doing("drawing augmented images"):
-        from kd_sweep.results.lookup import check_picture
-        from kd_sweep.study.load import load_spec
+        from kd_sweep.study.file.load import load_spec
+        from kd_sweep.tables.trial_lookup import check_picture
 
         check_picture(out)
         study = load_spec(spec, overrides or ())
-        from kd_sweep.vision.stream_pictures import augmentation_sheet
+        from kd_sweep.figures.augmentation_sheet import augmentation_sheet
 
         augmentation_sheet(study, images).save(out)
     tell(f"wrote {out}")
@@ -294,7 +294,7 @@ def schema() -> None:
     """Print the JSON Schema of study files."""
     import json
 
-    from kd_sweep.study.schema import json_schema
+    from kd_sweep.study.file.json_schema import json_schema
 
     say(json.dumps(json_schema(), indent=2))
 
@@ -307,7 +307,7 @@ def submit(
     address: Dashboard = LOCAL_DASHBOARD,
 ) -> None:
     """Run a study as a job of a cluster; it goes on when this machine sleeps. Prints the job's id."""
-    from kd_sweep.runner import jobs
+    from kd_sweep.driver.ray import jobs
 
     with doing(f"asking the cluster at {address}"):
         job = jobs.submit(spec, address, root, overrides or ())
@@ -322,7 +322,7 @@ def logs(
     address: Dashboard = LOCAL_DASHBOARD,
 ) -> None:
     """Show what a submitted job has printed."""
-    from kd_sweep.runner import jobs
+    from kd_sweep.driver.ray import jobs
 
     status = jobs.write_logs(job, address, sys.stdout, follow=follow)
     tell(f"job {job}: {status}")
@@ -334,7 +334,7 @@ def stop(
     address: Dashboard = LOCAL_DASHBOARD,
 ) -> None:
     """Stop a submitted job cleanly; submitting the study again goes on with it."""
-    from kd_sweep.runner import jobs
+    from kd_sweep.driver.ray import jobs
 
     status = jobs.stop(job, address, lambda: tell(f"stopping job {job}"))
     tell(f"job {job}: {status}")

@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 from kd_sweep.errors import QueryError, UserError, alternatives
 
 if TYPE_CHECKING:
-    from kd_sweep.results.sql import Limits
+    from kd_sweep.tables.queries.sql import Limits
 
 _SQL = "SQL"
 """What the argument is called that may begin as an option does."""
@@ -91,7 +91,7 @@ def format_option(*others: str) -> Any:
     """Return the option `--format`, which is checked before the work; `others` come beside the formats of a table."""
 
     def check(output: str) -> str:
-        from kd_sweep.results.render import FORMATS
+        from kd_sweep.tables.rendering.formats import FORMATS
 
         if output not in (possible := (*others, *FORMATS)):
             raise QueryError(f"--format: {output!r} is not a format; {alternatives(output, possible)}")
@@ -105,7 +105,7 @@ def limits_of(timeout_s: float | None, memory: str | None) -> "Limits":
     """Return the limits of a query from its options; `QueryError` for a memory limit that is no number of bytes."""
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
-    from kd_sweep.results.sql import Limits
+    from kd_sweep.tables.queries.sql import Limits
 
     default = Limits()
     try:

@@ -11,11 +11,11 @@ def conclude(outcome: Any, study: str) -> NoReturn:
     """Say how a launch or a resume ended, and end with its exit code.
 
     Args:
-        outcome: what `kd_sweep.runner.launch` returned.
+        outcome: what `kd_sweep.driver.launch` returned.
         study: the study's folder as a user names it.
     """
-    from kd_sweep.results.queries import answer
-    from kd_sweep.results.reader import open_results
+    from kd_sweep.tables.queries.views import answer
+    from kd_sweep.tables.reader import open_results
 
     if outcome.interrupted and not outcome.ran:
         tell(f"stopped by {outcome.interrupted} before anything ran; launch the study again")

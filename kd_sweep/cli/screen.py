@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from kd_sweep.errors import UserError
 from kd_sweep.redaction import redacted
-from kd_sweep.results.shown import escaped
+from kd_sweep.tables.rendering.values import escaped
 
 
 def say(text: str) -> None:
@@ -34,7 +34,7 @@ def tell_mistake(text: str) -> None:
 
 def tell_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
     """Print what a reader has to know of columns that were shown."""
-    from kd_sweep.results.queries import footnotes
+    from kd_sweep.tables.queries.views import footnotes
 
     for footnote in footnotes(results, columns, study):
         tell(footnote)
@@ -47,14 +47,14 @@ def tell_failure() -> None:
 
 def print_table(table: Any, format: str, *, wide: bool = False, more: str = "--format csv") -> None:
     """Write a table to standard output; ``more`` says how to see what a terminal leaves out."""
-    from kd_sweep.results.render import render
+    from kd_sweep.tables.rendering.formats import render
 
     render(table, format, screen(wide=wide), more=more)
 
 
 def screen(*, wide: bool = False) -> BinaryIO:
     """Return standard output for `render`, with its encoding; ``wide``: as if it had no end to the right."""
-    from kd_sweep.results.render import Screen
+    from kd_sweep.tables.rendering.formats import Screen
 
     return cast(BinaryIO, Screen(sys.stdout.buffer, encoding=sys.stdout.encoding, wide=wide))
 
@@ -78,7 +78,7 @@ def open_streams() -> None:
 
 def leave(code: int) -> NoReturn:
     """End the process, also where DuckDB does not hear that it should, or the last words cannot be written."""
-    sql = sys.modules.get("kd_sweep.results.sql")  # loading it takes longer than most commands
+    sql = sys.modules.get("kd_sweep.tables.queries.sql")  # loading it takes longer than most commands
     try:
         sys.stdout.flush()
     except OSError:

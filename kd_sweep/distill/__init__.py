@@ -1,1 +1,1 @@
-"""The science: losses, teachers, training, evaluation, checkpoints, `run_trial`. No Ray."""
+"""One trial without a cluster: losses, teachers, training, evaluation, checkpoints."""

@@ -3,7 +3,7 @@
 The learning rate and every random draw are pure functions of the epoch, so the epoch itself is the state of both.
 A trial keeps the checkpoint of its newest epoch, to go on from, and that of its best one, to use its weights.
 
-Every attempt at a trial has a term of its own (`results.terms`), which is in the names of its files: a worker that
+Every attempt at a trial has a term of its own (`storage.terms`), which is in the names of its files: a worker that
 wakes up after its trial has moved on elsewhere cannot replace or delete what the later attempt has saved.
 """
 
@@ -13,7 +13,9 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kd_sweep.distill.files import (
+from kd_sweep.errors import CorruptFileError
+from kd_sweep.storage.root import Root, StoredFile
+from kd_sweep.storage.tensor_files import (
     Place,
     damage_as_corrupt,
     read_content,
@@ -21,9 +23,7 @@ from kd_sweep.distill.files import (
     set_aside,
     write_tensors,
 )
-from kd_sweep.errors import CorruptFileError
-from kd_sweep.results.storage import Root, StoredFile
-from kd_sweep.results.terms import claim_term, of_term, terms_of, unfinished
+from kd_sweep.storage.terms import claim_term, of_term, terms_of, unfinished
 from kd_sweep.study.spec import Objective
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import ClusterError
-from kd_sweep.study.digest import derived_seed
+from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.recipe import Precision
 
 CHANNEL_BLOCK = 16

@@ -13,20 +13,20 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from kd_sweep.attention.cam import enlarged_to_unit_range
+from kd_sweep.attention.maps import small_attention_maps
+from kd_sweep.attention.regions import other_images
+from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.compute import forward
-from kd_sweep.distill.logits import CleanOutputs, EpochLogits, LogitCache
-from kd_sweep.distill.means import ImageMeans
+from kd_sweep.distill.image_means import ImageMeans
+from kd_sweep.distill.teacher_logits import CleanOutputs, EpochLogits, LogitCache
 from kd_sweep.distill.teachers import ensure_teacher, teacher_model
-from kd_sweep.metrics.attention import other_images
 from kd_sweep.metrics.predictions import affinity, diversity
-from kd_sweep.metrics.splits import chance_metrics, teacher_attention_metrics, teacher_metrics
-from kd_sweep.results.storage import Location
+from kd_sweep.metrics.split_metrics import chance_metrics, teacher_attention_metrics, teacher_metrics
+from kd_sweep.storage.root import Location
+from kd_sweep.study.metric_catalogue import NULL_FOR_ONE_TEACHER
 from kd_sweep.study.recipe import Precision
-from kd_sweep.study.reported import NULL_FOR_ONE_TEACHER
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
-from kd_sweep.vision.attention import enlarged_to_unit_range
-from kd_sweep.vision.attention_maps import small_attention_maps
-from kd_sweep.vision.augmentation import AugmentationStream, Batch
 
 
 class Ensemble:
@@ -115,7 +115,7 @@ class Ensemble:
         """Yield the teachers' attention maps, (M, B, H, W), on clean validation images that are not these.
 
         Those are chosen once and for all, and each image is another one's the same number of times; see
-        `metrics.attention.other_images`.
+        `attention.regions.other_images`.
         """
         for places_V in self._others[:, 1]:
             yield self.clean_maps(places_V[indices_B])

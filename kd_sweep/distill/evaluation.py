@@ -9,26 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_sweep.attention.maps import attention_maps
+from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
-from kd_sweep.distill.means import ImageMeans
+from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities
-from kd_sweep.metrics.splits import (
+from kd_sweep.metrics.split_metrics import (
     chance_metrics,
     student_attention_metrics,
     val_metrics,
 )
-from kd_sweep.study.recipe import Metrics
-from kd_sweep.study.reported import (
+from kd_sweep.study.metric_catalogue import (
     NULL_BELOW_ONE_BATCH,
     NULL_FOR_ONE_TEACHER,
     NULL_UNLESS_ASKED,
     NULL_WITHOUT_CHANCE,
     REPORTED_METRICS,
 )
-from kd_sweep.vision.attention_maps import attention_maps
-from kd_sweep.vision.augmentation import AugmentationStream
+from kd_sweep.study.recipe import Metrics
 
 MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_WITHOUT_CHANCE | NULL_BELOW_ONE_BATCH | NULL_UNLESS_ASKED.keys()
 
@@ -43,7 +43,7 @@ def evaluate(
     answers: EnsembleEpoch,
     metrics: Metrics,
 ) -> dict[str, Any]:
-    """Return the metrics of `study.reported.REPORTED_METRICS`, in their order, and `fidelity_per_class_val`.
+    """Return the metrics of `study.metric_catalogue.REPORTED_METRICS`, in their order, and `fidelity_per_class_val`.
 
     The latter is a list, with None for classes that have no image, or None where nobody asked for it. The student is
     left in evaluation mode.

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_sweep.augmentation.mixing import Partners
 from kd_sweep.study.recipe import Distillation
-from kd_sweep.vision.mixing import Partners
 
 
 def distillation_loss(

@@ -8,11 +8,11 @@ import math
 import torch
 from torch import Tensor
 
-from kd_sweep.distill.means import ImageMeans
+from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.metrics.calibration import calibration_bins
+from kd_sweep.metrics.paper_code import BATCH_SIZE, ECE_BINS, mean_gap
 from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
-from kd_sweep.metrics.rethinkkd import BATCH_SIZE, ECE_BINS, mean_gap
-from kd_sweep.metrics.splits import information_metrics, rethinkkd_metrics, stream_metrics
+from kd_sweep.metrics.split_metrics import information_metrics, rethinkkd_metrics, stream_metrics
 
 CHUNK_IMAGES = 8192
 
@@ -45,7 +45,7 @@ class StreamMeter:
     def metrics(self) -> dict[str, float]:
         """Return the metrics of all images that were added.
 
-        Those of `metrics.splits.rethinkkd_metrics` are missing where their images do not fill a batch.
+        Those of `metrics.split_metrics.rethinkkd_metrics` are missing where their images do not fill a batch.
         """
         self._count_full_batches()
         self._count(self._num_held)

@@ -1,7 +1,7 @@
 """Teachers: trained once for everyone under a results root, checked whenever they are loaded.
 
 A teacher's folder ``<root>/teachers/<teacher_id>/`` holds, while it is trained, a checkpoint and a lease; once it is
-finished, its weights and its record (`distill.records`). That is written last: with a record it is finished.
+finished, its weights and its record (`distill.teacher_records`). That is written last: with a record it is finished.
 """
 
 import datetime
@@ -18,13 +18,12 @@ import torchvision
 from torch import Tensor, nn
 
 from kd_sweep import __version__
+from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint, take_over
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
-from kd_sweep.distill.files import read_tensors, set_aside, write_atomic, write_tensors
 from kd_sweep.distill.losses import label_loss
-from kd_sweep.distill.memory import RecentlyUsed, resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
-from kd_sweep.distill.records import (
+from kd_sweep.distill.teacher_records import (
     BEGUN,
     RECORD,
     TEACHER_LEASE,
@@ -36,14 +35,15 @@ from kd_sweep.distill.records import (
     write_record,
 )
 from kd_sweep.distill.training import train_epoch
+from kd_sweep.distill.worker_memory import RecentlyUsed, resident_dataset
 from kd_sweep.errors import CorruptFileError, StudyLockedError
 from kd_sweep.metrics.predictions import accuracy
-from kd_sweep.results.lease import Lease
-from kd_sweep.results.storage import Location, Root
-from kd_sweep.results.terms import of_term, terms_of, unfinished
+from kd_sweep.networks.build import build_model, initial_model
+from kd_sweep.storage.lease import Lease
+from kd_sweep.storage.root import Location, Root
+from kd_sweep.storage.tensor_files import read_tensors, set_aside, write_atomic, write_tensors
+from kd_sweep.storage.terms import of_term, terms_of, unfinished
 from kd_sweep.study.trial import TeacherConfig
-from kd_sweep.vision.augmentation import AugmentationStream, Batch
-from kd_sweep.vision.models import build_model, initial_model
 
 MAX_LOADED = 8
 _POLL_S = 0.5

@@ -18,7 +18,7 @@ from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.recipe import Precision
 
 if TYPE_CHECKING:
-    from kd_sweep.vision.augmentation import Batch
+    from kd_sweep.augmentation.stream import Batch
 
 BatchLoss = Callable[[Tensor, "Batch"], Tensor]
 """``(logits_BC, batch) -> scalar loss``."""

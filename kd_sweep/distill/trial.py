@@ -9,23 +9,23 @@ from typing import Any
 
 from torch import Tensor
 
+from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.checkpoints import TrialCheckpoints
 from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.evaluation import evaluate
-from kd_sweep.distill.logits import LogitCache
 from kd_sweep.distill.losses import distillation_loss
-from kd_sweep.distill.memory import resident_dataset
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.stream_meter import StreamMeter
+from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
-from kd_sweep.results.storage import Location, Root
-from kd_sweep.study.reported import METRICS_VERSION
+from kd_sweep.distill.worker_memory import resident_dataset
+from kd_sweep.networks.build import initial_model
+from kd_sweep.storage.root import Location, Root
+from kd_sweep.study.metric_catalogue import METRICS_VERSION
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.augmentation import AugmentationStream, Batch
-from kd_sweep.vision.models import initial_model
 
 Row = dict[str, Any]
 
@@ -63,7 +63,7 @@ def trial_epochs(
 
     Yields:
         A row per epoch, after its checkpoint is on disk: `epoch` (from 1), `metrics_version`, every key of
-        `study.reported.REPORTED_METRICS` (a finite float, or None where the metric has no meaning),
+        `study.metric_catalogue.REPORTED_METRICS` (a finite float, or None where the metric has no meaning),
         `fidelity_per_class_val` (a list, or None), `learning_rate` (of the epoch's last step), `epoch_s` (training and
         evaluation), `train_images_per_s` (training alone).
 

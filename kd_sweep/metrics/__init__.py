@@ -1,1 +1,1 @@
-"""Pure functions, tensors in and floats out."""
+"""Metrics as pure functions: tensors in, floats out."""

@@ -1,6 +1,6 @@
 """What to beware of in a study's figures, for all that announces or shows them."""
 
-from kd_sweep.study.dimensions import dimension_values
+from kd_sweep.study.space.dimensions import dimension_values
 from kd_sweep.study.spec import StudySpec
 
 CAM = (

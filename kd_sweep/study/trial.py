@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from kd_sweep.study.digest import canonical_json, derived_seed, digest_of_parts
+from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
 
 MAX_TEACHERS = 64

@@ -17,7 +17,7 @@ import pytest
 import ray
 
 from kd_sweep.errors import KdSweepError
-from kd_sweep.results.reader import open_results
+from kd_sweep.tables.reader import open_results
 from tests.cluster.hosts import Host, Network, eventually, hosts, why_not
 from tests.conftest import comparable
 

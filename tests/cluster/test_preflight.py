@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from kd_sweep.results.reader import open_results
+from kd_sweep.tables.reader import open_results
 from tests.cluster.hosts import Host, free_port, hosts, why_not
 
 pytestmark = [

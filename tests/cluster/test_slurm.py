@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.errors import KdSweepError
-from kd_sweep.results.reader import open_results
+from kd_sweep.tables.reader import open_results
 from tests.cluster.hosts import eventually, free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")

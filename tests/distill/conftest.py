@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from kd_sweep.distill.logits import LogitCache
+from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teachers import forget_teachers
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Data, Learner
-from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.study.trial import TrialConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -19,8 +19,8 @@ from kd_sweep.distill.checkpoints import (
 )
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.results.storage import Root
-from kd_sweep.results.terms import of_term
+from kd_sweep.storage.root import Root
+from kd_sweep.storage.terms import of_term
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.spec import Objective
 
@@ -81,7 +81,7 @@ def test_history_is_read_without_torch(tmp_path, trained):
     save_checkpoint(tmp_path / of_term(LAST, 1), HEADER, *trained)
     assert read_history(Root.open(tmp_path)) == HISTORY
     program = (
-        "import sys; from kd_sweep.results.storage import Root; from kd_sweep.distill.checkpoints import read_history;"
+        "import sys; from kd_sweep.storage.root import Root; from kd_sweep.distill.checkpoints import read_history;"
         "assert len(read_history(Root.open(sys.argv[1]))) == 2; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

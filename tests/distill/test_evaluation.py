@@ -5,21 +5,21 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, mutual_info_score
 
+from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.regions import other_images
+from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.checkpoints import LAST
 from kd_sweep.distill.evaluation import checked_metrics
-from kd_sweep.distill.files import read_tensors
-from kd_sweep.distill.means import ImageMeans
-from kd_sweep.distill.memory import resident_dataset
-from kd_sweep.distill.records import teacher_record
+from kd_sweep.distill.image_means import ImageMeans
+from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.distill.teachers import load_teacher
+from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.metrics.attention import other_images
+from kd_sweep.networks.build import build_model
+from kd_sweep.storage.tensor_files import read_tensors
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Augmentation, Metrics
-from kd_sweep.study.reported import REPORTED_METRICS
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.attention import class_activation_maps
-from kd_sweep.vision.augmentation import AugmentationStream
-from kd_sweep.vision.models import build_model
 from tests.distill.conftest import run, tiny_trial
 from tests.latest import latest
 

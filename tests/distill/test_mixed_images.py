@@ -4,15 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kd_sweep.distill.logits import LogitCache
+from kd_sweep.augmentation.mixing import MIXINGS, Partners
+from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.losses import distillation_loss, label_loss
-from kd_sweep.distill.memory import resident_dataset
+from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.distill.worker_memory import resident_dataset
+from kd_sweep.networks.build import initial_model
 from kd_sweep.study.recipe import Augmentation, Distillation, Metrics
-from kd_sweep.vision.augmentation import AugmentationStream
-from kd_sweep.vision.mixing import MIXINGS, Partners
-from kd_sweep.vision.models import initial_model
 from tests.distill.conftest import metrics_of, run, tiny_trial
 
 

@@ -5,16 +5,16 @@ import itertools
 import pytest
 import torch
 
+from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.compute import forward
-from kd_sweep.distill.logits import LogitCache
-from kd_sweep.distill.memory import resident_dataset
+from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.training import train_epoch
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.distill.worker_memory import resident_dataset
+from kd_sweep.networks.build import build_model
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.vision.augmentation import AugmentationStream
-from kd_sweep.vision.models import build_model
 from tests.distill.conftest import metrics_of, run, tiny_trial
 
 MIXED = {"precision": "bfloat16"}

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.checkpoints import LAST
 from kd_sweep.distill.ensemble import Ensemble
-from kd_sweep.distill.files import read_tensors
-from kd_sweep.distill.logits import LogitCache
-from kd_sweep.distill.memory import resident_dataset
-from kd_sweep.distill.records import WEIGHTS
+from kd_sweep.distill.teacher_logits import LogitCache
+from kd_sweep.distill.teacher_records import WEIGHTS
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher, teacher_model
 from kd_sweep.distill.trial import trial_epochs
+from kd_sweep.distill.worker_memory import resident_dataset
+from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.study.recipe import Distillation
-from kd_sweep.vision.augmentation import AugmentationStream
 from tests.distill.conftest import metrics_of, run, tiny_trial
 from tests.latest import latest
 

@@ -7,13 +7,21 @@ import pytest
 import torch
 
 from kd_sweep.distill.checkpoints import LAST, read_history
-from kd_sweep.distill.files import read_tensors
-from kd_sweep.distill.records import BEGUN, RECORD, TEACHER_LEASE, WEIGHTS, teacher_folder, teacher_record, write_record
+from kd_sweep.distill.teacher_records import (
+    BEGUN,
+    RECORD,
+    TEACHER_LEASE,
+    WEIGHTS,
+    teacher_folder,
+    teacher_record,
+    write_record,
+)
 from kd_sweep.distill.teachers import ensure_teacher, forget_teachers, load_teacher, teacher_model
 from kd_sweep.errors import CorruptFileError, NonFiniteError
-from kd_sweep.results.lease import Lease
-from kd_sweep.results.storage import Root
-from kd_sweep.results.terms import claims_on, of_term
+from kd_sweep.storage.lease import Lease
+from kd_sweep.storage.root import Root
+from kd_sweep.storage.tensor_files import read_tensors
+from kd_sweep.storage.terms import claims_on, of_term
 from tests.distill.conftest import DIVERGES, run, start_python, tiny_trial
 from tests.latest import latest
 
@@ -26,9 +34,9 @@ from pathlib import Path
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.study.trial import TeacherConfig
 from tests.latest import latest
-from kd_sweep.results.lease import Lease
-from kd_sweep.results.storage import Root
-from kd_sweep.results.terms import claims_on, of_term
+from kd_sweep.storage.lease import Lease
+from kd_sweep.storage.root import Root
+from kd_sweep.storage.terms import claims_on, of_term
 teacher = TeacherConfig.model_validate_json(sys.argv[1])
 show = lambda row: print(row["epoch"], flush=True)
 ensure_teacher(teacher, Path(sys.argv[2]), device="cpu", num_threads=1, on_epoch=show)
@@ -121,7 +129,7 @@ import functools, os, signal, socket, sys
 socket.gethostname = lambda: "elsewhere"
 from pathlib import Path
 from kd_sweep.distill import teachers
-from kd_sweep.results.lease import Lease
+from kd_sweep.storage.lease import Lease
 from kd_sweep.study.trial import TeacherConfig
 teachers.Lease.acquire = functools.partial(Lease.acquire, lease_s=1.0)
 def suspend(row):

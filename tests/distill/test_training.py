@@ -3,11 +3,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kd_sweep.augmentation.stream import Batch
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.training import train_epoch
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.recipe import Learner
-from kd_sweep.vision.augmentation import Batch
 
 
 def some_batches(sizes=(8, 8, 3)):

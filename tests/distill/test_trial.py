@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from kd_sweep.distill.checkpoints import BEST, LAST, read_header, read_history
-from kd_sweep.distill.files import read_tensors
-from kd_sweep.distill.records import teacher_record
+from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.distill.trial import run_trial, trial_epochs
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.results.storage import Root
-from kd_sweep.study.recipe import Distillation
-from kd_sweep.study.reported import (
+from kd_sweep.storage.root import Root
+from kd_sweep.storage.tensor_files import read_tensors
+from kd_sweep.study.metric_catalogue import (
     METRICS_VERSION,
     NULL_BELOW_ONE_BATCH,
     NULL_FOR_ONE_TEACHER,
     NULL_UNLESS_ASKED,
     REPORTED_METRICS,
 )
+from kd_sweep.study.recipe import Distillation
 from kd_sweep.study.spec import Objective
 from tests.distill.conftest import DIVERGES, metrics_of, run, start_python, tiny_trial
 from tests.latest import latest
@@ -29,7 +29,7 @@ from pathlib import Path
 from kd_sweep.distill.trial import run_trial
 from kd_sweep.study.trial import TrialConfig
 from tests.latest import latest
-from kd_sweep.results.storage import Root
+from kd_sweep.storage.root import Root
 config = TrialConfig.model_validate_json(sys.argv[1])
 root = Path(sys.argv[2])
 show = lambda row: print(json.dumps(row), flush=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from kd_sweep.metrics import rethinkkd
-from kd_sweep.vision.attention import attention_masks
+from kd_sweep.attention.cam import attention_masks
+from kd_sweep.metrics import paper_code
 
 REFERENCE = Path(__file__).resolve().parents[2] / "../shared/data/rethinkkd_metric_reference.npz"
 pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason=f"{REFERENCE} is absent")
@@ -39,17 +39,17 @@ def value_of(reference, name):
     metric, _, key = name.removeprefix("expected_").partition("_")
     if metric == "iou":
         networks = [3 if network == "S" else int(network[1]) - 1 for network in re.findall(r"T\d|S", key)]
-        return rethinkkd.attention_iou_rethinkkd(regions(reference, networks), sizes)
+        return paper_code.attention_iou_rethinkkd(regions(reference, networks), sizes)
     if name == "expected_kd_loss_T3_a06_mean":
-        return rethinkkd.distillation_loss_rethinkkd(student, teachers, labels, sizes, temperature=3.0, alpha=0.6)
+        return paper_code.distillation_loss_rethinkkd(student, teachers, labels, sizes, temperature=3.0, alpha=0.6)
     if name == "expected_ece_S_10bins":
-        return rethinkkd.ece_rethinkkd(student, labels, 10)
+        return paper_code.ece_rethinkkd(student, labels, 10)
     if name == "expected_entropy_S":
-        return rethinkkd.entropy_rethinkkd(student, sizes)
+        return paper_code.entropy_rethinkkd(student, sizes)
     functions = {
-        "fidelity": rethinkkd.fidelity_rethinkkd,
-        "kl": rethinkkd.predictive_kl_rethinkkd,
-        "mis": rethinkkd.mutual_information_rethinkkd,
+        "fidelity": paper_code.fidelity_rethinkkd,
+        "kl": paper_code.predictive_kl_rethinkkd,
+        "mis": paper_code.mutual_information_rethinkkd,
     }
     return functions[metric](*one_and_other(reference, key), sizes)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.study.caveats import CAM, caveats
-from kd_sweep.study.load import load_spec, parse_spec
+from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.recipe import Metrics
-from tests.report.tables import trial, write_study
+from tests.analysis.tables import trial, write_study
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 Cli = Callable[..., tuple[int, str, str]]

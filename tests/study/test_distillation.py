@@ -3,9 +3,9 @@
 import pytest
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.load import parse_spec
-from kd_sweep.study.plan import plan
-from kd_sweep.study.space import planned_trials
+from kd_sweep.study.file.load import parse_spec
+from kd_sweep.study.space.plan import plan
+from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.trial import TrialConfig
 
 

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from kd_sweep.cli import main
 from kd_sweep.errors import SpecError
-from kd_sweep.study.load import load_spec, parse_spec
-from kd_sweep.study.schema import json_schema
+from kd_sweep.study.file.json_schema import json_schema
+from kd_sweep.study.file.load import load_spec, parse_spec
 
 STEPS = {"schedule": "step", "milestones": [4, 6]}
 VALID = {

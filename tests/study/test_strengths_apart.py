@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from kd_sweep.errors import SpecError
-from kd_sweep.study.freeze import frozen_yaml, parse_frozen
-from kd_sweep.study.load import parse_spec
-from kd_sweep.study.plan import plan
-from kd_sweep.study.space import planned_trials, trial_config
+from kd_sweep.study.file.frozen import frozen_yaml, parse_frozen
+from kd_sweep.study.file.load import parse_spec
+from kd_sweep.study.space.plan import plan
+from kd_sweep.study.space.points import planned_trials, trial_config
 from kd_sweep.study.trial import TrialConfig
 
 WEAK_AND_STRONG = [

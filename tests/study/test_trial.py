@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from kd_sweep.study.digest import derived_seed, digest
-from kd_sweep.study.load import parse_spec
+from kd_sweep.study.file.load import parse_spec
+from kd_sweep.study.identity import derived_seed, digest
 from kd_sweep.study.recipe import Data
-from kd_sweep.study.space import trial_config
+from kd_sweep.study.space.points import trial_config
 from kd_sweep.study.trial import TrialConfig
 
 

@@ -1,0 +1,178 @@
+"""What a study's trials show on one question, before it is judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from kd_sweep.analysis.claims.paper_claims import SHUFFLED, Question, loss_arms
+from kd_sweep.analysis.correlations import within_seeds
+from kd_sweep.analysis.profiles import Profiles, pair_profiles, profiles
+from kd_sweep.analysis.sample import Sample
+from kd_sweep.analysis.settings import LOSS, Setting
+from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Floats, Interval
+from kd_sweep.analysis.statistics.permutations import exact_p
+from kd_sweep.analysis.statistics.shapes import (
+    Contrast,
+    Level,
+    against_lowest,
+    contrast_of,
+    curvature,
+    ends,
+    extreme_levels,
+    least_std,
+    mean_contrast,
+    trend,
+)
+
+Basis = Literal["profiles", "ranks", "losses"]
+
+
+@dataclass(frozen=True)
+class Along:
+    """What an outcome does along three strengths or more."""
+
+    means: tuple[tuple[float, float], ...]
+    """(level, mean over seeds)."""
+    curvature: Contrast
+    against_lowest: tuple[Level, ...]
+    best_level: float
+    """Where the outcome is farthest in the claim's direction."""
+    best_range: Interval | None
+    turn: float | None
+    """The inner level at the top of a hump, or the bottom of a valley, if the range that it lies in has neither end."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Effect, tests and what was left out."""
+
+    basis: Basis
+    effect: Estimate
+    """From the lowest to the highest level; the mean rank correlation, where strengths are not repeated."""
+    trend: Contrast
+    """What is judged: of two levels the same as the effect."""
+    exact: float
+    """`exact_p` over all levels."""
+    num_levels: int
+    num_pairs: int
+    missing: tuple[str, ...] = ()
+    from_level: float | None = None
+    to_level: float | None = None
+    along: Along | None = None
+    ends: tuple[float, float] | None = None
+    """Signed means at the two ends, where the claim is about a size."""
+    step: float = 0.0
+    """The resolution of the outcome."""
+    chance_share: float | None = None
+    """The greatest share of the outcome, among the settings compared, that shuffled images have as well."""
+    random_teachers: bool = False
+    """Whether teachers started from random weights."""
+
+
+def evidence_on(sample: Sample, question: Question, bootstrap: Bootstrap, margin: float) -> Evidence | str:
+    """Return what the trials show on a question, or why nothing.
+
+    Args:
+        sample: the study's trials.
+        question: one that can be asked.
+        bootstrap: how intervals are taken.
+        margin: what the effect on logits matching is tested against.
+    """
+    outcome, varied = question.outcome, question.varied
+    assert outcome is not None
+    assert varied is not None
+    if varied == LOSS:
+        found: Profiles | None = pair_profiles(sample, outcome, loss_arms(sample))
+        none, most_seeds = "no seed was run with both losses and everything else equal", MIN_CLUSTERS
+    else:
+        margin = 0.0
+        found = profiles(sample, outcome, question.settings, varied, question.claim.measure)
+        none = "no seed was run at two strengths with everything else equal; search `seed` as a grid"
+        most_seeds = _most_seeds(sample, outcome, question.settings)
+        if most_seeds < MIN_CLUSTERS:
+            ranks = within_seeds(sample, outcome, question.settings, varied, question.claim.measure)
+            if len(ranks) > (found.num_seeds if found else 0):
+                return _of_ranks(ranks, bootstrap)
+    if found is not None and found.num_seeds:
+        return _of_profiles(sample, question, found, bootstrap, margin)
+    is_torn = found is not None and found.missing and most_seeds > 1
+    return f"no seed is complete: not in it are {'; '.join(found.missing)}" if found and is_torn else none
+
+
+def _most_seeds(sample: Sample, outcome: str, settings: Sequence[Setting]) -> int:
+    """Return how many seeds a setting was run with at most: strengths drawn from a range are hardly repeated."""
+    return max(sum(outcome in values for values in sample.trials[setting].values()) for setting in settings)
+
+
+def _of_profiles(sample: Sample, question: Question, found: Profiles, bootstrap: Bootstrap, margin: float) -> Evidence:
+    levels_K, values_SK = found.levels_K, found.values_SK
+    assert question.outcome is not None
+    step = sample.steps.get(question.outcome, 0.0)
+    end_K = ends(levels_K)
+    effect = mean_contrast(values_SK @ end_K, bootstrap, border=margin, noise=least_std(end_K, step))
+    is_long = len(levels_K) > 2
+    return Evidence(
+        basis="losses" if question.varied == LOSS else "profiles",
+        effect=effect.estimate,
+        trend=contrast_of(values_SK, trend(levels_K), bootstrap, step) if is_long else effect,
+        exact=exact_p(values_SK - np.linspace(0.0, margin, len(levels_K))),
+        num_levels=len(levels_K),
+        num_pairs=found.num_pairs,
+        missing=found.missing,
+        from_level=None if question.varied == LOSS else float(levels_K[0]),
+        to_level=None if question.varied == LOSS else float(levels_K[-1]),
+        along=_along(question, levels_K, values_SK, bootstrap, step) if is_long else None,
+        ends=_signed_ends(sample, question),
+        step=step,
+        chance_share=_chance_share(sample, question.outcome, question.settings),
+        random_teachers=any(sample.recipes[setting].random_teachers for setting in question.settings),
+    )
+
+
+def _of_ranks(ranks: dict[int, tuple[float, int]], bootstrap: Bootstrap) -> Evidence:
+    rhos_S = np.array([rho for rho, _ in ranks.values()])
+    contrast = mean_contrast(rhos_S, bootstrap)
+    estimate = contrast.estimate
+    if estimate.t_interval is not None:
+        inside = Interval(max(-1.0, estimate.t_interval.low), min(1.0, estimate.t_interval.high))
+        estimate = replace(estimate, t_interval=inside)
+    signs_S2 = np.stack([np.zeros_like(rhos_S), rhos_S], axis=1)
+    num_trials = sum(number for _, number in ranks.values())
+    return Evidence("ranks", estimate, contrast, exact_p(signs_S2), 2, num_trials)
+
+
+def _along(question: Question, levels_K: Floats, values_SK: Floats, bootstrap: Bootstrap, step: float) -> Along:
+    bow = contrast_of(values_SK, curvature(levels_K), bootstrap, step)
+    confidence = bootstrap.confidence
+    best, best_range = extreme_levels(values_SK, levels_K, question.claim.direction, confidence, step)
+    turn, turn_range = extreme_levels(values_SK, levels_K, 1 if bow.estimate.value > 0 else -1, confidence, step)
+    is_inside = turn_range is not None and levels_K[0] < turn_range.low <= turn_range.high < levels_K[-1]
+    return Along(
+        means=tuple(zip(levels_K.tolist(), values_SK.mean(0).tolist(), strict=True)),
+        curvature=bow,
+        against_lowest=tuple(against_lowest(values_SK, levels_K, bootstrap, step)),
+        best_level=best,
+        best_range=best_range,
+        turn=turn if is_inside else None,
+    )
+
+
+def _signed_ends(sample: Sample, question: Question) -> tuple[float, float] | None:
+    if not question.claim.is_of_size or question.varied is None or question.outcome is None:
+        return None
+    signed = profiles(sample, question.outcome, question.settings, question.varied)
+    assert signed is not None
+    return float(signed.values_SK[:, 0].mean()), float(signed.values_SK[:, -1].mean())
+
+
+def _chance_share(sample: Sample, outcome: str, settings: tuple[Setting, ...]) -> float | None:
+    """Return the greatest share of an outcome that its shuffled counterpart has, over the settings."""
+    shares = []
+    for setting in settings:
+        trials = [values for values in sample.trials[setting].values() if {outcome, outcome + SHUFFLED} <= set(values)]
+        total = sum(values[outcome] for values in trials)
+        if total > 0:
+            shares.append(sum(values[outcome + SHUFFLED] for values in trials) / total)
+    return max(shares, default=None)

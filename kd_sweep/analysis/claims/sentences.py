@@ -1,0 +1,188 @@
+"""Verdicts in plain words, with their evidence and what to beware of."""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+from kd_sweep.analysis.claims.evidence import Along, Evidence
+from kd_sweep.analysis.claims.paper_claims import OVERLAP
+from kd_sweep.analysis.claims.verdicts import PValues, Verdict
+from kd_sweep.analysis.sample import Sample
+from kd_sweep.analysis.settings import NO_TEACHING, STRENGTH, STUDENT
+from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Interval
+from kd_sweep.analysis.statistics.permutations import seeds_within_reach
+from kd_sweep.analysis.statistics.significance import MAX_SEEDS
+from kd_sweep.analysis.wording import counted, number, probability
+
+LARGE_SHARE = 0.1
+"""Above this share of chance a mutual information's sentence says so."""
+FEW_IMAGES = 2.0
+"""Up to so many images an effect is said to be of that many."""
+
+_MAX_LEVELS = 8
+
+
+def sentence(verdict: Verdict, sample: Sample) -> str:
+    """Return the verdict with its evidence in plain words."""
+    start = f"{verdict.answer.capitalize()}: {verdict.question.claim.name}"
+    of_what = "; ".join(_subject(verdict, sample))
+    start += f" ({of_what})" if of_what else ""
+    evidence, reason = verdict.evidence, verdict.reason
+    if reason is not None:
+        start += f": {reason}" if verdict.answer == "not tested" else f": no verdict, since {reason}"
+    if evidence is None:
+        return f"{start}."
+    parts = [f"{start}.", _effect(verdict, evidence, sample)]
+    if evidence.along:
+        parts += _along(verdict, evidence.along)
+    if verdict.reason is None:
+        parts += [*_probabilities(verdict, evidence), *_doubt(verdict, evidence)]
+    if evidence.missing:
+        parts.append(f"Not in it: {'; '.join(evidence.missing)}.")
+    return " ".join([*parts, *_caveats(verdict, evidence, sample)])
+
+
+def shape(along: Along) -> str:
+    """Return how the outcome goes along the levels, in words: of a hump that is sure, of the means otherwise."""
+    if along.turn is not None:
+        there, beyond = ("rises", "falls") if along.curvature.estimate.value > 0 else ("falls", "rises")
+        return f"It {there} up to {along.turn:g} and {beyond} beyond."
+    levels, means = zip(*along.means, strict=True)
+    ups = [after > before for before, after in itertools.pairwise(means)]
+    turns = [place for place in range(1, len(ups)) if ups[place] != ups[place - 1]]
+    if not turns:
+        return f"The means {'rise' if ups[0] else 'fall'} with every step."
+    if len(turns) == 1:
+        there, beyond = ("rise", "fall") if ups[0] else ("fall", "rise")
+        return f"The means {there} up to {levels[turns[0]]:g} and {beyond} beyond."
+    return f"The means turn {len(turns)} times."
+
+
+def _subject(verdict: Verdict, sample: Sample) -> Iterator[str]:
+    """Yield the outcome, and what else tells this verdict from others on it."""
+    question = verdict.question
+    if question.outcome is None:
+        return
+    yield question.outcome
+    if question.arm.maps is not None:
+        yield f"maps: {question.arm.maps}"
+    if question.arm.loss is not None and len(sample.losses) > 1:
+        yield "labels alone" if question.arm.loss == NO_TEACHING else f"loss: {question.arm.loss}"
+    if verdict.evidence is None and question.varied in (STRENGTH, STUDENT) and STUDENT in sample.dimensions:
+        yield "student's strength" if question.varied == STUDENT else "teachers' strength"
+
+
+def _effect(verdict: Verdict, evidence: Evidence, sample: Sample) -> str:
+    effect = evidence.effect
+    shown = number(effect.value)
+    # Student's t first: the bootstrap's is the shorter one with few seeds, and would look like the whole doubt.
+    intervals = ""
+    if effect.t_interval is not None and effect.interval is not None:
+        intervals = f"; t interval {_between(effect.t_interval)}, bootstrap {_between(effect.interval)}"
+    of = f"mean of {counted(effect.num_clusters, 'seed')}, "
+    count = f"({of}{counted(evidence.num_pairs, 'pair')}{intervals})"
+    if evidence.basis == "losses":
+        return (
+            f"mse_logits with alpha 0 instead of kl changes it by {shown} {count}; under {verdict.margin:g} is hardly."
+        )
+    whose, held = "", ""
+    if STUDENT in sample.dimensions:
+        names = ("the student's", "the teachers'")
+        mover, other = names if verdict.question.varied == STUDENT else names[::-1]
+        whose, held = f"{mover} ", f", {other} held equal,"
+    if evidence.basis == "ranks":
+        trials = f"({of}{counted(evidence.num_pairs, 'trial')}{intervals})"
+        return f"Its rank correlation with {whose}strength within a seed is {shown} {trials}."
+    what = "its size" if verdict.question.claim.is_of_size else "it"
+    text = (
+        f"From {whose}strength {evidence.from_level:g} to {evidence.to_level:g}{held} {what} changes by {shown} {count}"
+    )
+    if evidence.ends is None:
+        return f"{text}."
+    return f"{text}: train minus validation goes from {number(evidence.ends[0])} to {number(evidence.ends[1])}."
+
+
+def _along(verdict: Verdict, along: Along) -> Iterator[str]:
+    yield shape(along)
+    farthest = "Highest" if verdict.question.claim.direction > 0 else "Lowest"
+    within = ""
+    if along.best_range is not None:
+        low, high = along.best_range.low, along.best_range.high
+        within = f" (95 %: {low:g})" if low == high else f" (95 %: {low:g} to {high:g})"
+    yield f"{farthest} at {along.best_level:g}{within}."
+    if len(along.against_lowest) <= _MAX_LEVELS:
+        shown = [
+            f"{found.level:g} {number(found.estimate.value)}" + (f" (p {probability(found.p)})" if found.p else "")
+            for found in along.against_lowest
+        ]
+        yield f"Against {along.means[0][0]:g}: {', '.join(shown)}."
+
+
+def _between(interval: Interval) -> str:
+    return f"[{number(interval.low)}, {number(interval.high)}]"
+
+
+def _probabilities(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
+    if verdict.p.trend is None:
+        return
+    shown = f"p {_both(verdict.p.trend)}" if evidence.along is None else f"Trend: p {_both(verdict.p.trend)}"
+    if evidence.along and verdict.p.curvature:
+        shown += f"; curvature {number(evidence.along.curvature.estimate.value)}: p {_both(verdict.p.curvature)}"
+    yield f"{shown} for {counted(verdict.num_tests, 'test')}."
+
+
+def _both(p: PValues) -> str:
+    return f"{probability(p.raw)}, corrected {probability(p.corrected)}"
+
+
+def _doubt(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
+    """Yield why an undecided verdict is so, and how many seeds would probably decide it."""
+    num_seeds = evidence.effect.num_clusters
+    if verdict.answer != "undecided":
+        return
+    if num_seeds < MIN_CLUSTERS:
+        yield f"An interval needs at least {MIN_CLUSTERS} seeds."
+    elif evidence.trend.t is None:
+        yield "All seeds agree in every digit, which shows no spread to judge by."
+        return
+    if verdict.answer_if_normal != "undecided":
+        yield f"It would be {verdict.answer_if_normal} if differences between seeds were known to be normal."
+    needed = verdict.seeds_to_decide
+    if needed is None or math.isnan(needed):
+        yield "One seed shows no spread, so how many would decide it is unknown."
+    else:
+        many = f"more than {MAX_SEEDS}" if math.isinf(needed) else f"{needed:.0f}"
+        yield f"If effect and spread are as observed, {many} seeds in all would decide it four times in five."
+
+
+def _caveats(verdict: Verdict, evidence: Evidence, sample: Sample) -> Iterator[str]:
+    question = verdict.question
+    student_moved = question.varied == STUDENT or STUDENT not in sample.dimensions
+    if question.outcome == "generalization_gap" and student_moved:
+        yield (
+            "Train minus validation falls by definition: the training stream gets harder with strength, and clean "
+            "images do not (generalization_gap_augmented has both at one strength)."
+        )
+    if verdict.answer in ("supported", "refuted", "mixed") and abs(evidence.effect.value) < FEW_IMAGES * evidence.step:
+        yield f"That is fewer than {FEW_IMAGES:g} images: one is {evidence.step:.4f} of it."
+    if (
+        question.outcome is not None
+        and question.outcome.startswith("attention_iou_")
+        and OVERLAP not in sample.outcomes
+    ):
+        yield "A part of it is chance: larger regions overlap more."
+    if question.arm.maps == "cam" and evidence.random_teachers:
+        yield (
+            "The teachers started from random weights: cam shows features along a direction that training never turns "
+            "(docs/metrics.md), grad_cam where a network looks for its answer."
+        )
+    if evidence.chance_share is not None and evidence.chance_share > LARGE_SHARE:
+        yield (
+            f"Shuffled images have up to {evidence.chance_share:.2f} of it as well: a bias that is larger where the "
+            "information is less, so that the effect looks smaller than it is."
+        )
+
+
+def exact_from(num_levels: int, num_tests: int, confidence: float) -> int:
+    """Return how many seeds an exact test takes, at so many levels and as one of so many tests."""
+    return seeds_within_reach(num_levels, (1.0 - confidence) / max(1, num_tests))

@@ -1,0 +1,206 @@
+"""Spearman's rank correlations between what was varied and what came out, and between outcomes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kd_sweep.analysis.effects import too_few_seeds
+from kd_sweep.analysis.sample import Sample
+from kd_sweep.analysis.settings import STRENGTH, STUDENT, Setting
+from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Floats
+from kd_sweep.analysis.statistics.ranks import RankCorrelation, rank_correlation, spearman
+
+ATTENTION = ("attention_overlap_teachers", "attention_iou_teachers")
+
+CORRELATIONS = pa.schema(
+    [
+        ("study", pa.string()),
+        ("x", pa.string()),
+        ("y", pa.string()),
+        ("distillation_loss", pa.string()),
+        ("attention_maps", pa.string()),
+        ("augmentation_strength", pa.float64()),
+        ("student_strength", pa.float64()),
+        ("ensemble_size", pa.int32()),
+        ("rho", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("ceiling", pa.float64()),
+        ("rho_within", pa.float64()),
+        ("within_low", pa.float64()),
+        ("within_high", pa.float64()),
+        ("num_trials", pa.int32()),
+        ("num_seeds", pa.int32()),
+        ("note", pa.string()),
+    ]
+)
+"""The columns are described in docs/statistics.md."""
+
+MIN_TRIALS = 3
+UNBALANCED = "unbalanced: not every seed has every setting"
+_MAX_LEVELS = 20
+_ROUNDING = 1e-12
+_STRENGTHS = (STRENGTH, STUDENT)
+_WITH_ATTENTION = ("generalization_gap", "generalization_gap_augmented", "val_accuracy")
+
+Observation = tuple[float, float, int]
+
+
+def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: float) -> pa.Table:
+    """Return the correlation of each outcome with what was varied, and of the teachers' attention with others."""
+    rows = []
+    for x, y in _questions(sample, list(outcomes)):
+        measured = (y,) if x in sample.dimensions else (x, y)
+        for arm, settings in sample.arms(*measured).items():
+            labels = {"study": sample.study, "x": x, "y": y, "distillation_loss": arm.loss, "attention_maps": arm.maps}
+            for restriction in _restrictions(sample, settings, x):
+                observations = list(_observations(sample, settings, x, y, restriction))
+                if len(observations) >= MIN_TRIALS:
+                    row = {**labels, **restriction, **_row(x, y, observations, confidence)}
+                    if not _is_balanced(sample, settings, x, y, restriction):
+                        row["note"] = "; ".join(filter(None, [row["note"], UNBALANCED]))
+                    if x not in sample.dimensions:
+                        row |= _within_columns(sample, settings, x, y, restriction, confidence)
+                    rows.append(row)
+    return pa.Table.from_pylist(rows, schema=CORRELATIONS)
+
+
+def within_seeds(
+    sample: Sample,
+    outcome: str,
+    settings: Iterable[Setting],
+    dimension: str,
+    measure: Callable[[float], float] = float,
+) -> dict[int, tuple[float, int]]:
+    """Return seed -> (Spearman's correlation of the outcome with the dimension within it, number of its trials).
+
+    Seeds in which either does not vary, or with fewer than three trials, have none.
+    """
+    by_seed: dict[int, list[Observation]] = {}
+    for observation in _observations(sample, settings, dimension, outcome, {}):
+        by_seed.setdefault(observation[2], []).append(observation)
+    found = {}
+    for seed, observations in sorted(by_seed.items()):
+        x_N, y_N = _columns(observations)
+        rho = spearman(x_N, np.array([measure(y) for y in y_N]))
+        if len(observations) >= MIN_TRIALS and rho is not None:
+            found[seed] = (rho, len(observations))
+    return found
+
+
+def _questions(sample: Sample, outcomes: list[str]) -> Iterator[tuple[str, str]]:
+    for outcome in outcomes:
+        for dimension in sample.dimensions:
+            if len(sample.levels(dimension)) > 1:
+                yield dimension, outcome
+    for attention in ATTENTION:
+        for outcome in outcomes if attention in sample.outcomes else ():
+            if outcome.startswith("fidelity_") or outcome in _WITH_ATTENTION:
+                yield attention, outcome
+
+
+def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[str, Any]]:
+    """Return all trials together, then each level of every other dimension that has few enough to be levels."""
+    # Between outcomes, the strengths are what moves both, so only the size is held.
+    held = [name for name in sample.dimensions if name != x and (x in sample.dimensions or name not in _STRENGTHS)]
+    found: list[dict[str, Any]] = [{}]
+    for name in held:
+        levels = sample.levels(name, settings)
+        if 1 < len(levels) <= _MAX_LEVELS:
+            found += [{name: level} for level in levels]
+    return found
+
+
+def _is_balanced(sample: Sample, settings: list[Setting], x: str, y: str, restriction: dict[str, Any]) -> bool:
+    """Whether every seed has every setting, so that the settings' differences are not those of seeds."""
+    seeds = [{seed for _, _, seed in _observations(sample, [setting], x, y, restriction)} for setting in settings]
+    return len({frozenset(found) for found in seeds if found}) == 1
+
+
+def _row(x: str, y: str, observations: list[Observation], confidence: float) -> dict[str, Any]:
+    x_N, y_N = _columns(observations)
+    seeds, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
+    found = rank_correlation(x_N, y_N, clusters_N, confidence)
+    interval = found and found.interval
+    return {
+        "rho": found and found.rho,
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+        "ceiling": found and found.ceiling,
+        "num_trials": len(observations),
+        "num_seeds": len(seeds),
+        "note": _note(found, len(seeds)) if found else f"{x if np.all(x_N == x_N[0]) else y} is constant",
+    }
+
+
+def _within_columns(
+    sample: Sample, settings: list[Setting], x: str, y: str, restriction: dict[str, Any], confidence: float
+) -> dict[str, Any]:
+    """Return the correlation of what is left of two outcomes without strengths, ensemble size and seed.
+
+    A strength that moves both makes them go together, whatever they have to do with each other.
+    """
+    observations, causes = [], []
+    for setting in settings:
+        for observation in _observations(sample, [setting], x, y, restriction):
+            observations.append(observation)
+            causes.append(
+                [observation[2], *(getattr(setting, name) for name in sample.dimensions), str(setting.others)]
+            )
+    x_N, y_N = _columns(observations)
+    explained_NE = _explained(causes)
+    if len(x_N) - np.linalg.matrix_rank(explained_NE) < MIN_TRIALS:
+        return {}
+    _, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
+    found = rank_correlation(_left(x_N, explained_NE), _left(y_N, explained_NE), clusters_N, confidence)
+    interval = found and found.interval
+    return {
+        "rho_within": found and found.rho,
+        "within_low": interval and interval.low,
+        "within_high": interval and interval.high,
+    }
+
+
+def _explained(causes: list[list[Any]]) -> Floats:
+    """Return the columns, NE, that a constant and every level of every cause add; of many strengths, their square."""
+    columns = [np.ones(len(causes))]
+    for cause in zip(*causes, strict=True):
+        levels = sorted(set(cause))
+        if len(levels) > _MAX_LEVELS and all(isinstance(level, float) for level in levels):
+            columns += [np.array(cause), np.array(cause) ** 2]
+        else:
+            columns += [np.array([value == level for value in cause], dtype=float) for level in levels[1:]]
+    return np.stack(columns, axis=1)
+
+
+def _left(values_N: Floats, explained_NE: Floats) -> Floats:
+    """Return the residuals of least squares, without what rounding leaves of nothing."""
+    left_N = values_N - explained_NE @ np.linalg.lstsq(explained_NE, values_N, rcond=None)[0]
+    scale = float(np.abs(values_N).max())
+    return np.asarray(np.where(np.abs(left_N) > _ROUNDING * scale, left_N, 0.0))
+
+
+def _note(found: RankCorrelation, num_seeds: int) -> str | None:
+    if num_seeds < MIN_CLUSTERS:
+        return too_few_seeds(num_seeds)
+    if found.interval is None:
+        return "no interval: seeds show no spread (no trial out of order, a variable constant, or all in one order)"
+    return "descriptive: hardly a trial is out of order" if found.is_near_ceiling else None
+
+
+def _observations(
+    sample: Sample, settings: Iterable[Setting], x: str, y: str, restriction: dict[str, Any]
+) -> Iterator[Observation]:
+    for setting in settings:
+        if any(getattr(setting, name) != level for name, level in restriction.items()):
+            continue
+        for seed, outcomes in sample.trials[setting].items():
+            known = outcomes.get(x) if x not in sample.dimensions else float(getattr(setting, x))
+            if known is not None and y in outcomes:
+                yield known, outcomes[y], seed
+
+
+def _columns(observations: list[Observation]) -> tuple[Floats, Floats]:
+    return np.array([x for x, _, _ in observations]), np.array([y for _, y, _ in observations])

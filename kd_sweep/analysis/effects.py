@@ -1,0 +1,186 @@
+"""Means per setting, and what changes between two settings of the same seed, as a table."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kd_sweep.analysis.comparisons import Comparison, Pair, comparisons, paired_differences
+from kd_sweep.analysis.sample import Sample
+from kd_sweep.analysis.settings import SIZE, STRENGTH, STUDENT, Setting
+from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate
+from kd_sweep.analysis.statistics.shapes import least_std
+from kd_sweep.analysis.wording import counted
+
+MEAN = "mean"
+
+EFFECTS = pa.schema(
+    [
+        ("study", pa.string()),
+        ("outcome", pa.string()),
+        ("distillation_loss", pa.string()),
+        ("attention_maps", pa.string()),
+        ("kind", pa.string()),
+        ("varied", pa.string()),
+        ("from_level", pa.float64()),
+        ("to_level", pa.float64()),
+        ("augmentation_strength", pa.float64()),
+        ("student_strength", pa.float64()),
+        ("ensemble_size", pa.int32()),
+        ("teacher_strengths", pa.string()),
+        ("other_fields", pa.string()),
+        ("is_pooled", pa.bool_()),
+        ("estimate", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("t_low", pa.float64()),
+        ("t_high", pa.float64()),
+        ("std", pa.float64()),
+        ("num_pairs", pa.int32()),
+        ("num_seeds", pa.int32()),
+        ("note", pa.string()),
+    ]
+)
+"""The columns are described in docs/statistics.md."""
+
+
+def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap) -> pa.Table:
+    """Return the mean of each setting and the effect of each comparison, for each outcome and arm, as `EFFECTS`."""
+    rows: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        for arm, settings in sample.arms(outcome).items():
+            found = [_mean_row(sample, outcome, setting, bootstrap) for setting in settings]
+            for comparison in comparisons(settings, sample.dimensions):
+                found += _effect_rows(sample, outcome, comparison, bootstrap)
+            labels = {"outcome": outcome, "distillation_loss": arm.loss, "attention_maps": arm.maps}
+            rows += [{"study": sample.study, **labels, **row} for row in found]
+    return pa.Table.from_pylist(rows, schema=EFFECTS)
+
+
+@dataclass(frozen=True)
+class PairedEffect:
+    """What changes between two levels, over the same pairs of settings in every seed that counts."""
+
+    estimate: Estimate | None
+    """None where no seed has every pair."""
+    num_pairs: int
+    """In all seeds that count."""
+    num_incomplete: int
+    """Seeds that have some of the pairs, and do not count."""
+
+
+def paired_effect(sample: Sample, outcome: str, pairs: Sequence[Pair], bootstrap: Bootstrap) -> PairedEffect | None:
+    """Return the mean over seeds of the difference, None where no seed has any pair.
+
+    Pairs of one seed are averaged first: they share teachers and images, so they are one observation, and the bootstrap
+    resamples seeds. A seed counts only with every pair that some seed has: where trials are missing, a mean over what
+    is left would be of other settings in some seeds than in others.
+    """
+    by_pair = [paired_differences(sample.trials, outcome, [pair]) for pair in pairs]
+    known = [differences for differences in by_pair if differences]
+    if not known:
+        return None
+    seeds = sorted(set().union(*known))
+    complete = [seed for seed in seeds if all(seed in differences for differences in known)]
+    means = np.array([np.mean([differences[seed] for differences in known]) for seed in complete])
+    noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
+    estimate = bootstrap.estimate(means, noise) if complete else None
+    return PairedEffect(estimate, len(complete) * len(known), len(seeds) - len(complete))
+
+
+def interval_columns(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate's intervals, spread and size as table columns."""
+    bootstrap, t = estimate.interval, estimate.t_interval
+    return {
+        "low": bootstrap and bootstrap.low,
+        "high": bootstrap and bootstrap.high,
+        "t_low": t and t.low,
+        "t_high": t and t.high,
+        "std": estimate.std,
+        "num_seeds": estimate.num_clusters,
+    }
+
+
+def seeds_note(estimate: Estimate, bootstrap: Bootstrap) -> str | None:
+    """Return why there is no interval, or that the bootstrap's is too short; None where it is as it should be."""
+    num_seeds = estimate.num_clusters
+    if num_seeds >= MIN_CLUSTERS and estimate.interval is None:
+        return "no interval: all seeds agree in every digit"
+    coverage = bootstrap.coverage_limit(num_seeds) if num_seeds >= MIN_CLUSTERS else None
+    if coverage is not None:
+        return f"the bootstrap of {num_seeds} seeds covers at most {coverage:.0%}"
+    return too_few_seeds(num_seeds)
+
+
+def too_few_seeds(num_seeds: int) -> str | None:
+    """Return that there are too few seeds for an interval; None where there are enough."""
+    if num_seeds >= MIN_CLUSTERS:
+        return None
+    return f"no interval: {num_seeds} seed{'s' if num_seeds > 1 else ''}, at least {MIN_CLUSTERS} are needed"
+
+
+def shown_fields(setting: Setting) -> str:
+    """Return the further searched fields of a setting, `distillation_temperature=4.0`; empty where there are none."""
+    return ", ".join(f"{name}={value}" for name, value in setting.others)
+
+
+def _mean_row(sample: Sample, outcome: str, setting: Setting, bootstrap: Bootstrap) -> dict[str, Any]:
+    values = [trial[outcome] for trial in sample.trials[setting].values() if outcome in trial]
+    estimate = bootstrap.estimate(np.array(values), least_std(np.ones(1), sample.steps.get(outcome, 0.0)))
+    return {
+        "kind": MEAN,
+        **_held(setting),
+        "teacher_strengths": json.dumps(setting.mix) if setting.mix else None,
+        "other_fields": shown_fields(setting),
+        "is_pooled": False,
+        "estimate": estimate.value,
+        **interval_columns(estimate),
+        "num_pairs": len(values),
+        "note": seeds_note(estimate, bootstrap),
+    }
+
+
+def _effect_rows(
+    sample: Sample, outcome: str, comparison: Comparison, bootstrap: Bootstrap
+) -> Iterator[dict[str, Any]]:
+    effect = paired_effect(sample, outcome, comparison.pairs, bootstrap)
+    if effect is None:
+        return
+    estimate = effect.estimate
+    yield {
+        "kind": comparison.kind,
+        "varied": comparison.varied,
+        "from_level": comparison.from_level,
+        "to_level": comparison.to_level,
+        **({} if comparison.is_pooled else _held_by_both(*comparison.pairs[0], comparison.varied)),
+        "is_pooled": comparison.is_pooled,
+        "estimate": estimate and estimate.value,
+        **(interval_columns(estimate) if estimate else {"num_seeds": 0}),
+        "num_pairs": effect.num_pairs,
+        "note": _note(effect, bootstrap),
+    }
+
+
+def _note(effect: PairedEffect, bootstrap: Bootstrap) -> str | None:
+    parts = [seeds_note(effect.estimate, bootstrap) if effect.estimate else "no seed has every pair"]
+    if effect.num_incomplete:
+        parts.append(f"{counted(effect.num_incomplete, 'seed')} left out, which lack pairs")
+    return "; ".join(part for part in parts if part) or None
+
+
+def _held(setting: Setting) -> dict[str, Any]:
+    return {name: getattr(setting, name) for name in (STRENGTH, STUDENT, SIZE)}
+
+
+def _held_by_both(low: Setting, high: Setting, varied: str) -> dict[str, Any]:
+    """Return what two settings share, and both lists of teachers' strengths where these differ."""
+    mixes = dict.fromkeys(json.dumps(setting.teachers) for setting in (low, high) if low.mix or high.mix)
+    return {
+        **_held(low),
+        varied: None,
+        "teacher_strengths": " to ".join(mixes) or None,
+        "other_fields": shown_fields(low),
+    }

@@ -1,0 +1,242 @@
+"""A study's completed trials, arranged for pairing: setting -> seed -> outcome."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kd_sweep.analysis.settings import (
+    NO_TEACHING,
+    SIZE,
+    STRENGTH,
+    STUDENT,
+    Arm,
+    Recipe,
+    Setting,
+    arm_of,
+    described,
+    flat,
+    is_of_teachers,
+)
+from kd_sweep.analysis.statistics.resolution import resolutions
+from kd_sweep.analysis.wording import counted
+from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.tables.reader import Results
+from kd_sweep.tables.schema import FINISHED, added_columns
+
+_LATER_METRICS = ("mutual_information_", "generalization_gap_")
+"""Prefixes of metrics that a study's tables may hold although this version does not report them."""
+_INDEPENDENT_SAMPLERS = ("grid", "random")
+"""Samplers that choose trials without looking at the outcomes of others."""
+_GAP, _GAP_AUGMENTED = "generalization_gap", "generalization_gap_augmented"
+
+Outcomes = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The completed trials of one study, and how many were left out and why."""
+
+    study: str
+    outcomes: tuple[str, ...]
+    """Metrics that at least one completed trial has, in the order in which they are reported."""
+    trials: Mapping[Setting, Mapping[int, Outcomes]]
+    """Setting -> seed -> metric -> value at the last epoch; metrics without a value are absent, and of stopped trials
+    all that are not about the teachers alone, which no epoch changes."""
+    recipes: Mapping[Setting, Recipe]
+    num_completed: int
+    num_untaught: int
+    """Completed trials whose students learned from labels alone."""
+    num_stopped: int
+    """Ended by the scheduler before their last epoch."""
+    num_failed: int
+    num_unfinished: int
+    """Pending, running, preempted, lost or interrupted."""
+    never_completed: tuple[tuple[float, int], ...] = ()
+    """(strength, ensemble size) of which some trial was begun and none completed."""
+    adaptive_sampler: str | None = None
+    """The sampler, where it chose trials by the outcomes of earlier ones."""
+    steps: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> the step that it moves in: one over the number of images, of shares; 0 of what is continuous."""
+
+    @property
+    def chosen_by_outcome(self) -> str | None:
+        """Why the completed trials say little of how all would have done; None where outcomes did not choose them."""
+        if self.num_stopped:
+            verb = "was" if self.num_stopped == 1 else "were"
+            return f"{counted(self.num_stopped, 'trial')} {verb} stopped by the scheduler"
+        return f"the sampler {self.adaptive_sampler} chose trials by earlier ones" if self.adaptive_sampler else None
+
+    @property
+    def left_out(self) -> str:
+        """How many trials were left out and why, in words."""
+        parts = [
+            f"{self.num_stopped} stopped by the scheduler" if self.num_stopped else "",
+            f"{self.num_failed} failed" if self.num_failed else "",
+            f"{self.num_unfinished} not finished" if self.num_unfinished else "",
+        ]
+        return ", ".join(part for part in parts if part) or "none"
+
+    @cached_property
+    def dimensions(self) -> tuple[str, ...]:
+        """What effects are taken along; the student's strength only where it is not always that of its teachers."""
+        is_apart = any(setting.student_strength is not None for setting in self.trials)
+        return (STRENGTH, STUDENT, SIZE) if is_apart else (STRENGTH, SIZE)
+
+    @property
+    def losses(self) -> list[str | None]:
+        """The losses that students were trained on, `none` for those that learned from labels alone."""
+        return list(dict.fromkeys(recipe.taught_by for recipe in self.recipes.values()))
+
+    def levels(self, name: str, settings: Iterable[Setting] | None = None) -> list[float]:
+        """Return the distinct values of a dimension among the settings, or all of the study's; ascending."""
+        return sorted({getattr(setting, name) for setting in (self.trials if settings is None else settings)})
+
+    def arms(self, *outcomes: str) -> dict[Arm, list[Setting]]:
+        """Return the settings whose trials have the outcomes, by what is never averaged over."""
+        found: dict[Arm, list[Setting]] = {}
+        wanted = set(outcomes)
+        for setting, seeds in self.trials.items():
+            if any(values.keys() >= wanted for values in seeds.values()):
+                found.setdefault(arm_of(self.recipes[setting], *outcomes), []).append(setting)
+        return found
+
+
+def read_sample(results: Results, study: str | None = None) -> Sample:
+    """Return the completed trials of a study: those that reached the last epoch they were asked for.
+
+    Of trials that a scheduler stopped earlier, only what is about their teachers counts, which no epoch of the student
+    changes; their other metrics are those of another epoch.
+
+    Args:
+        results: a results root or a study.
+        study: its name; may be left out where there is one.
+
+    Raises:
+        QueryError: no such study, several to choose from, or no completed trial in it. One line.
+    """
+    name = only_study(results, study)
+    table = results.table("trials")
+    table = table.filter(pc.equal(table["study"], name))
+    rows = table.to_pylist()
+    completed = [_with_gap(row) for row in rows if _is_completed(row)]
+    stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _is_placed(row)]
+    num_failed = sum(row["status"] == "failed" for row in rows)
+    num_stopped = sum(row["status"] == "stopped" for row in rows if not _is_completed(row))
+    num_unfinished = len(rows) - len(completed) - num_failed - num_stopped
+    counts = {"num_stopped": num_stopped, "num_failed": num_failed, "num_unfinished": num_unfinished}
+    if not completed:
+        found = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
+        raise QueryError(f"study: {name!r} has no completed trial to analyse ({found})")
+    metrics = _with_gap_column(metric_columns(table.schema))
+    known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
+    used = completed + list(_of_teachers(stopped, known))
+    configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
+    places = described(used, configs, set(added_columns(table.schema)) - set(metrics))
+    return Sample(
+        study=name,
+        outcomes=tuple(known),
+        trials=_arranged(used, [setting for setting, _ in places], known),
+        recipes=dict(places),
+        num_completed=len(completed),
+        num_untaught=sum(recipe.taught_by == NO_TEACHING for _, recipe in places[: len(completed)]),
+        never_completed=tuple(sorted(_cells(rows) - _cells(completed))),
+        adaptive_sampler=_adaptive_sampler(results, name),
+        steps=resolutions(completed, known),
+        **counts,
+    )
+
+
+def only_study(results: Results, study: str | None) -> str:
+    """Return the study's name, or the only one where none is named; `QueryError` otherwise."""
+    if study is not None:
+        return next(iter(results.select(study)))
+    names = results.studies()
+    if len(names) != 1:
+        raise QueryError(f"study: {results.root} holds {len(names)} studies, name one; {alternatives('', names)}")
+    return names[0]
+
+
+def metric_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns of a trials table that are outcomes."""
+    later = [
+        field.name
+        for field in schema
+        if field.name.startswith(_LATER_METRICS)
+        and field.name not in REPORTED_METRICS
+        and pa.types.is_floating(field.type)
+    ]
+    return [name for name in REPORTED_METRICS if name in schema.names] + later
+
+
+def _is_completed(row: Mapping[str, Any]) -> bool:
+    whole = row["num_epochs"] is not None and row["last_epoch"] == row["num_epochs"]
+    return row["status"] in FINISHED and whole and _is_placed(row)
+
+
+def _is_placed(row: Mapping[str, Any]) -> bool:
+    return None not in (row[STRENGTH], row[SIZE], row["seed"])
+
+
+def _of_teachers(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows that say something of teachers, without what the student would have changed in later epochs."""
+    changing = {name: None for name in metrics if not is_of_teachers(name)}
+    for row in rows:
+        if any(row.get(name) is not None for name in metrics if name not in changing):
+            yield row | changing
+
+
+def _cells(rows: Iterable[Mapping[str, Any]]) -> set[tuple[float, int]]:
+    return {(row[STRENGTH], row[SIZE]) for row in rows if row[STRENGTH] is not None and row[SIZE] is not None}
+
+
+def _adaptive_sampler(results: Results, study: str) -> str | None:
+    samplers = {row["sampler"] for row in results.table("studies").to_pylist() if row["study"] == study}
+    return next((sampler for sampler in samplers if sampler not in (None, *_INDEPENDENT_SAMPLERS)), None)
+
+
+def _with_gap(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with the gap to equally augmented images, which older tables lack and have both parts of."""
+    train, val = row.get("train_accuracy"), row.get("val_augmented_accuracy")
+    if row.get(_GAP_AUGMENTED) is not None or train is None or val is None:
+        return row
+    return {**row, _GAP_AUGMENTED: train - val}
+
+
+def _with_gap_column(metrics: list[str]) -> list[str]:
+    place = metrics.index(_GAP) + 1 if _GAP in metrics else len(metrics)
+    return metrics if _GAP_AUGMENTED in metrics else [*metrics[:place], _GAP_AUGMENTED, *metrics[place:]]
+
+
+def _arranged(
+    rows: list[dict[str, Any]], settings: list[Setting], metrics: list[str]
+) -> dict[Setting, dict[int, Outcomes]]:
+    gathered: dict[Setting, dict[int, list[dict[str, float]]]] = {}
+    for row, setting in zip(rows, settings, strict=True):
+        values = {name: row[name] for name in metrics if row.get(name) is not None and math.isfinite(row[name])}
+        gathered.setdefault(setting, {}).setdefault(row["seed"], []).append(values)
+    return {
+        setting: {seed: _mean_outcomes(repeats) for seed, repeats in sorted(seeds.items())}
+        for setting, seeds in sorted(gathered.items(), key=lambda item: _place(item[0]))
+    }
+
+
+def _place(setting: Setting) -> tuple[float, float, int, str, str]:
+    """Return what settings are sorted by; values of other fields can be of any kind."""
+    strength, student, size, mix, others = setting
+    return strength, strength if student is None else student, size, str(mix), str(others)
+
+
+def _mean_outcomes(repeats: Iterable[Outcomes]) -> Outcomes:
+    """Return the mean of trials that differ in nothing that the study searches: they are one trial here."""
+    values: dict[str, list[float]] = {}
+    for outcomes in repeats:
+        for name, value in outcomes.items():
+            values.setdefault(name, []).append(value)
+    return {name: sum(found) / len(found) for name, found in values.items()}

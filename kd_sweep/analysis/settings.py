@@ -1,0 +1,138 @@
+"""What a trial's configuration says of its place in the study: the levels it stands at, and what it was trained on."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from kd_sweep.study.metric_catalogue import ABOUT_TEACHERS
+
+STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
+"""The dimensions that effects are taken along."""
+LOSS, ALPHA, TEMPERATURE = "distillation_loss", "distillation_alpha", "distillation_temperature"
+"""Columns of the searched fields that say what the student was trained on."""
+NO_TEACHING = "none"
+"""The loss of a student that learns from labels alone: `distillation.loss: none`, or any with alpha 1."""
+
+_MAPS, _TEACHERS_START, _TEACHERS = "metrics_attention", "teacher_weights", "teacher_strengths"
+_SAME_STRENGTH = 1e-9
+
+
+class Setting(NamedTuple):
+    """Everything that was varied but the seed."""
+
+    augmentation_strength: float
+    """Of teachers and student; the teachers' mean where `student_strength` is not None."""
+    student_strength: float | None
+    """None in a study where every student has its teachers' (mean) strength."""
+    ensemble_size: int
+    mix: tuple[float, ...]
+    """The teachers' strengths, member 1 first, where they differ among themselves; empty where all have one."""
+    others: tuple[tuple[str, Any], ...]
+    """Further searched fields that differ between the trials: (column, value), sorted by column."""
+
+    @property
+    def teachers(self) -> tuple[float, ...]:
+        """The strength of each teacher, member 1 first."""
+        return self.mix or (self.augmentation_strength,) * self.ensemble_size
+
+
+class Recipe(NamedTuple):
+    """What a trial's configuration says of its training and metrics; None where the tables do not say."""
+
+    loss: str | None
+    alpha: float | None
+    maps: str | None
+    """`cam` or `grad_cam`, as `attention.regions` says."""
+    random_teachers: bool | None
+    """Whether the teachers started from random weights."""
+
+    @property
+    def taught_by(self) -> str | None:
+        """The loss, or `none` for one that leaves the teachers out."""
+        return NO_TEACHING if self.alpha == 1.0 else self.loss
+
+
+class Arm(NamedTuple):
+    """What is never averaged over: None where an outcome does not depend on it, or the tables do not say."""
+
+    loss: str | None
+    maps: str | None
+
+
+NO_ARM = Arm(None, None)
+
+
+def arm_of(recipe: Recipe, *outcomes: str) -> Arm:
+    """Return which arm of the study a trial is in, as these outcomes see it.
+
+    What the teachers are like does not depend on what the student is trained on, and only attention depends on the map.
+    """
+    loss = None if all(map(is_of_teachers, outcomes)) else recipe.taught_by
+    return Arm(loss, recipe.maps if any(outcome.startswith("attention_") for outcome in outcomes) else None)
+
+
+def is_of_teachers(outcome: str) -> bool:
+    """Whether an outcome is about the teachers alone."""
+    return outcome in ABOUT_TEACHERS
+
+
+def described(
+    rows: list[dict[str, Any]], configs: list[dict[str, Any]], searched: Iterable[str]
+) -> list[tuple[Setting, Recipe]]:
+    """Return the setting and the recipe of each trial.
+
+    Args:
+        rows: of the trials table.
+        configs: the configuration of each, `flat`.
+        searched: columns of the fields that the study searches, beside strength, size and seed. A field that only a
+            later launch searched is known from the configurations of earlier trials.
+    """
+    listed = sorted(set(searched) - {_TEACHERS, STUDENT})
+    fields = [_known(row, config, listed) for row, config in zip(rows, configs, strict=True)]
+    varied = [name for name in listed if len({_hashable(field[name]) for field in fields}) > 1]
+    students = [_student_strength(row, config) for row, config in zip(rows, configs, strict=True)]
+    is_apart = any(abs(student - row[STRENGTH]) > _SAME_STRENGTH for student, row in zip(students, rows, strict=True))
+    found = []
+    for row, config, field, student in zip(rows, configs, fields, students, strict=True):
+        others = tuple((name, _hashable(field[name])) for name in varied)
+        strength, size = float(row[STRENGTH]), int(row[SIZE])
+        setting = Setting(strength, student if is_apart else None, size, _mix(row, config), others)
+        found.append((setting, _recipe(row, config)))
+    return found
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a configuration with the names that the trials table gives its searched fields."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            found |= flat(value, f"{name}_")
+        else:
+            found[name] = value
+    return found
+
+
+def _recipe(row: Mapping[str, Any], config: Mapping[str, Any]) -> Recipe:
+    known = _known(row, config, (LOSS, ALPHA, _MAPS, _TEACHERS_START))
+    says_start = _TEACHERS_START in row or _TEACHERS_START in config
+    return Recipe(known[LOSS], known[ALPHA], known[_MAPS], known[_TEACHERS_START] is None if says_start else None)
+
+
+def _student_strength(row: Mapping[str, Any], config: Mapping[str, Any]) -> float:
+    known = _known(row, config, [STUDENT])[STUDENT]
+    return float(row[STRENGTH] if known is None else known)
+
+
+def _mix(row: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[float, ...]:
+    known = _known(row, config, [_TEACHERS])[_TEACHERS] or []
+    strengths = tuple(float(strength) for strength in (json.loads(known) if isinstance(known, str) else known))
+    return strengths if len(set(strengths)) > 1 else ()
+
+
+def _known(row: Mapping[str, Any], config: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: config.get(name) if row.get(name) is None else row[name] for name in names}
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value

@@ -1,0 +1,1 @@
+"""What a strength does to a batch of images."""

@@ -1,0 +1,1 @@
+"""Datasets: which images there are, and their pixels."""

@@ -1,0 +1,20 @@
+"""Where a results root keeps what can be had again from a dataset: decoded images, and fingerprints known already."""
+
+import os
+from pathlib import Path
+
+from kd_sweep.storage.root import Root
+
+DECODED = "datasets"
+"""The folder in a results root."""
+
+
+def decoded_folder(root: Root) -> Path:
+    """Return where decoded images are kept: ``<root>/datasets``, or this machine's cache where the root is not local.
+
+    They are mapped into memory, which only files of a mounted filesystem can be.
+    """
+    if root.is_local:
+        return root.local_path(DECODED)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "kd_sweep" / DECODED

@@ -1,0 +1,60 @@
+"""Tiny-ImageNet as it is distributed: 200 classes named by WordNet ids, 64 x 64 pixels. No image is decoded here.
+
+Layout: `train/WNID/images/*.JPEG`, `val/images/*.JPEG`, and `val/val_annotations.txt` whose lines start with the
+name of a validation image, a tab and its WordNet id. The test images have no labels and are not read.
+"""
+
+from pathlib import Path
+
+from kd_sweep.data.readers.folder_walk import Walk, files_at
+from kd_sweep.data.readers.image_files import Listing, existing_root, found_files, listing_of
+from kd_sweep.data.readers.image_folder import list_classes
+from kd_sweep.data.readers.text_files import read_lines
+from kd_sweep.data.undecoded_images import Found
+from kd_sweep.errors import DataError
+from kd_sweep.study.recipe import Data
+
+LAYOUT = "tiny_imagenet is train/WNID/images/ with val/images/ and val/val_annotations.txt"
+
+
+def find_tiny_imagenet(data: Data, memory: Path | None = None) -> Found:
+    """Return the images at ``data.path``.
+
+    Args:
+        data: the `data` section of a study.
+        memory: where fingerprints that are known already are looked up.
+
+    Raises:
+        DataError: missing, laid out in another way, annotations that are malformed or name absent files or classes.
+    """
+    root = existing_root(data.path or "", LAYOUT)
+    annotations = root / "val" / "val_annotations.txt"
+    for place in (root / "train", root / "val" / "images"):
+        if not place.is_dir():
+            raise DataError(f"data.path: {root} has no folder {place.relative_to(root)}; {LAYOUT}")
+    if not annotations.is_file():
+        raise DataError(f"data.path: {root} has no {annotations.relative_to(root)}; {LAYOUT}")
+    walk = Walk(root)
+    class_names, train = list_classes(walk, root / "train")
+    val = _annotated(annotations, class_names)
+    return found_files("tiny_imagenet", root, class_names, train, val, memory, walk.passed_over)
+
+
+def _annotated(annotations: Path, class_names: tuple[str, ...]) -> Listing:
+    where = f"data.path: {annotations}"
+    label_of = {name: label for label, name in enumerate(class_names)}
+    paths, labels = [], []
+    for number, line in enumerate(read_lines(annotations, where, "a line is IMAGE, a tab, WNID"), start=1):
+        if not line.strip():
+            continue
+        image, _, rest = line.partition("\t")
+        wnid = rest.split("\t")[0].strip()
+        if wnid not in label_of:
+            raise DataError(
+                f"{where}, line {number}: {wnid[:80]!r} is not one of the {len(class_names)} class folders in train/"
+            )
+        paths.append(str(annotations.parent / "images" / image))
+        labels.append(label_of[wnid])
+    if not paths:
+        raise DataError(f"{where} names no images; a line is IMAGE, a tab, WNID")
+    return listing_of(files_at(paths), labels, where)

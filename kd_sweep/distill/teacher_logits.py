@@ -1,0 +1,140 @@
+"""Teacher outputs on disk and in memory, so that a teacher looks at the same pixels once for all trials that need it.
+
+``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
+``<root>/logits/<teacher>/clean-grad_cam.safetensors`` what the teacher makes of the clean validation images. All of it
+is safe to delete at any time: what is missing, damaged or of another shape is computed again.
+
+Shapes: N training images of an epoch, V validation images, C classes, h x w attention map.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kd_sweep.distill.worker_memory import RecentlyUsed
+from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.storage.root import Location, Root, StoredFile
+from kd_sweep.storage.tensor_files import read_tensors, write_tensors
+
+LOGITS = "logits"
+"""The folder of all cached outputs in a results root."""
+MAX_FILE_BYTES = 256 * 2**20
+"""A larger entry is not kept: for the largest datasets a forward pass costs less than the disk."""
+MAX_MEMORY_BYTES = 256 * 2**20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EpochLogits:
+    """One teacher's logits on one epoch of a stream, float32, on the CPU."""
+
+    train_NC: Tensor
+    val_augmented_VC: Tensor
+
+
+@dataclass(frozen=True)
+class CleanOutputs:
+    """What one teacher makes of the clean validation images, on the CPU."""
+
+    logits_VC: Tensor
+    maps_Vhw: Tensor
+    """Attention maps as large as the network makes them: regions at any threshold, in a fraction of their bytes."""
+
+
+class LogitCache:
+    """The outputs of all teachers under one results root.
+
+    Args:
+        root: the results root.
+        enabled: False computes everything anew and writes nothing; results are equal bit for bit.
+    """
+
+    _memory: RecentlyUsed[str, dict[str, Tensor]] = RecentlyUsed(
+        MAX_MEMORY_BYTES, lambda tensors: sum(tensor.nbytes for tensor in tensors.values())
+    )
+
+    def __init__(self, root: Location, *, enabled: bool = True) -> None:
+        self._folder = Root.open(root).child(LOGITS)
+        self._enabled = enabled
+
+    def epoch(self, teacher_id: str, stream_id: str, epoch: int, shape: tuple[int, int, int]) -> EpochLogits | None:
+        """Return a teacher's logits on an epoch if they are kept and of ``shape``, (N, V, C)."""
+        num_train, num_val, num_classes = shape
+        expected = {"train_NC": (num_train, num_classes), "val_augmented_VC": (num_val, num_classes)}
+        tensors = self._read(self._epoch_path(teacher_id, stream_id, epoch))
+        if tensors is None or {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
+            return None
+        return EpochLogits(**tensors)
+
+    def keep_epoch(self, teacher_id: str, stream_id: str, epoch: int, logits: EpochLogits) -> None:
+        """Keep a teacher's logits on an epoch."""
+        tensors = {"train_NC": logits.train_NC, "val_augmented_VC": logits.val_augmented_VC}
+        self._write(self._epoch_path(teacher_id, stream_id, epoch), tensors)
+
+    def clean(self, teacher_id: str, attention: str, shape: tuple[int, int]) -> CleanOutputs | None:
+        """Return a teacher's outputs on clean validation images if they are kept and of ``shape``, (V, C).
+
+        Args:
+            teacher_id: which teacher.
+            attention: which kind of attention map.
+            shape: of the logits.
+        """
+        tensors = self._read(self._clean_path(teacher_id, attention))
+        if tensors is None or tensors.keys() != {"logits_VC", "maps_Vhw"}:
+            return None
+        outputs = CleanOutputs(**tensors)
+        maps = outputs.maps_Vhw
+        return outputs if outputs.logits_VC.shape == shape and maps.ndim == 3 and len(maps) == shape[0] else None
+
+    def keep_clean(self, teacher_id: str, attention: str, outputs: CleanOutputs) -> None:
+        """Keep a teacher's outputs on clean validation images."""
+        tensors = {"logits_VC": outputs.logits_VC, "maps_Vhw": outputs.maps_Vhw}
+        self._write(self._clean_path(teacher_id, attention), tensors)
+
+    def keeps(self, shape: tuple[int, int, int]) -> bool:
+        """Whether `keep_epoch` would keep logits of ``shape``, (N, V, C)."""
+        num_train, num_val, num_classes = shape
+        return self._enabled and 4 * (num_train + num_val) * num_classes <= MAX_FILE_BYTES
+
+    @classmethod
+    def forget(cls) -> None:
+        """Drop what this process keeps in memory."""
+        cls._memory.clear()
+
+    def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> StoredFile:
+        return self._folder.file(f"{teacher_id}/{stream_id}/epoch-{epoch:05}.safetensors")
+
+    def _clean_path(self, teacher_id: str, attention: str) -> StoredFile:
+        return self._folder.file(f"{teacher_id}/clean-{attention}.safetensors")
+
+    def _read(self, path: StoredFile) -> dict[str, Tensor] | None:
+        if not self._enabled:
+            return None
+        tensors = self._memory.get(str(path))
+        if tensors is None:
+            try:
+                tensors, _ = read_tensors(path, kind=_kind(path))
+            except FileNotFoundError:
+                return None
+            except (CorruptFileError, StorageError, OSError) as error:
+                _log.warning("a cached teacher output is computed again: %s", error)
+                return None
+            self._memory.put(str(path), tensors)
+        return tensors
+
+    def _write(self, path: StoredFile, tensors: dict[str, Tensor]) -> None:
+        if not self._enabled or sum(tensor.nbytes for tensor in tensors.values()) > MAX_FILE_BYTES:
+            return
+        self._memory.put(str(path), tensors)
+        try:
+            write_tensors(path, tensors, None, kind=_kind(path), durable=False)
+        except StorageError as error:
+            # The trial can go on without its cache; a full disk stops it at its checkpoint, with the reason.
+            _log.warning("a teacher output was not cached: %s", error)
+
+
+def _kind(path: StoredFile) -> str:
+    # The name of the file is checked with its content, so a file moved elsewhere is not taken for another's.
+    return f"logits {path.name}"

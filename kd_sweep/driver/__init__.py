@@ -1,0 +1,1 @@
+"""A study from its launch to its end. Only the folders `ray` and `tune` import Ray."""

@@ -1,0 +1,166 @@
+"""Launch and resume are one operation: list what the study asks for, subtract what its tables hold, run the rest.
+
+Nothing that Ray Tune or Optuna saved is needed; the study folder is the only state.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kd_sweep.data.dataset_cache import decoded_folder
+from kd_sweep.data.fingerprints import remember
+from kd_sweep.driver.interrupts import Interrupt, SweepInterrupted, watching_signals
+from kd_sweep.driver.progress import Display, make_display
+from kd_sweep.driver.recorder import UNSUCCESSFUL
+from kd_sweep.driver.study_folder import SPEC_FILE, StudyFolder
+from kd_sweep.driver.study_state import StudyState, Work
+from kd_sweep.errors import ClusterLostError, StorageError, StudyStoppedError
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.waiting import doing
+
+if TYPE_CHECKING:
+    from kd_sweep.driver.ray.connection import Cluster
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a launch or a resume ended."""
+
+    counts: Counter[str]
+    """Trials of the study by status."""
+    ran: bool
+    """Whether there was anything to run."""
+    interrupted: str | None = None
+    """The signal that ended the run early."""
+    left: int = 0
+    """Trials that have not started."""
+    why_left: str = ""
+    """What kept them out, where the run ended by itself."""
+    paused: int = 0
+    """Trials that have begun and go on once `budget.max_hours` is raised."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """Status and error of each trial that failed or was lost, by trial id."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: everything is done. 1: the run was interrupted. 3: it ran to its end, and a trial failed for good."""
+        if self.interrupted:
+            return 1
+        return 3 if any(self.counts[status] for status in UNSUCCESSFUL) else 0
+
+
+def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None, contents: Sequence[str] = ()) -> Outcome:
+    """Bring the study to what its spec asks for.
+
+    Args:
+        spec: the study, checked, with its dataset resolved.
+        folder: where it lives; a new one is made only once the cluster is known to be able to run it.
+        address: a Ray cluster; None starts Ray on this machine.
+        contents: lines that say what the dataset holds, and what to beware of.
+
+    Returns:
+        What the tables hold at the end.
+
+    Raises:
+        StudyLockedError: another driver runs the study.
+        StudyStoppedError: a file could not be written, or Ray died, while it ran, or a second signal came; the message
+            says which, why and how to go on.
+        ClusterError: the cluster cannot be reached, or is too small.
+        RayStartError: Ray cannot be started on this machine.
+    """
+    try:
+        return _converge(spec, folder, address, contents)
+    except (SweepInterrupted, KeyboardInterrupt) as stop:
+        begun = folder.study.exists(SPEC_FILE)
+        advice = f"go on with: kd-sweep resume {folder.study}" if begun else "launch the study again"
+        raise StudyStoppedError(f"stopped at once by {str(stop) or 'SIGINT'}; {advice}") from None
+
+
+def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, contents: Sequence[str]) -> Outcome:
+    with ExitStack() as stack:
+        state: StudyState | None = None
+        if folder.exists():
+            with doing("reading the study's tables", plainly=True):
+                state = stack.enter_context(StudyState(spec, folder))
+            if not state.work:
+                return _outcome(state, state.work, ran=False)
+        display = make_display(spec.name, spec.objectives[0])
+        stack.callback(display.close)
+
+        def last_words(why: str) -> None:
+            display.close()
+            print(f"kd-sweep: {why}; go on with: kd-sweep resume {folder.study}", file=sys.stderr, flush=True)
+
+        interrupted = None
+        try:
+            interrupt = stack.enter_context(watching_signals())
+            beginning = "starting Ray" if address is None else f"joining the cluster at {address}"
+            display.event(beginning)
+            with doing(beginning):
+                # Ray takes seconds to import; a finished study needs none of it.
+                from kd_sweep.driver.ray.connection import connected
+
+                cluster = stack.enter_context(connected(address, spec.resources, interrupt, display.note, last_words))
+            display.note(f"Ray {cluster.describe(spec.resources)}")
+            for line in contents:
+                display.note(line)
+            with doing("asking the nodes what they have", plainly=True):
+                from kd_sweep.driver.ray.preflight import check_cluster
+
+                check_cluster(cluster, spec, folder.storage)
+            if state is None:
+                with doing("making the study's tables", plainly=True):
+                    state = stack.enter_context(StudyState(spec, folder))
+            _sweep(state, cluster, display, interrupt)
+        except (SweepInterrupted, KeyboardInterrupt) as stop:
+            interrupted = str(stop) or "SIGINT"
+        if state is None:
+            return Outcome(Counter(), ran=False, interrupted=interrupted)
+        return _outcome(state, state.finish(), ran=True, interrupted=interrupted)
+
+
+def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: Interrupt) -> None:
+    with doing("preparing the sweep", plainly=True):
+        from kd_sweep.driver.tune.sweep import sweep
+
+    resume = f"kd-sweep resume {state.folder.study}"
+    remember(state.spec.data.fingerprint, decoded_folder(state.folder.storage))
+    try:
+        if change := state.note_versions():
+            display.note(change)
+        sweep(state, cluster, display, interrupt)
+    except StorageError as error:
+        raise StudyStoppedError(f"{error}; mend that, then: {resume}") from None
+    except ClusterLostError as error:
+        raise StudyStoppedError(f"{error}; go on with: {resume}") from None
+
+
+def _outcome(state: StudyState, rest: Work, *, ran: bool, interrupted: str | None = None) -> Outcome:
+    rows = state.recorder.trials()
+    return Outcome(
+        counts=Counter(row["status"] for row in rows.values()),
+        ran=ran,
+        interrupted=interrupted,
+        left=len(rest.new) + rest.adaptive + rest.left,
+        why_left=_why_left(rest),
+        paused=len(rest.unfinished) if rest.hours_are_up else 0,
+        errors={
+            trial_id: f"{row['status']}: {row['error']}"
+            for trial_id, row in rows.items()
+            if row["status"] in UNSUCCESSFUL
+        },
+    )
+
+
+def _why_left(rest: Work) -> str:
+    reasons = []
+    if rest.left:
+        reasons.append("budget.max_trials keeps them out")
+    if rest.new or rest.adaptive:
+        reasons.append(
+            "budget.max_hours are over" if rest.hours_are_up else "the sampler found no other point to suggest"
+        )
+    return ", and ".join(reasons)

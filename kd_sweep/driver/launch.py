@@ -1,0 +1,59 @@
+"""What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
+
+import contextlib
+
+from kd_sweep.data.dataset_cache import decoded_folder
+from kd_sweep.driver.converge import Outcome, converge
+from kd_sweep.driver.ray.connection import check_local_resources
+from kd_sweep.driver.study_checks import checked
+from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.errors import ClusterError, RayStartError, StorageError
+from kd_sweep.storage.root import Location
+from kd_sweep.study.caveats import caveats
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.waiting import doing
+
+
+def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outcome:
+    """Run a study, or go on with it where it exists already.
+
+    Args:
+        spec: the study as `kd_sweep.study.file.load.load_spec` returns it.
+        root: the results root; made if missing.
+        address: a Ray cluster; None starts Ray on this machine.
+
+    Raises:
+        UserError: the study, its dataset, its models, the root or the cluster is not what it must be.
+    """
+    contents: list[str] = []
+    with doing("looking at the images and the networks", plainly=True):
+        folder = StudyFolder(root, spec.name)
+        spec = checked(spec, decoded_folder(folder.storage), say=contents.append)
+        contents += caveats(spec)
+        folder.check_extends(spec)
+        existed = folder.storage.exists()
+    try:
+        folder.storage.check_writable()
+        if address is None:
+            check_local_resources(spec.resources)
+        return converge(spec, folder, address, contents)
+    except (ClusterError, RayStartError, StorageError):
+        if not existed and folder.storage.is_local:
+            with contextlib.suppress(OSError):  # something else may have been written meanwhile
+                folder.storage.local_path().rmdir()
+        raise
+
+
+def resume(study: Location, address: str | None = None) -> Outcome:
+    """Go on with the study in this folder as its frozen spec says.
+
+    Raises:
+        StorageError: the folder is not a study.
+        UserError: as for `launch`.
+    """
+    with doing("reading the study", plainly=True):
+        folder = StudyFolder.at(study)
+        spec = folder.spec()
+    if spec.name != folder.name:
+        raise StorageError(f"{folder.study}: holds the study {spec.name!r}; name the folder so again to resume it")
+    return launch(spec, folder.storage, address)

@@ -1,0 +1,1 @@
+"""Ray: started or joined, checked, watched, and what its failures mean."""

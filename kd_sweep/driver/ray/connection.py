@@ -1,0 +1,240 @@
+"""The Ray that a study runs on: one of its own on this machine, or a cluster by its address."""
+
+import logging
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kd_sweep
+from kd_sweep.driver.interrupts import Interrupt
+from kd_sweep.driver.ray.address import check_address
+from kd_sweep.driver.ray.environment import environment
+from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
+from kd_sweep.driver.ray.local_ray import local_ray, local_settings
+from kd_sweep.errors import ClusterError
+from kd_sweep.study.recipe import MAX_COUNT
+from kd_sweep.study.spec import Resources
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_task_oom_retries": "8",  # else a teacher that does not fit in memory is tried for ever
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial also reports that it failed, without metrics
+    "TUNE_WARN_INSUFFICIENT_RESOURCE_THRESHOLD_S": "1000000000",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study directory is the state, Tune's snapshots are not
+}
+"""Settings of Ray and Tune, read from the environment when they start."""
+
+OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+"""Of `ray.init`."""
+
+SAID_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")
+"""Reports of Ray's daemons on what befell a trial; `kd_sweep.driver.tune.callbacks` says it in one line."""
+
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets this for a driver that it runs as a job."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the connected Ray offers."""
+
+    nodes: tuple[dict[str, Any], ...]
+    """Every node that lives, as `ray.nodes()` lists it."""
+    local: bool
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The sum over the nodes."""
+        return dict(sum((Counter(node["Resources"]) for node in self.nodes), Counter()))
+
+    def slots(self, wanted: Resources) -> int:
+        """Return how many trials of these resources run at once on the whole cluster; no trial spans two nodes."""
+        return max(1, sum(_slots(wanted, node["Resources"]) for node in self.nodes))
+
+    def at_once(self, wanted: Resources, most: int | None) -> int | None:
+        """Return how many trials to hand to Ray at once, `most` at most; None leaves it to what Ray finds room for.
+
+        A cluster grows and shrinks while a sweep runs, so what it offers now is no limit there.
+        """
+        return min(self.slots(wanted), most or MAX_COUNT) if self.local else most
+
+    def workers(self, wanted: Resources) -> list[dict[str, Any]]:
+        """Return the nodes that a trial of these resources can run on."""
+        return [node for node in self.nodes if _slots(wanted, node["Resources"])]
+
+    def describe(self, wanted: Resources) -> str:
+        """Return what there is and how many trials run at once, for the user."""
+        offered = ", ".join(f"{self.resources.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
+        return f"{'on this machine' if self.local else 'cluster'}: {offered}; {self.slots(wanted)} trials at a time"
+
+
+def _slots(wanted: Resources, offered: dict[str, float]) -> int:
+    asked = ray_resources(wanted)
+    return min(math.floor(offered.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items())
+
+
+def ray_resources(wanted: Resources) -> dict[str, float]:
+    """Return Ray's resource names and amounts, without those of which nothing is asked."""
+    asked = {"CPU": float(wanted.cpus), "GPU": wanted.gpus} | wanted.custom
+    return {name: amount for name, amount in asked.items() if amount > 0}
+
+
+def ray_options(wanted: Resources) -> dict[str, Any]:
+    """Return the same as keyword arguments of a Ray task."""
+    return {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "resources": wanted.custom}
+
+
+@contextmanager
+def connected(
+    address: str | None,
+    wanted: Resources,
+    interrupt: Interrupt,
+    say: Callable[[str], None],
+    last_words: Callable[[str], None],
+) -> Iterator[Cluster]:
+    """Start a local Ray, or connect to the one at `address`; leave it as found on the way out.
+
+    A cluster's workers run the driver's own code, whatever is installed on the nodes: the package travels along, once
+    per node. So nobody has to install a change of it everywhere, and no two nodes can differ. (A driver that Ray runs
+    as a job has had it sent along with the job.) What the package depends on must be installed on the nodes.
+
+    Args:
+        address: the cluster; None starts a local Ray.
+        wanted: resources of one trial.
+        interrupt: set by a signal.
+        say: tells the user of what goes on meanwhile.
+        last_words: tells the user why the process ends: a local Ray has died, and this process waits inside it.
+
+    Raises:
+        ClusterError: no cluster answers there, or no node of it has what one trial asks for.
+        StorageError: there is no temporary folder for a local Ray.
+        RayStartError: a local Ray does not start.
+        SweepInterrupted: a signal came meanwhile.
+
+    From then on `interrupt.check` raises `ClusterLostError` when that Ray has died.
+    """
+    if address is not None:
+        check_address(address)
+
+    def check() -> None:
+        interrupt.arm()  # Ray takes the signals for itself
+        interrupt.check()
+
+    with ExitStack() as stack:
+        stack.enter_context(environment(QUIET))
+        if address is None:
+            stack.enter_context(local_settings())
+        stack.enter_context(_quiet_reports())
+        stack.enter_context(local_ray(check, say, OPTIONS) if address is None else _joined(address))
+        check()
+        yield from _watched(address, wanted, interrupt, last_words)
+
+
+def _watched(
+    address: str | None, wanted: Resources, interrupt: Interrupt, last_words: Callable[[str], None]
+) -> Iterator[Cluster]:
+    import ray
+
+    nodes = tuple(node for node in ray.nodes() if node["Alive"])
+    check_fits(wanted, [node["Resources"] for node in nodes], address or "this machine")
+    check = local_watch() if address is None else node_watch(address)
+    interrupt.watch(check)
+    with ending_when_stuck(check, last_words) if address is None else nullcontext():
+        yield Cluster(nodes, local=address is None)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
+    try:
+        ray.init(address=address, runtime_env=shipped_code(), **OPTIONS)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise ClusterError(_why_not_connected(address, error)) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet_reports() -> Iterator[None]:
+    """Keep Tune's log and Ray's reports of what the sweep says itself away from the user while the block runs."""
+    from ray._private import worker
+
+    log, print_to_stdstream = logging.getLogger("ray.tune"), worker.print_to_stdstream
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    worker.print_to_stdstream = _on_report
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        worker.print_to_stdstream = print_to_stdstream
+
+
+def _on_report(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG001 - as Ray calls it
+    """Print what Ray's daemons report to stderr. Ray itself would do so on stdout, where a command's result goes."""
+    for line in data["lines"]:
+        if not any(known in line for known in SAID_OTHERWISE):
+            print(f"Ray: {line.strip()}", file=sys.stderr)
+
+
+def shipped_code() -> dict[str, Any] | None:
+    """Return the runtime environment that brings this package to the workers; None where the job has brought it."""
+    if IN_A_JOB in os.environ:
+        return None
+    return {"py_modules": [str(Path(kd_sweep.__file__).parent)], "excludes": ["__pycache__"]}
+
+
+def _why_not_connected(address: str, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"--address {address}: this machine could not join as a driver ({lines[0]})"
+
+
+def check_local_resources(wanted: Resources) -> None:
+    """Refuse what this machine does not have before Ray is started for nothing."""
+    cpus = os.cpu_count() or 1
+    if wanted.cpus > cpus:
+        raise ClusterError(f"resources.cpus: {wanted.cpus} is more than the {cpus} of this machine")
+    if wanted.gpus:
+        import torch
+
+        if wanted.gpus > (gpus := torch.cuda.device_count()):
+            raise ClusterError(
+                f"resources.gpus: {wanted.gpus:g} is more than the {gpus} that torch finds on this machine; "
+                "0 trains on the CPU, --address uses a cluster"
+            )
+    if wanted.custom:
+        name = next(iter(wanted.custom))
+        raise ClusterError(f"resources.custom.{name}: only a cluster (--address) can have custom resources")
+
+
+def check_fits(wanted: Resources, nodes: list[dict[str, float]], place: str) -> None:
+    """Refuse a trial that fits on no single node.
+
+    Args:
+        wanted: resources of one trial.
+        nodes: the resources of each node.
+        place: how to name the cluster in the message.
+    """
+    asked = ray_resources(wanted)
+    if any(all(node.get(name, 0.0) >= amount for name, amount in asked.items()) for node in nodes):
+        return
+    for name, amount in asked.items():
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if most < amount:
+            field = {"CPU": "resources.cpus", "GPU": "resources.gpus"}.get(name, f"resources.custom.{name}")
+            raise ClusterError(f"{field}: {amount:g} is more than any node of {place} has (at most {most:g})")
+    raise ClusterError(f"resources: no single node of {place} has all of {asked} at once")

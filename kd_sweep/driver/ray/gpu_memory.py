@@ -1,0 +1,109 @@
+"""Fractions of a GPU are a promise that Ray does not keep: it counts slots and isolates no memory.
+
+So before a sweep whose trials share GPUs, one trial runs alone on a GPU for a few batches, and a share that is smaller
+than what it took is refused.
+"""
+
+import math
+from typing import Any
+
+from kd_sweep.errors import ClusterError
+from kd_sweep.storage.temporary_folders import scratch_folder
+from kd_sweep.study.trial import TrialConfig
+
+CONTEXT_BYTES = 600 * 2**20
+"""What CUDA and its libraries keep for a process beside torch's own pool; 300 to 600 MiB, by driver and GPU."""
+
+PROBED_BATCHES = 3
+LEAST_IMAGES = 2048
+"""A part of a dataset has at least one image per class, and ImageNet has 1000 classes."""
+PROBE_S = 600.0
+
+
+def check_share(gpus: float, peak_bytes: int, total_bytes: int) -> None:
+    """Raise `ClusterError` if trials that each take `peak_bytes` do not fit on a GPU at `gpus` of it each.
+
+    Args:
+        gpus: the share of one GPU that a trial asks for; 1 and more is not shared, and fits.
+        peak_bytes: what torch reserved at most in one trial.
+        total_bytes: the GPU's memory.
+    """
+    needed = peak_bytes + CONTEXT_BYTES
+    num_asked = math.floor(1 / gpus + 1e-9)
+    if gpus >= 1 or num_asked * needed <= total_bytes:
+        return
+    num_fitting = total_bytes // needed
+    advice = f"at least {_share(num_fitting)} is needed" if num_fitting else "not even one trial fits"
+    raise ClusterError(
+        f"resources.gpus: {gpus:g} puts {num_asked} trials on a GPU of {_gib(total_bytes)}, and one trial took "
+        f"{_gib(needed)}; {advice}"
+    )
+
+
+def check_memory(gpus: float, trial: TrialConfig) -> None:
+    """Measure `trial` on one GPU of the connected Ray and check its share of it; needs a GPU.
+
+    A trial that fails for another reason than memory is let through: its own row will say why.
+
+    Args:
+        gpus: as for `check_share`.
+        trial: the one that takes most memory.
+
+    Raises:
+        ClusterError: the share is too small, a whole GPU is too small, or none was free for minutes.
+    """
+    import ray
+
+    task = ray.remote(measure).options(num_cpus=1, num_gpus=1, max_retries=1)
+    try:
+        peak_bytes, total_bytes = ray.get(task.remote(trial.model_dump_json()), timeout=PROBE_S)
+    except ray.exceptions.GetTimeoutError:
+        raise ClusterError(f"resources.gpus: no GPU was free for a first measurement within {PROBE_S:g} s") from None
+    except ray.exceptions.RayError as error:
+        if "OutOfMemoryError" in str(error):
+            raise ClusterError("resources.gpus: one trial alone on a GPU ran out of its memory") from None
+        return
+    check_share(gpus, peak_bytes, total_bytes)
+
+
+def measure(trial_json: str) -> tuple[int, int]:
+    """Run a few batches of a trial on this process's GPU; return the bytes that torch reserved at most, and the GPU's.
+
+    Teachers are trained in the same process, as a trial trains those that are missing. Runs in a worker.
+    """
+    import torch
+
+    from kd_sweep.distill.trial import trial_epochs
+
+    trial = shortened(TrialConfig.model_validate_json(trial_json))
+    torch.cuda.reset_peak_memory_stats()
+    with scratch_folder("memory") as folder:
+        for _ in trial_epochs(trial, root=folder, checkpoint_dir=None, device="cuda"):
+            pass
+    return torch.cuda.max_memory_reserved(), torch.cuda.get_device_properties(0).total_memory
+
+
+def shortened(trial: TrialConfig) -> TrialConfig:
+    """Return the trial with one epoch of a few batches, as large as the trial's own."""
+    few = max(LEAST_IMAGES, PROBED_BATCHES * max(trial.teacher.batch_size, trial.student.batch_size))
+    once: dict[str, Any] = {"epochs": 1, "schedule": "constant", "warmup_epochs": 0.0}
+    limits = {
+        name: few if asked is None else min(few, asked)
+        for name in ("max_train_images", "max_val_images")
+        for asked in (getattr(trial.data, name),)
+    }
+    return trial.model_copy(
+        update={
+            "data": trial.data.model_copy(update=limits),
+            "teacher": trial.teacher.model_copy(update=once),
+            "student": trial.student.model_copy(update=once),
+        }
+    )
+
+
+def _share(num: int) -> str:
+    return f"{math.ceil(1000 / num) / 1000:g}"
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB"

@@ -1,0 +1,190 @@
+"""Trains the teachers that a finite study needs, each once, as Ray tasks ahead of the trials."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
+
+from kd_sweep.distill.teacher_records import TeacherRecord, teacher_record
+from kd_sweep.driver.interrupts import Interrupt
+from kd_sweep.driver.progress import Display
+from kd_sweep.driver.ray.connection import ray_options
+from kd_sweep.driver.ray.crashes import how_crashed
+from kd_sweep.driver.ray.failures import MAX_LOSSES, why_lost
+from kd_sweep.driver.recorder import Recorder
+from kd_sweep.errors import StorageError
+from kd_sweep.storage.root import Location
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.trial import TeacherConfig
+from kd_sweep.waiting import doing
+
+POLL_S = 0.25
+
+
+def train_teacher(teacher_json: str, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Train one teacher, or find it trained. Runs in a worker.
+
+    Yields:
+        First its ``pid``, then a row per epoch, at last the teacher's record as JSON, under ``record``.
+    """
+    yield {"pid": os.getpid()}
+    from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
+
+    teacher = TeacherConfig.model_validate_json(teacher_json)
+    how = {"device": settings["device"], "num_threads": settings["num_threads"]}
+    yield from teacher_epochs(teacher, settings["root"], **how)
+    yield {"record": ensure_teacher(teacher, settings["root"], **how).model_dump_json()}
+
+
+@dataclass
+class _Training:
+    """A teacher's current attempt."""
+
+    teacher: TeacherConfig
+    told: Any
+    """Ray's generator of what the worker yields."""
+    losses: int = 0
+    """Processes that it has lost since its last epoch."""
+    pid: int | None = None
+
+
+class _Teachers:
+    """The teachers in training.
+
+    Args:
+        spec: the study.
+        settings: root, device and num_threads, for the workers.
+        recorder: where the rows go.
+        display: what the user sees.
+    """
+
+    def __init__(self, spec: StudySpec, settings: dict[str, Any], recorder: Recorder, display: Display) -> None:
+        self._settings, self._recorder, self._display = settings, recorder, display
+        options = ray_options(spec.resources)
+        self._task = ray.remote(train_teacher).options(**options, num_returns="streaming", max_retries=0)
+        self._running: dict[Any, _Training] = {}
+
+    def start(self, teacher: TeacherConfig, losses: int = 0) -> None:
+        told = self._task.remote(teacher.model_dump_json(), self._settings)
+        self._running[told] = _Training(teacher, told, losses)
+
+    def is_done(self) -> bool:
+        return not self._running
+
+    def poll(self) -> None:
+        """Take the next thing that each worker has told; wait a little where none has told anything."""
+        waiting: list[Any] = list(self._running)
+        ready: list[Any] = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)[0]
+        ready = ready or ray.wait(waiting, num_returns=1, timeout=POLL_S, fetch_local=False)[0]
+        for told in ready:
+            training = self._running[told]
+            try:
+                self._heard(training, ray.get(next(told)))
+            except StopIteration:
+                del self._running[told]
+            except RayError as error:
+                del self._running[told]
+                self._failed(training, error)
+
+    def _heard(self, training: _Training, told: dict[str, Any]) -> None:
+        teacher = training.teacher
+        if "record" in told:
+            record = TeacherRecord.model_validate_json(told["record"])
+            self._recorder.teacher(record)
+            self._display.teacher_done(teacher.teacher_id, describe(teacher), record.val_accuracy)
+        elif "epoch" in told:
+            training.losses = 0
+            self._display.teacher_epoch(teacher.teacher_id, told["epoch"])
+        else:
+            training.pid = told["pid"]
+            self._display.teacher_started(teacher.teacher_id, describe(teacher), teacher.learner.epochs)
+
+    def _failed(self, training: _Training, error: RayError) -> None:
+        label, cause = describe(training.teacher), getattr(error, "cause", None)
+        self._display.teacher_ended(training.teacher.teacher_id)
+        if isinstance(cause, StorageError):  # what one teacher cannot write, none can
+            raise StorageError(str(cause)) from None
+        if isinstance(error, RayTaskError) and not isinstance(cause, OSError):
+            self._display.note(f"teacher {label} failed: {_first_line(error)}")
+            return
+        what = _first_line(error) if cause is not None else f"lost its process ({_why_lost(error, training.pid)})"
+        if training.losses >= MAX_LOSSES:
+            self._display.note(
+                f"teacher {label} {what}, given up after {MAX_LOSSES + 1} attempts; its trials try it too"
+            )
+            return
+        attempt = training.losses + 2
+        self._display.note(f"teacher {label} {what}, trying again ({attempt} of {MAX_LOSSES + 1})")
+        self.start(training.teacher, training.losses + 1)
+
+
+def train_missing(
+    teachers: list[TeacherConfig],
+    spec: StudySpec,
+    settings: dict[str, Any],
+    recorder: Recorder,
+    display: Display,
+    interrupt: Interrupt,
+) -> None:
+    """Train the teachers that are not there yet. One that fails is left to its trials, whose rows then say why.
+
+    Like a trial, a teacher that loses its process goes on from its checkpoint, and is given up when that happens again
+    and again without an epoch in between.
+
+    Args:
+        teachers: every teacher that a trial still to run needs.
+        spec: the study, whose `resources` hold for teachers too.
+        settings: root, device and num_threads, for the workers.
+        recorder: where the rows go.
+        display: what the user sees.
+        interrupt: set by a signal.
+
+    Raises:
+        StorageError: a worker could not write; the message has the path and the reason.
+    """
+    with doing("looking for teachers that are there", plainly=True):
+        missing = [teacher for teacher in teachers if not _record_finished(teacher, settings["root"], recorder)]
+    display.teachers_begin(len(teachers), [teacher.learner.epochs for teacher in missing])
+    training = _Teachers(spec, settings, recorder, display)
+    for teacher in missing:
+        training.start(teacher)
+    while not training.is_done():
+        interrupt.check()
+        training.poll()
+        recorder.write_due()
+        display.refresh()
+
+
+def record_teachers(teachers: tuple[TeacherConfig, ...], root: Location, recorder: Recorder) -> None:
+    """Record the teachers of a trial that has trained them by itself."""
+    for teacher in teachers:
+        if not recorder.knows_teacher(teacher.teacher_id):
+            _record_finished(teacher, root, recorder)
+
+
+def describe(teacher: TeacherConfig) -> str:
+    """Return a teacher's place in the study as a person would say it."""
+    return f"strength {teacher.augmentation_strength:g}, seed {teacher.seed}, member {teacher.member}"
+
+
+def _record_finished(teacher: TeacherConfig, root: Location, recorder: Recorder) -> bool:
+    record = teacher_record(root, teacher.teacher_id)
+    if record is not None:
+        recorder.teacher(record)
+    return record is not None
+
+
+def _why_lost(error: RayError, pid: int | None) -> str:
+    """Return in a few words what happened to a worker: its signal, where that is known."""
+    if isinstance(error, OutOfMemoryError | NodeDiedError):
+        return why_lost(str(error))
+    crash = how_crashed(pid) if pid is not None else None
+    return crash or "killed or crashed; the kernel does that too when memory runs out"
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {(str(cause).strip() or 'no message').splitlines()[0]}"

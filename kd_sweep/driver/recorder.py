@@ -1,0 +1,289 @@
+"""Turns what happens in a sweep into rows of the study's tables. One recorder a study, in the driver."""
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from kd_sweep import __version__
+from kd_sweep.distill.teacher_records import TeacherRecord
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.trial import PLACES, TrialConfig
+from kd_sweep.tables.schema import FINISHED, column_name
+from kd_sweep.tables.writer import StudyWriter
+
+UNSUCCESSFUL = ("failed", "lost", "preempted")
+"""A trial that is left in one of these ended without being asked to; the next run tries it again."""
+
+MEASURED = ("metrics_version", *REPORTED_METRICS)
+EPOCH_COLUMNS = (
+    *("epoch", *MEASURED, "fidelity_per_class_val"),
+    *("learning_rate", "epoch_s", "train_images_per_s", "host", "pid"),
+)
+"""What a trial and its process report of an epoch; `host` and `pid` are unknown for rows found in a checkpoint."""
+
+NOTHING_YET: dict[str, None] = dict.fromkeys(
+    (*MEASURED, "last_epoch", "train_s", "host", "objective", "best_epoch", "best_objective")
+)
+"""What a trial's row says of its epochs when it has none."""
+
+SETTINGS = ("augmentation_strength", "ensemble_size", "seed")
+
+
+class Recorder:
+    """Keeps the rows of trials, epochs and teachers true to what has happened.
+
+    Args:
+        writer: the study's tables.
+        spec: the study.
+        history: the epoch rows in a trial's newest checkpoint.
+    """
+
+    def __init__(
+        self, writer: StudyWriter, spec: StudySpec, history: Callable[[TrialConfig], list[dict[str, Any]]]
+    ) -> None:
+        self._writer = writer
+        self._history = history
+        self._spec = spec
+        self._objectives = spec.objectives
+        self._objective = spec.objectives[0]
+        self._search = tuple(name for name in spec.search if name not in SETTINGS)
+        self._configs: dict[str, TrialConfig] = {}
+
+    def trials(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return every trial's row by its id."""
+        return self._writer.trials
+
+    def configs(self) -> dict[str, TrialConfig]:
+        """Return the configuration of every trial that the tables hold, by its id, with the dataset where it is now."""
+        found = {}
+        for trial_id, row in self._writer.trials.items():
+            config = TrialConfig.model_validate_json(row["config"])
+            data = config.data.model_copy(update={place: getattr(self._spec.data, place) for place in PLACES})
+            found[trial_id] = config.model_copy(update={"data": data})
+        return found
+
+    def epochs_table(self, columns: Sequence[str]) -> pa.Table:
+        """Return these columns of every epoch, sorted by trial and epoch."""
+        return self._writer.epochs_table(columns)
+
+    def objectives_of(self, trial_id: str) -> tuple[float, ...] | None:
+        """Return the last value of each objective, None where one is missing."""
+        values = tuple(self._writer.trials[trial_id].get(objective.metric) for objective in self._objectives)
+        return None if None in values else values  # type: ignore[return-value]
+
+    def status(self, trial_id: str) -> str | None:
+        """Return the trial's status in the tables, None where they have none."""
+        row = self._writer.trials.get(trial_id)
+        return row["status"] if row else None
+
+    def trained_s(self) -> float:
+        """Return how long the study has trained: its trials, and those of its teachers that it did not find trained."""
+        began = self._writer.study_row.get("created_at")
+        teachers = (row for row in self._writer.teachers.values() if began is None or row["finished_at"] >= began)
+        return float(sum(row.get("train_s", 0.0) for row in [*self._writer.trials.values(), *teachers]))
+
+    def reconcile(self, config: TrialConfig) -> None:
+        """Make a trial's rows agree with each other, from its checkpoint where its epochs are missing.
+
+        An unfinished trial gets the epochs that only its checkpoint knows, and is finished if that was all. A finished
+        one gets back epochs that were lost with a damaged file; where its checkpoint is lost too, it must run again.
+        """
+        trial_id = config.trial_id
+        self._configs[trial_id] = config
+        row = self._writer.trials.get(trial_id) or {}
+        stated = row.get("last_epoch") or 0
+        is_finished = row.get("status") in FINISHED
+        if is_finished and 0 < stated <= self.last_epoch(trial_id):
+            return
+        self._catch_up(config, stated if is_finished else None)
+        last_epoch = self.last_epoch(trial_id)
+        if is_finished and 0 < stated <= last_epoch:
+            return
+        if last_epoch == 0:
+            if stated:
+                self._writer.upsert_trial({"trial_id": trial_id, "status": "interrupted", "rung": None} | NOTHING_YET)
+            return
+        status = earlier if (earlier := self.status(trial_id)) in UNSUCCESSFUL else "interrupted"
+        self._writer.upsert_trial(self._identity(config) | self._summary(trial_id) | {"status": status, "rung": None})
+        if last_epoch >= config.student.epochs:
+            self.ended(trial_id, "completed")
+
+    def has_lost(self) -> list[str]:
+        """Return the ids of trials that have epochs and no row: their table was damaged."""
+        return sorted(self._writer.last_epochs.keys() - self._writer.trials.keys())
+
+    def started(self, config: TrialConfig, suggestion: int | None = None, generation: int | None = None) -> None:
+        """A trial has got its process.
+
+        Args:
+            config: the trial.
+            suggestion: its number among what an adaptive sampler has suggested.
+            generation: of a genetic one.
+        """
+        self._configs[config.trial_id] = config
+        earlier = self._writer.trials.get(config.trial_id) or {}
+        self._writer.upsert_trial(
+            self._identity(config)
+            | {
+                "status": "running",
+                "attempts": (earlier.get("attempts") or 0) + 1,
+                "started_at": earlier.get("started_at") or now(),
+                "finished_at": None,
+                "suggestion": suggestion,
+                "generation": generation,
+                "error": None,
+                "traceback": None,
+            }
+        )
+
+    def epoch(self, trial_id: str, row: dict[str, Any]) -> None:
+        """A trial has reported an epoch."""
+        config = self._configs[trial_id]
+        if row["epoch"] > self.last_epoch(trial_id) + 1:
+            # A worker died between its checkpoint and its report, and another went on after it.
+            self._catch_up(config)
+            self._add(config, row)
+            self._writer.upsert_trial({"trial_id": trial_id} | self._summary(trial_id))
+        elif self._add(config, row):
+            trial = self._writer.trials[trial_id]
+            value = row[self._objective.metric]
+            update = {name: row[name] for name in MEASURED}
+            update |= {"trial_id": trial_id, "last_epoch": row["epoch"], "host": row["host"], "objective": value}
+            update["train_s"] = trial.get("train_s", 0.0) + row["epoch_s"]
+            if value is not None and self._objective.better(value, trial.get("best_objective")):
+                update |= {"best_epoch": row["epoch"], "best_objective": value}
+            self._writer.upsert_trial(update)
+
+    def ended(self, trial_id: str, status: str, error: str | None = None, traceback: str | None = None) -> None:
+        """A trial has ended for good, or was interrupted."""
+        last_epoch = (self._writer.trials.get(trial_id) or {}).get("last_epoch")
+        self._writer.upsert_trial(
+            {
+                "trial_id": trial_id,
+                "status": status,
+                "rung": last_epoch if status == "stopped" else None,
+                "error": error,
+                "traceback": traceback,
+                "finished_at": now(),
+            }
+        )
+
+    def teacher(self, record: TeacherRecord) -> None:
+        """A teacher is there, trained by this run or before it."""
+        teacher = record.config
+        self._writer.upsert_teacher(
+            {
+                "teacher_id": record.teacher_id,
+                "model": teacher.learner.model,
+                "augmentation_strength": teacher.augmentation_strength,
+                "seed": teacher.seed,
+                "member": teacher.member,
+                "epochs": record.epochs,
+                "val_accuracy": record.val_accuracy,
+                "train_accuracy": record.train_accuracy,
+                "num_parameters": record.num_parameters,
+                "train_s": record.train_s,
+                "finished_at": datetime.fromisoformat(record.finished_at),
+                "host": record.host,
+                "pid": record.pid,
+            }
+        )
+
+    def knows_teacher(self, teacher_id: str) -> bool:
+        """Whether the teacher is in the tables."""
+        return teacher_id in self._writer.teachers
+
+    def last_epoch(self, trial_id: str) -> int:
+        """Return the trial's newest recorded epoch, 0 where it has none."""
+        return self._writer.last_epochs.get(trial_id, 0)
+
+    def trial_cost(self) -> float | None:
+        """Return how many epochs of a teacher an epoch of a trial has taken; None before there are both."""
+        taken = [row for row in self._writer.teachers.values() if row.get("train_s") and row.get("epochs")]
+        seconds = self._writer.epochs_table(["epoch_s"])["epoch_s"].drop_null().to_pylist()
+        if not taken or not seconds:
+            return None
+        of_teachers: float = sum(row["train_s"] for row in taken) / sum(row["epochs"] for row in taken)
+        cost: float = statistics.median(seconds) / of_teachers
+        return cost
+
+    def write_due(self) -> None:
+        """Write to disk what has waited long enough."""
+        self._writer.maybe_flush()
+
+    def write_now(self) -> None:
+        """Write everything to disk."""
+        self._writer.flush()
+
+    def study(self, num_planned: int, status: str) -> None:
+        """Describe the study as a whole: `running`, `completed` or `incomplete`."""
+        spec = self._spec
+        self._writer.set_study(
+            sampler=spec.sampler.name,
+            scheduler=spec.scheduler.name,
+            objectives=json.dumps([objective.model_dump() for objective in spec.objectives]),
+            num_planned=num_planned,
+            kd_sweep_version=__version__,
+            status=status,
+        )
+
+    def frozen(self, text: str) -> None:
+        """Record the study's frozen spec."""
+        self._writer.set_study(spec=text)
+
+    def interrupt_running(self) -> None:
+        """Every trial that has not ended was interrupted."""
+        for trial_id, row in list(self._writer.trials.items()):
+            if row["status"] == "running":
+                self.ended(trial_id, "interrupted")
+
+    def _catch_up(self, config: TrialConfig, most: int | None = None) -> None:
+        for row in self._history(config)[:most]:
+            self._add(config, row)
+
+    def _add(self, config: TrialConfig, row: dict[str, Any]) -> bool:
+        trial = self._writer.trials.get(config.trial_id) or {}
+        settings = {name: getattr(config, name) for name in SETTINGS}
+        written = {"trial_id": config.trial_id, "attempt": trial.get("attempts") or 1, "finished_at": now()}
+        reported = {name: row.get(name) for name in EPOCH_COLUMNS}
+        return self._writer.add_epoch(settings | written | reported)
+
+    def _identity(self, config: TrialConfig) -> dict[str, Any]:
+        searched = {column_name(name): _scalar(config.at(name)) for name in self._search}
+        return searched | {
+            "trial_id": config.trial_id,
+            "augmentation_strength": config.augmentation_strength,
+            "ensemble_size": config.ensemble_size,
+            "seed": config.seed,
+            "student": config.student.model,
+            "teacher": config.teacher.model,
+            "config": config.model_dump_json(),
+            "num_epochs": config.student.epochs,
+        }
+
+    def _summary(self, trial_id: str) -> dict[str, Any]:
+        rows = self._writer.epochs_of(trial_id)
+        metric, last = self._objective.metric, rows[-1]
+        best = self._objective.best_of(rows) or {}
+        return {name: last.get(name) for name in MEASURED} | {
+            "last_epoch": last["epoch"],
+            "train_s": sum(row["epoch_s"] for row in rows),
+            "host": last.get("host"),
+            "objective": last.get(metric),
+            "best_epoch": best.get("epoch"),
+            "best_objective": best.get(metric),
+        }
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else json.dumps(value)

@@ -1,0 +1,185 @@
+"""One study on disk: its frozen spec, its lock, the places of its files."""
+
+import contextlib
+import logging
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from kd_sweep import __version__
+from kd_sweep.distill.checkpoints import CHECKPOINTS
+from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.storage.lease import Lease
+from kd_sweep.storage.lease_holder import is_lease_file
+from kd_sweep.storage.root import Location, Root
+from kd_sweep.study.file.frozen import check_extension, frozen_provenance, frozen_yaml, load_frozen, parse_frozen
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.tables.current_files import current_term
+from kd_sweep.tables.keyed_table import read_table
+from kd_sweep.tables.recovery import DAMAGED_FOLDER
+from kd_sweep.tables.schema import TABLE_FILES
+from kd_sweep.tables.study_lease import study_lease
+
+SPEC_FILE = "study.yaml"
+_LOG = logging.getLogger(__name__)
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "pyarrow", "numpy")
+
+
+class StudyFolder:
+    """The folder `<root>/<name>`.
+
+    Args:
+        root: the results root.
+        name: the study.
+    """
+
+    def __init__(self, root: Location, name: str) -> None:
+        self.storage = Root.named(root)
+        self.name = name
+        self.study = self.storage.child(name)
+
+    @classmethod
+    def at(cls, study: Location) -> "StudyFolder":
+        """Return the study in this folder, which may not be one."""
+        return cls(*Root.named(study).parent())
+
+    def exists(self) -> bool:
+        """Whether a study was launched here.
+
+        Raises:
+            StorageError: something else is here, or a study of an unreleased version.
+        """
+        if current_term(self.study) is not None or self.study.exists(SPEC_FILE):
+            return True
+        if self.study.exists() and not self.study.is_folder():
+            raise StorageError(f"{self.study}: is a file, not a study folder; choose another --root or another name")
+        found = sorted([*self.study.files(), *self.study.folders()])
+        strangers = [name for name in found if not is_lease_file(name)]
+        if strangers:
+            raise StorageError(
+                f"{self.study}: has no {SPEC_FILE} and is not empty ({strangers[0]}), so it is not a study; "
+                "choose another --root or another name"
+            )
+        return False
+
+    def spec(self) -> StudySpec:
+        """Return the frozen spec: the studies table's; that of `study.yaml` where it has none that can be read.
+
+        A driver that was taken over may have replaced `study.yaml` too late. The table it cannot touch.
+
+        Raises:
+            StorageError: the folder is not a study, or both are damaged.
+        """
+        text = self.text_in_table()
+        return self.spec_in_file() if text is None else parse_frozen(text, self.study.shown(TABLE_FILES["studies"]))
+
+    def spec_in_file(self) -> StudySpec:
+        """Return what `study.yaml` says; `StorageError` where it is damaged or missing."""
+        if self.study.is_local:
+            return load_frozen(self.study.local_path())
+        place = self.study.shown(SPEC_FILE)
+        try:
+            return parse_frozen(self.study.read_bytes(SPEC_FILE).decode(), place)
+        except FileNotFoundError:
+            raise StorageError(f"{self.study}: is not a study, it has no {SPEC_FILE}") from None
+        except UnicodeDecodeError:
+            raise StorageError(f"damaged study: {place}: is not UTF-8 text") from None
+
+    def check_extends(self, spec: StudySpec) -> None:
+        """Refuse a spec whose results would not belong with those that are here."""
+        if self.exists():
+            check_extension(self.spec(), spec)
+
+    def lock(self) -> Lease:
+        """Become the one driver of the study, until the lease is released."""
+        self.study.ensure_folder()
+        return study_lease(self.study, self.name)
+
+    def frozen(self, spec: StudySpec) -> str:
+        """Return the frozen spec as text, with where it came from: as it is here, if it says the same already."""
+        text = self._text()
+        if text is None:
+            return frozen_yaml(spec, provenance())
+        here = self.study.shown(SPEC_FILE)
+        return text if parse_frozen(text, here) == spec else frozen_yaml(spec, frozen_provenance(text, here))
+
+    def write_frozen(self, text: str) -> None:
+        """Make `study.yaml` this text, unless it is. A damaged one is set aside before."""
+        if self.study.exists(SPEC_FILE):
+            if self.study.read_bytes(SPEC_FILE) == text.encode():
+                return
+            try:
+                self.spec_in_file()
+            except StorageError as damage:
+                aside = f"{DAMAGED_FOLDER}/{SPEC_FILE}.{int(time.time())}"
+                self.study.move(SPEC_FILE, aside)
+                _LOG.warning("%s; moved to %s and written again", damage, self.study.shown(aside))
+        self.study.write_bytes(SPEC_FILE, text.encode())
+
+    def with_versions(self, spec: StudySpec, text: str) -> tuple[str, str | None]:
+        """Add the versions that the study goes on with to its frozen spec, where they are not those of its last run.
+
+        Returns:
+            The new text, and one line that tells of the change; None where there is none.
+        """
+        earlier, now = frozen_provenance(text, self.study.shown(SPEC_FILE)), provenance()
+        last = {name: _last_version(versions) for name, versions in earlier.items()}
+        changed = [name for name in now if name in last and last[name] != now[name]]
+        if not changed:
+            return text, None
+        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        history = earlier | {name: f"{earlier[name]}, {now[name]} since {since}" for name in changed}
+        told = ", ".join(f"{name} was {last[name]} and is {now[name]}" for name in changed)
+        return frozen_yaml(spec, history), (
+            f"versions have changed since the last run ({told}): results need not agree bit for bit with earlier ones"
+        )
+
+    def text_in_table(self) -> str | None:
+        """Return the frozen spec as the studies table has it; None where it has none, or it cannot be read."""
+        try:
+            rows = read_table(self.study, TABLE_FILES["studies"]).to_pylist()
+        except (CorruptFileError, StorageError):
+            return None
+        return _sound(rows[0].get("spec"), self.study.shown(TABLE_FILES["studies"])) if rows else None
+
+    def checkpoint_folder(self, trial_id: str) -> Root:
+        """Return where a trial keeps its checkpoints."""
+        return self.study.child(f"{CHECKPOINTS}/{trial_id}")
+
+    def _text(self) -> str | None:
+        """Return the frozen spec, from the table or the file, whichever is sound; None where neither is."""
+        text = self.text_in_table()
+        if text is None and self.study.exists(SPEC_FILE):
+            text = _sound(self.study.read_bytes(SPEC_FILE).decode(errors="replace"), self.study.shown(SPEC_FILE))
+        return text
+
+
+def _sound(text: str | None, place: str) -> str | None:
+    try:
+        parse_frozen(text or "", place)
+    except StorageError:
+        return None
+    return text
+
+
+def provenance() -> dict[str, str]:
+    """Return the versions that results depend on."""
+    versions = {"kd_sweep": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        versions[package] = metadata.version(package)
+    source = Path(__file__).resolve().parents[2]
+    if (source / ".git").exists():
+        command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
+        with contextlib.suppress(OSError):  # git may be missing
+            described = subprocess.run(command, capture_output=True, text=True, check=False)
+            if described.returncode == 0:
+                versions["git_revision"] = described.stdout.strip()
+    return versions
+
+
+def _last_version(versions: str) -> str:
+    """Return the newest of the versions that `StudyFolder.with_versions` has put together."""
+    return versions.rpartition(", ")[2].partition(" since ")[0]

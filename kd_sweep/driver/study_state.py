@@ -1,0 +1,195 @@
+"""A study as its driver holds it: locked, its tables open and made whole, and what is left to do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Any
+
+from kd_sweep.distill.checkpoints import read_history
+from kd_sweep.distill.teacher_records import teacher_record
+from kd_sweep.driver.budget import HourBudget
+from kd_sweep.driver.checkpoint_budget import CheckpointBudget
+from kd_sweep.driver.recorder import Recorder
+from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.study.space.dimensions import extremes
+from kd_sweep.study.space.plan import num_points
+from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, points_of
+from kd_sweep.study.spec import GridSampler, StudySpec
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
+from kd_sweep.tables.schema import FINISHED
+from kd_sweep.tables.writer import StudyWriter
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to do."""
+
+    unfinished: list[TrialConfig]
+    """Trials that have started and not finished: they go first, from their checkpoints."""
+    new: list[PlannedTrial]
+    """Trials of a finite study that have not started."""
+    adaptive: int
+    """How many trials an adaptive sampler may still suggest."""
+    left: int
+    """Trials that `budget.max_trials` keeps out."""
+    hours_are_up: bool = False
+    """Whether `budget.max_hours` keeps out everything."""
+
+    def __bool__(self) -> bool:
+        return self.size > 0 and not self.hours_are_up
+
+    @property
+    def size(self) -> int:
+        """How many trials there are to run, at most."""
+        return len(self.unfinished) + len(self.new) + self.adaptive
+
+    def trial_epochs(self, spec: StudySpec, last_epoch: Callable[[str], int]) -> int:
+        """Return how many epochs of trials there are to run, at most, where the search leaves that open.
+
+        Args:
+            spec: the study.
+            last_epoch: returns how many a trial has, by its id.
+        """
+        begun = sum(trial.student.epochs - last_epoch(trial.trial_id) for trial in self.unfinished)
+        return begun + (len(self.new) + self.adaptive) * int(extremes(spec, "student.epochs")[1])
+
+    @property
+    def teachers(self) -> list[TeacherConfig]:
+        """The teachers that the trials known by now need, each once, in the order of need."""
+        unique = {teacher.teacher_id: teacher for trial in self.unfinished for teacher in trial.needed_teachers}
+        if self.new:
+            planned = (teacher.config for teacher in planned_teachers(self.new[0].spec, self.new))
+            unique |= {teacher.teacher_id: teacher for teacher in planned}
+        return list(unique.values())
+
+
+class StudyState:
+    """Holds the study's lock and tables while the block runs.
+
+    Entering makes the tables whole: epochs that checkpoints know and a crash kept from the tables are added.
+
+    Args:
+        spec: what the study asks for now.
+        folder: where it lives.
+    """
+
+    def __init__(self, spec: StudySpec, folder: StudyFolder) -> None:
+        self.spec = spec
+        self.folder = folder
+
+    def __enter__(self) -> "StudyState":
+        self._lease = self.folder.lock()
+        try:
+            self._frozen = self.folder.frozen(self.spec)
+            if self.folder.text_in_table() is None:
+                self.folder.write_frozen(self._frozen)
+            self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease)
+            self.recorder = Recorder(self._writer, self.spec, self._history)
+            self.hours = HourBudget(self.spec, self.recorder)
+            for config in [*self.recorder.configs().values(), *self._found_again()]:
+                self.recorder.reconcile(config)
+            self.known = self.recorder.configs()
+            self._record_teachers()
+            self.work = self._outstanding()
+            self.checkpoints = CheckpointBudget(self.spec, self.folder.study, self.recorder)
+            self.checkpoints.enforce()
+            self._record("running" if self.work else None, self.work)
+            self._publish_spec()
+        except BaseException:
+            self._lease.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.recorder.interrupt_running()
+            self._writer.close()
+        except StorageError:
+            if error is None:  # else it says why already
+                raise
+        finally:
+            self._lease.release()
+
+    def finish(self) -> Work:
+        """Record how the study stands after a run, and return what is still left to do."""
+        self.recorder.interrupt_running()
+        self.known = self.recorder.configs()
+        rest = self._outstanding()
+        self._record(None, rest)
+        return rest
+
+    def note_versions(self) -> str | None:
+        """Add the versions of this run to the frozen spec where they have changed; return one line that tells of it."""
+        self._frozen, told = self.folder.with_versions(self.spec, self._frozen)
+        if told is not None:
+            self.recorder.frozen(self._frozen)
+            self._publish_spec()
+        return told
+
+    def _publish_spec(self) -> None:
+        """Write the frozen spec, the table first: whoever finds two believes the table."""
+        self.recorder.write_now()
+        self.folder.write_frozen(self._frozen)
+
+    def _record(self, status: str | None, rest: Work) -> None:
+        self.recorder.frozen(self._frozen)
+        self.recorder.study(self._num_trials, status or ("incomplete" if rest.size or rest.left else "completed"))
+
+    def _found_again(self) -> list[TrialConfig]:
+        """Return the configurations of trials whose rows were lost with a damaged table."""
+        lost = set(self.recorder.has_lost())
+        if not lost:
+            return []
+        return [self._planned[trial_id].config for trial_id in sorted(lost & self._planned.keys())]
+
+    def _record_teachers(self) -> None:
+        """Add the rows of teachers that are there and whose table was lost."""
+        used = {
+            teacher.teacher_id
+            for trial_id, config in self.known.items()
+            if self.recorder.last_epoch(trial_id)
+            for teacher in config.needed_teachers
+        }
+        for teacher_id in used:
+            if not self.recorder.knows_teacher(teacher_id):
+                record = teacher_record(self.folder.storage, teacher_id)
+                if record is not None:
+                    self.recorder.teacher(record)
+
+    def _history(self, config: TrialConfig) -> list[dict[str, Any]]:
+        try:
+            return read_history(self.folder.checkpoint_folder(config.trial_id))
+        except (FileNotFoundError, CorruptFileError):
+            return []  # the trial itself sets a damaged checkpoint aside and starts over
+
+    @cached_property
+    def _planned(self) -> dict[str, PlannedTrial]:
+        return {trial.trial_id: trial for trial in planned_trials(self.spec)}
+
+    def _outstanding(self) -> Work:
+        planned = self._planned
+        finite = is_finite(self.spec)
+        wanted = planned.keys() if finite else points_of(self.spec, self.known.values()).keys()
+        unfinished = [
+            config
+            for trial_id, config in self.known.items()
+            if trial_id in wanted and self.recorder.status(trial_id) not in FINISHED
+        ]
+        new = [trial for trial_id, trial in planned.items() if trial_id not in self.known]
+        sampler = self.spec.sampler
+        asked = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
+        adaptive = max(0, asked - len(wanted))
+        limit = self.spec.budget.max_trials
+        room = len(new) + adaptive if limit is None else max(0, limit - len(self.known))
+        self._num_trials = len(planned) if finite else max(asked, len(wanted))
+        return Work(
+            unfinished=unfinished,
+            new=new[:room],
+            adaptive=min(adaptive, room),
+            left=max(0, len(new) + adaptive - room),
+            hours_are_up=self.hours.is_spent,
+        )

@@ -1,0 +1,1 @@
+"""Trials under Ray Tune: which comes next, which stops, what each reports."""

@@ -1,0 +1,127 @@
+"""Runs a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
+
+from contextlib import ExitStack, suppress
+from itertools import chain
+from typing import Any
+
+from ray import tune
+
+from kd_sweep.driver.budget import HoursAreUp
+from kd_sweep.driver.interrupts import Interrupt
+from kd_sweep.driver.progress import Display
+from kd_sweep.driver.ray.connection import Cluster, ray_resources
+from kd_sweep.driver.ray.environment import environment
+from kd_sweep.driver.ray.failures import MAX_LOSSES, other_deaths_are_an_actors
+from kd_sweep.driver.ray.teacher_training import record_teachers, train_missing
+from kd_sweep.driver.study_state import StudyState
+from kd_sweep.driver.tune.callbacks import SweepCallback
+from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher
+from kd_sweep.driver.tune.stopping import build_scheduler
+from kd_sweep.driver.tune.trainable import TrialActor
+from kd_sweep.storage.temporary_folders import scratch_folder
+from kd_sweep.study.space.points import is_finite
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.tables.schema import FINISHED
+from kd_sweep.waiting import doing
+
+
+def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
+    """Run everything that is outstanding, or as much as the hours allow; what has ended is recorded on return.
+
+    Args:
+        state: the locked study.
+        cluster: the Ray that this process is connected to.
+        display: what the user sees.
+        interrupt: set by a signal; then `SweepInterrupted` comes out of here at the next safe point.
+    """
+    with suppress(HoursAreUp):
+        _run(state, cluster, display, interrupt)
+
+
+def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
+    spec, recorder, work = state.spec, state.recorder, state.work
+    settings = _settings(state)
+    with doing("looking for teachers that are there"):
+        finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
+        display.begin(work.trial_epochs(spec, recorder.last_epoch), recorder.trial_cost())
+        teachers = work.teachers
+    interrupt.watch(state.hours.check)
+    train_missing(teachers, spec, settings, recorder, display, interrupt)
+    display.trials_begin(total=finished + work.size, done=finished)
+    callback = SweepCallback(
+        recorder,
+        display,
+        interrupt,
+        spec.retries,
+        state.checkpoints,
+        lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
+    )
+    objectives = tuple(objective.metric for objective in spec.objectives)
+    searcher = TuneSearcher(source_of(state), settings, objectives)
+    _tune(spec, cluster, searcher, build_scheduler(spec, recorder.epochs_table), callback)
+
+
+def _tune(spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: Any, callback: SweepCallback) -> None:
+    at_once = cluster.at_once(spec.resources, spec.max_concurrent_trials)
+    # Where Ray finds out how many there is room for, so many may wait for a free slot; a sampler that learns should
+    # not run ahead of results.
+    waiting = {"TUNE_MAX_PENDING_TRIALS_PG": "16" if is_finite(spec) else "1"} if at_once is None else {}
+    with ExitStack() as stack:
+        stack.enter_context(environment(waiting))
+        stack.enter_context(other_deaths_are_an_actors())
+        # Tune keeps logs of its own while it runs; nothing of ours is in them.
+        scratch = stack.enter_context(scratch_folder("tune"))
+        tune.Tuner(
+            tune.with_resources(TrialActor, _request(spec.resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=spec.name,
+                storage_path=str(scratch),
+                callbacks=[callback],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),
+                verbose=0,
+            ),
+        ).fit()
+
+
+def _settings(state: StudyState) -> dict[str, Any]:
+    """Return what every worker needs beside the trial."""
+    spec = state.spec
+    return {
+        "root": state.folder.storage.location,
+        "study": spec.name,
+        "device": "cuda" if spec.resources.gpus else "cpu",
+        "num_threads": spec.resources.cpus,
+        "best_by": spec.objectives[0].model_dump_json() if spec.checkpoints.best else None,
+    }
+
+
+def source_of(state: StudyState) -> Source:
+    """Return where the study's outstanding trials come from."""
+    spec, work = state.spec, state.work
+    if is_finite(spec):
+        return PlannedSource(chain(work.unfinished, (trial.config for trial in work.new)))
+    rows = state.recorder.trials()
+    known = [
+        KnownTrial(
+            config,
+            finished=rows[trial_id]["status"] in FINISHED,
+            values=state.recorder.objectives_of(trial_id),
+            number=rows[trial_id].get("suggestion"),
+            generation=rows[trial_id].get("generation"),
+        )
+        for trial_id, config in state.known.items()
+    ]
+    return OptunaSource(spec, known, work.adaptive)
+
+
+def _request(resources: Any) -> dict[str, float]:
+    asked = ray_resources(resources)
+    return {"cpu": asked.pop("CPU", 0.0), "gpu": asked.pop("GPU", 0.0)} | asked

@@ -1,0 +1,167 @@
+"""The reported metrics of one split, from what the networks said about its images.
+
+The keys are those of `kd_sweep.study.metric_catalogue.REPORTED_METRICS`. `train_loss` is the training loop's own, and
+the generalization gaps are differences of two others.
+
+Shapes: N images, B images of a batch, C classes, M teachers, H x W pixels.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from kd_sweep.attention.regions import above_chance, attention_area, attention_iou_pairs, attention_iou_student
+from kd_sweep.metrics import paper_code
+from kd_sweep.metrics.calibration import expected_calibration_error
+from kd_sweep.metrics.information import expected_mutual_information, mutual_information
+from kd_sweep.metrics.predictions import (
+    accuracy,
+    agreement,
+    agreement_per_class,
+    ensemble_log_probabilities,
+    negative_log_likelihood,
+    pairwise_disagreement,
+    predictive_entropy,
+    predictive_kl,
+    reverse_predictive_kl,
+    top_1,
+    top_k_accuracy,
+)
+from kd_sweep.study.metric_catalogue import CHANCE, IOU_THRESHOLDS
+
+_IOU = "attention_iou_"
+
+
+def stream_metrics(
+    student_logits_NC: Tensor, ensemble_log_NC: Tensor, labels_N: Tensor, split: str
+) -> dict[str, float]:
+    """Return `{split}_accuracy` and the fidelity metrics for split `train`, `val` or `val_augmented`.
+
+    All of them are means over images, so those of a whole split are the means of its parts'.
+
+    Args:
+        student_logits_NC: the student's.
+        ensemble_log_NC: the ensemble's log-probabilities, of `metrics.predictions.ensemble_log_probabilities`.
+        labels_N: the labels.
+        split: which.
+    """
+    return {
+        f"{split}_accuracy": accuracy(student_logits_NC, labels_N),
+        f"fidelity_{split}": agreement(student_logits_NC, ensemble_log_NC),
+        f"predictive_kl_{split}": predictive_kl(ensemble_log_NC[None], student_logits_NC),
+    }
+
+
+def information_metrics(student_predicted_N: Tensor, ensemble_predicted_N: Tensor, split: str) -> dict[str, float]:
+    """Return `mutual_information_{split}` and its mean over shuffled images, from the top-1 classes."""
+    name = f"mutual_information_{split}"
+    return {
+        name: mutual_information(student_predicted_N, ensemble_predicted_N),
+        f"{name}_shuffled": expected_mutual_information(student_predicted_N, ensemble_predicted_N),
+    }
+
+
+def rethinkkd_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, split: str) -> dict[str, float]:
+    """Return the `…_{split}_rethinkkd` metrics, but for the calibration error: means over batches.
+
+    Args:
+        student_logits_NC: the student's, of a whole number of batches or of a part of one.
+        teacher_logits_MNC: its teachers'.
+        split: `train` or `val_augmented`.
+    """
+    student_NC, teacher_MNC = student_logits_NC, teacher_logits_MNC
+    # Full batches weigh the same, so their mean is that over the images; only mutual information needs them apart.
+    whole = len(student_NC)
+    return {
+        f"fidelity_{split}_rethinkkd": paper_code.fidelity_rethinkkd(student_NC, teacher_MNC, whole),
+        f"predictive_kl_{split}_rethinkkd": paper_code.predictive_kl_rethinkkd(student_NC, teacher_MNC, whole),
+        f"mutual_information_{split}_rethinkkd": paper_code.mutual_information_rethinkkd(student_NC, teacher_MNC),
+        f"entropy_student_{split}_rethinkkd": paper_code.entropy_rethinkkd(student_NC, whole),
+    }
+
+
+def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """Return what is said of the student on clean validation images, but for its attention."""
+    ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
+    per_class = agreement_per_class(student_logits_NC, ensemble_log_NC, labels_N)
+    of_classes = [share for share in per_class if share is not None]
+    return {
+        "val_loss": negative_log_likelihood(student_logits_NC, labels_N),
+        "val_top5_accuracy": top_k_accuracy(student_logits_NC, labels_N, 5),
+        **stream_metrics(student_logits_NC, ensemble_log_NC, labels_N, "val"),
+        "fidelity_macro_val": sum(of_classes) / len(of_classes),
+        "fidelity_worst_class_val": min(of_classes),
+        "predictive_kl_reverse_val": reverse_predictive_kl(ensemble_log_NC[None], student_logits_NC),
+        **information_metrics(top_1(student_logits_NC), top_1(ensemble_log_NC), "val"),
+        "entropy_student": predictive_entropy(student_logits_NC),
+        "ece": expected_calibration_error(student_logits_NC, labels_N),
+    }
+
+
+def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float | None]:
+    """Return what is said of the teachers alone on clean validation images, but for their attention."""
+    ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
+    members = [accuracy(logits_NC, labels_N) for logits_NC in teacher_logits_MNC]
+    return {
+        "entropy_teachers": predictive_entropy(ensemble_log_NC),
+        "ece_teachers": expected_calibration_error(ensemble_log_NC, labels_N),
+        "teacher_accuracy": sum(members) / len(members),
+        "ensemble_accuracy": accuracy(ensemble_log_NC, labels_N),
+        "diversity_teachers": pairwise_disagreement(teacher_logits_MNC),
+    }
+
+
+def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[str, float]:
+    """Return how large teachers' regions are on a batch of clean validation images, and how far those of two overlap.
+
+    All are means over images; a batch is a multiple of `metrics.paper_code.BATCH_SIZE`, unless it is the last.
+
+    Args:
+        maps_MBHW: in [0, 1].
+        cam_threshold: of the plain metric's regions.
+    """
+    regions_MBHW = maps_MBHW > cam_threshold
+    values = {
+        "attention_area_teachers": attention_area(regions_MBHW),
+        "attention_iou_teachers_rethinkkd": paper_code.attention_iou_rethinkkd(regions_MBHW),
+        **{
+            f"attention_iou_teachers{suffix}": attention_iou_pairs(maps_MBHW > threshold)
+            for suffix, threshold in _thresholds(cam_threshold)
+        },
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def student_attention_metrics(
+    student_maps_BHW: Tensor, teacher_maps_MBHW: Tensor, cam_threshold: float
+) -> dict[str, float]:
+    """Return how large the student's regions are and how far they overlap its teachers'; means over a batch."""
+    return {
+        "attention_area_student": attention_area(student_maps_BHW > cam_threshold),
+        **{
+            f"attention_iou_student{suffix}": attention_iou_student(
+                student_maps_BHW > threshold, teacher_maps_MBHW > threshold
+            )
+            for suffix, threshold in _thresholds(cam_threshold)
+        },
+    }
+
+
+def chance_metrics(overlap: Mapping[str, float], apart: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the chance level of every IoU, and `attention_overlap_…`, how far it is above.
+
+    Args:
+        overlap: of `teacher_attention_metrics` or `student_attention_metrics`.
+        apart: the same of maps that are paired with those of other images; empty where there are none.
+    """
+    values: dict[str, float | None] = {}
+    for name, iou in overlap.items():
+        if name.startswith(_IOU):
+            chance = values[f"{name}{CHANCE}"] = apart.get(name)
+            if not name.endswith("_rethinkkd"):
+                values[name.replace(_IOU, "attention_overlap_")] = above_chance(iou, chance)
+    return values
+
+
+def _thresholds(cam_threshold: float) -> list[tuple[str, float]]:
+    return [("", cam_threshold), *((f"_{suffix}", threshold) for suffix, threshold in IOU_THRESHOLDS.items())]

@@ -1,0 +1,1 @@
+"""Networks by name: built, checked, with their first weights."""

@@ -1,0 +1,262 @@
+"""torchvision's and timm's classifiers behind the interface of the built-in networks.
+
+Shapes: B images, D channels, h x w feature map, C classes.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from kd_sweep.errors import SpecError
+from kd_sweep.networks.class_token_transformer import ClassTokenTransformer, class_token_transformer
+from kd_sweep.networks.libraries import POSSIBLE, create_network
+from kd_sweep.networks.model_names import no_small_stem
+from kd_sweep.networks.pooled_norm import divisor, folded_weight, norm_after_pooling
+from kd_sweep.networks.recorded_pass import Step, watch_pass
+from kd_sweep.networks.stems import first_halvings, leave_out
+from kd_sweep.study.recipe import Learner
+
+_PROBE_CLASSES = 7
+PROBE_IMAGES = 4
+
+
+class Backbone(nn.Module):
+    """A network of another library, with the feature map that its classifier reads.
+
+    Args:
+        network: maps images to logits.
+        classifier: name of its last linear layer.
+        features: name of the module that gives the last feature map before pooling.
+        channels_last: whether that map is (B, h, w, D).
+        norm: name of the normalisation between pooling and classifier, where there is one.
+    """
+
+    def __init__(
+        self, network: nn.Module, classifier: str, features: str, channels_last: bool, norm: str | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._classifier = classifier
+        self._features = features
+        self._channels_last = channels_last
+        self._norm = norm
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The linear layer that gives the logits."""
+        return cast(nn.Linear, self.network.get_submodule(self._classifier))
+
+    @property
+    def classifier_weight(self) -> Tensor:
+        """Weight (C, D) of the pooled features in the logits: the linear layer's, and the normalisation's with it."""
+        weight_CD = self.classifier.weight
+        return weight_CD if self._norm is None else folded_weight(self.network.get_submodule(self._norm), weight_CD)
+
+    @property
+    def features(self) -> nn.Module:
+        """The module that gives the last feature map before pooling."""
+        return self.network.get_submodule(self._features)
+
+    @property
+    def features_channels_last(self) -> bool:
+        """Whether that map is (B, h, w, D)."""
+        return self._channels_last
+
+    def forward(self, images_BDHW: Tensor) -> Tensor:
+        """Return logits_BC."""
+        logits_BC: Tensor = self.network(images_BDHW)
+        return logits_BC
+
+    def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits_BC and the last feature map before pooling, (B, D, h, w).
+
+        Its mean times `classifier_weight` is the logits but for a constant: where pooled features are normalised, it is
+        divided by what that divides by.
+        """
+        seen: list[Tensor] = []
+        handle = self.features.register_forward_hook(lambda _module, _args, output: seen.append(output))
+        try:
+            logits_BC = self.network(images_BDHW)
+        finally:
+            handle.remove()
+        features_BDhw = seen[-1].permute(0, 3, 1, 2) if self._channels_last else seen[-1]
+        if self._norm is not None:
+            features_BDhw = features_BDhw / divisor(self.network.get_submodule(self._norm), features_BDhw)
+        return logits_BC, features_BDhw
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A network, the images it is for, and where the study names it."""
+
+    learner: Learner
+    num_classes: int
+    channels: int
+    image_size: int
+    where: str
+
+    @property
+    def what(self) -> str:
+        """The network, for messages."""
+        stem = " with stem 'small'" if self.learner.stem == "small" else ""
+        return f"{self.where}: {self.learner.model!r}{stem}"
+
+    def watch(self, network: nn.Module) -> list[Step]:
+        return watch_pass(network, self.channels, self.image_size, self.what)
+
+
+def build_backbone(
+    learner: Learner, num_classes: int, channels: int, image_size: int, where: str
+) -> Backbone | ClassTokenTransformer:
+    """Return an untrained network of torchvision or timm.
+
+    Args:
+        learner: whose `model` is a name of either library, torchvision first, or `torchvision:NAME` or `timm:NAME`.
+        num_classes: C.
+        channels: of the images.
+        image_size: height and width in pixels.
+        where: place of `model` in the study, for messages.
+
+    Raises:
+        SpecError: no such model, it does not take such images, it has no stem to make small, or its classifier reads
+            neither a feature map nor the class token of a transformer.
+    """
+    wanted = _Wanted(learner, num_classes, channels, image_size, where)
+    backbone = _with_attention(_network(wanted), wanted)
+    if isinstance(backbone, Backbone):
+        _check_classifier_reads_only_features(backbone, channels, image_size, wanted.what)
+        _check_maps_are_of_the_whole_classifier(backbone, wanted)
+    return backbone
+
+
+def check_backbone(learner: Learner, where: str, image_size: int, channels: int) -> None:
+    """Raise SpecError where `build_backbone` would; most mistakes are found by a pass that computes shapes alone."""
+    wanted = _Wanted(learner, _PROBE_CLASSES, channels, image_size, where)
+    # Constructors that compute with tensors cannot do so without data.
+    with suppress(NotImplementedError), torch.device("meta"):
+        _with_attention(_network(wanted), wanted)
+    with torch.random.fork_rng(devices=[]):
+        build_backbone(learner, _PROBE_CLASSES, channels, image_size, where)
+
+
+def _network(wanted: _Wanted) -> nn.Module:
+    learner = wanted.learner
+    network = create_network(learner.model, wanted.num_classes, wanted.channels, wanted.image_size, wanted.where)
+    if learner.stem == "small":
+        halvings = first_halvings(wanted.watch(network))
+        if not halvings:
+            raise no_small_stem(learner, wanted.where)
+        leave_out(network, halvings)
+    return network
+
+
+def _with_attention(network: nn.Module, wanted: _Wanted) -> Backbone | ClassTokenTransformer:
+    """Find what an attention map is read from: a transformer's class token, else the last feature map."""
+    transformer = class_token_transformer(network)
+    if transformer is None:
+        return _with_features(network, wanted)
+    classifier = _classifier(wanted.watch(network), wanted)[1]
+    if classifier.weight is not transformer.classifier_weight:
+        raise SpecError(f"{wanted.what} has no linear classifier of its class token alone; {POSSIBLE}")
+    side = transformer.patches_per_side(wanted.channels, wanted.image_size)
+    if side < 2:
+        raise SpecError(
+            f"{wanted.what} has {side} x {side} patches at data.image_size {wanted.image_size}, attention maps need "
+            f"2 x 2; take a larger image_size, or a model with smaller patches or none (resnet8 … resnet110)"
+        )
+    return transformer
+
+
+def _with_features(network: nn.Module, wanted: _Wanted) -> Backbone:
+    """Find the last linear layer and the last feature map before pooling, by watching one pass."""
+    steps = wanted.watch(network)
+    place, classifier = _classifier(steps, wanted)
+    width = classifier.in_features
+    module, _, shape = _last_map(steps[:place])
+    channels_last = len(shape) == 4 and shape[3] == width and shape[1] != width
+    if len(shape) != 4 or not (channels_last or shape[1] == width):
+        raise SpecError(
+            f"{wanted.what} has no feature map that its classifier reads, so it has no attention map; {POSSIBLE}"
+        )
+    map_size = shape[1:3] if channels_last else shape[2:]
+    if min(map_size) < 2:
+        offers_stem = wanted.learner.stem == "full" and first_halvings(steps)
+        stem = f"{wanted.where.removesuffix('model')}stem: small, " if offers_stem else ""
+        raise SpecError(
+            f"{wanted.what} leaves a feature map of {map_size[0]} x {map_size[1]} at data.image_size "
+            f"{wanted.image_size}, attention maps need 2 x 2; take {stem}a larger image_size, or a model that reduces "
+            f"less (resnet8 … resnet110)"
+        )
+    names = {module: name for name, module in network.named_modules()}
+    norm = norm_after_pooling([step.module for step in steps[:place]], module, width)
+    return Backbone(network, names[classifier], names[module], channels_last, None if norm is None else names[norm])
+
+
+def _classifier(steps: list[Step], wanted: _Wanted) -> tuple[int, nn.Linear]:
+    """Return the linear layer that ran last, and which step that was."""
+    linear = [(place, step.module) for place, step in enumerate(steps) if isinstance(step.module, nn.Linear)]
+    if not linear or linear[-1][1].out_features != wanted.num_classes:
+        raise SpecError(f"{wanted.what} has no linear classifier, which attention maps are read from; {POSSIBLE}")
+    return linear[-1]
+
+
+def _last_map(steps: list[Step]) -> Step:
+    """Return the last output with more than two dimensions before global pooling, if that is a module."""
+
+    def pools(step: Step) -> bool:
+        return "pool" in type(step.module).__name__.lower()
+
+    def is_global(step: Step) -> bool:
+        return len(step.gave) == 2 or (len(step.gave) == 4 and step.gave[2:] == (1, 1))
+
+    pooled = [place for place, step in enumerate(steps) if pools(step) and is_global(step)]
+    for step in reversed(steps[: pooled[-1]] if pooled else steps):
+        passive = isinstance(step.module, nn.Identity | nn.Dropout | nn.Flatten)
+        if len(step.gave) > 2 and not pools(step) and not passive:
+            return step
+    return steps[0]
+
+
+def _check_classifier_reads_only_features(backbone: Backbone, channels: int, image_size: int, what: str) -> None:
+    """Raise SpecError unless two images give the same logits once their feature maps are made equal."""
+    images_BDHW = torch.randn(2, channels, image_size, image_size)
+    handle = backbone.features.register_forward_hook(lambda _module, _args, output: torch.zeros_like(output))
+    try:
+        with torch.no_grad():
+            first_C, second_C = backbone.eval()(images_BDHW)
+    finally:
+        backbone.train()
+        handle.remove()
+    if not torch.equal(first_C, second_C):
+        raise SpecError(f"{what} has no feature map that its classifier reads alone, so no attention map; {POSSIBLE}")
+
+
+def _check_maps_are_of_the_whole_classifier(backbone: Backbone, wanted: _Wanted) -> None:
+    """Raise SpecError unless the mean of the features times the classifier's weight is the logits, but for a constant.
+
+    It is not where two classifiers are averaged, or features are pooled by another rule than the mean.
+    """
+    heads = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+    heads = [head for head in heads if head.out_features == wanted.num_classes]
+    weights = [head.weight.detach().clone() for head in heads]
+    images_BDHW = torch.randn(PROBE_IMAGES, wanted.channels, wanted.image_size, wanted.image_size)
+    try:
+        with torch.no_grad():
+            for head in heads:  # many begin at zero, and would hide that there are two
+                head.weight.normal_(std=head.in_features**-0.5)
+            logits_BC, features_BDhw = backbone.eval().forward_with_features(images_BDHW)
+            of_map_BC = features_BDhw.mean((2, 3)) @ backbone.classifier_weight.T
+            for head, weight in zip(heads, weights, strict=True):
+                head.weight.copy_(weight)
+    finally:
+        backbone.train()
+    varying_BC, of_map_BC = logits_BC - logits_BC.mean(0), of_map_BC - of_map_BC.mean(0)
+    rounding = 1e-5 * float(logits_BC.abs().max())
+    if float((varying_BC - of_map_BC).abs().max()) > 1e-3 * float(varying_BC.abs().max()) + rounding:
+        raise SpecError(
+            f"{wanted.what} has a classifier that reads more than the mean of its last feature map, such as two heads "
+            f"or another pooling, so its attention map would be of a part of it; {POSSIBLE}"
+        )

@@ -1,0 +1,79 @@
+"""The checks of a network that a study names. Nothing here loads torch, but for networks that are not built in."""
+
+import hashlib
+
+from kd_sweep.data.readers.image_files import resolved
+from kd_sweep.errors import DataError, SpecError
+from kd_sweep.networks.model_names import check_built_in, is_built_in
+from kd_sweep.study.recipe import Learner
+
+PROBE_CLASSES = 7
+"""So many classes few datasets have: a file's classifier is not mistaken for the network's own."""
+WEIGHT_FILES = (".safetensors", ".pth", ".pt")
+
+
+def check_model(learner: Learner, where: str, image_size: int, channels: int, *, download: bool = True) -> None:
+    """Raise SpecError where ``learner.model`` cannot be built, or gives no attention maps at ``image_size``.
+
+    Built-in names are answered at once; others are built once and tried on two images.
+
+    Args:
+        learner: the network.
+        where: the model's place in the study, `teacher.model` or `student.model`, for the message.
+        image_size: height and width in pixels.
+        channels: of the images.
+        download: try published weights too, which downloads them; else only whether there are some.
+    """
+    if not is_built_in(learner.model):
+        from kd_sweep.networks.library_networks import check_backbone
+
+        check_backbone(learner, where, image_size, channels)
+    check_built_in(learner, where)
+    if learner.weights is not None:
+        place = f"{where.removesuffix('model')}weights"
+        check_weights(with_weights_digest(learner, place), place, image_size, channels, download=download)
+
+
+def with_weights_digest(learner: Learner, where: str) -> Learner:
+    """Return ``learner`` with an absolute path of its weights and the digest of that file, if it names one.
+
+    Raises:
+        SpecError: there is no such file, it is no file of weights, or not the one of the study's launch.
+    """
+    if learner.weights is None or learner.weights == "pretrained":
+        return learner
+    try:
+        path = resolved(learner.weights, where)
+    except DataError as error:
+        raise SpecError(str(error)) from None
+    if not path.is_file():
+        raise SpecError(
+            f"{where}: {learner.weights!r} is no file; possible: pretrained, or a .safetensors or .pth file"
+        )
+    if path.suffix not in WEIGHT_FILES:
+        raise SpecError(f"{where}: {learner.weights!r} is no file of weights; possible: {', '.join(WEIGHT_FILES)}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    if learner.weights_digest not in (None, digest):
+        raise SpecError(
+            f"{where}: {path} is not the file that the study was launched with (digest {digest}, at launch "
+            f"{learner.weights_digest}); restore it, or launch a study with another name"
+        )
+    return learner.model_copy(update={"weights": str(path), "weights_digest": digest})
+
+
+def check_weights(learner: Learner, where: str, image_size: int, channels: int, *, download: bool) -> None:
+    """Raise SpecError where `load_initial_weights` would, by doing it.
+
+    Without ``download``, of published weights only whether there are some.
+    """
+    import torch
+
+    from kd_sweep.networks.build import build_for
+    from kd_sweep.networks.initial_weights import PUBLISHED, check_published_weights, load_initial_weights
+
+    if learner.weights == PUBLISHED and not download:
+        check_published_weights(learner, where)
+        return
+    with torch.random.fork_rng(devices=[]):
+        load_initial_weights(build_for(learner, PROBE_CLASSES, channels, image_size), learner, where)

@@ -1,0 +1,416 @@
+"""A results root on any filesystem that pyarrow knows. Every file operation of a study goes through `Root`."""
+
+import contextlib
+import errno
+import io
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from kd_sweep.errors import StorageError
+from kd_sweep.storage.local_files import (
+    TEMPORARY_SUFFIX,
+    as_named,
+    ensure_folder,
+    local_sizes,
+    replacement,
+    sync_folder,
+)
+from kd_sweep.storage.object_store import open_s3, persistently, read_one_version
+
+_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role of the machine give credentials"
+PROBE = ".writable-"
+"""What the name of the file begins with that `check_writable` writes and deletes."""
+
+
+class Root:
+    """A folder: a results root, or a study in it. Names are relative to it and use ``/``.
+
+    A file appears whole or not at all: locally by write to a temporary file, fsync, rename and fsync of the folder;
+    elsewhere (S3, GCS) by one put. Failures of the filesystem raise `StorageError` with the path and the reason.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, base: str, location: str) -> None:
+        self.filesystem = filesystem
+        self.base = base.rstrip("/") or "/"
+        self.location = location
+        """What the user calls this folder: a local path or a URI."""
+
+    @classmethod
+    def open(cls, location: "Location") -> "Root":
+        """Return the root at a local path or a URI (``s3://bucket/prefix``, ``gs://…``, ``file:///…``).
+
+        Nothing is created and nothing is read. Raises `StorageError` for a URI that pyarrow does not know.
+        """
+        if isinstance(location, Root):
+            return location
+        text = str(location)
+        if "://" not in text:
+            path = str(_expanded(text).absolute())
+            return cls(pafs.LocalFileSystem(), path, path)
+        check_uri(text)
+        try:
+            filesystem, base = open_s3(text) if text.startswith("s3://") else pafs.FileSystem.from_uri(text)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            scheme = urlsplit(text).scheme
+            reason = str(error).splitlines()[0]
+            raise StorageError(f"root: {text} cannot be opened: {reason} (scheme {scheme!r})") from None
+        if not base.strip("/"):
+            raise StorageError(
+                f"root: {text} names no bucket or folder; possible: s3://bucket/prefix, gs://bucket/prefix"
+            )
+        is_local = isinstance(filesystem, pafs.LocalFileSystem)
+        return cls(filesystem, base, base if is_local else text.rstrip("/"))
+
+    @classmethod
+    def named(cls, location: "Location") -> "Root":
+        """Return the root at a location as `open` does, so that `parent` is the folder in which the user sees it.
+
+        That of a link is the one in which the link lies: what a study shares with others is looked for there.
+        """
+        if isinstance(location, Root) or "://" in str(location):
+            return cls.open(location)
+        return cls.open(as_named(_expanded(str(location))))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files lie on a mounted filesystem, where rename, links and locks exist."""
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def __str__(self) -> str:
+        return self.location
+
+    def __repr__(self) -> str:
+        return f"Root({self.location!r})"
+
+    def child(self, name: str) -> "Root":
+        """Return the folder ``name`` inside this one."""
+        return Root(self.filesystem, self.path(name), f"{self.location.rstrip('/')}/{name}")
+
+    def parent(self) -> tuple["Root", str]:
+        """Return the folder around this one, and this one's name in it."""
+        base, _, name = self.base.rpartition("/")
+        return Root(self.filesystem, base or "/", self.location.rpartition("/")[0] or "/"), name
+
+    def path(self, *parts: str) -> str:
+        """Return the path inside `filesystem` of a name below this folder."""
+        return "/".join((self.base.rstrip("/"), *parts)) if parts else self.base
+
+    def file(self, name: str) -> "StoredFile":
+        """Return the place of a file below this folder."""
+        return StoredFile(self, name)
+
+    def local_path(self, *parts: str) -> Path:
+        """Return a name below this folder as a local path; `StorageError` where the root is not local."""
+        if not self.is_local:
+            raise StorageError(f"root: {self.location} is not a local path")
+        return Path(self.path(*parts))
+
+    def shown(self, name: str) -> str:
+        """Return a name below this folder as messages write it."""
+        return f"{self.location.rstrip('/')}/{name}" if name else self.location
+
+    def exists(self, name: str = "") -> bool:
+        """Whether a file or folder of this name is there."""
+        return bool(self._info(name).type != pafs.FileType.NotFound)
+
+    def is_folder(self, name: str = "") -> bool:
+        """Whether a folder of this name is there."""
+        return bool(self._info(name).type == pafs.FileType.Directory)
+
+    def size(self, name: str) -> int:
+        """Return a file's length in bytes; `FileNotFoundError` where there is none."""
+        info = self._info(name)
+        if info.type != pafs.FileType.File:
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name))
+        return int(info.size)
+
+    def age_s(self, name: str) -> float:
+        """Return the seconds since a file was written, by this process's clock; 0 where there is no file."""
+        written_at = self._info(name).mtime
+        return time.time() - written_at.timestamp() if written_at is not None else 0.0
+
+    def files(self, folder: str = "") -> list[str]:
+        """Return the names of the files directly in ``folder``, sorted; none where the folder is missing."""
+        return [name for name, is_file in self._entries(folder) if is_file]
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders directly in ``folder``, sorted; none where it is missing."""
+        return [name for name, is_file in self._entries(folder) if not is_file]
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the bytes of every file below ``folder``, by its name below it; none where the folder is missing."""
+        base = self.path(folder) if folder else self.base
+        if self.is_local:
+            return dict(local_sizes(base))
+        with self._failures(folder, "listed"):
+            selector = pafs.FileSelector(base, allow_not_found=True, recursive=True)
+            infos = persistently(lambda: self.filesystem.get_file_info(selector))
+        return {info.path[len(base) + 1 :]: int(info.size) for info in infos if info.type == pafs.FileType.File}
+
+    def open_input(self, name: str) -> pa.NativeFile:
+        """Open for random access. What was opened stays as it was, also when the file is replaced or deleted.
+
+        A file that is not local is read whole at once: reads of parts of it could meet two versions of it, and a
+        failure of the network would look like damage.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StorageError: it is there and cannot be read.
+        """
+        path = self.path(name)
+        try:
+            if self.is_local:
+                return self.filesystem.open_input_file(path)
+            return pa.BufferReader(persistently(lambda: read_one_version(self.filesystem, path)))
+        except FileNotFoundError:
+            raise
+        except NotADirectoryError:
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
+        except OSError as error:
+            raise _unreadable(self.shown(name), error) from None
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[pa.NativeFile]:
+        """Open for the block; errors as `open_input`, also where reading fails inside it."""
+        with self.open_input(name) as source, failures_to_read(self.shown(name)):
+            yield source
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return a file's content; errors as `open_input`."""
+        with self.reading(name) as source:
+            return bytes(source.read())
+
+    def write_bytes(self, name: str, content: bytes, *, durable: bool = True) -> None:
+        """Replace a file atomically. ``durable=False`` spares the fsync: a power cut may bring the old content back."""
+        with self.replace(name, durable=durable) as sink:
+            sink.write(content)
+
+    @contextlib.contextmanager
+    def replace(self, name: str, *, durable: bool = True) -> Iterator[BinaryIO]:
+        """Yield a stream whose content becomes the file when the block ends well; else the file stays unchanged."""
+        with self._failures(name):
+            if self.is_local:
+                target = Path(self.path(name))
+                with replacement(target, self._temporary(target), durable=durable) as sink:
+                    yield sink
+            else:
+                # Not an output stream of the filesystem: closing one publishes what was written before a failure.
+                buffer = io.BytesIO()
+                yield buffer
+                persistently(lambda: self._write_whole(self.path(name), buffer.getvalue()))
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        with self._failures(name, "deleted"), contextlib.suppress(FileNotFoundError):
+            self._persistently(lambda: self.filesystem.delete_file(self.path(name)))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder and everything in it; nothing happens where there is none."""
+        with self._failures(name, "deleted"), contextlib.suppress(FileNotFoundError):
+            if self.is_local:
+                shutil.rmtree(self.path(name))
+            else:
+                persistently(lambda: self.filesystem.delete_dir(self.path(name)))
+
+    def move(self, name: str, target: str) -> None:
+        """Rename a file inside this folder; ``target`` is replaced."""
+        with self._failures(name, "moved"):
+            if self.is_local:
+                ensure_folder(Path(self.path(target)).parent)
+                self.filesystem.move(self.path(name), self.path(target))
+            else:
+                persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
+                self.delete(name)
+
+    def copy(self, name: str, target: str) -> None:
+        """Put a file's content under a second name, at once; ``target`` is replaced.
+
+        Locally both names are links to one content: made in no time, and taking no room. That is safe since files are
+        replaced and never changed.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        try:
+            with self._failures(target):
+                self._copy(name, target)
+        except StorageError:
+            if self.exists(name):
+                raise
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
+
+    def ensure_folder(self, name: str = "") -> None:
+        """Create a folder and those around it. Object stores have none: nothing happens there."""
+        with self._failures(name):
+            if self.is_local:
+                ensure_folder(Path(self.path(name) if name else self.base))
+
+    def check_writable(self) -> None:
+        """Create the folder if need be and write a file in it; `StorageError` with the reason if that fails."""
+        probe = f"{PROBE}{secrets.token_hex(4)}"
+        self.write_bytes(probe, b"\0", durable=False)  # a full disk still takes empty files
+        self.delete(probe)
+
+    def _copy(self, name: str, target: str) -> None:
+        if not self.is_local:
+            persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
+            return
+        place = Path(self.path(target))
+        ensure_folder(place.parent)
+        temporary = self._temporary(place)
+        try:
+            temporary.hardlink_to(self.path(name))
+            temporary.replace(place)
+        except OSError as error:  # a filesystem without links
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+                raise
+            self.write_bytes(target, self.read_bytes(name))
+            return
+        finally:
+            temporary.unlink(missing_ok=True)  # still there where both names were one file already
+        sync_folder(place.parent)
+
+    def _persistently(self, operation: Callable[[], Any]) -> Any:
+        return operation() if self.is_local else persistently(operation)
+
+    def _write_whole(self, path: str, content: bytes) -> None:
+        with self.filesystem.open_output_stream(path) as target:
+            target.write(content)
+
+    def _info(self, name: str) -> pafs.FileInfo:
+        try:
+            return self._persistently(lambda: self.filesystem.get_file_info(self.path(name) if name else self.base))
+        except NotADirectoryError:
+            return pafs.FileInfo(self.path(name), pafs.FileType.NotFound)
+        except OSError as error:
+            raise StorageError(f"{self.shown(name)} cannot be read: {reason_of(error)}") from None
+
+    def _entries(self, folder: str) -> list[tuple[str, bool]]:
+        path = self.path(folder) if folder else self.base
+        try:
+            if self.is_local:
+                with os.scandir(path) as entries:
+                    return sorted((entry.name, entry.is_file()) for entry in entries)
+            infos = persistently(lambda: self.filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StorageError(f"{self.shown(folder)} cannot be listed: {reason_of(error)}") from None
+        return sorted((info.base_name, info.type == pafs.FileType.File) for info in infos)
+
+    def _temporary(self, target: Path) -> Path:
+        """Return a new name on the target's filesystem. Table folders hold tables only: polars minds anything else."""
+        is_in_table_folder = target.suffix == ".parquet" and target.parent != Path(self.base)
+        folder = target.parent.parent if is_in_table_folder else target.parent
+        return folder / f".{target.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
+
+    @contextlib.contextmanager
+    def _failures(self, name: str, verb: str = "written") -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self.shown(name)} cannot be {verb}: {reason_of(error)}") from error
+
+
+Location = str | Path | Root
+"""Of a results root, as callers may give it."""
+
+
+class StoredFile(NamedTuple):
+    """A file by its name below a root."""
+
+    root: Root
+    name: str
+
+    @classmethod
+    def of(cls, place: "Path | StoredFile") -> "StoredFile":
+        """Return the file at a local path; a `StoredFile` as it is."""
+        if isinstance(place, StoredFile):
+            return place
+        path = place.absolute()
+        return cls(Root.open(path.parent), path.name)
+
+    def __str__(self) -> str:
+        return self.root.shown(self.name)
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder around it, below the root."""
+        return self.name.rpartition("/")[0]
+
+    def with_suffix(self, suffix: str) -> "StoredFile":
+        """Return the place of the file beside it whose name goes on with ``suffix``."""
+        return StoredFile(self.root, self.name + suffix)
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return self.root.exists(self.name)
+
+    def open(self) -> contextlib.AbstractContextManager[pa.NativeFile]:
+        """Open it for a block; see `Root.reading`."""
+        return self.root.reading(self.name)
+
+    def read_bytes(self) -> bytes:
+        """Return its content; see `Root.read_bytes`."""
+        return self.root.read_bytes(self.name)
+
+    def copy_to(self, target: "StoredFile") -> None:
+        """Put its content under another name below the same root; see `Root.copy`."""
+        self.root.copy(self.name, target.name)
+
+    def delete(self) -> None:
+        """Remove it; nothing happens where there is none."""
+        self.root.delete(self.name)
+
+
+@contextlib.contextmanager
+def failures_to_read(where: str) -> Iterator[None]:
+    """Raise what the filesystem refuses in the block as `StorageError`.
+
+    A parser's complaints about what it has read are no failures of the filesystem: theirs have no number.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise error if error.errno is None else _unreadable(where, error) from None
+
+
+def check_uri(text: str) -> None:
+    """Raise `StorageError` for a URI with more than a place in it: options, or a key, which would end up in logs."""
+    if urlsplit(text).query:
+        raise StorageError(f"root: {text} has options after its path; AWS_ENDPOINT_URL, AWS_REGION, … take them")
+    if "@" in urlsplit(text).netloc or re.match(r"\w+://[^/]*:[^@]*@", text):
+        raise StorageError(f"root: {text} has a key in it; {_CREDENTIALS}")
+
+
+def _expanded(path: str) -> Path:
+    if not path.strip():
+        raise StorageError("root: is empty; possible: a folder, or s3://bucket/prefix")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise StorageError(f"root: {path} names the home folder of a user that this machine does not know") from None
+
+
+def _unreadable(where: str, error: OSError) -> StorageError:
+    return StorageError(f"{where} cannot be read: {reason_of(error)}")
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the filesystem refused, on one line."""
+    if error.errno is not None and error.strerror:
+        return os.strerror(error.errno) if error.errno > 0 else error.strerror
+    lines: list[str] = str(error).splitlines() or [type(error).__name__]
+    return lines[0]

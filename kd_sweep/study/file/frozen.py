@@ -1,0 +1,191 @@
+"""The frozen study: the fully resolved spec that a study was launched with, and which changes to it are no mixing."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kd_sweep.errors import SpecError, StorageError, alternatives
+from kd_sweep.study.file.load import MAX_FILE_BYTES, read_text, spec_of
+from kd_sweep.study.file.yaml_reader import MAX_NODES, Document, one_line, read_yaml, shown
+from kd_sweep.study.file.yaml_writer import yaml_text
+from kd_sweep.study.identity import IDENTITY_VERSION
+from kd_sweep.study.spec import StudySpec, metric_of
+from kd_sweep.study.trial import PLACES
+
+SPEC_FILE = "study.yaml"
+FILE_SHA256 = "file_sha256"
+"""The last entry of the provenance: the SHA-256 of the whole text, taken while its own place is filled with zeros."""
+IDENTITY = "identity_version"
+"""The entry before it: the rules that made the study's ids."""
+_ZEROS = "0" * 64
+_SEAL = re.compile(rf'{FILE_SHA256}: "([0-9a-f]{{64}})"')
+UNRELEASED_DIGEST = "content_digest"
+"""What stood there before the first release."""
+FROZEN_GROWTH = 64
+"""How much larger than its study file a frozen study may be: aliases, escapes and defaults are written out."""
+HEADER = """\
+# The study as it was launched, with every default written out; `kd-sweep resume` reads it.
+# Change the study through `kd-sweep launch` with its own file, not here: this file's checksum would no longer fit.
+"""
+MIXING = ("data", "augmentation", "teacher", "student", "distillation", "metrics", "scheduler")
+"""Sections in which a change would put results of two recipes under one name."""
+
+
+def frozen_yaml(spec: StudySpec, provenance: Mapping[str, str]) -> str:
+    """Return the fully resolved spec as YAML, with where it came from; `load_frozen` reads back an equal spec.
+
+    Args:
+        spec: the study.
+        provenance: package versions, git revision and the like, kept as text.
+    """
+    content = spec.model_dump(mode="json")
+    about = {key: str(value) for key, value in provenance.items()}
+    about |= {IDENTITY: str(IDENTITY_VERSION), FILE_SHA256: _ZEROS}
+    return _sealed(HEADER + yaml_text(content | {"provenance": about}))
+
+
+def is_frozen(text: str) -> bool:
+    """Whether a text is, or was before some damage, what `frozen_yaml` wrote; a study file of a user's own is not."""
+    return text.startswith(HEADER.partition("\n")[0]) or f"{FILE_SHA256}: " in text
+
+
+def load_frozen(study_dir: Path) -> StudySpec:
+    """Return the spec of the study in this folder.
+
+    Raises:
+        StorageError: the folder is not a study, or its frozen spec is damaged.
+    """
+    path = study_dir / SPEC_FILE
+    shown_dir = one_line(str(study_dir), 300)
+    if not study_dir.is_dir():
+        problem = "is a file" if study_dir.exists() else "no such folder"
+        raise StorageError(f"{shown_dir}: {problem}, not a study{_nearby(study_dir.parent, study_dir.name)}")
+    if not path.exists():
+        raise StorageError(f"{shown_dir}: is not a study, it has no {SPEC_FILE}{_nearby(study_dir, '')}")
+    try:
+        text = read_text(path, MAX_FILE_BYTES * FROZEN_GROWTH)
+    except SpecError as error:
+        raise StorageError(f"damaged study: {error}") from None
+    return parse_frozen(text, str(path))
+
+
+def parse_frozen(text: str, place: str) -> StudySpec:
+    """Return the spec that `frozen_yaml` wrote as ``text``.
+
+    Args:
+        text: the YAML.
+        place: where it stands, for messages.
+
+    Raises:
+        StorageError: it is not what was written, or a version wrote it whose ids mean other trials.
+    """
+    try:
+        document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
+        _check_written(document, text)
+        return spec_of(document)
+    except SpecError as error:
+        raise StorageError(f"damaged study: {error}") from None
+
+
+def frozen_provenance(text: str, place: str) -> dict[str, str]:
+    """Return what `frozen_yaml` was given as provenance when it wrote ``text``.
+
+    Raises:
+        StorageError: it is not what was written.
+    """
+    try:
+        document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
+        _check_written(document, text)
+    except SpecError as error:
+        raise StorageError(f"damaged study: {error}") from None
+    about = document.content["provenance"]
+    return {name: str(value) for name, value in about.items() if name not in (IDENTITY, FILE_SHA256)}
+
+
+def check_extension(old: StudySpec, new: StudySpec) -> None:
+    """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
+
+    The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change. So may
+    the place of the same images, and the base value of a field that both studies search, which no trial uses.
+
+    Raises:
+        SpecError: the first field that would mix results, with both values.
+    """
+    searched = old.search.keys() & new.search.keys()
+    moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
+    places = {f"data.{place}" for place in PLACES} if moved else set()
+    for role in ("teacher", "student"):
+        before_digest = getattr(old, role).weights_digest
+        if before_digest is not None and before_digest == getattr(new, role).weights_digest:
+            places.add(f"{role}.weights")
+    before = {name: value for name, value in _mixing_fields(old) if name not in places}
+    after = {name: value for name, value in _mixing_fields(new) if name not in places}
+    for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
+        if name in searched or before.get(name) == after.get(name):
+            continue
+        if name == "data.fingerprint":
+            raise SpecError(
+                f"data.path: the images in {new.data.path} are not those that study {old.name!r} was launched with "
+                f"(data.fingerprint {after.get(name)}, at launch {before.get(name)}); results would mix (choose "
+                f"another name, or bring the old images back)"
+            )
+        rule = (
+            f"{shown(after.get(name))} differs from {shown(before.get(name))}, with which study {old.name!r} was "
+            "launched; results would mix (choose another name, or set it back)"
+        )
+        raise SpecError(f"{name}: {rule}")
+
+
+def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and value of every field that must not change."""
+    for section in MIXING:
+        for key, value in getattr(spec, section):
+            if section == "scheduler" and key in ("metric", "mode"):
+                continue
+            yield f"{section}.{key}", list(value) if isinstance(value, tuple) else value
+    if judged := metric_of(spec):
+        # As resolved: a scheduler without a metric of its own follows the first objective, which may change.
+        yield "scheduler.metric", judged.metric
+        yield "scheduler.mode", judged.mode
+
+
+def _check_written(document: Document, text: str) -> None:
+    """Raise SpecError where the text was changed or cut, StorageError where its ids were made by other rules."""
+    content = document.content if isinstance(document.content, dict) else {}
+    about = content.get("provenance")
+    about = about if isinstance(about, dict) else {}
+    made_by = "unreleased"
+    if UNRELEASED_DIGEST not in about:
+        _check_sum(document, text)
+        made_by = str(about.get(IDENTITY))
+    if made_by != str(IDENTITY_VERSION):
+        raise StorageError(
+            f"{document.source}: was written by a version of kd_sweep whose ids and defaults mean other trials "
+            f"({IDENTITY} {made_by}, here {IDENTITY_VERSION}); go on with that version, or launch the study in "
+            "another root"
+        )
+
+
+def _sealed(text: str) -> str:
+    """Fill in the checksum of a text; whatever stands in its place is replaced."""
+    *_, place = _SEAL.finditer(text)
+    zeroed = text[: place.start(1)] + _ZEROS + text[place.end(1) :]
+    return zeroed[: place.start(1)] + hashlib.sha256(zeroed.encode()).hexdigest() + zeroed[place.end(1) :]
+
+
+def _check_sum(document: Document, text: str) -> None:
+    if not _SEAL.search(text):
+        raise document.error((), f"has no provenance.{FILE_SHA256}: it is no frozen study, or a part of it is missing")
+    if _sealed(text) != text:
+        rule = "does not fit the rest of the file: it was changed after the launch, or damaged"
+        raise document.error(("provenance", FILE_SHA256), rule)
+
+
+def _nearby(folder: Path, name: str) -> str:
+    """Return `; possible: …` with the studies in ``folder``."""
+    if not folder.is_dir():
+        return ""
+    studies = [entry.name for entry in folder.iterdir() if (entry / SPEC_FILE).is_file()]
+    return f"; {one_line(alternatives(name, studies))}" if studies else ""

@@ -1,0 +1,45 @@
+"""The JSON Schema of study files, for editors and for other programs that write them."""
+
+from typing import Any
+
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.recipe import DATASETS
+from kd_sweep.study.space.searchable_fields import search_fields
+from kd_sweep.study.spec import StudySpec
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12) of a study file's content.
+
+    It knows names, types and limits of every field, the fields that can be searched and the metrics that trials
+    report. Rules between fields (a grid sampler needs grids) are checked by `kd_sweep.study.file.load.load_spec` alone.
+    """
+    schema = StudySpec.model_json_schema(by_alias=True, mode="validation")
+    search = schema["properties"]["search"]
+    dimension = search["additionalProperties"]
+    search["additionalProperties"] = {
+        "anyOf": [
+            dimension,
+            {"type": ["boolean", "integer", "number", "string"], "description": "A value alone is a grid of one."},
+        ]
+    }
+    search["propertyNames"] = {"enum": list(search_fields())}
+    definitions = schema["$defs"]
+    definitions["Data"]["properties"]["name"]["enum"] = list(DATASETS)
+    del definitions["Data"]["properties"]["image_size"]["default"]  # it depends on the name
+    metrics = list(REPORTED_METRICS)
+    definitions["Objective"]["properties"]["metric"]["enum"] = metrics
+    for scheduler in ("AshaScheduler", "MedianScheduler"):
+        definitions[scheduler]["properties"]["metric"]["enum"] = [*metrics, None]
+    for definition in ("GridSampler", "NoScheduler"):
+        definitions[definition]["required"] = ["name"]
+    schema["properties"]["provenance"] = {
+        "type": "object",
+        "description": "Where a frozen study came from. Ignored when the file is launched.",
+        "additionalProperties": {"type": "string"},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "kd_sweep study",
+    }

@@ -1,0 +1,110 @@
+"""From a study file to a validated `StudySpec`. Every mistake in it is one line that names its place."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kd_sweep.errors import SpecError, alternatives
+from kd_sweep.study.file.messages import RuleError, rule_broken
+from kd_sweep.study.file.overrides import apply_overrides
+from kd_sweep.study.file.yaml_reader import Document, KeyPath, one_line, read_yaml, shown
+from kd_sweep.study.space.rules import validate_space
+from kd_sweep.study.spec import StudySpec
+
+MAX_FILE_BYTES = 1 << 20
+SUFFIXES = (".yaml", ".yml")
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
+    """Read and check a study file.
+
+    Args:
+        path: the YAML file; errors name it as given here.
+        overrides: `dotted.path=YAML value` each, as after `--set`; they change the file's content before it is checked.
+
+    Raises:
+        SpecError: one line with rule, value, place (file and line, or the override) and alternatives.
+    """
+    return parse_spec(read_text(path), str(path), overrides)
+
+
+def parse_spec(text: str, source: str, overrides: Sequence[str] = ()) -> StudySpec:
+    """Check a study given as YAML text. ``source`` is what errors call it; see `load_spec`."""
+    document = read_yaml(text, one_line(source, len(source)))
+    apply_overrides(document, overrides)
+    return spec_of(document)
+
+
+def spec_of(document: Document) -> StudySpec:
+    """Check a study file's content.
+
+    Raises:
+        SpecError: as `load_spec`.
+    """
+    content = document.content
+    if content is None:
+        raise document.error((), "is empty; a study needs at least a name, such as `name: digits`")
+    if not isinstance(content, dict):
+        raise document.error((), f"is not a study: {shown(content)} instead of keys such as name, data and search")
+    # A frozen study says at its end where it came from. That is no setting: such a file can be launched as it is.
+    content = {key: value for key, value in content.items() if key != "provenance" or not isinstance(value, dict)}
+    content, alone = _scalars_as_grids(content)
+    try:
+        spec = StudySpec.model_validate_json(json.dumps(content))
+        validate_space(spec)
+    except ValidationError as error:
+        broken = rule_broken(error, document.numbers)
+    except RuleError as error:
+        broken = error
+    else:
+        return spec
+    path = broken.path
+    raise document.error(path[:2] if path[:2] in alone else path, broken.rule) from None
+
+
+def read_text(path: Path, max_bytes: int = MAX_FILE_BYTES) -> str:
+    """Return the text of a study file of at most ``max_bytes``.
+
+    Raises:
+        SpecError: it is missing (with the nearest file there), a folder, unreadable, too large or not UTF-8.
+    """
+    source = one_line(str(path), len(str(path)))
+    try:
+        if path.is_dir():
+            raise SpecError(f"{source}: is a folder, not a study file{_study_files(path, '')}")
+        if not path.exists():
+            raise SpecError(f"{source}: no such file{_study_files(path.parent, path.name)}")
+        if not path.is_file():
+            raise SpecError(f"{source}: is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise SpecError(f"{source}: cannot be read: {one_line(reason)}") from None
+    if len(content) > max_bytes:
+        raise SpecError(f"{source}: is larger than {max_bytes} bytes, which no study needs")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecError(f"{source}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8 text") from None
+
+
+def _study_files(folder: Path, name: str) -> str:
+    """Return `; possible: …` with the study files in ``folder``."""
+    if not folder.is_dir():
+        return f"; there is no folder {one_line(str(folder), 200)} either"
+    names = [entry.name for entry in folder.iterdir() if entry.suffix in SUFFIXES]
+    return f"; {one_line(alternatives(name, names, suffixes=SUFFIXES))}" if names else ""
+
+
+def _scalars_as_grids(content: dict[str, object]) -> tuple[dict[str, object], set[KeyPath]]:
+    """Write `seed: 0` as `seed: {grid: [0]}`, and say which dimensions were written so."""
+    search = content.get("search")
+    if not isinstance(search, dict):
+        return content, set()
+    alone = {name for name, value in search.items() if isinstance(value, bool | int | float | str)}
+    full = {name: {"grid": [value]} if name in alone else value for name, value in search.items()}
+    return content | {"search": full}, {("search", name) for name in alone}

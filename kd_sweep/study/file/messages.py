@@ -1,0 +1,179 @@
+"""What pydantic finds wrong, in one line of plain words: rule, value and alternatives."""
+
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from kd_sweep.errors import SpecError, alternatives
+from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
+from kd_sweep.study.spec import (
+    DIMENSION_KINDS,
+    AshaScheduler,
+    Choice,
+    Grid,
+    GridSampler,
+    IntRange,
+    MedianScheduler,
+    NoScheduler,
+    Nsga2Sampler,
+    RandomSampler,
+    StudySpec,
+    TpeSampler,
+    Uniform,
+)
+
+TAGGED: dict[str, dict[str, type[BaseModel]]] = {
+    "sampler": {"grid": GridSampler, "random": RandomSampler, "tpe": TpeSampler, "nsga2": Nsga2Sampler},
+    "scheduler": {"none": NoScheduler, "asha": AshaScheduler, "median": MedianScheduler},
+    "search": {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange},
+}
+SEARCH_NAMES = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "student_strength")
+
+
+class RuleError(SpecError):
+    """A spec breaks a rule at ``path``. Whoever knows the file adds the line."""
+
+    def __init__(self, path: KeyPath, rule: str) -> None:
+        super().__init__(f"{written(path)}: {rule}")
+        self.path = path
+        self.rule = rule
+
+
+def rule_broken(error: ValidationError, numbers: Mapping[KeyPath, str]) -> RuleError:
+    """Return the first mistake of a `StudySpec` as a path and a rule in plain words.
+
+    Args:
+        error: what pydantic found.
+        numbers: how the file writes its numbers, by path.
+    """
+    # A mistyped key also leaves the right one missing: the typing error is the one to name.
+    details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] == "missing")[0]
+    kind = details["type"]
+    if kind == "json_invalid":
+        return RuleError((), "holds text that is not Unicode, such as half a surrogate pair")
+    model, path, rest = _resolved(details["loc"])
+    if kind == "extra_forbidden":
+        return RuleError(path, f"unknown key, {_right_key(model, path)}")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _unclear_kind(path, details)
+    if path[0] == "search" and len(path) > 3 and rest:
+        if isinstance(details["input"], list):
+            return RuleError(path, "a list may hold nothing but finite numbers")
+        return RuleError(path, f"{shown(details['input'])} is not a finite number, text, true, false or null")
+    if path[0] == "search" and len(path) > 2 and path[2] in ("uniform", "int") and kind in ("missing", "too_long"):
+        return RuleError(path[:3], "needs two numbers, [lowest, highest]")
+    if kind == "missing":
+        return RuleError(path, "is missing")
+    return RuleError(path, value_rule(details, numbers.get(path)))
+
+
+def value_rule(details: ErrorDetails, number: str | None = None) -> str:
+    """Return what is wrong with one value: `0 is not at least 1`; ``number`` is how a number was written."""
+    context = details.get("ctx", {})
+    value = details["input"]
+    kind = details["type"]
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        possible = re.findall(r"'([^']*)'", context["expected"])
+        return f"{shown(value)} is not an option, {alternatives(str(value), possible)}"
+    if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
+        as_written = number or shown(value)
+        return f"{as_written} is not text; write '{as_written}' in quotes"
+    rule = VALUE_RULES.get(kind)
+    return f"{shown(value)}: {details['msg']}" if rule is None else f"{shown(value)} is {rule.format(**context)}"
+
+
+VALUE_RULES = {
+    "int_type": "not a whole number",
+    "int_from_float": "not a whole number",
+    "float_type": "not a number",
+    "bool_type": "not true or false",
+    "string_type": "not text",
+    "greater_than_equal": "not at least {ge:.15g}",
+    "greater_than": "not above {gt:.15g}",
+    "less_than_equal": "not at most {le:.15g}",
+    "less_than": "not below {lt:.15g}",
+    "finite_number": "not a finite number",
+    "too_short": "empty: at least {min_length} value is needed",
+    "too_long": "longer than {max_length} values",
+    "tuple_type": "not a list, such as [1, 2]",
+    "byte_size": "not a number of bytes, such as 5000000000 or '5 GB'",
+    "byte_size_unit": "not a number of bytes, such as 5000000000 or '5 GB'",
+    "dict_type": "not a mapping of keys to values; fill it or leave the key out",
+    "model_type": "not a mapping of keys to values; fill it or leave the key out",
+    "string_pattern_mismatch": (
+        "not a name: at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
+    ),
+}
+"""Words for pydantic's error types, after the value."""
+
+
+def _unclear_kind(path: KeyPath, details: ErrorDetails) -> RuleError:
+    value = details["input"]
+    if path[0] == "search":
+        found = [key for key in value if key in DIMENSION_KINDS] if isinstance(value, dict) else []
+        problem = f"{' and '.join(found)} exclude each other; " if found else ""
+        hint = ""
+        if len(path) == 2 and path[1] in StudySpec.model_fields:
+            hint = f"; name a field of it in one key, such as {path[1]}.{_first_field(str(path[1]))}: {{grid: [...]}}"
+        return RuleError(path, f"{problem}one of grid, choice, uniform, int is needed, such as {{grid: [1, 2]}}{hint}")
+    tags = TAGGED[str(path[0])]
+    if details["type"] == "union_tag_not_found":
+        return RuleError((*path, "name"), f"is missing; possible: {', '.join(sorted(tags))}")
+    tag = value.get("name") if isinstance(value, dict) else value
+    return RuleError((*path, "name"), f"unknown {path[0]} {shown(tag)}, {alternatives(str(tag), tags)}")
+
+
+def _first_field(section: str) -> str:
+    return next(iter(_keys(_model_of(StudySpec.model_fields[section].annotation)) or ["field"]))
+
+
+def _resolved(location: Iterable[str | int]) -> tuple[type[BaseModel] | None, KeyPath, KeyPath]:
+    """Split pydantic's location: the model that holds its last key, the path as in the file, and union branches after.
+
+    Pydantic puts the chosen branch of a union into the location (`sampler`, `random`, `num_trials`); a file has no
+    such level.
+    """
+    path = list(location)
+    section = str(path[0]) if path else ""
+    tag_place = 2 if section == "search" else 1
+    if section in TAGGED and len(path) > tag_place:
+        model = TAGGED[section][str(path.pop(tag_place))]
+        end = 4 if section == "search" else len(path)
+        return model, tuple(path[:end]), tuple(path[end:])
+    holder: type[BaseModel] | None = StudySpec
+    for part in path[:-1]:
+        if holder is not None and isinstance(part, str):
+            holder = _model_of(holder.model_fields[part].annotation) if part in holder.model_fields else None
+    return holder, tuple(path), ()
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model inside an annotation such as ``tuple[Objective, ...]``, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in typing.get_args(annotation) if (model := _model_of(part))), None)
+
+
+def _keys(model: type[BaseModel] | None) -> list[str]:
+    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _right_key(model: type[BaseModel] | None, path: KeyPath) -> str:
+    key = str(path[-1])
+    if len(path) == 1 and key in SEARCH_NAMES:
+        return f"write it under search: search.{key}"
+    homes = [] if len(path) > 1 else [name for name in StudySpec.model_fields if key in _section_keys(name)]
+    if homes:
+        return f"it belongs in {' or '.join(homes)}"
+    return alternatives(key, _keys(model))
+
+
+def _section_keys(section: str) -> list[str]:
+    models = TAGGED.get(section, {"": _model_of(StudySpec.model_fields[section].annotation)})
+    return [key for model in models.values() for key in _keys(model)]

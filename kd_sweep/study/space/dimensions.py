@@ -1,0 +1,118 @@
+"""One dimension of a search space: which values it has, how many, and which of them a draw stands for."""
+
+import math
+from collections.abc import Iterable
+
+from kd_sweep.study.space.searchable_fields import search_field
+from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, StudySpec, Uniform, Value
+from kd_sweep.study.trial import TrialConfig
+
+
+def dimension_size(dimension: Dimension) -> int | None:
+    """Return how many values a dimension has; None where it is continuous."""
+    match dimension:
+        case Grid(grid=values) | Choice(choice=values):
+            return len(values)
+        case IntRange(bounds=(low, high), step=step):
+            return (high - low) // step + 1
+        case Uniform(uniform=(low, high), step=float(step)):
+            # The tolerance keeps 1.0 in [0, 1] by steps of 0.1, whose floating-point ratio may fall just short of 10.
+            return math.floor((high - low) / step * (1 + 1e-9)) + 1
+        case _:
+            return None
+
+
+def dimension_values(name: str, dimension: Dimension) -> list[Value] | None:
+    """Return every value of a dimension in canonical form; None where it is continuous."""
+    size = dimension_size(dimension)
+    return None if size is None else [value_at(name, dimension, place) for place in range(size)]
+
+
+def value_at(name: str, dimension: Dimension, place: int) -> Value:
+    """Return the value at a place, from 0, of a dimension that is not continuous, in canonical form."""
+    value = listed_values(dimension)[place] if isinstance(dimension, Grid | Choice) else _at(dimension, place)
+    return search_field(name).canonical(value)
+
+
+def place_of(name: str, dimension: Dimension, value: Value) -> int | None:
+    """Return the place of a value in canonical form, where `value_at` finds it again; None where it has none."""
+    size = dimension_size(dimension)
+    if isinstance(dimension, Grid | Choice):
+        places: Iterable[int] = range(len(listed_values(dimension)))
+    elif size is None or not _is_number(value):
+        return None
+    else:
+        place = round((value - range_bounds(dimension)[0]) / _step(dimension))  # type: ignore[operator]
+        places = [place] if 0 <= place < size else []
+    found = ((place, value_at(name, dimension, place)) for place in places)
+    return next((place for place, other in found if other == value and type(other) is type(value)), None)
+
+
+def holds(name: str, dimension: Dimension, value: Value) -> bool:
+    """Return whether ``value``, in canonical form, is one of the dimension's."""
+    if dimension_size(dimension) is not None:
+        return place_of(name, dimension, value) is not None
+    low, high = (search_field(name).canonical(bound) for bound in range_bounds(dimension))  # rounded as the value was
+    return _is_number(value) and low <= value <= high  # type: ignore[operator]
+
+
+def drawn_value(name: str, dimension: Dimension, fraction: float) -> Value:
+    """Return the value that a ``fraction`` in [0, 1), drawn uniformly, stands for."""
+    field = search_field(name)
+    size = dimension_size(dimension)
+    if size is not None:
+        return value_at(name, dimension, int(fraction * size))
+    low, high = range_bounds(dimension)
+    if isinstance(dimension, Uniform) and dimension.log:
+        return field.canonical(min(max(math.exp(math.log(low) + fraction * math.log(high / low)), low), high))
+    return field.canonical(min(low + fraction * (high - low), high))
+
+
+def listed_values(dimension: Grid | Choice) -> tuple[Value, ...]:
+    """Return the values of a `grid` or `choice`, as written."""
+    return dimension.grid if isinstance(dimension, Grid) else dimension.choice
+
+
+def range_bounds(dimension: Dimension) -> tuple[float, float]:
+    """Return the lowest and highest number of a `uniform` or `int` range, both included."""
+    if isinstance(dimension, Uniform):
+        return dimension.uniform
+    if isinstance(dimension, IntRange):
+        return dimension.bounds
+    raise TypeError(f"{dimension} has no bounds")
+
+
+def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
+    """Return the smallest and largest value that trials of ``spec`` can have in the numeric field ``name``."""
+    if name == "ensemble_size" and (ensembles := searched_ensembles(spec)):
+        return min(map(len, ensembles)), max(map(len, ensembles))
+    dimension = spec.search.get(name)
+    if isinstance(dimension, Grid | Choice):
+        numbers = [value for value in listed_values(dimension) if isinstance(value, int | float)]
+        return min(numbers), max(numbers)
+    if dimension is not None:
+        return range_bounds(dimension)
+    section, _, key = name.rpartition(".")
+    value = getattr(getattr(spec, section), key) if section else TrialConfig.model_fields[name].default
+    return value, value
+
+
+def searched_ensembles(spec: StudySpec) -> list[tuple[float, ...]]:
+    """Return the values of `search.teacher_strengths` in canonical form; empty where that is not searched."""
+    dimension = spec.search.get("teacher_strengths")
+    values = (dimension_values("teacher_strengths", dimension) if dimension is not None else None) or []
+    return [tuple(float(strength) for strength in value) for value in values]  # type: ignore[union-attr, arg-type]
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _at(dimension: Dimension, place: int) -> float:
+    low, high = range_bounds(dimension)
+    return min(low + place * _step(dimension), high)
+
+
+def _step(dimension: Dimension) -> float:
+    step = dimension.step if isinstance(dimension, Uniform | IntRange) else None
+    return step or 1

@@ -1,0 +1,210 @@
+"""Fields that change nothing beside the values of others: giving or searching one is a mistake, and it is said.
+
+Two trials that differ in such a field alone would be one training under two names.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from kd_sweep.study.file.messages import RuleError
+from kd_sweep.study.file.yaml_reader import shown
+from kd_sweep.study.space.dimensions import listed_values, searched_ensembles
+from kd_sweep.study.space.searchable_fields import search_field
+from kd_sweep.study.spec import Choice, Grid, IntRange, StudySpec
+from kd_sweep.study.trial import TrialConfig
+
+MAX_COMBINATIONS = 10_000
+MAX_VALUES = 100
+"""So many values of a field are looked at."""
+OWN_VALIDATION = ("cifar10", "cifar100", "tiny_imagenet")
+
+
+class Rule(NamedTuple):
+    """Which fields are idle, and when."""
+
+    fields: tuple[str, ...]
+    reads: tuple[str, ...]
+    """The fields that decide, as arguments of `idle`."""
+    idle: Callable[..., bool]
+    why: str
+    """What follows `has no effect`."""
+    everywhere: bool = True
+    """Whether a searched field must have an effect in every trial, and not only in some."""
+
+
+def check_idle(spec: StudySpec) -> None:
+    """Check that every field that is given has an effect in some trial, and every searched one in all of them.
+
+    A field at its default does not count as given.
+
+    Raises:
+        RuleError: the first that has none, with the reason.
+    """
+    possible = {name: _values(spec, name) for rule in _RULES for name in (*rule.fields, *rule.reads)}
+    for rule in _RULES:
+        for name in rule.fields:
+            values = possible[name]
+            searched = name in spec.search and len(values) > 1
+            if not searched and values == [_default(name)]:
+                continue
+            points = itertools.product(*(possible[read] for read in rule.reads))
+            idle = (rule.idle(*point) for point in itertools.islice(points, MAX_COMBINATIONS))
+            if any(idle) if searched and rule.everywhere else all(idle):
+                raise _mistake(spec, name, values, rule)
+
+
+def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule) -> RuleError:
+    if name in spec.search and len(values) > 1:
+        return RuleError(
+            ("search", name), f"has no effect {rule.why}, so trials would differ in nothing but their name"
+        )
+    path = ("search", name) if name in spec.search else tuple(name.split("."))
+    value = str(list(values[0])) if isinstance(values[0], tuple) else shown(values[0])
+    return RuleError(path, f"{value} has no effect {rule.why}")
+
+
+def _default(name: str) -> Any:
+    section, _, key = name.rpartition(".")
+    fields = TrialConfig.model_fields
+    return getattr(fields[section].default, key) if section else fields[name].default
+
+
+def _values(spec: StudySpec, name: str) -> list[Any]:
+    """Return values that trials can have in a field: the first of a list, and of a range some that are not its ends."""
+    if name == "ensemble_size" and (ensembles := searched_ensembles(spec)):
+        return sorted({len(strengths) for strengths in ensembles})
+    dimension = spec.search.get(name)
+    if dimension is None:
+        section, _, key = name.rpartition(".")
+        return [getattr(getattr(spec, section), key) if section else _default(name)]
+    if isinstance(dimension, Grid | Choice):
+        field = search_field(name)
+        return [field.canonical(value) for value in listed_values(dimension)[:MAX_VALUES]]
+    if isinstance(dimension, IntRange):
+        first, last = dimension.bounds
+        return list(range(first, last + 1, dimension.step)[:MAX_VALUES])
+    low, high = dimension.uniform
+    return [low + (high - low) * share for share in (0.4, 0.6)]
+
+
+def _no_strength(pipeline: str, strength: float, teachers: tuple[float, ...] | None, student: float | None) -> bool:
+    of_teachers = teachers if teachers is not None else (strength,)
+    of_student = student if student is not None else sum(of_teachers)
+    return pipeline != "weak_strong" and not any(of_teachers) and not of_student
+
+
+def _own_validation(name: str, val_list: str | None) -> bool:
+    return name in OWN_VALIDATION or val_list is not None
+
+
+def _nothing_drawn(name: str, val_list: str | None, *draws: object) -> bool:
+    return _own_validation(name, val_list) and all(draw is None for draw in draws)
+
+
+def _of_learner(role: str) -> Iterator[Rule]:
+    def of(*keys: str) -> tuple[str, ...]:
+        return tuple(f"{role}.{key}" for key in keys)
+
+    yield Rule(
+        of("momentum", "nesterov"),
+        of("optimizer"),
+        lambda optimizer: optimizer != "sgd",
+        "with optimizer 'adamw', which has its own; possible: with 'sgd'",
+    )
+    yield Rule(of("nesterov"), of("momentum"), lambda momentum: momentum == 0, "with momentum 0")
+    yield Rule(
+        of("milestones", "gamma"),
+        of("schedule"),
+        lambda schedule: schedule != "step",
+        "except with schedule 'step'",
+    )
+    yield Rule(
+        of("milestones"),
+        of("milestones", "epochs"),
+        lambda milestones, epochs: bool(milestones) and milestones[-1] >= epochs,
+        f"beyond the last epoch; possible: milestones below {role}.epochs",
+    )
+    yield Rule(
+        of("schedule", "milestones", "gamma"),
+        of("warmup_epochs", "epochs"),
+        lambda warmup, epochs: warmup >= epochs,
+        f"where {role}.warmup_epochs take all of {role}.epochs; possible: fewer, 0 say",
+    )
+
+
+_STRENGTHS = ("augmentation.pipeline", "augmentation_strength", "teacher_strengths", "student_strength")
+_MATCH = ("temperature", "ensemble_reducer", "teacher_weights", "target_class_weight", "non_target_class_weight")
+
+
+def _of_distillation(*keys: str) -> tuple[str, ...]:
+    return tuple(f"distillation.{key}" for key in keys)
+
+
+_RULES = (
+    *_of_learner("teacher"),
+    *_of_learner("student"),
+    Rule(
+        _of_distillation("temperature"),
+        _of_distillation("loss"),
+        lambda loss: loss in ("mse_logits", "none"),
+        "except with loss 'kl' or 'dkd'",
+    ),
+    Rule(
+        _of_distillation("target_class_weight", "non_target_class_weight"),
+        _of_distillation("loss"),
+        lambda loss: loss != "dkd",
+        "except with loss 'dkd'",
+    ),
+    Rule(
+        _of_distillation("alpha", "ensemble_reducer", "teacher_weights"),
+        _of_distillation("loss"),
+        lambda loss: loss == "none",
+        "with loss 'none', which is of the labels alone",
+    ),
+    Rule(
+        _of_distillation("loss", *_MATCH),
+        _of_distillation("alpha", "loss"),
+        lambda alpha, loss: alpha == 1.0 and loss != "none",
+        "with distillation.alpha 1, which is of the labels alone; possible: alpha below 1",
+    ),
+    Rule(
+        _of_distillation("ensemble_reducer", "teacher_weights"),
+        ("ensemble_size",),
+        lambda size: size == 1,
+        "with one teacher; possible: ensemble sizes from 2 on",
+    ),
+    Rule(
+        ("student.label_smoothing",),
+        _of_distillation("loss", "alpha"),
+        lambda loss, alpha: loss != "none" and alpha == 0.0,
+        "with distillation.alpha 0, where no label is learned; possible: alpha above 0",
+    ),
+    Rule(
+        ("augmentation.pipeline", "augmentation.transforms"),
+        _STRENGTHS,
+        _no_strength,
+        "at strength 0, where images are clean; possible: search.augmentation_strength above 0",
+        everywhere=False,  # a scale of strengths begins at 0
+    ),
+    Rule(
+        ("data.horizontal_flip",),
+        (*_STRENGTHS, "augmentation.transforms"),
+        lambda pipeline, *rest: (
+            (pipeline == "strength" and "geometry" not in rest[-1]) or _no_strength(pipeline, *rest[:-1])
+        ),
+        "where no image is mirrored: at strength 0, and without 'geometry' in augmentation.transforms",
+    ),
+    Rule(
+        ("data.validation_fraction",),
+        ("data.name", "data.val_list"),
+        _own_validation,
+        "on a dataset with validation images of its own",
+    ),
+    Rule(
+        ("data.split_seed",),
+        ("data.name", "data.val_list", "data.max_train_images", "data.max_val_images", "data.imbalance_ratio"),
+        _nothing_drawn,
+        "on a dataset with validation images of its own, of which all are used",
+    ),
+)

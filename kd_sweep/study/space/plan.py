@@ -1,0 +1,160 @@
+"""What a study costs before it starts: its trials, the teachers they share, epochs, hours."""
+
+import heapq
+import math
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
+
+from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds, searched_ensembles
+from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
+from kd_sweep.study.space.sections import Parts, PlannedTeacher
+from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, NoScheduler, StudySpec, Value
+from kd_sweep.study.trial import TrialConfig
+
+TEACHER_FIELDS = ("augmentation_strength", "seed")
+TEACHER_SECTIONS = ("data", "augmentation", "teacher")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run. For a sampler that adapts, and with a scheduler that stops trials, upper bounds."""
+
+    trials: list[PlannedTrial]
+    """In the order they start; empty where the sampler chooses as it goes."""
+    teachers: list[PlannedTeacher]
+    """Each once, in the order of first use; empty where the sampler chooses as it goes."""
+    num_trials: int
+    num_teachers: int
+    teacher_epochs: int
+    """Of all teachers together."""
+    student_epochs: int
+    """Of all trials together."""
+    exact: bool
+    """Whether the numbers are what will happen, failures aside, and not upper bounds."""
+
+
+def plan(spec: StudySpec) -> Plan:
+    """Return what ``spec`` runs within its budget of trials, with nothing done before.
+
+    Raises:
+        SpecError: a point of the space that a trial cannot have.
+    """
+    return _finite_plan(spec) if is_finite(spec) else _bounding_plan(spec)
+
+
+def _finite_plan(spec: StudySpec) -> Plan:
+    trials = planned_trials(spec)[: spec.budget.max_trials]
+    return _listed(trials, planned_teachers(spec, trials), exact=isinstance(spec.scheduler, NoScheduler))
+
+
+def rest_of(planned: Plan, trials: Set[str], teachers: Set[str]) -> Plan:
+    """Return the part of a plan that is not done.
+
+    Args:
+        planned: the plan; of one whose sampler adapts, trials are subtracted by their number.
+        trials: ids of finished trials that belong to it.
+        teachers: ids of finished teachers.
+    """
+    if planned.trials:
+        left = [trial for trial in planned.trials if trial.trial_id not in trials]
+        untrained = [teacher for teacher in planned.teachers if not teachers or teacher.teacher_id not in teachers]
+        return _listed(left, untrained, exact=planned.exact)
+    num_trials = max(0, planned.num_trials - len(trials))
+    epochs = planned.student_epochs // planned.num_trials
+    return replace(planned, num_trials=num_trials, student_epochs=num_trials * epochs)
+
+
+def _listed(trials: list[PlannedTrial], teachers: list[PlannedTeacher], *, exact: bool) -> Plan:
+    return Plan(
+        trials=trials,
+        teachers=teachers,
+        num_trials=len(trials),
+        num_teachers=len(teachers),
+        teacher_epochs=sum(teacher.epochs for teacher in teachers),
+        student_epochs=sum(trial.epochs for trial in trials),
+        exact=exact,
+    )
+
+
+def _bounding_plan(spec: StudySpec) -> Plan:
+    assert not isinstance(spec.sampler, GridSampler)
+    num_trials = min(spec.sampler.num_trials, spec.budget.max_trials or spec.sampler.num_trials, num_points(spec))
+    members = int(extremes(spec, "ensemble_size")[1])
+    ensembles = searched_ensembles(spec)
+    # Member j at strength s is one teacher, whatever its fellows are.
+    distinct = len({pair for strengths in ensembles for pair in enumerate(strengths)}) if ensembles else members
+    num_teachers = min(members * num_trials, distinct * num_points(spec, teachers_only=True))
+    return Plan(
+        trials=[],
+        teachers=[],
+        num_trials=num_trials,
+        num_teachers=num_teachers,
+        teacher_epochs=num_teachers * int(extremes(spec, "teacher.epochs")[1]),
+        student_epochs=num_trials * int(extremes(spec, "student.epochs")[1]),
+        exact=False,
+    )
+
+
+def num_points(spec: StudySpec, *, teachers_only: bool = False) -> int:
+    """Return the number of points of the space; 2**63 where it is continuous.
+
+    Args:
+        spec: the study.
+        teachers_only: count only in the dimensions that teachers depend on.
+    """
+    sizes = [
+        dimension_size(dimension)
+        for name, dimension in spec.search.items()
+        if not teachers_only or name in TEACHER_FIELDS or name.split(".")[0] in TEACHER_SECTIONS
+    ]
+    return 2**63 if None in sizes else math.prod(size for size in sizes if size is not None)
+
+
+def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
+    """Return the trial of the study that takes most time and memory, as far as its ensemble's size tells."""
+    if planned.trials:
+        parts = Parts(spec)
+        return max(planned.trials, key=lambda trial: parts.settings(trial.values).ensemble_size).config
+    return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})
+
+
+def _last(dimension: Dimension) -> Value:
+    if isinstance(dimension, Grid | Choice):
+        return listed_values(dimension)[-1]
+    return range_bounds(dimension)[1]
+
+
+def estimate_hours(plan: Plan, seconds_per_teacher_epoch: float, seconds_per_student_epoch: float, slots: int) -> float:
+    """Return about how many hours a plan takes: teachers first, then trials, each on the first free slot.
+
+    Args:
+        plan: what runs.
+        seconds_per_teacher_epoch: training and evaluation of one teacher, one epoch.
+        seconds_per_student_epoch: the same of a trial.
+        slots: how many of them run at a time.
+
+    Raises:
+        ValueError: ``slots`` is less than 1.
+    """
+    if slots < 1:
+        raise ValueError(f"slots {slots} is not at least 1")
+    if plan.trials:
+        teachers = [teacher.epochs for teacher in plan.teachers]
+        students = [trial.epochs for trial in plan.trials]
+    else:
+        teachers = _even(plan.teacher_epochs, plan.num_teachers)
+        students = _even(plan.student_epochs, plan.num_trials)
+    teacher_s = _makespan(teachers, slots) * seconds_per_teacher_epoch
+    return (teacher_s + _makespan(students, slots) * seconds_per_student_epoch) / 3600
+
+
+def _even(epochs: int, jobs: int) -> list[int]:
+    return [epochs // jobs] * jobs if jobs else []
+
+
+def _makespan(epochs: Iterable[int], slots: int) -> int:
+    """Return when the last job ends, in epochs, where each starts on the slot that is free first."""
+    busy_until = [0] * slots
+    for job in epochs:
+        heapq.heapreplace(busy_until, busy_until[0] + job)
+    return max(busy_until)

@@ -1,0 +1,214 @@
+"""The rules of a study that span fields: what can be searched, by which sampler, judged by which metric."""
+
+import itertools
+import math
+from typing import Any
+
+from kd_sweep.errors import alternatives
+from kd_sweep.study.file.messages import RuleError
+from kd_sweep.study.file.yaml_reader import shown
+from kd_sweep.study.metric_catalogue import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
+from kd_sweep.study.recipe import DATASETS, MAX_COUNT
+from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
+from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
+from kd_sweep.study.space.searchable_fields import SearchField, changed_section, search_fields, unknown_field
+from kd_sweep.study.spec import (
+    Choice,
+    Dimension,
+    Grid,
+    GridSampler,
+    IntRange,
+    MedianScheduler,
+    NoScheduler,
+    Objective,
+    RandomSampler,
+    StudySpec,
+    Uniform,
+    metric_of,
+)
+
+
+def validate_space(spec: StudySpec) -> None:
+    """Check everything about a study that needs neither its dataset nor a cluster, beyond the fields' own limits.
+
+    Raises:
+        SpecError: one line with the place in the spec, the rule, the value and what is possible instead.
+    """
+    if spec.data.name not in DATASETS:
+        raise RuleError(
+            ("data", "name"), f"unknown dataset {shown(spec.data.name)}, {alternatives(spec.data.name, DATASETS)}"
+        )
+    for name, dimension in spec.search.items():
+        field = search_fields().get(name)
+        if field is None:
+            raise RuleError(("search", name), unknown_field(name))
+        if isinstance(dimension, Grid | Choice):
+            _check_values(field, dimension)
+        else:
+            _check_range(field, dimension)
+    _check_ensembles(spec)
+    _check_combinations(spec)
+    check_idle(spec)
+    _check_teacher_weights(spec)
+    _check_sampler(spec)
+    _check_metrics(spec)
+    _check_scheduler(spec)
+
+
+def _check_values(field: SearchField, dimension: Grid | Choice) -> None:
+    kind = "grid" if isinstance(dimension, Grid) else "choice"
+    seen: set[tuple[type, Any]] = set()
+    for place, value in enumerate(listed_values(dimension)):
+        path = ("search", field.name, kind, place)
+        try:
+            canonical = field.canonical(value)
+        except ValueError as error:
+            raise RuleError(path, str(error)) from None
+        if (type(canonical), canonical) in seen:
+            raise RuleError(path, f"{shown(value)} is in the list twice")
+        seen.add((type(canonical), canonical))
+
+
+def _check_range(field: SearchField, dimension: Dimension) -> None:
+    kind = "uniform" if isinstance(dimension, Uniform) else "int"
+    if field.kind not in ("whole number", "number"):
+        raise RuleError(
+            ("search", field.name, kind), f"{field.name} is {field.kind}, not a number; possible: grid, choice"
+        )
+    low, high = range_bounds(dimension)
+    if isinstance(dimension, Uniform) and field.kind == "whole number":
+        example = f"int: [{math.ceil(low)}, {math.floor(high)}]"
+        raise RuleError(("search", field.name, kind), f"{field.name} is a whole number; write {example}")
+    for place, bound in enumerate((low, high)):
+        try:
+            field.canonical(bound)
+        except ValueError as error:
+            raise RuleError(("search", field.name, kind, place), str(error)) from None
+
+
+def _check_combinations(spec: StudySpec) -> None:
+    """Fields of one section bind each other, such as warmup_epochs and epochs: try them together."""
+    sections: dict[str, list[SearchField]] = {}
+    for name in spec.search:
+        field = search_fields()[name]
+        if field.section is not None:
+            sections.setdefault(field.section, []).append(field)
+    for section, fields in sections.items():
+        possible = [_corners(field, spec.search[field.name]) for field in fields]
+        for values in itertools.islice(itertools.product(*possible), MAX_COMBINATIONS):
+            changes = tuple((field.key, value) for field, value in zip(fields, values, strict=True))
+            try:
+                changed_section(getattr(spec, section), changes)
+            except ValueError as error:
+                point = ", ".join(f"{key} {value}" for key, value in changes)
+                raise RuleError(
+                    ("search", fields[0].name), f"no trial of {section} can have {point}: {error}"
+                ) from None
+
+
+def _corners(field: SearchField, dimension: Dimension) -> list[Any]:
+    values = listed_values(dimension) if isinstance(dimension, Grid | Choice) else range_bounds(dimension)
+    return [field.canonical(value) for value in values]
+
+
+def _check_ensembles(spec: StudySpec) -> None:
+    if "teacher_strengths" not in spec.search:
+        return
+    for name, meaning in (("ensemble_size", "the length"), ("augmentation_strength", "the mean")):
+        if name in spec.search:
+            also = "; the student's own is student_strength" if name == "augmentation_strength" else ""
+            rule = f"is {meaning} of each list in search.teacher_strengths; leave one of the two out{also}"
+            raise RuleError(("search", name), rule)
+
+
+def _check_teacher_weights(spec: StudySpec) -> None:
+    weights, largest = spec.distillation.teacher_weights, int(extremes(spec, "ensemble_size")[1])
+    if weights is not None and len(weights) < largest:
+        rule = f"has {len(weights)} weights, and an ensemble can have {largest} teachers; give one for each"
+        raise RuleError(("distillation", "teacher_weights"), rule)
+
+
+def _check_sampler(spec: StudySpec) -> None:
+    if not isinstance(spec.sampler, GridSampler):
+        if not spec.search and not isinstance(spec.sampler, RandomSampler):
+            raise RuleError(("search",), f"is empty: sampler {spec.sampler.name!r} has nothing to choose")
+        if not isinstance(spec.sampler, RandomSampler):
+            _check_repeats(spec, spec.sampler.name)
+        return
+    for name, dimension in spec.search.items():
+        if not isinstance(dimension, Grid):
+            kind = {Choice: "choice", Uniform: "uniform", IntRange: "int"}[type(dimension)]
+            rule = "sampler 'grid' needs a grid here; write grid: [...], or take sampler random, tpe or nsga2"
+            raise RuleError(("search", name, kind), rule)
+    num_trials = _num_asked(spec)
+    if num_trials > MAX_COUNT:
+        rule = f"the grid has {num_trials} trials, more than {MAX_COUNT}; take sampler random with num_trials"
+        raise RuleError(("search",), rule)
+
+
+def _check_repeats(spec: StudySpec, sampler: str) -> None:
+    """Refuse to search what makes repeats of a configuration: the luckiest one would be taken for the best."""
+    for name in ("seed", "data.split_seed"):
+        dimension = spec.search.get(name)
+        if dimension is None or dimension_size(dimension) == 1:
+            continue
+        rule = (
+            f"sampler {sampler!r} would judge a configuration by one {name} of its choice; leave one value here, and "
+            "run the configurations that it finds with several by sampler grid"
+        )
+        raise RuleError(("search", name), rule)
+
+
+def _check_metrics(spec: StudySpec) -> None:
+    for place, objective in enumerate(spec.objectives):
+        path: tuple[str | int, ...] = ("objectives", place, "metric")
+        _check_metric(spec, objective.metric, path)
+        if "mode" not in objective.model_fields_set and objective.metric != Objective().metric:
+            # Its default would be right for half of the metrics, and wrong without a word for the others.
+            raise RuleError(("objectives", place, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
+        if objective.metric in [earlier.metric for earlier in spec.objectives[:place]]:
+            raise RuleError(path, f"{objective.metric!r} is an objective twice")
+    if not isinstance(spec.scheduler, NoScheduler) and (metric := spec.scheduler.metric) is not None:
+        _check_metric(spec, metric, ("scheduler", "metric"))
+        if spec.scheduler.mode is None and metric != spec.objectives[0].metric:
+            # The first objective's mode may be the wrong one for another metric: the best trials would stop.
+            rule = f"is missing for {metric!r}, which is not the first objective; possible: max, min"
+            raise RuleError(("scheduler", "mode"), rule)
+
+
+def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> None:
+    if metric not in REPORTED_METRICS:
+        raise RuleError(path, f"no trial reports {shown(metric)}, {alternatives(metric, REPORTED_METRICS)}")
+    asked = NULL_UNLESS_ASKED.get(metric)
+    if asked is not None and not getattr(spec.metrics, asked):
+        raise RuleError(path, f"{metric!r} is not reported unless metrics.{asked} is true")
+    if metric in NULL_FOR_ONE_TEACHER and extremes(spec, "ensemble_size")[0] < 2:
+        size = "search.ensemble_size" if "ensemble_size" in spec.search else "ensemble_size, which is not searched,"
+        if "teacher_strengths" in spec.search:
+            size = "the length of a list in search.teacher_strengths"
+        rule = f"{metric!r} compares teachers, and {size} can be 1; search ensemble sizes from 2 on"
+        raise RuleError(path, rule)
+
+
+def _check_scheduler(spec: StudySpec) -> None:
+    scheduler = spec.scheduler
+    if isinstance(scheduler, NoScheduler):
+        return
+    longest = int(extremes(spec, "student.epochs")[1])
+    if scheduler.grace_period >= longest:
+        rule = f"{scheduler.grace_period} is not below student.epochs, {longest}: no trial could stop early"
+        raise RuleError(("scheduler", "grace_period"), rule)
+    if isinstance(scheduler, MedianScheduler) and scheduler.min_trials >= (trials := _num_asked(spec)):
+        rule = f"{scheduler.min_trials} is not below {trials}, the trials of the study: no trial could stop early"
+        raise RuleError(("scheduler", "min_trials"), rule)
+    judged = metric_of(spec)
+    for place, objective in enumerate(spec.objectives):
+        if judged is not None and judged.metric == objective.metric and judged.mode != objective.mode:
+            rule = f"{judged.mode} is not {objective.mode}, the mode of {judged.metric!r} in objectives[{place}]: "
+            raise RuleError(("scheduler", "mode"), rule + "the best trials would stop")
+
+
+def _num_asked(spec: StudySpec) -> int:
+    if isinstance(spec.sampler, GridSampler):
+        return math.prod(dimension_size(dimension) or 0 for dimension in spec.search.values())
+    return spec.sampler.num_trials

@@ -1,0 +1,154 @@
+"""The fields of a trial that a study can search: their names, kinds and limits, and values in canonical form."""
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from kd_sweep.errors import SpecError, alternatives
+from kd_sweep.study.file.messages import value_rule
+from kd_sweep.study.recipe import Strict
+from kd_sweep.study.spec import Value
+from kd_sweep.study.trial import PLACES, TrialConfig
+
+Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers"]
+
+LIST_FIELDS = frozenset({"teacher_strengths"})
+"""Fields whose values are lists of numbers."""
+NEVER_NULL = frozenset({"teacher_strengths", "student_strength"})
+"""Fields whose null stands for a value that another field has: a search names the value itself."""
+FIXED_FIELDS = frozenset(
+    {
+        *("data.name", "data.fingerprint", *(f"data.{place}" for place in PLACES)),
+        *(f"{role}.{field}" for role in ("teacher", "student") for field in ("weights", "weights_digest")),
+    }
+)
+"""A study has one dataset, and each network one file of weights: their digests are taken once, at launch."""
+
+KINDS: dict[type, Kind] = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+SIGNIFICANT_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class SearchField:
+    """One field of `TrialConfig`: a scalar, or the list `teacher_strengths`."""
+
+    name: str
+    """`augmentation_strength` or dotted: `student.learning_rate`."""
+    section: str | None
+    """The first part of a dotted name."""
+    key: str
+    """The last part."""
+    kind: Kind
+    adapter: TypeAdapter[Any]
+    """Checks a value by the field's own limits."""
+
+    def canonical(self, value: Any) -> Value:
+        """Return ``value`` as a trial holds it: a float where the field is a float, of 12 significant digits.
+
+        Every sampler's values come through here, so that 0.1 + 0.2 and 0.3 are one trial whoever drew them.
+
+        Raises:
+            ValueError: the value breaks the field's limits; the message is the rule, `0 is not at least 1`.
+        """
+        value = tuple(map(_rounded, value)) if isinstance(value, list | tuple) else _rounded(value)
+        try:
+            checked: Value = self.adapter.validate_python(value)
+        except ValidationError as error:
+            raise ValueError(value_rule(error.errors(include_url=False)[0])) from None
+        return checked
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
+
+
+@cache
+def search_fields() -> Mapping[str, SearchField]:
+    """Return every field that `search` may vary, by name."""
+    found: dict[str, SearchField] = {}
+    for name, field in TrialConfig.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            section: type[BaseModel] = field.annotation
+            for key, inner in section.model_fields.items():
+                _add(found, name, key, inner.annotation, inner.metadata)
+        else:
+            _add(found, None, name, field.annotation, field.metadata)
+    return found
+
+
+def search_field(name: str) -> SearchField:
+    """Return the field called ``name``.
+
+    Raises:
+        SpecError: there is none, with the nearest right name.
+    """
+    field = search_fields().get(name)
+    if field is None:
+        raise SpecError(unknown_field(name))
+    return field
+
+
+def unknown_field(name: str) -> str:
+    """Return why ``name`` cannot be searched, and what can."""
+    fixed = "a study has one dataset, " if name in FIXED_FIELDS else ""
+    section = name.partition(".")[0]
+    near = [other for other in search_fields() if other.startswith(f"{section}.")] if "." in name else []
+    top = [other for other in search_fields() if "." not in other]
+    dotted = [other for other in search_fields() if other.endswith(f".{name}")]
+    if dotted:
+        return f"is not a field of a trial; possible: {', '.join(dotted)}"
+    return f"cannot be searched, {fixed}{alternatives(name, near or [*top, 'distillation.temperature'])}"
+
+
+@lru_cache(maxsize=4096)
+def changed_section(base: Strict, changes: tuple[tuple[str, Value], ...]) -> Strict:
+    """Return a section with some fields replaced; equal changes give one object, which a million trials can share.
+
+    Args:
+        base: `spec.student`, for example.
+        changes: (key, canonical value) pairs.
+
+    Raises:
+        ValueError: the values cannot go together; the message is the rule.
+    """
+    fields = {key: getattr(base, key) for key in type(base).model_fields}
+    try:
+        return type(base)(**fields | dict(changes))
+    except ValidationError as error:
+        raise ValueError(value_rule(error.errors(include_url=False)[0])) from None
+
+
+def _add(found: dict[str, SearchField], section: str | None, key: str, annotation: Any, metadata: list[Any]) -> None:
+    name = f"{section}.{key}" if section else key
+    kind: Kind | None = "a list of numbers" if name in LIST_FIELDS else _kind(annotation)
+    if kind is None or name in FIXED_FIELDS:
+        return
+    limited: Any = _never_null(annotation) if name in NEVER_NULL else annotation
+    for rule in metadata:
+        limited = typing.Annotated[limited, rule]
+    adapter: TypeAdapter[Any] = TypeAdapter(limited, config=ConfigDict(strict=True, allow_inf_nan=False))
+    found[name] = SearchField(name, section, key, kind, adapter)
+
+
+def _never_null(annotation: Any) -> Any:
+    return next(part for part in typing.get_args(annotation) if part is not type(None))
+
+
+def _kind(annotation: Any) -> Kind | None:
+    """Return the kind of scalar that an annotation such as ``int | None`` holds; None for lists and mappings."""
+    if annotation in KINDS:
+        return KINDS[annotation]
+    origin = typing.get_origin(annotation)
+    parts = typing.get_args(annotation)
+    if origin is Literal:
+        return KINDS[type(parts[0])]
+    if origin is typing.Annotated:
+        return _kind(parts[0])
+    if origin in (tuple, list, dict, set):
+        return None
+    kinds = {_kind(part) for part in parts if part is not type(None)}
+    return kinds.pop() if len(kinds) == 1 else None

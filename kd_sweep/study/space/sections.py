@@ -1,0 +1,178 @@
+"""What the trials of one study have in common, made once: a study can list a million of them.
+
+A trial is a tuple of values here, one for each dimension of the search. Sections are checked and written as JSON once
+for each combination of their own values; ids and teachers are put together from those, without a configuration.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from kd_sweep.errors import SpecError
+from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics, Strict
+from kd_sweep.study.space.searchable_fields import changed_section, search_field
+from kd_sweep.study.spec import StudySpec, Value
+from kd_sweep.study.trial import (
+    SECTIONS,
+    Settings,
+    TeacherConfig,
+    TrialConfig,
+    mean_strength,
+    reference_augmentation,
+    section_json,
+    trial_digest,
+)
+
+Values = tuple[Value, ...]
+"""A value for each dimension, in the order of `StudySpec.search`, in canonical form."""
+
+S = TypeVar("S", bound=Strict)
+
+
+TEACHER_FIELDS = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths")
+TEACHER_SECTIONS = ("data", "augmentation", "teacher", "metrics")
+"""What decides which teachers a trial needs."""
+
+
+class Part(Generic[S]):
+    """A section and its JSON; equal ones of a study are one object, so that comparing them costs nothing."""
+
+    __slots__ = ("json", "section")
+
+    def __init__(self, section: S, json: str) -> None:
+        self.section = section
+        self.json = json
+
+
+class PlannedTeacher(NamedTuple):
+    """A teacher as its parts; equal tuples are the same teacher."""
+
+    data: Part[Data]
+    augmentation: Part[Augmentation]
+    augmentation_strength: float
+    learner: Part[Learner]
+    seed: int
+    member: int
+
+    @property
+    def epochs(self) -> int:
+        """How many it is trained for."""
+        return self.learner.section.epochs
+
+    @property
+    def config(self) -> TeacherConfig:
+        """The teacher as a whole."""
+        return TeacherConfig(
+            data=self.data.section,
+            augmentation=self.augmentation.section,
+            augmentation_strength=self.augmentation_strength,
+            learner=self.learner.section,
+            seed=self.seed,
+            member=self.member,
+        )
+
+    @property
+    def teacher_id(self) -> str:
+        """As `TeacherConfig.teacher_id`."""
+        return self.config.teacher_id
+
+
+class Parts:
+    """The parts of a study's trials.
+
+    Args:
+        spec: the study.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._parts: dict[str, Part[Any]] = {}
+        self._made: dict[str, dict[Values, Part[Any]]] = {section: {} for section in SECTIONS}
+        self._places = {name: place for place, name in enumerate(spec.search)}
+        self._searched = {section: self._of_section(section) for section in SECTIONS}
+        self._for_teachers = [
+            place
+            for name, place in self._places.items()
+            if name in TEACHER_FIELDS or name.partition(".")[0] in TEACHER_SECTIONS
+        ]
+        self._varying = [section for section in SECTIONS if self._searched[section]]
+        self._fixed = {section: self.part(section, ()).json for section in SECTIONS if not self._searched[section]}
+
+    def trial_id(self, values: Values) -> str:
+        """Return the trial's id, as `TrialConfig.trial_id`.
+
+        Raises:
+            SpecError: a section that no trial can have.
+        """
+        sections = dict(self._fixed)
+        for section in self._varying:
+            sections[section] = self.part(section, values).json
+        return trial_digest(sections, self.settings(values))
+
+    def teachers(self, values: Values) -> Iterator[PlannedTeacher]:
+        """Yield the teachers that the trial needs, as `TrialConfig.needed_teachers`."""
+        settings = self.settings(values)
+        data, augmentation, learner = (self.part(section, values) for section in ("data", "augmentation", "teacher"))
+        for member, strength in enumerate(settings.strengths_of_teachers, 1):
+            yield PlannedTeacher(data, augmentation, strength, learner, settings.seed, member)
+        metrics: Part[Metrics] = self.part("metrics", values)
+        if metrics.section.affinity:
+            clean = self._shared(reference_augmentation(augmentation.section))
+            yield PlannedTeacher(data, clean, 0.0, learner, settings.seed, 1)
+
+    def values_of_teachers(self, values: Values) -> Values:
+        """Return those of ``values`` that decide which teachers the trial needs."""
+        return tuple([values[place] for place in self._for_teachers])
+
+    def part(self, section: str, values: Values) -> Part[Any]:
+        """Return a section of the trial."""
+        searched = self._searched[section]
+        own = tuple([values[place] for place, _ in searched])
+        part = self._made[section].get(own)
+        if part is None:
+            changes = {key: value for (_, key), value in zip(searched, own, strict=True)}
+            part = self._made[section][own] = self._shared(section_of(self._spec, section, changes))
+        return part
+
+    def settings(self, values: Values) -> Settings:
+        """Return the fields of the trial that are no sections."""
+        strengths: Any = self._value("teacher_strengths", values)
+        strength: Any = self._value("augmentation_strength", values)
+        size: Any = self._value("ensemble_size", values)
+        if strengths is not None:
+            strength, size = mean_strength(strengths), len(strengths)
+        seed: Any = self._value("seed", values)
+        student_strength: Any = self._value("student_strength", values)
+        return Settings(strength, size, seed, strengths, student_strength)
+
+    def _value(self, name: str, values: Values) -> Value:
+        place = self._places.get(name)
+        return _DEFAULTS[name] if place is None else values[place]
+
+    def _of_section(self, section: str) -> list[tuple[int, str]]:
+        """Return place and key of each dimension that is a field of the section."""
+        fields = [search_field(name) for name in self._places]
+        return [(place, field.key) for place, field in enumerate(fields) if field.section == section]
+
+    def _shared(self, section: Strict) -> Part[Any]:
+        json = section_json(section)
+        # Two classes at their defaults are both `{}`.
+        return self._parts.setdefault(f"{type(section).__name__} {json}", Part(section, json))
+
+
+_DEFAULTS: dict[str, Any] = {name: TrialConfig.model_fields[name].default for name in Settings._fields}
+
+
+def section_of(spec: StudySpec, section: str, changes: dict[str, Value]) -> Strict:
+    """Return a section of ``spec`` with some fields replaced by canonical values.
+
+    Raises:
+        SpecError: the values cannot go together.
+    """
+    base: Strict = getattr(spec, section)
+    if not changes:
+        return base
+    try:
+        return changed_section(base, tuple(sorted(changes.items())))
+    except ValueError as error:
+        together = ", ".join(f"{section}.{key} {value}" for key, value in changes.items())
+        raise SpecError(f"no trial can have {together}: {error}") from None

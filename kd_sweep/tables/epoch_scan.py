@@ -1,0 +1,61 @@
+"""The epochs of one or several studies as an Arrow dataset: a view of the parts that counted at one moment."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow.dataset as ds
+
+from kd_sweep.errors import StorageError
+from kd_sweep.storage.parquet_checksums import check_footer, damage_named
+from kd_sweep.storage.root import Root
+from kd_sweep.tables.epoch_parts import Part, list_parts, read_part
+from kd_sweep.tables.schema import EPOCHS, EPOCHS_FOLDER, check_version, unified
+
+_OPENINGS = 20
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=True)
+)
+
+
+class Snapshot(NamedTuple):
+    """The epochs as they were at one moment."""
+
+    dataset: ds.Dataset
+    parts: list[tuple[Root, Part]]
+
+    def is_current(self) -> bool:
+        """Whether every file of it is still there."""
+        return all(root.exists(part.place) for root, part in self.parts)
+
+    def check(self) -> None:
+        """Read everything; `CorruptFileError` names the first damaged file, `StorageError` one that cannot be read."""
+        for root, part in self.parts:
+            read_part(root, part)
+
+
+def snapshot(roots: Sequence[Root]) -> Snapshot:
+    """Open the epochs of the studies in ``roots``. Files are held open: a local one can be merged away meanwhile.
+
+    Raises:
+        CorruptFileError: a part is damaged.
+        StorageError: one cannot be read, a newer kd_sweep wrote it, or the parts change faster than they can be opened.
+    """
+    for _ in range(_OPENINGS):
+        parts = [(root, part) for root in roots for part in list_parts(root)]
+        try:
+            fragments = [_fragment(root, part) for root, part in parts]
+        except FileNotFoundError:
+            continue
+        schema = unified(EPOCHS, [fragment.physical_schema for fragment in fragments])
+        return Snapshot(ds.FileSystemDataset(fragments, schema, _FORMAT), parts)
+    raise StorageError(f"{roots[0].shown(EPOCHS_FOLDER)}: parts are replaced faster than they can be opened")
+
+
+def _fragment(root: Root, part: Part) -> ds.Fragment:
+    where = root.shown(part.place)
+    source = root.open_input(part.place)
+    with damage_named(where):
+        check_footer(source, where)
+        fragment = _FORMAT.make_fragment(source)
+        check_version(fragment.physical_schema, where)
+    return fragment

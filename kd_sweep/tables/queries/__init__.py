@@ -1,0 +1,1 @@
+"""Questions to the tables: SQL, and the queries that have a name."""

@@ -1,0 +1,244 @@
+"""One SQL statement over given tables, in a DuckDB that can neither write nor reach files or the network."""
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pydantic import ByteSize
+
+from kd_sweep.errors import QueryError
+from kd_sweep.tables.queries.sql_types import portable, shown
+
+_READS = {"SELECT", "EXPLAIN", "MULTI"}
+_EXPLAIN = re.compile(r"^\s*EXPLAIN\s+(?:ANALYZE\s+|\([^)]*\)\s*)?", re.IGNORECASE)
+_SETTINGS = (
+    "SET TimeZone='UTC'",
+    "SET python_enable_replacements=false",
+    "SET temp_directory=''",  # what does not fit into memory is refused: a query takes no disk from a running sweep
+    "SET enable_external_access=false",
+)
+# What versions of DuckDB say when Arrow fails while it hands over rows.
+_SCAN_FAILURE = re.compile(r"get_next|stream registered|Python exception|\b(IO|OS)Error")
+_DUCKDB_SAYS = re.compile(r"[A-Z][A-Za-z ]* Error: ")
+_SHOWN_CANDIDATES = 8
+_ROWS = 20_000
+"""Of one part of an answer: so many are taken before its size is looked at."""
+_GIVE_UP_S = 0.5
+"""How long DuckDB has to end when it is told to; an operation on one huge value does not look."""
+
+TIMEOUT_S = 300.0
+"""How long a statement may take unless another limit is given."""
+MEMORY_BYTES = 4 * 1000**3
+"""What a statement, and its answer, may take unless another limit is given; never more than half of the machine's."""
+LEAST_MEMORY_BYTES = 10 * 1000**2
+MAX_THREADS = 4
+_THREAD = "kd_sweep SQL"
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one statement may take: it may run beside a sweep."""
+
+    timeout_s: float = TIMEOUT_S
+    """It is stopped after so long; `math.inf`: never."""
+    memory_bytes: int = field(default_factory=lambda: min(MEMORY_BYTES, _physical_bytes() // 2))
+    """Of DuckDB, and of the answer. Nothing is put aside on the disk."""
+
+    def __post_init__(self) -> None:
+        if not self.timeout_s > 0:
+            raise QueryError(f"timeout: {self.timeout_s:g} s is not above 0")
+        if self.memory_bytes < LEAST_MEMORY_BYTES:
+            least = ByteSize(LEAST_MEMORY_BYTES).human_readable(decimal=True)
+            raise QueryError(f"memory limit: {self.memory_bytes} bytes are not at least {least}")
+
+
+class ScanError(Exception):
+    """DuckDB could not read a registered table to its end."""
+
+
+def statements(query: str) -> list[str]:
+    """Return the statements of a text, each of which is checked; `QueryError`, on one line, where one is wrong."""
+    found = [statement.query for statement in _parsed(query)]
+    for statement in found:
+        check(statement)
+    return found
+
+
+def check(query: str) -> None:
+    """Raise `QueryError`, on one line, unless ``query`` is one statement that reads.
+
+    SELECT (also as FROM, WITH, VALUES, PIVOT), DESCRIBE, SHOW, SUMMARIZE and EXPLAIN read.
+    """
+    found = _parsed(query)
+    if len(found) != 1:
+        number = "no statement" if not found else f"{len(found)} statements"
+        raise QueryError(f"SQL: {number}, where one is needed")
+    kind = found[0].type.name
+    if kind not in _READS:
+        raise QueryError(
+            f"SQL: {kind.replace('_', ' ')} is not allowed, results are read-only; "
+            "possible: SELECT, DESCRIBE, SHOW, SUMMARIZE, EXPLAIN"
+        )
+    if kind == "EXPLAIN" and (explained := _EXPLAIN.sub("", found[0].query, count=1)) != found[0].query:
+        # EXPLAIN ANALYZE runs what it explains.
+        check(explained)
+
+
+def is_busy() -> bool:
+    """Whether a statement still runs in a thread of its own, which DuckDB did not end when it was told to."""
+    return any(thread.name == _THREAD for thread in threading.enumerate())
+
+
+def may_read(query: str, table: str) -> bool:
+    """Whether a statement can read a table: it says its name, or calls `query_table`, which can put a name together."""
+    return re.search(rf"\b{table}\b|query", query, re.IGNORECASE) is not None
+
+
+def run(
+    query: str,
+    tables: Mapping[str, Any],
+    parameters: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+) -> pa.Table:
+    """Return the answer to one reading statement.
+
+    Columns have unequal names, as DuckDB makes them where a table is made of a join: `study`, `study_1`. What Arrow has
+    no type for, such as an interval, is text.
+
+    Args:
+        query: the statement; ``$name`` stands for a parameter.
+        tables: name -> Arrow table or dataset.
+        parameters: values of the parameters.
+        limits: of time and memory; those of `Limits` when None.
+
+    Raises:
+        QueryError: the statement is wrong, writes, takes too long or too much memory. One line.
+        ScanError: a table could not be read to its end.
+    """
+    check(query)
+    return _Run(query, tables, parameters, limits or Limits()).answer()
+
+
+class _Run:
+    """A statement in a thread of its own: DuckDB looks for no signals, and a thread that waits hears Ctrl-C at once."""
+
+    def __init__(
+        self, query: str, tables: Mapping[str, Any], parameters: Mapping[str, Any] | None, limits: Limits
+    ) -> None:
+        self._query, self._tables, self._parameters, self._limits = query, tables, parameters, limits
+        self._connection = duckdb.connect()
+        self._thread = threading.Thread(target=self._work, name=_THREAD, daemon=True)
+        self._table: pa.Table | None = None
+        self._failure: BaseException | None = None
+
+    def answer(self) -> pa.Table:
+        self._thread.start()
+        try:
+            self._thread.join(min(self._limits.timeout_s, threading.TIMEOUT_MAX))
+        except BaseException:  # Ctrl-C
+            self._stop()
+            raise
+        if self._thread.is_alive():
+            self._stop()
+            raise QueryError(f"SQL: the query took more than {self._limits.timeout_s:g} s and was stopped (--timeout)")
+        if self._failure is not None:
+            raise _told(self._failure, self._limits, self._tables) from self._failure
+        assert self._table is not None
+        return self._table
+
+    def _stop(self) -> None:
+        self._connection.interrupt()
+        self._thread.join(_GIVE_UP_S)
+
+    def _work(self) -> None:
+        try:
+            self._table = shown(self._fetched())
+        except BaseException as failure:  # it is raised where the answer is waited for
+            self._failure = failure
+        finally:
+            self._connection.close()
+
+    def _fetched(self) -> pa.Table:
+        connection, limits = self._connection, self._limits
+        for name, table in self._tables.items():
+            connection.register(name, table)
+        threads = min(MAX_THREADS, os.cpu_count() or 1)
+        own = (f"SET memory_limit='{limits.memory_bytes}B'", f"SET threads={threads}", "SET lock_configuration=true")
+        for setting in (*_SETTINGS, *own):
+            connection.execute(setting)
+        relation = connection.sql(self._query, params=dict(self._parameters) if self._parameters else None)
+        reader = _batches(portable(relation))
+        batches, num_bytes = [], 0
+        for batch in reader:
+            num_bytes += batch.nbytes
+            if num_bytes > limits.memory_bytes:
+                raise duckdb.OutOfMemoryException("the answer")
+            batches.append(batch)
+        return pa.Table.from_batches(batches, reader.schema)
+
+
+def _physical_bytes() -> int:
+    """Return the memory of the machine, or of the container that this process may not leave."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit: `max`
+        return min(installed, int(_CONTAINER_LIMIT.read_text()))
+    return installed
+
+
+def _batches(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
+    """Return the answer in parts as they come, so that one that is too large ends before the memory does."""
+    if hasattr(relation, "to_arrow_reader"):
+        return relation.to_arrow_reader(_ROWS)
+    return relation.fetch_record_batch(_ROWS)  # before DuckDB 1.4
+
+
+def _told(failure: BaseException, limits: Limits, tables: Iterable[str]) -> BaseException:
+    """Return a failure of DuckDB's, or of Arrow's under it, as this module raises it."""
+    message = _near_guess(one_line(str(failure)), sorted(tables))
+    if isinstance(failure, duckdb.OutOfMemoryException) or "Out of Memory Error" in message:
+        allowed = ByteSize(limits.memory_bytes).human_readable(decimal=True)
+        return QueryError(
+            f"SQL: the query or its answer needs more than {allowed} of memory; ask for less, or raise --memory-limit"
+        )
+    if not isinstance(failure, duckdb.Error | pa.ArrowException | OSError):
+        return failure
+    # What fails in the middle of an answer comes through Arrow, as an OSError with DuckDB's words.
+    is_scan = isinstance(failure, OSError) and not _DUCKDB_SAYS.match(message)
+    return ScanError(message) if is_scan or _SCAN_FAILURE.search(str(failure)) else QueryError(f"SQL: {message}")
+
+
+def _near_guess(message: str, tables: Sequence[str]) -> str:
+    """Return DuckDB's word on a table that is not there without the guess at one of its own."""
+    guess = re.search(r'Table with name .* does not exist!(?P<guess> Did you mean "(?P<name>.*)"\?)?$', message)
+    if guess is None or guess["name"] in tables:
+        return message
+    return f"{message.removesuffix(guess['guess'] or '')} possible: {', '.join(tables)}"
+
+
+def one_line(message: str) -> str:
+    """Return DuckDB's message with its candidates but without its drawing of the statement, on one line."""
+    message = re.split(r"\n+(?:LINE \d+:|Stack Trace:)", message, maxsplit=1)[0]
+    lines = [" ".join(line.split()) for line in message.splitlines()]
+    lines = [line for line in lines if line]
+    if len(lines) > _SHOWN_CANDIDATES:
+        lines = [*lines[:_SHOWN_CANDIDATES], "…"]
+    joined = ""
+    for line in lines:
+        separator = "" if not joined else (" " if joined.endswith((".", "!", ":", ",")) else "; ")
+        joined += separator + line
+    return joined
+
+
+def _parsed(query: str) -> list[duckdb.Statement]:
+    try:
+        return duckdb.extract_statements(query)
+    except duckdb.Error as error:
+        raise QueryError(f"SQL: {one_line(str(error))}") from None

@@ -1,0 +1,254 @@
+"""Results for reading, while a sweep runs or after it: as Arrow or pandas tables, and by SQL."""
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kd_sweep.errors import CorruptFileError, QueryError, StorageError, alternatives
+from kd_sweep.storage.lease_holder import holder_of
+from kd_sweep.storage.root import Root
+from kd_sweep.tables.current_files import current_term
+from kd_sweep.tables.epoch_scan import Snapshot, snapshot
+from kd_sweep.tables.keyed_table import read_table, table_schema
+from kd_sweep.tables.queries import sql
+from kd_sweep.tables.rendering.study_overview import remaining_s
+from kd_sweep.tables.schema import STATUSES, TABLE_FILES, TABLES, added_columns, conformed, unified
+
+if TYPE_CHECKING:
+    import pandas
+
+_SPEC_FILE = "study.yaml"
+_ATTEMPTS = 10
+DEFAULT_OBJECTIVE = {"metric": "val_accuracy", "mode": "max"}
+"""Of a study whose table does not say what it optimises."""
+
+
+def open_results(root: "str | Path | Root", limits: sql.Limits | None = None) -> "Results":
+    """Open a results root, or one study in it, for reading. Nothing is written.
+
+    Args:
+        root: the folder.
+        limits: of time and memory for each SQL statement; those of `sql.Limits` when None.
+
+    Raises:
+        StorageError: there is no such folder, no study in it, or one study twice. One line.
+    """
+    return Results(Root.named(root), limits)
+
+
+class Results:
+    """Every study under a root. Each call reads what is on disk then, so a running sweep's rows appear.
+
+    A trial (or study) that its table calls running while no living driver holds its study reads as `interrupted`.
+    """
+
+    def __init__(self, root: Root, limits: sql.Limits | None = None) -> None:
+        self.root = root
+        """The folder that was opened: a results root, or one study."""
+        self.limits = limits or sql.Limits()
+        """Of time and memory, for each SQL statement."""
+        self._names: dict[str, str] = {}
+        self._is_study = is_study(root)
+        if not self._is_study and not root.is_folder():
+            what = "is a file, not a results folder" if root.exists() else "does not exist"
+            raise StorageError(f"results: {root} {what}")
+        if not self._study_roots():
+            raise StorageError(f"results: no study in {root}; possible: a results root, or a study's folder in it")
+
+    def studies(self) -> list[str]:
+        """Return the names of the studies, sorted."""
+        return list(self._study_roots())
+
+    def table(self, name: str) -> pa.Table:
+        """Return a whole table (``studies``, ``trials``, ``epochs``, ``teachers``) as Arrow.
+
+        Raises `QueryError` for another name, `CorruptFileError` for a damaged file.
+        """
+        if name not in TABLES:
+            raise QueryError(f"table: {name!r} is not a table; {alternatives(name, TABLES)}")
+        roots = self._study_roots()
+        return self._epochs(roots).dataset.to_table() if name == "epochs" else self._keyed(name, roots)
+
+    def searched_columns(self) -> list[str]:
+        """Return the columns of ``trials`` that studies added: their searched fields beyond strength, size and seed."""
+        return added_columns(self._schema("trials", self._study_roots()))
+
+    def pandas(self, name: str) -> "pandas.DataFrame":
+        """Return a whole table as a pandas frame; errors as `table`. Needs pandas, which kd_sweep does not install."""
+        frame: pandas.DataFrame = self.table(name).to_pandas()
+        return frame
+
+    def sql(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        memory_bytes: int | None = None,
+    ) -> pa.Table:
+        """Return the answer to one SQL statement (DuckDB's dialect) over the four tables.
+
+        It can only read, and only these tables: no files, no network, no settings. Of several columns of one name, all
+        but the first have a number behind it; what Arrow has no type for, such as an interval, is text.
+
+        Args:
+            query: the statement; ``$name`` stands for a parameter.
+            parameters: values of the parameters.
+            timeout_s: give up after this long; `limits` says how long when None.
+            memory_bytes: what the query and its answer may take; `limits` says how much when None.
+
+        Raises:
+            QueryError: wrong SQL, SQL that writes, or a query that took too long or too much. One line.
+            CorruptFileError: a file of the tables is damaged; it is named.
+        """
+        sql.check(query)
+        limits = sql.Limits(timeout_s or self.limits.timeout_s, memory_bytes or self.limits.memory_bytes)
+        for _ in range(_ATTEMPTS):
+            roots = self._study_roots()
+            # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
+            tables: dict[str, Any] = {
+                name: self._keyed(name, roots) if sql.may_read(query, name) else self._schema(name, roots).empty_table()
+                for name in TABLE_FILES
+            }
+            epochs = self._epochs(roots if sql.may_read(query, "epochs") else {})
+            try:
+                return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, limits)
+            except sql.ScanError as error:
+                reason = str(error)
+                if epochs.is_current():
+                    epochs.check()
+                    raise QueryError(f"SQL: {reason}") from None
+        raise QueryError(f"SQL: the tables change faster than this query reads them: {reason}")
+
+    def status(self, study: str | None = None) -> list[dict[str, Any]]:
+        """Return one dict per study: how many trials of each status, who drives it, when it last changed.
+
+        Keys: `study`, `status`, `num_planned`, `num_trials`, one `num_<status>` per status, `num_epochs`,
+        `objective_metric` and its best value `best_objective`, `remaining_s` (an estimate; null unless trials run and
+        some are completed), `host`, `pid` and `driver_alive` of the driver (null, null, False where nobody holds the
+        study), `updated_at`.
+        """
+        answer = []
+        for name, root in self.select(study).items():
+            answer.append(self._status_of(name, root))
+        return answer
+
+    def select(self, study: str | None = None) -> dict[str, Root]:
+        """Return the folder of each study, or of the named one; `QueryError` with the possible names otherwise."""
+        roots = self._study_roots()
+        if study is None:
+            return roots
+        if study not in roots:
+            raise QueryError(f"study: {study!r} is not in {self.root}; {alternatives(study, roots)}")
+        return {study: roots[study]}
+
+    def _study_roots(self) -> dict[str, Root]:
+        children = (self.root.child(name) for name in self.root.folders() if not name.startswith("."))
+        found: dict[str, Root] = {}
+        for root in [self.root] if self._is_study else filter(is_study, children):
+            name = self._name_of(root)
+            if name in found:
+                both = f"{found[name]} and {root} are both the study {name!r}"
+                raise StorageError(f"results: {both}; move one of them out of {self.root}, or open its folder alone")
+            found[name] = root
+        return dict(sorted(found.items()))
+
+    def _name_of(self, root: Root) -> str:
+        """Return what a study is called: its folder may have been renamed, or be a copy."""
+        if root.location not in self._names:
+            name = _stated_name(root)
+            if name is None:
+                return root.parent()[1]
+            self._names[root.location] = name
+        return self._names[root.location]
+
+    def _epochs(self, roots: Mapping[str, Root]) -> Snapshot:
+        return snapshot(list(roots.values()))
+
+    def _keyed(self, name: str, roots: Mapping[str, Root]) -> pa.Table:
+        base = TABLES[name]
+        tables = []
+        for root in roots.values():
+            table = read_table(root, TABLE_FILES[name])
+            if "status" in table.column_names and not driver_alive(root):
+                table = _interrupted(table)
+            tables.append(table)
+        schema = unified(base, [table.schema for table in tables])
+        return pa.concat_tables([schema.empty_table(), *(conformed(table, schema) for table in tables)])
+
+    def _schema(self, name: str, roots: Mapping[str, Root]) -> pa.Schema:
+        return unified(TABLES[name], [table_schema(root, TABLE_FILES[name]) for root in roots.values()])
+
+    def _status_of(self, name: str, root: Root) -> dict[str, Any]:
+        only = {name: root}
+        row: dict[str, Any] = next(iter(self._keyed("studies", only).to_pylist()), {})
+        trials = self._keyed("trials", only)
+        counts = {item["values"]: item["counts"] for item in pc.value_counts(trials["status"]).to_pylist()}
+        holder = holder_of(root)
+        objective = (json.loads(row.get("objectives") or "[]") or [DEFAULT_OBJECTIVE])[0]
+        best = pc.min_max(trials["best_objective"]).as_py()[objective["mode"]]
+        paced = trials.select(["status", "train_s", "num_epochs", "last_epoch"]).to_pylist()
+        times = [row.get("updated_at"), pc.max(trials["finished_at"]).as_py()]
+        if holder is not None:
+            times.append(datetime.datetime.fromtimestamp(holder.renewed_at, datetime.UTC))
+        return {
+            "study": name,
+            "status": row.get("status"),
+            "num_planned": row.get("num_planned"),
+            "num_trials": trials.num_rows,
+            **{f"num_{status}": counts.get(status, 0) for status in STATUSES},
+            "num_epochs": pc.sum(trials["last_epoch"]).as_py() or 0,
+            "objective_metric": objective["metric"],
+            "best_objective": best,
+            "remaining_s": remaining_s(paced, row.get("num_planned")),
+            "driver_alive": holder is not None and holder.is_alive,
+            "host": holder.host if holder else None,
+            "pid": holder.pid if holder else None,
+            "updated_at": max((moment for moment in times if moment is not None), default=None),
+        }
+
+
+def is_study(root: Root) -> bool:
+    """Whether a folder is a study's: it has tables, or what a launch writes before them, its frozen study."""
+    if current_term(root) is not None:
+        return True
+    try:
+        text = root.read_bytes(_SPEC_FILE).decode(errors="replace")
+    except (FileNotFoundError, StorageError):
+        return False
+    from kd_sweep.study.file.frozen import is_frozen  # most folders are known by their tables
+
+    named = re.search(r"^name: \"?([\w.-]+)", text, re.MULTILINE)
+    return is_frozen(text) and named is not None and named[1] == root.parent()[1]
+
+
+def _stated_name(root: Root) -> str | None:
+    """Return a study's name as its tables have it; None where they have no rows yet, or are damaged."""
+    for table in ("studies", "trials"):
+        try:
+            rows = read_table(root, TABLE_FILES[table])
+        except (CorruptFileError, StorageError):
+            continue
+        if rows.num_rows:
+            name: str | None = rows["study"][0].as_py()
+            return name
+    return None
+
+
+def driver_alive(study_root: Root) -> bool:
+    """Whether a living driver holds the study."""
+    holder = holder_of(study_root)
+    return holder is not None and holder.is_alive
+
+
+def _interrupted(table: pa.Table) -> pa.Table:
+    index = table.column_names.index("status")
+    status = table.column(index)
+    told = pc.if_else(pc.fill_null(pc.equal(status, "running"), False), pa.scalar("interrupted"), status)
+    return table.set_column(index, table.schema.field(index), told)

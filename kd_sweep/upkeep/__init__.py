@@ -1,0 +1,1 @@
+"""Looking after a results root: `verify` and `gc`."""

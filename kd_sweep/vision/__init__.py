@@ -1,1 +1,0 @@
-"""Datasets, augmentation streams, models, attention maps."""

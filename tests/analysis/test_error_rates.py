@@ -1,0 +1,56 @@
+"""How often verdicts are wrong in studies in which nothing has an effect; docs/statistics.md has more of the same."""
+
+import pytest
+import scipy.stats
+
+from tests.analysis.error_rates import NOISES, OUTCOMES, SHAPES, answers, rates, studies, uneven_failures
+
+RUNS = 100
+MANY_RUNS = 400
+
+
+def most_of(runs, rate):
+    """Return the most false ones of so many runs that a true rate would give in all but one of 10,000 tests."""
+    return float(scipy.stats.binom.ppf(0.9999, runs, rate)) / runs
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("noise", ["normal", "exponential differences"])
+@pytest.mark.parametrize("runs", [RUNS, pytest.param(MANY_RUNS, marks=pytest.mark.slow)])
+def test_a_study_of_nothing_rarely_gets_any_verdict(noise, seeds, runs):
+    """Ten outcomes at two strengths. Of t tests on their own, one in 38 to 43 % of studies is wrong, and in 65 to 70 %
+    where differences are skewed.
+    """
+    given, _, alone = rates(NOISES[noise], runs, seeds, 2)
+    assert given <= most_of(runs, 0.06)
+    assert alone > (0.5 if noise == "exponential differences" else 0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("noise", ["exponential", "shares of 360 images", "one error in 100"])
+def test_outcomes_of_other_kinds_are_no_worse(noise, seeds):
+    assert rates(NOISES[noise], MANY_RUNS, seeds, 2)[0] <= most_of(MANY_RUNS, 0.06)
+
+
+@pytest.mark.parametrize("strengths", [3, 5])
+def test_more_strengths_are_not_more_mistakes(strengths):
+    assert rates(NOISES["normal"], 60, 5, strengths)[0] <= most_of(60, 0.06)
+
+
+def test_simulated_studies_ask_ten_questions():
+    (found,) = studies(NOISES["normal"], 1, 3, 2)
+    assert [v.question.outcome for v in found if v.p.trend] == list(OUTCOMES)
+    assert {v.num_tests for v in found if v.p.trend} == {10}
+
+
+def test_failed_trials_of_one_size_make_no_more_mistakes():
+    assert uneven_failures(RUNS, 10) <= most_of(RUNS, 0.06)
+
+
+def test_humps_are_called_mixed_and_no_direction():
+    for name in ("hump, unequal ends", "hump, equal ends"):
+        found = answers(SHAPES[name], 30, 10)
+        assert found["mixed"] >= 0.8
+        assert set(found) <= {"mixed", "undecided"}
+    assert answers(SHAPES["straight"], 30, 10).get("supported", 0) >= 0.8

@@ -1,0 +1,213 @@
+import io
+import json
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from kd_sweep.analysis.claims.verdict_tables import LEVELS, VERDICTS
+from kd_sweep.analysis.correlations import CORRELATIONS
+from kd_sweep.analysis.effects import EFFECTS
+from kd_sweep.analysis.study_analysis import analyse, output_analysis
+from kd_sweep.errors import QueryError
+from tests.analysis.tables import trial, write_study
+from tests.analysis.test_effects import planted
+
+SCHEMAS = {"effects": EFFECTS, "correlations": CORRELATIONS, "verdicts": VERDICTS, "levels": LEVELS}
+
+
+def awkward():
+    """Constant outcomes, nulls, a single seed at one strength: where NaN would come from."""
+    made = planted(seeds=3)
+    made += [trial(1.0, 1, 0, val_accuracy=0.5, ece=0.0, val_loss=None)]
+    return [{**row, "entropy_student": 1.0} for row in made]
+
+
+def written(analysis, results, format, **options):
+    out = io.BytesIO()
+    output_analysis(
+        analysis, results, format, out, options.pop("folder", None), complete=options.pop("complete", False)
+    )
+    return out.getvalue().decode()
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} in JSON")
+
+
+def numbers(value):
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from numbers(item)
+    elif isinstance(value, float):
+        yield value
+
+
+def test_json_is_one_object_with_a_list_per_table_and_no_nan(tmp_path):
+    results = write_study(tmp_path, awkward())
+    answer = json.loads(written(analyse(results, resamples=500), results, "json"), parse_constant=refuse)
+    assert [name for name, value in answer.items() if isinstance(value, list)] == list(SCHEMAS)
+    assert all(list(row) == SCHEMAS[name].names for name in SCHEMAS for row in answer[name])
+    assert (answer["study"], answer["num_completed"], answer["num_stopped"]) == ("planted", 28, 0)
+    assert all(map(math.isfinite, numbers(answer)))
+
+
+def test_parquet_lies_in_the_study_and_opens_in_pandas(tmp_path):
+    results = write_study(tmp_path, awkward())
+    analysis = analyse(results, "planted", resamples=500)
+    places = written(analysis, results, "parquet").split()
+    folder = tmp_path / "planted" / "analysis"
+    assert places == [str(folder / f"{name}.parquet") for name in SCHEMAS]
+    for name, schema in SCHEMAS.items():
+        table = pq.read_table(folder / f"{name}.parquet")
+        assert table.schema.equals(schema)
+        assert table.schema.metadata[b"num_completed"] == b"28"
+        assert len(pd.read_parquet(folder / f"{name}.parquet")) == table.num_rows > 0
+    assert results.studies() == ["planted"]
+    assert results.table("trials").num_rows == 28
+
+
+def test_csv_goes_to_the_named_folder(tmp_path):
+    results = write_study(tmp_path / "root", planted(seeds=3))
+    analysis = analyse(results, resamples=500)
+    written(analysis, results, "csv", folder=tmp_path / "out")
+    assert not (tmp_path / "root" / "planted" / "analysis").exists()
+    for name, schema in SCHEMAS.items():
+        frame = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+        assert list(frame.columns) == schema.names
+    assert len(pd.read_csv(tmp_path / "out" / "effects.csv")) == analysis.effects.num_rows
+
+
+def test_verdicts_come_first_in_words_and_then_in_tables(tmp_path):
+    made = [*planted(seeds=3), trial(0.0, 1, 9, status="stopped", last_epoch=1)]
+    results = write_study(tmp_path, made)
+    analysis = analyse(results, resamples=500)
+    text = written(analysis, results, "table")
+    assert "27 completed trials (3 strengths, 3 ensemble sizes, 3 seeds); left out: 1 stopped by the scheduler." in text
+    titles = ("Verdicts on", "Verdicts in figures", "Every strength", "Effects", "Rank correlations")
+    places = [text.index(f"\n{title}") for title in titles]
+    assert places == sorted(places)
+    sentences = [line[2:] for line in text.splitlines() if line.startswith("- ")]
+    assert sorted(sentences) == sorted(analysis.verdicts["sentence"].to_pylist())
+    untested = [text.startswith("Not tested") for text in sentences]
+    assert untested == sorted(untested)
+    assert "covers at most 75%" in text
+    assert "nan" not in text.lower().replace("finance", "")
+    short, long = text.count("\n"), written(analysis, results, "table", complete=True).count("\n")
+    assert long > short + analysis.effects.num_rows / 2
+
+
+def test_sentences_state_effect_interval_pairs_and_seeds(tmp_path):
+    rows = analyse(write_study(tmp_path, planted(seeds=3)), resamples=500).verdicts.to_pylist()
+    gap = next(row for row in rows if row["outcome"] == "generalization_gap")
+    assert gap["verdict"] == "supported"
+    sentence = gap["sentence"]
+    assert sentence.startswith(
+        "Supported: stronger augmentation narrows the generalization gap (generalization_gap). "
+        f"From strength 0 to 0.5 its size changes by {gap['effect']:+.4f} (mean of 3 seeds, 9 pairs; "
+        f"t interval [{gap['t_low']:+.4f}, {gap['t_high']:+.4f}], bootstrap [{gap['low']:+.4f}, {gap['high']:+.4f}])"
+    )
+    assert "The means fall with every step. Lowest at 0.5 (95 %: 0.5)." in sentence
+    assert f"Trend: p {gap['p']:.2g}, corrected {gap['p_corrected']:.2g}; curvature " in sentence
+    assert sentence.count("for 6 tests.") == 1
+    one_seed = analyse(write_study(tmp_path / "one", planted(seeds=1)), resamples=500).verdicts.to_pylist()
+    iou = next(row for row in one_seed if row["outcome"] == "attention_iou_teachers")
+    assert "(mean of 1 seed, 2 pairs). The means fall with every step." in iou["sentence"]
+    assert (
+        "An interval needs at least 3 seeds. One seed shows no spread, so how many would decide it is unknown."
+        in iou["sentence"]
+    )
+
+
+def test_analysis_does_not_depend_on_the_order_of_rows(tmp_path):
+    made = planted(seeds=4)
+    forwards = analyse(write_study(tmp_path / "a", made), resamples=500)
+    backwards = analyse(write_study(tmp_path / "b", made[::-1]), resamples=500)
+    assert forwards.tables["effects"].equals(backwards.tables["effects"])
+    assert forwards.tables["correlations"].equals(backwards.tables["correlations"])
+    assert forwards.tables["verdicts"].equals(backwards.tables["verdicts"])
+
+
+def test_outcomes_can_be_chosen(tmp_path):
+    found = analyse(write_study(tmp_path, planted(seeds=3)), resamples=500, outcomes=["val_accuracy"])
+    assert set(found.effects["outcome"].to_pylist()) == {"val_accuracy"}
+    assert set(found.correlations["y"].to_pylist()) == {"val_accuracy"}
+
+
+def test_the_table_says_what_is_held_and_left_out(tmp_path):
+    planned = [(t, own) for t in planted(seeds=3) for own in (0.0, 0.5)]
+    made = [{**t, "trial_id": f"{t['trial_id']}-{own}", "student_strength": own} for t, own in planned]
+    untaught = {"loss": "none", "distillation_loss": "none", "val_accuracy": 0.5}
+    made += [trial(0.0, 1, seed, student_strength=own, **untaught) for seed in range(3) for own in (0.0, 0.5)]
+    results = write_study(tmp_path, made)
+    analysis = analyse(results, resamples=500)
+    text = written(analysis, results, "table")
+    assert "(3 teacher strengths, 2 student strengths, 3 ensemble sizes, 3 seeds)" in text
+    assert "augmentation_strength is the teachers' (their mean), student_strength the student's" in text
+    assert "6 trials learned from labels alone (distillation.loss none, or alpha 1)" in text
+    assert analysis.about["num_untaught"] == 6
+    heads = [line for line in text.splitlines() if line.startswith("| verdict") or "| num_pairs" in line]
+    assert len(heads) == 2
+    assert all("distillation_loss" in line and "varied" in line and "attention_maps" not in line for line in heads)
+    plain = write_study(tmp_path / "plain", planted(seeds=3))
+    assert "distillation_loss" not in written(analyse(plain, resamples=500), plain, "table")
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_column_is_documented(name):
+    page = (Path(__file__).parents[2] / "docs/statistics.md").read_text()
+    section = page.split(f"### `{name}`")[1].split("\n#")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == SCHEMAS[name].names
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "message"),
+    [
+        (planted(seeds=1), {"study": "plantde"}, r"study: 'plantde' is not in .*did you mean 'planted'"),
+        ([], {}, r"study: 'planted' has no completed trial to analyse \(no trials at all\)"),
+        (
+            [trial(0.0, 1, 0, status="stopped", last_epoch=1), trial(0.5, 1, 0, status="failed")],
+            {},
+            r"has no completed trial to analyse \(1 stopped, 1 failed\)",
+        ),
+        (
+            [trial(0.5, size, 0, val_accuracy=0.5) for size in (1, 2)],
+            {},
+            "every completed trial of 'planted' has augmentation_strength 0.5; effects need at least two strengths",
+        ),
+        (planted(seeds=1), {"outcomes": ["val_acuracy"]}, "'val_acuracy'; did you mean 'val_accuracy'"),
+        (planted(seeds=1), {"confidence": 95}, "confidence: 95 is not above 0 and below 1"),
+        (planted(seeds=1), {"resamples": 5}, "resamples: 5 is not between 100 and 1000000"),
+        (planted(seeds=1), {"margin": 2.0}, "margin: 2 is not a fraction"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, made, options, message):
+    results = write_study(tmp_path, made)
+    with pytest.raises(QueryError, match=message) as caught:
+        analyse(results, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_of_several_studies_has_to_be_named(tmp_path):
+    write_study(tmp_path, planted(seeds=1), "first")
+    results = write_study(tmp_path, planted(seeds=2), "second")
+    with pytest.raises(QueryError, match="holds 2 studies, name one; possible: first, second"):
+        analyse(results)
+    assert analyse(results, "second", resamples=500).about["num_completed"] == 18
+
+
+def test_the_command_prints_and_writes(tmp_path, cli):
+    write_study(tmp_path, planted(seeds=3))
+    code, out, err = cli("analyse", tmp_path, "planted", "--resamples", 500, "--format", "json")
+    assert code == 0, err
+    assert len(json.loads(out)["verdicts"]) >= 5
+    code, _, _ = cli(
+        "analyse", tmp_path / "planted", "--resamples", 500, "--format", "parquet", "--out", tmp_path / "o"
+    )
+    assert (code, len(list((tmp_path / "o").iterdir()))) == (0, 4)
+    for wrong in (["nothing"], ["planted", "--format", "xml"], ["planted", "--out", tmp_path / "o"]):
+        code, out, err = cli("analyse", tmp_path, *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1), err

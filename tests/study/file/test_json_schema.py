@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from kd_sweep.study.file.frozen import frozen_yaml
+from kd_sweep.study.file.json_schema import json_schema
+from kd_sweep.study.file.load import load_spec
+
+SWEEPS = sorted((Path(__file__).resolve().parents[3] / "sweeps").glob("*.yaml"))
+VALIDATOR = Draft202012Validator(json_schema())
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_every_shipped_study_fits_the_schema_as_written_and_as_frozen(path):
+    yaml = YAML(typ="safe", pure=True)
+    VALIDATOR.validate(yaml.load(path.read_text()))
+    VALIDATOR.validate(yaml.load(frozen_yaml(load_spec(path), {"torch": "2.14.0"})))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"name": "a b"},
+        {"name": "d", "teachers": {}},
+        {"name": "d", "data": {"name": "digit"}},
+        {"name": "d", "teacher": {"epochs": "eight"}},
+        {"name": "d", "search": {"name": {"grid": [1]}}},
+        {"name": "d", "search": {"seed": {"grid": []}}},
+        {"name": "d", "search": {"seed": {"grid": [1], "uniform": [0, 1]}}},
+        {"name": "d", "search": {"seed": [0]}},
+        {"name": "d", "sampler": {}},
+        {"name": "d", "scheduler": {"name": "asha", "metric": "accuracy"}},
+        {"name": "d", "objectives": [{"metric": "accuracy"}]},
+        {"name": "d", "resources": {"gpus": -1}},
+    ],
+)
+def test_the_schema_refuses_mistakes(content):
+    assert not VALIDATOR.is_valid(content)
+
+
+def test_a_value_alone_is_a_dimension():
+    VALIDATOR.validate({"name": "d", "search": {"seed": 0, "student.optimizer": "sgd"}})
+
+
+def _described(schema):
+    for name, definition in [("study", schema), *schema["$defs"].items()]:
+        yield name, definition.get("description")
+
+
+def test_every_section_says_what_it_is():
+    assert [name for name, description in _described(json_schema()) if not description] == []
