@@ -1,48 +1,18 @@
-"""What several test folders share: studies small enough to run in seconds, and the command line."""
+"""Fixtures of several test folders: roots of small finished studies, and the command line."""
 
-import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import settings
 
 from kd_sweep.cli import main
-from kd_sweep.tables.reader import open_results
+from tests.command_line import COMMAND, Cli, Run, Start, environment
+from tests.tiny_study import TINY
 
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
-
-TINY = """
-name: tiny
-data: {name: digits, image_size: 8, max_train_images: 200, max_val_images: 100}
-teacher: {model: resnet8, width: 4, epochs: 2}
-student: {model: resnet8, width: 4, epochs: 3}
-search:
-  augmentation_strength: {grid: [0.0, 0.5]}
-  ensemble_size: {grid: [1, 2]}
-"""
-
-PROCESS_COLUMNS = frozenset(
-    (
-        "host",
-        "pid",
-        "attempt",
-        "attempts",
-        "started_at",
-        "finished_at",
-        "created_at",
-        "updated_at",
-        "epoch_s",
-        "train_s",
-        "train_images_per_s",
-    )
-)
-"""Times, hosts and attempt counts: what may differ between two runs of the same study."""
 
 
 @pytest.fixture
@@ -51,27 +21,6 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path
-
-
-def environment() -> dict[str, str]:
-    """Return an environment for a command: no colours, a wide terminal, no address of anybody's cluster."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
-    return kept | {"COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-
-
-COMMAND = [sys.executable, "-m", "kd_sweep"]
-
-IMPORT_TIMES = ("PYTHONPROFILEIMPORTTIME", "1")
-"""A setting with which Python says on stderr what it imports."""
-
-
-def split_imports(stderr: str) -> tuple[set[str], str]:
-    """Return the names of the packages that a process imported, by `IMPORT_TIMES`, and what else it said."""
-    begin = "import time:"
-    lines = stderr.splitlines(keepends=True)
-    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines if line.startswith(begin)}
-    assert "kd_sweep" in modules
-    return modules, "".join(line for line in lines if not line.startswith(begin))
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +58,7 @@ def with_teachers(uninterrupted: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def kd_sweep() -> Callable[..., subprocess.CompletedProcess[str]]:
+def kd_sweep() -> Run:
     """Run `kd-sweep` with these arguments and wait for it."""
 
     def run(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -128,7 +77,7 @@ def kd_sweep() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, str, str]]:
+def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Cli:
     """Run `kd-sweep` with these arguments in this process; return its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -141,7 +90,7 @@ def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, s
 
 
 @pytest.fixture
-def start_kd_sweep() -> Callable[..., subprocess.Popen[str]]:
+def start_kd_sweep() -> Start:
     """Start `kd-sweep` with these arguments, in a process group of its own."""
 
     def start(*arguments: object) -> subprocess.Popen[str]:
@@ -156,11 +105,3 @@ def start_kd_sweep() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
-
-
-def comparable(root: Path | str, table: str) -> pa.Table:
-    """Return a table without times, hosts and attempt counts, in a fixed order of rows."""
-    found = open_results(root).table(table)
-    found = found.drop_columns([name for name in found.column_names if name in PROCESS_COLUMNS])
-    keys = [name for name in ("study", "trial_id", "teacher_id", "epoch") if name in found.column_names]
-    return found.sort_by([(key, "ascending") for key in keys])

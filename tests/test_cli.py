@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,10 @@ from kd_sweep.cli import app
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.study.file.load import parse_spec
-from tests.conftest import COMMAND, IMPORT_TIMES, environment, split_imports
+from tests.command_line import COMMAND, IMPORT_TIMES, Cli, environment, split_imports
 from tests.tables.rows import write_study
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 def files_below(folder: Path) -> set[Path]:

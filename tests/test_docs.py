@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS
 from kd_sweep.tables.queries.views import NAMED_QUERIES
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
-
-Cli = Callable[..., tuple[int, str, str]]
+from tests.command_line import Cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

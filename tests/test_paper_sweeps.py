@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +11,7 @@ from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.space.plan import plan
 from kd_sweep.tables.reader import Results, open_results
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Cli = Callable[..., tuple[int, str, str]]
+from tests.command_line import Cli, Run
 
 SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"
 PAPER = {"cifar100-paper": 28, "cifar100-imb100-paper": 28, "imagenet-paper": 8, "imagenet-lt-paper": 8}

@@ -11,7 +11,7 @@ from kd_sweep.driver.ray.failures import Failure
 from kd_sweep.errors import KdSweepError, StorageError
 from kd_sweep.redaction import redacted
 from kd_sweep.storage.root import Root
-from tests.conftest import environment
+from tests.command_line import environment
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 KEY = "AKIAIOSFODNN7EXAMPLE"

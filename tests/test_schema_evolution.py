@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from kd_sweep.tables.reader import Results, open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STUDIES, TABLE_FILES, TABLES
 from kd_sweep.tables.writer import StudyWriter
 from kd_sweep.upkeep.verify import PROBLEM, verify
+from tests.command_line import Run
 
 ASSETS = Path(__file__).parent / "assets"
 STUDY = "old"
@@ -38,7 +38,6 @@ KEYS = ("study", "trial_id", "teacher_id", "epoch")
 TOUCHED = {"updated_at", "kd_sweep_version", "spec"}
 """What opening a study for writing changes in its own row: the spec has the fields and versions of today."""
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 Rows = list[dict[str, Any]]
 
 

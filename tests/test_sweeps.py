@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +12,7 @@ from sklearn.datasets import load_digits
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
 from kd_sweep.tables.reader import Results, open_results
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from tests.command_line import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))

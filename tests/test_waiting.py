@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from kd_sweep.waiting import DELAY_S
-from tests.conftest import COMMAND, environment
+from tests.command_line import COMMAND, environment
 from tests.tables.rows import write_study
 
 SCRIPT = """

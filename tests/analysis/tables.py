@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.reader import Results, open_results
 from kd_sweep.tables.writer import StudyWriter
 
 EPOCHS = 4
+STRENGTHS, SIZES = (0.0, 0.25, 0.5), (1, 2, 3)
 
 
 def trial(strength, size, seed, *, status="completed", last_epoch=EPOCHS, loss="kl", alpha=0.1, config=None, **columns):
@@ -33,3 +36,19 @@ def write_study(root: Path, trials, study: str = "planted") -> Results:
         for row in trials:
             writer.upsert_trial(row)
     return open_results(root)
+
+
+def planted(seeds=6, slope=-0.2, noise=0.004, generator=None):
+    """Accuracy falls by `slope` per strength and rises by 0.01 per teacher; seeds differ by far more than that."""
+    generator = generator or np.random.default_rng(0)
+    made = []
+    for seed in range(seeds):
+        level = generator.normal(0.7, 0.05)
+        for strength in STRENGTHS:
+            for size in SIZES:
+                value = level + slope * strength + 0.01 * size + generator.normal(0, noise)
+                gap = 0.2 - 0.1 * strength + generator.normal(0, noise)
+                iou = None if size == 1 else 0.6 - 0.2 * strength + generator.normal(0, noise)
+                metrics = {"val_accuracy": value, "generalization_gap": gap, "attention_iou_teachers": iou}
+                made.append(trial(strength, size, seed, **metrics))
+    return made

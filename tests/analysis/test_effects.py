@@ -7,9 +7,7 @@ import scipy.stats
 from kd_sweep.analysis.comparisons import ADJACENT, EXTREMES
 from kd_sweep.analysis.effects import MEAN
 from kd_sweep.analysis.study_analysis import analyse
-from tests.analysis.tables import trial, write_study
-
-STRENGTHS, SIZES = (0.0, 0.25, 0.5), (1, 2, 3)
+from tests.analysis.tables import SIZES, STRENGTHS, planted, trial, write_study
 
 
 def rows(table, **wanted):
@@ -20,22 +18,6 @@ def one(table, **wanted):
     found = rows(table, **wanted)
     assert len(found) == 1, found
     return found[0]
-
-
-def planted(seeds=6, slope=-0.2, noise=0.004, generator=None):
-    """Accuracy falls by `slope` per strength and rises by 0.01 per teacher; seeds differ by far more than that."""
-    generator = generator or np.random.default_rng(0)
-    made = []
-    for seed in range(seeds):
-        level = generator.normal(0.7, 0.05)
-        for strength in STRENGTHS:
-            for size in SIZES:
-                value = level + slope * strength + 0.01 * size + generator.normal(0, noise)
-                gap = 0.2 - 0.1 * strength + generator.normal(0, noise)
-                iou = None if size == 1 else 0.6 - 0.2 * strength + generator.normal(0, noise)
-                metrics = {"val_accuracy": value, "generalization_gap": gap, "attention_iou_teachers": iou}
-                made.append(trial(strength, size, seed, **metrics))
-    return made
 
 
 def test_planted_effect_is_found_although_seeds_differ_by_more(tmp_path):

@@ -13,8 +13,7 @@ from kd_sweep.analysis.correlations import CORRELATIONS
 from kd_sweep.analysis.effects import EFFECTS
 from kd_sweep.analysis.study_analysis import analyse, output_analysis
 from kd_sweep.errors import QueryError
-from tests.analysis.tables import trial, write_study
-from tests.analysis.test_effects import planted
+from tests.analysis.tables import planted, trial, write_study
 
 SCHEMAS = {"effects": EFFECTS, "correlations": CORRELATIONS, "verdicts": VERDICTS, "levels": LEVELS}
 

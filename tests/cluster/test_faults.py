@@ -19,7 +19,7 @@ import ray
 from kd_sweep.errors import KdSweepError
 from kd_sweep.tables.reader import open_results
 from tests.cluster.hosts import Host, Network, eventually, hosts, why_not
-from tests.conftest import comparable
+from tests.comparing_tables import comparable
 
 pytestmark = [
     pytest.mark.long,

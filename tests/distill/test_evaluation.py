@@ -20,7 +20,7 @@ from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Augmentation, Metrics
 from kd_sweep.study.trial import TrialConfig
-from tests.distill.conftest import run, tiny_trial
+from tests.distill.trials import run, tiny_trial
 from tests.latest import latest
 
 

@@ -13,7 +13,7 @@ from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.networks.build import initial_model
 from kd_sweep.study.recipe import Augmentation, Distillation, Metrics
-from tests.distill.conftest import metrics_of, run, tiny_trial
+from tests.distill.trials import metrics_of, run, tiny_trial
 
 
 def mixed_label(labels_B, partners, num_classes):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kd_sweep.distill import compute
-from tests.distill.conftest import start_python
+from tests.distill.trials import start_python
 
 CHECKED = {"LD_PRELOAD": "libc_malloc_debug.so.0", "GLIBC_TUNABLES": "glibc.malloc.check=3", "MALLOC_CHECK_": "3"}
 PATIENT = {"OMP_WAIT_POLICY": "passive"}

@@ -15,7 +15,7 @@ from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.networks.build import build_model
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.trial import TrialConfig
-from tests.distill.conftest import metrics_of, run, tiny_trial
+from tests.distill.trials import metrics_of, run, tiny_trial
 
 MIXED = {"precision": "bfloat16"}
 

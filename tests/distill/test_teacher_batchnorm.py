@@ -16,7 +16,7 @@ from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.study.recipe import Distillation
-from tests.distill.conftest import metrics_of, run, tiny_trial
+from tests.distill.trials import metrics_of, run, tiny_trial
 from tests.latest import latest
 
 MODES = ("eval", "train")

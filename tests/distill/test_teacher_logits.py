@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kd_sweep.distill.teacher_logits import CleanOutputs, EpochLogits, LogitCache
-from tests.distill.conftest import metrics_of, run, tiny_trial
+from tests.distill.trials import metrics_of, run, tiny_trial
 
 SHAPE = (6, 4, 3)
 LOGITS = EpochLogits(torch.arange(18.0).reshape(6, 3), torch.arange(12.0).reshape(4, 3))

@@ -13,7 +13,7 @@ from kd_sweep.distill.teacher_records import (
     write_record,
 )
 from kd_sweep.errors import CorruptFileError
-from tests.distill.conftest import tiny_trial
+from tests.distill.trials import tiny_trial
 from tests.latest import latest
 
 TEACHER = tiny_trial().teachers[0]

@@ -22,7 +22,7 @@ from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.storage.terms import claims_on, of_term
-from tests.distill.conftest import DIVERGES, run, start_python, tiny_trial
+from tests.distill.trials import DIVERGES, run, start_python, tiny_trial
 from tests.latest import latest
 
 TEACHER = tiny_trial().teachers[0]

@@ -20,7 +20,7 @@ from kd_sweep.study.metric_catalogue import (
 )
 from kd_sweep.study.recipe import Distillation
 from kd_sweep.study.spec import Objective
-from tests.distill.conftest import DIVERGES, metrics_of, run, start_python, tiny_trial
+from tests.distill.trials import DIVERGES, metrics_of, run, start_python, tiny_trial
 from tests.latest import latest
 
 TRIAL = """

@@ -15,8 +15,9 @@ from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
-from tests.conftest import TINY, comparable
-from tests.driver.test_integrity import Run
+from tests.command_line import Run
+from tests.comparing_tables import comparable
+from tests.tiny_study import TINY
 
 STUDY = "name: s\nstudent: {epochs: 4, warmup_epochs: 0}\nsearch: {seed: {grid: [0, 1, 2]}}\nbudget: {max_hours: %g}\n"
 TIMES: dict[str, Any] = {"host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}

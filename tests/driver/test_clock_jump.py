@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.conftest import COMMAND, comparable, environment
+from tests.command_line import COMMAND, environment
+from tests.comparing_tables import comparable
 
 pytestmark = [
     pytest.mark.slow,

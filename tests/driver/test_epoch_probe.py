@@ -12,8 +12,8 @@ from kd_sweep.data.undecoded_images import chosen
 from kd_sweep.driver import epoch_probe
 from kd_sweep.driver.epoch_probe import seconds_per_epoch
 from kd_sweep.study.recipe import Data
-from tests.conftest import COMMAND, environment
-from tests.distill.conftest import tiny_trial
+from tests.command_line import COMMAND, environment
+from tests.distill.trials import tiny_trial
 
 UNEVEN = {"train": (90, 40, 1, 2), "val": (3, 30, 2, 1)}
 """Images of each class."""

@@ -1,7 +1,5 @@
 """A small study that ran to its end: what it left behind, and what a user can and cannot do with it."""
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -11,10 +9,8 @@ import pyarrow.dataset
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.conftest import IMPORT_TIMES, comparable, split_imports
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Cli = Callable[..., tuple[int, str, str]]
+from tests.command_line import IMPORT_TIMES, Cli, Run, split_imports
+from tests.comparing_tables import comparable
 
 
 def test_every_trial_reports_every_epoch_and_teachers_are_shared(uninterrupted: Path) -> None:

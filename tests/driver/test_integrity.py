@@ -1,8 +1,6 @@
 """Every file of a study, really damaged: found and named by `verify`, set aside and rebuilt by the next resume."""
 
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +25,14 @@ from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
 from kd_sweep.upkeep.verify import NOTE, PROBLEM, verify
-from tests.conftest import comparable
+from tests.command_line import Run
+from tests.comparing_tables import comparable
 from tests.damage import DAMAGES, break_file
 from tests.latest import latest
 from tests.tables.rows import epoch_row
 
 pytestmark = pytest.mark.slow
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 TABLES = ("epochs", "trials", "teachers", "studies")
 
 

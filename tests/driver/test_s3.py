@@ -3,22 +3,20 @@
 import json
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.conftest import comparable
+from tests.command_line import Run, Start
+from tests.comparing_tables import comparable
 from tests.object_store import BUCKET, FaultyProxy, object_store, settings
 
 pytest.importorskip("moto.server", reason="moto is not installed")
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., "subprocess.Popen[str]"]
 ROOT = f"s3://{BUCKET}/some/where"
 
 

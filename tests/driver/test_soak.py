@@ -19,7 +19,8 @@ import pytest
 
 from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, read_header
 from kd_sweep.distill.teacher_records import RECORD, TEACHERS
-from tests.conftest import COMMAND, comparable, environment
+from tests.command_line import COMMAND, environment
+from tests.comparing_tables import comparable
 from tests.latest import latest
 
 NUM_KILLS = int(os.environ.get("KD_SWEEP_SOAK_KILLS", "3"))

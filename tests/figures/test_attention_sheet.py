@@ -18,7 +18,7 @@ from kd_sweep.study.recipe import Distillation
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.trial_lookup import find_trials
 from kd_sweep.tables.writer import StudyWriter
-from tests.distill.conftest import run, tiny_trial
+from tests.distill.trials import run, tiny_trial
 from tests.latest import latest
 from tests.tables.rows import trial_row
 

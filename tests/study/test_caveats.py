@@ -1,6 +1,5 @@
 """Who asks for `cam` is told what its figures are worth, wherever a study is announced or its figures are shown."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +8,9 @@ from kd_sweep.study.caveats import CAM, caveats
 from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.recipe import Metrics
 from tests.analysis.tables import trial, write_study
+from tests.command_line import Cli
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
-Cli = Callable[..., tuple[int, str, str]]
 
 
 def test_the_default_map_is_one_that_training_turns():

@@ -3,9 +3,7 @@
 import json
 import os
 import shutil
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,11 +22,10 @@ from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.upkeep.gc import Collector
-from tests.conftest import comparable
+from tests.command_line import Run
+from tests.comparing_tables import comparable
 from tests.damage import break_file
 from tests.latest import latest
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 STUDY = """
 name: grids

@@ -9,7 +9,7 @@ from kd_sweep.errors import ClusterError
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.spec import Resources
-from tests.conftest import TINY
+from tests.tiny_study import TINY
 
 GIB = 2**30
 HERE = {"python": "3.11.4", "ray": "2.60.0", "torch": "2.14.0", "torchvision": "0.29.0", "kd_sweep": "0.1.0"}

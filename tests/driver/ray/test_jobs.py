@@ -2,20 +2,20 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kd_sweep.tables.reader import open_results
 from tests.cluster.hosts import Host, eventually, free_port, hosts, why_not
+from tests.command_line import Run
 
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(why_not(networks=False) is not None, reason=str(why_not(networks=False))),
 ]
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 EPOCHS = 25
 
 

@@ -9,7 +9,7 @@ import pytest
 from kd_sweep.driver.ray import liveness
 from kd_sweep.driver.ray.liveness import ending_when_stuck
 from kd_sweep.errors import ClusterLostError
-from tests.conftest import environment
+from tests.command_line import environment
 
 STUCK = """
 import sys, time

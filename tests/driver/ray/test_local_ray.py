@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,7 @@ import ray
 
 from kd_sweep.driver.ray.local_ray import why_not_started
 from kd_sweep.tables.reader import open_results
-from tests.conftest import COMMAND, environment
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., "subprocess.Popen[str]"]
+from tests.command_line import COMMAND, Run, Start, environment
 
 RAYLET = Path(ray.__file__).parent / "core" / "src" / "ray" / "raylet" / "raylet"
 LISTENING = "0A"

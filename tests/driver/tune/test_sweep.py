@@ -7,18 +7,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.conftest import IMPORT_TIMES, comparable, split_imports
+from tests.command_line import IMPORT_TIMES, Run, Start, split_imports
+from tests.comparing_tables import comparable
 
 pytestmark = pytest.mark.slow
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., "subprocess.Popen[str]"]
 
 CHECKPOINTS = {"teachers": "teachers/*/*.safetensors", "trials": "tiny/checkpoints/*/last-*.safetensors"}
 """What the first epoch of each phase leaves in the root, with most of the work ahead on any machine."""

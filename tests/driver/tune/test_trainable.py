@@ -7,7 +7,7 @@ from kd_sweep.driver.tune.searcher import PlannedSource, TuneSearcher
 from kd_sweep.driver.tune.trainable import TrialActor
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.trial import TrialConfig
-from tests.distill.conftest import tiny_trial
+from tests.distill.trials import tiny_trial
 
 
 def settings(root: Path) -> dict[str, Any]:

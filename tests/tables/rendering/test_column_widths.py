@@ -16,8 +16,8 @@ from kd_sweep.tables.rendering.formats import Screen, render
 from kd_sweep.tables.rendering.study_overview import overview
 from kd_sweep.tables.rendering.values import cells
 from kd_sweep.tables.writer import StudyWriter
+from tests.analysis.tables import planted
 from tests.analysis.tables import write_study as write_trials
-from tests.analysis.test_effects import planted
 from tests.tables.rows import trial_id, trial_row, write_study
 
 WIDTHS = range(40, 241)
