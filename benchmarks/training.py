@@ -27,7 +27,7 @@ from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.distill.worker_memory import resident_dataset
-from kd_sweep.networks.build import build_model
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Data, Learner, Metrics
 from kd_sweep.study.trial import TrialConfig
 

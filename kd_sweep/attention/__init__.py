@@ -1,1 +1,1 @@
-"""Where a network looks."""
+"""Attention maps of networks, and their regions."""

@@ -1,4 +1,4 @@
-"""How far two attention regions overlap, and how far regions of different images do.
+"""Attention regions of images: their area, their overlap, and the overlap that chance gives.
 
 Shapes: M networks, P pairs of them, N images, S shifts, H x W pixels. Regions are bool.
 """
@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 CHANCE_PAIRS = 1000
-"""How many pairs of images a chance level is the mean of, at least: one shift of as many images will do."""
+"""Least number of image pairs that a chance level is the mean of; one shift of that many images is enough."""
+
+
+def attention_regions(maps_NHW: Tensor, threshold: float) -> Tensor:
+    """Return where a map is above ``threshold``: bool, of the same shape, which is any."""
+    return maps_NHW > threshold
 
 
 def intersection_over_union(regions_NHW: Tensor, other_regions_NHW: Tensor) -> Tensor:
@@ -60,11 +65,11 @@ def attention_area(regions_MNHW: Tensor) -> float:
 
 
 def other_images(num_images: int, num_networks: int, seed: int = 0) -> Tensor:
-    """Return which images to pair with each other for the overlap that chance gives: places, int64 (S, M, N).
+    """Return which images to pair with each other for the overlap that chance gives: their indices, int64 (S, M, N).
 
-    The images stand in a random circle. In shift s network m looks at the image s * m places on, so that at every
-    position all networks look at different images, and over the positions each looks at every image once. Where there
-    are at least `CHANCE_PAIRS` images one shift is enough. There is none where the images are fewer than the networks.
+    The images stand in a random circle. In shift s network m takes the image s * m steps further on. So at each of the
+    N positions all networks have different images, and over the positions each has every image once. Where there are
+    at least `CHANCE_PAIRS` images one shift is enough. There is none where the images are fewer than the networks.
 
     Args:
         num_images: N.
@@ -72,17 +77,17 @@ def other_images(num_images: int, num_networks: int, seed: int = 0) -> Tensor:
         seed: of the circle.
     """
     circle_N = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
-    place_N = torch.argsort(circle_N)
+    position_N = torch.argsort(circle_N)
     num_shifts = min(math.ceil(CHANCE_PAIRS / num_images), (num_images - 1) // max(1, num_networks - 1))
     steps_SM = torch.arange(1, num_shifts + 1)[:, None] * torch.arange(num_networks)
-    return circle_N[(place_N + steps_SM[:, :, None]) % num_images]
+    return circle_N[(position_N + steps_SM[:, :, None]) % num_images]
 
 
 def above_chance(iou: float | None, chance: float | None) -> float | None:
     r"""Return :math:`(\mathrm{IoU} - c) / (1 - c)`: 0 where an overlap is what chance gives, 1 where it is complete.
 
     The correction of Cohen's kappa and of the adjusted Rand index. Negative for less than chance. None without an IoU
-    or a chance level, and where the latter is 1: regions that all cover everything, or nothing, say nothing.
+    or a chance level, and where the latter is 1: regions that all cover everything, or nothing, tell nothing.
     """
     if iou is None or chance is None or chance >= 1.0:
         return None

@@ -13,8 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.attention.cam import enlarged_to_unit_range
-from kd_sweep.attention.maps import small_attention_maps
+from kd_sweep.attention.maps import enlarged_to_unit_range, small_attention_maps
 from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.compute import forward

@@ -38,7 +38,7 @@ from kd_sweep.distill.training import train_epoch
 from kd_sweep.distill.worker_memory import RecentlyUsed, resident_dataset
 from kd_sweep.errors import CorruptFileError, StudyLockedError
 from kd_sweep.metrics.predictions import accuracy
-from kd_sweep.networks.build import build_model, initial_model
+from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.tensor_files import read_tensors, set_aside, write_atomic, write_tensors

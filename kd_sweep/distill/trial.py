@@ -21,7 +21,7 @@ from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
 from kd_sweep.distill.worker_memory import resident_dataset
-from kd_sweep.networks.build import initial_model
+from kd_sweep.networks.classifiers import initial_model
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.metric_catalogue import METRICS_VERSION
 from kd_sweep.study.spec import Objective

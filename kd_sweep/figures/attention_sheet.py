@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from kd_sweep.attention.maps import attention_maps, map_name
-from kd_sweep.attention.regions import intersection_over_union
+from kd_sweep.attention.regions import attention_regions, intersection_over_union
 from kd_sweep.augmentation.transforms import Normalization
 from kd_sweep.data.images import Dataset
 from kd_sweep.data.splits import of_every_class
@@ -29,7 +29,7 @@ from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import DataError, StorageError
 from kd_sweep.figures.image_sheet import Block, Cell, Row, overlay, picture, sheet
-from kd_sweep.networks.build import build_model
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.root import StoredFile
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.trial_lookup import FoundTrial
@@ -159,7 +159,7 @@ def _pictures(trial: TrialAttention) -> Row:
 
 def _block(trial: TrialAttention) -> Block:
     threshold = trial.config.metrics.cam_threshold
-    regions_MIHW = trial.maps_MIHW > threshold
+    regions_MIHW = attention_regions(trial.maps_MIHW, threshold)
     with_student_MI = torch.stack(
         [intersection_over_union(regions_IHW, regions_MIHW[-1]) for regions_IHW in regions_MIHW[:-1]]
     )

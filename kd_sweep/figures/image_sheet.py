@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
+from kd_sweep.attention.regions import attention_regions
+
 CELL = 112
 """Height and width of a picture, in pixels."""
 MAP_SHARE = 0.5
@@ -82,7 +84,7 @@ def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float) -> Pixels:
     grey_SS = torch.from_numpy(picture(image_DHW)).float().mean(2)
     map_SS = F.interpolate(map_HW[None, None], (CELL, CELL), mode="bilinear", align_corners=False)[0, 0]
     mixed_3SS = (1 - MAP_SHARE) * grey_SS + MAP_SHARE * _colored(map_SS)
-    region_HW = (map_HW > threshold).float()
+    region_HW = attention_regions(map_HW, threshold).float()
     region_SS = F.interpolate(region_HW[None, None], (CELL, CELL), mode="nearest-exact")[0, 0]
     mixed_3SS[:, _border(region_SS)] = 255
     return _as_pixels(mixed_3SS)

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from kd_sweep.attention.regions import above_chance, attention_area, attention_iou_pairs, attention_iou_student
+from kd_sweep.attention.regions import (
+    above_chance,
+    attention_area,
+    attention_iou_pairs,
+    attention_iou_student,
+    attention_regions,
+)
 from kd_sweep.metrics import paper_code
 from kd_sweep.metrics.calibration import expected_calibration_error
 from kd_sweep.metrics.information import expected_mutual_information, mutual_information
@@ -120,12 +126,12 @@ def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[s
         maps_MBHW: in [0, 1].
         cam_threshold: of the plain metric's regions.
     """
-    regions_MBHW = maps_MBHW > cam_threshold
+    regions_MBHW = attention_regions(maps_MBHW, cam_threshold)
     values = {
         "attention_area_teachers": attention_area(regions_MBHW),
         "attention_iou_teachers_rethinkkd": paper_code.attention_iou_rethinkkd(regions_MBHW),
         **{
-            f"attention_iou_teachers{suffix}": attention_iou_pairs(maps_MBHW > threshold)
+            f"attention_iou_teachers{suffix}": attention_iou_pairs(attention_regions(maps_MBHW, threshold))
             for suffix, threshold in _thresholds(cam_threshold)
         },
     }
@@ -137,10 +143,10 @@ def student_attention_metrics(
 ) -> dict[str, float]:
     """Return how large the student's regions are and how far they overlap its teachers'; means over a batch."""
     return {
-        "attention_area_student": attention_area(student_maps_BHW > cam_threshold),
+        "attention_area_student": attention_area(attention_regions(student_maps_BHW, cam_threshold)),
         **{
             f"attention_iou_student{suffix}": attention_iou_student(
-                student_maps_BHW > threshold, teacher_maps_MBHW > threshold
+                attention_regions(student_maps_BHW, threshold), attention_regions(teacher_maps_MBHW, threshold)
             )
             for suffix, threshold in _thresholds(cam_threshold)
         },

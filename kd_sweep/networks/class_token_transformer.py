@@ -1,6 +1,6 @@
-"""Where the class token of a vision transformer looks: attention rollout.
+"""Vision transformers that classify by their class token, and the attention weights of their layers.
 
-Shapes: B images, G attention heads, T tokens (the prefix, then the patches in rows), h x w patches, C classes.
+Shapes: B images, G attention heads, T tokens (the prefix, then the patches in rows), C classes.
 """
 
 import math
@@ -11,21 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CLASS_TOKEN = 0
-
 
 class ClassTokenTransformer(nn.Module):
     """A vision transformer of torchvision or timm whose classifier reads the class token.
 
     Args:
         network: maps images to logits.
-        num_prefix_tokens: tokens before those of the patches: the class token, and registers where it has some.
+        num_prefix_tokens: at least 1, the tokens before those of the patches: first the class token, then registers
+            where the network has some.
     """
 
     def __init__(self, network: nn.Module, num_prefix_tokens: int) -> None:
         super().__init__()
         self.network = network
-        self._num_prefix_tokens = num_prefix_tokens
+        self.num_prefix_tokens = num_prefix_tokens
 
     @property
     def classifier(self) -> nn.Linear:
@@ -42,75 +41,44 @@ class ClassTokenTransformer(nn.Module):
         logits_BC: Tensor = self.network(images_BDHW)
         return logits_BC
 
-    def forward_with_rollout(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits_BC and attention maps, float32 (B, h, w); see `class_token_maps`. No gradient is kept."""
-        logits_BC, tokens_BTT = self._rolled_out(images_BDHW)
-        return logits_BC, class_token_maps(tokens_BTT, self._num_prefix_tokens)
+    def forward_with_attention(self, images_BDHW: Tensor, on_layer: Callable[[Tensor], None]) -> Tensor:
+        """Return logits_BC, and pass the attention weights of each layer to ``on_layer`` in order. No gradient is kept.
 
-    def patches_per_side(self, channels: int, image_size: int) -> int:
-        """Return how many patches lie beside each other."""
-        device = next(self.parameters()).device
-        _, tokens_BTT = self._rolled_out(torch.zeros(2, channels, image_size, image_size, device=device))
-        return math.isqrt(tokens_BTT.shape[-1] - self._num_prefix_tokens)
+        Args:
+            images_BDHW: as the network takes them.
+            on_layer: takes the weights (B, G, T, T) of a layer; the last two dimensions are query and key.
+        """
 
-    def _rolled_out(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
-        rollout = Rollout()
-
-        def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            rollout.add(_weights_of(module)(module, args[0]))
+        def report(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            on_layer(_weights_of(module)(module, args[0]))
 
         attentions = [module for module in self.network.modules() if _is_attention(module)]
-        handles = [module.register_forward_pre_hook(note) for module in attentions]
+        handles = [module.register_forward_pre_hook(report) for module in attentions]
         try:
             with torch.no_grad():
-                logits_BC = self.network(images_BDHW)
+                logits_BC: Tensor = self.network(images_BDHW)
         finally:
             for handle in handles:
                 handle.remove()
-        return logits_BC, rollout.tokens()
+        return logits_BC
 
+    def patches_per_side(self, channels: int, image_size: int) -> int:
+        """Return the number of patches in a row of an image."""
+        device = next(self.parameters()).device
+        num_tokens = 0
 
-class Rollout:
-    r"""Attention rollout (Abnar and Zuidema 2020, arXiv 2005.00928, section 3), layer by layer.
+        def count(weights_BGTT: Tensor) -> None:
+            nonlocal num_tokens
+            num_tokens = weights_BGTT.shape[-1]
 
-    .. math:: \tilde A(l) = A(l) \tilde A(l - 1), \quad A(l) = \tfrac12 W(l) + \tfrac12 I
-
-    with :math:`W(l)` the attention weights of layer l, mean over its heads; its rows sum to 1, so those of A(l) do.
-    One product is held however many layers there are.
-    """
-
-    def __init__(self) -> None:
-        self._tokens_BTT: Tensor | None = None
-
-    def add(self, weights_BGTT: Tensor) -> None:
-        """Take the next layer's attention weights; the last two dimensions are query and key."""
-        weights_BTT = weights_BGTT.detach().float().mean(1)
-        mixed_BTT = 0.5 * weights_BTT + 0.5 * torch.eye(weights_BTT.shape[-1], device=weights_BTT.device)
-        self._tokens_BTT = mixed_BTT if self._tokens_BTT is None else mixed_BTT @ self._tokens_BTT
-
-    def tokens(self) -> Tensor:
-        """Return how much of each input token (column) is in each output token (row), (B, T, T); rows sum to 1."""
-        if self._tokens_BTT is None:
-            raise ValueError("no layer's attention was added")
-        return self._tokens_BTT
-
-
-def class_token_maps(tokens_BTT: Tensor, num_prefix_tokens: int) -> Tensor:
-    """Return how much of each patch is in the class token, float32 (B, h, w).
-
-    Args:
-        tokens_BTT: of `Rollout`; the tokens after the prefix are a square of patches, row by row.
-        num_prefix_tokens: at least 1; the first is the class token.
-    """
-    patches_BP = tokens_BTT[:, CLASS_TOKEN, num_prefix_tokens:]
-    side = math.isqrt(patches_BP.shape[1])
-    return patches_BP.reshape(-1, side, side)
+        self.forward_with_attention(torch.zeros(2, channels, image_size, image_size, device=device), count)
+        return math.isqrt(num_tokens - self.num_prefix_tokens)
 
 
 def class_token_transformer(network: nn.Module) -> ClassTokenTransformer | None:
-    """Return ``network`` with its rollout, or None where its classifier does not read a class token over attention.
+    """Return ``network`` wrapped, or None where its classifier does not read a class token.
 
-    None too where its attention or its tokens are of a kind whose weights are not known here.
+    None too where its attention layers or its tokens are of a kind whose weights are not known here.
     """
     attentions = [module for module in network.modules() if _is_attention(module)]
     if not attentions or not all(_has_known_weights(module) for module in attentions):

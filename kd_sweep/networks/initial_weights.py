@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.networks.libraries import one_line
+from kd_sweep.networks.model_libraries import one_line
 from kd_sweep.networks.model_names import is_built_in
 from kd_sweep.study.recipe import Learner
 
@@ -143,13 +143,13 @@ def check_published_weights(learner: Learner, where: str) -> None:
     """Raise SpecError where nobody publishes weights of ``learner.model``. Nothing is downloaded."""
     if is_built_in(learner.model):
         raise SpecError(f"{where}: no weights of {learner.model!r} are published; possible: the path of a file, null")
-    from kd_sweep.networks.libraries import check_published
+    from kd_sweep.networks.model_libraries import check_published
 
     check_published(learner.model, where)
 
 
 def _published(learner: Learner, where: str) -> dict[str, Tensor]:
     check_published_weights(learner, where)
-    from kd_sweep.networks.libraries import published_weights
+    from kd_sweep.networks.model_libraries import published_weights
 
     return published_weights(learner.model, where)

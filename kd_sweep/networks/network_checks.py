@@ -25,7 +25,7 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int, *,
         download: try published weights too, which downloads them; else only whether there are some.
     """
     if not is_built_in(learner.model):
-        from kd_sweep.networks.library_networks import check_backbone
+        from kd_sweep.networks.backbones import check_backbone
 
         check_backbone(learner, where, image_size, channels)
     check_built_in(learner, where)
@@ -69,7 +69,7 @@ def check_weights(learner: Learner, where: str, image_size: int, channels: int, 
     """
     import torch
 
-    from kd_sweep.networks.build import build_for
+    from kd_sweep.networks.classifiers import build_for
     from kd_sweep.networks.initial_weights import PUBLISHED, check_published_weights, load_initial_weights
 
     if learner.weights == PUBLISHED and not download:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.networks.libraries import one_line
+from kd_sweep.networks.model_libraries import one_line
 
 
 class Step(NamedTuple):

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from kd_sweep.attention.maps import attention_maps
-from kd_sweep.networks.build import build_model
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Learner
 
 CANVAS, DIGIT = 24, 12

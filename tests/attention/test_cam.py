@@ -4,9 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from kd_sweep.attention.cam import attention_masks, binarise, class_activation_maps
-from kd_sweep.networks.build import build_model
+from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.maps import enlarged_to_unit_range
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Learner
+
+
+def maps_over_images(features, weight, size):
+    return enlarged_to_unit_range(class_activation_maps(features, weight), size)
 
 
 def slow_map(features, weight, size):
@@ -25,7 +30,7 @@ def test_maps_are_the_sum_of_the_class_maps(seed, side, num_classes, num_channel
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(3, num_channels, side, side, generator=generator)
     weight = torch.randn(num_classes, num_channels, generator=generator)
-    maps = class_activation_maps(features, weight, size)
+    maps = maps_over_images(features, weight, size)
     assert maps.shape == (3, size, size)
     for image in range(3):
         expected = slow_map(features[image], weight, size).float()
@@ -33,42 +38,37 @@ def test_maps_are_the_sum_of_the_class_maps(seed, side, num_classes, num_channel
 
 
 def test_each_map_reaches_0_and_1():
-    maps = class_activation_maps(torch.randn(10, 8, 4, 4), torch.randn(5, 8), 16)
+    maps = maps_over_images(torch.randn(10, 8, 4, 4), torch.randn(5, 8), 16)
     assert maps.amin((1, 2)).tolist() == [0] * 10
     assert maps.amax((1, 2)).tolist() == [1] * 10
 
 
 @pytest.mark.parametrize("features", [torch.zeros(2, 4, 3, 3), torch.ones(2, 4, 3, 3), torch.full((2, 4, 3, 3), -2.5)])
 def test_a_constant_map_is_0_everywhere(features):
-    maps = class_activation_maps(features, torch.full((3, 4), 0.1), 12)
+    maps = maps_over_images(features, torch.full((3, 4), 0.1), 12)
     assert torch.equal(maps, torch.zeros(2, 12, 12))
-    assert not binarise(maps, 0.4).any()
 
 
 @pytest.mark.parametrize("size", [9, 16, 30, 224])
 def test_rounding_does_not_make_a_constant_map_a_region(size):
     values_D11 = torch.randn(10, 1, 1, generator=torch.Generator().manual_seed(size))
-    maps = class_activation_maps(values_D11.expand(50, 10, 4, 4), torch.rand(3, 10), size)
+    maps = maps_over_images(values_D11.expand(50, 10, 4, 4), torch.rand(3, 10), size)
     assert not maps.any()
     almost = values_D11.expand(1, 10, 4, 4).clone()
     almost[..., 0, 0] *= 1.001
-    assert class_activation_maps(almost, torch.rand(3, 10), size).max() == 1
+    assert maps_over_images(almost, torch.rand(3, 10), size).max() == 1
 
 
 def test_extreme_features_give_no_nan():
     features = torch.randn(2, 4, 3, 3) * 1e30
-    maps = class_activation_maps(features, torch.randn(3, 4), 12)
+    maps = maps_over_images(features, torch.randn(3, 4), 12)
     assert maps.isfinite().all()
 
 
 def test_no_gradient_is_kept():
     features = torch.randn(2, 4, 3, 3, requires_grad=True)
     weight = torch.randn(3, 4, requires_grad=True)
-    assert not class_activation_maps(features, weight, 6).requires_grad
-
-
-def test_binarise_is_above_not_at_the_threshold():
-    assert binarise(torch.tensor([[[0.4, 0.41, 0.0, 1.0]]]), 0.4).tolist() == [[[False, True, False, True]]]
+    assert not class_activation_maps(features, weight).requires_grad
 
 
 def test_maps_of_a_network_move_with_the_object(noise_dataset):
@@ -78,13 +78,7 @@ def test_maps_of_a_network_move_with_the_object(noise_dataset):
     images[1, :, 20:28, 20:28] = 3.0
     _, features = model.forward_with_features(images)
     # The object may be brighter or darker than the ground in an untrained network's map.
-    maps = class_activation_maps(features, model.classifier_weight, 32)
+    maps = maps_over_images(features, model.classifier_weight, 32)
     unusual = (maps - maps.flatten(1).median(1).values[:, None, None]).abs()
     for image, rows in enumerate((slice(2, 14), slice(18, 30))):
         assert unusual[image, rows, rows].mean() > 2 * unusual[image].mean()
-
-
-def test_masks_are_binarised_maps():
-    features, weight = torch.randn(5, 8, 4, 4), torch.randn(3, 8)
-    expected = class_activation_maps(features, weight, 16) > 0.6
-    assert torch.equal(attention_masks(features, weight, 16, 0.6), expected)

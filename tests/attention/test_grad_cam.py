@@ -6,10 +6,9 @@ from captum.attr import LayerGradCam
 from torch import nn
 from torch.nn import functional as F
 
-from kd_sweep.attention.cam import enlarged_to_unit_range
 from kd_sweep.attention.grad_cam import grad_cam
-from kd_sweep.attention.maps import attention_maps
-from kd_sweep.networks.build import build_model
+from kd_sweep.attention.maps import attention_maps, enlarged_to_unit_range
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Learner
 
 

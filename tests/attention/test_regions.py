@@ -13,6 +13,7 @@ from kd_sweep.attention.regions import (
     above_chance,
     attention_iou_pairs,
     attention_iou_student,
+    attention_regions,
     intersection_over_union,
     other_images,
 )
@@ -26,6 +27,11 @@ def regions(draw, min_networks=1):
     shares = torch.tensor(draw(st.lists(st.sampled_from([0.0, 0.2, 0.7, 1.0]), min_size=images, max_size=images)))
     shape = (networks, images, draw(st.integers(1, 6)), draw(st.integers(1, 6)))
     return torch.rand(shape, generator=generator) < shares[None, :, None, None]
+
+
+def test_regions_are_above_not_at_the_threshold():
+    maps = torch.tensor([[[0.4, 0.41, 0.0, 1.0]]])
+    assert attention_regions(maps, 0.4).tolist() == [[[False, True, False, True]]]
 
 
 def iou_by_scikit_learn(one, two):

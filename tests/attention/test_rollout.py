@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from kd_sweep.attention.maps import attention_maps
-from kd_sweep.networks.class_token_transformer import Rollout, class_token_maps, class_token_transformer
+from kd_sweep.attention.rollout import Rollout, class_token_maps, rollout_maps
+from kd_sweep.networks.class_token_transformer import class_token_transformer
 
 
 def slow_rollout(layers):
@@ -137,7 +138,7 @@ def test_of_a_network_is_that_of_the_weights_it_computed(case):
 
 def test_leaves_nothing_behind():
     model = class_token_transformer(torchvisions())
-    logits, maps = model.eval().forward_with_rollout(torch.randn(2, 3, 24, 24))
+    logits, maps = rollout_maps(model.eval(), torch.randn(2, 3, 24, 24))
     assert not logits.requires_grad
     assert not maps.requires_grad
     assert not any(module._forward_pre_hooks for module in model.modules())

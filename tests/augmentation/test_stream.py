@@ -12,7 +12,7 @@ import torch
 
 from kd_sweep.augmentation.stream import AugmentationStream, resident_bytes
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.networks.build import build_model
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Data, Learner
 
 CIFAR10 = Path(
@@ -133,10 +133,10 @@ FRESH = """
 import hashlib, torch
 from kd_sweep.study.recipe import Augmentation, Data, Learner
 from kd_sweep.study.trial import StreamConfig
-from kd_sweep.attention.cam import attention_masks
+from kd_sweep.attention.cam import class_activation_maps
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.networks.build import build_model
+from kd_sweep.networks.classifiers import build_model
 data = Data(image_size=16)
 dataset = load_dataset(data)
 config = StreamConfig(data=data, augmentation=Augmentation(), augmentation_strength=0.6, batch_size=64, seed=5)
@@ -150,15 +150,15 @@ for threads in (1, 2):
         logits_BC, features_BDhw = model.forward_with_features(batch.images_BDHW)
         loss = torch.nn.functional.cross_entropy(logits_BC, batch.labels_B)
         optimizer.zero_grad(); loss.backward(); optimizer.step()
-        regions = attention_masks(features_BDhw, model.classifier_weight, 16, 0.4)
-        for tensor in (batch.images_BDHW, logits_BC, regions):
+        maps_Bhw = class_activation_maps(features_BDhw, model.classifier_weight)
+        for tensor in (batch.images_BDHW, logits_BC, maps_Bhw):
             digest.update(tensor.detach().contiguous().numpy().tobytes())
     print(threads, digest.hexdigest())
 """
 
 
 def test_two_processes_agree_bit_for_bit():
-    """Pixels, logits while training, and attention regions, on one thread and on two."""
+    """Pixels, logits while training, and attention maps, on one thread and on two."""
     processes = [subprocess.Popen([sys.executable, "-c", FRESH], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     first, second = (process.communicate(timeout=200)[0].splitlines() for process in processes)
     assert [process.returncode for process in processes] == [0, 0]

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import accuracy_score, mutual_info_score
 
 from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.maps import enlarged_to_unit_range
 from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.checkpoints import LAST
@@ -15,7 +16,7 @@ from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import NonFiniteError
-from kd_sweep.networks.build import build_model
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Augmentation, Metrics
@@ -35,7 +36,8 @@ def outputs(model, images_NDHW, image_size):
     with torch.no_grad():
         for image_DHW in images_NDHW:
             logits_1C, features_1Dhw = model.forward_with_features(image_DHW[None])
-            maps_1HW = class_activation_maps(features_1Dhw, model.classifier_weight, image_size)
+            maps_1hw = class_activation_maps(features_1Dhw, model.classifier_weight)
+            maps_1HW = enlarged_to_unit_range(maps_1hw, image_size)
             logits.append(logits_1C[0].double().numpy())
             regions.append((maps_1HW[0] > 0.4).numpy())
     return np.stack(logits), np.stack(regions)

@@ -11,7 +11,7 @@ from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.distill.worker_memory import resident_dataset
-from kd_sweep.networks.build import initial_model
+from kd_sweep.networks.classifiers import initial_model
 from kd_sweep.study.recipe import Augmentation, Distillation, Metrics
 from tests.distill.trials import metrics_of, run, tiny_trial
 

@@ -28,7 +28,7 @@ import copy, sys, torch
 from kd_sweep.distill.compute import place
 from kd_sweep.study.recipe import Learner
 from kd_sweep.attention.maps import attention_maps
-from kd_sweep.networks.build import build_for
+from kd_sweep.networks.classifiers import build_for
 
 def gradients(network, images):
     network(images).square().sum().backward()

@@ -12,7 +12,7 @@ from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.training import train_epoch
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.distill.worker_memory import resident_dataset
-from kd_sweep.networks.build import build_model
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.trial import TrialConfig
 from tests.distill.trials import metrics_of, run, tiny_trial

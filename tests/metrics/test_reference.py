@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from kd_sweep.attention.cam import attention_masks
+from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.maps import enlarged_to_unit_range
+from kd_sweep.attention.regions import attention_regions
 from kd_sweep.metrics import paper_code
 
 REFERENCE = Path(__file__).resolve().parents[2] / "../shared/data/rethinkkd_metric_reference.npz"
@@ -29,8 +31,8 @@ def one_and_other(reference, key):
 
 def regions(reference, networks):
     size = reference["map_size"].item()
-    maps = [attention_masks(reference["features"][n], reference["fc_weight"][n], size, 0.4) for n in networks]
-    return torch.stack(maps)
+    maps = [class_activation_maps(reference["features"][n], reference["fc_weight"][n]) for n in networks]
+    return torch.stack([attention_regions(enlarged_to_unit_range(maps_Bhw, size), 0.4) for maps_Bhw in maps])
 
 
 def value_of(reference, name):

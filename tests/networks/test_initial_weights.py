@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from kd_sweep.errors import SpecError
-from kd_sweep.networks.build import build_model, initial_model
 from kd_sweep.networks.class_token_transformer import class_token_transformer
+from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.initial_weights import load_initial_weights
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
 from kd_sweep.study.recipe import Data, Learner

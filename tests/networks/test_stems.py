@@ -7,7 +7,7 @@ from torch import nn
 
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.errors import SpecError
-from kd_sweep.networks.build import build_model, initial_model
+from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.networks.recorded_pass import watch_pass
 from kd_sweep.networks.stems import first_halvings, leave_out

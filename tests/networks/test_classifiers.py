@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.networks.build import BUILT_IN, Classifier, build_model
+from kd_sweep.networks.classifiers import BUILT_IN, Classifier, build_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner
 
@@ -95,7 +95,7 @@ def test_built_in_names_load_no_model_library():
     program = (
         "import sys, torch\n"
         "from kd_sweep.study.recipe import Data, Learner\n"
-        "from kd_sweep.networks.build import build_model\n"
+        "from kd_sweep.networks.classifiers import build_model\n"
         "from kd_sweep.networks.network_checks import check_model\n"
         "from kd_sweep.data.images import Dataset, ImageSet\n"
         "images = ImageSet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))\n"

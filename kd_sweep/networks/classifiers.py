@@ -79,6 +79,6 @@ def build_for(learner: Learner, num_classes: int, channels: int, image_size: int
         from kd_sweep.networks.architectures.wide_resnet import WideResNet
 
         return WideResNet(*wide, num_classes, channels)
-    from kd_sweep.networks.library_networks import build_backbone
+    from kd_sweep.networks.backbones import build_backbone
 
     return cast(nn.Module, build_backbone(learner, num_classes, channels, image_size, "model"))

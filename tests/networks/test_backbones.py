@@ -9,8 +9,8 @@ import torch
 
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.errors import SpecError
-from kd_sweep.networks.build import Classifier, build_model
 from kd_sweep.networks.class_token_transformer import ClassTokenTransformer
+from kd_sweep.networks.classifiers import Classifier, build_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner
 

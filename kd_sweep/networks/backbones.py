@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.class_token_transformer import ClassTokenTransformer, class_token_transformer
-from kd_sweep.networks.libraries import POSSIBLE, create_network
+from kd_sweep.networks.model_libraries import POSSIBLE, create_network
 from kd_sweep.networks.model_names import no_small_stem
 from kd_sweep.networks.pooled_norm import divisor, folded_weight, norm_after_pooling
 from kd_sweep.networks.recorded_pass import Step, watch_pass
