@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 TWO_AT_A_TIME := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: sweep test test-all check lint bench install clean
+.PHONY: sweep test test-all check lint architecture bench install clean
 
 sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
@@ -30,6 +30,10 @@ check: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Draws docs/architecture.svg anew, of docs/architecture.toml and the imports.
+architecture: $(INSTALLED)
+	$(BIN)/python -m docs.draw_architecture
 
 bench: $(INSTALLED)
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

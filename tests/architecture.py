@@ -35,12 +35,17 @@ class Package:
 
 
 @cache
+def read_list() -> dict[str, Any]:
+    """What docs/architecture.toml holds: libraries, packages, jobs, rows of the drawing."""
+    return tomllib.loads((ROOT / "docs/architecture.toml").read_text())
+
+
+@cache
 def packages() -> dict[str, Package]:
     """Every package by its name, in the order of the list: each imports only from those before it."""
-    architecture = tomllib.loads((ROOT / "docs/architecture.toml").read_text())
 
     def libraries(names: list[str]) -> frozenset[str]:
-        return frozenset(one for name in names for one in architecture["libraries"].get(name, [name]))
+        return frozenset(one for name in names for one in read_list()["libraries"].get(name, [name]))
 
     def package(entry: dict[str, Any]) -> Package:
         assert set(entry) <= {"name", "owns", "never_imports", "never_loads", "except"}, entry
@@ -52,7 +57,7 @@ def packages() -> dict[str, Package]:
             {start: libraries(names) for start, names in entry.get("except", {}).items()},
         )
 
-    listed = [package(entry) for entry in architecture["packages"]]
+    listed = [package(entry) for entry in read_list()["packages"]]
     assert len({one.name for one in listed}) == len(listed)
     return {one.name: one for one in listed}
 
@@ -83,6 +88,12 @@ def imports(file: Path) -> Iterator[tuple[str, int]]:
                 yield (inner if module_file(inner) else module), node.lineno
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             yield from ((name.value, node.lineno) for name in node.args if isinstance(name, ast.Constant))
+
+
+def imported_packages(package: Package) -> set[str]:
+    """The other packages of kd_sweep that the files of this one import."""
+    files = (module_file(module) for file in package.files for module, _ in imports(file))
+    return {package_of(file) for file in files if file and file != PACKAGE / "__init__.py"} - {package.name}
 
 
 def module_file(name: str) -> Path | None:

@@ -15,7 +15,6 @@ MAX_FOLDER_FILES = 16
 TOO_LONG: set[str] = {
     "kd_sweep/analysis/sample.py: read_sample",
     "kd_sweep/analysis/study_analysis.py: analyse",
-    "kd_sweep/attention/grad_cam.py: grad_cam",
     "kd_sweep/data/readers/image_files.py: found_files",
     "kd_sweep/distill/evaluation.py: evaluate",
     "kd_sweep/distill/training.py: train_epoch",
