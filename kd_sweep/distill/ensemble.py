@@ -27,6 +27,8 @@ from kd_sweep.study.metric_catalogue import NULL_FOR_ONE_TEACHER
 from kd_sweep.study.recipe import Precision
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 class Ensemble:
     """Teachers that do not learn, loaded when one of them has to look at an image.
@@ -249,7 +251,7 @@ class _Member:
 
     @cached_property
     def _norms(self) -> list[nn.Module]:
-        return [module for module in self.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        return [module for module in self.model.modules() if isinstance(module, BATCH_NORMS)]
 
 
 class _Asked:

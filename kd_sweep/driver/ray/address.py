@@ -10,15 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kd_sweep
 from kd_sweep.errors import ClusterError
 
 CONNECT_S = 5.0
-ASK_S = 20.0
+GREETING_S = 20.0
 AUTO = "auto"
 """Ray's word for the cluster that this machine belongs to."""
 
-ASK = "import sys; from ray import _raylet; _raylet.GcsClient(address=sys.argv[1])"
-"""Greets a head. In a process of its own, since Ray ends the process that fails in this."""
+GREETING = "import sys; sys.path.append(sys.argv[2]); from kd_sweep.driver.ray.private import greet; greet(sys.argv[1])"
+"""Greets the head at the first argument; the second is the folder of this package. In a process of its own, since Ray
+ends the process that fails in this, and is not to be imported here before its settings are made."""
 
 
 def check_address(address: str) -> None:
@@ -39,7 +41,7 @@ def check_address(address: str) -> None:
             f"--address {address}: RAY_AUTH_MODE is 'token' here and there is no token; set RAY_AUTH_TOKEN_PATH to "
             "the cluster's token, or RAY_AUTH_MODE=disabled if the cluster asks for none"
         )
-    _ask(address)
+    _greet(address)
 
 
 def _parts(address: str) -> tuple[str, int]:
@@ -56,18 +58,22 @@ def _parts(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _ask(address: str) -> None:
+def _greet(address: str) -> None:
     try:
-        asked = subprocess.run(
-            [sys.executable, "-c", ASK, address], capture_output=True, text=True, timeout=ASK_S, check=False
+        greeted = subprocess.run(
+            [sys.executable, "-c", GREETING, address, str(Path(kd_sweep.__file__).parents[1])],
+            capture_output=True,
+            text=True,
+            timeout=GREETING_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise ClusterError(
             f"--address {address}: what answers there is no Ray head (it says nothing); Ray's own port is 6379"
         ) from None
-    if asked.returncode == 0:
+    if greeted.returncode == 0:
         return
-    if "InvalidAuthToken" in asked.stderr:
+    if "InvalidAuthToken" in greeted.stderr:
         raise ClusterError(f"--address {address}: {_advice()}")
     raise ClusterError(f"--address {address}: what answers there is no Ray head, or one of another version of Ray")
 

@@ -14,35 +14,18 @@ from typing import Any
 import kd_sweep
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.address import check_address
-from kd_sweep.driver.ray.environment import environment
 from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
 from kd_sweep.driver.ray.local_ray import local_ray, local_settings
+from kd_sweep.driver.ray.settings import IN_A_JOB, QUIET, environment
 from kd_sweep.errors import ClusterError
 from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.spec import Resources
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_task_oom_retries": "8",  # else a teacher that does not fit in memory is tried for ever
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial also reports that it failed, without metrics
-    "TUNE_WARN_INSUFFICIENT_RESOURCE_THRESHOLD_S": "1000000000",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the study directory is the state, Tune's snapshots are not
-}
-"""Settings of Ray and Tune, read from the environment when they start."""
-
 OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
 """Of `ray.init`."""
 
-SAID_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")
+REPORTED_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")
 """Reports of Ray's daemons on what befell a trial; `kd_sweep.driver.tune.callbacks` says it in one line."""
-
-IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Ray sets this for a driver that it runs as a job."""
 
 
 @dataclass(frozen=True)
@@ -171,24 +154,22 @@ def _joined(address: str) -> Iterator[None]:
 @contextmanager
 def _quiet_reports() -> Iterator[None]:
     """Keep Tune's log and Ray's reports of what the sweep says itself away from the user while the block runs."""
-    from ray._private import worker
+    from kd_sweep.driver.ray.private import reports_to
 
-    log, print_to_stdstream = logging.getLogger("ray.tune"), worker.print_to_stdstream
+    log = logging.getLogger("ray.tune")
     level = log.level
     log.setLevel(logging.CRITICAL)
-    worker.print_to_stdstream = _on_report
     try:
-        yield
+        with reports_to(_print_report):
+            yield
     finally:
         log.setLevel(level)
-        worker.print_to_stdstream = print_to_stdstream
 
 
-def _on_report(data: dict[str, Any], ignore_prefix: bool) -> None:  # noqa: ARG001 - as Ray calls it
-    """Print what Ray's daemons report to stderr. Ray itself would do so on stdout, where a command's result goes."""
-    for line in data["lines"]:
-        if not any(known in line for known in SAID_OTHERWISE):
-            print(f"Ray: {line.strip()}", file=sys.stderr)
+def _print_report(line: str) -> None:
+    """Print on stderr what a daemon of Ray's reports: stdout is for a command's result."""
+    if not any(known in line for known in REPORTED_OTHERWISE):
+        print(f"Ray: {line.strip()}", file=sys.stderr)
 
 
 def shipped_code() -> dict[str, Any] | None:

@@ -1,7 +1,6 @@
 """How a process of Ray's on this machine has crashed: Ray says that it went away, and its own log says why."""
 
 import re
-from pathlib import Path
 
 SIGNAL = re.compile(r"\*\*\* (?P<name>SIG[A-Z]+) received")
 """What Ray's handler writes at a signal that ends the process."""
@@ -31,14 +30,11 @@ def how_crashed(pid: int) -> str | None:
 
     None for a worker of another node, and for one that could not write it any more: nothing is told of a SIGKILL.
     """
-    import ray
+    from kd_sweep.driver.ray.private import own_logs_folder
 
-    node = getattr(ray._private.worker, "_global_node", None)
-    if node is None:
-        return None
-    for log in Path(node.get_logs_dir_path()).glob(f"worker-*-{pid}.err"):
-        return crash_in(log.read_text(errors="replace"))
-    return None
+    folder = own_logs_folder()
+    log = None if folder is None else next(folder.glob(f"worker-*-{pid}.err"), None)
+    return None if log is None else crash_in(log.read_text(errors="replace"))
 
 
 def crash_in(log: str) -> str | None:

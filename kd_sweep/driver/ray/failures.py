@@ -5,14 +5,11 @@ from its checkpoint, and only a trial that dies again and again without finishin
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 from kd_sweep.driver.ray.crashes import PID, how_crashed
 from kd_sweep.redaction import redacted
@@ -109,36 +106,6 @@ def _forget_error(trial: Any) -> None:
     for path in (trial.error_file, trial.pickled_error_file):
         if path:
             Path(path).unlink(missing_ok=True)
-
-
-@contextmanager
-def other_deaths_are_an_actors() -> Iterator[None]:
-    """Make Tune retry a trial whose process Ray has ended for want of memory, while the block runs.
-
-    Ray has errors of their own for that and for a node's death, and Tune (2.60) ends the whole run at one that it does
-    not know. Where Tune is written otherwise nothing changes.
-    """
-    try:
-        from ray.air.execution._internal.actor_manager import RayActorManager
-    except ImportError:
-        yield
-        return
-    manager: Any = RayActorManager
-    handle = getattr(manager, "_actor_task_failed", None)
-    if handle is None:
-        yield
-        return
-
-    def failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
-        if isinstance(exception, OutOfMemoryError | NodeDiedError):
-            exception = RayActorError(error_msg=str(exception))
-        handle(self, tracked_actor_task, exception)
-
-    manager._actor_task_failed = failed
-    try:
-        yield
-    finally:
-        manager._actor_task_failed = handle
 
 
 def _last_line(error: BaseException | None, text: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import kd_sweep
+from kd_sweep.driver.ray.settings import JOB_STOP_WAIT_S
 from kd_sweep.errors import ClusterError, StorageError, alternatives
 from kd_sweep.storage.root import check_uri
 from kd_sweep.storage.temporary_folders import scratch_folder
@@ -59,7 +60,7 @@ def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -
                 "py_modules": [str(Path(kd_sweep.__file__).parent)],
                 "excludes": ["__pycache__"],
                 # SIGTERM stops a sweep cleanly; after Ray's own 3 s it would be killed.
-                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), "PYTHONUNBUFFERED": "1"},
+                "env_vars": {JOB_STOP_WAIT_S: str(STOP_WAIT_S), "PYTHONUNBUFFERED": "1"},
             },
         )
         return job

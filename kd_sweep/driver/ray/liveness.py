@@ -1,17 +1,17 @@
-"""Is the Ray under a running sweep still alive? Tune would wait for a dead one for ever."""
+"""The watch over the Ray under a running sweep: Tune would wait for a dead one for ever."""
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from kd_sweep.errors import ClusterLostError
 
-DAEMONS = ("raylet", "gcs_server")
-"""Without one of these a local Ray is dead."""
+if TYPE_CHECKING:
+    from kd_sweep.driver.ray.private import Daemons
 
 NODE_POLL_S = 5.0
 """How often a cluster is asked whether this driver's node still belongs to it."""
@@ -25,25 +25,24 @@ Check = Callable[[], None]
 
 def local_watch() -> Check:
     """Return a function that raises `ClusterLostError` when a daemon of this process's own Ray has ended."""
-    import ray
+    from kd_sweep.driver.ray.private import own_daemons
 
-    # Ray has no public way to ask for its daemons, which are children of this process.
-    node = getattr(ray._private.worker, "_global_node", None)
-    started: dict[str, subprocess.Popen[bytes]] = {
-        name: infos[0].process for name, infos in getattr(node, "all_processes", {}).items() if name in DAEMONS
-    }
+    daemons = own_daemons()
 
     def check() -> None:
-        for name, process in started.items():
-            if (code := process.poll()) is not None:
-                raise ClusterLostError(f"Ray on this machine has died: its process {name} {how_ended(code)}")
+        if (end := first_end(daemons)) is not None:
+            raise ClusterLostError(f"Ray on this machine has died: {end}")
 
     return check
 
 
-def how_ended(code: int) -> str:
-    """Return in words how a process ended that has this return code of `subprocess`."""
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+def first_end(daemons: "Daemons") -> str | None:
+    """Return how one of these has ended, as ``its process raylet was ended by SIGKILL``; None while all of them run."""
+    for name, process in daemons.items():
+        if (code := process.poll()) is not None:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            return f"its process {name} {how}"
+    return None
 
 
 def node_watch(address: str) -> Check:

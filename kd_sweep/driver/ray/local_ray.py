@@ -9,25 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kd_sweep.driver.ray.environment import environment
+from kd_sweep.driver.ray.liveness import first_end
 from kd_sweep.driver.ray.local_checks import SESSIONS, check_address_space, check_loopback, checked_parent
+from kd_sweep.driver.ray.settings import PATIENT, START_S, environment, own_token
 from kd_sweep.errors import RayStartError
 from kd_sweep.storage.temporary_folders import scratch_folder
 
 ATTEMPTS = 3
-START_S = 100.0
-"""What all attempts together may take. On an idle machine one takes 2 s, on one with six times its load 20 s."""
-
-PATIENT = {
-    "RAY_health_check_timeout_ms": "60000",
-    "RAY_py_gcs_connect_timeout_s": "10",  # tried again, and between two tries one sees that nothing answers
-    "RAY_gcs_server_port_wait_time_s": "3",  # so many times
-    "RAY_raylet_start_wait_time_s": str(int(START_S)),
-    "RAY_worker_register_timeout_seconds": "600",
-    "RAY_worker_niceness": "0",  # Ray's 15 gives a trial a hundredth of a core beside other work
-    "RAY_enable_metrics_collection": "0",
-}
-"""Settings of a local Ray on a machine that does other work too."""
 
 FATAL = re.compile(r"\[[^\]]* [CE] \d+ \d+\] \(\w+\) [\w.]+:\d+: *(?P<said>.+)")
 """A line of a daemon's log that says why it ends."""
@@ -42,8 +30,7 @@ def local_settings() -> Iterator[None]:
 
     The token holds whatever this user's clusters ask for, and no file has it. Enter it before Ray is imported.
     """
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token(), "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-    with environment(PATIENT), environment(own, over=True):
+    with environment(PATIENT), environment(own_token(_token()), over=True):
         _read_again()
         yield
     _read_again()
@@ -73,7 +60,7 @@ def local_ray(check: Callable[[], None], say: Callable[[str], None], options: di
     with scratch_folder("ray", parent) as folder:
         try:
             _start(folder, check, say, options)
-            from kd_sweep.driver.ray.local_daemons import without_environments
+            from kd_sweep.driver.ray.private import without_environments
 
             with without_environments():
                 yield
@@ -82,18 +69,20 @@ def local_ray(check: Callable[[], None], say: Callable[[str], None], options: di
 
 
 def _start(folder: Path, check: Callable[[], None], say: Callable[[str], None], options: dict[str, Any]) -> None:
-    from kd_sweep.driver.ray.local_daemons import start
+    from kd_sweep.driver.ray.private import Daemons, start_local
 
     end = time.monotonic() + START_S
 
-    def still() -> None:
+    def still(daemons: Daemons) -> None:
+        if (why := first_end(daemons)) is not None:
+            raise RuntimeError(why)
         check()
         if time.monotonic() > end:
             raise RuntimeError(f"it was not up after {START_S:.0f} s")
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            start(folder, still, options)
+            start_local(folder, still, options)
             return
         except Exception as error:  # Ray raises what it likes
             reason = why_not_started(folder / SESSIONS, error)
@@ -125,9 +114,6 @@ def _token() -> str:
 
 
 def _read_again() -> None:
-    """Make this process's Ray read the environment, as it does when it is first imported."""
-    import ray
+    from kd_sweep.driver.ray.private import read_settings_again
 
-    core: Any = ray._raylet
-    core.Config.initialize("")
-    core.AuthenticationTokenLoader.instance().reset_cache()
+    read_settings_again()

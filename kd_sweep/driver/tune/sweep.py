@@ -10,8 +10,9 @@ from kd_sweep.driver.budget import HoursAreUp
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.progress import Display
 from kd_sweep.driver.ray.connection import Cluster, ray_resources
-from kd_sweep.driver.ray.environment import environment
-from kd_sweep.driver.ray.failures import MAX_LOSSES, other_deaths_are_an_actors
+from kd_sweep.driver.ray.failures import MAX_LOSSES
+from kd_sweep.driver.ray.private import other_deaths_are_an_actors
+from kd_sweep.driver.ray.settings import MAX_PENDING_TRIALS, environment
 from kd_sweep.driver.ray.teacher_training import record_teachers, train_missing
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
@@ -65,7 +66,7 @@ def _tune(spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: 
     at_once = cluster.at_once(spec.resources, spec.max_concurrent_trials)
     # Where Ray finds out how many there is room for, so many may wait for a free slot; a sampler that learns should
     # not run ahead of results.
-    waiting = {"TUNE_MAX_PENDING_TRIALS_PG": "16" if is_finite(spec) else "1"} if at_once is None else {}
+    waiting = {MAX_PENDING_TRIALS: "16" if is_finite(spec) else "1"} if at_once is None else {}
     with ExitStack() as stack:
         stack.enter_context(environment(waiting))
         stack.enter_context(other_deaths_are_an_actors())
