@@ -19,7 +19,7 @@ from torch import Tensor
 from kd_sweep.augmentation import transforms
 from kd_sweep.augmentation.mixing import MIXINGS
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.data.images import Dataset, ImageSet
+from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kd_sweep.data import fingerprints
-from kd_sweep.data.dataset_listing import find_images
+from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.study.recipe import Data
 
 NUM_CLASSES = 10
@@ -69,16 +69,16 @@ def main() -> None:
         time.sleep(fingerprints.SETTLED_S)  # else the files are too new to be remembered
 
         def first() -> None:
-            fingerprints.forget()
-            find_images(data)
+            fingerprints.IN_PROCESS.clear()
+            list_images(data)
 
         def later() -> None:
-            fingerprints.forget()
-            find_images(data, memory)
+            fingerprints.IN_PROCESS.clear()
+            list_images(data, memory)
 
         table.add_row("every byte read", f"{seconds(lambda: read_all(root), arguments.repeats):.2f}")
         table.add_row("the first launch", f"{seconds(first, arguments.repeats):.2f}")
-        fingerprints.remember(find_images(data).fingerprint, memory)
+        fingerprints.store_fingerprint(list_images(data).fingerprint, memory)
         table.add_row("a later launch", f"{seconds(later, arguments.repeats):.2f}")
     Console(width=80).print(table)
 

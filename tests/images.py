@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_sweep.data.images import Dataset, ImageSet
+from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 

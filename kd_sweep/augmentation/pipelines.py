@@ -25,7 +25,7 @@ from kd_sweep.augmentation.policies import (
     places_of,
 )
 from kd_sweep.augmentation.transforms import DRAWS, NUM_DRAWS, Normalization, augment, crop, recolor
-from kd_sweep.data.images import Dataset
+from kd_sweep.data.dataset import Dataset
 from kd_sweep.study.trial import StreamConfig
 
 CIFAR_LIKE = frozenset({"cifar10", "cifar100", "digits"})

@@ -17,7 +17,7 @@ from torch import Tensor
 from kd_sweep.augmentation.mixing import MIXINGS, NUM_DRAWS, Mixing, Partners, partner_places
 from kd_sweep.augmentation.pipelines import pipeline_of
 from kd_sweep.augmentation.transforms import Normalization
-from kd_sweep.data.images import Dataset, ImageSet
+from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.trial import StreamConfig
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_sweep.augmentation.warp_grids import sampling_grid
-from kd_sweep.data.images import Dataset
+from kd_sweep.data.dataset import Dataset
 
 MAX_ROTATION_DEGREES = 30.0
 MAX_SHIFT = 0.3

@@ -1,4 +1,4 @@
-"""What a dataset holds, as its user is told before anything runs. Nothing here decodes an image or loads torch."""
+"""The contents of a dataset, as a launch reports them: image counts, classes, copies. No image is decoded here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_sweep.data.dataset_listing import find_images
+from kd_sweep.data.dataset_listing import list_images
+from kd_sweep.data.selection import selected_indices
 from kd_sweep.data.splits import Indices
-from kd_sweep.data.undecoded_images import Found, chosen
+from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.study.recipe import Data
 from kd_sweep.tables.rendering.values import escaped
 from kd_sweep.waiting import doing
 
 DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
-"""How often each digit is in scikit-learn's set."""
+"""Number of images of each digit in scikit-learn's set."""
 
 LINE = 80
-"""Characters of a terminal's line."""
+"""Characters in a line of a terminal."""
 LISTED_CLASSES = 3
 
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """How many images a trial trains on and is evaluated on, and of how many classes they are."""
+    """Number of images that a trial trains on and is evaluated on, and of their classes."""
 
     train: int
     val: int
@@ -32,14 +33,14 @@ class ImageCounts:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a dataset holds, as its user is told.
+    """What a dataset holds.
 
     Attributes:
         data: the section of the study, with an absolute path and the fingerprint of the files; the embedded digits have
             neither.
         counts: of the images that it asks for.
         class_names: one per label.
-        copies: what to say of images that are there twice; empty where none is.
+        copies: a sentence about images that are there twice; empty where none is.
         passed_over: what else lies there, by reason; empty where there is nothing else.
     """
 
@@ -50,70 +51,70 @@ class Contents:
     passed_over: str = ""
 
     def lines(self) -> list[str]:
-        """Return what a launch says of it: what there is, and in further lines what is passed over and copied."""
+        """Return the lines of a launch: counts and classes, then what is passed over and copied, if anything."""
         counts = self.counts
-        found = f"data: {counts.train:,} training and {counts.val:,} validation images of {counts.classes:,} classes"
+        first = f"data: {counts.train:,} training and {counts.val:,} validation images of {counts.classes:,} classes"
         others = {"passed over": self.passed_over, "copies": self.copies}
-        lines = [found + _first(self.class_names, LINE - len(found))]
-        return [*lines, *(_one_line(f"{key}: {said}") for key, said in others.items() if said)]
+        lines = [first + _shown_names(self.class_names, LINE - len(first))]
+        return [*lines, *(_one_line(f"{key}: {text}") for key, text in others.items() if text)]
 
 
-def look_through(data: Data, memory: Path | None = None) -> Contents:
-    """Return what ``data`` asks for, after checks that decode no image.
+def inspect_data(data: Data, cache_dir: Path | None = None) -> Contents:
+    """Return the contents of the dataset that ``data`` names, after all checks that decode no image.
 
     Args:
         data: the `data` section of a study.
-        memory: where fingerprints that are known already are looked up; else all files are read.
+        cache_dir: where earlier processes stored fingerprints; None: all files are read for the fingerprint.
 
     Raises:
-        DataError: what `load_dataset` would find wrong, but for damaged images.
+        DataError: as `load_dataset`, but for damaged images.
     """
     if data.name == "digits":
         labels_N = np.repeat(np.arange(len(DIGITS_COUNTS)), DIGITS_COUNTS)
         names = tuple(str(digit) for digit in range(len(DIGITS_COUNTS)))
         return Contents(data, _counts(data, labels_N, None), names)
     with doing(f"looking through {data.path}"):
-        found = find_images(data, memory)
+        dataset = list_images(data, cache_dir)
     lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
-    places = {key: str(Path(value).expanduser().resolve()) for key, value in lists.items()}
-    as_found = data.model_copy(update={"path": str(found.root), "fingerprint": found.fingerprint, **places})
-    counts = _counts(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
-    return Contents(as_found, counts, found.class_names, _copies(found), found.passed_over)
+    paths = {key: str(Path(value).expanduser().resolve()) for key, value in lists.items()}
+    complete = data.model_copy(update={"path": str(dataset.root), "fingerprint": dataset.fingerprint, **paths})
+    counts = _counts(data, dataset.train.labels_N, None if dataset.val is None else dataset.val.labels_N)
+    return Contents(complete, counts, dataset.class_names, _copies(dataset), dataset.passed_over)
 
 
-def check_data(data: Data, memory: Path | None = None) -> Data:
-    """Return ``data`` with an absolute path and the fingerprint of its files, as `look_through` does."""
-    return look_through(data, memory).data
+def check_data(data: Data, cache_dir: Path | None = None) -> Data:
+    """Return ``data`` with an absolute path and the fingerprint of its files, as `inspect_data` does."""
+    return inspect_data(data, cache_dir).data
 
 
 def count_images(data: Data) -> ImageCounts:
-    """Return how many images ``data`` asks for. None is decoded.
+    """Return the number of images that ``data`` asks for. None is decoded.
 
     Raises:
-        DataError: as `look_through`.
+        DataError: as `inspect_data`.
     """
-    return look_through(data).counts
+    return inspect_data(data).counts
 
 
 def _counts(data: Data, train_labels_N: Indices, val_labels_N: Indices | None) -> ImageCounts:
-    train_N, val_N = chosen(data, train_labels_N, val_labels_N)
+    train_N, val_N = selected_indices(data, train_labels_N, val_labels_N)
     return ImageCounts(len(train_N), len(val_N), len(np.unique(train_labels_N)))
 
 
-def _copies(found: Found) -> str:
-    if not found.copies:
+def _copies(dataset: UndecodedDataset) -> str:
+    if not dataset.copies:
         return ""
-    if found.val is None:
-        return f"{found.copies:,} images are copies of others, and can be in both sets"
-    return f"{found.copies:,} validation images are copies of training images"
+    if dataset.val is None:
+        return f"{dataset.copies:,} images are copies of others, and can be in both sets"
+    return f"{dataset.copies:,} validation images are copies of training images"
 
 
 def _one_line(text: str) -> str:
     return escaped(text).replace("\n", " ")
 
 
-def _first(names: Sequence[str], room: int) -> str:
-    """Return the first names in brackets, at most three, and as many as there is room for; at least one."""
+def _shown_names(names: Sequence[str], room: int) -> str:
+    """Return in brackets the first names that fit into ``room`` characters, at least one and at most three."""
     shown = [_one_line(name) for name in names[:LISTED_CLASSES]]
     while len(listed := f" ({', '.join(shown)}{', …' if len(shown) < len(names) else ''})") > room and len(shown) > 1:
         shown.pop()

@@ -1,4 +1,4 @@
-"""Where a results root keeps what can be had again from a dataset: decoded images, and fingerprints known already."""
+"""The cache of datasets in a results root: decoded images and known fingerprints, which can be made again."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ DECODED = "datasets"
 
 
 def decoded_folder(root: Root) -> Path:
-    """Return where decoded images are kept: ``<root>/datasets``, or this machine's cache where the root is not local.
+    """Return the folder of decoded images: ``<root>/datasets``, or this machine's cache where the root is not local.
 
     They are mapped into memory, which only files of a mounted filesystem can be.
     """

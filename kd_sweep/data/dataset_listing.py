@@ -1,49 +1,51 @@
-"""Which images there are, by the dataset's name. Nothing here loads torch or decodes an image."""
+"""Listings of datasets by name: all their images, before any is decoded and without torch."""
 
 from pathlib import Path
 
-from kd_sweep.data.undecoded_images import Found, chosen
+from kd_sweep.data.selection import selected_indices
+from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.errors import DataError, alternatives
 from kd_sweep.study.recipe import DATASETS, Data
 
 
-def find_images(data: Data, memory: Path | None = None) -> Found:
-    """Return what lies at ``data.path``, of any dataset but the embedded digits.
+def list_images(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
+    """Return the images at ``data.path``, of any dataset but the embedded digits.
 
     Args:
         data: the `data` section of a study.
-        memory: where fingerprints that are known already are looked up, as `cache.decoded_folder` names it.
+        cache_dir: of `dataset_cache.decoded_folder`, where earlier processes stored fingerprints; None: all files are
+            read for the fingerprint.
 
     Raises:
         DataError: it is missing, damaged, laid out in another way, not what the fingerprint says, or has fewer images
             than are asked for.
     """
-    found = _found(data, memory)
-    if data.fingerprint is not None and data.fingerprint != found.fingerprint:
+    dataset = _read(data, cache_dir)
+    if data.fingerprint is not None and data.fingerprint != dataset.fingerprint:
         raise DataError(
-            f"data.path: the images under {found.root} are not those that the study was launched with (fingerprint "
-            f"{found.fingerprint}, at launch {data.fingerprint}); restore them, or launch a study with another name"
+            f"data.path: the images under {dataset.root} are not those that the study was launched with (fingerprint "
+            f"{dataset.fingerprint}, at launch {data.fingerprint}); restore them, or launch a study with another name"
         )
-    chosen(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
-    return found
+    selected_indices(data, dataset.train.labels_N, None if dataset.val is None else dataset.val.labels_N)
+    return dataset
 
 
-def _found(data: Data, memory: Path | None) -> Found:
+def _read(data: Data, cache_dir: Path | None) -> UndecodedDataset:
     # Each reader is loaded where it is needed: pyarrow for one is not cheap.
     if data.name == "image_folder":
-        from kd_sweep.data.readers.image_folder import find_folder
+        from kd_sweep.data.readers.image_folder import list_image_folder
 
-        return find_folder(data, memory)
+        return list_image_folder(data, cache_dir)
     if data.name == "image_list":
-        from kd_sweep.data.readers.image_lists import find_listed
+        from kd_sweep.data.readers.image_lists import list_image_lists
 
-        return find_listed(data, memory)
+        return list_image_lists(data, cache_dir)
     if data.name == "tiny_imagenet":
-        from kd_sweep.data.readers.tiny_imagenet import find_tiny_imagenet
+        from kd_sweep.data.readers.tiny_imagenet import list_tiny_imagenet
 
-        return find_tiny_imagenet(data, memory)
+        return list_tiny_imagenet(data, cache_dir)
     if data.name in ("cifar10", "cifar100"):
-        from kd_sweep.data.readers.cifar import find_cifar
+        from kd_sweep.data.readers.cifar import list_cifar
 
-        return find_cifar(data, memory)
+        return list_cifar(data, cache_dir)
     raise DataError(f"data.name: {data.name!r} is not a dataset; {alternatives(data.name, DATASETS)}")

@@ -1,28 +1,27 @@
-"""Datasets by name: the one place that turns the `data` section of a study into images."""
+"""The loading of a dataset: from the `data` section of a study to decoded images in memory."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from kd_sweep.data.contents import check_data
-from kd_sweep.data.dataset_listing import find_images
+from kd_sweep.data.dataset import Dataset, ImageSet
+from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.decoding.decoder import decode_images
-from kd_sweep.data.fingerprints import remember
-from kd_sweep.data.images import Dataset, ImageSet
+from kd_sweep.data.fingerprints import store_fingerprint
+from kd_sweep.data.selection import selected_indices
 from kd_sweep.data.splits import Indices
-from kd_sweep.data.undecoded_images import Found, Pictures, chosen
+from kd_sweep.data.undecoded_images import UndecodedDataset, UndecodedImages
 from kd_sweep.study.identity import digest
 from kd_sweep.study.recipe import Data
 
-__all__ = ["check_data", "load_dataset"]
-
-
+Split = Literal["train", "val"]
 Selection = Callable[[Indices], Indices]
-"""Labels of images -> places of those that are wanted, in the order that they are wanted in."""
+"""Labels of images -> indices of those that are wanted, in their order."""
 
 
 def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selection | None = None) -> Dataset:
@@ -38,40 +37,41 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
     """
     if data.name == "digits":
         return _load_digits(check_data(data), val_selection)
-    found, parts = _asked_for(data, val_selection, cache_dir)
+    dataset = list_images(data, cache_dir)
     if cache_dir is not None:
-        remember(found.fingerprint, cache_dir)
+        store_fingerprint(dataset.fingerprint, cache_dir)
 
-    def decoded(part: int) -> ImageSet:
-        pictures = parts[part]
-        cache_file = _cache_file(cache_dir, found, pictures, data.image_size)
-        images_NDHW, stored = decode_images(
-            pictures, data.image_size, cache_file, functools.partial(_part, data, val_selection, part, cache_dir)
-        )
-        return ImageSet(torch.from_numpy(images_NDHW), torch.from_numpy(pictures.labels_N), stored)
+    selected = _selected(data, dataset, val_selection)
 
-    train, val = decoded(0), decoded(1)
-    return Dataset(train, val, found.class_names, horizontal_flip=data.horizontal_flip is not False)
+    def decoded(split: Split) -> ImageSet:
+        images = selected[split]
+        cache_file = _cache_file(cache_dir, dataset.fingerprint, images, data.image_size)
 
+        def list_again() -> UndecodedImages:  # keeps none of the lists, which are long
+            return _selected(data, list_images(data, cache_dir), val_selection)[split]
 
-def _asked_for(
-    data: Data, val_selection: Selection | None, memory: Path | None
-) -> tuple[Found, tuple[Pictures, Pictures]]:
-    """Return what there is, and what ``data`` takes of it for training and for validation."""
-    found = find_images(data, memory)
-    train_N, val_N = chosen(data, found.train.labels_N, None if found.val is None else found.val.labels_N)
-    val = (found.train if found.val is None else found.val).pick(val_N)
-    return found, (found.train.pick(train_N), val if val_selection is None else val.pick(val_selection(val.labels_N)))
+        images_NDHW, stored = decode_images(images, data.image_size, cache_file, list_again)
+        return ImageSet(torch.from_numpy(images_NDHW), torch.from_numpy(images.labels_N), stored)
+
+    train, val = decoded("train"), decoded("val")
+    return Dataset(train, val, dataset.class_names, horizontal_flip=data.horizontal_flip is not False)
 
 
-def _part(data: Data, val_selection: Selection | None, part: int, memory: Path | None) -> Pictures:
-    return _asked_for(data, val_selection, memory)[1][part]
+def _selected(data: Data, dataset: UndecodedDataset, val_selection: Selection | None) -> dict[Split, UndecodedImages]:
+    """Return the images of ``dataset`` that ``data`` asks for."""
+    train_N, val_N = selected_indices(
+        data, dataset.train.labels_N, None if dataset.val is None else dataset.val.labels_N
+    )
+    val = (dataset.train if dataset.val is None else dataset.val).select(val_N)
+    if val_selection is not None:
+        val = val.select(val_selection(val.labels_N))
+    return {"train": dataset.train.select(train_N), "val": val}
 
 
-def _cache_file(cache_dir: Path | None, found: Found, pictures: Pictures, image_size: int) -> Path | None:
+def _cache_file(cache_dir: Path | None, fingerprint: str, images: UndecodedImages, image_size: int) -> Path | None:
     if cache_dir is None:
         return None
-    return cache_dir / f"{found.fingerprint}-{digest(list(pictures.names))}-{image_size}.npy"
+    return cache_dir / f"{fingerprint}-{digest(list(images.names))}-{image_size}.npy"
 
 
 def _load_digits(data: Data, val_selection: Selection | None) -> Dataset:
@@ -85,7 +85,7 @@ def _load_digits(data: Data, val_selection: Selection | None) -> Dataset:
         images_NDHW = F.interpolate(images_NDHW, size, mode="bilinear", align_corners=False)
     pixels_NDHW = images_NDHW.round().clamp(0, 255).to(torch.uint8)
     labels_N = digits.target.astype(np.int64)
-    train_N, val_N = chosen(data, labels_N, None)
+    train_N, val_N = selected_indices(data, labels_N, None)
     if val_selection is not None:
         val_N = val_N[val_selection(labels_N[val_N])]
 

@@ -1,7 +1,7 @@
-"""Fingerprints of image files: by what is in them, read once and remembered by what the filesystem says of them.
+"""Fingerprints of image files: digests of their content, known again by the state of the files.
 
-What is remembered are empty files in the cache of decoded images, `<fingerprint>-<state>-<copies>.known`. A state is a
-digest of every file's name, size, inode and times, so that whatever changes a file makes it be read again.
+A state is a digest of every file's name, size, inode and times. Whatever changes a file changes it, and the files are
+read again. Known fingerprints are empty files in the cache of datasets, `<fingerprint>-<state>-<copies>.known`.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Of a dataset.
+    """The fingerprint of a dataset, and the copies that were counted with it.
 
     Attributes:
         value: 16 hexadecimal digits.
@@ -39,45 +39,40 @@ class Fingerprint:
     copies: int
 
 
-_KNOWN_HERE: dict[str, Fingerprint] = {}
-"""By state: what this process has read or recalled; `remember` writes it down."""
+IN_PROCESS: dict[str, Fingerprint] = {}
+"""By state: what this process has read, or knows from an earlier one; `store_fingerprint` stores it for others."""
 
 
-def recall(state: str, folder: Path | None) -> Fingerprint | None:
-    """Return what is known of files in this state: to this process, or from an earlier one that wrote to ``folder``."""
-    if state in _KNOWN_HERE:
-        return _KNOWN_HERE[state]
-    for file in folder.glob(f"*-{state}-*.known") if folder is not None and folder.is_dir() else ():
+def known_fingerprint(state: str, cache_dir: Path | None) -> Fingerprint | None:
+    """Return the fingerprint of files in this state, if this process or an earlier one with ``cache_dir`` read them."""
+    if state in IN_PROCESS:
+        return IN_PROCESS[state]
+    for file in cache_dir.glob(f"*-{state}-*.known") if cache_dir is not None and cache_dir.is_dir() else ():
         match = _KNOWN.fullmatch(file.name)
         if match is not None:
-            return _KNOWN_HERE.setdefault(state, Fingerprint(match[1], int(match[2])))
+            return IN_PROCESS.setdefault(state, Fingerprint(match[1], int(match[2])))
     return None
 
 
-def note(state: str, fingerprint: Fingerprint, newest_change_s: float) -> None:
-    """Keep in mind what was read, unless a file could have changed since without a trace in its times.
+def keep_in_process(state: str, fingerprint: Fingerprint, newest_change_s: float) -> None:
+    """Keep a fingerprint for this process, unless a file could have changed since without a trace in its times.
 
     Args:
         state: of the files, taken before they were read.
-        fingerprint: what was found.
-        newest_change_s: when the last of the files was changed, in seconds since 1970.
+        fingerprint: of the files.
+        newest_change_s: time of the newest change of a file, in seconds since 1970.
     """
     if newest_change_s + SETTLED_S < time.time():
-        _KNOWN_HERE[state] = fingerprint
+        IN_PROCESS[state] = fingerprint
 
 
-def remember(value: str | None, folder: Path) -> None:
-    """Write down in ``folder`` what this process knows of the dataset with this fingerprint, for other processes."""
-    for state, fingerprint in _KNOWN_HERE.items():
+def store_fingerprint(value: str | None, cache_dir: Path) -> None:
+    """Store in ``cache_dir`` that files in a state have this fingerprint, if this process knows it."""
+    for state, fingerprint in IN_PROCESS.items():
         if fingerprint.value == value:
             with suppress(OSError):  # a disk that is full or takes no writes: it is read again
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{value}-{state}-{fingerprint.copies}{KNOWN}").touch()
-
-
-def forget() -> None:
-    """Forget what this process knows, and not what is written down."""
-    _KNOWN_HERE.clear()
+                cache_dir.mkdir(parents=True, exist_ok=True)
+                (cache_dir / f"{value}-{state}-{fingerprint.copies}{KNOWN}").touch()
 
 
 def content_digests(paths: list[str]) -> list[bytes]:
@@ -95,7 +90,7 @@ def content_digests(paths: list[str]) -> list[bytes]:
             raise
 
 
-def combined(kind: str, entries: Iterable[tuple[str, bytes, int]]) -> str:
+def combined_fingerprint(kind: str, entries: Iterable[tuple[str, bytes, int]]) -> str:
     """Return the fingerprint of a dataset.
 
     Args:

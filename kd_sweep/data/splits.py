@@ -1,4 +1,4 @@
-"""Which images are held out, and which are kept: drawn per class, as a pure function of labels and seed."""
+"""Splits and samples of images, drawn per class: pure functions of labels and seed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Indices = NDArray[np.int64]
 
 
 def class_ranks(labels_N: Indices, seed: int) -> NDArray[np.float64]:
-    """Return for each image its place in a shuffle of its class, as a fraction in [0, 1).
+    """Return for each image its rank in a shuffle of its class, as a fraction in [0, 1).
 
     The images ranked below f are a stratified sample of share f; samples of one seed are nested.
     """
@@ -35,7 +35,7 @@ def stratified_split(labels_N: Indices, fraction: float, seed: int) -> tuple[Ind
 
 
 def stratified_sample(labels_N: Indices, limit: int | None, seed: int) -> Indices:
-    """Return the sorted indices of ``limit`` images with the classes in proportion, or of all where that is fewer.
+    """Return the sorted indices of ``limit`` images with the classes in proportion; of all where there are no more.
 
     Every class is present where ``limit`` is at least the number of classes. A smaller sample of the same seed is part
     of a larger one.
@@ -47,7 +47,7 @@ def stratified_sample(labels_N: Indices, limit: int | None, seed: int) -> Indice
 
 
 def long_tailed_counts(largest: int, num_classes: int, ratio: float) -> list[int]:
-    """Return how many images each class keeps: int(largest * ratio^(-i / (num_classes - 1))) for class i.
+    """Return the number of images that each class keeps: int(largest * ratio^(-i / (num_classes - 1))) for class i.
 
     The exponential profile of Cao et al. 2019 (arXiv 1906.07413, section 4): CIFAR-100 has 10,847 images at ratio 100.
     """
@@ -63,19 +63,19 @@ def long_tailed_sample(labels_N: Indices, ratio: float, seed: int) -> Indices:
     ranks = class_ranks(labels_N, seed)
     sizes = np.bincount(labels_N)
     counts = np.array(long_tailed_counts(int(sizes.max()), len(sizes), ratio))
-    # Ranks are whole places divided by the size of the class.
-    places_N = np.rint(ranks * sizes[labels_N])
-    return np.flatnonzero(places_N < counts[labels_N])
+    # Ranks are whole numbers divided by the size of the class.
+    ranks_N = np.rint(ranks * sizes[labels_N])
+    return np.flatnonzero(ranks_N < counts[labels_N])
 
 
-def of_every_class(labels_N: Indices, count: int) -> Indices:
-    """Return the places of ``count`` images, or of all where there are fewer.
+def evenly_over_classes(labels_N: Indices, count: int) -> Indices:
+    """Return the indices of ``count`` images, or of all where there are fewer.
 
     First comes the first of each class, then the second of each, and so on.
     """
-    seen: dict[int, int] = {}
+    counts: dict[int, int] = {}
     ranked = []
-    for place, label in enumerate(labels_N.tolist()):
-        seen[label] = seen.get(label, -1) + 1
-        ranked.append((seen[label], label, place))
-    return np.array([place for _, _, place in sorted(ranked)[:count]], dtype=np.int64)
+    for index, label in enumerate(labels_N.tolist()):
+        counts[label] = counts.get(label, -1) + 1
+        ranked.append((counts[label], label, index))
+    return np.array([index for _, _, index in sorted(ranked)[:count]], dtype=np.int64)

@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from kd_sweep.data.dataset import Dataset
 from kd_sweep.data.dataset_cache import decoded_folder
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.data.images import Dataset
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.recipe import Data
 

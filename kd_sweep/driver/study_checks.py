@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd_sweep.data.contents import look_through
+from kd_sweep.data.contents import inspect_data
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
 from kd_sweep.study.spec import Choice, Grid, StudySpec
 
@@ -24,7 +24,7 @@ def checked(
     Raises:
         UserError: the dataset or a model is not what it must be.
     """
-    contents = look_through(spec.data, memory)
+    contents = inspect_data(spec.data, memory)
     for line in contents.lines():
         say(line)
     check_models(spec, download=download)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from kd_sweep.attention.maps import attention_maps, map_name
 from kd_sweep.attention.regions import attention_regions, intersection_over_union
 from kd_sweep.augmentation.transforms import Normalization
-from kd_sweep.data.images import Dataset
-from kd_sweep.data.splits import of_every_class
+from kd_sweep.data.dataset import Dataset
+from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.distill.checkpoints import (
     CHECKPOINTS,
     LAST,
@@ -78,7 +78,7 @@ def trial_attention(
             raise DataError(
                 f"image: {index} is not a validation image of {config.data.name}; 0 to {len(dataset.val) - 1}"
             )
-    places_I = torch.tensor(list(indices) or of_every_class(dataset.val.labels_N.numpy(), num_images).tolist())
+    places_I = torch.tensor(list(indices) or evenly_over_classes(dataset.val.labels_N.numpy(), num_images).tolist())
     pixels_IDHW = dataset.val.pixels(places_I)
     on_device = resolve_device(device)
     images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))

@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from kd_sweep.augmentation.stream import AugmentationStream
+from kd_sweep.data.dataset import Dataset
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.data.images import Dataset
-from kd_sweep.data.splits import of_every_class
+from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.figures.image_sheet import Block, Cell, Row, picture, sheet
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.space.dimensions import extremes, listed_values, searched_ensembles
@@ -36,7 +36,7 @@ def augmentation_sheet(spec: StudySpec, num_images: int) -> Image.Image:
     # Images are mixed with each other, so one alone would look clean.
     num_read = max(2, num_images)
     dataset = load_dataset(
-        spec.data.model_copy(update=few), val_selection=lambda labels_N: of_every_class(labels_N, num_read)
+        spec.data.model_copy(update=few), val_selection=lambda labels_N: evenly_over_classes(labels_N, num_read)
     )
     rows = [Row(("clean",), tuple(Cell(picture(image), ()) for image in dataset.val.images_NDHW[:num_images]))]
     for strength in shown_strengths(spec):

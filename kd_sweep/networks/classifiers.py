@@ -5,7 +5,7 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.data.images import Dataset
+from kd_sweep.data.dataset import Dataset
 from kd_sweep.networks.model_names import BUILT_IN, check_built_in, depth_of, wide_shape_of
 from kd_sweep.study.recipe import Learner
 

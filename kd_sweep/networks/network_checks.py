@@ -2,7 +2,7 @@
 
 import hashlib
 
-from kd_sweep.data.readers.image_files import resolved
+from kd_sweep.data.paths import absolute_path
 from kd_sweep.errors import DataError, SpecError
 from kd_sweep.networks.model_names import check_built_in, is_built_in
 from kd_sweep.study.recipe import Learner
@@ -43,7 +43,7 @@ def with_weights_digest(learner: Learner, where: str) -> Learner:
     if learner.weights is None or learner.weights == "pretrained":
         return learner
     try:
-        path = resolved(learner.weights, where)
+        path = absolute_path(learner.weights, where)
     except DataError as error:
         raise SpecError(str(error)) from None
     if not path.is_file():

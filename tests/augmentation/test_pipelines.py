@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from kd_sweep.augmentation.stream import AugmentationStream
+from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.data.images import Dataset, ImageSet
 from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_sweep.data.contents import look_through
+from kd_sweep.data.contents import inspect_data
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.study.recipe import Data
 
@@ -27,7 +27,7 @@ def test_counts_classes_and_what_is_passed_over(tmp_path):
     )
     (tmp_path / "train/cat/.DS_Store").write_text("")
     (tmp_path / "train/cat/labels.csv").write_text("")
-    assert look_through(folder_data(tmp_path)).lines() == [
+    assert inspect_data(folder_data(tmp_path)).lines() == [
         "data: 7 training and 3 validation images of 2 classes (cat, dog)",
         "passed over: 1 folder beside the two (extra), 1 hidden, 1 of the system (@eaDir), 1 not images (.csv)",
     ]
@@ -40,13 +40,13 @@ def test_counts_are_of_the_images_that_are_loaded(tmp_path, fields):
     write_images(tmp_path, dict.fromkeys(("a", "b", "c"), 12))
     data = folder_data(tmp_path, **fields)
     dataset = load_dataset(data)
-    assert look_through(data).lines() == [
+    assert inspect_data(data).lines() == [
         f"data: {len(dataset.train)} training and {len(dataset.val)} validation images of 3 classes (a, b, c)"
     ]
 
 
 def test_digits():
-    assert look_through(Data()).lines() == ["data: 1,438 training and 359 validation images of 10 classes (0, 1, 2, …)"]
+    assert inspect_data(Data()).lines() == ["data: 1,438 training and 359 validation images of 10 classes (0, 1, 2, …)"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_digits():
 def test_class_names_fill_a_line_and_never_move_a_terminal(tmp_path, names, shown):
     write_images(tmp_path, dict.fromkeys(names, 2))
     (tmp_path / "notes.a\nb\x1b[2J").write_text("")
-    line, passed_over = look_through(folder_data(tmp_path)).lines()
+    line, passed_over = inspect_data(folder_data(tmp_path)).lines()
     assert passed_over == r"passed over: 1 not images (.a b\x1b[2j)"
     assert line.endswith(f" classes {shown}")
     assert len(line) <= 80 or len(names[0]) == 50
@@ -71,6 +71,6 @@ def test_copies_are_said(tmp_path):
     for number in range(2000):
         (tmp_path / f"val/dog/{number}.png").write_text(str(number))
     (tmp_path / "val/cat/copy.png").write_bytes((tmp_path / "train/dog/1.png").read_bytes())
-    assert look_through(folder_data(tmp_path)).lines()[1:] == [
+    assert inspect_data(folder_data(tmp_path)).lines()[1:] == [
         "copies: 1 validation images are copies of training images"
     ]

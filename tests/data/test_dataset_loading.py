@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kd_sweep.data.dataset_loading import check_data, load_dataset
+from kd_sweep.data.contents import check_data
+from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from kd_sweep.data import fingerprints
 from kd_sweep.data.contents import check_data
-from kd_sweep.data.dataset_listing import find_images
+from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.readers import image_files
 from kd_sweep.errors import DataError
@@ -82,7 +82,7 @@ def test_images_changed_in_place_are_noticed(tmp_path, known_at_once, form, keep
     """Also where a tool puts the old times back: when a file's state changed cannot be set."""
     root = write_set(tmp_path / "set", 1)
     data = check_data(form(root))
-    fingerprints.remember(data.fingerprint, tmp_path / "cache")
+    fingerprints.store_fingerprint(data.fingerprint, tmp_path / "cache")
     file = sorted(root.rglob("*.bmp"))[3]
     before = file.stat()
     content = bytearray(file.read_bytes())
@@ -100,7 +100,7 @@ def test_images_changed_in_place_are_noticed(tmp_path, known_at_once, form, keep
 def known_at_once(monkeypatch):
     """Have files of this very second remembered, and nothing from other tests."""
     monkeypatch.setattr(fingerprints, "SETTLED_S", -60.0)
-    fingerprints.forget()
+    fingerprints.IN_PROCESS.clear()
 
 
 @pytest.fixture
@@ -118,14 +118,14 @@ def reads(monkeypatch):
 def test_what_was_read_once_is_remembered_by_this_process_and_by_others(tmp_path, known_at_once, reads, form):
     data = form(write_set(tmp_path / "set", 1))
     cache = tmp_path / "cache"
-    found = find_images(data, cache)
+    found = list_images(data, cache)
     assert len(reads) == 12
     assert not cache.exists(), "looking writes nothing"
-    assert find_images(data, cache).fingerprint == found.fingerprint
-    fingerprints.remember(found.fingerprint, cache)
-    fingerprints.forget()
-    assert find_images(data, cache).fingerprint == found.fingerprint
-    assert find_images(data).fingerprint == found.fingerprint, "what was recalled is known from then on"
+    assert list_images(data, cache).fingerprint == found.fingerprint
+    fingerprints.store_fingerprint(found.fingerprint, cache)
+    fingerprints.IN_PROCESS.clear()
+    assert list_images(data, cache).fingerprint == found.fingerprint
+    assert list_images(data).fingerprint == found.fingerprint, "what was recalled is known from then on"
     assert len(reads) == 12
     assert [file.stat().st_size for file in cache.iterdir()] == [0]
 
@@ -134,7 +134,7 @@ def test_who_loads_the_images_remembers_for_others(tmp_path, known_at_once, read
     """A worker on a machine that the launch has not read them on."""
     data = as_folder(write_set(tmp_path / "set", 1))
     load_dataset(data, tmp_path / "cache")
-    fingerprints.forget()
+    fingerprints.IN_PROCESS.clear()
     load_dataset(data, tmp_path / "cache")
     assert len(reads) == 12
 
@@ -142,18 +142,18 @@ def test_who_loads_the_images_remembers_for_others(tmp_path, known_at_once, read
 def test_what_changes_is_read_again(tmp_path, known_at_once, reads):
     root = write_set(tmp_path / "set", 1)
     data = as_folder(root)
-    find_images(data)
+    list_images(data)
     os.utime(root / "train/cat/0.bmp")
-    find_images(data)
+    list_images(data)
     assert len(reads) == 24
     (root / "train/cat/0.bmp").rename(root / "train/cat/9.bmp")
-    find_images(data)
+    list_images(data)
     assert len(reads) == 36
 
 
 def test_files_of_this_second_are_read_again(tmp_path, reads):
     data = as_folder(write_set(tmp_path / "set", 1))
-    first, second = find_images(data).fingerprint, find_images(data).fingerprint
+    first, second = list_images(data).fingerprint, list_images(data).fingerprint
     assert first == second
     assert len(reads) == 24
 
@@ -167,9 +167,9 @@ def test_a_moved_set_is_known_where_it_is_now(tmp_path, known_at_once):
 
 def test_names_of_any_bytes_have_fingerprints(tmp_path):
     root = write_set(tmp_path / "set", 1)
-    before = find_images(as_folder(root)).fingerprint
+    before = list_images(as_folder(root)).fingerprint
     (root / "train/cat/0.bmp").rename(os.fsdecode(os.fsencode(root / "train/cat") + b"/caf\xe9.bmp"))
-    assert find_images(as_folder(root)).fingerprint != before
+    assert list_images(as_folder(root)).fingerprint != before
     assert len(load_dataset(as_folder(root), tmp_path / "cache").train) == 8
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fingerprints.os, "open", broken)
     with pytest.raises(DataError) as caught:
-        find_images(as_folder(root))
+        list_images(as_folder(root))
     assert str(caught.value) == (
         f"data.path: image {root}/train/cat/0.bmp cannot be read (Input/output error); restore or remove it"
     )

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from kd_sweep.data.contents import check_data, count_images
-from kd_sweep.data.dataset_listing import find_images
+from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.data.undecoded_images import chosen
+from kd_sweep.data.selection import selected_indices
 from kd_sweep.driver import epoch_probe
 from kd_sweep.driver.epoch_probe import seconds_per_epoch
 from kd_sweep.study.recipe import Data
@@ -56,8 +56,8 @@ def test_nothing_but_the_probed_images_is_decoded(folder, monkeypatch):
 
 
 def picked(data):
-    found = find_images(data)
-    train_N, val_N = chosen(data, found.train.labels_N, found.val.labels_N)
+    found = list_images(data)
+    train_N, val_N = selected_indices(data, found.train.labels_N, found.val.labels_N)
     return [found.train.sources[i] for i in train_N] + [found.val.sources[i] for i in val_N]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from kd_sweep.data.decoding.decoder import decode_images
-from kd_sweep.data.undecoded_images import Pictures
+from kd_sweep.data.undecoded_images import UndecodedImages
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState, Work
@@ -158,7 +158,7 @@ def test_everything_else_is_named(root: Path, how: str) -> None:
     leave_unfinished(unfinished, checkpoint)
     cached, *_ = (root / "logits" / finished.name).rglob("*.safetensors")
     decoded = root / "datasets" / "0123-4567-12.npy"
-    decode_images(Pictures(np.zeros((3, 3, 16, 16), np.uint8), "abc", np.zeros(3, int)), 12, decoded)
+    decode_images(UndecodedImages(np.zeros((3, 3, 16, 16), np.uint8), "abc", np.zeros(3, int)), 12, decoded)
     assert problems(root) == []
     broken = [checkpoint, latest(unfinished, "last.safetensors"), cached, decoded]
     broken.append(latest(finished, "teacher.json" if how == "flipped" else "model.safetensors"))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from kd_sweep.cli import main
-from kd_sweep.data.splits import of_every_class
+from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST
 from kd_sweep.distill.teacher_records import WEIGHTS
 from kd_sweep.distill.worker_memory import resident_dataset
@@ -59,9 +59,9 @@ def test_over_all_validation_images_the_overlap_is_the_trials_own(tmp_path, batc
 
 def test_images_are_chosen_class_by_class_or_by_their_place(tmp_path):
     labels = np.array([2, 0, 0, 1, 2, 0])
-    assert of_every_class(labels, 3).tolist() == [1, 3, 0]
-    assert of_every_class(labels, 5).tolist() == [1, 3, 0, 2, 4]
-    assert of_every_class(labels, 99).tolist() == [1, 3, 0, 2, 4, 5]
+    assert evenly_over_classes(labels, 3).tolist() == [1, 3, 0]
+    assert evenly_over_classes(labels, 5).tolist() == [1, 3, 0, 2, 4]
+    assert evenly_over_classes(labels, 99).tolist() == [1, 3, 0, 2, 4, 5]
     config = tiny_trial(student={"epochs": 1})
     write_study(tmp_path, config)
     val = resident_dataset(config.data, tmp_path).val

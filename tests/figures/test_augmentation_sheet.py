@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_sweep.data.splits import of_every_class
+from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.errors import DataError
 from kd_sweep.figures.augmentation_sheet import augmentation_sheet, shown_strengths
 from kd_sweep.figures.image_sheet import CELL
@@ -58,8 +58,8 @@ def test_no_other_validation_images_are_decoded(write_images):
 
 def test_the_first_of_every_class_then_the_second():
     labels_N = np.array([2, 2, 2, 0, 0, 1])
-    assert of_every_class(labels_N, 4).tolist() == [3, 5, 0, 4]
-    assert of_every_class(labels_N, 9).tolist() == [3, 5, 0, 4, 1, 2]
+    assert evenly_over_classes(labels_N, 4).tolist() == [3, 5, 0, 4]
+    assert evenly_over_classes(labels_N, 9).tolist() == [3, 5, 0, 4, 1, 2]
 
 
 def test_strengths_of_a_study():

@@ -97,7 +97,7 @@ def test_built_in_names_load_no_model_library():
         "from kd_sweep.study.recipe import Data, Learner\n"
         "from kd_sweep.networks.classifiers import build_model\n"
         "from kd_sweep.networks.network_checks import check_model\n"
-        "from kd_sweep.data.images import Dataset, ImageSet\n"
+        "from kd_sweep.data.dataset import Dataset, ImageSet\n"
         "images = ImageSet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))\n"
         "check_model(Learner(), 'teacher.model', 8, 1)\n"
         "build_model(Learner(), Dataset(images, images, ('a', 'b'), False), 0)\n"

@@ -1,1 +1,1 @@
-"""From image files to pixels, once."""
+"""The decoding of image files to pixels, once, and the file that keeps them."""

@@ -1,7 +1,7 @@
-"""The file that decoded images are kept in, every byte of which is checked before it is used.
+"""The file of decoded images, every byte of which is checked before it is used.
 
 It is an ordinary .npy file with a trailer: the CRC-32 of each image (uint32, little-endian), then the SHA-256 of the
-.npy header and these checksums. So opening it takes no look at the images, and each can be checked when it is read.
+.npy header and these checksums. So it can be opened without reading the images, and each is checked when it is read.
 
 Shapes: N images, B of them, D = 3 channels (RGB), H x W pixels.
 """
@@ -27,10 +27,10 @@ from kd_sweep.errors import DataError
 
 Checksums = NDArray[np.uint32]
 Decode = Callable[[int], tuple[Pixels, str]]
-"""Place of an image -> its pixels (D, H, W) and what it is called."""
+"""Index of an image -> its pixels (D, H, W) and its name for messages."""
 
 CHUNK_BYTES = 2**26
-"""Of a file, that a thread checks at a time."""
+"""Bytes of a file that a thread checks at a time."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '\|u1', 'fortran_order': False, 'shape': \((\d+), (\d+), (\d+), (\d+)\), \} *\n",
@@ -45,10 +45,10 @@ class StoredImages:
 
     Attributes:
         file: an absolute path.
-        offset: where the first image starts.
+        offset: of the first image, in bytes.
         images_NDHW: uint8, mapped copy-on-write, because torch warns of arrays that cannot be written.
         checksums_N: of each image.
-        decode: makes an image anew from its source.
+        decode: decodes an image again from its source.
     """
 
     file: Path
@@ -68,25 +68,25 @@ class StoredImages:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return all(pool.map(is_whole, range(0, len(self.images_NDHW), step)))
 
-    def mend(self, images_BDHW: Pixels, places_B: Indices) -> None:
+    def mend(self, images_BDHW: Pixels, indices_B: Indices) -> None:
         """Decode those of ``images_BDHW`` again that are not what was written, here and in the file.
 
         Args:
             images_BDHW: as they were read; changed in place.
-            places_B: where in the file.
+            indices_B: of the images in the file.
 
         Raises:
             DataError: an image is damaged, and its source is no longer what it was decoded from.
         """
-        damaged = np.flatnonzero(checksums_of(images_BDHW) != self.checksums_N[places_B])
+        damaged = np.flatnonzero(checksums_of(images_BDHW) != self.checksums_N[indices_B])
         for row in damaged.tolist():
-            images_BDHW[row] = self._decoded_again(int(places_B[row]))
+            images_BDHW[row] = self._decoded_again(int(indices_B[row]))
 
-    def _decoded_again(self, place: int) -> Pixels:
+    def _decoded_again(self, index: int) -> Pixels:
         if self.decode is None:
-            raise DataError(f"data: image {place} in {self.file} is damaged: it does not match its checksum")
-        image_DHW, name = self.decode(place)
-        if checksums_of(image_DHW[None])[0] != self.checksums_N[place]:
+            raise DataError(f"data: image {index} in {self.file} is damaged: it does not match its checksum")
+        image_DHW, name = self.decode(index)
+        if checksums_of(image_DHW[None])[0] != self.checksums_N[index]:
             raise DataError(
                 f"data: {name} is damaged in {self.file}, and decodes to other pixels than when that was written; "
                 f"delete that file while nothing runs, and launch again"
@@ -94,7 +94,7 @@ class StoredImages:
         _LOG.warning("%s is damaged: %s does not match its checksum; decoded again", self.file, name)
         # On a disk that takes no writes, every process that comes across the image decodes it.
         with suppress(OSError), self.file.open("r+b") as file:
-            file.seek(self.offset + place * image_DHW.nbytes)
+            file.seek(self.offset + index * image_DHW.nbytes)
             file.write(image_DHW.tobytes())
         return image_DHW
 
@@ -102,7 +102,7 @@ class StoredImages:
 def open_stored(file: Path) -> StoredImages | None:
     """Return the images of a file whose header and checksums are what was written; None where it is absent or damaged.
 
-    Whether the images are what was written, `StoredImages` can say.
+    `StoredImages.are_whole` checks the images.
     """
     try:
         header, shape = _header(file)
@@ -132,12 +132,12 @@ def checksums_of(images_BDHW: Pixels) -> Checksums:
 
 
 def trailer_bytes(num_images: int) -> int:
-    """Return by how much a file of this many images is longer than its .npy part."""
+    """Return the size of the trailer of a file of this many images."""
     return 4 * num_images + _DIGEST_BYTES
 
 
 def append_trailer(file: Path, checksums_N: Checksums) -> None:
-    """Finish a .npy file of images, and return when all of it is on the disk."""
+    """Append the trailer to a .npy file of images, and return when all of the file is on the disk."""
     header, shape = _header(file)
     checksums = checksums_N.astype("<u4").tobytes()
     with file.open("r+b") as opened:
@@ -148,7 +148,7 @@ def append_trailer(file: Path, checksums_N: Checksums) -> None:
 
 
 def _header(file: Path) -> tuple[bytes, tuple[int, ...]]:
-    """Return the .npy header and the shape that it names.
+    """Return the .npy header and the shape in it.
 
     Raises:
         FileNotFoundError: there is no file.

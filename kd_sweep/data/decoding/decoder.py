@@ -1,4 +1,4 @@
-"""Image files to one uint8 array, in parallel threads, once.
+"""The decoder: from image files to one uint8 array, in parallel threads, once.
 
 A cache that is damaged is never used: it, or the damaged image of it, is decoded again.
 
@@ -30,46 +30,49 @@ from kd_sweep.data.decoding.decoded_file import (
     trailer_bytes,
 )
 from kd_sweep.data.decoding.pixels import UnsuitableImageError, read_rgb
-from kd_sweep.data.undecoded_images import Pictures, Pixels, Source
+from kd_sweep.data.undecoded_images import Pixels, Source, UndecodedImages
 from kd_sweep.errors import DataError
 
 CHECKED_AT_ONCE_BYTES = 2**31
 """Caches up to this size are checked to their end by every process that opens them; of larger ones, each image whenever
 it is read."""
 SUBMITTED_IMAGES = 4096
-"""That wait for a thread at a time: ImageNet's 1.28 million would take more memory than their pixels."""
+"""Images that wait for a thread at a time: ImageNet's 1.28 million would take more memory than their pixels."""
 _LOG = logging.getLogger(__name__)
 
 
 def decode_images(
-    pictures: Pictures, image_size: int, cache_file: Path | None, again: Callable[[], Pictures] | None = None
+    undecoded: UndecodedImages,
+    image_size: int,
+    cache_file: Path | None,
+    list_again: Callable[[], UndecodedImages] | None = None,
 ) -> tuple[Pixels, StoredImages | None]:
-    """Return ``pictures`` as uint8 (N, 3, H, W), H = W = ``image_size``, and what checks them when they are read.
+    """Return images as uint8 (N, 3, H, W), H = W = ``image_size``, and the checks of those that are read from a file.
 
     Each image is cropped to its central square and resized bilinearly with antialiasing. Nothing checks images that are
     in memory, or in a file so small that it was checked here.
 
     Args:
-        pictures: what to decode; pixels that have the size already are returned as they are.
+        undecoded: the images; pixels that have the size already are returned as they are.
         image_size: in pixels.
         cache_file: where the array is kept as .npy and mapped from; in memory when None. Of several processes that ask
             for it, one decodes and the others wait.
-        again: finds ``pictures`` another time, to mend an image of a large file: they are too many to be kept.
+        list_again: lists the images again, to mend one of a large file: their list is too long to be kept.
 
     Raises:
         DataError: an image is damaged; the message names it. Or the disk has no room for the array.
     """
-    if isinstance(pictures.sources, np.ndarray) and pictures.sources.shape[-1] == image_size:
-        return pictures.sources, None
-    shape = (len(pictures.sources), 3, image_size, image_size)
+    if isinstance(undecoded.sources, np.ndarray) and undecoded.sources.shape[-1] == image_size:
+        return undecoded.sources, None
+    shape = (len(undecoded.sources), 3, image_size, image_size)
     if cache_file is None:
         images_NDHW = np.empty(shape, dtype=np.uint8)
-        _decode_into(images_NDHW, pictures)
+        _decode_into(images_NDHW, undecoded)
         return images_NDHW, None
-    stored = _stored(cache_file) or _stored_anew(cache_file, pictures, shape)
+    stored = _stored(cache_file) or _stored_anew(cache_file, undecoded, shape)
     if stored.images_NDHW.nbytes <= CHECKED_AT_ONCE_BYTES:
         return stored.images_NDHW, None
-    decode = None if again is None else _decoder(functools.cache(again), image_size)
+    decode = None if list_again is None else _decoder(functools.cache(list_again), image_size)
     return stored.images_NDHW, dataclasses.replace(stored, decode=decode)
 
 
@@ -80,7 +83,7 @@ def _stored(cache_file: Path) -> StoredImages | None:
     return stored
 
 
-def _stored_anew(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -> StoredImages:
+def _stored_anew(cache_file: Path, undecoded: UndecodedImages, shape: tuple[int, ...]) -> StoredImages:
     cache_file.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive(cache_file.with_suffix(".lock")):
         stored = _stored(cache_file)  # another process may have written it meanwhile
@@ -88,27 +91,27 @@ def _stored_anew(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -
             if cache_file.exists():
                 _LOG.warning("%s is damaged: it does not match its checksums; decoded again", cache_file)
             cache_file.unlink(missing_ok=True)  # the disk may have no room for two
-            _write_cache(cache_file, pictures, shape)
+            _write_cache(cache_file, undecoded, shape)
             stored = open_stored(cache_file)
     if stored is None:
         raise DataError(f"data: {cache_file} was damaged while it was written; look at the disk")
     return stored
 
 
-def _decoder(pictures: Callable[[], Pictures], image_size: int) -> Decode:
-    def decode(place: int) -> tuple[Pixels, str]:
-        found = pictures()
-        return _decoded(found, place, image_size), f"image {found.names[place]}"
+def _decoder(list_images: Callable[[], UndecodedImages], image_size: int) -> Decode:
+    def decode(index: int) -> tuple[Pixels, str]:
+        undecoded = list_images()
+        return _decoded(undecoded, index, image_size), f"image {undecoded.names[index]}"
 
     return decode
 
 
-def _write_cache(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -> None:
+def _write_cache(cache_file: Path, undecoded: UndecodedImages, shape: tuple[int, ...]) -> None:
     temporary = cache_file.with_name(f".{cache_file.name}.{uuid.uuid4().hex}.tmp")
     try:
         images_NDHW = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         _reserve(temporary, temporary.stat().st_size + trailer_bytes(len(images_NDHW)))
-        checksums_N = _decode_into(images_NDHW, pictures)
+        checksums_N = _decode_into(images_NDHW, undecoded)
         images_NDHW.flush()
         del images_NDHW
         append_trailer(temporary, checksums_N)
@@ -118,7 +121,7 @@ def _write_cache(cache_file: Path, pictures: Pictures, shape: tuple[int, ...]) -
 
 
 def _reserve(file: Path, size: int) -> None:
-    """Have the disk set the room aside: writing to a mapped file for which there is none would kill the process."""
+    """Reserve room on the disk: writing to a mapped file without room would kill the process."""
     with file.open("r+b") as opened:
         try:
             os.posix_fallocate(opened.fileno(), 0, size)
@@ -141,14 +144,14 @@ def _exclusive(lock_file: Path) -> Iterator[None]:
         yield
 
 
-def _decode_into(images_NDHW: Pixels, pictures: Pictures) -> Checksums:
-    """Decode every picture, and return the checksums of what was decoded."""
+def _decode_into(images_NDHW: Pixels, undecoded: UndecodedImages) -> Checksums:
+    """Decode every image, and return the checksums of their pixels."""
     checksums_N = np.empty(len(images_NDHW), dtype=np.uint32)
 
-    def decode(place: int) -> None:
-        image_DHW = _decoded(pictures, place, images_NDHW.shape[-1])
-        images_NDHW[place] = image_DHW
-        checksums_N[place] = checksums_of(image_DHW[None])[0]
+    def decode(index: int) -> None:
+        image_DHW = _decoded(undecoded, index, images_NDHW.shape[-1])
+        images_NDHW[index] = image_DHW
+        checksums_N[index] = checksums_of(image_DHW[None])[0]
 
     # PIL decodes and resizes without the interpreter lock.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -162,17 +165,17 @@ def _decode_into(images_NDHW: Pixels, pictures: Pictures) -> Checksums:
     return checksums_N
 
 
-def _decoded(pictures: Pictures, place: int, image_size: int) -> Pixels:
-    source = pictures.sources[place]
-    what = str(source) if isinstance(source, Path) else pictures.names[place]
-    return decode_image(source, image_size, what)
+def _decoded(undecoded: UndecodedImages, index: int, image_size: int) -> Pixels:
+    source = undecoded.sources[index]
+    name = str(source) if isinstance(source, Path) else undecoded.names[index]
+    return decode_image(source, image_size, name)
 
 
-def decode_image(source: Source, image_size: int, what: str) -> Pixels:
+def decode_image(source: Source, image_size: int, name: str) -> Pixels:
     """Return one image as uint8 (3, H, W).
 
     Raises:
-        DataError: ``source`` cannot be read as an image; the message calls it ``what``.
+        DataError: ``source`` cannot be read as an image; the message calls it ``name``.
     """
     try:
         with _rgb(source) as image:
@@ -183,11 +186,11 @@ def decode_image(source: Source, image_size: int, what: str) -> Pixels:
                 (image_size, image_size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
             )
     except UnsuitableImageError as error:
-        raise DataError(f"data.path: image {what} {error}") from None
+        raise DataError(f"data.path: image {name} {error}") from None
     # Damaged files make PIL's decoders raise almost anything: OSError, SyntaxError, ValueError, struct.error, …
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"data.path: image {what} cannot be decoded ({reason}); repair or remove it") from error
+        raise DataError(f"data.path: image {name} cannot be decoded ({reason}); repair or remove it") from error
     return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
 
 

@@ -1,6 +1,6 @@
-"""How an image file becomes RGB pixels: the one place that decides it, whatever the file's format and mode.
+"""The pixels of an image file: how a file of any format and mode becomes RGB.
 
-docs/study-files.md tells users the rules; tests/data/decoding/test_pixels.py reads files of every kind by other means.
+docs/study-files.md has the rules for users; tests/data/decoding/test_pixels.py checks files of every kind.
 """
 
 import io
@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngImageFile
 
-from kd_sweep.data.readers.image_formats import FORMATS
+from kd_sweep.data.image_formats import FORMATS
 
 MAX_PIXELS = 2**28
-"""Of an image: a square of 16,384. Decoding one takes up to 3 GB, so a small file cannot fill the memory."""
+"""Most pixels of an image: a square of 16,384. Decoding it takes up to 3 GB, so no small file fills the memory."""
 LARGE_PIXELS = 2**25
 """Images above this are in memory one at a time, however many threads there are."""
 
@@ -26,7 +26,7 @@ LARGE_PIXELS = 2**25
 Image.MAX_IMAGE_PIXELS = None
 Image.init()
 _FORMATS = tuple(name for name in FORMATS if name in Image.OPEN)  # an older Pillow has no AVIF
-# Damaged metadata are no news, and no reason to print Pillow's own lines among those of a sweep.
+# Pillow warns of damaged metadata, which do not concern the pixels, among the lines of a sweep.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _ONE_LARGE_IMAGE = threading.Lock()
 
@@ -35,7 +35,7 @@ _WHITE_IS_ZERO = 0
 
 
 class UnsuitableImageError(ValueError):
-    """A file that is whole, but whose pixels cannot become RGB. The message ends a sentence that names the file."""
+    """A whole file with pixels that cannot become RGB. The message ends a sentence that names the file."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def read_rgb(source: Path | bytes) -> Iterator[Image.Image]:
     """Give the block the first frame of an image file as RGB, upright, over white, with 8 bits per channel.
 
     Args:
-        source: the file, or what is in one.
+        source: the file, or its content.
 
     Raises:
         UnsuitableImageError: it has more than `MAX_PIXELS`, or levels without a fixed range.
@@ -77,10 +77,10 @@ def _decoded(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class _Samples:
-    """What the numbers in a file mean; Pillow's mode does not tell.
+    """The meaning of the numbers in a file, which Pillow's mode does not tell.
 
     Attributes:
-        bits: of a sample, as it is stored.
+        bits: of a stored sample.
         white_is_zero: whether the lowest grey is white, and Pillow leaves it so.
         levels_are_numbers: greys of more than 8 bits, which Pillow does not scale.
     """
@@ -91,7 +91,7 @@ class _Samples:
 
 
 def _samples(image: Image.Image) -> _Samples:
-    """Look at an image that is not loaded yet.
+    """Return the meaning of the samples of an image that is not loaded yet.
 
     Raises:
         UnsuitableImageError: nothing says which numbers are black and white.

@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from a local copy: Python batches, Parquet files, or a folder per class.
 
-The official training set is what is trained on, the official test set is held out.
+The official test set is the validation set.
 
 Shapes: N images, D = 3 channels (RGB), H = W = 32 pixels.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from kd_sweep.data.overlaps import MAX_PUBLISHED_COPIES, count_copies
+from kd_sweep.data.paths import absolute_path
 from kd_sweep.data.readers.cifar_batches import BATCHES, read_batches
-from kd_sweep.data.readers.cifar_layouts import copy_at
+from kd_sweep.data.readers.cifar_layouts import find_copy
 from kd_sweep.data.readers.cifar_parquet import read_parquet
-from kd_sweep.data.readers.image_files import resolved
-from kd_sweep.data.readers.image_folder import find_folder
+from kd_sweep.data.readers.image_folder import list_image_folder
 from kd_sweep.data.splits import Indices
-from kd_sweep.data.undecoded_images import Found, Pictures, Source
+from kd_sweep.data.undecoded_images import Source, UndecodedDataset, UndecodedImages
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 
@@ -27,27 +27,27 @@ NUM_CLASSES = {"cifar10": 10, "cifar100": 100}
 CHUNK_BYTES = 2**22
 
 
-def find_cifar(data: Data, memory: Path | None = None) -> Found:
+def list_cifar(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
     """Return the images of `cifar10` or `cifar100` at ``data.path``, downloaded if that is asked for.
 
     Args:
         data: the `data` section of a study.
-        memory: where fingerprints of a folder per class that are known already are looked up.
+        cache_dir: where earlier processes stored fingerprints of a folder per class.
 
     Raises:
         DataError: there is no copy in a known form, it is incomplete or damaged, or it has other classes.
     """
-    root = resolved(data.path or "", "data.path")
-    copy = copy_at(data.name, root)
+    root = absolute_path(data.path or "", "data.path")
+    copy = find_copy(data.name, root)
     if copy is None and data.download:
         _download(data.name, root)
-        copy = copy_at(data.name, root)
+        copy = find_copy(data.name, root)
     if copy is None:
-        raise DataError(_nothing_found(data.name, root))
+        raise DataError(_absence(data.name, root))
     if copy.form == "folders":
-        found = find_folder(data.model_copy(update={"path": str(copy.root)}), memory)
-        _check_num_classes(data.name, root, len(found.class_names))
-        return found
+        dataset = list_image_folder(data.model_copy(update={"path": str(copy.root)}), cache_dir)
+        _check_num_classes(data.name, root, len(dataset.class_names))
+        return dataset
     read = read_batches if copy.form == "batches" else read_parquet
     train, class_names = read(copy.train, data.name)
     val = read(copy.test, data.name)[0] if copy.test else None
@@ -56,7 +56,7 @@ def find_cifar(data: Data, memory: Path | None = None) -> Found:
     _check_num_classes(data.name, root, len(np.unique(train.labels_N)))
     if len(class_names) != NUM_CLASSES[data.name]:
         class_names = tuple(str(label) for label in range(NUM_CLASSES[data.name]))
-    return Found(
+    return UndecodedDataset(
         root,
         class_names,
         train,
@@ -67,7 +67,8 @@ def find_cifar(data: Data, memory: Path | None = None) -> Found:
     )
 
 
-def _nothing_found(name: str, root: Path) -> str:
+def _absence(name: str, root: Path) -> str:
+    """Return the message that there is no copy."""
     layout = BATCHES[name]
     if (root / layout.archive).is_file():
         return f"data.path: {root} holds {layout.archive} and not what is in it; extract it there"
@@ -93,7 +94,7 @@ def _check_num_classes(name: str, root: Path, num_classes: int) -> None:
         raise DataError(f"data.path: {root} holds {num_classes} of the {NUM_CLASSES[name]} classes of {name}")
 
 
-def _check_labels(name: str, root: Path, part: Pictures) -> None:
+def _check_labels(name: str, root: Path, part: UndecodedImages) -> None:
     num_classes = NUM_CLASSES[name]
     if not len(part.labels_N):
         raise DataError(f"data.path: {root} holds no images of {name}")
@@ -106,7 +107,7 @@ def _check_labels(name: str, root: Path, part: Pictures) -> None:
         )
 
 
-def _count_copies(train: Pictures, val: Pictures | None) -> int:
+def _count_copies(train: UndecodedImages, val: UndecodedImages | None) -> int:
     parts = [train] if val is None else [train, val]
     contents = [[_content(source) for source in part.sources] for part in parts]
     names = [part.names for part in parts]

@@ -1,4 +1,4 @@
-"""CIFAR's Python batches: pickled dictionaries, read without running what a pickle could contain."""
+"""CIFAR's Python batches: pickled dictionaries, read without running code that a pickle could contain."""
 
 import pickle
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_sweep.data.undecoded_images import Pictures
+from kd_sweep.data.undecoded_images import UndecodedImages
 from kd_sweep.errors import DataError
 
 SIDE = 32
@@ -16,7 +16,7 @@ SIDE = 32
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of the files, and of what is in them."""
+    """Names of the files, and of the entries in them."""
 
     folder: str
     archive: str
@@ -76,7 +76,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def read_batches(files: Sequence[Path], name: str) -> tuple[Pictures, tuple[str, ...]]:
+def read_batches(files: Sequence[Path], name: str) -> tuple[UndecodedImages, tuple[str, ...]]:
     """Return the images of these batches in order, and the class names, if the file of them is there.
 
     Raises:
@@ -88,9 +88,11 @@ def read_batches(files: Sequence[Path], name: str) -> tuple[Pictures, tuple[str,
         batch_pixels, batch_labels = _batch(file, layout.labels)
         pixels.append(batch_pixels)
         labels.append(batch_labels)
-        names += [f"{file.name}, image {place}" for place in range(len(batch_labels))]
+        names += [f"{file.name}, image {index}" for index in range(len(batch_labels))]
     images_NDHW = np.concatenate(pixels).reshape(-1, 3, SIDE, SIDE)
-    return Pictures(images_NDHW, names, np.concatenate(labels)), _class_names(files[0].parent / layout.meta, layout)
+    return UndecodedImages(images_NDHW, names, np.concatenate(labels)), _class_names(
+        files[0].parent / layout.meta, layout
+    )
 
 
 def _batch(file: Path, key: str) -> tuple[Any, Any]:
@@ -121,7 +123,7 @@ def _class_names(file: Path, layout: Layout) -> tuple[str, ...]:
 
 
 def _with_text_keys(content: Any) -> dict[Any, Any]:
-    """Return a dictionary whose keys may have been bytes, as of batches that were read so and written again."""
+    """Return a dictionary with text for keys that are bytes, as in batches that were converted and written again."""
     return {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 

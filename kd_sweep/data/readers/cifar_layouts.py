@@ -1,4 +1,4 @@
-"""Where the files of a copy of CIFAR are: Python batches, a folder per class, or Parquet files."""
+"""Layouts of a copy of CIFAR: Python batches, a folder per class, or Parquet files, and which files are which part."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from kd_sweep.data.readers.split_names import named_splits, split_name
 from kd_sweep.errors import DataError
 
 PARQUET_DEPTH = 4
-"""Folders below `data.path` in which Parquet files are looked for: a snapshot of a hub has them three deep."""
+"""Levels of folders below `data.path` that are searched for Parquet files: a snapshot of a hub has them three deep."""
 STUDY_FILE = "study.yaml"
 """In a folder of results, whose Parquet files are tables."""
 _SHARD = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(?:-[0-9a-f]{16})?")
@@ -19,7 +19,7 @@ _SHARD = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(?:-[0-9a-f]{16})?")
 
 @dataclass(frozen=True)
 class Copy:
-    """Where the files of a copy are, and which form they have."""
+    """The files of a copy, and their form: `batches`, `folders` or `parquet`."""
 
     form: str
     root: Path
@@ -28,7 +28,7 @@ class Copy:
     passed_over: PassedOver = field(default_factory=PassedOver)
 
 
-def copy_at(name: str, root: Path) -> Copy | None:
+def find_copy(name: str, root: Path) -> Copy | None:
     """Return the copy of ``name`` at ``root``; None where there is none in a known form.
 
     Raises:
@@ -67,7 +67,7 @@ def _folders_at(root: Path) -> Copy | None:
 
 def _parquet_at(name: str, root: Path) -> Copy | None:
     walk = Walk(root)
-    files = list(walk.below(root, ".parquet", PARQUET_DEPTH, STUDY_FILE))
+    files = list(walk.files_below(root, ".parquet", PARQUET_DEPTH, STUDY_FILE))
     if not files:
         return None
     parts: dict[str, list[Path]] = {}
@@ -95,7 +95,7 @@ def _parquet_at(name: str, root: Path) -> Copy | None:
 
 
 def _part_of(file: Path, root: Path) -> tuple[str | None, Path]:
-    """Return which part a file belongs to, by its name or the folders that it lies in, and the folder of all parts."""
+    """Return the part that a file belongs to, by its name or the folders above it, and the folder of all parts."""
     split = split_name(file.stem)
     if split is not None:
         return split.part, file.parent
@@ -109,7 +109,7 @@ def _part_of(file: Path, root: Path) -> tuple[str | None, Path]:
 
 
 def _check_shards(name: str, files: list[Path]) -> None:
-    """Several files of one part are its pieces, numbered without gaps, or nobody knows which one is meant.
+    """Check that several files of one part are its pieces, numbered without gaps: else nobody knows which one is meant.
 
     Raises:
         DataError: they are not, or a piece is missing.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kd_sweep.data.undecoded_images import Pictures
+from kd_sweep.data.undecoded_images import UndecodedImages
 from kd_sweep.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = {"cifar10": ("label", "labels"), "cifar100": ("fine_label", "label", "fine_labels")}
 
 
-def read_parquet(files: Sequence[Path], name: str) -> tuple[Pictures, tuple[str, ...]]:
+def read_parquet(files: Sequence[Path], name: str) -> tuple[UndecodedImages, tuple[str, ...]]:
     """Return the encoded images of these files in order, and the class names, where the first file has them.
 
     Images are binary, or a structure with a field `bytes`, as the `datasets` library writes them.
@@ -33,11 +33,11 @@ def read_parquet(files: Sequence[Path], name: str) -> tuple[Pictures, tuple[str,
         table, image_column, label_column = _table(file, name)
         encoded = _encoded(table, image_column, file)
         sources += encoded
-        names += [f"{file.name}, row {place}" for place in range(len(encoded))]
+        names += [f"{file.name}, row {index}" for index in range(len(encoded))]
         labels.append(_labels(table, label_column, file))
         if class_names is None:
             class_names = _class_names(table, label_column)
-    return Pictures(sources, names, np.concatenate(labels)), class_names or ()
+    return UndecodedImages(sources, names, np.concatenate(labels)), class_names or ()
 
 
 def _table(file: Path, name: str) -> "tuple[pa.Table, str, str]":

@@ -1,4 +1,4 @@
-"""Looking for image files below folders: every real folder once, and what is passed over is counted.
+"""The walk through the folders of a dataset: every real folder once, image files listed, all else counted.
 
 No image is opened here.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_sweep.data.readers.image_formats import SUFFIXES
+from kd_sweep.data.image_formats import SUFFIXES
 from kd_sweep.errors import DataError
 
 SYSTEM = frozenset(
@@ -30,9 +30,9 @@ SYSTEM = frozenset(
         "thumbs.db",
     )
 )
-"""What operating systems and disk stations leave behind, in lower case."""
+"""Names that operating systems and disk stations leave behind, in lower case."""
 MAX_OTHERS = 100_000
-"""Files and folders that are looked at before there have to be images among them. `/proc` and `/` have more."""
+"""Files and folders that are listed before there have to be images among them. `/proc` and `/` have more."""
 OTHERS_PER_IMAGE = 10
 LISTED = 3
 Identity = tuple[int, int] | str
@@ -40,7 +40,7 @@ Identity = tuple[int, int] | str
 
 @dataclass
 class PassedOver:
-    """What was found and is not read, by reason."""
+    """Numbers of files and folders that are not read, by reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
     system: Counter[str] = field(default_factory=Counter)
@@ -68,16 +68,16 @@ class File:
 
 
 class Walk:
-    """One look through a dataset.
+    """One walk through a dataset, which counts what it passes over.
 
     Args:
-        root: where the dataset lies, for messages.
+        root: the folder of the dataset, for messages.
     """
 
     def __init__(self, root: Path) -> None:
         self.passed_over = PassedOver()
         self._root = root
-        self._looked_at = 0
+        self._num_entries = 0
         self._num_images = 0
 
     def folders(self, folder: Path) -> list[str]:
@@ -93,11 +93,11 @@ class Walk:
             elif _is_image(entry.name):
                 self.passed_over.counts["outside class folders"] += 1
             else:
-                self._no_image(entry.name)
+                self._count_other(entry.name)
         return names
 
     def has_images(self, folder: Path) -> bool:
-        """Return whether image files lie in ``folder`` itself.
+        """Return whether there are image files in ``folder`` itself.
 
         Raises:
             DataError: it cannot be read.
@@ -115,34 +115,34 @@ class Walk:
         Raises:
             DataError: a folder cannot be read, or there is no end of files that are no images.
         """
-        seen = {_identity(str(parent)) for parent in folder.resolve().parents}
-        found: list[File] = []
+        known = {_identity(str(parent)) for parent in folder.resolve().parents}
+        files: list[File] = []
         waiting, links = [str(folder)], list[str]()
         while waiting or links:
-            if not waiting:  # real folders come first, so that a file is named by its own place
+            if not waiting:  # real folders come first, so that a file has the path without links
                 links.sort(reverse=True)
                 waiting.append(links.pop())
-            place = waiting.pop()
-            identity = _identity(place)
-            if identity in seen:
+            path = waiting.pop()
+            identity = _identity(path)
+            if identity in known:
                 self.passed_over.counts["links to folders read already"] += 1
                 continue
-            seen.add(identity)
-            for entry in self._entries(place):
+            known.add(identity)
+            for entry in self._entries(path):
                 if _is_folder(entry):
                     (links if entry.is_symlink() else waiting).append(entry.path)
                 elif _is_image(entry.name):
-                    found.append(File(entry.path, _state(entry.stat)))
+                    files.append(File(entry.path, _state(entry.stat)))
                     self._num_images += 1
                 else:
-                    self._no_image(entry.name)
-        return sorted(found, key=lambda file: file.path.replace(os.sep, "\0"))
+                    self._count_other(entry.name)
+        return sorted(files, key=lambda file: file.path.replace(os.sep, "\0"))
 
-    def below(self, folder: Path, suffix: str, depth: int, until: str) -> Iterator[Path]:
+    def files_below(self, folder: Path, suffix: str, depth: int, until: str) -> Iterator[Path]:
         """Yield the files with ``suffix`` in a folder and in those below it, ``depth`` deep, in their order.
 
         Args:
-            folder: where to look.
+            folder: the uppermost.
             suffix: in lower case, with its dot.
             depth: 1 is the folder alone. Links to folders are not followed.
             until: folders that hold a file of this name are passed over.
@@ -158,7 +158,7 @@ class Walk:
             if _suffix(entry.name) == suffix and not _is_folder(entry):
                 yield Path(entry.path)
             elif depth > 1 and _is_folder(entry) and not entry.is_symlink():
-                yield from self.below(Path(entry.path), suffix, depth - 1, until)
+                yield from self.files_below(Path(entry.path), suffix, depth - 1, until)
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         for entry in self._all_entries(folder):
@@ -175,16 +175,16 @@ class Walk:
                 entries = sorted(opened, key=lambda entry: entry.name)
         except OSError as error:
             raise DataError(f"data.path: {folder} cannot be read ({error.strerror})") from None
-        self._looked_at += len(entries)
+        self._num_entries += len(entries)
         num_images = self._num_images + sum(_is_image(entry.name) for entry in entries)
-        if self._looked_at > MAX_OTHERS + (1 + OTHERS_PER_IMAGE) * num_images:
+        if self._num_entries > MAX_OTHERS + (1 + OTHERS_PER_IMAGE) * num_images:
             raise DataError(
-                f"data.path: of {self._looked_at:,} files and folders looked at under {self._root}, {num_images:,} are "
-                f"images; point it at the dataset's own folder"
+                f"data.path: of {self._num_entries:,} files and folders looked at under {self._root}, {num_images:,} "
+                f"are images; point it at the dataset's own folder"
             )
         return entries
 
-    def _no_image(self, name: str) -> None:
+    def _count_other(self, name: str) -> None:
         self.passed_over.suffixes[_suffix(name)] += 1
 
 
@@ -211,10 +211,10 @@ def _identity(folder: str) -> Identity:
     return (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(folder)
 
 
-def _state(ask: Callable[[], os.stat_result]) -> os.stat_result | None:
-    """Return the state of what a path leads to; None where that is no regular file."""
+def _state(stat_file: Callable[[], os.stat_result]) -> os.stat_result | None:
+    """Return the state of the file that a path leads to; None where it is no regular file."""
     try:
-        state = ask()
+        state = stat_file()
     except (OSError, ValueError):  # a name may hold a NUL where it comes from a list
         return None
     return state if stat.S_ISREG(state.st_mode) else None

@@ -1,4 +1,4 @@
-"""Images in a folder per class: which there are, and whether the layout is right. No image is decoded here.
+"""Datasets with a folder per class: the listing of their images and the checks of their layout. None is decoded here.
 
 Layout: `train/CLASS/…` with `val/CLASS/…` or `test/CLASS/…` beside it (`val/` where there are both), in any case and
 common spelling; or `CLASS/…` alone, from which `data.validation_fraction` is held out per class.
@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_sweep.data.image_formats import COMMON
+from kd_sweep.data.paths import dataset_root
 from kd_sweep.data.readers.folder_walk import File, Walk
-from kd_sweep.data.readers.image_files import Listing, existing_root, found_files, listing_of
-from kd_sweep.data.readers.image_formats import COMMON
+from kd_sweep.data.readers.image_files import ImageFiles, dataset_of_files
 from kd_sweep.data.readers.split_names import named_splits
-from kd_sweep.data.undecoded_images import Found
+from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 
@@ -30,48 +31,48 @@ class Splits:
     others: tuple[str, ...]
 
 
-def find_folder(data: Data, memory: Path | None = None) -> Found:
+def list_image_folder(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
     """Return the images in the class folders at ``data.path``.
 
     Args:
         data: the `data` section of a study.
-        memory: where fingerprints that are known already are looked up.
+        cache_dir: where earlier processes stored fingerprints; None: all files are read for the fingerprint.
 
     Raises:
         DataError: the folder is missing, empty or laid out in another way, or has too few images to hold some out.
     """
-    root = existing_root(data.path or "", f"an {data.name} is a folder with one folder per class")
+    root = dataset_root(data.path or "", f"an {data.name} is a folder with one folder per class")
     walk = Walk(root)
-    class_names, train, val = _found(walk, root)
+    class_names, train, val = _listing(walk, root)
     if val is None and np.bincount(train.labels_N).max() < 2:
         raise DataError(
             f"data.path: every class folder of {root} holds a single image, so none can be held out; "
             f"add images, or lay them out as train/ and val/"
         )
-    return found_files(data.name, root, class_names, train, val, memory, walk.passed_over)
+    return dataset_of_files(data.name, root, class_names, train, val, cache_dir, walk.passed_over)
 
 
 def find_splits(walk: Walk, root: Path, names: list[str]) -> Splits | None:
-    """Return which of the folders ``names`` in ``root`` are splits; None where they are classes.
+    """Return the splits among the folders ``names`` in ``root``; None where the folders are classes.
 
     Raises:
         DataError: there are two folders for one split, or splits without training images.
     """
-    found = [
+    splits = [
         parts
         for rest, parts in sorted(named_splits(names).items())
         if _are_splits(walk, root, parts, is_plain=not rest, alone=len(names) == sum(map(len, parts.values())))
     ]
-    if not found:
+    if not splits:
         return None
     for part in (*HELD_OUT, "train"):
-        folders = [name for parts in found for name in parts.get(part, ())]
+        folders = [name for parts in splits for name in parts.get(part, ())]
         if len(folders) > 1:
             raise DataError(
                 f"data.path: {root} has {folders[0]}/ and {folders[1]}/, which say the same of their images; "
                 f"keep one of them, or set data.path to the one to split"
             )
-    parts = found[0]
+    parts = splits[0]
     held_out = _held_out(parts)
     if "train" not in parts:
         raise DataError(
@@ -93,7 +94,7 @@ def _are_splits(walk: Walk, root: Path, parts: dict[str, list[str]], *, is_plain
     return is_plain and (alone or not walk.has_images(root / (held_out or parts["train"][0])))
 
 
-def list_classes(walk: Walk, root: Path) -> tuple[tuple[str, ...], Listing]:
+def list_classes(walk: Walk, root: Path) -> tuple[tuple[str, ...], ImageFiles]:
     """Return the names of the class folders in ``root``, sorted, and all their images.
 
     Raises:
@@ -102,7 +103,7 @@ def list_classes(walk: Walk, root: Path) -> tuple[tuple[str, ...], Listing]:
     return _classes(walk, root, walk.folders(root))
 
 
-def _classes(walk: Walk, root: Path, class_names: list[str]) -> tuple[tuple[str, ...], Listing]:
+def _classes(walk: Walk, root: Path, class_names: list[str]) -> tuple[tuple[str, ...], ImageFiles]:
     files_of = [walk.images(root / name) for name in class_names]
     if not any(files_of):
         raise DataError(f"data.path: {root} holds no images in a folder per class; possible files: {COMMON}")
@@ -113,13 +114,14 @@ def _classes(walk: Walk, root: Path, class_names: list[str]) -> tuple[tuple[str,
             raise DataError(f"data.path: class folder {root / name} holds no images; fill it or remove it")
     _check_not_splits(root, class_names, files_of)
     labels = [label for label, files in enumerate(files_of) for _ in files]
-    return tuple(class_names), listing_of([file for files in files_of for file in files], labels, "data.path")
+    return tuple(class_names), ImageFiles.of([file for files in files_of for file in files], labels, "data.path")
 
 
 def _check_not_splits(root: Path, class_names: list[str], files_of: list[list[File]]) -> None:
-    """Folders that all hold the same folders are parts of a dataset, and what they hold are the classes.
+    """Check that the folders are classes.
 
-    Nor is a class what holds folders for training and for validation.
+    Folders that all hold the same folders are parts of a dataset, and hold the classes. Nor is a folder with folders
+    for training and for validation a class.
     """
     folders_of = [
         _folders_inside(f"{root / name}{os.sep}", files) for name, files in zip(class_names, files_of, strict=True)
@@ -146,7 +148,7 @@ def _folders_inside(start: str, files: list[File]) -> set[str]:
     return {name for name, separator, _ in inside if separator}
 
 
-def _found(walk: Walk, root: Path) -> tuple[tuple[str, ...], Listing, Listing | None]:
+def _listing(walk: Walk, root: Path) -> tuple[tuple[str, ...], ImageFiles, ImageFiles | None]:
     names = walk.folders(root)
     splits = find_splits(walk, root, names)
     if splits is None:
@@ -166,13 +168,13 @@ def _found(walk: Walk, root: Path) -> tuple[tuple[str, ...], Listing, Listing | 
 
 def _check_same_classes(root: Path, splits: Splits, train: tuple[str, ...], val: tuple[str, ...]) -> None:
     held_out = splits.held_out or ""
-    for place, other, missing in (
+    for name, other, missing in (
         (splits.train, held_out, sorted(set(val) - set(train))),
         (held_out, splits.train, sorted(set(train) - set(val))),
     ):
         if missing:
             rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise DataError(
-                f"data.path: {root / place} lacks class folder {missing[0]!r}{rest}, which {other}/ has; "
+                f"data.path: {root / name} lacks class folder {missing[0]!r}{rest}, which {other}/ has; "
                 f"both need the same class folders"
             )

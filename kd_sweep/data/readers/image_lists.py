@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_sweep.data.paths import absolute_path, dataset_root
 from kd_sweep.data.readers.folder_walk import File, files_at
-from kd_sweep.data.readers.image_files import Listing, existing_root, found_files, listing_of, resolved
+from kd_sweep.data.readers.image_files import ImageFiles, dataset_of_files
 from kd_sweep.data.readers.text_files import read_lines
 from kd_sweep.data.splits import Indices
-from kd_sweep.data.undecoded_images import Found
+from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 
@@ -22,43 +23,45 @@ RULE = "it is a text file of lines `path label`"
 
 @dataclass(frozen=True)
 class _List:
-    """The lines of one file. `where` starts a message: the field and the file."""
+    """The lines of one file. `origin` starts a message: the field and the file."""
 
-    where: str
+    origin: str
     paths: list[str]
     labels_N: Indices
     lines: list[int]
 
 
-def find_listed(data: Data, memory: Path | None = None) -> Found:
+def list_image_lists(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
     """Return the images that `data.train_list` and `data.val_list` name.
 
     Args:
         data: the `data` section of a study.
-        memory: where fingerprints that are known already are looked up.
+        cache_dir: where earlier processes stored fingerprints; None: all files are read for the fingerprint.
 
     Raises:
         DataError: a list is missing, empty or malformed, names absent files or one file twice, has labels out of range
             or one class alone, or validation images that are training images.
     """
-    root = existing_root(data.path or "", "it is the folder that the paths in the lists start from")
+    root = dataset_root(data.path or "", "it is the folder that the paths in the lists start from")
     train = _read("train_list", data.train_list or "")
     num_classes = _check_labels(train)
     listed_val = None if data.val_list is None else _read("val_list", data.val_list)
     if listed_val is not None:
         _check_range(listed_val, num_classes)
     elif np.bincount(train.labels_N).max() < 2:
-        raise DataError(f"{train.where} has one image of every class, so none can be held out; add data.val_list")
+        raise DataError(f"{train.origin} has one image of every class, so none can be held out; add data.val_list")
     train_files = _files(root, train)
     val_files = None if listed_val is None else _files(root, listed_val)
-    return found_files("image_list", root, _class_names(root, train, num_classes), train_files, val_files, memory)
+    return dataset_of_files(
+        "image_list", root, _class_names(root, train, num_classes), train_files, val_files, cache_dir
+    )
 
 
 def _read(field: str, name: str) -> _List:
-    path = resolved(name, f"data.{field}")
-    where = f"data.{field}: {path}"
+    path = absolute_path(name, f"data.{field}")
+    origin = f"data.{field}: {path}"
     paths, labels, lines = [], [], []
-    for number, line in enumerate(read_lines(path, where, RULE), start=1):
+    for number, line in enumerate(read_lines(path, origin, RULE), start=1):
         if not line.strip():
             continue
         path_and_label = line.rstrip(" \t").replace("\t", " ")
@@ -66,28 +69,28 @@ def _read(field: str, name: str) -> _List:
         label = path_and_label[end + 1 :]
         if not (line[:end].strip() and label.isascii() and label.isdigit() and len(label) < 10):
             raise DataError(
-                f"{where}, line {number}: {line.strip()[:80]!r} is not `path label`, with a label from 0 on"
+                f"{origin}, line {number}: {line.strip()[:80]!r} is not `path label`, with a label from 0 on"
             )
         paths.append(line[:end])
         labels.append(int(label))
         lines.append(number)
     if not paths:
-        raise DataError(f"{where} names no images; {RULE}")
-    return _List(where, paths, np.array(labels, dtype=np.int64), lines)
+        raise DataError(f"{origin} names no images; {RULE}")
+    return _List(origin, paths, np.array(labels, dtype=np.int64), lines)
 
 
 def _check_labels(train: _List) -> int:
     """Return the number of classes."""
     present = np.unique(train.labels_N)
     if len(present) == 1:
-        raise DataError(f"{train.where} has one class, label {present[0]}; at least 2 are needed")
+        raise DataError(f"{train.origin} has one class, label {present[0]}; at least 2 are needed")
     highest = int(present[-1])
     if len(present) <= highest:
         first = int(np.flatnonzero(np.diff(present, prepend=-1) > 1)[0])
         beyond, missing = int(present[first]), int(present[first - 1]) + 1 if first else 0
         line = train.lines[int(np.flatnonzero(train.labels_N == beyond)[0])]
         raise DataError(
-            f"{train.where}, line {line}: label {beyond} is out of range, as no training image has label {missing}; "
+            f"{train.origin}, line {line}: label {beyond} is out of range, as no training image has label {missing}; "
             f"labels are 0 to the number of classes - 1, without gaps"
         )
     return highest + 1
@@ -97,40 +100,40 @@ def _check_range(val: _List, num_classes: int) -> None:
     beyond = np.flatnonzero(val.labels_N >= num_classes)
     if len(beyond):
         raise DataError(
-            f"{val.where}, line {val.lines[beyond[0]]}: label {val.labels_N[beyond[0]]} is out of range; "
+            f"{val.origin}, line {val.lines[beyond[0]]}: label {val.labels_N[beyond[0]]} is out of range; "
             f"possible: 0 to {num_classes - 1}, as in the training list"
         )
     present = len(np.unique(val.labels_N))
     if present == 1:
-        raise DataError(f"{val.where} has one class, label {val.labels_N[0]}; at least 2 are needed")
+        raise DataError(f"{val.origin} has one class, label {val.labels_N[0]}; at least 2 are needed")
 
 
-def _files(root: Path, listed: _List) -> Listing:
+def _files(root: Path, listed: _List) -> ImageFiles:
     files = _present(root, listed.paths)
-    absent = [place for place, file in enumerate(files) if file.state is None]
+    absent = [index for index, file in enumerate(files) if file.state is None]
     if absent:
         first = absent[0]
         raise DataError(
-            f"{listed.where}: {len(absent)} of its {len(files)} files cannot be found, {files[first].path} "
+            f"{listed.origin}: {len(absent)} of its {len(files)} files cannot be found, {files[first].path} "
             f"(line {listed.lines[first]}) for one; paths start from data.path, {root}"
         )
-    seen: dict[str, int] = {}
+    line_of: dict[str, int] = {}
     for file, line in zip(files, listed.lines, strict=True):
-        if file.path in seen:
+        if file.path in line_of:
             raise DataError(
-                f"{listed.where}, line {line}: {file.path} is there a second time, first in line {seen[file.path]}"
+                f"{listed.origin}, line {line}: {file.path} is there a second time, first in line {line_of[file.path]}"
             )
-        seen[file.path] = line
-    return listing_of(files, listed.labels_N.tolist(), listed.where)
+        line_of[file.path] = line
+    return ImageFiles.of(files, listed.labels_N.tolist(), listed.origin)
 
 
 def _present(root: Path, paths: list[str]) -> list[File]:
-    """Return the files as they are written, spaces around their names included; else without those spaces."""
+    """Return the files at these paths with the spaces around their names; without them where there is no such file."""
     files = files_at([str(root / path) for path in paths])
     trimmed = [path.strip() for path in paths]
-    places = [place for place, file in enumerate(files) if file.state is None and trimmed[place] != paths[place]]
-    for place, file in zip(places, files_at([str(root / trimmed[place]) for place in places]), strict=True):
-        files[place] = file
+    absent = [index for index, file in enumerate(files) if file.state is None and trimmed[index] != paths[index]]
+    for index, file in zip(absent, files_at([str(root / trimmed[index]) for index in absent]), strict=True):
+        files[index] = file
     return files
 
 

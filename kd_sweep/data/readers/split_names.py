@@ -1,4 +1,4 @@
-"""Names of folders and files that say which part of a dataset they hold, whatever their case and spelling."""
+"""Names of folders and files that hold a part of a dataset, train, val or test, in any case and common spelling."""
 
 import re
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class SplitName:
 
 
 def split_name(name: str) -> SplitName | None:
-    """Return which part ``name`` says that it is; None where it says none, or several."""
+    """Return the part that ``name`` is the name of; None where it names none, or several."""
     parts, rest = [], []
     for word in re.findall("[a-z]+|[0-9]+", name.lower()):
         glued = _GLUED.fullmatch(word)
@@ -35,10 +35,10 @@ def split_name(name: str) -> SplitName | None:
 
 
 def named_splits(names: Iterable[str]) -> dict[tuple[str, ...], dict[str, list[str]]]:
-    """Return the names that say a part: by their other words, then by part."""
-    found: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    """Return the names of parts among ``names``: by their other words, then by part."""
+    splits: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for name in names:
         split = split_name(name)
         if split is not None:
-            found.setdefault(split.rest, {}).setdefault(split.part, []).append(name)
-    return found
+            splits.setdefault(split.rest, {}).setdefault(split.part, []).append(name)
+    return splits

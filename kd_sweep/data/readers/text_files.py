@@ -1,18 +1,18 @@
-"""Lines of the text files that come with datasets, whichever editor wrote them."""
+"""Text files that come with datasets: their lines, from any editor."""
 
 from pathlib import Path
 
 from kd_sweep.errors import DataError
 
 
-def read_lines(path: Path, where: str, rule: str) -> list[str]:
+def read_lines(path: Path, origin: str, rule: str) -> list[str]:
     """Return the lines of a text in UTF-8, with or without a byte-order mark; they end as on Unix or Windows.
 
-    Nothing else ends a line: file names may hold what Python's `splitlines` takes for its end.
+    Nothing else ends a line: file names may hold characters at which Python's `splitlines` splits.
 
     Args:
         path: the file.
-        where: begins the message: the field and the file.
+        origin: begins the message: the field and the file.
         rule: ends it: what the file should hold.
 
     Raises:
@@ -22,5 +22,5 @@ def read_lines(path: Path, where: str, rule: str) -> list[str]:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise DataError(f"{where} cannot be read ({reason}); {rule}") from None
+        raise DataError(f"{origin} cannot be read ({reason}); {rule}") from None
     return [line.removesuffix("\r") for line in text.split("\n")]

@@ -6,55 +6,56 @@ name of a validation image, a tab and its WordNet id. The test images have no la
 
 from pathlib import Path
 
+from kd_sweep.data.paths import dataset_root
 from kd_sweep.data.readers.folder_walk import Walk, files_at
-from kd_sweep.data.readers.image_files import Listing, existing_root, found_files, listing_of
+from kd_sweep.data.readers.image_files import ImageFiles, dataset_of_files
 from kd_sweep.data.readers.image_folder import list_classes
 from kd_sweep.data.readers.text_files import read_lines
-from kd_sweep.data.undecoded_images import Found
+from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 
 LAYOUT = "tiny_imagenet is train/WNID/images/ with val/images/ and val/val_annotations.txt"
 
 
-def find_tiny_imagenet(data: Data, memory: Path | None = None) -> Found:
+def list_tiny_imagenet(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
     """Return the images at ``data.path``.
 
     Args:
         data: the `data` section of a study.
-        memory: where fingerprints that are known already are looked up.
+        cache_dir: where earlier processes stored fingerprints; None: all files are read for the fingerprint.
 
     Raises:
         DataError: missing, laid out in another way, annotations that are malformed or name absent files or classes.
     """
-    root = existing_root(data.path or "", LAYOUT)
+    root = dataset_root(data.path or "", LAYOUT)
     annotations = root / "val" / "val_annotations.txt"
-    for place in (root / "train", root / "val" / "images"):
-        if not place.is_dir():
-            raise DataError(f"data.path: {root} has no folder {place.relative_to(root)}; {LAYOUT}")
+    for folder in (root / "train", root / "val" / "images"):
+        if not folder.is_dir():
+            raise DataError(f"data.path: {root} has no folder {folder.relative_to(root)}; {LAYOUT}")
     if not annotations.is_file():
         raise DataError(f"data.path: {root} has no {annotations.relative_to(root)}; {LAYOUT}")
     walk = Walk(root)
     class_names, train = list_classes(walk, root / "train")
     val = _annotated(annotations, class_names)
-    return found_files("tiny_imagenet", root, class_names, train, val, memory, walk.passed_over)
+    return dataset_of_files("tiny_imagenet", root, class_names, train, val, cache_dir, walk.passed_over)
 
 
-def _annotated(annotations: Path, class_names: tuple[str, ...]) -> Listing:
-    where = f"data.path: {annotations}"
+def _annotated(annotations: Path, class_names: tuple[str, ...]) -> ImageFiles:
+    origin = f"data.path: {annotations}"
     label_of = {name: label for label, name in enumerate(class_names)}
     paths, labels = [], []
-    for number, line in enumerate(read_lines(annotations, where, "a line is IMAGE, a tab, WNID"), start=1):
+    for number, line in enumerate(read_lines(annotations, origin, "a line is IMAGE, a tab, WNID"), start=1):
         if not line.strip():
             continue
         image, _, rest = line.partition("\t")
         wnid = rest.split("\t")[0].strip()
         if wnid not in label_of:
             raise DataError(
-                f"{where}, line {number}: {wnid[:80]!r} is not one of the {len(class_names)} class folders in train/"
+                f"{origin}, line {number}: {wnid[:80]!r} is not one of the {len(class_names)} class folders in train/"
             )
         paths.append(str(annotations.parent / "images" / image))
         labels.append(label_of[wnid])
     if not paths:
-        raise DataError(f"{where} names no images; a line is IMAGE, a tab, WNID")
-    return listing_of(files_at(paths), labels, where)
+        raise DataError(f"{origin} names no images; a line is IMAGE, a tab, WNID")
+    return ImageFiles.of(files_at(paths), labels, origin)

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from kd_sweep.data.dataset_loading import check_data, load_dataset
+from kd_sweep.data.contents import check_data
+from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.splits import long_tailed_counts
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from kd_sweep.data.dataset_listing import find_images
+from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.dataset_loading import load_dataset
 from tests.data.readers.test_cifar import NAMES, cifar, message_of, pictures, write_batches, write_parquet
 
@@ -83,7 +83,7 @@ def test_hidden_copies_and_results_are_passed_over(tmp_path):
     write_parquet(tmp_path / ".cache/data", "cifar10")
     write_parquet(tmp_path / "results/train/trials", "cifar10")
     (tmp_path / "results/train/study.yaml").write_text("")
-    found = find_images(cifar(tmp_path))
+    found = list_images(cifar(tmp_path))
     assert len(found.train.names) == 50
     assert found.passed_over == "1 hidden, 1 folder of results"
 
@@ -142,7 +142,7 @@ def test_capitals_in_names_of_parquet_files(tmp_path):
     write_parquet(tmp_path, "cifar10")
     (tmp_path / "train-00000-of-00001.parquet").rename(tmp_path / "Train.parquet")
     (tmp_path / "test-00000-of-00001.parquet").rename(tmp_path / "Test.parquet")
-    assert len(find_images(cifar(tmp_path)).val.names) == 10
+    assert len(list_images(cifar(tmp_path)).val.names) == 10
 
 
 def write_class_folders(root, train="train", test="test"):
@@ -158,14 +158,14 @@ def test_results_beside_class_folders_do_not_matter(tmp_path, train, test):
     write_class_folders(tmp_path, train, test)
     write_parquet(tmp_path / "results/study/trials", "cifar10")
     (tmp_path / "results/study/study.yaml").write_text("")
-    found = find_images(cifar(tmp_path))
+    found = list_images(cifar(tmp_path))
     assert (len(found.train.names), len(found.val.names)) == (30, 10)
 
 
 def test_a_folder_called_test_beside_parquet_files_does_not_matter(tmp_path):
     write_parquet(tmp_path / "data", "cifar10")
     (tmp_path / "tests/more").mkdir(parents=True)
-    assert len(find_images(cifar(tmp_path)).train.names) == 50
+    assert len(list_images(cifar(tmp_path)).train.names) == 50
 
 
 def test_results_alone_are_no_copy(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_sweep.data.dataset_listing import find_images
+from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.readers import folder_walk
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
@@ -39,7 +39,7 @@ def classes(*splits: str) -> tuple[str, ...]:
 
 def message_of(root: Path) -> str:
     with pytest.raises(DataError) as caught:
-        find_images(folder_data(root))
+        list_images(folder_data(root))
     message = str(caught.value)
     assert "\n" not in message
     return message.replace(str(root), "ROOT")
@@ -74,7 +74,7 @@ READ = {
 def test_layouts_that_have_one_reading(tmp_path, name):
     folders, held_out = READ[name]
     fill(tmp_path, *folders)
-    found = find_images(folder_data(tmp_path))
+    found = list_images(folder_data(tmp_path))
     if held_out is None:
         assert found.val is None
         assert len(found.train.names) == COUNT * len(folders)
@@ -145,7 +145,7 @@ def link(place: Path, target: str | Path) -> None:
 def test_links_that_lead_back_add_nothing(tmp_path, loop):
     fill(tmp_path / "set", "cat", "dog")
     link(tmp_path / "set/cat/loop", loop)
-    found = find_images(folder_data(tmp_path / "set"))
+    found = list_images(folder_data(tmp_path / "set"))
     assert found.train.names == [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(COUNT)]
 
 
@@ -154,7 +154,7 @@ def test_loops_through_other_folders_end(tmp_path):
     link(tmp_path / "set/cat/more", "../../elsewhere")
     link(tmp_path / "elsewhere/back", "../set")
     link(tmp_path / "elsewhere/more/up", "..")
-    found = find_images(folder_data(tmp_path / "set"))
+    found = list_images(folder_data(tmp_path / "set"))
     assert len(found.train.names) == 3 * COUNT
     assert found.passed_over == "2 links to folders read already"
 
@@ -162,7 +162,7 @@ def test_loops_through_other_folders_end(tmp_path):
 def test_a_folder_under_two_names_in_one_class_is_read_once(tmp_path):
     fill(tmp_path, "cat", "cat/z", "dog")
     link(tmp_path / "cat/a", "z")
-    assert [name for name in find_images(folder_data(tmp_path)).train.names if "z" in name] == [
+    assert [name for name in list_images(folder_data(tmp_path)).train.names if "z" in name] == [
         f"cat/z/{i}.png" for i in range(COUNT)
     ]
 
@@ -196,7 +196,7 @@ def test_a_few_copies_in_a_large_set_are_counted(tmp_path):
         (tmp_path / "val/dog").mkdir(exist_ok=True)
         (tmp_path / f"val/dog/{number}.png").write_text(str(number))
     shutil.copy(tmp_path / "train/cat/1.png", tmp_path / "val/dog/copy.png")
-    assert find_images(folder_data(tmp_path)).copies == 1
+    assert list_images(folder_data(tmp_path)).copies == 1
 
 
 def test_hidden_and_system_folders_are_passed_over_and_said(tmp_path):
@@ -206,7 +206,7 @@ def test_hidden_and_system_folders_are_passed_over_and_said(tmp_path):
     (tmp_path / "dog/photo.heic").write_text("")
     (tmp_path / "dog/README").write_text("")
     write_image(tmp_path / "cover.png")
-    found = find_images(folder_data(tmp_path))
+    found = list_images(folder_data(tmp_path))
     assert found.class_names == ("cat", "dog")
     assert len(found.train.names) == 2 * COUNT
     assert found.passed_over == (
@@ -218,7 +218,7 @@ def test_hidden_and_system_folders_are_passed_over_and_said(tmp_path):
 @pytest.mark.parametrize("suffix", [".jfif", ".avif", ".JPE", ".jp2", ".webp", ".Tif", ".qoi"])
 def test_every_suffix_that_pillow_reads_is_an_image(tmp_path, suffix):
     fill(tmp_path, "cat", "dog", suffix=suffix)
-    assert len(find_images(folder_data(tmp_path)).train.names) == 2 * COUNT
+    assert len(list_images(folder_data(tmp_path)).train.names) == 2 * COUNT
 
 
 def test_a_place_without_images_is_found_out_soon(tmp_path, monkeypatch):
@@ -234,7 +234,7 @@ def test_a_place_without_images_is_found_out_soon(tmp_path, monkeypatch):
         fill(tmp_path, *(f"{folder}/{number}" for number in range(0, 70, 10)))
         for number in range(0, 70, 10):  # names that both hold would make them splits
             (tmp_path / folder / str(number)).rename(tmp_path / folder / f"{folder}{number}")
-    assert len(find_images(folder_data(tmp_path)).train.names) == 2 * 7 * COUNT
+    assert len(list_images(folder_data(tmp_path)).train.names) == 2 * 7 * COUNT
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
@@ -245,7 +245,7 @@ def test_proc_is_refused_within_seconds():
 @pytest.mark.parametrize("path", ["~nosuchuser/images", "images\0", "i" * 5000])
 def test_what_cannot_be_a_path_is_said(path):
     with pytest.raises(DataError) as caught:
-        find_images(Data(name="image_folder", path=path, image_size=8))
+        list_images(Data(name="image_folder", path=path, image_size=8))
     assert str(caught.value).startswith(f"data.path: {path!r} cannot be a path (")
 
 

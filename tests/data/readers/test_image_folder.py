@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.data.dataset_loading import check_data, load_dataset
+from kd_sweep.data.contents import check_data
+from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.decoding import decoder
 from kd_sweep.data.decoding.decoded_file import StoredImages
 from kd_sweep.errors import DataError

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_sweep.data.dataset_listing import find_images
-from kd_sweep.data.dataset_loading import check_data, load_dataset
+from kd_sweep.data.contents import check_data
+from kd_sweep.data.dataset_listing import list_images
+from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.trial import TrialConfig
@@ -94,7 +95,7 @@ def test_lists_of_any_editor_with_names_of_any_characters(listed, tmp_path, mark
     data = listed([])
     lines = numbered(tmp_path, *ODD_NAMES)
     write_list(tmp_path, mark + end.join(line.encode() for line in lines) + end)
-    found = find_images(data)
+    found = list_images(data)
     assert found.train.names == list(ODD_NAMES)
     assert found.train.labels_N.tolist() == [0, 1, 0, 1]
 
@@ -102,7 +103,7 @@ def test_lists_of_any_editor_with_names_of_any_characters(listed, tmp_path, mark
 def test_tabs_and_spaces_around_names_and_labels(listed, tmp_path):
     data = listed([])
     write_list(tmp_path, b"  n01/0.JPEG  0\nn01/1.JPEG\t0 \n\tn02/0.JPEG 1\t\n\n \nn02/1.JPEG   1\n")
-    assert find_images(data).train.names == ["n01/0.JPEG", "n01/1.JPEG", "n02/0.JPEG", "n02/1.JPEG"]
+    assert list_images(data).train.names == ["n01/0.JPEG", "n01/1.JPEG", "n02/0.JPEG", "n02/1.JPEG"]
 
 
 def test_a_name_with_a_nul_is_absent(listed, tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_sweep.data.dataset_loading import check_data, load_dataset
+from kd_sweep.data.contents import check_data
+from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 

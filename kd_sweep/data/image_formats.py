@@ -1,7 +1,7 @@
-"""Formats of image files that are read, by Pillow's names, and the suffixes that their files have.
+"""The formats of image files that are read, by Pillow's names, and the suffixes of their files.
 
-What Pillow opens is read, but for formats that it hands to other programs (EPS, WMF), that hold measurements and not
-pictures (FITS, GRIB, HDF5, BUFR), films (MPEG), and IM, which Pillow gives up.
+All that Pillow opens are read, but for formats that it hands to other programs (EPS, WMF), of measurements instead of
+images (FITS, GRIB, HDF5, BUFR), films (MPEG), and IM, which Pillow gives up.
 """
 
 SUFFIXES_OF = {
@@ -36,7 +36,7 @@ SUFFIXES_OF = {
     "XPM": (".xpm",),
     "TGA": (".tga", ".icb", ".vda", ".vst"),
 }
-"""In the order in which a file is tried: the usual first, and last the one whose files begin with no mark."""
+"""In the order in which a file is tried: the usual first, and last TGA, as its files begin with no mark."""
 FORMATS = tuple(SUFFIXES_OF)
 SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffix in suffixes)
 COMMON = ".jpg, .png, .webp, .tif, .bmp, .gif, .avif and others that Pillow reads"

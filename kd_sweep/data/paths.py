@@ -1,0 +1,37 @@
+"""Paths that a study file names, as absolute paths."""
+
+from pathlib import Path
+
+from kd_sweep.errors import DataError
+
+
+def absolute_path(path: str, field: str) -> Path:
+    """Return ``path`` as an absolute one; ``field`` names it in messages.
+
+    Raises:
+        DataError: no file can have this path: no such user, too long, links without end.
+    """
+    try:
+        resolved = Path(path).expanduser().resolve()
+        resolved.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or "no such path"
+        raise DataError(f"{field}: {path!r} cannot be a path ({reason})") from None
+    return resolved
+
+
+def dataset_root(path: str, rule: str) -> Path:
+    """Return `data.path` as an absolute path of a folder.
+
+    Args:
+        path: as the study file has it.
+        rule: ends the message: what should be there.
+
+    Raises:
+        DataError: it does not exist or is a file.
+    """
+    root = absolute_path(path, "data.path")
+    if not root.is_dir():
+        problem = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataError(f"data.path: {path} {problem}; {rule}")
+    return root
