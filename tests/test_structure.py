@@ -32,13 +32,7 @@ SAME_NAME = {"trial": "study/ has what a trial is, distill/ runs one"}
 """File names that several modules share, with the reason."""
 
 PRIVATE_NAMES_ALLOWED = {
-    "kd_sweep/distill/ensemble.py",
-    "kd_sweep/driver/ray/connection.py",
-    "kd_sweep/driver/ray/crashes.py",
-    "kd_sweep/driver/ray/failures.py",
-    "kd_sweep/driver/ray/liveness.py",
-    "kd_sweep/driver/ray/local_daemons.py",
-    "kd_sweep/driver/ray/local_ray.py",
+    "kd_sweep/driver/ray/private.py",
     "kd_sweep/driver/tune/stopping.py",
 }
 """The files that may use private names of other libraries."""

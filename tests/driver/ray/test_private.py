@@ -1,6 +1,5 @@
 """Canaries: each names what is private to Ray, Tune or Optuna, and its version, where that has moved or changed."""
 
-import ast
 import inspect
 import re
 import subprocess
@@ -191,34 +190,3 @@ def test_optuna_keeps_a_generation_where_it_is_read_and_written() -> None:
     )
     study.add_trial(given)
     assert study.sampler.get_trial_generation(study, study.trials[-1]) == 7  # type: ignore[attr-defined]
-
-
-def private_names(file: Path) -> Iterator[str]:
-    """Every name of another module in a file that begins with one underscore, with its line."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        names: list[str] = []
-        if isinstance(node, ast.ImportFrom):
-            names = [*str(node.module).split("."), *(alias.name for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [part for alias in node.names for part in alias.name.split(".")]
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
-            names = [node.attr]
-        elif isinstance(node, ast.keyword) and node.arg is not None:
-            names = [node.arg]
-        yield from (f"{file.name}:{node.lineno}: {name}" for name in names if re.match("_[a-zA-Z]", name))
-
-
-PUBLIC = ("_replace", "_fields", "_exit")
-"""Of named tuples and of `os`, documented with their underscore."""
-
-
-def test_no_other_file_has_a_private_name() -> None:
-    package = Path(kd_sweep.__file__).parent
-    files = [
-        file
-        for file in package.rglob("*.py")
-        if file not in (Path(private.__file__), package / "driver/tune/stopping.py")
-    ]
-    names = [name for file in files for name in private_names(file)]
-    assert [name for name in names if not name.endswith(PUBLIC)] == []
-    assert len(list(private_names(Path(private.__file__)))) > 10
