@@ -1,1 +1,1 @@
-"""What a strength does to a batch of images."""
+"""Augmentation of image batches at a strength."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 NUM_DRAWS = 3
-"""Size and place; mixup uses the first."""
+"""Size and position (down, across); mixup uses the first."""
 
 Mixing = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 """``(images_BDHW, partners_BDHW, draws_B3, strength) -> (mixed_BDHW, share_B)``.
@@ -25,7 +25,7 @@ The draws are uniform in [0, 1), on the CPU. The share is the partner's, in [0, 
 
 @dataclass(frozen=True)
 class Partners:
-    """What else there is to see in the images of a batch.
+    """The other images that are mixed into the images of a batch.
 
     Attributes:
         labels_B: int64, of the image that is mixed in; on the device.
@@ -49,7 +49,7 @@ def cutmix(images_BDHW: Tensor, partners_BDHW: Tensor, draws_B3: Tensor, strengt
     """Return ``images_BDHW`` with pixels of ``partners_BDHW`` and how many (Yun et al. 2019, arXiv 1905.04899, eq. 1).
 
     A rectangle of a uniform area is centred anywhere and cut off at the border. Where it holds at most half of the
-    image, the partner is seen inside, else around it. At a strength s a rectangle of the first kind has s times the
+    image, the partner is inside, else around it. At a strength s a rectangle of the first kind has s times the
     area; one of the second kind leaves margins of s times the width.
     """
     length_21 = torch.tensor(images_BDHW.shape[-2:])[:, None]
@@ -69,8 +69,8 @@ def cutmix(images_BDHW: Tensor, partners_BDHW: Tensor, draws_B3: Tensor, strengt
     return torch.where(own_B1HW, images_BDHW, partners_BDHW), share_B.to(device)
 
 
-def partner_places(count: int, generator: torch.Generator) -> Tensor:
-    """Return for each of ``count`` images the place of its partner, (N,): the next in a random circle of all."""
+def partner_indices(count: int, generator: torch.Generator) -> Tensor:
+    """Return for each of ``count`` images the index of its partner, (N,): the next in a random circle of all."""
     order_N = torch.randperm(count, generator=generator)
     partner_N = torch.empty_like(order_N)
     partner_N[order_N] = order_N.roll(-1)
@@ -91,6 +91,6 @@ def _pixels(first_2B: Tensor, end_2B: Tensor, images_BDHW: Tensor) -> Tensor:
     """Return which pixels of an image lie in its rectangle, (B, H, W)."""
     inside: list[Tensor] = []
     for length, first_B, end_B in zip(images_BDHW.shape[-2:], first_2B, end_2B, strict=True):
-        place = torch.arange(length, device=images_BDHW.device)
-        inside.append((place >= first_B[:, None]) & (place < end_B[:, None]))
+        position = torch.arange(length, device=images_BDHW.device)
+        inside.append((position >= first_B[:, None]) & (position < end_B[:, None]))
     return inside[0][:, :, None] & inside[1][:, None, :]

@@ -1,4 +1,4 @@
-"""The image operations that AutoAugment and its successors choose from, on batches of uint8 images.
+"""The image operations of AutoAugment and its successors, on batches of uint8 images.
 
 Every image has an operation and a magnitude of its own; one computation serves all images of an operation, and one
 warp all those that move pixels. Results are those of torchvision's operations without interpolation.
@@ -19,7 +19,7 @@ OPERATIONS = (
     *("shear_x", "shear_y", "translate_x", "translate_y"),
     *("posterize", "solarize", "autocontrast", "equalize", "invert", "solarize_add"),
 )
-"""Names; an operation is given by its place among them. Magnitudes: degrees of `rotate`, tangent of a shear, pixels of
+"""Names; an operation is given by its index among them. Magnitudes: degrees of `rotate`, tangent of a shear, pixels of
 a shift, factor of `brightness`, `color` (saturation), `contrast` and `sharpness`, bits that `posterize` keeps, the
 lowest level that `solarize` inverts, what `solarize_add` adds to dark levels. The others have none."""
 IDENTITY = OPERATIONS.index("identity")
@@ -38,7 +38,7 @@ def apply_operations(
 
     Args:
         pixels_BDHW: uint8.
-        operations_B: int64, places in `OPERATIONS`; on the CPU.
+        operations_B: int64, indices in `OPERATIONS`; on the CPU.
         magnitudes_B: float64, on the CPU.
         fill: level 0 to 255 of each channel where an operation uncovers pixels; black when None.
     """
@@ -59,12 +59,12 @@ def apply_operations(
 
 
 def _whole(levels_BDHW: Tensor) -> Tensor:
-    """Cut levels off to whole ones, by the way that is four times as fast as straight to uint8."""
+    """Cut levels off to whole ones; by way of int16, as straight to uint8 takes four times as long."""
     return levels_BDHW.to(torch.int16) if levels_BDHW.is_floating_point() else levels_BDHW
 
 
 def _inverse_affine(operations_B: Tensor, magnitudes_B: Tensor, size: int) -> Tensor:
-    """Return (B, 2, 3) matrices from output to input places in pixels about the middle of the image."""
+    """Return (B, 2, 3) matrices from output to input positions in pixels about the middle of the image."""
     is_a = {name: operations_B == OPERATIONS.index(name) for name in GEOMETRIC}
     angle_B = torch.deg2rad(magnitudes_B.where(is_a["rotate"], 0.0))
     shear_x_B, shear_y_B = (magnitudes_B.where(is_a[name], 0.0) for name in ("shear_x", "shear_y"))
@@ -79,9 +79,9 @@ def _inverse_affine(operations_B: Tensor, magnitudes_B: Tensor, size: int) -> Te
 def _warp(images_BDHW: Tensor, inverse_B23: Tensor, fill: list[float] | None) -> Tensor:
     """Read the nearest pixel, or ``fill`` outside. Images are square."""
     size, device = images_BDHW.shape[-1], images_BDHW.device
-    places_W = torch.linspace((1 - size) / 2, (size - 1) / 2, size, device=device)
+    x_W = torch.linspace((1 - size) / 2, (size - 1) / 2, size, device=device)
     # grid_sample has the image from -1 to 1.
-    grid_BHW2 = sampling_grid(inverse_B23.float().to(device) / (size / 2), places_W, places_W)
+    grid_BHW2 = sampling_grid(inverse_B23.float().to(device) / (size / 2), x_W, x_W)
     fill_D11 = torch.tensor(fill or [0.0] * images_BDHW.shape[1], device=device)[:, None, None]
     warped_BDHW = F.grid_sample(images_BDHW - fill_D11, grid_BHW2, mode="nearest", align_corners=False)
     return warped_BDHW.add_(fill_D11).round_()
@@ -171,7 +171,7 @@ _RECOLORED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "invert": _invert,
     "solarize_add": _solarize_add,
 }
-# What is computed together.
+# Operations of a group are computed together.
 _GROUPS = ("identity", "geometric", *_RECOLORED)
 _UNCHANGED, _WARPED = 0, 1
 _GROUP_O = torch.tensor([_GROUPS.index("geometric" if name in GEOMETRIC else name) for name in OPERATIONS])

@@ -1,4 +1,4 @@
-"""The named augmentation pipelines: what a strength makes of a batch, given its random numbers.
+"""The named augmentation pipelines, from the pixels of a batch to its augmented images.
 
 Every pipeline is a pure function of (pixels, draws, strength); the draws come from the stream.
 
@@ -22,10 +22,11 @@ from kd_sweep.augmentation.policies import (
     Policy,
     PolicyTensors,
     Ranges,
-    places_of,
+    operation_indices,
 )
-from kd_sweep.augmentation.transforms import DRAWS, NUM_DRAWS, Normalization, augment, crop, recolor
+from kd_sweep.augmentation.transforms import DRAWS, NUM_DRAWS, augment, crop, recolor
 from kd_sweep.data.dataset import Dataset
+from kd_sweep.data.normalization import Normalization
 from kd_sweep.study.trial import StreamConfig
 
 CIFAR_LIKE = frozenset({"cifar10", "cifar100", "digits"})
@@ -35,20 +36,20 @@ IMAGENET_CROP_AREA = 0.08
 CIFAR_ROTATION_DEGREES = 15.0
 CUTOUT_PIXELS = 16
 PRESET_PROBABILITY = 0.5
-"""Of each of the two operations of ImageNet's strong preset."""
+"""Probability of each of the two operations of ImageNet's strong preset."""
 PRESET_LEVEL_STD = 0.05
-"""Of the normal noise about its level, which is the largest; what is above is cut to it."""
+"""Deviation of the normal noise about their level, which is the largest: levels above it are cut to it."""
 JITTER_STRENGTH = 0.5
-"""At which `recolor` changes brightness, contrast and saturation of every image by up to 0.4."""
+"""Strength at which `recolor` changes brightness, contrast and saturation of every image by up to 0.4."""
 
 OPERATION_DRAWS = 3
-"""Which operation, its sign, whether it is applied. A fourth decides levels that differ from image to image."""
+"""For the operation, its sign, and whether it is applied. A fourth decides levels that differ from image to image."""
 CIFAR_POLICY_DRAWS = 6
-"""The sub-policy, probability and sign of both steps, and a spare one."""
+"""For the sub-policy, probability and sign of both steps, and a spare one."""
 
 
 class Pipeline(Protocol):
-    """What makes a batch."""
+    """A function that augments a batch."""
 
     num_draws: int
     """P."""
@@ -169,13 +170,13 @@ class WeakStrong:
         """Return levels in [0, 1] with the strong images changed by a policy, which works on 256 levels."""
         if not bool(strong_B.any()):
             return images_BDHW
-        places = strong_B.nonzero()[:, 0]
-        draws_BP = draws_BP[places, 1 + NUM_DRAWS :]
-        on_device = places.to(images_BDHW.device)
+        strong_indices = strong_B.nonzero()[:, 0]
+        draws_BP = draws_BP[strong_indices, 1 + NUM_DRAWS :]
+        on_device = strong_indices.to(images_BDHW.device)
         levels_BDHW = images_BDHW.index_select(0, on_device).mul_(255).round_().clamp_(0, 255)
         pixels_BDHW = levels_BDHW.to(torch.int16).to(torch.uint8)  # four times as fast as at once
         if self._cifar:
-            pixels_BDHW = _with_policy(pixels_BDHW, draws_BP, self._policy, self._fill, torch.ones(len(places)) > 0)
+            pixels_BDHW = _with_policy(pixels_BDHW, draws_BP, self._policy, self._fill, torch.ones(len(draws_BP)) > 0)
         else:
             for draws_BK in torch.split(draws_BP.double(), OPERATION_DRAWS + 1, 1):
                 levels_B = (1 + PRESET_LEVEL_STD * torch.special.ndtri(draws_BK[:, 3])).clamp(0, 1)
@@ -194,7 +195,7 @@ def _randomly_operated(
     fill: list[float] | None,
 ) -> Tensor:
     """Do one of the operations of ``ranges`` to each image, or none; draws: `OPERATION_DRAWS`."""
-    operations_B = places_of(ranges.drawn)[(draws_BK[:, 0] * len(ranges.drawn)).long()]
+    operations_B = operation_indices(ranges.drawn)[(draws_BK[:, 0] * len(ranges.drawn)).long()]
     operations_B = operations_B.where(draws_BK[:, 2] < probability, IDENTITY)
     return _operated(pixels_BDHW, operations_B, levels_B, draws_BK[:, 1], ranges, fill)
 
@@ -204,9 +205,9 @@ def _with_policy(
 ) -> Tensor:
     """Draws per image: the sub-policy, then probability and sign of each of its steps."""
     draws_BP = draws_BP.double()
-    chosen_B = (draws_BP[:, 0] * len(policy.operations_S2)).long()
+    sub_policies_B = (draws_BP[:, 0] * len(policy.operations_S2)).long()
     for step in (0, 1):
-        operations_B, probabilities_B, levels_B = (tensor_S2[chosen_B, step] for tensor_S2 in policy)
+        operations_B, probabilities_B, levels_B = (tensor_S2[sub_policies_B, step] for tensor_S2 in policy)
         applied_B = drawn_B & (draws_BP[:, 1 + 2 * step] < probabilities_B)
         operations_B = operations_B.where(applied_B, IDENTITY)
         pixels_BDHW = _operated(pixels_BDHW, operations_B, levels_B, draws_BP[:, 2 + 2 * step], STANDARD, fill)
@@ -237,11 +238,11 @@ def _cut_out_(images_BDHW: Tensor, draws: dict[str, Tensor], cut_B: Tensor) -> T
     """Set one square per image, centred anywhere in it, to the mean colour (arXiv 1708.04552)."""
     size = images_BDHW.shape[-1]
     side = min(CUTOUT_PIXELS, size // 2)
-    places = torch.arange(size, device=images_BDHW.device)
+    positions = torch.arange(size, device=images_BDHW.device)
     inside = []
     for u_B in (draws["top"], draws["left"]):
         first_B1 = (u_B * size).floor()[:, None] - side // 2
-        inside.append(((places >= first_B1) & (places < first_B1 + side)).float())
+        inside.append(((positions >= first_B1) & (positions < first_B1 + side)).float())
     # Products of floats: masks of bytes take five times as long.
     cut_BHW = (inside[0] * cut_B[:, None])[:, :, None] * inside[1][:, None, :]
     return images_BDHW.mul_((1 - cut_BHW)[:, None])

@@ -1,4 +1,4 @@
-"""What AutoAugment and its successors draw from, as data: operations, what their levels mean, sub-policies.
+"""Policies and ranges of AutoAugment and its successors, as data: operations, their magnitudes, sub-policies.
 
 Shapes: B batch, O operations, S sub-policies of two steps each.
 """
@@ -18,14 +18,14 @@ COMMON_OPERATIONS = ("identity", *sorted(GEOMETRIC | FACTORS), "posterize", "sol
 """Of RandAugment and TrivialAugment."""
 
 
-def places_of(names: Sequence[str]) -> Tensor:
-    """Return the places of ``names`` in `OPERATIONS`."""
+def operation_indices(names: Sequence[str]) -> Tensor:
+    """Return the indices of ``names`` in `OPERATIONS`."""
     return torch.tensor([OPERATIONS.index(name) for name in names])
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """What levels 0 to 1 mean: magnitudes of `augmentation.operations` at both ends, linear between them."""
+    """The meaning of levels 0 to 1: magnitudes of `augmentation.operations` at both ends, linear between them."""
 
     shear: float
     rotation_degrees: float
@@ -34,14 +34,14 @@ class Ranges:
     factors: tuple[float, float]
     """Of the operations in `FACTORS`."""
     bits: tuple[int, int]
-    """That posterize keeps."""
+    """Number of bits that posterize keeps."""
     lowest_inverted: tuple[int, int]
-    """Of solarize."""
+    """Lowest level that solarize inverts."""
     added: int = 0
-    """By solarize_add."""
+    """Level that solarize_add adds."""
     max_shift_pixels: int | None = None
     drawn: tuple[str, ...] = COMMON_OPERATIONS
-    """Operations that an image's is drawn from, all alike."""
+    """Operations, one of which is drawn for each image, all with the same probability."""
     signed: frozenset[str] = GEOMETRIC | FACTORS
     """Those whose level has the other sign for half of the images."""
     rounds_down: bool = False
@@ -113,7 +113,7 @@ Policy = tuple[tuple[Step, Step], ...]
 
 
 class PolicyTensors(NamedTuple):
-    """A policy that whole batches look their steps up in."""
+    """A policy as tensors, from which the steps of a whole batch are indexed."""
 
     operations_S2: Tensor
     probabilities_S2: Tensor
@@ -124,7 +124,7 @@ class PolicyTensors(NamedTuple):
         """Return ``policy`` with levels in [0, 1], float64."""
         steps_S2 = [[(name, probability, (tenths or 0) / 9) for name, probability, tenths in both] for both in policy]
         return cls(
-            torch.stack([places_of([name for name, _, _ in both]) for both in steps_S2]),
+            torch.stack([operation_indices([name for name, _, _ in both]) for both in steps_S2]),
             *(
                 torch.tensor([[step[column] for step in both] for both in steps_S2], dtype=torch.float64)
                 for column in (1, 2)

@@ -1,4 +1,4 @@
-"""Augmentation as a deterministic stream: the pixels of a batch are a function of (seed, epoch, batch) and no state.
+"""The augmentation stream: batches whose pixels are a function of (seed, epoch, batch) and of no state.
 
 All random numbers are drawn on the CPU, the same for every strength and device, and only then scaled by the strength:
 two streams of one seed show the same distortions, stronger or weaker, on a CPU and on a GPU.
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kd_sweep.augmentation.mixing import MIXINGS, NUM_DRAWS, Mixing, Partners, partner_places
+from kd_sweep.augmentation.mixing import MIXINGS, NUM_DRAWS, Mixing, Partners, partner_indices
 from kd_sweep.augmentation.pipelines import pipeline_of
-from kd_sweep.augmentation.transforms import Normalization
 from kd_sweep.data.dataset import Dataset, ImageSet
+from kd_sweep.data.normalization import Normalization
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.trial import StreamConfig
 
@@ -25,7 +25,7 @@ EVALUATION_BATCH_SIZE = 256
 RESIDENT_BYTES = 2**31
 """Sets up to this size are copied to the device once; larger ones batch by batch."""
 RESIDENT_SHARE = 4
-"""Of a GPU's free memory a set takes no more than one part in this: networks, and other trials, need the rest."""
+"""A set takes at most one part in so many of a GPU's free memory: networks, and other trials, need the rest."""
 READ_AHEAD = 3
 """Batches of such a set that are read while one is used, each by a thread of its own."""
 
@@ -35,7 +35,7 @@ class Batch:
     """Images as a network takes them.
 
     Attributes:
-        indices_B: int64, places in the image set; on the CPU.
+        indices_B: int64, in the image set; on the CPU.
         images_BDHW: float32, normalised with the training set's mean and standard deviation; on the device.
         labels_B: int64, on the device.
         partners: other images that are mixed in; None where none are. The labels are those of the larger shares.
@@ -51,7 +51,7 @@ class Batch:
 
 
 def resident_bytes(device: torch.device) -> int:
-    """Return up to which size an image set is copied to ``device`` once."""
+    """Return the size up to which an image set is copied to ``device`` once."""
     if device.type != "cuda":
         return RESIDENT_BYTES
     free_bytes, _ = torch.cuda.mem_get_info(device)
@@ -84,8 +84,8 @@ class AugmentationStream:
         return full + (rest > 1)
 
     @property
-    def val_places(self) -> Sequence[Tensor]:
-        """Places of the validation images, int64, batch by batch as `augmented_val` and `clean_batches` yield them."""
+    def val_indices(self) -> Sequence[Tensor]:
+        """Indices of the validation images, int64, batch by batch as `augmented_val` and `clean_batches` yield them."""
         return torch.split(torch.arange(len(self.dataset.val)), EVALUATION_BATCH_SIZE)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -96,16 +96,16 @@ class AugmentationStream:
         if self._mixing is None:
             return shown
         # Their order is random, so a neighbour is a random partner.
-        return self._mixed(self._mixing, ((batch, _turned(batch)) for batch in shown), "train", epoch)
+        return self._mixed(self._mixing, ((batch, _shifted(batch)) for batch in shown), "train", epoch)
 
     def augmented_val(self, epoch: int) -> Iterator[Batch]:
         """Yield all validation images in order, augmented as training images of ``epoch`` are."""
-        shown = self._augmented(self._val, self.val_places, "val", epoch)
+        shown = self._augmented(self._val, self.val_indices, "val", epoch)
         if self._mixing is None:
             return shown
         # They may lie class by class, so a partner comes from the whole set.
-        partner_N = partner_places(len(self.dataset.val), self._generator("val partners", epoch, 0))
-        partners = [partner_N[indices_B] for indices_B in self.val_places]
+        partner_N = partner_indices(len(self.dataset.val), self._generator("val partners", epoch, 0))
+        partners = [partner_N[indices_B] for indices_B in self.val_indices]
         pairs = zip(shown, self._augmented(self._val, partners, "val partner", epoch), strict=True)
         return self._mixed(self._mixing, pairs, "val", epoch)
 
@@ -137,23 +137,23 @@ class AugmentationStream:
             yield replace(batch, images_BDHW=images_BDHW, partners=Partners(partner.labels_B, share_B))
 
     def _gathered(self, image_set: ImageSet, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield indices, pixels and labels of each batch; those of large sets are read ahead, from a disk perhaps."""
+        """Yield indices, pixels and labels of each batch; those of large sets, often on a disk, are read ahead."""
         images_NDHW = image_set.images_NDHW
         if images_NDHW.device.type == self.device.type and images_NDHW.nbytes <= RESIDENT_BYTES:
             yield from ((indices_B, *self._gather(image_set, indices_B)) for indices_B in batches)
             return
         with ThreadPoolExecutor(READ_AHEAD) as pool:
             reading: deque[Future[tuple[Tensor, Tensor]]] = deque()
-            for place, indices_B in enumerate(batches):
-                for ahead_B in batches[place + len(reading) : place + 1 + READ_AHEAD]:
+            for number, indices_B in enumerate(batches):
+                for ahead_B in batches[number + len(reading) : number + 1 + READ_AHEAD]:
                     reading.append(pool.submit(self._gather, image_set, ahead_B))
                 yield (indices_B, *reading.popleft().result())
 
     def _gather(self, image_set: ImageSet, indices_B: Tensor) -> tuple[Tensor, Tensor]:
-        places_B = indices_B.to(image_set.images_NDHW.device, non_blocking=True)
-        pixels_BDHW, labels_B = image_set.pixels(places_B), image_set.labels_N[places_B]
+        indices_B = indices_B.to(image_set.images_NDHW.device, non_blocking=True)
+        pixels_BDHW, labels_B = image_set.pixels(indices_B), image_set.labels_N[indices_B]
         if self.device.type == "cuda" and not pixels_BDHW.is_cuda:
-            pixels_BDHW = pixels_BDHW.pin_memory()  # else the copy would wait for all that the GPU has to do
+            pixels_BDHW = pixels_BDHW.pin_memory()  # else the copy would wait for all work of the GPU
         return pixels_BDHW.to(self.device, non_blocking=True), labels_B.to(self.device, non_blocking=True)
 
     def _resident(self, image_set: ImageSet) -> ImageSet:
@@ -162,6 +162,6 @@ class AugmentationStream:
         return image_set.to(self.device)
 
 
-def _turned(batch: Batch) -> Batch:
-    """Return ``batch`` with every image one place on, the last at the first place."""
+def _shifted(batch: Batch) -> Batch:
+    """Return ``batch`` with every image at the next index, the last one at the first."""
     return Batch(batch.indices_B.roll(1), batch.images_BDHW.roll(1, 0), batch.labels_B.roll(1))

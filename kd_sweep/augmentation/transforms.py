@@ -1,4 +1,4 @@
-"""What `augmentation_strength` s in [0, 1] scales, batched: one warp, one recolouring, one rectangle.
+"""The transforms that `augmentation_strength` s in [0, 1] scales: one warp, one recolouring, one rectangle per image.
 
 Each transform of an image is decided by uniform random numbers that do not depend on s; s scales them, continuously
 and monotonically. So an image that a transform is applied to has it at every higher strength, with larger angles,
@@ -23,14 +23,13 @@ Shapes: B batch, D channels, H x W pixels, P random numbers per image.
 
 import math
 from collections.abc import Set
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kd_sweep.augmentation.warp_grids import sampling_grid
-from kd_sweep.data.dataset import Dataset
+from kd_sweep.data.normalization import Normalization
 
 MAX_ROTATION_DEGREES = 30.0
 MAX_SHIFT = 0.3
@@ -50,42 +49,6 @@ NUM_DRAWS = len(DRAWS)
 
 # ITU-R BT.601, as PIL and torchvision weigh the channels.
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """What brings uint8 pixels to zero mean and unit variance, as tensors of shape (D, 1, 1) on the device."""
-
-    mean_D11: Tensor
-    std_D11: Tensor
-    background_D11: Tensor | None
-
-    @property
-    def fill(self) -> list[float] | None:
-        """Levels, 0 to 255, of the background colour; None where the pictures go on past their edge."""
-        return None if self.background_D11 is None else (self.background_D11.flatten() * 255).tolist()
-
-    @classmethod
-    def of(cls, dataset: Dataset, device: torch.device) -> "Normalization":
-        """Return the statistics of ``dataset``'s training images."""
-
-        def per_channel(levels: tuple[float, ...]) -> Tensor:
-            return torch.tensor(levels, dtype=torch.float32, device=device)[:, None, None]
-
-        background = dataset.background
-        return cls(
-            mean_D11=per_channel(dataset.mean),
-            std_D11=per_channel(dataset.std),
-            background_D11=None if background is None else per_channel(background),
-        )
-
-    def of_pixels(self, pixels_BDHW: Tensor) -> Tensor:
-        """Return uint8 pixels as normalised float32."""
-        return pixels_BDHW.float().sub_(self.mean_D11 * 255).div_(self.std_D11 * 255)
-
-    def of_levels_(self, images_BDHW: Tensor) -> Tensor:
-        """Normalise float32 images in [0, 1] in place."""
-        return images_BDHW.sub_(self.mean_D11).div_(self.std_D11)
 
 
 def augment(

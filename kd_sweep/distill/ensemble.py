@@ -142,11 +142,11 @@ class Ensemble:
         threshold, num_members = self._metrics.cam_threshold, len(self._members)
         overlap, apart = ImageMeans(), ImageMeans()
         # Batch by batch: the maps over the images of a large validation set do not fit in memory.
-        for indices_B in self._stream.val_places:
+        for indices_B in self._stream.val_indices:
             overlap.add(teacher_attention_metrics(self.clean_maps(indices_B), threshold), len(indices_B))
         if num_members > 1:
             for places_MV in other_images(len(self._stream.dataset.val), num_members):
-                for indices_B in self._stream.val_places:
+                for indices_B in self._stream.val_indices:
                     maps_MBHW = self.clean_maps(places_MV[:, indices_B])
                     apart.add(teacher_attention_metrics(maps_MBHW, threshold), len(indices_B))
         return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from kd_sweep.attention.maps import attention_maps, map_name
 from kd_sweep.attention.regions import attention_regions, intersection_over_union
-from kd_sweep.augmentation.transforms import Normalization
 from kd_sweep.data.dataset import Dataset
+from kd_sweep.data.normalization import Normalization
 from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.distill.checkpoints import (
     CHECKPOINTS,

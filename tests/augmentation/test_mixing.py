@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from kd_sweep.augmentation.mixing import MIXINGS, Partners, cutmix, mixup, partner_places
+from kd_sweep.augmentation.mixing import MIXINGS, Partners, cutmix, mixup, partner_indices
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.distill.losses import label_loss
@@ -154,7 +154,7 @@ def test_partners_of_validation_images_are_of_other_classes_too(name):
 
 @pytest.mark.parametrize("count", [2, 3, 50])
 def test_partners_are_one_circle(count):
-    partner = partner_places(count, torch.Generator().manual_seed(count))
+    partner = partner_indices(count, torch.Generator().manual_seed(count))
     place, seen = 0, []
     for _ in range(count):
         place = int(partner[place])

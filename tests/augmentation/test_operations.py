@@ -15,7 +15,7 @@ from kd_sweep.augmentation.policies import (
     RETHINKKD,
     STANDARD,
     WIDE,
-    places_of,
+    operation_indices,
 )
 
 THEIR_NAMES = {
@@ -26,7 +26,7 @@ THEIR_NAMES = {
 
 def operated(images, choices, fill=None, ranges=STANDARD):
     """An operation and its level, which may have a sign, for each image."""
-    operations = places_of([name for name, _ in choices])
+    operations = operation_indices([name for name, _ in choices])
     levels = torch.tensor([level for _, level in choices], dtype=torch.float64)
     return apply_operations(images, operations, ranges.magnitudes(operations, levels, images.shape[-1]), fill)
 
@@ -59,7 +59,7 @@ def test_magnitudes_are_torchvisions(space, ranges, num_bins):
     levels = torch.linspace(0, 1, num_bins, dtype=torch.float64)
     for name in names:
         magnitudes_of, signed = space[THEIR_NAMES[name]]
-        operations = places_of([name] * num_bins)
+        operations = operation_indices([name] * num_bins)
         assert ranges.is_signed(operations).all() == signed
         expected = magnitudes_of(num_bins, size, size)
         if expected is None:
@@ -76,7 +76,7 @@ def test_magnitudes_are_torchvisions(space, ranges, num_bins):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", [*COMMON_OPERATIONS, "invert"])
 def test_operations_are_torchvisions(channels, name):
-    operations = places_of([name] * 61)
+    operations = operation_indices([name] * 61)
     for ranges in (STANDARD, WIDE):
         levels = torch.linspace(-1, 1, 61, dtype=torch.float64)
         levels = levels if ranges.is_signed(operations).all() else levels.abs()
@@ -126,7 +126,7 @@ def test_the_papers_operations_are_timms():
     assert {TIMM_NAMES[name] for name in RETHINKKD.drawn} == set(timm._RAND_TRANSFORMS)
     size = 224
     for name in RETHINKKD.drawn:
-        operation = places_of([name])
+        operation = operation_indices([name])
         for level in (0.0, 0.31, 0.949, 0.98, 1.0):
             arguments_of = timm.LEVEL_TO_ARG[TIMM_NAMES[name]]
             if arguments_of is None:
@@ -142,7 +142,7 @@ def test_the_papers_operations_are_timms():
 def test_solarize_add_is_timms():
     timm = pytest.importorskip("timm.data.auto_augment")
     images = pixels(3)
-    ours = apply_operations(images, places_of(["solarize_add"] * 3), torch.tensor([0.0, 40.0, 110.0]).double())
+    ours = apply_operations(images, operation_indices(["solarize_add"] * 3), torch.tensor([0.0, 40.0, 110.0]).double())
     for place, added in enumerate((0, 40, 110)):
         expected = timm.solarize_add(Image.fromarray(images[place].permute(1, 2, 0).numpy()), added)
         assert torch.equal(ours[place].permute(1, 2, 0), torch.from_numpy(np.array(expected)))

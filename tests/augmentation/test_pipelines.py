@@ -167,7 +167,8 @@ def test_crops_are_torchvisions():
     """Every weak CIFAR view without rotation is a crop that torchvision cuts and resizes."""
     from torchvision.transforms.v2 import functional
 
-    from kd_sweep.augmentation.transforms import Normalization, crop
+    from kd_sweep.augmentation.transforms import crop
+    from kd_sweep.data.normalization import Normalization
 
     dataset = smooth_dataset(8)
     images = dataset.train.images_NDHW.float() / 255
@@ -187,7 +188,7 @@ def test_reading_ahead_changes_nothing(monkeypatch, pipeline):
     dataset = smooth_dataset(150)
     stream = stream_of(dataset, pipeline, 0.5, batch_size=16)
     expected = [list(stream.batches(1)), list(stream.augmented_val(2)), list(stream.clean_batches(dataset.val, 7))]
-    monkeypatch.setattr(stream, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr("kd_sweep.augmentation.stream.RESIDENT_BYTES", 0)
     ahead = [list(stream.batches(1)), list(stream.augmented_val(2)), list(stream.clean_batches(dataset.val, 7))]
     for one, two in zip(expected, ahead, strict=True):
         for a, b in zip(one, two, strict=True):

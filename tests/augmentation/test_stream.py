@@ -259,9 +259,9 @@ def test_a_set_on_the_gpu_leaves_room_for_the_networks(monkeypatch, free_gib, mo
     assert resident_bytes(torch.device("cpu")) == 2 * 2**30
 
 
-def test_places_of_validation_batches_are_those_of_its_batches(noise_dataset, stream_config):
+def test_validation_indices_are_those_of_its_batches(noise_dataset, stream_config):
     stream = AugmentationStream(stream_config(), noise_dataset(num_val=600))
     for batches in (stream.augmented_val(1), stream.clean_batches(stream.dataset.val)):
         shown = [batch.indices_B.tolist() for batch in batches]
-        assert shown == [places_B.tolist() for places_B in stream.val_places]
+        assert shown == [indices_B.tolist() for indices_B in stream.val_indices]
         assert [len(places) for places in shown] == [256, 256, 88]

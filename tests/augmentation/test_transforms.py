@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torchvision.transforms import functional as tv
 
 from kd_sweep.augmentation import transforms
-from kd_sweep.augmentation.transforms import DRAWS, Normalization, augment
+from kd_sweep.augmentation.transforms import DRAWS, augment
+from kd_sweep.data.normalization import Normalization
 
 IDENTITY = Normalization(torch.zeros(3, 1, 1), torch.ones(3, 1, 1), torch.zeros(3, 1, 1))
 REFLECTING = Normalization(torch.zeros(3, 1, 1), torch.ones(3, 1, 1), None)
