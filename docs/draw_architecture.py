@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from html import escape
 
-from tests.architecture import ROOT, Package, imported_packages, packages, read_list
+from tests.project.architecture import ROOT, Package, imported_packages, packages, read_list
 
 DRAWING = ROOT / "docs/architecture.svg"
 

@@ -22,7 +22,7 @@ from kd_sweep.study.file.load import parse_spec
 from tests.command_line import COMMAND, IMPORT_TIMES, Cli, environment, split_imports
 from tests.tables.rows import write_study
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+QUERIES = Path(__file__).resolve().parents[1] / "docs/queries.md"
 
 
 def files_below(folder: Path) -> set[Path]:
@@ -234,8 +234,8 @@ def test_sql_may_begin_with_a_comment(cli: Cli, results: Path, sql: str) -> None
         assert cli(*line) == (0, '"n"\n2\n', "")
 
 
-def test_sql_of_the_readme_runs_pasted_whole(cli: Cli, results: Path) -> None:
-    (block,) = re.findall(r"^```sql\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+def test_sql_of_the_documentation_runs_pasted_whole(cli: Cli, results: Path) -> None:
+    (block,) = re.findall(r"^```sql\n(.*?)^```$", QUERIES.read_text(), re.MULTILINE | re.DOTALL)
     code, out, err = cli("query", results, block)
     assert (code, err) == (0, "")
     assert out.count("two_teachers") == out.count("epoch") == out.count("attempts") == 1

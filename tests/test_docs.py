@@ -1,5 +1,6 @@
 """The documentation is checked against the code: names, defaults, commands, and examples that run."""
 
+import datetime
 import itertools
 import json
 import re
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
+import kd_sweep
 from kd_sweep.cli import app
 from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
@@ -24,49 +26,7 @@ from kd_sweep.tables.queries.views import NAMED_QUERIES
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
 from tests.command_line import Cli
-
-ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("cluster/**/*.md"))]
-OURS = [page for page in PAGES if "cluster" not in page.as_posix().removeprefix(ROOT.as_posix())]
-"""Pages whose commands need no cluster."""
-
-
-def page_id(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
-
-
-def blocks(page: Path, *languages: str) -> list[str]:
-    """Return the fenced code blocks of these languages."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [text for language, text in found if language in languages]
-
-
-def sections(page: Path) -> dict[str, str]:
-    """Return the text below each heading, up to the next one of any level."""
-    parts = re.split(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def prose(text: str) -> str:
-    """Return the text without its fenced code blocks."""
-    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def table_rows(text: str, *header: str) -> list[list[str]]:
-    """Return the rows of the Markdown tables whose header begins with these cells."""
-    found: list[list[str]] = []
-    for table in re.findall(r"(?:^\|.*\n)+", prose(text), re.MULTILINE):
-        head, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
-        if head[: len(header)] == list(header):
-            found += rows
-    return found
-
-
-def documented(text: str, *header: str) -> list[list[str]]:
-    """Return the rows of such tables whose first cell is one name in backticks, with that name bare."""
-    return [[row[0].strip("`"), *row[1:]] for row in table_rows(text, *header) if re.fullmatch(r"`[\w.]+`", row[0])]
-
+from tests.project.pages import OURS, PAGES, README, ROOT, blocks, documented, page_id, prose, sections, table_rows
 
 # --- columns, metrics, statuses ---------------------------------------------------------------------------------------
 
@@ -269,28 +229,39 @@ def test_every_command_in_a_page_exists(page: Path) -> None:
                 assert word.partition("=")[0] in options_of(commands()[arguments[0]]), arguments
 
 
-def test_the_readme_lists_every_command_and_named_query() -> None:
-    text = README.read_text()
-    named = "".join(row[0] for row in table_rows(text, "command"))
+def test_every_command_and_named_query_is_described() -> None:
+    named = "".join(row[0] for row in table_rows((ROOT / "docs/commands.md").read_text(), "command"))
     assert set(re.findall(r"`([a-z]+)", named)) == set(commands())
-    for name in NAMED_QUERIES:
-        assert name == "summary" or re.search(rf"\b{name}\b", text), name
+    queries = table_rows((ROOT / "docs/queries.md").read_text(), "name", "what it answers")
+    assert {re.findall(r"`(\w+)`", row[0])[0] for row in queries} == set(NAMED_QUERIES)
 
 
-def test_every_sweep_and_make_target_in_the_readme_exists() -> None:
-    text = README.read_text()
-    assert {f"sweeps/{path.name}" for path in (ROOT / "sweeps").glob("*.yaml")} == set(
-        re.findall(r"\((sweeps/[\w.-]+)\)", text)
-    )
+def test_every_sweep_is_described_and_every_make_target_exists() -> None:
+    described = re.findall(r"\(([\w.-]+\.yaml)\)", (ROOT / "sweeps/README.md").read_text())
+    assert {path.name for path in (ROOT / "sweeps").glob("*.yaml")} == set(described)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"^make ([a-z-]+)", "\n".join(blocks(README, "sh")), re.MULTILINE)) <= targets
+    for page in PAGES:
+        assert set(re.findall(r"^make ([a-z-]+)", "\n".join(blocks(page, "sh")), re.MULTILINE)) <= targets, page
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what links can name of a page: its headings, as GitHub and GitLab write them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", prose(page.read_text()).replace("\n", " ")):
         if not target.startswith(("http://", "https://")):
-            assert (page.parent / target).exists(), target
+            file = page.parent / target if target else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), (target, anchor)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=page_id)
+def test_the_readme_leads_to_every_page(page: Path) -> None:
+    assert f"({page_id(page)})" in README.read_text()
 
 
 TOLD = [*PAGES, *ROOT.glob("sweeps/*.yaml"), *(path for path in ROOT.glob("cluster/*/*") if path.suffix != ".md")]
@@ -301,13 +272,13 @@ PATH = re.compile(r"(?<![\w./~$}-])((?:[\w-]+/)+[\w.-]+\.(?:py|md|yaml|sh|sbatch
 
 @pytest.mark.parametrize("page", TOLD, ids=page_id)
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
-    ours = {folder.name for folder in (*ROOT.iterdir(), *(ROOT / "kd_sweep").iterdir()) if folder.is_dir()} - {
-        "results"
-    }
+    folders = {folder.name for folder in ROOT.iterdir() if folder.is_dir()} - {"results", "data"}
+    packages = {folder.name for folder in (ROOT / "kd_sweep").iterdir() if folder.is_dir()}
     for path in PATH.findall(page.read_text()):
-        if path.partition("/")[0] in ours:
-            places = (ROOT / path, ROOT / "kd_sweep" / path, page.parent / path)
-            assert any(place.exists() for place in places), path
+        first = path.partition("/")[0]
+        if first in folders or (first in packages and path.endswith(".py")):
+            candidates = (ROOT / path, ROOT / "kd_sweep" / path, page.parent / path)
+            assert any(candidate.exists() for candidate in candidates), path
 
 
 def test_nothing_is_installed_by_a_name_that_is_not_registered() -> None:
@@ -318,8 +289,25 @@ def test_nothing_is_installed_by_a_name_that_is_not_registered() -> None:
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs/decisions").glob("*.md")), ids=page_id)
 def test_a_decision_has_context_choice_and_consequence_on_a_page(page: Path) -> None:
-    assert list(sections(page))[1:] == ["Context", "Choice", "Consequence"]
+    title, *headings = sections(page)
+    assert headings == ["Context", "Choice", "Consequence"]
+    assert re.match(r"\d+\. ", title)
+    assert int(title.partition(".")[0]) == int(page.name[:4])
     assert len(page.read_text().splitlines()) <= 60
+
+
+def test_decisions_have_dates_that_rise_with_their_numbers() -> None:
+    pages = sorted((ROOT / "docs/decisions").glob("*.md"))
+    dates = [re.fullmatch(r"\s*Date: (\d{4}-\d\d-\d\d)\s*", next(iter(sections(page).values()))) for page in pages]
+    assert [page_id(page) for page, date in zip(pages, dates, strict=True) if date is None] == []
+    days = [datetime.date.fromisoformat(date[1]) for date in dates if date]
+    assert days == sorted(days)
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = YAML(typ="safe", pure=True).load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", kd_sweep.__version__)
 
 
 # --- examples that run ------------------------------------------------------------------------------------------------
@@ -327,20 +315,29 @@ def test_a_decision_has_context_choice_and_consequence_on_a_page(page: Path) -> 
 
 @pytest.mark.slow
 def test_the_table_in_the_readme_is_the_summary(examples: Path, cli: Cli) -> None:
-    shown = next(text for text in blocks(README, "") if "val_accuracy" in text)
-    header, *rows = [line for line in shown.splitlines() if line.startswith("|")]
-    columns = [cell.strip() for cell in header.strip("|").split("|")]
+    columns, rows = next(table for table in shown_tables(README) if "val_accuracy" in table[0])
     code, out, err = cli("query", examples / "results", "--format", "json")
     assert code == 0, err
     summary = json.loads(out)
-    assert columns == list(summary[0])
+    assert set(columns) < set(summary[0])
     keys = ("augmentation_strength", "ensemble_size")
-    configurations = [
-        dict(zip(columns, [cell.strip() for cell in row.strip("|").split("|")], strict=True)) for row in rows
-    ]
-    assert [tuple(float(row[key]) for key in keys) for row in configurations] == [
-        tuple(row[key] for key in keys) for row in summary
-    ]
+    assert configurations(columns, rows, keys) == [tuple(row[key] for key in keys) for row in summary]
+    whole, all_rows = next(table for table in shown_tables(ROOT / "docs/queries.md") if "val_accuracy" in table[0])
+    assert whole == list(summary[0])
+    assert [[row[whole.index(name)] for name in columns] for row in all_rows] == rows
+
+
+def shown_tables(page: Path) -> list[tuple[list[str], list[list[str]]]]:
+    """Return header and rows of the page's tables, of Markdown or as a terminal shows them."""
+    tables = re.findall(r"(?:^\|.*\n)+(?:^\+-.*\n(?:^\|.*\n)+)*", page.read_text(), re.MULTILINE)
+    lines = [[line for line in table.splitlines() if not re.match(r"\| ---|\+-", line)] for table in tables]
+    cells = [[[cell.strip() for cell in line.strip("|").split(" | ")] for line in table] for table in lines]
+    return [(header, rows) for header, *rows in cells]
+
+
+def configurations(columns: list[str], rows: list[list[str]], keys: tuple[str, ...]) -> list[tuple[float, ...]]:
+    """Return the values of the key columns of each row."""
+    return [tuple(float(row[columns.index(key)]) for key in keys) for row in rows]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.architecture import PACKAGE, ROOT, imports, module_file, modules, package_of, packages
+from tests.project.architecture import PACKAGE, ROOT, imports, module_file, modules, package_of, packages
 
 IMPORT_ALL = """
 import importlib, json, pathlib, sys
