@@ -1,1 +1,1 @@
-"""Networks by name: built, checked, with their first weights."""
+"""Networks by name: their building, their checks and their initial weights."""

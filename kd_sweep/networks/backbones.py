@@ -1,4 +1,4 @@
-"""torchvision's and timm's classifiers behind the interface of the built-in networks.
+"""Backbones: networks of torchvision and timm with the interface of the built-in ones, and the checks of them.
 
 Shapes: B images, D channels, h x w feature map, C classes.
 """
@@ -15,7 +15,7 @@ from kd_sweep.networks.class_token_transformer import ClassTokenTransformer, cla
 from kd_sweep.networks.model_libraries import POSSIBLE, create_network
 from kd_sweep.networks.model_names import no_small_stem
 from kd_sweep.networks.pooled_norm import divisor, folded_weight, norm_after_pooling
-from kd_sweep.networks.recorded_pass import Step, watch_pass
+from kd_sweep.networks.recorded_pass import Step, record_pass
 from kd_sweep.networks.stems import first_halvings, leave_out
 from kd_sweep.study.recipe import Learner
 
@@ -76,13 +76,13 @@ class Backbone(nn.Module):
         Its mean times `classifier_weight` is the logits but for a constant: where pooled features are normalised, it is
         divided by what that divides by.
         """
-        seen: list[Tensor] = []
-        handle = self.features.register_forward_hook(lambda _module, _args, output: seen.append(output))
+        outputs: list[Tensor] = []
+        handle = self.features.register_forward_hook(lambda _module, _args, output: outputs.append(output))
         try:
             logits_BC = self.network(images_BDHW)
         finally:
             handle.remove()
-        features_BDhw = seen[-1].permute(0, 3, 1, 2) if self._channels_last else seen[-1]
+        features_BDhw = outputs[-1].permute(0, 3, 1, 2) if self._channels_last else outputs[-1]
         if self._norm is not None:
             features_BDhw = features_BDhw / divisor(self.network.get_submodule(self._norm), features_BDhw)
         return logits_BC, features_BDhw
@@ -90,26 +90,26 @@ class Backbone(nn.Module):
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A network, the images it is for, and where the study names it."""
+    """A network, its images, and its field in the study file."""
 
     learner: Learner
     num_classes: int
     channels: int
     image_size: int
-    where: str
+    field: str
 
     @property
-    def what(self) -> str:
-        """The network, for messages."""
+    def label(self) -> str:
+        """The field and the network, which begin messages."""
         stem = " with stem 'small'" if self.learner.stem == "small" else ""
-        return f"{self.where}: {self.learner.model!r}{stem}"
+        return f"{self.field}: {self.learner.model!r}{stem}"
 
-    def watch(self, network: nn.Module) -> list[Step]:
-        return watch_pass(network, self.channels, self.image_size, self.what)
+    def record(self, network: nn.Module) -> list[Step]:
+        return record_pass(network, self.channels, self.image_size, self.label)
 
 
 def build_backbone(
-    learner: Learner, num_classes: int, channels: int, image_size: int, where: str
+    learner: Learner, num_classes: int, channels: int, image_size: int, field: str
 ) -> Backbone | ClassTokenTransformer:
     """Return an untrained network of torchvision or timm.
 
@@ -118,53 +118,53 @@ def build_backbone(
         num_classes: C.
         channels: of the images.
         image_size: height and width in pixels.
-        where: place of `model` in the study, for messages.
+        field: of `model` in the study file, for messages.
 
     Raises:
         SpecError: no such model, it does not take such images, it has no stem to make small, or its classifier reads
             neither a feature map nor the class token of a transformer.
     """
-    wanted = _Wanted(learner, num_classes, channels, image_size, where)
+    wanted = _Wanted(learner, num_classes, channels, image_size, field)
     backbone = _with_attention(_network(wanted), wanted)
     if isinstance(backbone, Backbone):
-        _check_classifier_reads_only_features(backbone, channels, image_size, wanted.what)
+        _check_classifier_reads_only_features(backbone, channels, image_size, wanted.label)
         _check_maps_are_of_the_whole_classifier(backbone, wanted)
     return backbone
 
 
-def check_backbone(learner: Learner, where: str, image_size: int, channels: int) -> None:
-    """Raise SpecError where `build_backbone` would; most mistakes are found by a pass that computes shapes alone."""
-    wanted = _Wanted(learner, _PROBE_CLASSES, channels, image_size, where)
+def check_backbone(learner: Learner, field: str, image_size: int, channels: int) -> None:
+    """Raise SpecError where `build_backbone` would; a pass that computes shapes alone finds most mistakes."""
+    wanted = _Wanted(learner, _PROBE_CLASSES, channels, image_size, field)
     # Constructors that compute with tensors cannot do so without data.
     with suppress(NotImplementedError), torch.device("meta"):
         _with_attention(_network(wanted), wanted)
     with torch.random.fork_rng(devices=[]):
-        build_backbone(learner, _PROBE_CLASSES, channels, image_size, where)
+        build_backbone(learner, _PROBE_CLASSES, channels, image_size, field)
 
 
 def _network(wanted: _Wanted) -> nn.Module:
     learner = wanted.learner
-    network = create_network(learner.model, wanted.num_classes, wanted.channels, wanted.image_size, wanted.where)
+    network = create_network(learner.model, wanted.num_classes, wanted.channels, wanted.image_size, wanted.field)
     if learner.stem == "small":
-        halvings = first_halvings(wanted.watch(network))
+        halvings = first_halvings(wanted.record(network))
         if not halvings:
-            raise no_small_stem(learner, wanted.where)
+            raise no_small_stem(learner, wanted.field)
         leave_out(network, halvings)
     return network
 
 
 def _with_attention(network: nn.Module, wanted: _Wanted) -> Backbone | ClassTokenTransformer:
-    """Find what an attention map is read from: a transformer's class token, else the last feature map."""
+    """Wrap the network by the source of its attention maps: a transformer's class token, else the last feature map."""
     transformer = class_token_transformer(network)
     if transformer is None:
         return _with_features(network, wanted)
-    classifier = _classifier(wanted.watch(network), wanted)[1]
+    classifier = _classifier(wanted.record(network), wanted)[1]
     if classifier.weight is not transformer.classifier_weight:
-        raise SpecError(f"{wanted.what} has no linear classifier of its class token alone; {POSSIBLE}")
+        raise SpecError(f"{wanted.label} has no linear classifier of its class token alone; {POSSIBLE}")
     side = transformer.patches_per_side(wanted.channels, wanted.image_size)
     if side < 2:
         raise SpecError(
-            f"{wanted.what} has {side} x {side} patches at data.image_size {wanted.image_size}, attention maps need "
+            f"{wanted.label} has {side} x {side} patches at data.image_size {wanted.image_size}, attention maps need "
             f"2 x 2; take a larger image_size, or a model with smaller patches or none (resnet8 … resnet110)"
         )
     return transformer
@@ -172,34 +172,34 @@ def _with_attention(network: nn.Module, wanted: _Wanted) -> Backbone | ClassToke
 
 def _with_features(network: nn.Module, wanted: _Wanted) -> Backbone:
     """Find the last linear layer and the last feature map before pooling, by watching one pass."""
-    steps = wanted.watch(network)
-    place, classifier = _classifier(steps, wanted)
+    steps = wanted.record(network)
+    last, classifier = _classifier(steps, wanted)
     width = classifier.in_features
-    module, _, shape = _last_map(steps[:place])
+    module, _, shape = _last_map(steps[:last])
     channels_last = len(shape) == 4 and shape[3] == width and shape[1] != width
     if len(shape) != 4 or not (channels_last or shape[1] == width):
         raise SpecError(
-            f"{wanted.what} has no feature map that its classifier reads, so it has no attention map; {POSSIBLE}"
+            f"{wanted.label} has no feature map that its classifier reads, so it has no attention map; {POSSIBLE}"
         )
     map_size = shape[1:3] if channels_last else shape[2:]
     if min(map_size) < 2:
         offers_stem = wanted.learner.stem == "full" and first_halvings(steps)
-        stem = f"{wanted.where.removesuffix('model')}stem: small, " if offers_stem else ""
+        stem = f"{wanted.field.removesuffix('model')}stem: small, " if offers_stem else ""
         raise SpecError(
-            f"{wanted.what} leaves a feature map of {map_size[0]} x {map_size[1]} at data.image_size "
+            f"{wanted.label} leaves a feature map of {map_size[0]} x {map_size[1]} at data.image_size "
             f"{wanted.image_size}, attention maps need 2 x 2; take {stem}a larger image_size, or a model that reduces "
             f"less (resnet8 … resnet110)"
         )
     names = {module: name for name, module in network.named_modules()}
-    norm = norm_after_pooling([step.module for step in steps[:place]], module, width)
+    norm = norm_after_pooling([step.module for step in steps[:last]], module, width)
     return Backbone(network, names[classifier], names[module], channels_last, None if norm is None else names[norm])
 
 
 def _classifier(steps: list[Step], wanted: _Wanted) -> tuple[int, nn.Linear]:
-    """Return the linear layer that ran last, and which step that was."""
-    linear = [(place, step.module) for place, step in enumerate(steps) if isinstance(step.module, nn.Linear)]
+    """Return the index of the last step of a linear layer, and that layer."""
+    linear = [(index, step.module) for index, step in enumerate(steps) if isinstance(step.module, nn.Linear)]
     if not linear or linear[-1][1].out_features != wanted.num_classes:
-        raise SpecError(f"{wanted.what} has no linear classifier, which attention maps are read from; {POSSIBLE}")
+        raise SpecError(f"{wanted.label} has no linear classifier, which attention maps are read from; {POSSIBLE}")
     return linear[-1]
 
 
@@ -210,17 +210,17 @@ def _last_map(steps: list[Step]) -> Step:
         return "pool" in type(step.module).__name__.lower()
 
     def is_global(step: Step) -> bool:
-        return len(step.gave) == 2 or (len(step.gave) == 4 and step.gave[2:] == (1, 1))
+        return len(step.output_shape) == 2 or (len(step.output_shape) == 4 and step.output_shape[2:] == (1, 1))
 
-    pooled = [place for place, step in enumerate(steps) if pools(step) and is_global(step)]
+    pooled = [index for index, step in enumerate(steps) if pools(step) and is_global(step)]
     for step in reversed(steps[: pooled[-1]] if pooled else steps):
         passive = isinstance(step.module, nn.Identity | nn.Dropout | nn.Flatten)
-        if len(step.gave) > 2 and not pools(step) and not passive:
+        if len(step.output_shape) > 2 and not pools(step) and not passive:
             return step
     return steps[0]
 
 
-def _check_classifier_reads_only_features(backbone: Backbone, channels: int, image_size: int, what: str) -> None:
+def _check_classifier_reads_only_features(backbone: Backbone, channels: int, image_size: int, label: str) -> None:
     """Raise SpecError unless two images give the same logits once their feature maps are made equal."""
     images_BDHW = torch.randn(2, channels, image_size, image_size)
     handle = backbone.features.register_forward_hook(lambda _module, _args, output: torch.zeros_like(output))
@@ -231,7 +231,7 @@ def _check_classifier_reads_only_features(backbone: Backbone, channels: int, ima
         backbone.train()
         handle.remove()
     if not torch.equal(first_C, second_C):
-        raise SpecError(f"{what} has no feature map that its classifier reads alone, so no attention map; {POSSIBLE}")
+        raise SpecError(f"{label} has no feature map that its classifier reads alone, so no attention map; {POSSIBLE}")
 
 
 def _check_maps_are_of_the_whole_classifier(backbone: Backbone, wanted: _Wanted) -> None:
@@ -257,6 +257,6 @@ def _check_maps_are_of_the_whole_classifier(backbone: Backbone, wanted: _Wanted)
     rounding = 1e-5 * float(logits_BC.abs().max())
     if float((varying_BC - of_map_BC).abs().max()) > 1e-3 * float(varying_BC.abs().max()) + rounding:
         raise SpecError(
-            f"{wanted.what} has a classifier that reads more than the mean of its last feature map, such as two heads "
+            f"{wanted.label} has a classifier that reads more than the mean of its last feature map, such as two heads "
             f"or another pooling, so its attention map would be of a part of it; {POSSIBLE}"
         )

@@ -101,7 +101,7 @@ def _last_linear(network: nn.Module) -> nn.Linear:
 
 
 def _is_attention(module: nn.Module) -> bool:
-    # timm's class is recognised by its name and place, so that timm need not be installed.
+    # timm's class is recognised by its name and module, so that timm need not be installed.
     of_timm = type(module).__name__ == "Attention" and type(module).__module__.startswith("timm.")
     return of_timm or isinstance(module, nn.MultiheadAttention)
 

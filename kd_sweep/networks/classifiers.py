@@ -1,4 +1,4 @@
-"""Networks by name: built in, torchvision's, timm's. Each gives its logits, last feature map and classifier weight."""
+"""Classifiers by name, built in or of torchvision or timm: their common interface, and their building."""
 
 from typing import Protocol, cast, runtime_checkable
 
@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.data.dataset import Dataset
-from kd_sweep.networks.model_names import BUILT_IN, check_built_in, depth_of, wide_shape_of
+from kd_sweep.networks.model_names import check_built_in, depth_of, wide_shape_of
 from kd_sweep.study.recipe import Learner
-
-__all__ = ["BUILT_IN", "Classifier", "build_model", "initial_model"]
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What every network here can do beside being an `nn.Module`."""
+    """The interface of every network with a feature map, beside that of an `nn.Module`."""
 
     @property
     def classifier_weight(self) -> Tensor:
@@ -49,7 +47,7 @@ def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module
 
 
 def initial_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module:
-    """Return the network that training starts with: as `build_model`, with the weights that ``learner`` names, if any.
+    """Return the network at the start of training: of `build_model`, with the weights that ``learner`` names, if any.
 
     Raises:
         SpecError: as `build_model`, or the weights cannot be read or are another network's.

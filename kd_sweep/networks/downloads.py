@@ -1,4 +1,4 @@
-"""Downloads that end in an error where the other side does not answer, instead of never."""
+"""Downloads with a limit: an error, instead of an endless wait, where the server does not answer."""
 
 import contextlib
 import threading
@@ -10,21 +10,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 GRACE_S = 15.0
-"""What is in a cache is there by then, and nobody is asked."""
+"""A file in a cache is read by then, and no server is asked."""
 ANSWER_S = 10.0
-"""How long a server has to say anything at all."""
+"""Time for a server to answer anything at all."""
 RECHECK_S = 60.0
-"""How often a download that goes on is looked after: it may take hours, as long as its server answers."""
+"""Time between checks of a download that goes on: it may take hours, as long as its server answers."""
 
 
 def while_it_answers(download: Callable[[], T], url: str, *, grace_s: float = GRACE_S, answer_s: float = ANSWER_S) -> T:
     """Return what ``download`` returns.
 
     Args:
-        download: may ask a server without a limit of time, as torch.hub does, or again and again.
+        download: a function that may wait for a server without limit, as torch.hub does, or try again and again.
         url: a page of that server.
-        grace_s: how long nobody asks whether it answers.
-        answer_s: how long it has to answer.
+        grace_s: time before the first check that it answers.
+        answer_s: time for it to answer.
 
     Raises:
         TimeoutError: the server does not answer.
@@ -52,7 +52,7 @@ def while_it_answers(download: Callable[[], T], url: str, *, grace_s: float = GR
 
 
 def _answers(url: str, answer_s: float) -> bool:
-    """Whether a server says anything, be it an error. Looking up its name is limited too, which a timeout is not."""
+    """Whether a server answers, if only with an error. The limit includes the lookup of its name, unlike a timeout."""
     answered = threading.Event()
 
     def ask() -> None:

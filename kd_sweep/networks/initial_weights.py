@@ -1,4 +1,4 @@
-"""Weights that training starts from: a local file, or what torchvision and timm publish."""
+"""Initial weights of networks: from a local file, or published by torchvision or timm."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -15,16 +15,16 @@ from kd_sweep.study.recipe import Learner
 
 PUBLISHED = "pretrained"
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "weights", "state_dict_ema", "model_ema")
-"""Under which checkpoints keep the tensors; those of training before their running average."""
+"""Keys of the tensors in checkpoints; those of training come before their running average."""
 AVERAGED = "n_averaged"
 COUNTER = "num_batches_tracked"
-"""Of batch norm with a fixed momentum, which does not read it; files of old versions of torch have none."""
+"""Tensor of batch norm, unused with a fixed momentum; files of old versions of torch have none."""
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
 """Classifiers of inception_v3 and googlenet that only help to train, which networks are built without."""
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
-def load_initial_weights(model: nn.Module, learner: Learner, where: str) -> None:
+def load_initial_weights(model: nn.Module, learner: Learner, field: str) -> None:
     """Replace the weights of ``model`` by those that `weights` of ``learner`` names.
 
     The classifier keeps its own where the file's has another shape: it was trained on other classes.
@@ -32,7 +32,7 @@ def load_initial_weights(model: nn.Module, learner: Learner, where: str) -> None
     Args:
         model: of `build_model`.
         learner: the network's section of the study.
-        where: place of `weights` in the study, for messages.
+        field: of `weights` in the study file, for messages.
 
     Raises:
         SpecError: the file is missing, damaged, or of another network; the model has no published weights.
@@ -43,16 +43,16 @@ def load_initial_weights(model: nn.Module, learner: Learner, where: str) -> None
     network: nn.Module = inner if isinstance(inner, nn.Module) else model
     expected = network.state_dict()
     if learner.weights == PUBLISHED:
-        tensors = fitted_names(_published(learner, where), expected)
+        tensors = fitted_names(_published(learner, field), expected)
     else:
-        tensors = _read(Path(learner.weights), where, expected)
+        tensors = _read(Path(learner.weights), field, expected)
     classifier = _classifier_names(model, network)
     kept = {
         name: tensor
         for name, tensor in tensors.items()
         if name not in classifier or (name in expected and tensor.shape == expected[name].shape)
     }
-    _check_same_network(expected, kept, classifier, f"{where}: {learner.weights!r}", learner.model)
+    _check_same_network(expected, kept, classifier, f"{field}: {learner.weights!r}", learner.model)
     network.load_state_dict(kept, strict=False)
 
 
@@ -64,24 +64,24 @@ def _classifier_names(model: Any, network: nn.Module) -> frozenset[str]:
 
 
 def _check_same_network(
-    expected: Mapping[str, Tensor], kept: Mapping[str, Tensor], classifier: frozenset[str], what: str, model: str
+    expected: Mapping[str, Tensor], kept: Mapping[str, Tensor], classifier: frozenset[str], label: str, model: str
 ) -> None:
     missing = [name for name in expected if name not in kept and name not in classifier and COUNTER not in name]
     foreign = [name for name in kept if name not in expected]
     if missing or foreign:
         problem = f"lacks {missing[0]!r}" if missing else f"has {foreign[0]!r}, which the model has not"
         raise SpecError(
-            f"{what} is not of model {model!r}: it {problem} ({len(missing) + len(foreign)} tensors differ)"
+            f"{label} is not of model {model!r}: it {problem} ({len(missing) + len(foreign)} tensors differ)"
         )
     for name, tensor in kept.items():
         if tensor.shape != expected[name].shape:
             raise SpecError(
-                f"{what} is not of model {model!r}: {name!r} has shape {tuple(tensor.shape)}, "
+                f"{label} is not of model {model!r}: {name!r} has shape {tuple(tensor.shape)}, "
                 f"not {tuple(expected[name].shape)}"
             )
 
 
-def _read(path: Path, where: str, expected: Collection[str]) -> dict[str, Tensor]:
+def _read(path: Path, field: str, expected: Collection[str]) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -92,13 +92,13 @@ def _read(path: Path, where: str, expected: Collection[str]) -> dict[str, Tensor
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
         if foreign is not None:
             raise SpecError(
-                f"{where}: {path} cannot be read as weights (beside tensors it holds {foreign[1]}, which is not "
+                f"{field}: {path} cannot be read as weights (beside tensors it holds {foreign[1]}, which is not "
                 "unpickled); save the model's state_dict() alone"
             ) from None
-        raise SpecError(f"{where}: {path} cannot be read as weights ({one_line(error)})") from None
+        raise SpecError(f"{field}: {path} cannot be read as weights ({one_line(error)})") from None
     tensors = _unwrapped(content)
     if tensors is None:
-        raise SpecError(f"{where}: {path} holds no tensors by name, alone or under {' or '.join(map(repr, WRAPPERS))}")
+        raise SpecError(f"{field}: {path} holds no tensors by name, alone or under {' or '.join(map(repr, WRAPPERS))}")
     return fitted_names(tensors, expected)
 
 
@@ -119,9 +119,9 @@ def _unwrapped(content: Any) -> dict[str, Tensor] | None:
 def fitted_names(tensors: Mapping[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
     """Return ``tensors`` by the names that the network has for them.
 
-    Taken off are prefixes that all names share, of wrappers such as DataParallel (`module.`), torch.compile
-    (`_orig_mod.`) or Lightning (`model.`), and the count of an averaged model. What torchvision leaves out or renames
-    in its own files is treated so here: auxiliary classifiers, and the old names of DenseNet (`norm.1`).
+    Removed are prefixes that all names share, of wrappers such as DataParallel (`module.`), torch.compile
+    (`_orig_mod.`) or Lightning (`model.`), and the count of an averaged model. As torchvision does with its own files,
+    auxiliary classifiers are left out, and old names of DenseNet (`norm.1`) are replaced.
 
     Args:
         tensors: by name in the file.
@@ -139,17 +139,17 @@ def fitted_names(tensors: Mapping[str, Tensor], expected: Collection[str]) -> di
     return {name: tensor for name, tensor in named.items() if not name.startswith(auxiliary)}
 
 
-def check_published_weights(learner: Learner, where: str) -> None:
-    """Raise SpecError where nobody publishes weights of ``learner.model``. Nothing is downloaded."""
+def check_published_weights(learner: Learner, field: str) -> None:
+    """Raise SpecError where no library publishes weights of ``learner.model``. Nothing is downloaded."""
     if is_built_in(learner.model):
-        raise SpecError(f"{where}: no weights of {learner.model!r} are published; possible: the path of a file, null")
+        raise SpecError(f"{field}: no weights of {learner.model!r} are published; possible: the path of a file, null")
     from kd_sweep.networks.model_libraries import check_published
 
-    check_published(learner.model, where)
+    check_published(learner.model, field)
 
 
-def _published(learner: Learner, where: str) -> dict[str, Tensor]:
-    check_published_weights(learner, where)
+def _published(learner: Learner, field: str) -> dict[str, Tensor]:
+    check_published_weights(learner, field)
     from kd_sweep.networks.model_libraries import published_weights
 
-    return published_weights(learner.model, where)
+    return published_weights(learner.model, field)

@@ -1,4 +1,4 @@
-"""torchvision's and timm's classifiers: which name is whose, how one is made, which weights are published for it."""
+"""The model libraries torchvision and timm: their names of classifiers, constructors and published weights."""
 
 import difflib
 import importlib
@@ -20,7 +20,7 @@ _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 POSSIBLE = f"possible: {BUILT_IN[0]} … {BUILT_IN[-1]}, resnet18, densenet121, efficientnet_b0, swin_t, …"
 
 
-def create_network(model: str, num_classes: int, channels: int, image_size: int, where: str) -> nn.Module:
+def create_network(model: str, num_classes: int, channels: int, image_size: int, field: str) -> nn.Module:
     """Return an untrained network.
 
     Args:
@@ -28,20 +28,20 @@ def create_network(model: str, num_classes: int, channels: int, image_size: int,
         num_classes: how many logits.
         channels: of the images.
         image_size: height and width in pixels.
-        where: place in the study, for messages.
+        field: of the model in the study file, for messages.
 
     Raises:
         SpecError: no such model, or not for such images.
         NotImplementedError: it computes with tensors while it is built, and those of the meta device hold no data.
     """
-    library, name = library_of(model, where)
+    library, name = library_of(model, field)
     create = _create_torchvision if library == "torchvision" else _create_timm
     try:
         return create(name, num_classes, channels, image_size)
     except NotImplementedError:
         raise
     except Exception as error:
-        raise SpecError(f"{where}: {model!r} cannot be built by {library} ({one_line(error)})") from error
+        raise SpecError(f"{field}: {model!r} cannot be built by {library} ({one_line(error)})") from error
 
 
 def _create_torchvision(name: str, num_classes: int, channels: int, image_size: int) -> nn.Module:
@@ -79,25 +79,25 @@ def _create_timm(name: str, num_classes: int, channels: int, image_size: int) ->
         return create(name, **options)
 
 
-def check_published(model: str, where: str) -> None:
+def check_published(model: str, field: str) -> None:
     """Raise SpecError where `published_weights` has none to download; downloads nothing."""
-    library, name = library_of(model, where)
+    library, name = library_of(model, field)
     if library == "torchvision":
         known = bool(list(importlib.import_module("torchvision.models").get_model_weights(name)))
     else:
         published = importlib.import_module("timm.models").get_pretrained_cfg(name)
         known = published is not None and bool(published.has_weights)
     if not known:
-        raise SpecError(f"{where}: no weights of {model!r} are published; possible: the path of a file, null")
+        raise SpecError(f"{field}: no weights of {model!r} are published; possible: the path of a file, null")
 
 
-def published_weights(model: str, where: str) -> dict[str, Tensor]:
+def published_weights(model: str, field: str) -> dict[str, Tensor]:
     """Return the weights that the library of ``model`` publishes for it, downloaded once into that library's cache.
 
     Raises:
         SpecError: they cannot be downloaded; `check_published` says whether there are some.
     """
-    library, name = library_of(model, where)
+    library, name = library_of(model, field)
     try:
         if library == "torchvision":
             get_model = importlib.import_module("torchvision.models").get_model
@@ -107,43 +107,43 @@ def published_weights(model: str, where: str) -> dict[str, Tensor]:
             network = while_it_answers(lambda: create(name, pretrained=True), os.environ.get("HF_ENDPOINT", HF_SERVER))
     except Exception as error:
         raise SpecError(
-            f"{where}: the published weights of {model!r} cannot be downloaded ({one_line(error)})"
+            f"{field}: the published weights of {model!r} cannot be downloaded ({one_line(error)})"
         ) from error
     weights: dict[str, Tensor] = network.state_dict()
     return weights
 
 
-def library_of(model: str, where: str) -> tuple[str, str]:
-    """Return which library has ``model``, and its name there."""
+def library_of(model: str, field: str) -> tuple[str, str]:
+    """Return the library that has ``model``, and the name there."""
     library, colon, name = model.partition(":")
     if colon:
         if library not in ("torchvision", "timm"):
-            raise SpecError(f"{where}: {library!r} is not a library of models; possible: torchvision:NAME, timm:NAME")
+            raise SpecError(f"{field}: {library!r} is not a library of models; possible: torchvision:NAME, timm:NAME")
         if ":" in name or "/" in name:
             raise SpecError(
-                f"{where}: {model!r} names a place and not a model: what lies there can change; possible: timm:NAME, "
+                f"{field}: {model!r} names a location and not a model: its content can change; possible: timm:NAME, "
                 "with its weights as a file in `weights`"
             )
-        names = _timm_names(where, model) if library == "timm" else _torchvision_names()
+        names = _timm_names(field, model) if library == "timm" else _torchvision_names()
         if name not in names:
-            raise SpecError(f"{where}: {name!r} is not a classifier of {library}; {_nearest(name, names)}")
+            raise SpecError(f"{field}: {name!r} is not a classifier of {library}; {_nearest(name, names)}")
         return library, name
     if model in _torchvision_names():
         return "torchvision", model
     own = _torchvision_names() | frozenset((*BUILT_IN, *WIDE_EXAMPLES))
     if importlib.util.find_spec("timm") is None:
         raise SpecError(
-            f"{where}: {model!r} is neither built in nor a classifier of torchvision; {_nearest(model, own)}; "
+            f"{field}: {model!r} is neither built in nor a classifier of torchvision; {_nearest(model, own)}; "
             f"those of timm after pip install -e '.[timm]' in the checkout"
         )
-    names = _timm_names(where, model)
+    names = _timm_names(field, model)
     if model in names:
         return "timm", model
-    raise SpecError(f"{where}: {model!r} is not a model; {_nearest(model, own, names)}")
+    raise SpecError(f"{field}: {model!r} is not a model; {_nearest(model, own, names)}")
 
 
 def _nearest(name: str, *possible: frozenset[str]) -> str:
-    """Return a near miss, of the first set that has one, or where to look: there are over a thousand names."""
+    """Return a hint: a similar name of the first set that has one, else a few of the over a thousand names."""
     for names in possible:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         if near:
@@ -156,15 +156,15 @@ def _torchvision_names() -> frozenset[str]:
     return frozenset(models.list_models(module=models))
 
 
-def _timm_names(where: str, model: str) -> frozenset[str]:
+def _timm_names(field: str, model: str) -> frozenset[str]:
     if importlib.util.find_spec("timm") is None:
         raise SpecError(
-            f"{where}: {model!r} needs timm, which is not installed; pip install -e '.[timm]' in the checkout"
+            f"{field}: {model!r} needs timm, which is not installed; pip install -e '.[timm]' in the checkout"
         )
     return frozenset(importlib.import_module("timm").list_models())
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error of a library says, on one line of at most 200 characters, without codes for a terminal."""
+    """Return the message of a library's error on one line of at most 200 characters, without codes for a terminal."""
     text = "".join(letter if letter.isprintable() else " " for letter in _TERMINAL_CODE.sub("", str(error)))
     return " ".join(text.split())[:200] or type(error).__name__

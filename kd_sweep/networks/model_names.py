@@ -1,4 +1,4 @@
-"""Which names are built in, without building anything."""
+"""The names of built-in networks, and what may be set for them. Nothing is built here."""
 
 import re
 
@@ -18,10 +18,10 @@ _WIDE = re.compile(r"wrn-([1-9][0-9]{1,2})-([1-9][0-9]?)")
 
 def wide_shape_of(model: str) -> tuple[int, int] | None:
     """Return depth and widening factor of a wide residual network, None for any other name."""
-    found = _WIDE.fullmatch(model)
-    if found is None or int(found[1]) % 6 != 4:
+    match = _WIDE.fullmatch(model)
+    if match is None or int(match[1]) % 6 != 4:
         return None
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def is_built_in(model: str) -> bool:
@@ -34,24 +34,23 @@ def depth_of(model: str) -> int | None:
     return _DEPTHS.get(model)
 
 
-def check_built_in(learner: Learner, where: str) -> None:
-    """Raise SpecError where a width or a stem is set that the model, which stands at ``where``, does not have.
+def check_built_in(learner: Learner, field: str) -> None:
+    """Raise SpecError where a width or a stem is set that the model does not have; ``field`` is the model's.
 
-    Whether a network of another library has a stem to make small, only a pass through it tells.
+    Only a pass through a network of another library tells whether its stem can be made small.
     """
     if learner.stem == "small" and is_built_in(learner.model):
-        raise no_small_stem(learner, where)
+        raise no_small_stem(learner, field)
     if learner.width != DEFAULT_WIDTH and depth_of(learner.model) is None:
-        place = where.removesuffix("model")
         raise SpecError(
-            f"{place}width: {learner.width} has no meaning for model {learner.model!r}, which has one width; "
-            f"possible: leave it out, or take a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
+            f"{field.removesuffix('model')}width: {learner.width} has no meaning for model {learner.model!r}, "
+            f"which has one width; possible: leave it out, or take a model of {BUILT_IN[0]} … {BUILT_IN[-1]}"
         )
 
 
-def no_small_stem(learner: Learner, where: str) -> SpecError:
-    """Return what is wrong with `stem: small` for the model, which stands at ``where``."""
+def no_small_stem(learner: Learner, field: str) -> SpecError:
+    """Return the error that `stem: small` has no meaning for the model; ``field`` is the model's."""
     return SpecError(
-        f"{where.removesuffix('model')}stem: 'small' has no meaning for model {learner.model!r}, which does not begin "
+        f"{field.removesuffix('model')}stem: 'small' has no meaning for model {learner.model!r}, which does not begin "
         f"with two halvings by convolution or pooling; possible: full, or a model such as resnet18 or mobilenet_v2"
     )

@@ -1,4 +1,4 @@
-"""The checks of a network that a study names. Nothing here loads torch, but for networks that are not built in."""
+"""Checks of a network that a study names. They load torch only for weights and networks that are not built in."""
 
 import hashlib
 
@@ -8,18 +8,18 @@ from kd_sweep.networks.model_names import check_built_in, is_built_in
 from kd_sweep.study.recipe import Learner
 
 PROBE_CLASSES = 7
-"""So many classes few datasets have: a file's classifier is not mistaken for the network's own."""
+"""A number of classes that few datasets have: a file's classifier is not mistaken for the network's own."""
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 
 
-def check_model(learner: Learner, where: str, image_size: int, channels: int, *, download: bool = True) -> None:
+def check_model(learner: Learner, field: str, image_size: int, channels: int, *, download: bool = True) -> None:
     """Raise SpecError where ``learner.model`` cannot be built, or gives no attention maps at ``image_size``.
 
     Built-in names are answered at once; others are built once and tried on two images.
 
     Args:
         learner: the network.
-        where: the model's place in the study, `teacher.model` or `student.model`, for the message.
+        field: of the model, `teacher.model` or `student.model`, for the message.
         image_size: height and width in pixels.
         channels: of the images.
         download: try published weights too, which downloads them; else only whether there are some.
@@ -27,14 +27,15 @@ def check_model(learner: Learner, where: str, image_size: int, channels: int, *,
     if not is_built_in(learner.model):
         from kd_sweep.networks.backbones import check_backbone
 
-        check_backbone(learner, where, image_size, channels)
-    check_built_in(learner, where)
+        check_backbone(learner, field, image_size, channels)
+    check_built_in(learner, field)
     if learner.weights is not None:
-        place = f"{where.removesuffix('model')}weights"
-        check_weights(with_weights_digest(learner, place), place, image_size, channels, download=download)
+        weights_field = f"{field.removesuffix('model')}weights"
+        with_digest = with_weights_digest(learner, weights_field)
+        check_weights(with_digest, weights_field, image_size, channels, download=download)
 
 
-def with_weights_digest(learner: Learner, where: str) -> Learner:
+def with_weights_digest(learner: Learner, field: str) -> Learner:
     """Return ``learner`` with an absolute path of its weights and the digest of that file, if it names one.
 
     Raises:
@@ -43,26 +44,26 @@ def with_weights_digest(learner: Learner, where: str) -> Learner:
     if learner.weights is None or learner.weights == "pretrained":
         return learner
     try:
-        path = absolute_path(learner.weights, where)
+        path = absolute_path(learner.weights, field)
     except DataError as error:
         raise SpecError(str(error)) from None
     if not path.is_file():
         raise SpecError(
-            f"{where}: {learner.weights!r} is no file; possible: pretrained, or a .safetensors or .pth file"
+            f"{field}: {learner.weights!r} is no file; possible: pretrained, or a .safetensors or .pth file"
         )
     if path.suffix not in WEIGHT_FILES:
-        raise SpecError(f"{where}: {learner.weights!r} is no file of weights; possible: {', '.join(WEIGHT_FILES)}")
+        raise SpecError(f"{field}: {learner.weights!r} is no file of weights; possible: {', '.join(WEIGHT_FILES)}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     if learner.weights_digest not in (None, digest):
         raise SpecError(
-            f"{where}: {path} is not the file that the study was launched with (digest {digest}, at launch "
+            f"{field}: {path} is not the file that the study was launched with (digest {digest}, at launch "
             f"{learner.weights_digest}); restore it, or launch a study with another name"
         )
     return learner.model_copy(update={"weights": str(path), "weights_digest": digest})
 
 
-def check_weights(learner: Learner, where: str, image_size: int, channels: int, *, download: bool) -> None:
+def check_weights(learner: Learner, field: str, image_size: int, channels: int, *, download: bool) -> None:
     """Raise SpecError where `load_initial_weights` would, by doing it.
 
     Without ``download``, of published weights only whether there are some.
@@ -73,7 +74,7 @@ def check_weights(learner: Learner, where: str, image_size: int, channels: int, 
     from kd_sweep.networks.initial_weights import PUBLISHED, check_published_weights, load_initial_weights
 
     if learner.weights == PUBLISHED and not download:
-        check_published_weights(learner, where)
+        check_published_weights(learner, field)
         return
     with torch.random.fork_rng(devices=[]):
-        load_initial_weights(build_for(learner, PROBE_CLASSES, channels, image_size), learner, where)
+        load_initial_weights(build_for(learner, PROBE_CLASSES, channels, image_size), learner, field)

@@ -1,4 +1,4 @@
-"""Normalisation between pooling and classifier, as ConvNeXt and LeViT have it, as a part of the classifier's weight.
+"""The normalisation between pooling and classifier, as in ConvNeXt and LeViT, as a part of the classifier's weight.
 
 Shapes: B images, D channels, h x w feature map, C classes.
 """
@@ -17,9 +17,9 @@ def norm_after_pooling(modules: Sequence[nn.Module], features: nn.Module, width:
         features: the one that gives the last feature map before pooling.
         width: D.
     """
-    last = max(place for place, module in enumerate(modules) if module is features)
-    found = [module for module in modules[last + 1 :] if _channels_of(module) == width]
-    return found[0] if len(found) == 1 else None
+    last = max(index for index, module in enumerate(modules) if module is features)
+    norms = [module for module in modules[last + 1 :] if _channels_of(module) == width]
+    return norms[0] if len(norms) == 1 else None
 
 
 def folded_weight(norm: nn.Module, weight_CD: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def folded_weight(norm: nn.Module, weight_CD: Tensor) -> Tensor:
 
 
 def divisor(norm: nn.Module, features_BDhw: Tensor) -> Tensor:
-    """Return what an image's pooled features are divided by, (B, 1, 1, 1): their deviation with layer norm, else 1."""
+    """Return the divisor of each image's pooled features, (B, 1, 1, 1): their deviation with layer norm, else 1."""
     if not isinstance(norm, nn.LayerNorm):
         return torch.ones_like(features_BDhw[:, :1, :1, :1])
     variance_B = features_BDhw.mean((2, 3)).var(1, correction=0)

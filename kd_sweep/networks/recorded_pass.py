@@ -1,4 +1,4 @@
-"""What the modules of a network read and give in one pass, from which its parts are found without knowing its code."""
+"""The record of one pass through a network, module by module, which shows its parts without knowledge of its code."""
 
 from typing import Any, NamedTuple
 
@@ -13,39 +13,38 @@ class Step(NamedTuple):
     """A module that gave a tensor."""
 
     module: nn.Module
-    read: tuple[int, ...]
-    """Shape of its first argument; empty where that is no tensor."""
-    gave: tuple[int, ...]
-    """Shape of its output."""
+    input_shape: tuple[int, ...]
+    """Of its first argument; empty where that is no tensor."""
+    output_shape: tuple[int, ...]
 
 
-def watch_pass(network: nn.Module, channels: int, image_size: int, what: str) -> list[Step]:
+def record_pass(network: nn.Module, channels: int, image_size: int, label: str) -> list[Step]:
     """Return the steps of one pass of two images in evaluation mode, in order; the network is left in training mode.
 
     Args:
         network: maps images to logits.
         channels: of the images.
         image_size: height and width in pixels.
-        what: the network and its place in the study, for messages.
+        label: begins the message: the field and the network.
 
     Raises:
         SpecError: it does not take such images.
     """
     steps: list[Step] = []
 
-    def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if isinstance(output, Tensor):
-            read = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else ()
-            steps.append(Step(module, read, tuple(output.shape)))
+            shape = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else ()
+            steps.append(Step(module, shape, tuple(output.shape)))
 
-    handles = [module.register_forward_hook(note) for module in network.modules()]
+    handles = [module.register_forward_hook(record) for module in network.modules()]
     images_BDHW = torch.zeros(2, channels, image_size, image_size, device=next(network.parameters()).device)
     try:
         with torch.no_grad():
             network.eval()(images_BDHW)
     except Exception as error:
         images = f"images of data.image_size {image_size} with {channels} channels"
-        raise SpecError(f"{what} does not take {images} ({one_line(error)})") from error
+        raise SpecError(f"{label} does not take {images} ({one_line(error)})") from error
     finally:
         network.train()
         for handle in handles:

@@ -1,4 +1,4 @@
-"""Networks made for 224 pixels, fitted to small images by leaving out their first two halvings."""
+"""The small stem: networks made for 224 pixels, fitted to small images by leaving out their first two halvings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,23 +8,23 @@ from torch import nn
 from kd_sweep.networks.recorded_pass import Step
 
 NUM_HALVINGS = 2
-"""A network made for 224 pixels is behind its stem at a quarter of them, more than small images have."""
+"""The stem of a network made for 224 pixels leaves a quarter of them, too little of a small image."""
 
 
 def first_halvings(steps: Sequence[Step]) -> list[nn.Module]:
     """Return the convolutions and poolings that make the first two halvings of a pass, in order.
 
-    Ways beside each other, as in a residual block, halve the same map and count once. Empty where there are fewer
+    Parallel paths, as in a residual block, halve the same map and count once. Empty where there are fewer
     halvings, or where one of them divides by more than two.
     """
     strided = [step for step in steps if _stride(step.module) > 1]
-    heights = list(dict.fromkeys(step.read[2] for step in strided))[:NUM_HALVINGS]
-    first = [step.module for step in strided if step.read[2] in heights]
+    heights = list(dict.fromkeys(step.input_shape[2] for step in strided))[:NUM_HALVINGS]
+    first = [step.module for step in strided if step.input_shape[2] in heights]
     return first if len(heights) == NUM_HALVINGS and all(_stride(module) == 2 for module in first) else []
 
 
 def leave_out(network: nn.Module, halvings: Sequence[nn.Module]) -> None:
-    """Give the convolutions among ``halvings`` stride 1, and put nothing in the place of the poolings.
+    """Give the convolutions among ``halvings`` stride 1, and remove the poolings.
 
     No weight changes its shape or its name.
     """
@@ -38,7 +38,7 @@ def leave_out(network: nn.Module, halvings: Sequence[nn.Module]) -> None:
 
 
 def _stride(module: nn.Module) -> int:
-    """Return by how much a module divides the size of a map; 1 for those that are neither convolution nor pooling."""
+    """Return the factor by which a module divides the size of a map; 1 unless it is a convolution or pooling."""
     if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         return 1
     stride: Any = module.stride

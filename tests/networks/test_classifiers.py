@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from kd_sweep.errors import SpecError
-from kd_sweep.networks.classifiers import BUILT_IN, Classifier, build_model
+from kd_sweep.networks.classifiers import Classifier, build_model
+from kd_sweep.networks.model_names import BUILT_IN
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner
 

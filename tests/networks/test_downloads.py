@@ -45,5 +45,5 @@ def test_an_error_of_the_download_is_raised():
 
 @pytest.mark.parametrize("name", ["timm:hf-hub:timm/resnet18.a1_in1k", "timm:local-dir:/tmp/x"])
 def test_a_place_is_no_name_of_a_model_and_nobody_is_asked(name):
-    with pytest.raises(SpecError, match=f"^teacher.model: '{name}' names a place and not a model"):
+    with pytest.raises(SpecError, match=f"^teacher.model: '{name}' names a location and not a model"):
         check_model(Learner(model=name), "teacher.model", 64, 3)

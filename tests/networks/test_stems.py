@@ -9,7 +9,7 @@ from kd_sweep.attention.maps import attention_maps
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.network_checks import check_model
-from kd_sweep.networks.recorded_pass import watch_pass
+from kd_sweep.networks.recorded_pass import record_pass
 from kd_sweep.networks.stems import first_halvings, leave_out
 from kd_sweep.study.recipe import Learner
 
@@ -81,10 +81,15 @@ class TwoWays(nn.Module):
 
 def test_ways_beside_each_other_are_one_halving():
     network = TwoWays()
-    halvings = first_halvings(watch_pass(network, 3, 16, "it"))
+    halvings = first_halvings(record_pass(network, 3, 16, "it"))
     assert halvings == [network.stem, network.way, network.shortcut[0]]
     leave_out(network, halvings)
-    assert next(step.gave for step in watch_pass(network, 3, 16, "it") if step.module is network.last) == (2, 8, 8, 8)
+    assert next(step.output_shape for step in record_pass(network, 3, 16, "it") if step.module is network.last) == (
+        2,
+        8,
+        8,
+        8,
+    )
 
 
 @pytest.mark.parametrize("name", ["resnet8", "wrn-16-2", "timm:test_vit", "timm:test_convnext", "swin_t"])
