@@ -47,8 +47,8 @@ def trial(
         data=Data(image_size=image_size),
         teacher=Learner(width=teacher_width, epochs=1),
         student=Learner(width=student_width, epochs=epochs),
-        augmentation_strength=0.5,
-        ensemble_size=num_teachers,
+        teacher_strengths=(0.5,) * num_teachers,
+        student_strength=0.5,
     )
 
 

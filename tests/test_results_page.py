@@ -41,7 +41,7 @@ def test_the_table_of_trials_is_the_study_s(study: str) -> None:
     settings = [f"name={study}"] + ["metrics.attention=grad_cam"] * (study == GRAD_CAM)
     planned = plan(load_spec(ROOT / f"sweeps/{STUDY}.yaml", settings))
     wanted = {
-        (trial.config.augmentation_strength, trial.config.ensemble_size, trial.config.seed, trial.config.student.epochs)
+        (trial.config.student_strength, trial.config.ensemble_size, trial.config.seed, trial.config.student.epochs)
         for trial in planned.trials
     }
     trials = trials_of(study)

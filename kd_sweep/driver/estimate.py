@@ -12,6 +12,7 @@ from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.caveats import caveats
 from kd_sweep.study.space.plan import Plan, estimate_hours, example_trial, plan, rest_of
 from kd_sweep.study.space.points import points_of
+from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
@@ -104,8 +105,7 @@ def _checked_without_data(
 
 
 def _further(point: Mapping[str, object]) -> str:
-    known = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "student_strength")
-    return "".join(f", {name} {value}" for name, value in point.items() if name not in known)
+    return "".join(f", {name} {value}" for name, value in point.items() if name not in SearchSettings.model_fields)
 
 
 def _finished_trials(spec: StudySpec, planned: Plan, root: Location) -> set[str]:

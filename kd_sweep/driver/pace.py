@@ -157,6 +157,8 @@ class SweepState:
 def describe(config: TrialConfig) -> str:
     """Return a trial's place in the study as a person would say it."""
     size = f"{config.ensemble_size} teacher{'s' if config.ensemble_size > 1 else ''}"
-    student = f", student {config.student_strength:g}" if config.student_strength is not None else ""
-    strengths = " + ".join(f"{strength:g}" for strength in config.teacher_strengths or [config.augmentation_strength])
+    is_apart = config.student_strength != config.mean_teacher_strength
+    student = f", student {config.student_strength:g}" if is_apart else ""
+    listed = config.teacher_strengths if len(set(config.teacher_strengths)) > 1 else config.teacher_strengths[:1]
+    strengths = " + ".join(f"{strength:g}" for strength in listed)
     return f"strength {strengths}{student}, {size}, seed {config.seed}"

@@ -248,7 +248,7 @@ class Recorder:
 
     def _add(self, config: TrialConfig, row: dict[str, Any]) -> bool:
         trial = self._writer.trials.get(config.trial_id) or {}
-        settings = {name: getattr(config, name) for name in SETTINGS}
+        settings = {name: config.at(name) for name in SETTINGS}
         written = {"trial_id": config.trial_id, "attempt": trial.get("attempts") or 1, "finished_at": now()}
         reported = {name: row.get(name) for name in EPOCH_COLUMNS}
         return self._writer.add_epoch(settings | written | reported)
@@ -257,7 +257,7 @@ class Recorder:
         searched = {column_name(name): _scalar(config.at(name)) for name in self._search}
         return searched | {
             "trial_id": config.trial_id,
-            "augmentation_strength": config.augmentation_strength,
+            "augmentation_strength": config.mean_teacher_strength,
             "ensemble_size": config.ensemble_size,
             "seed": config.seed,
             "student": config.student.model,

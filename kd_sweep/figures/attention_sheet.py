@@ -181,9 +181,9 @@ def _block(trial: TrialAttention) -> Block:
 def _label(trial: TrialAttention, member: int, is_student: bool) -> tuple[str, ...]:
     config, kind = trial.config, trial.map_names_M[member]
     if is_student:
-        strength = config.strength_of_student
+        strength = config.student_strength
         return ("student", config.student.model, f"strength {strength:g}", kind, "mean IoU with", "teachers")
-    strength = config.strengths_of_teachers[member]
+    strength = config.teacher_strengths[member]
     return (f"teacher {member + 1}", config.teacher.model, f"strength {strength:g}", kind, "IoU with student")
 
 
@@ -194,7 +194,7 @@ def _heading(trial: TrialAttention, teacher_regions_MIHW: Tensor, with_student_M
     pairs = [intersection_over_union(*pair).mean() for pair in combinations(teacher_regions_MIHW, 2)]
     between = f"between teachers {float(torch.stack(pairs).mean()):.2f}, " if pairs else ""
     return (
-        f"strength {config.augmentation_strength:g}, {num_teachers}, seed {config.seed}, epoch {trial.epoch}. "
+        f"strength {config.mean_teacher_strength:g}, {num_teachers}, seed {config.seed}, epoch {trial.epoch}. "
         f"IoU {between}student with teachers {with_student}. Trial {config.trial_id}"
     )
 

@@ -57,7 +57,7 @@ def shown_strengths(spec: StudySpec) -> list[float]:
         else:
             low, high = extremes(spec, name)
             found |= {low + (high - low) * step / (STEPS_OF_A_RANGE - 1) for step in range(STEPS_OF_A_RANGE)}
-    return sorted(found) or [TrialConfig().augmentation_strength]
+    return sorted(found) or [TrialConfig().student_strength]
 
 
 def _at_most(limit: int | None, largest: int) -> int:
@@ -66,7 +66,7 @@ def _at_most(limit: int | None, largest: int) -> int:
 
 def _shown(spec: StudySpec, data: Data, dataset: Dataset, strength: float) -> Tensor:
     """Return the validation images at ``strength`` as uint8."""
-    trial = TrialConfig(data=data, augmentation=spec.augmentation, student=spec.student, augmentation_strength=strength)
+    trial = TrialConfig(data=data, augmentation=spec.augmentation, student=spec.student, student_strength=strength)
     stream = AugmentationStream(trial.stream, dataset)
     images_NDHW = torch.cat([batch.images_BDHW for batch in stream.augmented_val(1)])
     mean_D11, std_D11 = (torch.tensor(values)[:, None, None] for values in (dataset.mean, dataset.std))

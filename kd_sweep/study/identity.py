@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 DIGEST_LENGTH = 16
-IDENTITY_VERSION = 1
+IDENTITY_VERSION = 2
 """Of the rules that make ids: fields, their defaults and canonical values, and what a fingerprint is taken of.
 
 Ids of two versions are not compared. A frozen study says which made its own.

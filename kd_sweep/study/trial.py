@@ -11,6 +11,8 @@ from kd_sweep.study.recipe import Augmentation, Data, Distillation, Fraction, Le
 
 MAX_TEACHERS = 64
 
+Strengths = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_TEACHERS)]
+"""Of an ensemble, member 1 first."""
 
 PLACES = ("path", "train_list", "val_list", "download")
 """Fields of `data` that say where images come from, and not which they are, once they have a fingerprint."""
@@ -106,21 +108,9 @@ class TeacherConfig(Strict):
 class Settings(NamedTuple):
     """The fields of a trial that are no sections; `TrialConfig` says what they mean."""
 
-    augmentation_strength: float
-    ensemble_size: int
+    teacher_strengths: tuple[float, ...]
+    student_strength: float
     seed: int
-    teacher_strengths: tuple[float, ...] | None
-    student_strength: float | None
-
-    @property
-    def strengths_of_teachers(self) -> tuple[float, ...]:
-        """The strength at which each teacher is trained, member 1 first."""
-        return self.teacher_strengths or (self.augmentation_strength,) * self.ensemble_size
-
-    @property
-    def strength_of_student(self) -> float:
-        """The strength of the images that the student sees."""
-        return self.augmentation_strength if self.student_strength is None else self.student_strength
 
 
 def mean_strength(strengths: tuple[float, ...]) -> float:
@@ -138,20 +128,15 @@ def trial_digest(sections: Mapping[str, str], settings: Settings) -> str:
 
     Args:
         sections: `section_json` of each of `SECTIONS`.
-        settings: its other fields, with size and strength as `teacher_strengths` gives them, where that is set.
+        settings: its other fields.
     """
     parts = {name: text for name, text in sections.items() if text != _NOTHING or name == "data"}
-    strength, size, seed, teacher_strengths, student_strength = settings
-    if strength != 0.0:
-        parts["augmentation_strength"] = _scalar_json(strength)
-    if size != 1:
-        parts["ensemble_size"] = _scalar_json(size)
-    if seed != 0:
-        parts["seed"] = _scalar_json(seed)
-    if teacher_strengths is not None and set(teacher_strengths) != {strength}:  # else they say nothing more
-        parts["teacher_strengths"] = _scalar_json(teacher_strengths)
-    if student_strength is not None and student_strength != strength:
-        parts["student_strength"] = _scalar_json(student_strength)
+    if settings.teacher_strengths != (0.0,):
+        parts["teacher_strengths"] = _scalar_json(settings.teacher_strengths)
+    if settings.student_strength != 0.0:
+        parts["student_strength"] = _scalar_json(settings.student_strength)
+    if settings.seed != 0:
+        parts["seed"] = _scalar_json(settings.seed)
     parts["kind"] = '"trial"'
     return digest_of_parts(parts)
 
@@ -165,33 +150,11 @@ class TrialConfig(Strict):
     student: Learner = Learner()
     distillation: Distillation = Distillation()
     metrics: Metrics = Metrics()
-    augmentation_strength: Fraction = 0.0
-    """0: clean images. 1: the strongest. Teachers and student alike; with `teacher_strengths`, their mean."""
-    ensemble_size: int = Field(1, ge=1, le=MAX_TEACHERS)
-    """How many teachers; with `teacher_strengths`, as many as that lists."""
+    teacher_strengths: Strengths = (0.0,)
+    """The strength at which each teacher is trained, member 1 first. 0: clean images. 1: the strongest."""
+    student_strength: Fraction = 0.0
+    """The strength of the images that the student sees, and its teachers with it."""
     seed: Seed = 0
-    teacher_strengths: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_TEACHERS)] | None = None
-    """The strength at which each teacher is trained, member 1 first. Null: `augmentation_strength` for all."""
-    student_strength: Fraction | None = None
-    """The strength of the images that the student sees, and its teachers with it. Null: `augmentation_strength`."""
-
-    @model_validator(mode="after")
-    def _follow_the_teachers(self) -> "TrialConfig":
-        """Set the ensemble's size and mean strength from `teacher_strengths`, or refuse others that were given."""
-        strengths = self.teacher_strengths
-        if strengths is None:
-            return self
-        mean = mean_strength(strengths)
-        given = self.model_fields_set
-        if "ensemble_size" in given and self.ensemble_size != len(strengths):
-            raise ValueError(f"ensemble_size {self.ensemble_size} is not {len(strengths)}, as teacher_strengths lists")
-        if "augmentation_strength" in given and abs(self.augmentation_strength - mean) > 1e-9:
-            raise ValueError(
-                f"augmentation_strength {self.augmentation_strength:g} is not {mean:g}, the mean of teacher_strengths"
-            )
-        object.__setattr__(self, "ensemble_size", len(strengths))
-        object.__setattr__(self, "augmentation_strength", mean)
-        return self
 
     @model_validator(mode="after")
     def _every_teacher_has_a_weight(self) -> "TrialConfig":
@@ -206,30 +169,24 @@ class TrialConfig(Strict):
         return trial_digest({name: section_json(getattr(self, name)) for name in SECTIONS}, self.settings)
 
     @property
-    def settings(self) -> "Settings":
+    def settings(self) -> Settings:
         """The fields that are no sections."""
-        return Settings(
-            self.augmentation_strength, self.ensemble_size, self.seed, self.teacher_strengths, self.student_strength
-        )
+        return Settings(self.teacher_strengths, self.student_strength, self.seed)
 
     @property
-    def strengths_of_teachers(self) -> tuple[float, ...]:
-        """The strength at which each teacher is trained, member 1 first."""
-        return self.settings.strengths_of_teachers
+    def ensemble_size(self) -> int:
+        """How many teachers."""
+        return len(self.teacher_strengths)
 
     @property
-    def strength_of_student(self) -> float:
-        """The strength of the images that the student sees."""
-        return self.settings.strength_of_student
+    def mean_teacher_strength(self) -> float:
+        """The mean of the teachers' strengths: the column `augmentation_strength` of the tables."""
+        return mean_strength(self.teacher_strengths)
 
-    def at(self, dotted: str) -> Any:
-        """Return the value of a field by its dotted name, `distillation.temperature`; of the strengths, what holds."""
-        if dotted == "teacher_strengths":
-            return self.strengths_of_teachers
-        if dotted == "student_strength":
-            return self.strength_of_student
+    def at(self, field: str) -> Any:
+        """Return the trial's value of a field that a study can search, `distillation.temperature` for example."""
         value: Any = self
-        for name in dotted.split("."):
+        for name in ("mean_teacher_strength" if field == "augmentation_strength" else field).split("."):
             value = getattr(value, name)
         return value
 
@@ -250,7 +207,7 @@ class TrialConfig(Strict):
                 seed=self.seed,
                 member=member,
             )
-            for member, strength in enumerate(self.strengths_of_teachers, 1)
+            for member, strength in enumerate(self.teacher_strengths, 1)
         )
 
     @property
@@ -277,7 +234,7 @@ class TrialConfig(Strict):
         return StreamConfig(
             data=self.data,
             augmentation=self.augmentation,
-            augmentation_strength=self.strength_of_student,
+            augmentation_strength=self.student_strength,
             batch_size=self.student.batch_size,
             seed=derived_seed("student-stream", self.seed),
         )

@@ -18,14 +18,23 @@ DIVERGES: Row = {"learning_rate": 100.0, "weight_decay": 10.0, "warmup_epochs": 
 """Weights grow a thousandfold with every step."""
 
 
-def tiny_trial(*, teacher: Row | None = None, student: Row | None = None, **fields: Any) -> TrialConfig:
-    """Return a trial on 200 digits of 8 x 8 pixels."""
+def tiny_trial(
+    *,
+    teacher: Row | None = None,
+    student: Row | None = None,
+    augmentation_strength: float = 0.5,
+    ensemble_size: int = 1,
+    **fields: Any,
+) -> TrialConfig:
+    """Return a trial on 200 digits of 8 x 8 pixels, with teachers and student at one strength."""
     learner = {"model": "resnet8", "width": 4}
     return TrialConfig(
         data=Data(image_size=8, max_train_images=200, max_val_images=100),
         teacher=Learner(**{**learner, "epochs": 2, **(teacher or {})}),
         student=Learner(**{**learner, "epochs": 3, **(student or {})}),
-        **{"augmentation_strength": 0.5, **fields},
+        teacher_strengths=(augmentation_strength,) * ensemble_size,
+        student_strength=augmentation_strength,
+        **fields,
     )
 
 

@@ -68,7 +68,7 @@ def test_weights_for_more_teachers_than_there_are_will_do():
 
 def test_a_trial_needs_a_weight_for_every_teacher():
     with pytest.raises(ValueError, match="teacher_weights has 1 weights for 2 teachers"):
-        TrialConfig.model_validate({"ensemble_size": 2, "distillation": {"teacher_weights": (1.0,)}})
+        TrialConfig.model_validate({"teacher_strengths": (0.0, 0.0), "distillation": {"teacher_weights": (1.0,)}})
 
 
 def test_affinity_is_an_objective_only_where_it_is_reported():

@@ -45,7 +45,7 @@ def test_each_teacher_has_its_own_strength_and_all_see_the_student_s_images():
     trial = trial_config(_spec({}), {"teacher_strengths": [0.0, 1, 0.5], "student_strength": 0.25, "seed": 3})
     assert [(teacher.augmentation_strength, teacher.member) for teacher in trial.teachers] == [(0, 1), (1, 2), (0.5, 3)]
     assert trial.stream.augmentation_strength == 0.25
-    assert (trial.ensemble_size, trial.augmentation_strength) == (3, 0.5)
+    assert (trial.ensemble_size, trial.at("augmentation_strength")) == (3, 0.5)
 
 
 def test_a_teacher_is_the_same_one_in_a_study_of_one_strength():
@@ -55,33 +55,40 @@ def test_a_teacher_is_the_same_one_in_a_study_of_one_strength():
 
 
 def test_a_student_without_a_strength_of_its_own_has_its_teachers_mean():
-    trial = TrialConfig(teacher_strengths=(0.0, 0.0, 1.0))
-    assert trial.augmentation_strength == pytest.approx(1 / 3)
-    assert trial.stream.augmentation_strength == trial.augmentation_strength
-    assert TrialConfig(augmentation_strength=0.5, student_strength=0.0).teachers[0].augmentation_strength == 0.5
-    assert TrialConfig(augmentation_strength=0.5, student_strength=0.0).stream.augmentation_strength == 0.0
+    trial = trial_config(_spec({}), {"teacher_strengths": [0.0, 0.0, 1.0]})
+    assert trial.student_strength == pytest.approx(1 / 3)
+    assert trial.stream.augmentation_strength == trial.student_strength
+
+
+def test_the_strength_of_a_study_is_the_shorthand_for_both():
+    both = trial_config(_spec({}), {"augmentation_strength": 0.5, "ensemble_size": 2})
+    assert (both.teacher_strengths, both.student_strength) == ((0.5, 0.5), 0.5)
+    apart = trial_config(_spec({}), {"augmentation_strength": 0.5, "student_strength": 0.0})
+    assert (apart.teacher_strengths, apart.student_strength) == ((0.5,), 0.0)
+    held = json.loads(both.model_dump_json())
+    assert (held["teacher_strengths"], held["student_strength"]) == ([0.5, 0.5], 0.5)
+    assert not {"augmentation_strength", "ensemble_size"} & held.keys()
 
 
 def test_the_same_trial_in_other_words_is_the_same_trial():
-    alike = TrialConfig(augmentation_strength=0.5, ensemble_size=2)
-    for same in (
-        TrialConfig(teacher_strengths=(0.5, 0.5)),
-        TrialConfig(teacher_strengths=(0.5, 0.5), student_strength=0.5),
-        TrialConfig(augmentation_strength=0.5, ensemble_size=2, student_strength=0.5),
-    ):
-        assert same.trial_id == alike.trial_id
+    alike = {"augmentation_strength": 0.5, "ensemble_size": 2}
+    points = [alike, {"teacher_strengths": [0.5, 0.5]}, {"teacher_strengths": [0.5, 0.5], "student_strength": 0.5}]
+    alike, *same_ones = [trial_config(_spec({}), point) for point in [*points, alike | {"student_strength": 0.5}]]
+    for same in same_ones:
+        assert (same, same.trial_id) == (alike, alike.trial_id)
         assert same.stream.stream_id == alike.stream.stream_id
     others = [
-        TrialConfig(teacher_strengths=(0.0, 1.0)),
-        TrialConfig(teacher_strengths=(1.0, 0.0)),
-        TrialConfig(augmentation_strength=0.5, ensemble_size=2, student_strength=0.0),
+        TrialConfig(teacher_strengths=(0.0, 1.0), student_strength=0.5),
+        TrialConfig(teacher_strengths=(1.0, 0.0), student_strength=0.5),
+        TrialConfig(teacher_strengths=(0.5, 0.5), student_strength=0.0),
     ]
     assert len({trial.trial_id for trial in [alike, *others]}) == 4
 
 
 def test_what_a_trial_searched_is_read_back_whichever_way_it_was_written():
-    trial = TrialConfig(augmentation_strength=0.5, ensemble_size=2)
+    trial = trial_config(_spec({}), {"augmentation_strength": 0.5, "ensemble_size": 2})
     assert (trial.at("teacher_strengths"), trial.at("student_strength")) == ((0.5, 0.5), 0.5)
+    assert (trial.at("augmentation_strength"), trial.at("ensemble_size")) == (0.5, 2)
     apart = TrialConfig(teacher_strengths=(0.0, 1.0), student_strength=0.25)
     assert (apart.at("teacher_strengths"), apart.at("student_strength")) == ((0.0, 1.0), 0.25)
 
@@ -94,12 +101,16 @@ def test_a_trial_and_a_frozen_study_survive_json_and_yaml():
         assert (again, again.trial_id) == (trial.config, trial.config.trial_id)
 
 
-def test_size_and_mean_strength_may_be_given_and_may_not_contradict():
-    TrialConfig(teacher_strengths=(0.0, 0.2), ensemble_size=2, augmentation_strength=0.1)
-    with pytest.raises(ValidationError, match="ensemble_size 3 is not 2, as teacher_strengths lists"):
-        TrialConfig(teacher_strengths=(0.0, 0.2), ensemble_size=3)
-    with pytest.raises(SpecError, match=r"augmentation_strength 0\.5 is not 0\.1, the mean of teacher_strengths"):
-        trial_config(_spec({}), {"teacher_strengths": [0.0, 0.2], "augmentation_strength": 0.5})
+@pytest.mark.parametrize("name", ["ensemble_size", "augmentation_strength"])
+def test_a_point_does_not_name_the_teachers_in_two_ways(name):
+    with pytest.raises(SpecError, match=f"^{name}: .* search.teacher_strengths.*; leave one of the two out"):
+        trial_config(_spec({}), {"teacher_strengths": [0.0, 0.2], name: 1})
+
+
+@pytest.mark.parametrize("strengths", [(), (0.0,) * 65, (1.5,)])
+def test_a_trial_has_1_to_64_teachers_at_strengths_from_0_to_1(strengths):
+    with pytest.raises(ValidationError, match="teacher_strengths"):
+        TrialConfig(teacher_strengths=strengths)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +143,8 @@ def test_null_and_lists_where_they_mean_nothing():
         ("ensemble_size", "is the length of each list in search.teacher_strengths; leave one of the two out"),
         (
             "augmentation_strength",
-            "is the mean of each list in search.teacher_strengths; leave one of the two out; the student's own is "
-            "student_strength",
+            "sets the strength of every teacher, as search.teacher_strengths does; leave one of the two out; the "
+            "student's own is student_strength",
         ),
     ],
 )

@@ -20,6 +20,11 @@ def test_identities_never_change_between_versions():
     assert TrialConfig().trial_id == "5c126bca2ff80ab7"
     assert TrialConfig().teachers[0].teacher_id == "636fe6c5fae2785a"
     assert TrialConfig().stream.stream_id == "9e10bd31df4fe972"
+    strong = TrialConfig(teacher_strengths=(0.5, 0.5), student_strength=0.5)
+    # `printf '{"data":{},"kind":"trial","student_strength":0.5,"teacher_strengths":[0.5,0.5]}' | sha256sum`
+    assert strong.trial_id == "880e675095d391ca"
+    assert [teacher.teacher_id for teacher in strong.teachers] == ["1da67adebacaa27d", "f90155ae1c7384fa"]
+    assert strong.stream.stream_id == "ee2fcb9dda1529cd"
 
 
 def test_defaults_never_change_between_versions():
@@ -49,7 +54,7 @@ def test_defaults_never_change_between_versions():
     }
     found = TrialConfig().model_dump()
     assert {name: {key: found[name][key] for key in fields} for name, fields in sections.items()} == sections
-    assert (found["augmentation_strength"], found["ensemble_size"], found["seed"]) == (0.0, 1, 0)
+    assert (found["teacher_strengths"], found["student_strength"], found["seed"]) == ((0.0,), 0.0, 0)
 
 
 def test_digest_is_the_sha256_of_canonical_json():

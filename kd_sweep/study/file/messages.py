@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
+from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import (
     DIMENSION_KINDS,
     AshaScheduler,
@@ -31,7 +32,7 @@ TAGGED: dict[str, dict[str, type[BaseModel]]] = {
     "scheduler": {"none": NoScheduler, "asha": AshaScheduler, "median": MedianScheduler},
     "search": {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange},
 }
-SEARCH_NAMES = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "student_strength")
+SEARCH_NAMES = tuple(SearchSettings.model_fields)
 
 
 class RuleError(SpecError):

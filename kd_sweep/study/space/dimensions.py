@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from kd_sweep.study.space.searchable_fields import search_field
+from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, StudySpec, Uniform, Value
-from kd_sweep.study.trial import TrialConfig
 
 
 def dimension_size(dimension: Dimension) -> int | None:
@@ -92,9 +93,14 @@ def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
         return min(numbers), max(numbers)
     if dimension is not None:
         return range_bounds(dimension)
-    section, _, key = name.rpartition(".")
-    value = getattr(getattr(spec, section), key) if section else TrialConfig.model_fields[name].default
+    value = fixed_value(spec, name)
     return value, value
+
+
+def fixed_value(spec: StudySpec, name: str) -> Any:
+    """Return the value of a field that ``spec`` does not search."""
+    section, _, key = name.rpartition(".")
+    return getattr(getattr(spec, section), key) if section else SearchSettings.model_fields[name].default
 
 
 def searched_ensembles(spec: StudySpec) -> list[tuple[float, ...]]:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
-from kd_sweep.study.space.dimensions import listed_values, searched_ensembles
+from kd_sweep.study.space.dimensions import fixed_value, listed_values, searched_ensembles
 from kd_sweep.study.space.searchable_fields import search_field
+from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Choice, Grid, IntRange, StudySpec
 from kd_sweep.study.trial import TrialConfig
 
@@ -66,8 +67,9 @@ def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule) -> RuleE
 
 def _default(name: str) -> Any:
     section, _, key = name.rpartition(".")
-    fields = TrialConfig.model_fields
-    return getattr(fields[section].default, key) if section else fields[name].default
+    if section:
+        return getattr(TrialConfig.model_fields[section].default, key)
+    return SearchSettings.model_fields[name].default
 
 
 def _values(spec: StudySpec, name: str) -> list[Any]:
@@ -76,8 +78,7 @@ def _values(spec: StudySpec, name: str) -> list[Any]:
         return sorted({len(strengths) for strengths in ensembles})
     dimension = spec.search.get(name)
     if dimension is None:
-        section, _, key = name.rpartition(".")
-        return [getattr(getattr(spec, section), key) if section else _default(name)]
+        return [fixed_value(spec, name)]
     if isinstance(dimension, Grid | Choice):
         field = search_field(name)
         return [field.canonical(value) for value in listed_values(dimension)[:MAX_VALUES]]

@@ -114,7 +114,7 @@ def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
     """Return the trial of the study that takes most time and memory, as far as its ensemble's size tells."""
     if planned.trials:
         parts = Parts(spec)
-        return max(planned.trials, key=lambda trial: parts.settings(trial.values).ensemble_size).config
+        return max(planned.trials, key=lambda trial: len(parts.settings(trial.values).teacher_strengths)).config
     return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})
 
 

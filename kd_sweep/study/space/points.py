@@ -15,6 +15,7 @@ from kd_sweep.study.space.dimensions import dimension_size, dimension_values, dr
 from kd_sweep.study.space.rules import validate_space
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import Parts, PlannedTeacher, Values, section_of
+from kd_sweep.study.space.settings import SearchSettings, repeated_setting, trial_settings
 from kd_sweep.study.spec import GridSampler, RandomSampler, StudySpec, Value
 from kd_sweep.study.trial import SECTIONS, TrialConfig
 
@@ -94,17 +95,18 @@ def trial_config(spec: StudySpec, point: Mapping[str, Any]) -> TrialConfig:
     """
     values = canonical_point(point)
     changes: dict[str, dict[str, Value]] = {}
-    fields: dict[str, Any] = {}
+    settings: dict[str, Any] = SearchSettings().model_dump()
     for name, value in values.items():
-        place = search_field(name)
-        if place.section is None:
-            fields[name] = value
+        field = search_field(name)
+        if field.section is None:
+            settings[name] = value
         else:
-            changes.setdefault(place.section, {})[place.key] = value
-    for section in SECTIONS:
-        fields[section] = section_of(spec, section, changes.get(section, {}))
+            changes.setdefault(field.section, {})[field.key] = value
+    if repeated := repeated_setting(values):
+        raise SpecError(": ".join(repeated))
+    sections: dict[str, Any] = {name: section_of(spec, name, changes.get(name, {})) for name in SECTIONS}
     try:
-        return TrialConfig(**fields)
+        return TrialConfig(**sections, **trial_settings(**settings)._asdict())
     except ValidationError as error:
         raise SpecError(f"no trial can have {', '.join(values)}: {value_rule(error.errors()[0])}") from None
 

@@ -12,6 +12,7 @@ from kd_sweep.study.recipe import DATASETS, MAX_COUNT
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
 from kd_sweep.study.space.searchable_fields import SearchField, changed_section, search_fields, unknown_field
+from kd_sweep.study.space.settings import repeated_setting
 from kd_sweep.study.spec import (
     Choice,
     Dimension,
@@ -112,13 +113,9 @@ def _corners(field: SearchField, dimension: Dimension) -> list[Any]:
 
 
 def _check_ensembles(spec: StudySpec) -> None:
-    if "teacher_strengths" not in spec.search:
-        return
-    for name, meaning in (("ensemble_size", "the length"), ("augmentation_strength", "the mean")):
-        if name in spec.search:
-            also = "; the student's own is student_strength" if name == "augmentation_strength" else ""
-            rule = f"is {meaning} of each list in search.teacher_strengths; leave one of the two out{also}"
-            raise RuleError(("search", name), rule)
+    if repeated := repeated_setting(spec.search):
+        name, rule = repeated
+        raise RuleError(("search", name), rule)
 
 
 def _check_teacher_weights(spec: StudySpec) -> None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.messages import value_rule
 from kd_sweep.study.recipe import Strict
+from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Value
-from kd_sweep.study.trial import PLACES, TrialConfig
+from kd_sweep.study.trial import PLACES, SECTIONS, TrialConfig
 
 Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers"]
 
@@ -34,7 +35,7 @@ SIGNIFICANT_DIGITS = 12
 
 @dataclass(frozen=True)
 class SearchField:
-    """One field of `TrialConfig`: a scalar, or the list `teacher_strengths`."""
+    """One field of a section or of `SearchSettings`: a scalar, or the list `teacher_strengths`."""
 
     name: str
     """`augmentation_strength` or dotted: `student.learning_rate`."""
@@ -70,13 +71,12 @@ def _rounded(value: Any) -> Any:
 def search_fields() -> Mapping[str, SearchField]:
     """Return every field that `search` may vary, by name."""
     found: dict[str, SearchField] = {}
-    for name, field in TrialConfig.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            section: type[BaseModel] = field.annotation
-            for key, inner in section.model_fields.items():
-                _add(found, name, key, inner.annotation, inner.metadata)
-        else:
-            _add(found, None, name, field.annotation, field.metadata)
+    for name in SECTIONS:
+        section = type(TrialConfig.model_fields[name].default)
+        for key, field in section.model_fields.items():
+            _add(found, name, key, field.annotation, field.metadata)
+    for name, field in SearchSettings.model_fields.items():
+        _add(found, None, name, field.annotation, field.metadata)
     return found
 
 

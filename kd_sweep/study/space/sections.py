@@ -10,13 +10,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics, Strict
 from kd_sweep.study.space.searchable_fields import changed_section, search_field
+from kd_sweep.study.space.settings import SearchSettings, trial_settings
 from kd_sweep.study.spec import StudySpec, Value
 from kd_sweep.study.trial import (
     SECTIONS,
     Settings,
     TeacherConfig,
-    TrialConfig,
-    mean_strength,
     reference_augmentation,
     section_json,
     trial_digest,
@@ -112,7 +111,7 @@ class Parts:
         """Yield the teachers that the trial needs, as `TrialConfig.needed_teachers`."""
         settings = self.settings(values)
         data, augmentation, learner = (self.part(section, values) for section in ("data", "augmentation", "teacher"))
-        for member, strength in enumerate(settings.strengths_of_teachers, 1):
+        for member, strength in enumerate(settings.teacher_strengths, 1):
             yield PlannedTeacher(data, augmentation, strength, learner, settings.seed, member)
         metrics: Part[Metrics] = self.part("metrics", values)
         if metrics.section.affinity:
@@ -135,16 +134,9 @@ class Parts:
 
     def settings(self, values: Values) -> Settings:
         """Return the fields of the trial that are no sections."""
-        strengths: Any = self._value("teacher_strengths", values)
-        strength: Any = self._value("augmentation_strength", values)
-        size: Any = self._value("ensemble_size", values)
-        if strengths is not None:
-            strength, size = mean_strength(strengths), len(strengths)
-        seed: Any = self._value("seed", values)
-        student_strength: Any = self._value("student_strength", values)
-        return Settings(strength, size, seed, strengths, student_strength)
+        return trial_settings(**{name: self._value(name, values) for name in _DEFAULTS})
 
-    def _value(self, name: str, values: Values) -> Value:
+    def _value(self, name: str, values: Values) -> Any:
         place = self._places.get(name)
         return _DEFAULTS[name] if place is None else values[place]
 
@@ -159,7 +151,7 @@ class Parts:
         return self._parts.setdefault(f"{type(section).__name__} {json}", Part(section, json))
 
 
-_DEFAULTS: dict[str, Any] = {name: TrialConfig.model_fields[name].default for name in Settings._fields}
+_DEFAULTS: dict[str, Any] = {name: field.default for name, field in SearchSettings.model_fields.items()}
 
 
 def section_of(spec: StudySpec, section: str, changes: dict[str, Value]) -> Strict:

@@ -69,15 +69,15 @@ def test_tpe_learns_from_the_tables() -> None:
     """After 25 known trials whose value peaks at 0.8, suggestions crowd there; random ones would not."""
     spec = study("{augmentation_strength: {uniform: [0, 1]}}", "{name: tpe, num_trials: 60, num_startup_trials: 5}")
     known = [
-        KnownTrial(trial, True, (-abs(trial.augmentation_strength - 0.8),))
+        KnownTrial(trial, True, (-abs(trial.student_strength - 0.8),))
         for trial in (spec_trial(spec, index / 25) for index in range(25))
     ]
     source = OptunaSource(spec, known, 12)
     strengths = []
     while (suggestion := source.next()) is not None:
         trial = suggestion.trial
-        strengths.append(trial.augmentation_strength)
-        source.tell(trial, (-abs(trial.augmentation_strength - 0.8),))
+        strengths.append(trial.student_strength)
+        source.tell(trial, (-abs(trial.student_strength - 0.8),))
     assert len(strengths) == 12
     assert sum(abs(strength - 0.8) < 0.2 for strength in strengths) >= 8
 
@@ -96,7 +96,7 @@ def test_several_objectives(sampler: str) -> None:
     count = 0
     while (suggestion := source.next()) is not None:
         trial = suggestion.trial
-        source.tell(trial, (trial.augmentation_strength, 1 - trial.augmentation_strength) if count % 3 else None)
+        source.tell(trial, (trial.student_strength, 1 - trial.student_strength) if count % 3 else None)
         count += 1
     assert count == 8
 

@@ -53,8 +53,8 @@ def accuracy_and_error(trial: TrialConfig) -> tuple[float, float]:
     """Two smooth functions of every field that is searched here, with different optima."""
     size = trial.ensemble_size / 4 + 0.1 * len(trial.distillation.loss)
     rate = trial.student.learning_rate
-    first = (trial.augmentation_strength - 0.6) ** 2 + (trial.distillation.alpha - 0.3) ** 2 + (size - 0.9) ** 2
-    return 1 - first - 0.1 * abs(rate - 0.1), (trial.augmentation_strength - 0.1) ** 2 + size * rate
+    first = (trial.student_strength - 0.6) ** 2 + (trial.distillation.alpha - 0.3) ** 2 + (size - 0.9) ** 2
+    return 1 - first - 0.1 * abs(rate - 0.1), (trial.student_strength - 0.1) ** 2 + size * rate
 
 
 def outcome(trial: TrialConfig, num_objectives: int) -> Values:

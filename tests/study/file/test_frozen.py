@@ -275,10 +275,10 @@ def _as_of(text, **provenance):
     return text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest())
 
 
-@pytest.mark.parametrize("made_by", ["unreleased", "2"])
+@pytest.mark.parametrize("made_by", ["unreleased", "1", "3"])
 def test_a_study_whose_ids_other_rules_made_is_one_line_that_says_so(tmp_path, cli, made_by):
     text = frozen_yaml(_spec(), {})
-    assert yaml.safe_load(text)["provenance"]["identity_version"] == "1"
+    assert yaml.safe_load(text)["provenance"]["identity_version"] == "2"
     study = tmp_path / "digits"
     study.mkdir()
     if made_by == "unreleased":
@@ -294,7 +294,7 @@ def test_a_study_whose_ids_other_rules_made_is_one_line_that_says_so(tmp_path, c
         lines = [line for line in errors.splitlines() if "identity_version" in line]
         assert len(lines) == 1
         assert (
-            f"(identity_version {made_by}, here 1); go on with that version, or launch the study in another root"
+            f"(identity_version {made_by}, here 2); go on with that version, or launch the study in another root"
             in lines[0]
         )
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["digits", "digits.yaml", "study.yaml"]

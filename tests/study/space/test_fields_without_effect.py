@@ -127,7 +127,7 @@ def test_a_field_with_an_effect_in_some_trial_is_taken(content: dict[str, Any]) 
 def test_equal_sections_have_one_name(one: Any, other: Any) -> None:
     def ids(section: Any) -> set[str]:
         name = "student" if isinstance(section, Learner) else type(section).__name__.lower()
-        trial = TrialConfig(ensemble_size=2, **{name: section})
+        trial = TrialConfig(teacher_strengths=(0.0, 0.0), **{name: section})
         return {trial.trial_id, trial.model_copy(update={"teacher": trial.student}).teachers[0].teacher_id}
 
     assert one == other

@@ -42,7 +42,7 @@ def test_a_point_is_applied_and_the_rest_is_the_study_s():
     spec = _spec({}, teacher={"epochs": 3}, distillation={"alpha": 0.5})
     point = {"augmentation_strength": 1, "ensemble_size": 2, "seed": 7, "distillation.temperature": 2}
     trial = trial_config(spec, point | {"student.learning_rate": 0.05, "student.width": 4})
-    assert (trial.augmentation_strength, trial.ensemble_size, trial.seed) == (1.0, 2, 7)
+    assert (trial.teacher_strengths, trial.student_strength, trial.seed) == ((1.0, 1.0), 1.0, 7)
     assert (trial.distillation.temperature, trial.distillation.alpha) == (2.0, 0.5)
     assert (trial.student.learning_rate, trial.student.width, trial.teacher.epochs) == (0.05, 4, 3)
     assert (trial.student.epochs, trial.data) == (8, spec.data)
