@@ -214,9 +214,10 @@ def attention(
         check_picture(out)
         found = find_trials(open_results(root), trials)
     with doing("drawing attention maps"):
-        from kd_sweep.figures.attention_sheet import gallery, trial_attention
+        from kd_sweep.figures.attention_sheet import attention_sheet
+        from kd_sweep.figures.trial_attention import trial_attention
 
-        gallery([trial_attention(trial, images, indices or (), best=best) for trial in found]).save(out)
+        attention_sheet([trial_attention(trial, images, indices or (), best=best) for trial in found]).save(out)
     tell(f"wrote {out}")
 
 

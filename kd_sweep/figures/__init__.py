@@ -1,1 +1,1 @@
-"""Pictures for people."""
+"""Figures for people: sheets of attention maps and of augmented images."""

@@ -1,4 +1,4 @@
-"""What a study's augmentation looks like: the same images at each of its strengths.
+"""A sheet of a study's augmentation: the same images at each of its strengths.
 
 Shapes: N images, B batch, D channels, H x W pixels.
 """
@@ -11,14 +11,14 @@ from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset import Dataset
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.splits import evenly_over_classes
-from kd_sweep.figures.image_sheet import Block, Cell, Row, picture, sheet
+from kd_sweep.figures.image_sheet import Block, Cell, Row, cell_pixels, sheet
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.space.dimensions import extremes, listed_values, searched_ensembles
 from kd_sweep.study.spec import Choice, Grid, StudySpec
 from kd_sweep.study.trial import TrialConfig
 
 MEASURED_IMAGES = 2000
-"""Of a training set this many are read, for its colours."""
+"""Number of training images that are read for the statistics of the colours."""
 STEPS_OF_A_RANGE = 5
 
 
@@ -27,44 +27,44 @@ def augmentation_sheet(spec: StudySpec, num_images: int) -> Image.Image:
 
     Args:
         spec: the study; values of other searched fields are those outside `search`.
-        num_images: how many columns, of every class in turn.
+        num_images: number of columns, of every class in turn.
 
     Raises:
         DataError: the dataset cannot be read.
     """
-    few = {"max_train_images": _at_most(spec.data.max_train_images, MEASURED_IMAGES)}
+    fewer = {"max_train_images": _at_most(spec.data.max_train_images, MEASURED_IMAGES)}
     # Images are mixed with each other, so one alone would look clean.
     num_read = max(2, num_images)
     dataset = load_dataset(
-        spec.data.model_copy(update=few), val_selection=lambda labels_N: evenly_over_classes(labels_N, num_read)
+        spec.data.model_copy(update=fewer), val_selection=lambda labels_N: evenly_over_classes(labels_N, num_read)
     )
-    rows = [Row(("clean",), tuple(Cell(picture(image), ()) for image in dataset.val.images_NDHW[:num_images]))]
+    rows = [Row(("clean",), tuple(Cell(cell_pixels(image), ()) for image in dataset.val.images_NDHW[:num_images]))]
     for strength in shown_strengths(spec):
-        images_NDHW = _shown(spec, spec.data, dataset, strength)[:num_images]
-        rows.append(Row((f"strength {strength:g}",), tuple(Cell(picture(image), ()) for image in images_NDHW)))
+        images_NDHW = _augmented(spec, spec.data, dataset, strength)[:num_images]
+        rows.append(Row((f"strength {strength:g}",), tuple(Cell(cell_pixels(image), ()) for image in images_NDHW)))
     source = f"{spec.data.name}, {dataset.image_size} pixels, pipeline {spec.augmentation.pipeline}"
     return sheet([Block(f"{spec.name}: {source}", tuple(rows))])
 
 
 def shown_strengths(spec: StudySpec) -> list[float]:
     """Return every strength that teachers or students of the study have, in order; of a range, evenly spaced ones."""
-    found = {strength for ensemble in searched_ensembles(spec) for strength in ensemble}
+    strengths = {strength for ensemble in searched_ensembles(spec) for strength in ensemble}
     names = [name for name in ("augmentation_strength", "student_strength") if name in spec.search]
     for name in names:
         dimension = spec.search[name]
         if isinstance(dimension, Grid | Choice):
-            found |= {float(value) for value in listed_values(dimension) if isinstance(value, int | float)}
+            strengths |= {float(value) for value in listed_values(dimension) if isinstance(value, int | float)}
         else:
             low, high = extremes(spec, name)
-            found |= {low + (high - low) * step / (STEPS_OF_A_RANGE - 1) for step in range(STEPS_OF_A_RANGE)}
-    return sorted(found) or [TrialConfig().student_strength]
+            strengths |= {low + (high - low) * step / (STEPS_OF_A_RANGE - 1) for step in range(STEPS_OF_A_RANGE)}
+    return sorted(strengths) or [TrialConfig().student_strength]
 
 
 def _at_most(limit: int | None, largest: int) -> int:
     return largest if limit is None else min(limit, largest)
 
 
-def _shown(spec: StudySpec, data: Data, dataset: Dataset, strength: float) -> Tensor:
+def _augmented(spec: StudySpec, data: Data, dataset: Dataset, strength: float) -> Tensor:
     """Return the validation images at ``strength`` as uint8."""
     trial = TrialConfig(data=data, augmentation=spec.augmentation, student=spec.student, student_strength=strength)
     stream = AugmentationStream(trial.stream, dataset)

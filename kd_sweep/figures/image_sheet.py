@@ -1,4 +1,4 @@
-"""A sheet of pictures with what networks look at drawn over them.
+"""Sheets of images, with attention maps drawn over them.
 
 Shapes: N images, D channels, H x W pixels, S x S pixels of a cell.
 """
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from kd_sweep.attention.regions import attention_regions
 
 CELL = 112
-"""Height and width of a picture, in pixels."""
+"""Height and width of an image on a sheet, in pixels."""
 MAP_SHARE = 0.5
-"""How much of a pixel's colour is the map's."""
+"""Share of the map in a pixel's colour."""
 # From cold to hot; between them colours are mixed.
 _COLORS = torch.tensor(
     [[48, 18, 59], [70, 107, 227], [27, 208, 213], [98, 252, 108], [251, 185, 56], [217, 56, 6], [122, 4, 3]]
@@ -37,7 +37,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture and the lines below it."""
+    """An image and the lines below it."""
 
     pixels: Pixels
     """uint8 (S, S, 3)."""
@@ -60,7 +60,7 @@ class Block:
     rows: tuple[Row, ...]
 
 
-def picture(image_DHW: Tensor) -> Pixels:
+def cell_pixels(image_DHW: Tensor) -> Pixels:
     """Return an image as a cell's pixels, enlarged without smoothing.
 
     Args:
@@ -81,7 +81,7 @@ def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float) -> Pixels:
         threshold: of the region.
     """
     # The colours of the image would be taken for the map's.
-    grey_SS = torch.from_numpy(picture(image_DHW)).float().mean(2)
+    grey_SS = torch.from_numpy(cell_pixels(image_DHW)).float().mean(2)
     map_SS = F.interpolate(map_HW[None, None], (CELL, CELL), mode="bilinear", align_corners=False)[0, 0]
     mixed_3SS = (1 - MAP_SHARE) * grey_SS + MAP_SHARE * _colored(map_SS)
     region_HW = attention_regions(map_HW, threshold).float()
@@ -91,7 +91,7 @@ def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float) -> Pixels:
 
 
 def sheet(blocks: Sequence[Block]) -> Image.Image:
-    """Return all blocks below each other, white around them."""
+    """Return a sheet of all blocks, one below the other, with a white margin."""
     num_columns = max(len(row.cells) for block in blocks for row in block.rows)
     longest_heading = max(round(_font(_HEADING_SIZE).getlength(block.heading)) for block in blocks)
     width = max(_LABEL_WIDTH + num_columns * (CELL + _GAP), _GAP + longest_heading) + _GAP
@@ -138,7 +138,7 @@ def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def _fitting_font(draw: ImageDraw.ImageDraw, line: str, width: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Return the font of text, smaller where the line would run into its neighbour."""
+    """Return the font of ``line``, smaller than usual where it would run into its neighbour."""
     size = _TEXT_SIZE
     while size > _SMALLEST_TEXT and draw.textlength(line, _font(size)) > width:
         size -= 1
@@ -147,16 +147,16 @@ def _fitting_font(draw: ImageDraw.ImageDraw, line: str, width: int) -> ImageFont
 
 def _colored(map_SS: Tensor) -> Tensor:
     """Return a map in [0, 1] as colours, float32 (3, S, S), 0 to 255."""
-    place_SS = map_SS.clamp(0, 1) * (len(_COLORS) - 1)
-    below_SS = place_SS.long().clamp(max=len(_COLORS) - 2)
-    share_SS1 = (place_SS - below_SS)[..., None]
+    level_SS = map_SS.clamp(0, 1) * (len(_COLORS) - 1)
+    below_SS = level_SS.long().clamp(max=len(_COLORS) - 2)
+    share_SS1 = (level_SS - below_SS)[..., None]
     colors_SS3 = (1 - share_SS1) * _COLORS[below_SS] + share_SS1 * _COLORS[below_SS + 1]
     return colors_SS3.permute(2, 0, 1)
 
 
 def _border(region_SS: Tensor) -> Tensor:
     """Return the pixels of a region that touch what is not in it, bool (S, S)."""
-    # Outside the picture counts as inside the region, so that a region at the edge is open there.
+    # Outside the image counts as inside the region, so that a region at the edge is open there.
     outside_SS = F.pad(1 - region_SS, (1, 1, 1, 1))[None]
     near_SS = F.max_pool2d(outside_SS, 3, stride=1)[0]
     return (region_SS > 0) & (near_SS > 0)

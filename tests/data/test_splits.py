@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_sweep.data.splits import stratified_sample, stratified_split
+from kd_sweep.data.splits import evenly_over_classes, stratified_sample, stratified_split
 
 LABELS = st.lists(st.integers(0, 5), min_size=2, max_size=200).map(lambda values: np.array(values, dtype=np.int64))
 SEEDS = st.integers(0, 2**31)
@@ -50,3 +50,10 @@ def test_seeds_draw_different_images():
 
 def test_no_limit_keeps_all_in_order():
     assert stratified_sample(np.array([1, 0, 1]), None, 3).tolist() == [0, 1, 2]
+
+
+def test_the_first_of_every_class_comes_before_the_second():
+    labels_N = np.array([2, 2, 2, 0, 0, 1])
+    assert evenly_over_classes(labels_N, 3).tolist() == [3, 5, 0]
+    assert evenly_over_classes(labels_N, 4).tolist() == [3, 5, 0, 4]
+    assert evenly_over_classes(labels_N, 9).tolist() == [3, 5, 0, 4, 1, 2]

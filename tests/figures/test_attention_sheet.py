@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 
 from kd_sweep.cli import main
-from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST
 from kd_sweep.distill.teacher_records import WEIGHTS
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import CorruptFileError, DataError, StorageError
-from kd_sweep.figures.attention_sheet import gallery, trial_attention
+from kd_sweep.figures.attention_sheet import attention_sheet
 from kd_sweep.figures.image_sheet import CELL, sheet
+from kd_sweep.figures.trial_attention import trial_attention
 from kd_sweep.storage.root import Root
 from kd_sweep.study.recipe import Distillation
 from kd_sweep.tables.reader import open_results
@@ -42,10 +42,10 @@ def only_trial(root, config):
 def test_over_all_validation_images_the_overlap_is_the_trials_own(tmp_path, batchnorm):
     config = tiny_trial(ensemble_size=2, distillation=Distillation(teacher_batchnorm=batchnorm))
     row = write_study(tmp_path, config)[config.trial_id][-1]
-    found = trial_attention(only_trial(tmp_path, config), 10_000, device="cpu")
-    assert found.epoch == row["epoch"]
-    assert len(found.labels_I) == 100
-    regions = found.maps_MIHW.numpy() > config.metrics.cam_threshold
+    attention = trial_attention(only_trial(tmp_path, config), 10_000, device="cpu")
+    assert attention.epoch == row["epoch"]
+    assert len(attention.labels_I) == 100
+    regions = attention.maps_MIHW.numpy() > config.metrics.cam_threshold
 
     def overlap(one, other):
         return np.mean([(a & b).sum() / (a | b).sum() for a, b in zip(one, other, strict=True)])
@@ -53,39 +53,35 @@ def test_over_all_validation_images_the_overlap_is_the_trials_own(tmp_path, batc
     assert row["attention_iou_teachers"] == pytest.approx(overlap(regions[0], regions[1]), abs=5e-3)
     with_student = np.mean([overlap(regions[0], regions[2]), overlap(regions[1], regions[2])])
     assert row["attention_iou_student"] == pytest.approx(with_student, abs=5e-3)
-    accuracy = (found.logits_MIC[-1].argmax(1) == found.labels_I).float().mean().item()
+    accuracy = (attention.logits_MIC[-1].argmax(1) == attention.labels_I).float().mean().item()
     assert row["val_accuracy"] == pytest.approx(accuracy, abs=0.011)
 
 
-def test_images_are_chosen_class_by_class_or_by_their_place(tmp_path):
-    labels = np.array([2, 0, 0, 1, 2, 0])
-    assert evenly_over_classes(labels, 3).tolist() == [1, 3, 0]
-    assert evenly_over_classes(labels, 5).tolist() == [1, 3, 0, 2, 4]
-    assert evenly_over_classes(labels, 99).tolist() == [1, 3, 0, 2, 4, 5]
+def test_images_are_selected_by_their_indices(tmp_path):
     config = tiny_trial(student={"epochs": 1})
     write_study(tmp_path, config)
     val = resident_dataset(config.data, tmp_path).val
-    found = trial_attention(only_trial(tmp_path, config), indices=[7, 3], device="cpu")
-    assert torch.equal(found.pixels_IDHW, val.images_NDHW[[7, 3]])
-    assert found.labels_I.tolist() == val.labels_N[[7, 3]].tolist()
+    attention = trial_attention(only_trial(tmp_path, config), indices=[7, 3], device="cpu")
+    assert torch.equal(attention.pixels_IDHW, val.images_NDHW[[7, 3]])
+    assert attention.labels_I.tolist() == val.labels_N[[7, 3]].tolist()
     with pytest.raises(DataError, match="image: 100 is not a validation image of digits; 0 to 99"):
         trial_attention(only_trial(tmp_path, config), indices=[3, 100], device="cpu")
 
 
 def texts_of(trials, monkeypatch):
-    """The blocks that a gallery draws."""
+    """The blocks of an attention sheet."""
     drawn = []
     monkeypatch.setattr("kd_sweep.figures.attention_sheet.sheet", lambda blocks: drawn.extend(blocks) or sheet(blocks))
-    gallery(trials)
+    attention_sheet(trials)
     return drawn
 
 
-def test_a_gallery_says_what_the_maps_say(tmp_path, monkeypatch):
+def test_lines_are_those_of_logits_and_maps(tmp_path, monkeypatch):
     config = tiny_trial(ensemble_size=2, student={"epochs": 1})
     write_study(tmp_path, config)
     trial = trial_attention(only_trial(tmp_path, config), 3, device="cpu")
-    pictures, block = texts_of([trial], monkeypatch)
-    assert [cell.lines for cell in pictures.rows[0].cells] == [(str(label),) for label in trial.labels_I.tolist()]
+    images, block = texts_of([trial], monkeypatch)
+    assert [cell.lines for cell in images.rows[0].cells] == [(str(label),) for label in trial.labels_I.tolist()]
     regions = trial.maps_MIHW.numpy() > 0.4
     for member, row in enumerate(block.rows[:2]):
         for image, cell in enumerate(row.cells):
@@ -101,10 +97,10 @@ def test_a_gallery_says_what_the_maps_say(tmp_path, monkeypatch):
     assert block.heading.endswith(f"Trial {config.trial_id}")
 
 
-def test_the_command_writes_a_picture_of_several_strengths(tmp_path, capsys):
+def test_the_command_writes_a_sheet_of_several_strengths(tmp_path, capsys):
     configs = [tiny_trial(augmentation_strength=strength, student={"epochs": 1}) for strength in (0.0, 0.5)]
     write_study(tmp_path, *configs)
-    out = tmp_path / "gallery.png"
+    out = tmp_path / "sheet.png"
     main_ids = [config.trial_id for config in configs]
     with pytest.raises(SystemExit) as end:
         main(["attention", str(tmp_path), *main_ids, "--out", str(out), "--images", "4"])
@@ -117,7 +113,7 @@ def test_the_command_writes_a_picture_of_several_strengths(tmp_path, capsys):
     assert json.loads(configs[0].model_dump_json()) == only_trial(tmp_path, configs[0]).config
 
 
-def test_a_trial_without_a_checkpoint_says_so(tmp_path):
+def test_a_trial_without_a_checkpoint_is_named(tmp_path):
     config = tiny_trial(student={"epochs": 1})
     write_study(tmp_path, config)
     latest(tmp_path / "s" / CHECKPOINTS / config.trial_id, LAST).unlink()
@@ -136,7 +132,7 @@ def test_a_damaged_teacher_is_named(tmp_path, damage):
 
 def test_mistakes_are_one_line(tmp_path, capsys):
     write_study(tmp_path, tiny_trial(student={"epochs": 1}))
-    for arguments, said in (
+    for arguments, message in (
         (["nothing", "--out", str(tmp_path / "a.png")], "trial: 'nothing' is no trial in"),
         (["a", "--out", str(tmp_path / "a.txt")], "is not a picture's name"),
         (["a", "--out", str(tmp_path / "b" / "a.png")], "is not a folder"),
@@ -145,5 +141,5 @@ def test_mistakes_are_one_line(tmp_path, capsys):
             main(["attention", str(tmp_path), *arguments])
         assert end.value.code == 2
         error = capsys.readouterr().err
-        assert said in error
+        assert message in error
         assert len(error.splitlines()) == 1

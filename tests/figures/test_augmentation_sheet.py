@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.errors import DataError
 from kd_sweep.figures.augmentation_sheet import augmentation_sheet, shown_strengths
 from kd_sweep.figures.image_sheet import CELL
@@ -39,7 +38,7 @@ def test_a_row_per_strength_and_a_column_per_class():
         for row in (half, full)
     ]
     assert 0 < far[0] < far[1]
-    assert len({picture.tobytes() for picture in clean}) == 10
+    assert len({image.tobytes() for image in clean}) == 10
 
 
 def test_no_other_validation_images_are_decoded(write_images):
@@ -51,15 +50,9 @@ def test_no_other_validation_images_are_decoded(write_images):
             (root / "val" / name / f"{number}.png").write_bytes(b"no image")
     data = f"data={{name: image_folder, path: '{root}', image_size: 8}}"
     clean, *_ = cells(augmentation_sheet(spec_of(STUDY, data), 10), 10)
-    assert len({picture.tobytes() for picture in clean}) == 10
+    assert len({image.tobytes() for image in clean}) == 10
     with pytest.raises(DataError, match="cannot be decoded"):
         augmentation_sheet(spec_of(STUDY, data), 11)
-
-
-def test_the_first_of_every_class_then_the_second():
-    labels_N = np.array([2, 2, 2, 0, 0, 1])
-    assert evenly_over_classes(labels_N, 4).tolist() == [3, 5, 0, 4]
-    assert evenly_over_classes(labels_N, 9).tolist() == [3, 5, 0, 4, 1, 2]
 
 
 def test_strengths_of_a_study():
@@ -81,7 +74,7 @@ def test_images_are_mixed_however_few_are_shown(pipeline, num_images):
     assert not all(np.array_equal(one, two) for one, two in zip(clean, mixed, strict=True))
 
 
-def test_the_command_writes_a_picture(tmp_path):
+def test_the_command_writes_a_sheet(tmp_path):
     from kd_sweep.cli import main
 
     (tmp_path / "look.yaml").write_text(STUDY)

@@ -1,18 +1,18 @@
-"""What is drawn, read back from the pixels."""
+"""Sheets, read back from their pixels."""
 
 import numpy as np
 import pytest
 import torch
 
-from kd_sweep.figures.image_sheet import CELL, Block, Cell, Row, overlay, picture, sheet
+from kd_sweep.figures.image_sheet import CELL, Block, Cell, Row, cell_pixels, overlay, sheet
 
 WHITE = [255, 255, 255]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_small_picture_is_enlarged_pixel_by_pixel(channels):
+def test_a_small_image_is_enlarged_pixel_by_pixel(channels):
     image = torch.randint(0, 256, (channels, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    pixels = picture(image)
+    pixels = cell_pixels(image)
     assert pixels.shape == (CELL, CELL, 3)
     assert pixels.dtype == np.uint8
     factor = CELL // 16
@@ -20,10 +20,10 @@ def test_a_small_picture_is_enlarged_pixel_by_pixel(channels):
     assert np.array_equal(pixels, expected)
 
 
-def test_a_large_picture_is_reduced_smoothly():
+def test_a_large_image_is_reduced_smoothly():
     stripes = torch.zeros(1, 448, 448, dtype=torch.uint8)
     stripes[:, :, ::2] = 200
-    inside = picture(stripes)[4:-4, 4:-4]
+    inside = cell_pixels(stripes)[4:-4, 4:-4]
     assert inside.min() > 90
     assert inside.max() < 110
 
@@ -69,16 +69,16 @@ def test_a_sheet_has_room_for_all_cells():
 
 
 def test_text_is_drawn():
-    blank = sheet([Block("", (Row((), (Cell(picture(torch.zeros(1, 8, 8, dtype=torch.uint8)), ("",)),)),))])
-    lines = Cell(picture(torch.zeros(1, 8, 8, dtype=torch.uint8)), ("IoU 0.53",))
+    blank = sheet([Block("", (Row((), (Cell(cell_pixels(torch.zeros(1, 8, 8, dtype=torch.uint8)), ("",)),)),))])
+    lines = Cell(cell_pixels(torch.zeros(1, 8, 8, dtype=torch.uint8)), ("IoU 0.53",))
     written = sheet([Block("", (Row((), (lines,)),))])
     assert written.size == blank.size
     assert (np.asarray(written)[CELL + 8 :] < 128).sum() > 50
     assert (np.asarray(blank)[CELL + 8 :] == 255).all()
 
 
-def test_a_long_line_stays_below_its_own_picture():
-    black = picture(torch.zeros(1, 8, 8, dtype=torch.uint8))
+def test_a_long_line_stays_below_its_own_image():
+    black = cell_pixels(torch.zeros(1, 8, 8, dtype=torch.uint8))
     alone = sheet([Block("", (Row((), (Cell(black, ("wrong: automobile (0.95)",)), Cell(black, ("",)))),))])
     right = alone.width - CELL - 8
     below = np.asarray(alone)[CELL + 8 :]
@@ -87,7 +87,7 @@ def test_a_long_line_stays_below_its_own_picture():
 
 
 def test_a_sheet_is_as_wide_as_its_longest_heading():
-    rows = (Row((), (Cell(picture(torch.zeros(1, 8, 8, dtype=torch.uint8)), ()),)),)
+    rows = (Row((), (Cell(cell_pixels(torch.zeros(1, 8, 8, dtype=torch.uint8)), ()),)),)
     written = np.asarray(sheet([Block("strength 0.5, 3 teachers, seed 0 " * 4 + "|", rows)]))
     last_inked = int((written[:24] < 128).any((0, 2)).nonzero()[0][-1])
     assert written.shape[1] - 24 < last_inked < written.shape[1] - 4
