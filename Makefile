@@ -33,7 +33,7 @@ lint: $(INSTALLED)
 
 # Draws docs/architecture.svg anew, of docs/architecture.toml and the imports.
 architecture: $(INSTALLED)
-	$(BIN)/python -m docs.draw_architecture
+	$(BIN)/python -m tests.project.draw_architecture
 
 bench: $(INSTALLED)
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

@@ -4,8 +4,8 @@ import importlib
 import re
 import xml.etree.ElementTree as ElementTree
 
-from docs.draw_architecture import DRAWING, drawing, reduced
 from tests.project.architecture import PACKAGE, ROOT, modules, package_of, packages, read_list
+from tests.project.draw_architecture import DRAWING, drawing, reduced
 from tests.project.pages import table_rows
 
 

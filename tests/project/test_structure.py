@@ -21,7 +21,6 @@ TOO_LONG: set[str] = {
     "kd_sweep/driver/converge.py: _converge",
     "kd_sweep/driver/estimate.py: describe_plan",
     "kd_sweep/driver/ray/connection.py: connected",
-    "kd_sweep/figures/attention_sheet.py: trial_attention",
     "kd_sweep/storage/root.py",
     "kd_sweep/tables/reader.py: sql",
 }
@@ -58,7 +57,7 @@ def test_no_file_and_no_function_is_too_long() -> None:
     long = {name_of(file) for file in modules() if len(file.read_text().splitlines()) > MAX_FILE_LINES}
     for file in modules():
         long |= {f"{name_of(file)}: {name}" for name, lines in functions(file) if lines > MAX_FUNCTION_LINES}
-    assert long == TOO_LONG
+    assert long <= TOO_LONG
 
 
 def test_no_folder_has_too_many_files() -> None:

@@ -1,4 +1,4 @@
-"""The drawing of the architecture, docs/architecture.svg: ``python -m docs.draw_architecture`` writes it.
+"""The drawing of the architecture, docs/architecture.svg: ``python -m tests.project.draw_architecture`` writes it.
 
 Boxes, rows and jobs are those of docs/architecture.toml; the arrows are the imports in the source.
 """
