@@ -50,7 +50,7 @@ def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
         ("data.name=mnist", ["data.name", "mnist", "digits, image_folder"]),
         ("student.model=resnet9", ["student.model", "resnet9", "did you mean"]),
         ("student.model=nothing_like_it", ["student.model", "nothing_like_it", "possible:"]),
-        ("scheduler.name=hyperband", ["scheduler.name", "hyperband", "asha"]),
+        ("scheduler.name=bohb", ["scheduler.name", "bohb", "asha"]),
         ("objectives=[{metric: val_acuracy, mode: max}]", ["objectives[0].metric", "did you mean 'val_accuracy'"]),
         ("scheduler={name: asha, metric: f1}", ["scheduler.metric", "f1", "possible:"]),
         ("sampler.name=cmaes", ["sampler.name", "cmaes", "tpe"]),

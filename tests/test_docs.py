@@ -75,6 +75,9 @@ FIELDS = {
     "`nsga2`": specs.Nsga2Sampler,
     "`asha`": specs.AshaScheduler,
     "`median`": specs.MedianScheduler,
+    "`hyperband`": specs.HyperbandScheduler,
+    "`patience`": specs.PatienceScheduler,
+    "`pareto_asha`": specs.ParetoAshaScheduler,
 }
 SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metrics"} | {
     *("search", "objectives", "sampler", "scheduler", "resources", "budget", "checkpoints")

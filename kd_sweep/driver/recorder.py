@@ -3,10 +3,11 @@
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kd_sweep import __version__
 from kd_sweep.distill.teacher_records import TeacherRecord
@@ -53,6 +54,7 @@ class Recorder:
         self._objective = spec.objectives[0]
         self._search = tuple(name for name in spec.search if name not in SETTINGS)
         self._configs: dict[str, TrialConfig] = {}
+        self._latest: datetime | None = None
 
     def trials(self) -> Mapping[str, Mapping[str, Any]]:
         """Return every trial's row by its id."""
@@ -70,6 +72,10 @@ class Recorder:
     def epochs_table(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of every epoch, sorted by trial and epoch."""
         return self._writer.epochs_table(columns)
+
+    def checkpoint_rows(self, trial_id: str) -> list[dict[str, Any]]:
+        """Return the epochs in the newest checkpoint of a trial that has started."""
+        return self._history(self._configs[trial_id])
 
     def objectives_of(self, trial_id: str) -> tuple[float, ...] | None:
         """Return the last value of each objective, None where one is missing."""
@@ -249,9 +255,17 @@ class Recorder:
     def _add(self, config: TrialConfig, row: dict[str, Any]) -> bool:
         trial = self._writer.trials.get(config.trial_id) or {}
         settings = {name: config.at(name) for name in SETTINGS}
-        written = {"trial_id": config.trial_id, "attempt": trial.get("attempts") or 1, "finished_at": now()}
+        written = {"trial_id": config.trial_id, "attempt": trial.get("attempts") or 1, "finished_at": self._arrival()}
         reported = {name: row.get(name) for name in EPOCH_COLUMNS}
         return self._writer.add_epoch(settings | written | reported)
+
+    def _arrival(self) -> datetime:
+        """Return the time, but later than that of every epoch before: a clock that is put back changes no order."""
+        if self._latest is None:
+            self._latest = pc.max(self.epochs_table(["finished_at"])["finished_at"]).as_py()
+        earliest = self._latest + timedelta(microseconds=1) if self._latest else now()
+        self._latest = max(now(), earliest)
+        return self._latest
 
     def _identity(self, config: TrialConfig) -> dict[str, Any]:
         searched = {column_name(name): _scalar(config.at(name)) for name in self._search}

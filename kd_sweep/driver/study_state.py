@@ -11,6 +11,7 @@ from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.driver.budget import HourBudget
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.recorder import Recorder
+from kd_sweep.driver.stopping.replay import Judge, Replay, replay
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.study.space.dimensions import extremes
@@ -90,6 +91,8 @@ class StudyState:
             self.hours = HourBudget(self.spec, self.recorder)
             for config in [*self.recorder.configs().values(), *self._found_again()]:
                 self.recorder.reconcile(config)
+            for trial_id in self._replay.stopped if self._begun() and self._replay else ():
+                self.recorder.ended(trial_id, "stopped")
             self.known = self.recorder.configs()
             self._record_teachers()
             self.work = self._outstanding()
@@ -129,6 +132,20 @@ class StudyState:
             self.recorder.frozen(self._frozen)
             self._publish_spec()
         return told
+
+    @property
+    def judge(self) -> Judge | None:
+        """What decides which trials stop early, and knows all epochs of earlier runs; None without a scheduler."""
+        return self._replay.judge if self._replay else None
+
+    @cached_property
+    def _replay(self) -> Replay | None:
+        return replay(self.spec, self.recorder.epochs_table, self._begun())
+
+    def _begun(self) -> set[str]:
+        """Return the ids of trials that have epochs and are not finished."""
+        rows = self.recorder.trials().items()
+        return {trial_id for trial_id, row in rows if row["status"] not in FINISHED and row.get("last_epoch")}
 
     def _publish_spec(self) -> None:
         """Write the frozen spec, the table first: whoever finds two believes the table."""

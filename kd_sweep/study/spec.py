@@ -1,5 +1,7 @@
 """The study file as typed fields. A rule that needs neither dataset nor cluster is checked when the spec is built."""
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -193,7 +195,55 @@ class MedianScheduler(Strict):
     """No trial stops before this many others reached the epoch."""
 
 
-Scheduler = Annotated[NoScheduler | AshaScheduler | MedianScheduler, Field(discriminator="name")]
+class HyperbandScheduler(Strict):
+    """Several `asha` brackets that begin at different epochs; a trial's id says which one it is in."""
+
+    name: Literal["hyperband"]
+    metric: str | None = None
+    """A reported metric; the first objective's when null."""
+    mode: Literal["min", "max"] | None = None
+    grace_period: Count = 1
+    """The first rung of bracket 0, in epochs."""
+    reduction_factor: float = Field(3.0, ge=1.5, le=100.0)
+    """Rungs are `reduction_factor` times apart, and so are the first rungs of the brackets."""
+    brackets: Count | None = None
+    """How many, those that begin earliest; all that begin within `student.epochs` when null."""
+
+    def max_brackets(self, longest: int) -> int:
+        """Return how many brackets have their first rung within ``longest`` epochs."""
+        first_rungs = (math.ceil(self.grace_period * self.reduction_factor**index) for index in itertools.count())
+        return sum(1 for _ in itertools.takewhile(lambda rung: rung <= longest, first_rungs))
+
+
+class PatienceScheduler(Strict):
+    """Stop a trial that has not improved for some epochs, whatever the others do."""
+
+    name: Literal["patience"]
+    metric: str | None = None
+    """A reported metric; the first objective's when null."""
+    mode: Literal["min", "max"] | None = None
+    grace_period: Count = 1
+    """No trial stops before this epoch."""
+    patience: Count = 5
+    """Epochs without an improvement after which a trial stops."""
+    min_delta: float = Field(0.0, ge=0.0)
+    """An improvement is better than the last one by more than this."""
+
+
+class ParetoAshaScheduler(Strict):
+    """Asynchronous successive halving by all objectives: trials are ranked by dominance."""
+
+    name: Literal["pareto_asha"]
+    grace_period: Count = 1
+    """The first rung, in epochs."""
+    reduction_factor: float = Field(2.0, ge=1.5, le=100.0)
+    """Rungs are `reduction_factor` times apart, and the best 1/`reduction_factor` go on from each."""
+
+
+Scheduler = Annotated[
+    NoScheduler | AshaScheduler | MedianScheduler | HyperbandScheduler | PatienceScheduler | ParetoAshaScheduler,
+    Field(discriminator="name"),
+]
 
 
 class Resources(Strict):
@@ -277,10 +327,11 @@ class StudySpec(Strict):
         return name
 
 
-def metric_of(spec: StudySpec) -> Objective | None:
-    """Return the metric and mode that the scheduler judges by, or None where there is no scheduler."""
-    scheduler = spec.scheduler
+def judged_by(spec: StudySpec) -> tuple[Objective, ...]:
+    """Return the metrics and modes that the scheduler judges trials by; none where there is no scheduler."""
+    scheduler, first = spec.scheduler, spec.objectives[0]
     if isinstance(scheduler, NoScheduler):
-        return None
-    first = spec.objectives[0]
-    return Objective(metric=scheduler.metric or first.metric, mode=scheduler.mode or first.mode)
+        return ()
+    if isinstance(scheduler, ParetoAshaScheduler):
+        return spec.objectives
+    return (Objective(metric=scheduler.metric or first.metric, mode=scheduler.mode or first.mode),)

@@ -34,7 +34,6 @@ SAME_NAME = {
 
 PRIVATE_NAMES_ALLOWED = {
     "kd_sweep/driver/ray/private.py",
-    "kd_sweep/driver/tune/stopping.py",
 }
 """The files that may use private names of other libraries."""
 

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.budget import HoursAreUp
 from kd_sweep.driver.interrupts import Interrupt
@@ -17,7 +18,7 @@ from kd_sweep.driver.ray.teacher_training import record_teachers, train_missing
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
 from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher
-from kd_sweep.driver.tune.stopping import build_scheduler
+from kd_sweep.driver.tune.stopping import RuleScheduler
 from kd_sweep.driver.tune.trainable import TrialActor
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.space.points import is_finite
@@ -59,10 +60,13 @@ def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Inter
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
     searcher = TuneSearcher(source_of(state), settings, objectives)
-    _tune(spec, cluster, searcher, build_scheduler(spec, recorder.epochs_table), callback)
+    scheduler = RuleScheduler(state.judge, recorder.checkpoint_rows) if state.judge else FIFOScheduler()
+    _tune(spec, cluster, searcher, scheduler, callback)
 
 
-def _tune(spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: Any, callback: SweepCallback) -> None:
+def _tune(
+    spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: FIFOScheduler, callback: SweepCallback
+) -> None:
     at_once = cluster.at_once(spec.resources, spec.max_concurrent_trials)
     # Where Ray finds out how many there is room for, so many may wait for a free slot; a sampler that learns should
     # not run ahead of results.

@@ -11,7 +11,7 @@ from kd_sweep.study.file.load import MAX_FILE_BYTES, read_text, spec_of
 from kd_sweep.study.file.yaml_reader import MAX_NODES, Document, one_line, read_yaml, shown
 from kd_sweep.study.file.yaml_writer import yaml_text
 from kd_sweep.study.identity import IDENTITY_VERSION
-from kd_sweep.study.spec import StudySpec, metric_of
+from kd_sweep.study.spec import StudySpec, judged_by
 from kd_sweep.study.trial import PLACES
 
 SPEC_FILE = "study.yaml"
@@ -145,10 +145,13 @@ def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
             if section == "scheduler" and key in ("metric", "mode"):
                 continue
             yield f"{section}.{key}", list(value) if isinstance(value, tuple) else value
-    if judged := metric_of(spec):
-        # As resolved: a scheduler without a metric of its own follows the first objective, which may change.
-        yield "scheduler.metric", judged.metric
-        yield "scheduler.mode", judged.mode
+    # As resolved: a scheduler without a metric of its own follows the first objective, which may change.
+    judged = judged_by(spec)
+    if len(judged) == 1:
+        yield "scheduler.metric", judged[0].metric
+        yield "scheduler.mode", judged[0].mode
+    elif judged:
+        yield "objectives", [f"{objective.mode} {objective.metric}" for objective in judged]
 
 
 def _check_written(document: Document, text: str) -> None:

@@ -29,7 +29,7 @@ def json_schema() -> dict[str, Any]:
     del definitions["Data"]["properties"]["image_size"]["default"]  # it depends on the name
     metrics = list(REPORTED_METRICS)
     definitions["Objective"]["properties"]["metric"]["enum"] = metrics
-    for scheduler in ("AshaScheduler", "MedianScheduler"):
+    for scheduler in ("AshaScheduler", "MedianScheduler", "HyperbandScheduler", "PatienceScheduler"):
         definitions[scheduler]["properties"]["metric"]["enum"] = [*metrics, None]
     for definition in ("GridSampler", "NoScheduler"):
         definitions[definition]["required"] = ["name"]

@@ -17,10 +17,13 @@ from kd_sweep.study.spec import (
     Choice,
     Grid,
     GridSampler,
+    HyperbandScheduler,
     IntRange,
     MedianScheduler,
     NoScheduler,
     Nsga2Sampler,
+    ParetoAshaScheduler,
+    PatienceScheduler,
     RandomSampler,
     StudySpec,
     TpeSampler,
@@ -29,7 +32,14 @@ from kd_sweep.study.spec import (
 
 TAGGED: dict[str, dict[str, type[BaseModel]]] = {
     "sampler": {"grid": GridSampler, "random": RandomSampler, "tpe": TpeSampler, "nsga2": Nsga2Sampler},
-    "scheduler": {"none": NoScheduler, "asha": AshaScheduler, "median": MedianScheduler},
+    "scheduler": {
+        "none": NoScheduler,
+        "asha": AshaScheduler,
+        "median": MedianScheduler,
+        "hyperband": HyperbandScheduler,
+        "patience": PatienceScheduler,
+        "pareto_asha": ParetoAshaScheduler,
+    },
     "search": {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange},
 }
 SEARCH_NAMES = tuple(SearchSettings.model_fields)

@@ -18,14 +18,17 @@ from kd_sweep.study.spec import (
     Dimension,
     Grid,
     GridSampler,
+    HyperbandScheduler,
     IntRange,
     MedianScheduler,
     NoScheduler,
     Objective,
+    ParetoAshaScheduler,
+    PatienceScheduler,
     RandomSampler,
     StudySpec,
     Uniform,
-    metric_of,
+    judged_by,
 )
 
 
@@ -165,7 +168,9 @@ def _check_metrics(spec: StudySpec) -> None:
             raise RuleError(("objectives", place, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
         if objective.metric in [earlier.metric for earlier in spec.objectives[:place]]:
             raise RuleError(path, f"{objective.metric!r} is an objective twice")
-    if not isinstance(spec.scheduler, NoScheduler) and (metric := spec.scheduler.metric) is not None:
+    if isinstance(spec.scheduler, NoScheduler | ParetoAshaScheduler):
+        return
+    if (metric := spec.scheduler.metric) is not None:
         _check_metric(spec, metric, ("scheduler", "metric"))
         if spec.scheduler.mode is None and metric != spec.objectives[0].metric:
             # The first objective's mode may be the wrong one for another metric: the best trials would stop.
@@ -198,11 +203,27 @@ def _check_scheduler(spec: StudySpec) -> None:
     if isinstance(scheduler, MedianScheduler) and scheduler.min_trials >= (trials := _num_asked(spec)):
         rule = f"{scheduler.min_trials} is not below {trials}, the trials of the study: no trial could stop early"
         raise RuleError(("scheduler", "min_trials"), rule)
-    judged = metric_of(spec)
-    for place, objective in enumerate(spec.objectives):
-        if judged is not None and judged.metric == objective.metric and judged.mode != objective.mode:
-            rule = f"{judged.mode} is not {objective.mode}, the mode of {judged.metric!r} in objectives[{place}]: "
-            raise RuleError(("scheduler", "mode"), rule + "the best trials would stop")
+    if isinstance(scheduler, HyperbandScheduler) and (scheduler.brackets or 1) > scheduler.max_brackets(longest):
+        most = scheduler.max_brackets(longest)
+        rule = f"{scheduler.brackets} is more than {most}, the brackets that begin within student.epochs, {longest}"
+        raise RuleError(("scheduler", "brackets"), rule)
+    if isinstance(scheduler, PatienceScheduler) and scheduler.patience >= longest - 1:
+        rule = f"{scheduler.patience} is not below student.epochs - 1, {longest - 1}: no trial could stop early"
+        raise RuleError(("scheduler", "patience"), rule)
+    if isinstance(scheduler, ParetoAshaScheduler):
+        if len(spec.objectives) == 1:
+            rule = "'pareto_asha' ranks trials by several objectives, and the study has one; name another, or take asha"
+            raise RuleError(("scheduler", "name"), rule)
+        return
+    _check_mode(spec)
+
+
+def _check_mode(spec: StudySpec) -> None:
+    for judged in judged_by(spec):
+        for index, objective in enumerate(spec.objectives):
+            if judged.metric == objective.metric and judged.mode != objective.mode:
+                rule = f"{judged.mode} is not {objective.mode}, the mode of {judged.metric!r} in objectives[{index}]: "
+                raise RuleError(("scheduler", "mode"), rule + "the best trials would stop")
 
 
 def _num_asked(spec: StudySpec) -> int:

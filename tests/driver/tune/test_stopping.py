@@ -1,111 +1,94 @@
-from collections.abc import Callable, Sequence
+"""The scheduler that carries a stopping rule to Tune."""
+
+import pickle
+from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from kd_sweep.driver.tune.stopping import RememberingAsha, RememberingMedian, build_scheduler
-from kd_sweep.study.file.load import parse_spec
+from kd_sweep.driver.stopping.asha import Asha
+from kd_sweep.driver.stopping.replay import Judge
+from kd_sweep.driver.tune.stopping import RuleScheduler
+from kd_sweep.study.spec import Objective
 
-
-def study(scheduler: str):
-    text = f"name: s\nstudent: {{epochs: 9}}\nsearch: {{seed: {{grid: [0, 1, 2, 3]}}}}\nscheduler: {scheduler}\n"
-    return parse_spec(text, "s.yaml")
-
-
-def epochs(values: list[float]) -> list[dict[str, float]]:
-    return [{"epoch": epoch, "val_accuracy": value} for epoch, value in enumerate(values, start=1)]
+CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
-def holding(tables: dict[str, list[dict[str, Any]]]) -> Callable[[Sequence[str]], pa.Table]:
-    """Return the epochs table of a study with these rows, as `Recorder.epochs_table` does."""
-    rows = [{"trial_id": trial_id} | row for trial_id, epochs in tables.items() for row in epochs]
-    return lambda columns: pa.table({name: [row[name] for row in rows] for name in columns})
+def scheduler(checkpoints: dict[str, list[dict[str, Any]]] | None = None) -> tuple[RuleScheduler, Judge]:
+    """ASHA with rungs at epochs 1 and 3, which knows trial `earlier`."""
+    judge = Judge(Asha((1, 3), 2.0), [Objective()])
+    for epoch in (1, 2, 3):
+        judge.add("earlier", row(epoch, 0.5))
+    return RuleScheduler(judge, (checkpoints or {}).__getitem__), judge
 
 
-def tune_trial(trial_id: str, ours: str) -> Trial:
-    return Trial("unused", stub=True, trial_id=trial_id, config={"trial_id": ours})
+def row(epoch: int, value: float | None) -> dict[str, Any]:
+    return {"epoch": epoch, "val_accuracy": value}
 
 
-def rungs_of(scheduler: RememberingAsha) -> dict[float, dict[str, float]]:
-    """Milestone (in epochs) -> trial id -> value, in the metric's own sign."""
-    rungs = scheduler._brackets[0]._rungs
-    return {m: {trial: scheduler._metric_op * value for trial, value in recorded.items()} for m, recorded in rungs}
+def tune_trial(trial_id: str) -> Trial:
+    return Trial("unused", stub=True, config={"trial_id": trial_id})
 
 
-TABLES = {"a": epochs([0.9, 0.9, 0.9, 0.9, 0.9]), "b": epochs([0.8, 0.8]), "c": epochs([0.2])}
+def test_a_trial_is_judged_against_those_of_earlier_runs() -> None:
+    ours, _ = scheduler()
+    assert ours.on_trial_result(None, tune_trial("good"), row(1, 0.6)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("bad"), row(1, 0.1)) == STOP
 
 
-def test_rungs_hold_what_the_tables_hold() -> None:
-    scheduler = build_scheduler(study("{name: asha, grace_period: 1, reduction_factor: 3}"), holding(TABLES))
-    assert isinstance(scheduler, RememberingAsha)
-    assert rungs_of(scheduler) == {1: {"a": 0.9, "b": 0.8, "c": 0.2}, 3: {"a": 0.9}, 9: {}}
+def test_trials_go_by_their_own_id_and_not_by_tunes() -> None:
+    """A trial of an earlier run comes back under a new id of Tune's: it counts once."""
+    ours, judge = scheduler()
+    assert ours.on_trial_result(None, tune_trial("earlier"), row(3, 0.1)) == CONTINUE  # it starts over
+    assert ours.on_trial_result(None, tune_trial("earlier"), row(4, 0.1)) == CONTINUE
+    assert judge.last_epoch("earlier") == 4
 
 
-def test_a_new_trial_is_judged_against_remembered_ones() -> None:
-    spec = study("{name: asha, grace_period: 1, reduction_factor: 3}")
-    scheduler = build_scheduler(spec, holding(TABLES))
-    good, bad = tune_trial("t1", "d"), tune_trial("t2", "e")
-    for trial in (good, bad):
-        scheduler.on_trial_add(None, trial)
-    assert scheduler.on_trial_result(None, good, {"epoch": 1, "val_accuracy": 0.95}) == TrialScheduler.CONTINUE
-    assert scheduler.on_trial_result(None, bad, {"epoch": 1, "val_accuracy": 0.3}) == TrialScheduler.STOP
+def test_the_last_epoch_of_a_trial_counts() -> None:
+    ours, judge = scheduler()
+    trial = tune_trial("short")
+    ours.on_trial_result(None, trial, row(1, 0.5))
+    ours.on_trial_complete(None, trial, row(2, 0.5))
+    assert judge.last_epoch("short") == 2
+    stopped = tune_trial("bad")
+    assert ours.on_trial_result(None, stopped, row(1, 0.1)) == STOP
+    ours.on_trial_complete(None, stopped, row(1, 0.1))
+    assert judge.last_epoch("bad") == 1
 
 
-def test_minimised_metrics_keep_their_sign() -> None:
-    spec = study("{name: asha, metric: train_loss, mode: min, reduction_factor: 2}")
-    rows = {"a": [{"epoch": 1, "train_loss": 0.1}], "b": [{"epoch": 1, "train_loss": 0.9}]}
-    scheduler = build_scheduler(spec, holding(rows))
-    assert rungs_of(scheduler)[1] == {"a": 0.1, "b": 0.9}
-    worse = tune_trial("t", "c")
-    scheduler.on_trial_add(None, worse)
-    assert scheduler.on_trial_result(None, worse, {"epoch": 1, "train_loss": 0.8}) == TrialScheduler.STOP
+def test_results_without_an_epoch_or_a_value_change_nothing() -> None:
+    ours, judge = scheduler()
+    trial = tune_trial("failing")
+    assert ours.on_trial_result(None, trial, {"failure": "ValueError", "reason": "x"}) == CONTINUE
+    ours.on_trial_complete(None, trial, {"failure": "ValueError", "reason": "x"})
+    assert judge.last_epoch("failing") == 0
+    assert ours.on_trial_result(None, trial, row(1, None)) == CONTINUE
 
 
-def test_where_epochs_are_searched_the_longest_trial_may_run_to_its_end() -> None:
-    text = "{name: s, search: {student.epochs: {grid: [2, 30]}}, scheduler: {name: asha, grace_period: 1}}"
-    scheduler = build_scheduler(parse_spec(text, "s.yaml"), holding({}))
-    long = tune_trial("t", "a")
-    scheduler.on_trial_add(None, long)
-    for epoch in (8, 29):  # 8: the default, which no trial of this study has
-        row = {"epoch": epoch, "val_accuracy": 0.9}
-        assert scheduler.on_trial_result(None, long, row) == TrialScheduler.CONTINUE
+def test_an_epoch_that_only_a_checkpoint_holds_counts() -> None:
+    """The worker died between its checkpoint and its report; the checkpoint of the next one has more than is due."""
+    history = [row(1, 0.2), row(2, 0.1), row(3, 0.9), row(4, 0.8)]
+    ours, judge = scheduler({"cut": history})
+    assert ours.on_trial_result(None, tune_trial("cut"), row(3, 0.9)) == CONTINUE
+    assert judge.last_epoch("cut") == 3
+    assert ours.on_trial_result(None, tune_trial("other"), row(1, 0.34)) == STOP  # the median of 0.5 and 0.2 is 0.35
+    assert ours.on_trial_result(None, tune_trial("another"), row(1, 0.35)) == CONTINUE
 
 
-def test_a_resumed_trial_does_not_count_twice() -> None:
-    spec = study("{name: asha, grace_period: 1, reduction_factor: 3}")
-    scheduler = build_scheduler(spec, holding(TABLES))
-    resumed = tune_trial("t1", "b")
-    scheduler.on_trial_add(None, resumed)
-    scheduler.on_trial_result(None, resumed, {"epoch": 3, "val_accuracy": 0.85})
-    rungs = rungs_of(scheduler)
-    assert rungs[1] == {"a": 0.9, "t1": 0.8, "c": 0.2}
-    assert rungs[3] == {"a": 0.9, "t1": 0.85}
-
-
-def test_median_compares_with_remembered_trials_and_never_pauses() -> None:
-    tables = {name: epochs([0.8, 0.8, 0.8]) for name in "abc"}
-    scheduler = build_scheduler(study("{name: median, grace_period: 2, min_trials: 3}"), holding(tables))
-    assert isinstance(scheduler, RememberingMedian)
-    bad = tune_trial("t", "d")
-    scheduler.on_trial_add(None, bad)
-    assert scheduler.on_trial_result(None, bad, {"epoch": 1, "val_accuracy": 0.1}) == TrialScheduler.CONTINUE
-    assert scheduler.on_trial_result(None, bad, {"epoch": 2, "val_accuracy": 0.1}) == TrialScheduler.STOP
-
-
-def test_the_tables_are_read_once_and_epochs_without_the_metric_do_not_count() -> None:
-    tables = {name: epochs([0.8, 0.8]) for name in "abc"} | {"d": [{"epoch": 1, "val_accuracy": None}]}
-    asked: list[Sequence[str]] = []
-
-    def table(columns: Sequence[str]) -> pa.Table:
-        asked.append(columns)
-        return holding(tables)(columns)
-
-    scheduler = build_scheduler(study("{name: asha, grace_period: 1}"), table)
-    assert rungs_of(scheduler)[1] == {"a": 0.8, "b": 0.8, "c": 0.8}
-    assert len(asked) == 1
-    scheduler = build_scheduler(study("{name: median, grace_period: 2, min_trials: 3}"), table)
-    assert sorted(scheduler._results) == ["a", "b", "c"]
-    build_scheduler(study("{name: none}"), table)
-    assert len(asked) == 2
+def test_else_it_is_tunes_own_first_in_first_out() -> None:
+    ours, _ = scheduler()
+    assert isinstance(ours, FIFOScheduler)
+    trials = [tune_trial(name) for name in "abc"]
+    statuses = [Trial.RUNNING, Trial.PENDING, Trial.PENDING]
+    for trial, status in zip(trials, statuses, strict=True):
+        trial.status = status
+        ours.on_trial_add(None, trial)
+    controller = SimpleNamespace(get_trials=lambda: trials)
+    assert ours.choose_trial_to_run(controller) is trials[1]
+    ours.on_trial_error(None, trials[0])
+    ours.on_trial_remove(None, trials[2])
+    trials[1].status = trials[2].status = Trial.TERMINATED
+    assert ours.choose_trial_to_run(controller) is None
+    assert ours.set_search_properties(None, None)
+    pickle.dumps(ours)  # Tune does when a sweep begins

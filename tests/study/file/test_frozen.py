@@ -174,6 +174,9 @@ def test_the_error_names_both_values():
     )
 
 
+TWO = [{"metric": "val_accuracy"}, {"metric": "val_loss", "mode": "min"}]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [
@@ -199,6 +202,17 @@ def test_the_error_names_both_values():
             {"scheduler": {"name": "asha"}},
             {"scheduler": {"name": "asha"}, "objectives": [{"metric": "val_loss", "mode": "min"}]},
             "scheduler.metric",
+        ),
+        ({"scheduler": {"name": "asha"}}, {"scheduler": {"name": "hyperband"}}, "scheduler.name"),
+        (
+            {"scheduler": {"name": "patience", "min_delta": 0.1}},
+            {"scheduler": {"name": "patience", "min_delta": 0.2}},
+            "scheduler.min_delta",
+        ),
+        (
+            {"scheduler": {"name": "pareto_asha"}, "objectives": TWO},
+            {"scheduler": {"name": "pareto_asha"}, "objectives": TWO[::-1]},
+            "objectives",
         ),
         (
             {"search": {"student.epochs": {"grid": [4]}}, "student": {"epochs": 8}},

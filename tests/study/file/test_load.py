@@ -86,8 +86,36 @@ def _message(text, *overrides):
             "reduction_factor (sweeps/x.yaml, line 2)",
         ),
         (
-            "name: d\nscheduler: {name: hyperband}",
-            "scheduler.name: unknown scheduler 'hyperband', possible: asha, median, none (sweeps/x.yaml, line 2)",
+            "name: d\nscheduler: {name: bohb}",
+            "scheduler.name: unknown scheduler 'bohb', possible: asha, hyperband, median, none, pareto_asha, patience "
+            "(sweeps/x.yaml, line 2)",
+        ),
+        (
+            "name: d\nscheduler: {name: hyperband,\n  brackets: 0}",
+            "scheduler.brackets: 0 is not at least 1 (sweeps/x.yaml, line 3)",
+        ),
+        (
+            "name: d\nscheduler:\n  name: hyperband\n  brackets: 3",
+            "scheduler.brackets: 3 is more than 2, the brackets that begin within student.epochs, 8 "
+            "(sweeps/x.yaml, line 4)",
+        ),
+        (
+            "name: d\nscheduler:\n  name: patience\n  min_delta: -0.1",
+            "scheduler.min_delta: -0.1 is not at least 0 (sweeps/x.yaml, line 4)",
+        ),
+        (
+            "name: d\nscheduler:\n  name: patience\n  patience: 7",
+            "scheduler.patience: 7 is not below student.epochs - 1, 7: no trial could stop early "
+            "(sweeps/x.yaml, line 4)",
+        ),
+        (
+            "name: d\nscheduler:\n  name: pareto_asha",
+            "scheduler.name: 'pareto_asha' ranks trials by several objectives, and the study has one; name another, or "
+            "take asha (sweeps/x.yaml, line 3)",
+        ),
+        (
+            "name: d\nscheduler: {name: pareto_asha, metric: val_accuracy}",
+            "scheduler.metric: unknown key, possible: grace_period, name, reduction_factor (sweeps/x.yaml, line 2)",
         ),
         (
             "name: d\nsampler: {num_trials: 3}",

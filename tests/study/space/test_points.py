@@ -332,12 +332,25 @@ def test_a_scheduler_does_not_take_its_mode_from_another_metric():
     _spec({}, scheduler={"name": "asha", "metric": "val_loss"}, objectives=[{"metric": "val_loss", "mode": "min"}])
 
 
-@pytest.mark.parametrize("name", ["asha", "median"])
+@pytest.mark.parametrize("name", ["asha", "median", "hyperband", "patience", "pareto_asha"])
 def test_a_scheduler_needs_room_to_stop_a_trial(name):
     late = {"scheduler": {"name": name, "grace_period": 8} | ({"min_trials": 1} if name == "median" else {})}
+    late["objectives"] = [{"metric": "val_accuracy"}, {"metric": "ece", "mode": "min"}]
     rule = "scheduler.grace_period: 8 is not below student.epochs, 8: no trial could stop early"
     assert _rule({"seed": {"grid": [0, 1]}}, **late) == rule
     _spec({"student.epochs": {"grid": [4, 9]}}, **late)
+
+
+def test_brackets_begin_within_the_epochs_of_a_trial():
+    def hyperband(epochs, **settings):
+        return {"student": {"epochs": epochs}, "scheduler": {"name": "hyperband", **settings}}
+
+    rule = "scheduler.brackets: {} is more than {}, the brackets that begin within student.epochs, {}"
+    assert _rule({}, **hyperband(27, brackets=5)) == rule.format(5, 4, 27)  # 1, 3, 9, 27
+    assert _rule({}, **hyperband(26, brackets=4)) == rule.format(4, 3, 26)
+    assert _rule({}, **hyperband(8, brackets=3, grace_period=3, reduction_factor=2)) == rule.format(3, 2, 8)
+    for fields in (hyperband(27, brackets=4), hyperband(27), hyperband(3, brackets=1, reduction_factor=100)):
+        _spec({}, **fields)
 
 
 def test_the_median_is_of_fewer_trials_than_the_study_has():
@@ -363,7 +376,7 @@ def test_every_rung_of_asha_is_an_epoch_of_its_own(grace_period, factor):
     assert len(set(epochs)) == 15
 
 
-@pytest.mark.parametrize("name", ["asha", "median"])
+@pytest.mark.parametrize("name", ["asha", "median", "hyperband", "patience"])
 def test_a_scheduler_does_not_stop_the_trials_that_an_objective_wants(name):
     objectives = [{"metric": "val_accuracy"}, {"metric": "ece", "mode": "min"}]
     many = {"seed": {"grid": [0, 1, 2, 3]}}

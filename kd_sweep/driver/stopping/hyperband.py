@@ -1,0 +1,57 @@
+"""Hyperband's brackets: trials are spread over several successive halvings that begin at different epochs."""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+
+from kd_sweep.driver.stopping.asha import falls_behind
+from kd_sweep.driver.stopping.history import History
+from kd_sweep.study.identity import derived_seed
+
+
+@dataclass(frozen=True)
+class Hyperband:
+    """Asynchronous Hyperband (Li et al., arXiv 1603.06560 and 1810.05934).
+
+    Bracket *s* is an `Asha` whose first rung is ``reduction_factor``^s times later than that of bracket 0; only trials
+    of one bracket are compared. A trial's bracket follows from its id and the shares of the brackets: it is the same in
+    every run, and whatever other trials there are.
+    """
+
+    brackets: tuple[tuple[int, ...], ...]
+    """The rungs of each bracket, those of bracket 0, which begins earliest, first."""
+    shares: tuple[float, ...]
+    """Of the trials in each bracket, as `bracket_shares` returns them."""
+    reduction_factor: float
+
+    def stops(self, history: History, trial_id: str) -> bool:
+        """Return whether the trial ends with its newest epoch."""
+        epoch, bracket = history.last_epoch(trial_id), self.bracket_of(trial_id)
+        at_rung = history.at_epoch(epoch)
+        if epoch not in self.brackets[bracket] or trial_id not in at_rung:
+            return False
+        others = [
+            scores[0] for other, scores in at_rung.items() if other != trial_id and self.bracket_of(other) == bracket
+        ]
+        return falls_behind(at_rung[trial_id][0], others, self.reduction_factor)
+
+    def bracket_of(self, trial_id: str) -> int:
+        """Return the index of the trial's bracket."""
+        bounds = list(accumulate(self.shares))[:-1]
+        return sum(_fraction(trial_id) >= bound for bound in bounds)
+
+
+def bracket_shares(num_brackets: int, max_brackets: int, reduction_factor: float) -> tuple[float, ...]:
+    """Return the share of trials in each bracket, in sum 1: Hyperband's numbers of configurations, not rounded.
+
+    A bracket that halves *h* times has η^h / (h + 1) of them in proportion (arXiv 1603.06560, Algorithm 1), so that all
+    brackets take about as many epochs; η is ``reduction_factor``, and bracket 0 halves ``max_brackets`` - 1 times.
+    """
+    weights = [reduction_factor**h / (h + 1) for h in range(max_brackets - 1, max_brackets - 1 - num_brackets, -1)]
+    return tuple(weight / sum(weights) for weight in weights)
+
+
+@cache
+def _fraction(trial_id: str) -> float:
+    """Return a number in [0, 1) that is spread evenly over trials."""
+    return (derived_seed("hyperband", trial_id) >> 10) / 2**53

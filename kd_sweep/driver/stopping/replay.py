@@ -1,0 +1,92 @@
+"""The replay of a study's epochs: a stopping rule knows after it what it knew when the last driver ended."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from kd_sweep.driver.stopping.history import History, Scores
+from kd_sweep.driver.stopping.rule import StoppingRule
+from kd_sweep.driver.stopping.study_rule import rule_of
+from kd_sweep.study.spec import Objective, StudySpec, judged_by
+
+EpochsTable = Callable[[Sequence[str]], pa.Table]
+
+
+class Judge:
+    """A study's stopping rule, and the history that it decides from.
+
+    Args:
+        rule: the rule.
+        objectives: what it judges by.
+    """
+
+    def __init__(self, rule: StoppingRule, objectives: Sequence[Objective]) -> None:
+        self._rule = rule
+        self._objectives = objectives
+        self._history = History()
+
+    def add(self, trial_id: str, row: Mapping[str, Any]) -> bool:
+        """Take an epoch, a row with its metrics; return False, and change nothing, unless it is the trial's newest."""
+        return self._history.add(trial_id, row["epoch"], self._scores(row))
+
+    def stops(self, trial_id: str) -> bool:
+        """Return whether the trial ends with its newest epoch, which must be the last one that was added."""
+        return self._rule.stops(self._history, trial_id)
+
+    def last_epoch(self, trial_id: str) -> int:
+        """Return the trial's newest epoch, 0 where it has none."""
+        return self._history.last_epoch(trial_id)
+
+    def _scores(self, row: Mapping[str, Any]) -> Scores | None:
+        scores = []
+        for objective in self._objectives:
+            value = row.get(objective.metric)
+            if value is None:
+                return None
+            scores.append(value if objective.mode == "max" else -value)
+        return tuple(scores)
+
+
+class Replay(NamedTuple):
+    """A judge that knows the tables, and what it had decided that the tables do not say."""
+
+    judge: Judge
+    stopped: list[str]
+    """The unfinished trials that end with their newest epoch."""
+
+
+def replay(spec: StudySpec, epochs_table: EpochsTable, unfinished: Collection[str]) -> Replay | None:
+    """Return the study's judge, told every epoch of the tables in order of arrival; None without a scheduler.
+
+    A driver can die after it wrote an epoch and before it wrote that the trial was stopped there, and the last epochs
+    of a killed one are in checkpoints alone, with nobody's decision. So unfinished trials are judged here, from what
+    had come by the time of their newest epoch.
+
+    Args:
+        spec: the study.
+        epochs_table: returns these columns of every epoch, sorted by trial and epoch.
+        unfinished: ids of trials that have begun and not ended.
+    """
+    rule, objectives = rule_of(spec), judged_by(spec)
+    if rule is None:
+        return None
+    judge, stopped = Judge(rule, objectives), []
+    table = epochs_table(["trial_id", "epoch", "finished_at", *(objective.metric for objective in objectives)])
+    last_epochs = {row["trial_id"]: row["epoch"] for row in table.select(["trial_id", "epoch"]).to_pylist()}
+    for row in _in_order_of_arrival(table):
+        trial_id = row["trial_id"]
+        judge.add(trial_id, row)
+        if trial_id in unfinished and row["epoch"] == last_epochs[trial_id] and judge.stops(trial_id):
+            stopped.append(trial_id)
+    return Replay(judge, stopped)
+
+
+def _in_order_of_arrival(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield the rows by their time; those of a trial in the order of its epochs, whatever a clock said."""
+    times = table["finished_at"].cast(pa.int64()).fill_null(0).to_pylist()
+    rows = table.drop_columns(["finished_at"]).to_pylist()
+    for index in range(1, len(rows)):
+        if rows[index]["trial_id"] == rows[index - 1]["trial_id"]:
+            times[index] = max(times[index], times[index - 1])
+    yield from (rows[index] for index in sorted(range(len(rows)), key=times.__getitem__))
