@@ -3,10 +3,13 @@
 import importlib
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
 
 from tests.project.architecture import PACKAGE, ROOT, modules, package_of, packages, read_list
 from tests.project.draw_architecture import DRAWING, drawing, reduced
-from tests.project.pages import table_rows
+from tests.project.pages import page_id, table_rows
 
 
 def test_the_drawing_is_that_of_the_list_and_the_imports_today() -> None:
@@ -90,3 +93,8 @@ def test_every_term_is_used_by_its_file_and_by_a_page_or_another_file() -> None:
         assert word.search(sources[PACKAGE / name]), (term, name)
         others = (text for other, text in sources.items() if other != PACKAGE / name)
         assert any(map(word.search, [*pages, *others])), term
+
+
+@pytest.mark.parametrize("page", sorted(page for page in (ROOT / "docs").glob("*.md") if page != GLOSSARY), ids=page_id)
+def test_every_page_leads_to_the_glossary(page: Path) -> None:
+    assert "(glossary.md" in page.read_text()
