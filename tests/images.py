@@ -1,4 +1,4 @@
-"""Small datasets whose pixels a test can reason about, and folders of real image files."""
+"""Fixtures of small datasets with known pixels, and of folders of real image files."""
 
 from pathlib import Path
 
@@ -64,9 +64,9 @@ def noise_dataset():
 def write_images(tmp_path):
     """Write ``count`` noise images per class below a folder and return it."""
 
-    def write(place: str, classes=("cat", "dog"), count=5, size=(20, 16), suffix=".png") -> Path:
-        root = tmp_path / place
-        random = np.random.default_rng(len(place))
+    def write(folder: str, classes=("cat", "dog"), count=5, size=(20, 16), suffix=".png") -> Path:
+        root = tmp_path / folder
+        random = np.random.default_rng(len(folder))
         for name in classes:
             (root / name).mkdir(parents=True, exist_ok=True)
             for number in range(count):

@@ -11,10 +11,10 @@ from kd_sweep.study.recipe import Learner
 CANVAS, DIGIT = 24, 12
 
 
-def placed(digits_N, places_N2):
-    """Digits of 12 x 12 pixels on an empty canvas of 24 x 24, their upper left corners at the places (row, column)."""
+def placed(digits_N, positions_N2):
+    """Digits of 12 x 12 pixels on a canvas of 24 x 24, with upper left corners at these positions (row, column)."""
     canvas = torch.zeros(len(digits_N), 1, CANVAS, CANVAS)
-    for image, digit, (row, column) in zip(canvas, digits_N, places_N2.tolist(), strict=True):
+    for image, digit, (row, column) in zip(canvas, digits_N, positions_N2.tolist(), strict=True):
         image[:, row : row + DIGIT, column : column + DIGIT] = digit
     return canvas
 
@@ -29,7 +29,7 @@ def small_digits(digits):
 
 @pytest.fixture(scope="module")
 def trained(small_digits, digits):
-    """A network that has seen digits at random places, accuracy on held-out ones over 0.8."""
+    """A network that has seen digits at random positions, accuracy on held-out ones over 0.8."""
     train, labels, val, val_labels = small_digits
     model = build_model(Learner(width=8), digits, 0)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
@@ -37,16 +37,16 @@ def trained(small_digits, digits):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=8 * 23)
     for _ in range(8):
         for batch in torch.randperm(len(train), generator=generator).split(64)[:23]:
-            places = torch.randint(0, CANVAS - DIGIT + 1, (len(batch), 2), generator=generator)
-            loss = F.cross_entropy(model(placed(train[batch], places)), labels[batch])
+            positions = torch.randint(0, CANVAS - DIGIT + 1, (len(batch), 2), generator=generator)
+            loss = F.cross_entropy(model(placed(train[batch], positions)), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
     model.eval()
-    places = torch.randint(0, CANVAS - DIGIT + 1, (len(val), 2), generator=generator)
+    positions = torch.randint(0, CANVAS - DIGIT + 1, (len(val), 2), generator=generator)
     with torch.no_grad():
-        assert (model(placed(val, places)).argmax(1) == val_labels).float().mean() > 0.8
+        assert (model(placed(val, positions)).argmax(1) == val_labels).float().mean() > 0.8
     return model
 
 

@@ -13,7 +13,7 @@ from kd_sweep.study.recipe import Learner
 
 
 class WithHead(nn.Module):
-    """A network whose head is not linear, so that its gradients differ from place to place."""
+    """A network whose head is not linear, so that its gradients differ from position to position."""
 
     def __init__(self, channels_last):
         super().__init__()

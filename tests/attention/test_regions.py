@@ -97,35 +97,35 @@ def test_two_empty_regions_are_equal_and_one_empty_region_is_not():
 @pytest.mark.parametrize("num_networks", [1, 2, 3, 5])
 @pytest.mark.parametrize("num_images", [1, 2, 3, 4, 5, 17, 360, 999, 1000, 2500])
 def test_other_images_are_never_the_same_and_each_is_looked_at_as_often(num_images, num_networks):
-    places = other_images(num_images, num_networks)
-    num_shifts = len(places)
-    assert places.shape == (num_shifts, num_networks, num_images)
+    indices = other_images(num_images, num_networks)
+    num_shifts = len(indices)
+    assert indices.shape == (num_shifts, num_networks, num_images)
     assert (num_shifts > 0) == (num_images >= max(2, num_networks))
-    for places_MN in places.numpy():
-        assert all(sorted(places_N) == list(range(num_images)) for places_N in places_MN)
-        for first_N, second_N in combinations(places_MN, 2):
+    for indices_MN in indices.numpy():
+        assert all(sorted(indices_N) == list(range(num_images)) for indices_N in indices_MN)
+        for first_N, second_N in combinations(indices_MN, 2):
             assert (first_N != second_N).all()
     if num_images >= 50:
         assert num_images * (num_shifts - 1) < CHANCE_PAIRS <= num_images * num_shifts
-    assert torch.equal(places, other_images(num_images, num_networks))
+    assert torch.equal(indices, other_images(num_images, num_networks))
 
 
 @pytest.mark.parametrize("num_images", [3, 40, 360])
 def test_no_pair_of_images_is_compared_twice(num_images):
-    places_SMN = other_images(num_images, 2)
-    assert len(torch.unique(places_SMN.transpose(1, 2).reshape(-1, 2), dim=0)) == len(places_SMN) * num_images
+    indices_SMN = other_images(num_images, 2)
+    assert len(torch.unique(indices_SMN.transpose(1, 2).reshape(-1, 2), dim=0)) == len(indices_SMN) * num_images
 
 
 def test_the_overlap_of_unrelated_regions_is_what_chance_gives():
-    """Regions of one shape at places that have nothing to do with each other: IoU .3, and no overlap beyond that."""
+    """Regions of one shape at positions that have nothing to do with each other: IoU .3, and no overlap beyond that."""
     generator = torch.Generator().manual_seed(0)
     related = torch.rand(2000, 6, 6, generator=generator) < 0.5
     unrelated = torch.rand(2000, 6, 6, generator=generator) < 0.5
-    (places_MN,) = other_images(2000, 2)
+    (indices_MN,) = other_images(2000, 2)
 
     def overlap(first, second):
         regions = torch.stack([first, second])
-        apart = torch.stack([region_N[places_N] for region_N, places_N in zip(regions, places_MN, strict=True)])
+        apart = torch.stack([region_N[indices_N] for region_N, indices_N in zip(regions, indices_MN, strict=True)])
         return attention_iou_pairs(regions), above_chance(attention_iou_pairs(regions), attention_iou_pairs(apart))
 
     iou, corrected = overlap(related, unrelated)

@@ -20,7 +20,7 @@ both = pytest.mark.parametrize("name", MIXINGS)
 
 
 def black_and_white(draws_B3, strength, name, size=(9, 14)):
-    """Return how much white a black image has after a white one is mixed in, and the share that is said of it."""
+    """Return the share of white in a black image with a white one mixed in, and the share that is reported."""
     black, white = torch.zeros(len(draws_B3), 3, *size), torch.ones(len(draws_B3), 3, *size)
     return MIXINGS[name](black, white, draws_B3, strength)
 
@@ -69,7 +69,7 @@ def test_more_strength_is_more_of_the_partner_in_every_image(name):
     draws = torch.rand(300, 3, generator=torch.Generator().manual_seed(1))
     mixed = [black_and_white(draws, strength, name)[0] for strength in np.linspace(0, 1, 21)]
     for weaker, stronger in itertools.pairwise(mixed):
-        assert (weaker <= stronger).all()  # pixel by pixel, so a place once taken stays taken
+        assert (weaker <= stronger).all()  # pixel by pixel, so a pixel once taken stays taken
     assert (mixed[10].sum((1, 2, 3)) < mixed[20].sum((1, 2, 3))).float().mean() > 0.9
 
 
@@ -134,10 +134,10 @@ def test_a_stream_mixes_every_image_with_another_one_and_says_with_which(name, b
             assert mixed.float().mean() >= 0.5
             partner = own + (levels.mean((1, 2, 3)) - own) / share
             # Which image has that colour, and so which label.
-            found = (partner[:, None] * 255 - images.images_NDHW[:, 0, 0, 0]).abs().min(1)
-            assert found.values[mixed].max() < 0.2
-            assert not (found.indices == batch.indices_B)[mixed].any()
-            assert torch.equal(images.labels_N[found.indices][mixed], batch.partners.labels_B[mixed])
+            nearest = (partner[:, None] * 255 - images.images_NDHW[:, 0, 0, 0]).abs().min(1)
+            assert nearest.values[mixed].max() < 0.2
+            assert not (nearest.indices == batch.indices_B)[mixed].any()
+            assert torch.equal(images.labels_N[nearest.indices][mixed], batch.partners.labels_B[mixed])
         assert batch is not None
 
 
@@ -155,10 +155,10 @@ def test_partners_of_validation_images_are_of_other_classes_too(name):
 @pytest.mark.parametrize("count", [2, 3, 50])
 def test_partners_are_one_circle(count):
     partner = partner_indices(count, torch.Generator().manual_seed(count))
-    place, seen = 0, []
+    index, seen = 0, []
     for _ in range(count):
-        place = int(partner[place])
-        seen.append(place)
+        index = int(partner[index])
+        seen.append(index)
     assert sorted(seen) == list(range(count))
 
 

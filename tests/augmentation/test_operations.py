@@ -32,7 +32,7 @@ def operated(images, choices, fill=None, ranges=STANDARD):
 
 
 def theirs(image, name, magnitude):
-    """Torchvision's operation, whose magnitudes of factors and of solarize are others."""
+    """Torchvision's operation, which has other magnitudes for factors and solarize."""
     magnitude = magnitude - 1 if name in FACTORS else magnitude / 255 if name == "solarize" else magnitude
     return v2.AutoAugment()._apply_image_or_video_transform(
         image, THEIR_NAMES[name], magnitude, InterpolationMode.NEAREST, {torch.Tensor: None}
@@ -83,9 +83,9 @@ def test_operations_are_torchvisions(channels, name):
         magnitudes = ranges.magnitudes(operations, levels, 20)
         images = pixels(61, channels)
         ours = apply_operations(images, operations, magnitudes)
-        for place, magnitude in enumerate(magnitudes.tolist()):
+        for index, magnitude in enumerate(magnitudes.tolist()):
             magnitude = round(magnitude) if name == "posterize" else magnitude
-            difference = (ours[[place]].int() - theirs(images[[place]], name, magnitude).int()).abs()
+            difference = (ours[[index]].int() - theirs(images[[index]], name, magnitude).int()).abs()
             # Where a processor rounds products and sums apart, a level can move by one.
             assert difference.max() <= (name in FACTORS), magnitude
             assert (difference > 0).float().mean() < 0.02, magnitude
@@ -95,8 +95,8 @@ def test_each_image_has_its_own():
     images = pixels(2 * len(OPERATIONS))
     choices = [(name, level) for level in (0.3, -0.7) for name in OPERATIONS]
     together = operated(images, choices, [10.0, 20.0, 30.0])
-    for place, choice in enumerate(choices):
-        assert torch.equal(together[place], operated(images[[place]], [choice], [10.0, 20.0, 30.0])[0]), choice
+    for index, choice in enumerate(choices):
+        assert torch.equal(together[index], operated(images[[index]], [choice], [10.0, 20.0, 30.0])[0]), choice
     assert torch.equal(together[0], images[0])
 
 
@@ -143,6 +143,6 @@ def test_solarize_add_is_timms():
     timm = pytest.importorskip("timm.data.auto_augment")
     images = pixels(3)
     ours = apply_operations(images, operation_indices(["solarize_add"] * 3), torch.tensor([0.0, 40.0, 110.0]).double())
-    for place, added in enumerate((0, 40, 110)):
-        expected = timm.solarize_add(Image.fromarray(images[place].permute(1, 2, 0).numpy()), added)
-        assert torch.equal(ours[place].permute(1, 2, 0), torch.from_numpy(np.array(expected)))
+    for index, added in enumerate((0, 40, 110)):
+        expected = timm.solarize_add(Image.fromarray(images[index].permute(1, 2, 0).numpy()), added)
+        assert torch.equal(ours[index].permute(1, 2, 0), torch.from_numpy(np.array(expected)))

@@ -264,4 +264,4 @@ def test_validation_indices_are_those_of_its_batches(noise_dataset, stream_confi
     for batches in (stream.augmented_val(1), stream.clean_batches(stream.dataset.val)):
         shown = [batch.indices_B.tolist() for batch in batches]
         assert shown == [indices_B.tolist() for indices_B in stream.val_indices]
-        assert [len(places) for places in shown] == [256, 256, 88]
+        assert [len(indices) for indices in shown] == [256, 256, 88]

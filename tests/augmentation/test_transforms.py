@@ -113,7 +113,7 @@ def test_geometry_is_torchvisions_affine(angle, shear, size, shift):
     expected = tv.affine(
         pixels.float() / 255, angle, list(shift), size, shear_degrees, tv.InterpolationMode.BILINEAR, fill=0.0
     )
-    # At the picture's rim torchvision mixes the fill in by another rule.
+    # At the image's rim torchvision mixes the fill in by another rule.
     inside = tv.affine(
         torch.ones_like(shown), angle, list(shift), size * 0.93, shear_degrees, tv.InterpolationMode.NEAREST, fill=0.0
     )

@@ -1,4 +1,4 @@
-"""What a launch says of its dataset: what it counts, names and passes over is what lies there."""
+"""The contents of a dataset as a launch reports them, compared with its files."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,11 @@ from PIL import Image
 from kd_sweep.data.contents import inspect_data
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.study.recipe import Data
+from tests.data.folders import folder_data
 
 
-def write_images(root, folders):
+def write_folders(root, folders):
+    """Write so many images into each folder."""
     random = np.random.default_rng(len(folders))
     for folder, count in folders.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -17,12 +19,8 @@ def write_images(root, folders):
             Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(root / folder / f"{number}.png")
 
 
-def folder_data(root, **fields):
-    return Data(name="image_folder", path=str(root), image_size=8, **fields)
-
-
 def test_counts_classes_and_what_is_passed_over(tmp_path):
-    write_images(
+    write_folders(
         tmp_path, {"train/cat": 4, "train/dog": 3, "val/cat": 2, "val/dog": 1, "val/dog/@eaDir": 2, "extra/x": 1}
     )
     (tmp_path / "train/cat/.DS_Store").write_text("")
@@ -37,7 +35,7 @@ def test_counts_classes_and_what_is_passed_over(tmp_path):
     "fields", [{}, {"max_train_images": 10}, {"validation_fraction": 0.5}, {"imbalance_ratio": 4.0}]
 )
 def test_counts_are_of_the_images_that_are_loaded(tmp_path, fields):
-    write_images(tmp_path, dict.fromkeys(("a", "b", "c"), 12))
+    write_folders(tmp_path, dict.fromkeys(("a", "b", "c"), 12))
     data = folder_data(tmp_path, **fields)
     dataset = load_dataset(data)
     assert inspect_data(data).lines() == [
@@ -58,7 +56,7 @@ def test_digits():
     ],
 )
 def test_class_names_fill_a_line_and_never_move_a_terminal(tmp_path, names, shown):
-    write_images(tmp_path, dict.fromkeys(names, 2))
+    write_folders(tmp_path, dict.fromkeys(names, 2))
     (tmp_path / "notes.a\nb\x1b[2J").write_text("")
     line, passed_over = inspect_data(folder_data(tmp_path)).lines()
     assert passed_over == r"passed over: 1 not images (.a b\x1b[2j)"
@@ -66,8 +64,8 @@ def test_class_names_fill_a_line_and_never_move_a_terminal(tmp_path, names, show
     assert len(line) <= 80 or len(names[0]) == 50
 
 
-def test_copies_are_said(tmp_path):
-    write_images(tmp_path, {"train/cat": 2, "train/dog": 2, "val/cat": 1, "val/dog": 1})
+def test_copies_are_counted(tmp_path):
+    write_folders(tmp_path, {"train/cat": 2, "train/dog": 2, "val/cat": 1, "val/dog": 1})
     for number in range(2000):
         (tmp_path / f"val/dog/{number}.png").write_text(str(number))
     (tmp_path / "val/cat/copy.png").write_bytes((tmp_path / "train/dog/1.png").read_bytes())

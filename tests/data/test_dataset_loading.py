@@ -34,10 +34,10 @@ def test_digits_at_their_own_size_are_unchanged():
 
 def test_enlarged_digits_agree_with_pil():
     dataset, original = (load_dataset(Data(image_size=size)) for size in (32, 8))
-    for place in range(5):
-        digit = Image.fromarray(original.train.images_NDHW[place, 0].numpy())
+    for index in range(5):
+        digit = Image.fromarray(original.train.images_NDHW[index, 0].numpy())
         expected = np.asarray(digit.resize((32, 32), Image.Resampling.BILINEAR), dtype=int)
-        assert np.abs(dataset.train.images_NDHW[place, 0].numpy().astype(int) - expected).max() <= 2
+        assert np.abs(dataset.train.images_NDHW[index, 0].numpy().astype(int) - expected).max() <= 2
 
 
 def test_training_and_validation_share_no_digit():

@@ -98,9 +98,9 @@ def test_images_changed_in_place_are_noticed(tmp_path, known_at_once, form, keep
 
 @pytest.fixture
 def known_at_once(monkeypatch):
-    """Have files of this very second remembered, and nothing from other tests."""
+    """Know fingerprints of files of this very second, and none from other tests."""
     monkeypatch.setattr(fingerprints, "SETTLED_S", -60.0)
-    fingerprints.IN_PROCESS.clear()
+    monkeypatch.setattr(fingerprints, "IN_PROCESS", {})
 
 
 @pytest.fixture
@@ -115,22 +115,22 @@ def reads(monkeypatch):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_was_read_once_is_remembered_by_this_process_and_by_others(tmp_path, known_at_once, reads, form):
+def test_files_read_once_are_known_to_this_process_and_to_others(tmp_path, known_at_once, reads, form):
     data = form(write_set(tmp_path / "set", 1))
     cache = tmp_path / "cache"
-    found = list_images(data, cache)
+    first = list_images(data, cache).fingerprint
     assert len(reads) == 12
-    assert not cache.exists(), "looking writes nothing"
-    assert list_images(data, cache).fingerprint == found.fingerprint
-    fingerprints.store_fingerprint(found.fingerprint, cache)
+    assert not cache.exists(), "listing writes nothing"
+    assert list_images(data, cache).fingerprint == first
+    fingerprints.store_fingerprint(first, cache)
     fingerprints.IN_PROCESS.clear()
-    assert list_images(data, cache).fingerprint == found.fingerprint
-    assert list_images(data).fingerprint == found.fingerprint, "what was recalled is known from then on"
+    assert list_images(data, cache).fingerprint == first
+    assert list_images(data).fingerprint == first, "this process knows it from then on"
     assert len(reads) == 12
     assert [file.stat().st_size for file in cache.iterdir()] == [0]
 
 
-def test_who_loads_the_images_remembers_for_others(tmp_path, known_at_once, reads):
+def test_loading_images_stores_their_fingerprint_for_others(tmp_path, known_at_once, reads):
     """A worker on a machine that the launch has not read them on."""
     data = as_folder(write_set(tmp_path / "set", 1))
     load_dataset(data, tmp_path / "cache")
@@ -139,7 +139,7 @@ def test_who_loads_the_images_remembers_for_others(tmp_path, known_at_once, read
     assert len(reads) == 12
 
 
-def test_what_changes_is_read_again(tmp_path, known_at_once, reads):
+def test_changed_files_are_read_again(tmp_path, known_at_once, reads):
     root = write_set(tmp_path / "set", 1)
     data = as_folder(root)
     list_images(data)
@@ -158,8 +158,8 @@ def test_files_of_this_second_are_read_again(tmp_path, reads):
     assert len(reads) == 24
 
 
-def test_a_moved_set_is_known_where_it_is_now(tmp_path, known_at_once):
-    """Nothing of its place is in a fingerprint; a move changes when the folder was changed, and no file."""
+def test_a_moved_set_is_known_at_its_new_path(tmp_path, known_at_once):
+    """The path of the root is not in a fingerprint; a move changes the time of the folder, and of no file."""
     data = check_data(as_folder(write_set(tmp_path / "set", 1)))
     (tmp_path / "set").rename(tmp_path / "moved")
     assert check_data(as_folder(tmp_path / "moved")).fingerprint == data.fingerprint

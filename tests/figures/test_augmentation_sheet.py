@@ -20,7 +20,7 @@ def spec_of(text, *overrides):
 
 
 def cells(sheet, num_images):
-    """Rows of images, found where rows of pixels are not all paper."""
+    """Rows of images, from the rows of pixels that are not all paper."""
     pixels = np.asarray(sheet)[:, -num_images * (CELL + 8) - 8 :]
     inked = (pixels != 255).any((1, 2)) | (pixels == 0).any((1, 2))
     starts = [row for row in range(1, len(inked)) if inked[row : row + CELL].all() and not inked[row - 1]]

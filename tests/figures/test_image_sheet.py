@@ -45,7 +45,7 @@ def test_attention_is_red_and_its_absence_blue():
 def test_the_border_of_the_region_is_white_and_lies_inside_it():
     white = (half_attended() == 255).all(2)
     assert white[:, CELL // 2 - 1].all()
-    assert white.sum() == CELL, "one column, and none at the edge of the picture"
+    assert white.sum() == CELL, "one column, and none at the edge of the image"
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

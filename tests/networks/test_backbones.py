@@ -203,7 +203,7 @@ def test_plain_names_are_looked_up_built_in_first_then_torchvision(noise_dataset
 
 
 def test_timm_missing_says_how_to_install_it():
-    """In a process where timm cannot be found."""
+    """In a process without timm."""
     program = (
         "import importlib.util\n"
         "find = importlib.util.find_spec\n"
@@ -249,8 +249,8 @@ def test_no_small_timm_network_is_taken_wrongly(noise_dataset, part):
         families.setdefault(entrypoint(name).__module__, []).append((not small, len(name), name))
     dataset = noise_dataset(size=224)
     taken = []
-    for place, family in enumerate(sorted(families)):
-        if (place % 5 == 0) != (part == 0):
+    for number, family in enumerate(sorted(families)):
+        if (number % 5 == 0) != (part == 0):
             continue
         name = min(families[family])[2]
         if num_parameters(name) > 12e6:

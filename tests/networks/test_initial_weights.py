@@ -99,9 +99,9 @@ def test_published_weights_are_torchvisions_download(saved, noise_dataset, tmp_p
     monkeypatch.delenv("TORCH_HUB", raising=False)
     torch.manual_seed(3)
     network = shufflenet_v2_x0_5(weights=None)
-    place = tmp_path / "hub" / "checkpoints" / ShuffleNet_V2_X0_5_Weights.DEFAULT.url.rpartition("/")[2]
-    place.parent.mkdir(parents=True)
-    torch.save(network.state_dict(), place)
+    file = tmp_path / "hub" / "checkpoints" / ShuffleNet_V2_X0_5_Weights.DEFAULT.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), file)
     learner = Learner(model="torchvision:shufflenet_v2_x0_5", weights="pretrained")
     check_model(learner, "teacher.model", 64, 3)
     assert with_weights_digest(learner, "teacher.weights") == learner
@@ -203,9 +203,9 @@ def test_auxiliary_classifiers_of_published_weights_are_left_out(tmp_path, monke
     monkeypatch.delenv("TORCH_HUB", raising=False)
     network = torchvision.models.get_model(name, weights=None, init_weights=False)
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    place = tmp_path / "hub" / "checkpoints" / weights.url.rpartition("/")[2]
-    place.parent.mkdir(parents=True)
-    torch.save(network.state_dict(), place)
+    file = tmp_path / "hub" / "checkpoints" / weights.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), file)
     learner = Learner(model=name, weights="pretrained")
     loaded = initial_model(learner, noise_dataset(size=size), 1)
     stem = next(key for key in network.state_dict() if key.endswith("conv.weight"))

@@ -8,10 +8,10 @@ from kd_sweep.data.decoding import pixels
 from kd_sweep.data.decoding.decoder import decode_image
 from kd_sweep.data.image_formats import FORMATS, SUFFIXES_OF
 from kd_sweep.errors import DataError
-from tests.data import encoded_images
-from tests.data.encoded_images import SIDE, exif, png, saved
+from tests.data.decoding.image_cases import cases, refused
+from tests.data.encoded_images import RANDOM, RGB_HWD, SIDE, exif, png, saved
 
-CASES, REFUSED = encoded_images.cases(), encoded_images.refused()
+CASES, REFUSED = cases(), refused()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -42,9 +42,9 @@ def test_a_file_cut_off_is_damaged_in_every_format(form):
 
 
 def test_the_crop_is_of_the_upright_image():
-    """A picture taken upright: the camera stores it lying, and the middle of what one sees is kept."""
+    """A photo taken upright: the camera stores it lying, and the middle of the upright image is kept."""
     seen_HWD = np.zeros((30, 20, 3), np.uint8)
-    seen_HWD[5:25] = encoded_images.RANDOM.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    seen_HWD[5:25] = RANDOM.integers(0, 256, (20, 20, 3), dtype=np.uint8)
     lying = Image.fromarray(np.ascontiguousarray(np.rot90(seen_HWD)))
     assert lying.size == (30, 20)
     shown = decode_image(saved(lying, "PNG", exif=exif(6)), 20, "upright")
@@ -53,14 +53,14 @@ def test_the_crop_is_of_the_upright_image():
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
 def test_an_orientation_that_does_not_exist_turns_nothing(orientation):
-    content = saved(Image.fromarray(encoded_images.RGB_HWD), "PNG", exif=exif(orientation))
-    assert np.array_equal(decode_image(content, SIDE, "turned").transpose(1, 2, 0), encoded_images.RGB_HWD)
+    content = saved(Image.fromarray(RGB_HWD), "PNG", exif=exif(orientation))
+    assert np.array_equal(decode_image(content, SIDE, "turned").transpose(1, 2, 0), RGB_HWD)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_metadata_turn_nothing():
-    content = saved(Image.fromarray(encoded_images.RGB_HWD), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff no metadata")
-    assert np.array_equal(decode_image(content, SIDE, "metadata").transpose(1, 2, 0), encoded_images.RGB_HWD)
+    content = saved(Image.fromarray(RGB_HWD), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff no metadata")
+    assert np.array_equal(decode_image(content, SIDE, "metadata").transpose(1, 2, 0), RGB_HWD)
 
 
 def test_an_image_of_196_million_pixels_is_read():

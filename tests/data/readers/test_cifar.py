@@ -2,7 +2,6 @@
 
 import io
 import os
-import pickle
 import tarfile
 from itertools import islice
 from pathlib import Path
@@ -16,84 +15,22 @@ from PIL import Image
 from kd_sweep.data.contents import check_data
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.splits import long_tailed_counts
-from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
+from tests.data.folders import message_of
+from tests.data.readers.cifar_copies import (
+    NAMES,
+    SIZES,
+    cifar,
+    noise_images,
+    write_batches,
+    write_parquet,
+    write_pickle,
+)
 
 CIFAR10 = Path(
     os.environ.get("KD_SWEEP_CIFAR10_ARCHIVE")
     or Path(__file__).resolve().parents[3] / "../shared/data/cifar10-images.tar.xz"
 )
-NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-PER_BATCH = 10
-SIZES = {"cifar10": (10, 50), "cifar100": (100, 200)}
-
-
-def pictures(count):
-    return np.random.default_rng(count).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
-
-
-def write_pickle(path, content):
-    """As Python 2 wrote them: protocol 2, text as bytes that are read as latin-1."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        pickle.dump(content, file, protocol=2)
-
-
-def write_batches(root, name):
-    """Return pixels and labels of train and test."""
-    num_classes, num_train = SIZES[name]
-    train, test = pictures(num_train), pictures(num_classes)
-    labels, test_labels = [i % num_classes for i in range(num_train)], list(range(num_classes))
-    if name == "cifar10":
-        for i in range(5):
-            part = slice(i * PER_BATCH, (i + 1) * PER_BATCH)
-            write_pickle(
-                root / "cifar-10-batches-py" / f"data_batch_{i + 1}",
-                {"data": train[part].reshape(-1, 3072), "labels": labels[part], "batch_label": "a batch"},
-            )
-        write_pickle(
-            root / "cifar-10-batches-py" / "test_batch", {"data": test.reshape(-1, 3072), "labels": test_labels}
-        )
-        write_pickle(root / "cifar-10-batches-py" / "batches.meta", {"label_names": list(NAMES)})
-        return train, labels, test, test_labels
-    for file, pixels, fine in (("train", train, labels), ("test", test, test_labels)):
-        coarse = [label // 5 for label in fine]
-        content = {"data": pixels.reshape(-1, 3072), "fine_labels": fine, "coarse_labels": coarse}
-        write_pickle(root / "cifar-100-python" / file, content)
-    write_pickle(root / "cifar-100-python" / "meta", {"fine_label_names": [f"fine{i}" for i in range(100)]})
-    return train, labels, test, test_labels
-
-
-def png(pixels):
-    stream = io.BytesIO()
-    Image.fromarray(pixels.transpose(1, 2, 0)).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def write_parquet(root, name, image="img", label="label", nested=True, metadata=None):
-    num_classes, num_train = SIZES[name]
-    train, test = pictures(num_train), pictures(num_classes)
-    root.mkdir(parents=True, exist_ok=True)
-    for split, pixels in (("train", train), ("test", test)):
-        encoded = [png(picture) for picture in pixels]
-        images = [{"bytes": one, "path": None} for one in encoded] if nested else encoded
-        table = pa.table({image: images, label: [i % num_classes for i in range(len(pixels))]})
-        if metadata:
-            table = table.replace_schema_metadata({"huggingface": metadata})
-        pq.write_table(table, root / f"{split}-00000-of-00001.parquet")
-    return train, test
-
-
-def cifar(root, name="cifar10", **fields):
-    return Data(**({"name": name, "path": str(root), "image_size": 32} | fields))
-
-
-def message_of(data, call=check_data):
-    with pytest.raises(DataError) as caught:
-        call(data)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -116,7 +53,7 @@ def test_batches_are_what_torchvision_reads(tmp_path, name, monkeypatch):
 
 def test_the_folder_of_batches_itself_is_a_path_too(tmp_path):
     write_batches(tmp_path, "cifar10")
-    inner, outer = (check_data(cifar(place)) for place in (tmp_path / "cifar-10-batches-py", tmp_path))
+    inner, outer = (check_data(cifar(path)) for path in (tmp_path / "cifar-10-batches-py", tmp_path))
     assert inner.fingerprint == outer.fingerprint
     assert len(load_dataset(inner).train) == 50
 
@@ -150,12 +87,12 @@ def test_parquet_names_classes_where_it_can(tmp_path):
 
 @pytest.mark.skipif(not CIFAR10.exists(), reason=f"{CIFAR10} is absent; name it in KD_SWEEP_CIFAR10_ARCHIVE")
 def test_a_folder_per_class(tmp_path):
-    """The first pictures of the archive, which are one class: copied under ten names they are a small CIFAR-10."""
+    """The first images of the archive, which are one class: copied under ten names they are a small CIFAR-10."""
     with tarfile.open(CIFAR10) as archive:
         members = islice((member for member in archive if member.isfile()), 40)
         jpegs = [archive.extractfile(member).read() for member in members]
-    for place, jpeg in enumerate(jpegs):
-        file = tmp_path / ("train", "test")[place // 20] / NAMES[place % 10] / f"{place}.jpg"
+    for number, jpeg in enumerate(jpegs):
+        file = tmp_path / ("train", "test")[number // 20] / NAMES[number % 10] / f"{number}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(jpeg)
     dataset = load_dataset(check_data(cifar(tmp_path)))
@@ -167,8 +104,8 @@ def test_a_folder_per_class(tmp_path):
 def test_other_sizes_are_resized_and_cached(tmp_path):
     train, *_ = write_batches(tmp_path, "cifar10")
     dataset = load_dataset(cifar(tmp_path, image_size=16), tmp_path / "cache")
-    picture = Image.fromarray(train[7].transpose(1, 2, 0)).resize((16, 16), Image.Resampling.BILINEAR)
-    assert np.array_equal(dataset.train.images_NDHW[7].numpy(), np.asarray(picture).transpose(2, 0, 1))
+    resized = Image.fromarray(train[7].transpose(1, 2, 0)).resize((16, 16), Image.Resampling.BILINEAR)
+    assert np.array_equal(dataset.train.images_NDHW[7].numpy(), np.asarray(resized).transpose(2, 0, 1))
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
 
 
@@ -236,10 +173,10 @@ def test_a_tail_without_images_is_refused(tmp_path):
     assert message.endswith("possible: 1 to 5, or null")
 
 
-def test_the_fingerprint_follows_content_and_not_place(tmp_path):
+def test_the_fingerprint_follows_content_and_not_path(tmp_path):
     write_batches(tmp_path / "one", "cifar10")
     write_batches(tmp_path / "two", "cifar10")
-    one, two = (check_data(cifar(tmp_path / place)) for place in ("one", "two"))
+    one, two = (check_data(cifar(tmp_path / folder)) for folder in ("one", "two"))
     assert one.fingerprint == two.fingerprint
     batch = tmp_path / "two/cifar-10-batches-py/test_batch"
     content = bytearray(batch.read_bytes())
@@ -300,7 +237,7 @@ def test_damaged_batches(tmp_path, damage, rule):
 @pytest.mark.parametrize("labels", [[], [3] * 10])
 def test_no_images_and_one_class_in_batches(tmp_path, labels):
     for number in range(1, 6):
-        content = {"data": pictures(len(labels)).reshape(-1, 3072), "labels": labels}
+        content = {"data": noise_images(len(labels)).reshape(-1, 3072), "labels": labels}
         write_pickle(tmp_path / f"data_batch_{number}", content)
         write_pickle(tmp_path / "test_batch", content)
     expected = "holds 1 of the 10 classes of cifar10" if labels else "holds no images of cifar10"
@@ -316,8 +253,8 @@ def rewrite(file, table):
     [
         (lambda f: f.write_bytes(f.read_bytes()[:3000]), "cannot be read ("),
         (
-            lambda f: rewrite(f, pa.table({"picture": [b"x"], "label": [1]})),
-            "has columns picture, label; cifar10 needs",
+            lambda f: rewrite(f, pa.table({"photo": [b"x"], "label": [1]})),
+            "has columns photo, label; cifar10 needs",
         ),
         (lambda f: rewrite(f, pa.table({"img": ["x"], "label": [1]})), "is string, not encoded images (binary)"),
         (lambda f: rewrite(f, pa.table({"img": [b"x"], "label": ["cat"]})), "a label is a whole number"),
@@ -335,7 +272,7 @@ def test_damaged_parquet(tmp_path, change, rule):
     assert rule in message_of(cifar(tmp_path))
 
 
-def test_a_truncated_picture_in_parquet_is_named(tmp_path):
+def test_a_truncated_image_in_parquet_is_named(tmp_path):
     write_parquet(tmp_path, "cifar10")
     file = tmp_path / "test-00000-of-00001.parquet"
     rows = pq.read_table(file).to_pylist()

@@ -10,7 +10,8 @@ from PIL import Image
 
 from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.dataset_loading import load_dataset
-from tests.data.readers.test_cifar import NAMES, cifar, message_of, pictures, write_batches, write_parquet
+from tests.data.folders import message_of
+from tests.data.readers.cifar_copies import NAMES, cifar, noise_images, write_batches, write_parquet
 
 
 def rewritten(root, change):
@@ -83,16 +84,16 @@ def test_hidden_copies_and_results_are_passed_over(tmp_path):
     write_parquet(tmp_path / ".cache/data", "cifar10")
     write_parquet(tmp_path / "results/train/trials", "cifar10")
     (tmp_path / "results/train/study.yaml").write_text("")
-    found = list_images(cifar(tmp_path))
-    assert len(found.train.names) == 50
-    assert found.passed_over == "1 hidden, 1 folder of results"
+    dataset = list_images(cifar(tmp_path))
+    assert len(dataset.train.names) == 50
+    assert dataset.passed_over == "1 hidden, 1 folder of results"
 
 
 def in_pieces(file, names):
     table = pq.read_table(file)
     file.unlink()
-    for place, name in enumerate(names):
-        pq.write_table(table.slice(place * 25, 25), file.with_name(name))
+    for number, name in enumerate(names):
+        pq.write_table(table.slice(number * 25, 25), file.with_name(name))
 
 
 @pytest.mark.parametrize(
@@ -115,8 +116,8 @@ def test_pieces_in_a_folder_of_the_split(tmp_path):
     for split in ("train", "test"):
         (tmp_path / "plain_text" / split).mkdir(parents=True)
         shutil.move(tmp_path / f"{split}-00000-of-00001.parquet", tmp_path / "plain_text" / split / "0000.parquet")
-    for place in (tmp_path, tmp_path / "plain_text"):
-        dataset = load_dataset(cifar(place))
+    for root in (tmp_path, tmp_path / "plain_text"):
+        dataset = load_dataset(cifar(root))
         assert np.array_equal(dataset.train.images_NDHW.numpy(), train)
         assert np.array_equal(dataset.val.images_NDHW.numpy(), test)
 
@@ -147,10 +148,10 @@ def test_capitals_in_names_of_parquet_files(tmp_path):
 
 def write_class_folders(root, train="train", test="test"):
     for split, count in ((train, 30), (test, 10)):
-        for place, pixels in enumerate(pictures(count)):
-            folder = root / split / NAMES[place % 10]
+        for number, pixels in enumerate(noise_images(count)):
+            folder = root / split / NAMES[number % 10]
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / f"{place}.png")
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / f"{number}.png")
 
 
 @pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Train", "Test")])
@@ -158,8 +159,8 @@ def test_results_beside_class_folders_do_not_matter(tmp_path, train, test):
     write_class_folders(tmp_path, train, test)
     write_parquet(tmp_path / "results/study/trials", "cifar10")
     (tmp_path / "results/study/study.yaml").write_text("")
-    found = list_images(cifar(tmp_path))
-    assert (len(found.train.names), len(found.val.names)) == (30, 10)
+    dataset = list_images(cifar(tmp_path))
+    assert (len(dataset.train.names), len(dataset.val.names)) == (30, 10)
 
 
 def test_a_folder_called_test_beside_parquet_files_does_not_matter(tmp_path):

@@ -1,4 +1,4 @@
-"""Folders as people keep them: each has one right reading, or one line says why it has none."""
+"""Folders as people keep them: each has one right reading, or is refused in one line with the reason."""
 
 import os
 import shutil
@@ -10,15 +10,11 @@ from PIL import Image
 
 from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.readers import folder_walk
-from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
+from tests.data.folders import folder_data, message_of
 
 COUNT = 3
 """Images in a class folder."""
-
-
-def folder_data(root: Path, **fields: object) -> Data:
-    return Data(name="image_folder", path=str(root), image_size=8, **fields)
 
 
 def write_image(file: Path) -> None:
@@ -37,12 +33,8 @@ def classes(*splits: str) -> tuple[str, ...]:
     return tuple(f"{split}/{name}" for split in splits for name in ("cat", "dog"))
 
 
-def message_of(root: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        list_images(folder_data(root))
-    message = str(caught.value)
-    assert "\n" not in message
-    return message.replace(str(root), "ROOT")
+def refusal_of(root: Path) -> str:
+    return message_of(folder_data(root), list_images).replace(str(root), "ROOT")
 
 
 READ = {
@@ -74,16 +66,16 @@ READ = {
 def test_layouts_that_have_one_reading(tmp_path, name):
     folders, held_out = READ[name]
     fill(tmp_path, *folders)
-    found = list_images(folder_data(tmp_path))
+    dataset = list_images(folder_data(tmp_path))
     if held_out is None:
-        assert found.val is None
-        assert len(found.train.names) == COUNT * len(folders)
-        assert found.class_names == tuple(sorted({folder.partition("/")[0] for folder in folders}))
+        assert dataset.val is None
+        assert len(dataset.train.names) == COUNT * len(folders)
+        assert dataset.class_names == tuple(sorted({folder.partition("/")[0] for folder in folders}))
     else:
-        assert found.class_names == ("cat", "dog")
-        assert found.train.names == [f"{folder}/{i}.png" for folder in folders[:2] for i in range(COUNT)]
-        assert found.val.names == [f"{held_out}/{label}/{i}.png" for label in ("cat", "dog") for i in range(COUNT)]
-        assert found.train.labels_N.tolist() == found.val.labels_N.tolist() == [0] * COUNT + [1] * COUNT
+        assert dataset.class_names == ("cat", "dog")
+        assert dataset.train.names == [f"{folder}/{i}.png" for folder in folders[:2] for i in range(COUNT)]
+        assert dataset.val.names == [f"{held_out}/{label}/{i}.png" for label in ("cat", "dog") for i in range(COUNT)]
+        assert dataset.train.labels_N.tolist() == dataset.val.labels_N.tolist() == [0] * COUNT + [1] * COUNT
 
 
 REFUSED = {
@@ -133,20 +125,20 @@ REFUSED = {
 def test_layouts_without_one_reading_are_refused(tmp_path, name):
     folders, reason = REFUSED[name]
     fill(tmp_path, *folders)
-    assert message_of(tmp_path).startswith(f"data.path: {reason}")
+    assert refusal_of(tmp_path).startswith(f"data.path: {reason}")
 
 
-def link(place: Path, target: str | Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(target)
+def link(path: Path, target: str | Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
 
 
 @pytest.mark.parametrize("loop", [".", "..", "../..", "loop", "../../set/cat", "/"])
 def test_links_that_lead_back_add_nothing(tmp_path, loop):
     fill(tmp_path / "set", "cat", "dog")
     link(tmp_path / "set/cat/loop", loop)
-    found = list_images(folder_data(tmp_path / "set"))
-    assert found.train.names == [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(COUNT)]
+    dataset = list_images(folder_data(tmp_path / "set"))
+    assert dataset.train.names == [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(COUNT)]
 
 
 def test_loops_through_other_folders_end(tmp_path):
@@ -154,9 +146,9 @@ def test_loops_through_other_folders_end(tmp_path):
     link(tmp_path / "set/cat/more", "../../elsewhere")
     link(tmp_path / "elsewhere/back", "../set")
     link(tmp_path / "elsewhere/more/up", "..")
-    found = list_images(folder_data(tmp_path / "set"))
-    assert len(found.train.names) == 3 * COUNT
-    assert found.passed_over == "2 links to folders read already"
+    dataset = list_images(folder_data(tmp_path / "set"))
+    assert len(dataset.train.names) == 3 * COUNT
+    assert dataset.passed_over == "2 links to folders read already"
 
 
 def test_a_folder_under_two_names_in_one_class_is_read_once(tmp_path):
@@ -172,13 +164,13 @@ def test_a_link_into_another_class_is_refused(tmp_path, held_out):
     train = "train/" if held_out else ""
     fill(tmp_path, f"{train}cat", f"{train}dog", *held_out)
     link(tmp_path / train / "dog/link", "../cat")
-    assert "dog/link/0.png is the same file as" in message_of(tmp_path)
+    assert "dog/link/0.png is the same file as" in refusal_of(tmp_path)
 
 
 def test_copies_of_training_images_in_validation_are_refused(tmp_path):
     fill(tmp_path, *classes("train", "val"))
     shutil.copy(tmp_path / "train/cat/1.png", tmp_path / "val/dog/copy.png")
-    assert message_of(tmp_path) == (
+    assert refusal_of(tmp_path) == (
         "data: 1 of 7 validation images are copies of training images, ROOT/val/dog/copy.png of ROOT/train/cat/1.png "
         "for one; validation must not overlap training, take them out of one of the two"
     )
@@ -187,7 +179,7 @@ def test_copies_of_training_images_in_validation_are_refused(tmp_path):
 def test_copies_that_a_split_could_part_are_refused(tmp_path):
     fill(tmp_path, "cat", "dog")
     shutil.copy(tmp_path / "cat/1.png", tmp_path / "cat/copy.png")
-    assert message_of(tmp_path).startswith("data: 1 of 7 images are copies, ROOT/cat/copy.png of ROOT/cat/1.png")
+    assert refusal_of(tmp_path).startswith("data: 1 of 7 images are copies, ROOT/cat/copy.png of ROOT/cat/1.png")
 
 
 def test_a_few_copies_in_a_large_set_are_counted(tmp_path):
@@ -199,17 +191,17 @@ def test_a_few_copies_in_a_large_set_are_counted(tmp_path):
     assert list_images(folder_data(tmp_path)).copies == 1
 
 
-def test_hidden_and_system_folders_are_passed_over_and_said(tmp_path):
+def test_hidden_and_system_folders_are_passed_over_and_counted(tmp_path):
     fill(tmp_path, "cat", "dog", "cat/@eaDir", "__MACOSX/cat", ".cache/cat", "dog/.ipynb_checkpoints", "$RECYCLE.BIN/x")
     (tmp_path / "dog/Thumbs.db").write_text("")
     (tmp_path / "dog/notes.txt").write_text("")
     (tmp_path / "dog/photo.heic").write_text("")
     (tmp_path / "dog/README").write_text("")
     write_image(tmp_path / "cover.png")
-    found = list_images(folder_data(tmp_path))
-    assert found.class_names == ("cat", "dog")
-    assert len(found.train.names) == 2 * COUNT
-    assert found.passed_over == (
+    dataset = list_images(folder_data(tmp_path))
+    assert dataset.class_names == ("cat", "dog")
+    assert len(dataset.train.names) == 2 * COUNT
+    assert dataset.passed_over == (
         "2 hidden, 1 outside class folders, 4 of the system ($RECYCLE.BIN, @eaDir, Thumbs.db, …), "
         "3 not images (no suffix, .heic, .txt)"
     )
@@ -221,13 +213,13 @@ def test_every_suffix_that_pillow_reads_is_an_image(tmp_path, suffix):
     assert len(list_images(folder_data(tmp_path)).train.names) == 2 * COUNT
 
 
-def test_a_place_without_images_is_found_out_soon(tmp_path, monkeypatch):
+def test_a_folder_without_images_is_refused_soon(tmp_path, monkeypatch):
     """`/` and `/proc` hold millions of files, and few or none are images."""
     monkeypatch.setattr(folder_walk, "MAX_OTHERS", 100)
     for folder in ("far", "near"):
         for number in range(70):
             (tmp_path / folder / str(number)).mkdir(parents=True)
-    assert message_of(tmp_path) == (
+    assert refusal_of(tmp_path) == (
         "data.path: of 142 files and folders looked at under ROOT, 0 are images; point it at the dataset's own folder"
     )
     for folder in ("far", "near"):
@@ -239,18 +231,17 @@ def test_a_place_without_images_is_found_out_soon(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
 def test_proc_is_refused_within_seconds():
-    assert message_of(Path("/proc")).startswith("data.path: ")
+    assert refusal_of(Path("/proc")).startswith("data.path: ")
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser/images", "images\0", "i" * 5000])
-def test_what_cannot_be_a_path_is_said(path):
-    with pytest.raises(DataError) as caught:
-        list_images(Data(name="image_folder", path=path, image_size=8))
-    assert str(caught.value).startswith(f"data.path: {path!r} cannot be a path (")
+def test_text_that_cannot_be_a_path_is_refused(path):
+    data = Data(name="image_folder", path=path, image_size=8)
+    assert message_of(data, list_images).startswith(f"data.path: {path!r} cannot be a path (")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_cannot_be_read_is_said(tmp_path):
+def test_a_folder_that_cannot_be_read_is_named(tmp_path):
     fill(tmp_path, "cat", "dog", "dog/locked")
     (tmp_path / "dog/locked").chmod(0)
-    assert message_of(tmp_path) == "data.path: ROOT/dog/locked cannot be read (Permission denied)"
+    assert refusal_of(tmp_path) == "data.path: ROOT/dog/locked cannot be read (Permission denied)"

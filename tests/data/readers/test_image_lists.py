@@ -7,17 +7,9 @@ from PIL import Image
 from kd_sweep.data.contents import check_data
 from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.trial import TrialConfig
-
-
-def message_of(data, call=check_data):
-    with pytest.raises(DataError) as caught:
-        call(data)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+from tests.data.folders import message_of
 
 
 @pytest.fixture
@@ -56,7 +48,7 @@ def test_images_and_labels_in_the_order_of_the_lists(listed, tmp_path):
 
 
 def test_without_a_validation_list_some_are_held_out(listed, tmp_path):
-    lines = [f"n0{label + 1}/{place}.JPEG {label}" for label in (0, 1) for place in range(5)]
+    lines = [f"n0{label + 1}/{number}.JPEG {label}" for label in (0, 1) for number in range(5)]
     dataset = load_dataset(listed(lines, validation_fraction=0.4))
     assert np.bincount(dataset.train.labels_N).tolist() == [3, 3]
     assert np.bincount(dataset.val.labels_N).tolist() == [2, 2]
@@ -65,20 +57,20 @@ def test_without_a_validation_list_some_are_held_out(listed, tmp_path):
 
 
 def test_paths_may_hold_spaces_and_classes_may_share_a_folder(listed, tmp_path):
-    for place in range(2):
-        shutil.copy(tmp_path / "images/n01" / f"{place + 2}.JPEG", tmp_path / "images" / f"a picture {place}.JPEG")
-    dataset = load_dataset(listed(["a picture 0.JPEG 0", "a picture 1.JPEG 1"], VAL))
+    for number in range(2):
+        shutil.copy(tmp_path / "images/n01" / f"{number + 2}.JPEG", tmp_path / "images" / f"a photo {number}.JPEG")
+    dataset = load_dataset(listed(["a photo 0.JPEG 0", "a photo 1.JPEG 1"], VAL))
     assert dataset.class_names == ("0", "1")
 
 
 def numbered(tmp_path, *names):
     """Copy the images 0, 1, … of both classes under these names in turn; return their lines."""
     lines = []
-    for place, name in enumerate(names):
+    for number, name in enumerate(names):
         target = tmp_path / "images" / name
         target.parent.mkdir(exist_ok=True)
-        shutil.move(tmp_path / "images" / f"n0{place % 2 + 1}/{place}.JPEG", target)
-        lines.append(f"{name} {place % 2}")
+        shutil.move(tmp_path / "images" / f"n0{number % 2 + 1}/{number}.JPEG", target)
+        lines.append(f"{name} {number % 2}")
     return lines
 
 
@@ -95,9 +87,9 @@ def test_lists_of_any_editor_with_names_of_any_characters(listed, tmp_path, mark
     data = listed([])
     lines = numbered(tmp_path, *ODD_NAMES)
     write_list(tmp_path, mark + end.join(line.encode() for line in lines) + end)
-    found = list_images(data)
-    assert found.train.names == list(ODD_NAMES)
-    assert found.train.labels_N.tolist() == [0, 1, 0, 1]
+    dataset = list_images(data)
+    assert dataset.train.names == list(ODD_NAMES)
+    assert dataset.train.labels_N.tolist() == [0, 1, 0, 1]
 
 
 def test_tabs_and_spaces_around_names_and_labels(listed, tmp_path):
@@ -220,6 +212,6 @@ def test_a_truncated_image_is_named(listed, tmp_path):
 
 
 def test_long_tail_and_limits(listed):
-    lines = [f"n0{label + 1}/{place}.JPEG {label}" for label in (0, 1) for place in range(5)]
+    lines = [f"n0{label + 1}/{number}.JPEG {label}" for label in (0, 1) for number in range(5)]
     dataset = load_dataset(listed(lines[:4] + lines[5:9], [lines[4], lines[9]], imbalance_ratio=4.0))
     assert np.bincount(dataset.train.labels_N).tolist() == [4, 1]

@@ -4,8 +4,8 @@ from PIL import Image
 
 from kd_sweep.data.contents import check_data
 from kd_sweep.data.dataset_loading import load_dataset
-from kd_sweep.errors import DataError
 from kd_sweep.study.recipe import Data
+from tests.data.folders import message_of
 
 WNIDS = ("n01443537", "n01629819", "n01641578")
 
@@ -32,14 +32,6 @@ def tiny(tmp_path):
     return Data(name="tiny_imagenet", path=str(tmp_path), image_size=64)
 
 
-def message_of(data, call=check_data):
-    with pytest.raises(DataError) as caught:
-        call(data)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
 def test_images_and_labels(tiny):
     dataset = load_dataset(check_data(tiny))
     assert dataset.class_names == WNIDS
@@ -57,7 +49,7 @@ def change(root, what):
     elif what == "no annotations":
         annotations.unlink()
     elif what == "no images of val":
-        (root / "val/images").rename(root / "val/pictures")
+        (root / "val/images").rename(root / "val/photos")
     elif what == "unknown class":
         annotations.write_text(annotations.read_text() + "val_7.JPEG\tn99999999\t0\t0\t1\t1\n")
     elif what == "absent file":
