@@ -13,7 +13,7 @@ from kd_sweep.networks.architectures.resnet import CifarResNet
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs/results"
 PAGE = (RESULTS / "cifar10-strength.md").read_text()
 TRIALS = pd.read_csv(RESULTS / "cifar10-strength-trials.csv").assign(
