@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -79,11 +79,10 @@ class Display:
         self.state.trial_started(trial_id, config, epochs_done, needs_teachers=needs_teachers)
         self.refresh()
 
-    def epoch(self, trial_id: str, row: dict[str, Any]) -> None:
+    def epoch(self, trial_id: str, epoch: int, metrics: Mapping[str, float | None]) -> None:
         """Show a trial's newest epoch."""
-        metric = self.state.objective.metric
         if trial := self.state.running.get(trial_id):
-            trial.epoch, trial.value = row["epoch"], row.get(metric)
+            trial.epoch, trial.value = epoch, metrics[self.state.objective.metric]
             self._keep_best(trial)
         self.refresh()
 

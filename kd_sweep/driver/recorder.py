@@ -1,4 +1,4 @@
-"""Turns what happens in a sweep into rows of the study's tables. One recorder a study, in the driver."""
+"""The recorder of a study: what happens in a sweep becomes rows of its tables. One a study, in the driver."""
 
 import json
 import statistics
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from kd_sweep import __version__
 from kd_sweep.distill.teacher_records import TeacherRecord
+from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import PLACES, TrialConfig
@@ -21,11 +22,6 @@ UNSUCCESSFUL = ("failed", "lost", "preempted")
 """A trial that is left in one of these ended without being asked to; the next run tries it again."""
 
 MEASURED = ("metrics_version", *REPORTED_METRICS)
-EPOCH_COLUMNS = (
-    *("epoch", *MEASURED, "fidelity_per_class_val"),
-    *("learning_rate", "epoch_s", "train_images_per_s", "host", "pid"),
-)
-"""What a trial and its process report of an epoch; `host` and `pid` are unknown for rows found in a checkpoint."""
 
 NOTHING_YET: dict[str, None] = dict.fromkeys(
     (*MEASURED, "last_epoch", "train_s", "host", "objective", "best_epoch", "best_objective")
@@ -41,11 +37,11 @@ class Recorder:
     Args:
         writer: the study's tables.
         spec: the study.
-        history: the epoch rows in a trial's newest checkpoint.
+        history: returns the epochs in a trial's newest checkpoint.
     """
 
     def __init__(
-        self, writer: StudyWriter, spec: StudySpec, history: Callable[[TrialConfig], list[dict[str, Any]]]
+        self, writer: StudyWriter, spec: StudySpec, history: Callable[[TrialConfig], list[EpochReport]]
     ) -> None:
         self._writer = writer
         self._history = history
@@ -73,7 +69,7 @@ class Recorder:
         """Return these columns of every epoch, sorted by trial and epoch."""
         return self._writer.epochs_table(columns)
 
-    def checkpoint_rows(self, trial_id: str) -> list[dict[str, Any]]:
+    def checkpoint_reports(self, trial_id: str) -> list[EpochReport]:
         """Return the epochs in the newest checkpoint of a trial that has started."""
         return self._history(self._configs[trial_id])
 
@@ -147,22 +143,22 @@ class Recorder:
             }
         )
 
-    def epoch(self, trial_id: str, row: dict[str, Any]) -> None:
+    def epoch(self, trial_id: str, report: EpochReport) -> None:
         """A trial has reported an epoch."""
         config = self._configs[trial_id]
-        if row["epoch"] > self.last_epoch(trial_id) + 1:
+        if report.epoch > self.last_epoch(trial_id) + 1:
             # A worker died between its checkpoint and its report, and another went on after it.
             self._catch_up(config)
-            self._add(config, row)
+            self._add(config, report)
             self._writer.upsert_trial({"trial_id": trial_id} | self._summary(trial_id))
-        elif self._add(config, row):
+        elif self._add(config, report):
             trial = self._writer.trials[trial_id]
-            value = row[self._objective.metric]
-            update = {name: row[name] for name in MEASURED}
-            update |= {"trial_id": trial_id, "last_epoch": row["epoch"], "host": row["host"], "objective": value}
-            update["train_s"] = trial.get("train_s", 0.0) + row["epoch_s"]
+            value = report.metrics[self._objective.metric]
+            update: dict[str, Any] = report.measured()
+            update |= {"trial_id": trial_id, "last_epoch": report.epoch, "host": report.host, "objective": value}
+            update["train_s"] = trial.get("train_s", 0.0) + report.epoch_s
             if value is not None and self._objective.better(value, trial.get("best_objective")):
-                update |= {"best_epoch": row["epoch"], "best_objective": value}
+                update |= {"best_epoch": report.epoch, "best_objective": value}
             self._writer.upsert_trial(update)
 
     def ended(self, trial_id: str, status: str, error: str | None = None, traceback: str | None = None) -> None:
@@ -249,15 +245,14 @@ class Recorder:
                 self.ended(trial_id, "interrupted")
 
     def _catch_up(self, config: TrialConfig, most: int | None = None) -> None:
-        for row in self._history(config)[:most]:
-            self._add(config, row)
+        for report in self._history(config)[:most]:
+            self._add(config, report)
 
-    def _add(self, config: TrialConfig, row: dict[str, Any]) -> bool:
+    def _add(self, config: TrialConfig, report: EpochReport) -> bool:
         trial = self._writer.trials.get(config.trial_id) or {}
         settings = {name: config.at(name) for name in SETTINGS}
         written = {"trial_id": config.trial_id, "attempt": trial.get("attempts") or 1, "finished_at": self._arrival()}
-        reported = {name: row.get(name) for name in EPOCH_COLUMNS}
-        return self._writer.add_epoch(settings | written | reported)
+        return self._writer.add_epoch(settings | written | report.columns())
 
     def _arrival(self) -> datetime:
         """Return the time, but later than that of every epoch before: a clock that is put back changes no order."""

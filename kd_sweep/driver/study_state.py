@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Any
 
 from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.distill.teacher_records import teacher_record
@@ -13,6 +12,7 @@ from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.stopping.replay import Judge, Replay, replay
 from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.study.space.dimensions import extremes
 from kd_sweep.study.space.plan import num_points
@@ -177,9 +177,9 @@ class StudyState:
                 if record is not None:
                     self.recorder.teacher(record)
 
-    def _history(self, config: TrialConfig) -> list[dict[str, Any]]:
+    def _history(self, config: TrialConfig) -> list[EpochReport]:
         try:
-            return read_history(self.folder.checkpoint_folder(config.trial_id))
+            return [EpochReport.of_row(row) for row in read_history(self.folder.checkpoint_folder(config.trial_id))]
         except (FileNotFoundError, CorruptFileError):
             return []  # the trial itself sets a damaged checkpoint aside and starts over
 

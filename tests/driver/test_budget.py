@@ -2,7 +2,6 @@
 
 import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,15 +11,14 @@ from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 from tests.command_line import Run
 from tests.comparing_tables import comparable
+from tests.driver.reports import report_of
 from tests.tiny_study import TINY
 
 STUDY = "name: s\nstudent: {epochs: 4, warmup_epochs: 0}\nsearch: {seed: {grid: [0, 1, 2]}}\nbudget: {max_hours: %g}\n"
-TIMES: dict[str, Any] = {"host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}
 
 
 def study(max_hours: float, more: str = "") -> StudySpec:
@@ -36,8 +34,7 @@ def train(state: StudyState, trial: TrialConfig, epoch_s: float) -> None:
     if state.recorder.status(trial.trial_id) != "running":
         state.recorder.started(trial)
     epoch = state.recorder.last_epoch(trial.trial_id) + 1
-    row = dict.fromkeys(REPORTED_METRICS, 0.5) | {"epoch": epoch, "metrics_version": 1, "epoch_s": epoch_s}
-    state.recorder.epoch(trial.trial_id, row | TIMES)
+    state.recorder.epoch(trial.trial_id, report_of(epoch, epoch_s=epoch_s))
     if epoch == trial.student.epochs:
         state.recorder.ended(trial.trial_id, "completed")
 

@@ -10,10 +10,10 @@ from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.storage.terms import of_term
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
+from tests.driver.reports import report_of
 
 STUDY = """
 name: limited
@@ -51,10 +51,8 @@ def start(state: StudyState, config: TrialConfig) -> None:
 
 
 def finish(state: StudyState, config: TrialConfig, val_loss: float, status: str = "completed") -> None:
-    metrics = dict.fromkeys(REPORTED_METRICS, 0.5) | {"metrics_version": 1, "val_loss": val_loss}
-    times = {"learning_rate": 0.1, "epoch_s": 1.0, "train_images_per_s": 1.0, "host": "a", "pid": 1}
     for epoch in (1, 2):
-        state.recorder.epoch(config.trial_id, metrics | times | {"epoch": epoch})
+        state.recorder.epoch(config.trial_id, report_of(epoch, val_loss=val_loss))
     state.recorder.ended(config.trial_id, status)
     state.checkpoints.trial_ended(config.trial_id)
 

@@ -22,8 +22,8 @@ from kd_sweep.driver.ray.settings import environment
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune import sweep
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.tables.reader import open_results
+from tests.driver.reports import report_of
 
 SPEC = "name: s\nsearch: {augmentation_strength: {uniform: [0, 1]}}\nsampler: {name: random, num_trials: 4}\n"
 
@@ -154,9 +154,7 @@ def an_hour_of_training(state: StudyState) -> None:
     """Record the first epoch of the first trial, which took an hour."""
     trial = state.work.new[0].config
     state.recorder.started(trial)
-    row = dict.fromkeys(REPORTED_METRICS, 0.5) | {"epoch": 1, "metrics_version": 1, "epoch_s": 3600.0}
-    times = {"host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}
-    state.recorder.epoch(trial.trial_id, row | times)
+    state.recorder.epoch(trial.trial_id, report_of(1, epoch_s=3600.0))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.points import trial_config
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
+from tests.driver.reports import report_of
 
 GRID = {"augmentation_strength": {"grid": [0, 0.5]}, "ensemble_size": {"grid": [1, 2]}}
 SHORT: dict[str, Any] = {"name": "s", "student": {"epochs": 1}, "teacher": {"epochs": 1}}
@@ -34,9 +34,8 @@ def record_of(teacher: TeacherConfig) -> TeacherRecord:
 
 
 def finish(state: StudyState, trial: TrialConfig) -> None:
-    row = dict.fromkeys(REPORTED_METRICS, 0.5) | {"epoch": 1, "metrics_version": 1, "epoch_s": 7200.0}
     state.recorder.started(trial)
-    state.recorder.epoch(trial.trial_id, row | {"host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0})
+    state.recorder.epoch(trial.trial_id, report_of(1, epoch_s=7200.0))
     state.recorder.ended(trial.trial_id, "completed")
 
 

@@ -18,7 +18,6 @@ from kd_sweep.storage.lease_holder import DRIVER_LEASE
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.terms import Claim, claim_name
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.points import trial_config
 from kd_sweep.tables.epoch_parts import Part, list_parts, merge, read_part
 from kd_sweep.tables.reader import open_results
@@ -28,6 +27,7 @@ from kd_sweep.upkeep.verify import NOTE, PROBLEM, verify
 from tests.command_line import Run
 from tests.comparing_tables import comparable
 from tests.damage import DAMAGES, break_file
+from tests.driver.reports import report_of
 from tests.latest import latest
 from tests.tables.rows import epoch_row
 
@@ -112,13 +112,7 @@ def adaptive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
             config = trial_config(spec, point)
             state.recorder.started(config)
             for epoch in (1, 2):
-                row = dict.fromkeys(REPORTED_METRICS, number / 7 + epoch / 3) | {
-                    "epoch": epoch,
-                    "metrics_version": 1,
-                    "epoch_s": 1.0,
-                }
-                times = {"host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}
-                state.recorder.epoch(config.trial_id, row | times)
+                state.recorder.epoch(config.trial_id, report_of(epoch, value=number / 7 + epoch / 3))
             state.recorder.ended(config.trial_id, "completed" if number else "stopped")
         assert not state.finish()
     return tmp_path / "results"

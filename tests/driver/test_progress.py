@@ -168,5 +168,5 @@ def test_a_trial_that_trains_its_teachers_first_says_so(state: SweepState, clock
     display.trial_started("a", TRIAL, 0, needs_teachers=True)
     display.trial_started("b", TRIAL, 0)
     assert display.summary() == "trials 0/2, 1 at their teachers"
-    display.epoch("a", {"epoch": 1, "val_accuracy": 0.5})
+    display.epoch("a", 1, {"val_accuracy": 0.5})
     assert "at their teachers" not in display.summary()

@@ -1,9 +1,9 @@
-"""Trains the teachers that a finite study needs, each once, as Ray tasks ahead of the trials."""
+"""The training of the teachers that a finite study needs: each once, as Ray tasks ahead of the trials."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
@@ -13,8 +13,9 @@ from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.progress import Display
 from kd_sweep.driver.ray.connection import ray_options
 from kd_sweep.driver.ray.crashes import how_crashed
-from kd_sweep.driver.ray.failures import MAX_LOSSES, why_lost
+from kd_sweep.driver.ray.losses import MAX_LOSSES, why_lost
 from kd_sweep.driver.recorder import Recorder
+from kd_sweep.driver.worker_messages import TeacherEpochDone, TeacherStarted, WorkerSettings
 from kd_sweep.errors import StorageError
 from kd_sweep.storage.root import Location
 from kd_sweep.study.spec import StudySpec
@@ -24,19 +25,22 @@ from kd_sweep.waiting import doing
 POLL_S = 0.25
 
 
-def train_teacher(teacher_json: str, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+TeacherMessage = TeacherStarted | TeacherEpochDone | TeacherRecord
+
+
+def train_teacher(teacher: TeacherConfig, settings: WorkerSettings) -> Iterator[TeacherMessage]:
     """Train one teacher, or find it trained. Runs in a worker.
 
     Yields:
-        First its ``pid``, then a row per epoch, at last the teacher's record as JSON, under ``record``.
+        That it has started, each epoch that is trained here, at last the teacher's record.
     """
-    yield {"pid": os.getpid()}
+    yield TeacherStarted(os.getpid())
     from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
 
-    teacher = TeacherConfig.model_validate_json(teacher_json)
-    how = {"device": settings["device"], "num_threads": settings["num_threads"]}
-    yield from teacher_epochs(teacher, settings["root"], **how)
-    yield {"record": ensure_teacher(teacher, settings["root"], **how).model_dump_json()}
+    device, num_threads = settings.device, settings.num_threads
+    for row in teacher_epochs(teacher, settings.root, device=device, num_threads=num_threads):
+        yield TeacherEpochDone(row["epoch"])
+    yield ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads)
 
 
 @dataclass
@@ -44,7 +48,7 @@ class _Training:
     """A teacher's current attempt."""
 
     teacher: TeacherConfig
-    told: Any
+    messages: Any
     """Ray's generator of what the worker yields."""
     losses: int = 0
     """Processes that it has lost since its last epoch."""
@@ -56,51 +60,53 @@ class _Teachers:
 
     Args:
         spec: the study.
-        settings: root, device and num_threads, for the workers.
+        settings: for the workers.
         recorder: where the rows go.
         display: what the user sees.
     """
 
-    def __init__(self, spec: StudySpec, settings: dict[str, Any], recorder: Recorder, display: Display) -> None:
+    def __init__(self, spec: StudySpec, settings: WorkerSettings, recorder: Recorder, display: Display) -> None:
         self._settings, self._recorder, self._display = settings, recorder, display
         options = ray_options(spec.resources)
         self._task = ray.remote(train_teacher).options(**options, num_returns="streaming", max_retries=0)
         self._running: dict[Any, _Training] = {}
 
     def start(self, teacher: TeacherConfig, losses: int = 0) -> None:
-        told = self._task.remote(teacher.model_dump_json(), self._settings)
-        self._running[told] = _Training(teacher, told, losses)
+        messages = self._task.remote(teacher, self._settings)
+        self._running[messages] = _Training(teacher, messages, losses)
 
     def is_done(self) -> bool:
         return not self._running
 
     def poll(self) -> None:
-        """Take the next thing that each worker has told; wait a little where none has told anything."""
+        """Take the next message of each worker; wait a little where there is none."""
         waiting: list[Any] = list(self._running)
         ready: list[Any] = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)[0]
         ready = ready or ray.wait(waiting, num_returns=1, timeout=POLL_S, fetch_local=False)[0]
-        for told in ready:
-            training = self._running[told]
+        for messages in ready:
+            training = self._running[messages]
             try:
-                self._heard(training, ray.get(next(told)))
+                self._received(training, ray.get(next(messages)))
             except StopIteration:
-                del self._running[told]
+                del self._running[messages]
             except RayError as error:
-                del self._running[told]
+                del self._running[messages]
                 self._failed(training, error)
 
-    def _heard(self, training: _Training, told: dict[str, Any]) -> None:
+    def _received(self, training: _Training, message: TeacherMessage) -> None:
         teacher = training.teacher
-        if "record" in told:
-            record = TeacherRecord.model_validate_json(told["record"])
-            self._recorder.teacher(record)
-            self._display.teacher_done(teacher.teacher_id, describe(teacher), record.val_accuracy)
-        elif "epoch" in told:
-            training.losses = 0
-            self._display.teacher_epoch(teacher.teacher_id, told["epoch"])
-        else:
-            training.pid = told["pid"]
-            self._display.teacher_started(teacher.teacher_id, describe(teacher), teacher.learner.epochs)
+        match message:
+            case TeacherStarted(pid):
+                training.pid = pid
+                self._display.teacher_started(teacher.teacher_id, describe(teacher), teacher.learner.epochs)
+            case TeacherEpochDone(epoch):
+                training.losses = 0
+                self._display.teacher_epoch(teacher.teacher_id, epoch)
+            case TeacherRecord() as record:
+                self._recorder.teacher(record)
+                self._display.teacher_done(teacher.teacher_id, describe(teacher), record.val_accuracy)
+            case _:
+                assert_never(message)
 
     def _failed(self, training: _Training, error: RayError) -> None:
         label, cause = describe(training.teacher), getattr(error, "cause", None)
@@ -124,7 +130,7 @@ class _Teachers:
 def train_missing(
     teachers: list[TeacherConfig],
     spec: StudySpec,
-    settings: dict[str, Any],
+    settings: WorkerSettings,
     recorder: Recorder,
     display: Display,
     interrupt: Interrupt,
@@ -137,7 +143,7 @@ def train_missing(
     Args:
         teachers: every teacher that a trial still to run needs.
         spec: the study, whose `resources` hold for teachers too.
-        settings: root, device and num_threads, for the workers.
+        settings: for the workers.
         recorder: where the rows go.
         display: what the user sees.
         interrupt: set by a signal.
@@ -146,7 +152,7 @@ def train_missing(
         StorageError: a worker could not write; the message has the path and the reason.
     """
     with doing("looking for teachers that are there", plainly=True):
-        missing = [teacher for teacher in teachers if not _record_finished(teacher, settings["root"], recorder)]
+        missing = [teacher for teacher in teachers if not _record_finished(teacher, settings.root, recorder)]
     display.teachers_begin(len(teachers), [teacher.learner.epochs for teacher in missing])
     training = _Teachers(spec, settings, recorder, display)
     for teacher in missing:
@@ -166,7 +172,7 @@ def record_teachers(teachers: tuple[TeacherConfig, ...], root: Location, recorde
 
 
 def describe(teacher: TeacherConfig) -> str:
-    """Return a teacher's place in the study as a person would say it."""
+    """Return in words which teacher of a study this is."""
     return f"strength {teacher.augmentation_strength:g}, seed {teacher.seed}, member {teacher.member}"
 
 

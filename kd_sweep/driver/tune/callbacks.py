@@ -1,6 +1,6 @@
-"""Tune's events, carried to the study's tables and to the display. Every hook runs in the driver."""
+"""The way of Tune's events to the study's tables and to the display. Every hook runs in the driver."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import tune
@@ -8,9 +8,10 @@ from ray import tune
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.progress import Display
-from kd_sweep.driver.ray.failures import FAILURE, REASON, Retries
 from kd_sweep.driver.recorder import Recorder
-from kd_sweep.driver.tune.trainable import REPEATED
+from kd_sweep.driver.tune.failures import Failure, Retries
+from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, study_trial_id
+from kd_sweep.driver.worker_messages import AllDoneBefore, EpochDone, EpochReport, TrialFailed
 from kd_sweep.errors import StorageError
 from kd_sweep.study.trial import TrialConfig
 
@@ -41,7 +42,7 @@ class SweepCallback(tune.Callback):
         self._interrupt = interrupt
         self._retries = Retries(retries)
         self._checkpoints = checkpoints
-        self._said_shortage = False
+        self._noted_shortage = False
         self._ended_in_step: list[str] = []
         self._on_first_epoch = on_first_epoch
         self._configs: dict[str, TrialConfig] = {}
@@ -49,60 +50,63 @@ class SweepCallback(tune.Callback):
         self._ended: set[str] = set()
         self._storage_failure: str | None = None
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Note that the trial runs; it may be a later attempt."""
         self._retries.started(trial)
         self._attempt(trial)
 
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record an epoch."""
-        if FAILURE in result:
-            self._retries.announced(trial)
-            if result[FAILURE] == StorageError.__name__:  # what one trial cannot write, none can
-                self._storage_failure = str(result[REASON])
-            return
-        trial_id = trial.config["trial_id"]
-        config = self._configs.get(trial_id)
-        if REPEATED in result:
-            if config is not None:
-                self._recorder.reconcile(config)
-            return
-        self._retries.progressed(trial, result["node_ip"])
-        if config is not None:
-            self._on_first_epoch(config)
-        self._recorder.epoch(trial_id, result | {"host": result["hostname"]})
-        self._display.epoch(trial_id, result)
+        """Record an epoch, or note that the trial has raised."""
+        match message_in(result):
+            case TrialFailed(kind, message):
+                self._retries.announced(trial)
+                if kind == StorageError.__name__:  # what one trial cannot write, none can
+                    self._storage_failure = message
+            case AllDoneBefore():
+                if (config := self._configs.get(study_trial_id(trial))) is not None:
+                    self._recorder.reconcile(config)
+            case EpochDone(report):
+                self._retries.progressed(trial, result["node_ip"])
+                self._epoch(study_trial_id(trial), report)
+            case None:
+                pass
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def _epoch(self, trial_id: str, report: EpochReport) -> None:
+        if (config := self._configs.get(trial_id)) is not None:
+            self._on_first_epoch(config)
+        self._recorder.epoch(trial_id, report)
+        self._display.epoch(trial_id, report.epoch, report.metrics)
+
+    def on_trial_complete(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record whether the trial ran all its epochs or the scheduler stopped it. Tune may say it twice."""
-        trial_id = trial.config["trial_id"]
+        trial_id = study_trial_id(trial)
         config = self._configs.get(trial_id)
         if config is None or self._has_ended(trial):
             return
         complete = self._recorder.last_epoch(trial_id) >= config.student.epochs
-        self._end(trial_id, "completed" if complete else "stopped", None, None)
+        self._end(trial_id, "completed" if complete else "stopped")
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record why a trial waits for another attempt. What it raised itself is recorded once its retries are used."""
         failure = self._retries.failure(trial)
         self._attempt(trial)
-        trial_id = trial.config["trial_id"]
+        trial_id = study_trial_id(trial)
         self._under_way.discard(trial_id)
         if failure.status != "failed":
             self._recorder.ended(trial_id, failure.status, failure.error, failure.traceback)
             self._display.note(f"trial {trial_id} {failure.status}, goes on from its checkpoint: {failure.error}")
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record the error of a trial that is not tried again."""
         if self._has_ended(trial):
             return
         failure = self._retries.failure(trial)
         self._attempt(trial)
-        self._end(trial.config["trial_id"], failure.status, failure.error, failure.traceback)
+        self._end(study_trial_id(trial), failure.status, failure)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: Sequence[TuneTrial], **info: Any) -> None:
         """Write what is due, redraw, and stop if a signal has come or the storage has failed."""
         self._limit_checkpoints()
         self._recorder.write_due()
@@ -115,32 +119,34 @@ class SweepCallback(tune.Callback):
         # Not where a trial ends: there Tune would take a disk that fails for a failure of the trial.
         for trial_id in self._ended_in_step:
             self._checkpoints.trial_ended(trial_id)
-        if self._ended_in_step and not self._said_shortage and (shortage := self._checkpoints.shortage()):
-            self._said_shortage = True
+        if self._ended_in_step and not self._noted_shortage and (shortage := self._checkpoints.shortage()):
+            self._noted_shortage = True
             self._display.note(shortage)
         self._ended_in_step.clear()
 
-    def _attempt(self, trial: Any) -> None:
+    def _attempt(self, trial: TuneTrial) -> None:
         """Record that an attempt has begun; for one whose process died before it was ready Tune never says so."""
-        trial_id = trial.config["trial_id"]
+        trial_id = study_trial_id(trial)
         if trial_id in self._under_way:
             return
         self._under_way.add(trial_id)
-        config = self._configs[trial_id] = TrialConfig.model_validate_json(trial.config["trial"])
-        self._recorder.started(config, trial.config.get("suggestion"), trial.config.get("generation"))
+        assignment = assignment_in(trial.config)
+        config = self._configs[trial_id] = assignment.trial
+        self._recorder.started(config, assignment.suggestion, assignment.generation)
         needs = not all(self._recorder.knows_teacher(teacher.teacher_id) for teacher in config.needed_teachers)
         self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id), needs_teachers=needs)
 
-    def _has_ended(self, trial: Any) -> bool:
+    def _has_ended(self, trial: TuneTrial) -> bool:
         """Whether this end of Tune's trial was recorded before; from now on it was."""
         known = trial.trial_id in self._ended
         self._ended.add(trial.trial_id)
         return known
 
-    def _end(self, trial_id: str, status: str, error: str | None, traceback: str | None) -> None:
+    def _end(self, trial_id: str, status: str, failure: Failure | None = None) -> None:
         self._under_way.discard(trial_id)
         self._configs.pop(trial_id, None)
-        self._recorder.ended(trial_id, status, error, traceback)
+        error = failure.error if failure else None
+        self._recorder.ended(trial_id, status, error, failure.traceback if failure else None)
         self._display.trial_ended(trial_id, status, error)
         self._ended_in_step.append(trial_id)
 

@@ -14,6 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from kd_sweep.driver.tune.tune_trial import config_of, report_in
+from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.space.dimensions import dimension_size, listed_values, place_of, range_bounds, value_at
@@ -210,11 +212,11 @@ class TuneSearcher(Searcher):
 
     Args:
         source: where trials come from.
-        settings: what every worker needs beside the trial.
+        settings: for the workers.
         objectives: the metrics whose values the source learns.
     """
 
-    def __init__(self, source: Source, settings: dict[str, Any], objectives: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, settings: WorkerSettings, objectives: tuple[str, ...]) -> None:
         super().__init__()
         self._source = source
         self._settings = settings
@@ -227,15 +229,15 @@ class TuneSearcher(Searcher):
         if suggestion is None:
             return Searcher.FINISHED
         trial = self._running[trial_id] = suggestion.trial
-        origin = {"suggestion": suggestion.number, "generation": suggestion.generation}
-        return self._settings | origin | {"trial_id": trial.trial_id, "trial": trial.model_dump_json()}
+        return config_of(Assignment(trial, self._settings, suggestion.number, suggestion.generation))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the source how the trial ended. Tune may say it twice; the second time changes nothing."""
         trial = self._running.pop(trial_id, None)
         if trial is None:
             return
-        values = tuple((result or {}).get(metric) for metric in self._objectives)
+        report = report_in(result or {})
+        values = tuple(report.metrics[metric] if report else None for metric in self._objectives)
         self._source.tell(trial, None if error or None in values else values)  # type: ignore[arg-type]
 
     def save(self, checkpoint_path: str) -> None:

@@ -1,4 +1,4 @@
-"""Runs a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
+"""The run of a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
 
 from contextlib import ExitStack, suppress
 from itertools import chain
@@ -11,7 +11,7 @@ from kd_sweep.driver.budget import HoursAreUp
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.progress import Display
 from kd_sweep.driver.ray.connection import Cluster, ray_resources
-from kd_sweep.driver.ray.failures import MAX_LOSSES
+from kd_sweep.driver.ray.losses import MAX_LOSSES
 from kd_sweep.driver.ray.private import other_deaths_are_an_actors
 from kd_sweep.driver.ray.settings import MAX_PENDING_TRIALS, environment
 from kd_sweep.driver.ray.teacher_training import record_teachers, train_missing
@@ -20,6 +20,7 @@ from kd_sweep.driver.tune.callbacks import SweepCallback
 from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher
 from kd_sweep.driver.tune.stopping import RuleScheduler
 from kd_sweep.driver.tune.trainable import TrialActor
+from kd_sweep.driver.worker_messages import WorkerSettings
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.space.points import is_finite
 from kd_sweep.study.spec import StudySpec
@@ -60,7 +61,7 @@ def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Inter
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
     searcher = TuneSearcher(source_of(state), settings, objectives)
-    scheduler = RuleScheduler(state.judge, recorder.checkpoint_rows) if state.judge else FIFOScheduler()
+    scheduler = RuleScheduler(state.judge, recorder.checkpoint_reports) if state.judge else FIFOScheduler()
     _tune(spec, cluster, searcher, scheduler, callback)
 
 
@@ -96,16 +97,15 @@ def _tune(
         ).fit()
 
 
-def _settings(state: StudyState) -> dict[str, Any]:
-    """Return what every worker needs beside the trial."""
+def _settings(state: StudyState) -> WorkerSettings:
     spec = state.spec
-    return {
-        "root": state.folder.storage.location,
-        "study": spec.name,
-        "device": "cuda" if spec.resources.gpus else "cpu",
-        "num_threads": spec.resources.cpus,
-        "best_by": spec.objectives[0].model_dump_json() if spec.checkpoints.best else None,
-    }
+    return WorkerSettings(
+        root=state.folder.storage.location,
+        study=spec.name,
+        device="cuda" if spec.resources.gpus else "cpu",
+        num_threads=spec.resources.cpus,
+        best_by=spec.objectives[0] if spec.checkpoints.best else None,
+    )
 
 
 def source_of(state: StudyState) -> Source:

@@ -1,32 +1,26 @@
 """The Ray Tune side of a trial: one step is one epoch of `kd_sweep.distill.trial.trial_epochs`."""
 
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ray import tune
 
 from kd_sweep.distill.checkpoints import read_history
-from kd_sweep.driver.ray.failures import FAILURE, REASON
 from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
+from kd_sweep.driver.worker_messages import AllDoneBefore, Assignment, EpochDone, EpochReport, TrialFailed
 from kd_sweep.storage.root import Root
-from kd_sweep.study.spec import Objective
-from kd_sweep.study.trial import TrialConfig
-
-REPEATED = "repeated"
-"""The key of a result that an earlier attempt's checkpoint held; that attempt died before it could report it."""
 
 
 class TrialActor(tune.Trainable):
-    """Runs trials one after another in one process, so that imports, datasets and teachers are loaded once.
-
-    The Tune configuration of a trial holds strings and numbers alone: `trial_id`, `trial` (the configuration as JSON),
-    `root`, `study`, `num_threads`, `device` and `best_by` (an objective as JSON, or none).
-    """
+    """Runs trials one after another in one process, so that imports, datasets and teachers are loaded once."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Remember what to run. Work starts with the first step, so that its errors are the trial's own."""
-        self._pending: dict[str, Any] | None = config
-        self._epochs: Iterator[dict[str, Any]] = iter(())
+        self._pending: Assignment | None = assignment_in(config)
+        self._epochs: Iterator[Mapping[str, Any]] = iter(())
         self._num_epochs = 0
         self._failure: Exception | None = None
 
@@ -47,7 +41,7 @@ class TrialActor(tune.Trainable):
             return self._next_epoch()
         except Exception as error:
             self._failure = error
-            return {FAILURE: type(error).__name__, REASON: str(error)}
+            return result_of(TrialFailed(type(error).__name__, str(error)))
 
     def _next_epoch(self) -> dict[str, Any]:
         if self._pending is not None:
@@ -55,24 +49,24 @@ class TrialActor(tune.Trainable):
             self._pending = None
         row = next(self._epochs, None)
         if row is None:  # every epoch was in the checkpoint already: say how the last one was, for who learns from it
-            return read_history(self._checkpoints)[-1] | {"done": True, REPEATED: True}
-        return row | {"done": row["epoch"] >= self._num_epochs}
+            return result_of(AllDoneBefore(EpochReport.of_row(read_history(self._checkpoints)[-1])), done=True)
+        report = EpochReport.of_row(row, host=socket.gethostname(), pid=os.getpid())
+        return result_of(EpochDone(report), done=report.epoch >= self._num_epochs)
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _begin(self, assignment: Assignment) -> None:
         from kd_sweep.distill.trial import trial_epochs
 
-        trial = TrialConfig.model_validate_json(config["trial"])
+        trial, settings = assignment.trial, assignment.settings
         self._num_epochs = trial.student.epochs
-        root = Root.open(config["root"])
-        folder = StudyFolder(root, config["study"]).checkpoint_folder(trial.trial_id)
-        self._checkpoints = folder
+        root = Root.open(settings.root)
+        self._checkpoints = StudyFolder(root, settings.study).checkpoint_folder(trial.trial_id)
         self._epochs = trial_epochs(
             trial,
             root=root,
-            checkpoint_dir=folder,
-            device=config["device"],
-            num_threads=config["num_threads"],
-            best_by=Objective.model_validate_json(config["best_by"]) if config["best_by"] else None,
+            checkpoint_dir=self._checkpoints,
+            device=settings.device,
+            num_threads=settings.num_threads,
+            best_by=settings.best_by,
         )
 
     def cleanup(self) -> None:

@@ -14,12 +14,16 @@ from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, TuneSearcher
 from kd_sweep.driver.tune.sweep import source_of
+from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
+from kd_sweep.driver.worker_messages import EpochDone, WorkerSettings
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.points import points_of, trial_config
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.schema import FINISHED
+from tests.driver.reports import report_of
+
+SETTINGS = WorkerSettings(root="r", study="s", device="cpu", num_threads=1)
 
 Values = tuple[float, ...] | None
 
@@ -74,20 +78,24 @@ class Tables:
         With ``at_once`` trials at a time the one that began first ends first.
         """
         metrics = tuple(objective.metric for objective in spec.objectives)
-        searcher = TuneSearcher(OptunaSource(spec, self.known.values(), num_trials - len(self.known)), {}, metrics)
+        searcher = TuneSearcher(
+            OptunaSource(spec, self.known.values(), num_trials - len(self.known)), SETTINGS, metrics
+        )
         running: list[tuple[str, TrialConfig]] = []
         for place in range(10_000):
             config = searcher.suggest(f"tune{place}")
             if isinstance(config, dict):
-                trial = TrialConfig.model_validate_json(config["trial"])
-                started = KnownTrial(trial, False, None, config["suggestion"], config["generation"])
+                assigned = assignment_in(config)
+                trial = assigned.trial
+                started = KnownTrial(trial, False, None, assigned.suggestion, assigned.generation)
                 self.known[trial.trial_id] = started
                 running.append((f"tune{place}", trial))
                 yield trial.trial_id
             if running and (len(running) == at_once or not isinstance(config, dict)):
                 tune_id, trial = running.pop(0)
                 values = outcome(trial, len(metrics))
-                result = dict(zip(metrics, values, strict=True)) if values else None
+                report = report_of(1, **dict(zip(metrics, values, strict=True))) if values else None
+                result = result_of(EpochDone(report)) if report else None
                 searcher.on_trial_complete(tune_id, result, error=values is None)
                 known = self.known[trial.trial_id]
                 self.known[trial.trial_id] = replace(known, finished=values is not None, values=values)
@@ -223,8 +231,6 @@ def test_optuna_is_told_what_a_point_of_the_space_would_give_today(
 
 # With the tables of a real study.
 
-EPOCH = {"metrics_version": 1, "epoch_s": 1.0, "host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}
-
 
 def spec_with(sampler: str, num_trials: int, search: dict[str, Any], more: str = "") -> StudySpec:
     named = (
@@ -239,15 +245,16 @@ def spec_with(sampler: str, num_trials: int, search: dict[str, Any], more: str =
 def run(root: Path, spec: StudySpec, most: int = 1000, on_new: Callable[[str], None] = lambda trial_id: None) -> int:
     """Run up to ``most`` trials of the study without Ray; the last one is cut off where there are more."""
     with StudyState(spec, StudyFolder(root, "s")) as state:
-        searcher = TuneSearcher(source_of(state), {}, ("val_accuracy", "ece"))
+        searcher = TuneSearcher(source_of(state), SETTINGS, ("val_accuracy", "ece"))
         for place in range(most):
             config = searcher.suggest(str(place))
             if not isinstance(config, dict):
                 break
-            trial = TrialConfig.model_validate_json(config["trial"])
+            assigned = assignment_in(config)
+            trial = assigned.trial
             if trial.trial_id not in state.recorder.trials():
                 on_new(trial.trial_id)
-            state.recorder.started(trial, config["suggestion"], config["generation"])
+            state.recorder.started(trial, assigned.suggestion, assigned.generation)
             if place == most - 1:
                 break
             values = outcome(trial, 2)
@@ -255,10 +262,10 @@ def run(root: Path, spec: StudySpec, most: int = 1000, on_new: Callable[[str], N
                 state.recorder.ended(trial.trial_id, "failed", "it raised", "")
                 searcher.on_trial_complete(str(place), None, error=True)
                 continue
-            metrics = dict.fromkeys(REPORTED_METRICS, 0.5) | {"val_accuracy": values[0], "ece": values[1]}
-            state.recorder.epoch(trial.trial_id, EPOCH | metrics | {"epoch": 1})
+            report = report_of(1, val_accuracy=values[0], ece=values[1])
+            state.recorder.epoch(trial.trial_id, report)
             state.recorder.ended(trial.trial_id, "completed")
-            searcher.on_trial_complete(str(place), metrics)
+            searcher.on_trial_complete(str(place), result_of(EpochDone(report)))
         rest = state.finish()
         return rest.size + sum(row["status"] in FINISHED for row in state.recorder.trials().values())
 

@@ -1,26 +1,76 @@
 """One process that runs trials, without Ray around it."""
 
+import os
+import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.driver.tune.searcher import PlannedSource, TuneSearcher
 from kd_sweep.driver.tune.trainable import TrialActor
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.driver.tune.tune_trial import config_of, message_in
+from kd_sweep.driver.worker_messages import AllDoneBefore, Assignment, EpochDone, TrialFailed, WorkerSettings
+from kd_sweep.errors import NonFiniteError
+from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
-from tests.distill.trials import tiny_trial
+from tests.distill.trials import DIVERGES, metrics_of, run, tiny_trial
 
 
-def settings(root: Path) -> dict[str, Any]:
-    return {"root": str(root), "study": "s", "device": "cpu", "num_threads": 1, "best_by": None}
+def settings(root: Path, best_by: Objective | None = None) -> WorkerSettings:
+    return WorkerSettings(root=str(root), study="s", device="cpu", num_threads=1, best_by=best_by)
+
+
+def config(trial: TrialConfig, root: Path) -> dict[str, Any]:
+    """Return a trial's configuration after the way to its process."""
+    config: dict[str, Any] = pickle.loads(pickle.dumps(config_of(Assignment(trial, settings(root)))))
+    return config
 
 
 class Listener(PlannedSource):
     def __init__(self, trial: TrialConfig) -> None:
         super().__init__([trial])
-        self.told: list[tuple[float, ...] | None] = []
+        self.received: list[tuple[float, ...] | None] = []
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
-        self.told.append(values)
+        self.received.append(values)
+
+
+def test_a_step_is_an_epoch_with_its_process(tmp_path: Path) -> None:
+    trial = tiny_trial()
+    actor = TrialActor(config(trial, tmp_path / "r"))
+    results = [actor.step() for _ in range(trial.student.epochs)]
+    assert [result["done"] for result in results] == [False, False, True]
+    messages = [message_in(result) for result in results]
+    reports = [message.report for message in messages if isinstance(message, EpochDone)]
+    assert metrics_of([report.columns() for report in reports]) == metrics_of(run(trial, tmp_path / "other"))
+    assert {(report.host, report.pid) for report in reports} == {(socket.gethostname(), os.getpid())}
+    assert list((tmp_path / "r" / "s" / CHECKPOINTS / trial.trial_id).glob("last-*.safetensors"))
+
+
+def test_a_process_takes_over_another_trial_after_one_that_raised(tmp_path: Path) -> None:
+    bad = tiny_trial(student=DIVERGES, seed=3)
+    actor = TrialActor(config(bad, tmp_path))
+    result = actor.step()
+    while not isinstance(message := message_in(result), TrialFailed):
+        result = actor.step()
+    assert message.kind == "NonFiniteError"
+    assert "epoch" in message.message
+    with pytest.raises(NonFiniteError, match="epoch"):
+        actor.step()
+    assert actor.reset_config(config(tiny_trial(), tmp_path))
+    assert isinstance(message_in(actor.step()), EpochDone)
+
+
+def test_a_trial_that_cannot_be_begun_is_announced_before_it_raises(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("no folder")
+    actor = TrialActor(config(tiny_trial(), tmp_path / "r"))
+    message = message_in(actor.step())
+    assert isinstance(message, TrialFailed)
+    assert message.kind == "StorageError"
+    assert str(tmp_path / "r") in message.message
 
 
 def test_a_trial_whose_checkpoint_has_every_epoch_reports_its_last_one_again(tmp_path: Path) -> None:
@@ -28,14 +78,25 @@ def test_a_trial_whose_checkpoint_has_every_epoch_reports_its_last_one_again(tmp
     trial = tiny_trial()
     listener = Listener(trial)
     searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy", "train_loss"))
-    config = searcher.suggest("t1")
-    first = TrialActor(config)
-    reported = [first.step() for _ in range(trial.student.epochs)]
-    assert [row["done"] for row in reported] == [False, False, True]
-    again = TrialActor(config).step()
+    suggested = searcher.suggest("t1")
+    first = TrialActor(suggested)
+    last = [message_in(first.step()) for _ in range(trial.student.epochs)][-1]
+    again = TrialActor(suggested).step()
+    message = message_in(again)
     assert again["done"]
-    assert {name: again[name] for name in ("epoch", *REPORTED_METRICS)} == {
-        name: reported[-1][name] for name in ("epoch", *REPORTED_METRICS)
-    }
+    assert isinstance(last, EpochDone)
+    assert isinstance(message, AllDoneBefore)
+    assert (message.last.epoch, message.last.metrics) == (3, last.report.metrics)
+    assert (message.last.host, message.last.pid) == (None, None)
     searcher.on_trial_complete("t1", again)
-    assert listener.told == [(reported[-1]["val_accuracy"], reported[-1]["train_loss"])]
+    searcher.on_trial_complete("t1", again)
+    assert listener.received == [(last.report.metrics["val_accuracy"], last.report.metrics["train_loss"])]
+
+
+@pytest.mark.parametrize("result", [None, {}, {"training_iteration": 0}])
+def test_a_trial_that_reported_nothing_is_a_failure_to_a_sampler(result: dict[str, Any] | None, tmp_path: Path) -> None:
+    listener = Listener(tiny_trial())
+    searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy",))
+    searcher.suggest("t1")
+    searcher.on_trial_complete("t1", result)
+    assert listener.received == [None]

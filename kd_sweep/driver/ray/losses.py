@@ -1,0 +1,38 @@
+"""The reasons for which a worker lost its process, in a few words of Ray's account of it."""
+
+import re
+
+MAX_LOSSES = 8
+"""So many times in a row may a trial or a teacher lose its process before it finishes another epoch."""
+
+NOTICES = ("receives a SIGTERM", "received SIGTERM")
+"""How Ray says of a worker and of a node that they were asked to end: the notice that preemption gives."""
+
+
+def why_lost(text: str, address: str = "", crash: str | None = None) -> str:
+    """Return in a few words what Ray's account of a death amounts to.
+
+    Args:
+        text: Ray's account.
+        address: the node's, for accounts without one.
+        crash: what the process itself said of its end, where it did.
+    """
+    where = re.search(r"(?:^\s*ip: |\(IP: )([^\s,]+)", text, re.MULTILINE)
+    place = f" on {where[1] if where else address}" if where or address else ""
+    if "low on memory" in text:
+        used = re.search(r"was ([\d.]+[kMGT]?B) used / ([\d.]+[kMGT]?B)", text)
+        detail = f" ({used[1]} of {used[2]} in use)" if used else ""
+        return f"out of memory{place}: Ray ended a process because the node's memory ran out{detail}"
+    if "its node has died" in text:
+        why = re.search(r"node was terminated [a-z]+: (.+)", text)
+        return f"the node{place} went away" + (f" ({why[1].strip()})" if why else "")
+    if crash is not None:
+        return f"the trial's process{place} crashed ({crash})"
+    if "is unavailable" in text:
+        return f"the connection to the trial's process{place} broke"
+    if any(notice in text for notice in NOTICES):
+        return f"the trial's process{place} received SIGTERM"
+    if "worker process has died" in text:
+        return f"the trial's process{place} was killed or crashed; the kernel does that too when memory runs out"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "the trial's process went away"

@@ -1,0 +1,73 @@
+"""Tune's own trial as a sweep uses it: its attributes, the configuration it is given, and the results it reports."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from kd_sweep.driver.worker_messages import AllDoneBefore, Assignment, EpochDone, EpochReport, TrialMessage
+
+
+class TuneTrial(Protocol):
+    """The attributes of Tune's trials that a sweep uses."""
+
+    trial_id: str
+    """Tune's own; a trial of the study has another one in each run."""
+    config: dict[str, Any]
+    """As `config_of` makes it."""
+    max_failures: int
+    """How many failures Tune forgives."""
+
+    @property
+    def num_failures(self) -> int:
+        """How many there were."""
+
+    @property
+    def error_file(self) -> str | None:
+        """Path of the newest failure's traceback."""
+
+    @property
+    def pickled_error_file(self) -> str | None:
+        """Path of the newest failure's exception."""
+
+
+ASSIGNMENT = "assignment"
+TRIAL_ID = "trial_id"
+
+
+def config_of(assignment: Assignment) -> dict[str, Any]:
+    """Return what Tune takes for the configuration of a trial: what is assigned, and the id of the study's trial."""
+    return {TRIAL_ID: assignment.trial.trial_id, ASSIGNMENT: assignment}
+
+
+def assignment_in(config: Mapping[str, Any]) -> Assignment:
+    """Return the assignment of which `config_of` made this."""
+    assignment: Assignment = config[ASSIGNMENT]
+    return assignment
+
+
+def study_trial_id(trial: TuneTrial) -> str:
+    """Return the id that the study knows Tune's trial by."""
+    trial_id: str = trial.config[TRIAL_ID]
+    return trial_id
+
+
+MESSAGE = "message"
+"""The one key of a trial's results that is ours. Tune adds its own to it, such as `node_ip`."""
+
+
+def result_of(message: TrialMessage, *, done: bool = False) -> dict[str, Any]:
+    """Return what a step of Tune's trainable returns to report this; ``done`` ends the trial."""
+    return {MESSAGE: message, "done": done}
+
+
+def message_in(result: Mapping[str, Any]) -> TrialMessage | None:
+    """Return what a trial reported in this result; None for Tune's placeholder of a trial that reported nothing."""
+    return result.get(MESSAGE)
+
+
+def report_in(result: Mapping[str, Any]) -> EpochReport | None:
+    """Return the epoch that this result reports, for the first time or again; None where it reports none."""
+    match message_in(result):
+        case EpochDone(report) | AllDoneBefore(report):
+            return report
+        case _:
+            return None

@@ -1,0 +1,133 @@
+"""The messages between a driver and its workers: what a worker is given, and what it reports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.spec import Objective
+from kd_sweep.study.trial import TrialConfig
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker of a study needs beside its trial or teacher."""
+
+    root: str
+    """Location of the results root."""
+    study: str
+    """Its name."""
+    device: str
+    """`cpu` or `cuda`."""
+    num_threads: int
+    """Of the CPU."""
+    best_by: Objective | None = None
+    """By what a trial's best epoch is the best, where its checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial that a worker shall run."""
+
+    trial: TrialConfig
+    settings: WorkerSettings
+    suggestion: int | None = None
+    """Its number among what an adaptive sampler has suggested."""
+    generation: int | None = None
+    """Of a genetic sampler."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a trial's process reports of an epoch."""
+
+    epoch: int
+    """From 1."""
+    metrics: Mapping[str, float | None]
+    """Every one of `REPORTED_METRICS`; None where it has no meaning."""
+    metrics_version: int | None
+    fidelity_per_class_val: list[float | None] | None
+    learning_rate: float | None
+    """Of the epoch's last step."""
+    epoch_s: float
+    """Training and evaluation."""
+    train_images_per_s: float | None
+    """Of training alone."""
+    host: str | None = None
+    pid: int | None = None
+    """Of the process; both are unknown for what a checkpoint says of earlier epochs."""
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], *, host: str | None = None, pid: int | None = None) -> "EpochReport":
+        """Return the report of a row as `distill.trial.trial_epochs` yields it and checkpoints hold it.
+
+        Metrics that were unknown when an old checkpoint was written are None.
+        """
+        return cls(
+            epoch=row["epoch"],
+            metrics={name: row.get(name) for name in REPORTED_METRICS},
+            metrics_version=row.get("metrics_version"),
+            fidelity_per_class_val=row.get("fidelity_per_class_val"),
+            learning_rate=row.get("learning_rate"),
+            epoch_s=row["epoch_s"],
+            train_images_per_s=row.get("train_images_per_s"),
+            host=host,
+            pid=pid,
+        )
+
+    def measured(self) -> dict[str, float | None]:
+        """Return the metrics, and the version of their definitions, by their columns."""
+        return {"metrics_version": self.metrics_version, **self.metrics}
+
+    def columns(self) -> dict[str, Any]:
+        """Return everything by the columns of the `epochs` table."""
+        return {
+            "epoch": self.epoch,
+            **self.measured(),
+            "fidelity_per_class_val": self.fidelity_per_class_val,
+            "learning_rate": self.learning_rate,
+            "epoch_s": self.epoch_s,
+            "train_images_per_s": self.train_images_per_s,
+            "host": self.host,
+            "pid": self.pid,
+        }
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """A trial has finished an epoch; its checkpoint is on disk."""
+
+    report: EpochReport
+
+
+@dataclass(frozen=True)
+class AllDoneBefore:
+    """A trial had every epoch in its checkpoint: an earlier attempt died before it could report the last ones."""
+
+    last: EpochReport
+
+
+@dataclass(frozen=True)
+class TrialFailed:
+    """A trial has raised. Its process raises the same in the next step."""
+
+    kind: str
+    """Name of the exception's class."""
+    message: str
+
+
+TrialMessage = EpochDone | AllDoneBefore | TrialFailed
+
+
+@dataclass(frozen=True)
+class TeacherStarted:
+    """A teacher has got its process."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class TeacherEpochDone:
+    """A teacher has finished an epoch, counted from 1; its checkpoint is on disk."""
+
+    epoch: int

@@ -1,0 +1,41 @@
+"""A trial of Tune's without Tune, and what Tune does when its process fails."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kd_sweep.driver.ray.losses import MAX_LOSSES
+from kd_sweep.driver.tune.tune_trial import config_of
+from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
+from kd_sweep.study.trial import TrialConfig
+
+
+@dataclass
+class FakeTrial:
+    """The attributes of `TuneTrial`; a failure is written and counted as `ray.tune.experiment.Trial` does it."""
+
+    trial_id: str
+    config: dict[str, Any]
+    folder: Path
+    max_failures: int = MAX_LOSSES
+    num_failures: int = 0
+    error_file: str | None = None
+    pickled_error_file: str | None = None
+
+    def fail(self, error: Exception, account: str) -> bool:
+        """Write the error and count it; return whether Tune would try the trial again."""
+        self.num_failures += 1
+        self.error_file, self.pickled_error_file = str(self.folder / "error.txt"), str(self.folder / "error.pkl")
+        with Path(self.error_file).open("a") as file:
+            file.write(f"Failure # {self.num_failures}\n{account}\n")
+        Path(self.pickled_error_file).write_bytes(pickle.dumps(error))
+        return self.num_failures <= self.max_failures
+
+
+def fake_trial(config: TrialConfig, folder: Path, *, suggestion: int | None = None) -> FakeTrial:
+    """Return a trial of Tune's that is to run this one of a study whose root is the folder."""
+    settings = WorkerSettings(root=str(folder), study="s", device="cpu", num_threads=1)
+    assignment = Assignment(config, settings, suggestion)
+    folder.mkdir(parents=True, exist_ok=True)
+    return FakeTrial(f"tune-{config.trial_id}", config_of(assignment), folder)

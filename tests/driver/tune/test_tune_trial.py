@@ -1,0 +1,47 @@
+"""Tune's own trials have what a sweep uses of them, and the results of a trial come out of Tune's as they went in."""
+
+from pathlib import Path
+
+import pytest
+import ray
+from ray.tune.experiment import Trial
+from ray.tune.result import NODE_IP
+from ray.tune.utils import flatten_dict
+
+from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, report_in, result_of, study_trial_id
+from kd_sweep.driver.worker_messages import AllDoneBefore, EpochDone, TrialFailed, TrialMessage
+from tests.distill.trials import tiny_trial
+from tests.driver.reports import report_of
+from tests.driver.tune.fake_trial import fake_trial
+
+ATTRIBUTES = ("trial_id", "config", "max_failures", "num_failures", "error_file", "pickled_error_file")
+
+
+def test_tunes_trial_has_every_attribute_that_is_used(tmp_path: Path) -> None:
+    """Canary: it names the attribute and Ray's version."""
+    assert set(ATTRIBUTES) == {*TuneTrial.__annotations__, *(name for name in vars(TuneTrial) if name[0] != "_")}
+    fake = fake_trial(tiny_trial(), tmp_path)
+    trial = Trial("unused", stub=True, trial_id="t1", config=fake.config, max_failures=2)
+    for name in ATTRIBUTES:
+        assert name in dir(trial), f"Trial.{name} of Ray {ray.__version__} is gone"
+        assert name in dir(fake)
+    assert (trial.trial_id, trial.max_failures, trial.num_failures) == ("t1", 2, 0)
+    assert assignment_in(trial.config).trial == tiny_trial()
+    assert study_trial_id(trial) == tiny_trial().trial_id
+    assert NODE_IP == "node_ip", f"the key of a node's address in results of Ray {ray.__version__} is {NODE_IP}"
+    trial.max_failures = fake.max_failures = 1
+    for number in (1, 2):
+        trial.run_metadata.num_failures = number
+        assert fake.fail(ValueError(), "") == trial.should_recover() == (number == 1)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [EpochDone(report_of(2)), AllDoneBefore(report_of(2)), TrialFailed("ValueError", "no")],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_message_is_what_it_was_after_tune_has_flattened_the_result(message: TrialMessage) -> None:
+    result = flatten_dict(result_of(message, done=True) | {"config": {"a": {"b": 1}}})
+    assert message_in(result) == message
+    assert report_in(result) == (None if isinstance(message, TrialFailed) else report_of(2))
+    assert result["done"]
