@@ -18,7 +18,7 @@ from kd_sweep.driver.converge import Outcome
 from kd_sweep.driver.launch import launch
 from kd_sweep.driver.ray import connection, preflight
 from kd_sweep.driver.ray.connection import Cluster
-from kd_sweep.driver.ray.settings import environment
+from kd_sweep.driver.ray.ray_settings import environment
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune import sweep
 from kd_sweep.study.file.load import parse_spec

@@ -28,7 +28,7 @@ TOO_LONG: set[str] = {
 
 SAME_NAME = {
     "trial": "study/ has what a trial is, distill/ runs one",
-    "settings": "analysis/ has the settings of trials, driver/ray/ those of Ray",
+    "settings": "study/space/ has how a strength and a size follow from a point, analysis/ groups trials by them",
 }
 """File names that several modules share, with the reason."""
 

@@ -16,7 +16,7 @@ from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.address import check_address
 from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
 from kd_sweep.driver.ray.local_ray import local_ray, local_settings
-from kd_sweep.driver.ray.settings import IN_A_JOB, QUIET, environment
+from kd_sweep.driver.ray.ray_settings import IN_A_JOB, QUIET, environment
 from kd_sweep.errors import ClusterError
 from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.spec import Resources

@@ -11,7 +11,7 @@ from typing import Any
 
 from kd_sweep.driver.ray.liveness import first_end
 from kd_sweep.driver.ray.local_checks import SESSIONS, check_address_space, check_loopback, checked_parent
-from kd_sweep.driver.ray.settings import PATIENT, START_S, environment, own_token
+from kd_sweep.driver.ray.ray_settings import PATIENT, START_S, environment, own_token
 from kd_sweep.errors import RayStartError
 from kd_sweep.storage.temporary_folders import scratch_folder
 

@@ -198,7 +198,7 @@ def _ask(nodes: list[dict[str, Any]], root: str, probe: str) -> dict[str, NodeRe
 
 
 def _cause(error: Exception) -> str:
-    from kd_sweep.driver.ray.losses import why_lost
+    from kd_sweep.driver.ray.lost_processes import why_lost
 
     cause = getattr(error, "cause", None)
     return why_lost(str(error)) if cause is None else _one_line(cause)

@@ -2,7 +2,7 @@
 
 Ray (2.60) offers no public way to what is done here. `tests/driver/ray/test_private.py` fails with the name, and with
 Ray's version, where one of them has moved or takes other arguments. What is read from the environment is in
-`kd_sweep.driver.ray.settings`.
+`kd_sweep.driver.ray.ray_settings`.
 """
 
 import shlex

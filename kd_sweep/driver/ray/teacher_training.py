@@ -13,7 +13,7 @@ from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.progress import Display
 from kd_sweep.driver.ray.connection import ray_options
 from kd_sweep.driver.ray.crashes import how_crashed
-from kd_sweep.driver.ray.losses import MAX_LOSSES, why_lost
+from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, why_lost
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.worker_messages import TeacherEpochDone, TeacherStarted, WorkerSettings
 from kd_sweep.errors import StorageError

@@ -11,7 +11,7 @@ from pathlib import Path
 from ray import cloudpickle
 
 from kd_sweep.driver.ray.crashes import PID, how_crashed
-from kd_sweep.driver.ray.losses import MAX_LOSSES, NOTICES, why_lost
+from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, NOTICES, why_lost
 from kd_sweep.driver.tune.tune_trial import TuneTrial
 from kd_sweep.redaction import redacted
 from kd_sweep.tables.rendering.values import escaped

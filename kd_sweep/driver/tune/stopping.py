@@ -7,7 +7,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.stopping.replay import Judge
 from kd_sweep.driver.tune.tune_trial import TuneTrial, report_in, study_trial_id
-from kd_sweep.driver.messages import EpochReport
+from kd_sweep.driver.worker_messages import EpochReport
 
 
 class RuleScheduler(FIFOScheduler):

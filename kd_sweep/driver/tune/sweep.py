@@ -11,9 +11,9 @@ from kd_sweep.driver.budget import HoursAreUp
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.progress import Display
 from kd_sweep.driver.ray.connection import Cluster, ray_resources
-from kd_sweep.driver.ray.losses import MAX_LOSSES
+from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.ray.private import other_deaths_are_an_actors
-from kd_sweep.driver.ray.settings import MAX_PENDING_TRIALS, environment
+from kd_sweep.driver.ray.ray_settings import MAX_PENDING_TRIALS, environment
 from kd_sweep.driver.ray.teacher_training import record_teachers, train_missing
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback

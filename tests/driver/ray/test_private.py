@@ -15,7 +15,7 @@ import ray
 from optuna.distributions import FloatDistribution
 
 import kd_sweep
-from kd_sweep.driver.ray import private, settings
+from kd_sweep.driver.ray import private, ray_settings
 from kd_sweep.driver.tune.searcher import GENERATION, GeneticSampler
 
 RAY = Path(ray.__file__).parent
@@ -152,8 +152,8 @@ def read_settings(names: set[str]) -> set[str]:
 
 def test_ray_reads_every_setting() -> None:
     """A name that Ray does not know would do nothing."""
-    given = {**settings.QUIET, **settings.PATIENT, **settings.own_token("secret")}
-    wanted = {*given, settings.MAX_PENDING_TRIALS, settings.IN_A_JOB, settings.JOB_STOP_WAIT_S}
+    given = {**ray_settings.QUIET, **ray_settings.PATIENT, **ray_settings.own_token("secret")}
+    wanted = {*given, ray_settings.MAX_PENDING_TRIALS, ray_settings.IN_A_JOB, ray_settings.JOB_STOP_WAIT_S}
     unread = sorted(wanted - read_settings(wanted))
     assert unread == [], moved(", ".join(unread), "is read no more")
     assert read_settings({"RAY_AUTH_MODES", "TUNE_NO_SUCH_SETTING", "RAY_no_such_setting"}) == set()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_sweep.driver.ray.losses import MAX_LOSSES
+from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.tune.tune_trial import config_of
 from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
 from kd_sweep.study.trial import TrialConfig

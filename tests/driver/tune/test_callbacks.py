@@ -14,7 +14,7 @@ from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST
 from kd_sweep.driver.interrupts import Interrupt, SweepInterrupted
 from kd_sweep.driver.pace import SweepState
 from kd_sweep.driver.progress import Display
-from kd_sweep.driver.ray.losses import MAX_LOSSES
+from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
@@ -25,7 +25,7 @@ from kd_sweep.storage.terms import of_term
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
-from tests.driver.ray.test_losses import KILLED, TOLD_TO_END
+from tests.driver.ray.test_lost_processes import KILLED, TOLD_TO_END
 from tests.driver.reports import report_of
 from tests.driver.tune.fake_trial import FakeTrial, fake_trial
 

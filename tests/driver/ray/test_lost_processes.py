@@ -3,7 +3,7 @@
 import pytest
 
 from kd_sweep.driver.ray.crashes import crash_in
-from kd_sweep.driver.ray.losses import NOTICES, why_lost
+from kd_sweep.driver.ray.lost_processes import NOTICES, why_lost
 
 ACTOR = """The actor died unexpectedly before finishing this task.
 	class_name: TrialActor
