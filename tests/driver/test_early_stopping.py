@@ -13,13 +13,14 @@ import kd_sweep.driver.recorder as recorder_module
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.stopping import RuleScheduler
+from kd_sweep.driver.tune.tune_trial import result_of
+from kd_sweep.driver.worker_messages import EpochDone
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.reader import open_results
+from tests.driver.reports import report_of
 from tests.driver.stopping.test_replay import SCHEDULERS
 
-EPOCH = {"metrics_version": 1, "epoch_s": 1.0, "host": "a", "pid": 1, "learning_rate": 0.1, "train_images_per_s": 1.0}
 NUM_EPOCHS = 6
 
 
@@ -53,16 +54,16 @@ def run(root: Path, spec: StudySpec, most: int = 10_000, *, told: bool = True) -
     """
     with StudyState(spec, StudyFolder(root, "s")) as state:
         assert state.judge is not None
-        scheduler = RuleScheduler(state.judge, state.recorder.checkpoint_rows)
+        scheduler = RuleScheduler(state.judge, state.recorder.checkpoint_reports)
         for config in [*state.work.unfinished, *(trial.config for trial in state.work.new)]:
             state.recorder.started(config)
             tune_trial = Trial("unused", stub=True, config={"trial_id": config.trial_id})
             for epoch in range(state.recorder.last_epoch(config.trial_id) + 1, NUM_EPOCHS + 1):
                 most -= 1
-                metrics = dict.fromkeys(REPORTED_METRICS, 0.5) | metrics_of(config.trial_id, epoch)
-                result = metrics | EPOCH | {"epoch": epoch}
+                report = report_of(epoch, **metrics_of(config.trial_id, epoch))
+                result = result_of(EpochDone(report))
                 decision = None if epoch == NUM_EPOCHS else scheduler.on_trial_result(None, tune_trial, result)
-                state.recorder.epoch(config.trial_id, result)
+                state.recorder.epoch(config.trial_id, report)
                 if most == 0 and not told:
                     return False
                 if epoch == NUM_EPOCHS or decision == RuleScheduler.STOP:

@@ -15,8 +15,8 @@ class RuleScheduler(FIFOScheduler):
 
     Args:
         judge: decides; it knows the epochs of earlier runs.
-        checkpoint_reports: returns the epochs in a trial's newest checkpoint, by the trial's id. A worker can die between
-            its checkpoint and its report, and the next one goes on after that epoch.
+        checkpoint_reports: returns the epochs in a trial's newest checkpoint, by the trial's id. A worker can die
+            between its checkpoint and its report, and the next one goes on after that epoch.
     """
 
     def __init__(self, judge: Judge, checkpoint_reports: Callable[[str], Iterable[EpochReport]]) -> None:

@@ -10,21 +10,25 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from kd_sweep.driver.stopping.asha import Asha
 from kd_sweep.driver.stopping.replay import Judge
 from kd_sweep.driver.tune.stopping import RuleScheduler
+from kd_sweep.driver.tune.tune_trial import result_of
+from kd_sweep.driver.worker_messages import EpochDone, EpochReport, TrialFailed
 from kd_sweep.study.spec import Objective
+from tests.driver.reports import report_of
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
-def scheduler(checkpoints: dict[str, list[dict[str, Any]]] | None = None) -> tuple[RuleScheduler, Judge]:
+def scheduler(checkpoints: dict[str, list[EpochReport]] | None = None) -> tuple[RuleScheduler, Judge]:
     """ASHA with rungs at epochs 1 and 3, which knows trial `earlier`."""
     judge = Judge(Asha((1, 3), 2.0), [Objective()])
     for epoch in (1, 2, 3):
-        judge.add("earlier", row(epoch, 0.5))
+        judge.add("earlier", {"epoch": epoch, "val_accuracy": 0.5})
     return RuleScheduler(judge, (checkpoints or {}).__getitem__), judge
 
 
-def row(epoch: int, value: float | None) -> dict[str, Any]:
-    return {"epoch": epoch, "val_accuracy": value}
+def result(epoch: int, value: float | None) -> dict[str, Any]:
+    """Return Tune's result of a trial that has finished this epoch."""
+    return result_of(EpochDone(report_of(epoch, val_accuracy=value)))
 
 
 def tune_trial(trial_id: str) -> Trial:
@@ -33,47 +37,47 @@ def tune_trial(trial_id: str) -> Trial:
 
 def test_a_trial_is_judged_against_those_of_earlier_runs() -> None:
     ours, _ = scheduler()
-    assert ours.on_trial_result(None, tune_trial("good"), row(1, 0.6)) == CONTINUE
-    assert ours.on_trial_result(None, tune_trial("bad"), row(1, 0.1)) == STOP
+    assert ours.on_trial_result(None, tune_trial("good"), result(1, 0.6)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("bad"), result(1, 0.1)) == STOP
 
 
 def test_trials_go_by_their_own_id_and_not_by_tunes() -> None:
     """A trial of an earlier run comes back under a new id of Tune's: it counts once."""
     ours, judge = scheduler()
-    assert ours.on_trial_result(None, tune_trial("earlier"), row(3, 0.1)) == CONTINUE  # it starts over
-    assert ours.on_trial_result(None, tune_trial("earlier"), row(4, 0.1)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("earlier"), result(3, 0.1)) == CONTINUE  # it starts over
+    assert ours.on_trial_result(None, tune_trial("earlier"), result(4, 0.1)) == CONTINUE
     assert judge.last_epoch("earlier") == 4
 
 
 def test_the_last_epoch_of_a_trial_counts() -> None:
     ours, judge = scheduler()
     trial = tune_trial("short")
-    ours.on_trial_result(None, trial, row(1, 0.5))
-    ours.on_trial_complete(None, trial, row(2, 0.5))
+    ours.on_trial_result(None, trial, result(1, 0.5))
+    ours.on_trial_complete(None, trial, result(2, 0.5))
     assert judge.last_epoch("short") == 2
     stopped = tune_trial("bad")
-    assert ours.on_trial_result(None, stopped, row(1, 0.1)) == STOP
-    ours.on_trial_complete(None, stopped, row(1, 0.1))
+    assert ours.on_trial_result(None, stopped, result(1, 0.1)) == STOP
+    ours.on_trial_complete(None, stopped, result(1, 0.1))
     assert judge.last_epoch("bad") == 1
 
 
 def test_results_without_an_epoch_or_a_value_change_nothing() -> None:
     ours, judge = scheduler()
     trial = tune_trial("failing")
-    assert ours.on_trial_result(None, trial, {"failure": "ValueError", "reason": "x"}) == CONTINUE
-    ours.on_trial_complete(None, trial, {"failure": "ValueError", "reason": "x"})
+    assert ours.on_trial_result(None, trial, result_of(TrialFailed("ValueError", "x"))) == CONTINUE
+    ours.on_trial_complete(None, trial, result_of(TrialFailed("ValueError", "x")))
     assert judge.last_epoch("failing") == 0
-    assert ours.on_trial_result(None, trial, row(1, None)) == CONTINUE
+    assert ours.on_trial_result(None, trial, result(1, None)) == CONTINUE
 
 
 def test_an_epoch_that_only_a_checkpoint_holds_counts() -> None:
     """The worker died between its checkpoint and its report; the checkpoint of the next one has more than is due."""
-    history = [row(1, 0.2), row(2, 0.1), row(3, 0.9), row(4, 0.8)]
+    history = [report_of(epoch, val_accuracy=value) for epoch, value in enumerate((0.2, 0.1, 0.9, 0.8), start=1)]
     ours, judge = scheduler({"cut": history})
-    assert ours.on_trial_result(None, tune_trial("cut"), row(3, 0.9)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("cut"), result(3, 0.9)) == CONTINUE
     assert judge.last_epoch("cut") == 3
-    assert ours.on_trial_result(None, tune_trial("other"), row(1, 0.34)) == STOP  # the median of 0.5 and 0.2 is 0.35
-    assert ours.on_trial_result(None, tune_trial("another"), row(1, 0.35)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("other"), result(1, 0.34)) == STOP  # the median of 0.5 and 0.2 is 0.35
+    assert ours.on_trial_result(None, tune_trial("another"), result(1, 0.35)) == CONTINUE
 
 
 def test_else_it_is_tunes_own_first_in_first_out() -> None:
