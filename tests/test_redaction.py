@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.driver.ray import jobs
-from kd_sweep.driver.ray.failures import Failure
+from kd_sweep.driver.tune.failures import Failure
 from kd_sweep.errors import KdSweepError, StorageError
 from kd_sweep.redaction import redacted
 from kd_sweep.storage.root import Root

@@ -13,7 +13,7 @@ from subprocess import Popen
 
 import pytest
 
-from kd_sweep.driver.ray.failures import MAX_LOSSES
+from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.errors import KdSweepError
 from kd_sweep.tables.reader import open_results
 from tests.cluster.hosts import Host, eventually, free_port, hosts, why_not
