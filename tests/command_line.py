@@ -1,5 +1,6 @@
 """The command line in a process of its own: how a test starts it, and what the process imported."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,10 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-"""Run `kd-sweep` with arguments in a process of its own and wait for it: the fixture `kd_sweep`."""
+"""Run `kd-sweep` with arguments in a process of its own and wait for it: the fixture `kd_sweep`.
+
+By name: its ``timeout`` in seconds, and the ``cpus`` of its Ray.
+"""
 
 Start = Callable[..., "subprocess.Popen[str]"]
-"""Start `kd-sweep` with arguments in a process group of its own: the fixture `start_kd_sweep`."""
+"""Start `kd-sweep` with arguments in a process group of its own: the fixture `start_kd_sweep`.
+
+By name: the ``cpus`` of its Ray, and more ``variables`` of its environment.
+"""
 
 Cli = Callable[..., tuple[int, str, str]]
 """Run `kd-sweep` with arguments in this process; returns exit code, stdout and stderr: the fixture `cli`."""
@@ -18,10 +25,16 @@ Cli = Callable[..., tuple[int, str, str]]
 COMMAND = [sys.executable, "-m", "kd_sweep"]
 
 
-def environment() -> dict[str, str]:
-    """Return an environment for a command: no colours, a wide terminal, no address of anybody's cluster."""
+def environment(cpus: int = 1) -> dict[str, str]:
+    """Return an environment for a command: no colours, a wide terminal, no address of anybody's cluster.
+
+    Args:
+        cpus: of a Ray that the command starts on this machine. A worker costs five seconds of CPU to start and the
+            trials of tests a fraction of one to train, so a launch takes half as long with one slot as with two.
+    """
     kept = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
-    return kept | {"COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    ours = {"COLUMNS": "300", "NO_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    return kept | ours | {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": cpus})}
 
 
 IMPORT_TIMES = ("PYTHONPROFILEIMPORTTIME", "1")

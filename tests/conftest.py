@@ -1,8 +1,13 @@
 """Fixtures of several test folders: roots of small finished studies, and the command line."""
 
+import fcntl
+import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import settings
@@ -13,6 +18,8 @@ from tests.tiny_study import TINY
 
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
+# A run in the background of a shell ignores SIGINT, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -23,30 +30,56 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as our pages assume it: `sweeps/`, and `results/` with the study `digits`, at a small size."""
-    folder = tmp_path_factory.mktemp("examples")
-    (folder / "sweeps").symlink_to(Path(__file__).parents[1] / "sweeps")
-    small = ["data.max_train_images=200", "data.max_val_images=100", "data.image_size=8", "teacher.width=4"]
-    small += ["student.width=4", "teacher.epochs=1", "student.epochs=6"]
-    command = [*COMMAND, "launch", "sweeps/digits.yaml", *(part for change in small for part in ("--set", change))]
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that the first of this run's processes that asks for it makes; the others wait for it."""
+    shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    folder, is_made = shared / name, shared / f"{name}.made"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            is_made.touch()
+    return folder
+
+
+def launch(folder: Path, *arguments: str, cpus: int = 1) -> None:
+    command = [*COMMAND, "launch", *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=environment(), timeout=240, check=False
+        command, capture_output=True, text=True, cwd=folder, env=environment(cpus), timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
-    return folder
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as our pages assume it: `sweeps/`, and `results/` with the study `digits`, small. Read it only."""
+
+    def make(folder: Path) -> None:
+        (folder / "sweeps").symlink_to(Path(__file__).parents[1] / "sweeps")
+        small = ["data.max_train_images=200", "data.max_val_images=100", "data.image_size=8", "teacher.width=4"]
+        small += ["student.width=4", "teacher.epochs=1", "student.epochs=6"]
+        launch(folder, "sweeps/digits.yaml", *(part for change in small for part in ("--set", change)))
+
+    return made_once(tmp_path_factory, "examples", make)
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of the tiny study after an undisturbed launch."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    (folder / "tiny.yaml").write_text(TINY)
-    command = [*COMMAND, "launch", str(folder / "tiny.yaml"), "--root", str(folder / "results")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder / "results"
+    """The root of the tiny study after an undisturbed launch, two trials at a time. Read it only."""
+
+    def make(folder: Path) -> None:
+        (folder / "tiny.yaml").write_text(TINY)
+        launch(folder, "tiny.yaml", cpus=2)
+
+    return made_once(tmp_path_factory, "uninterrupted", make) / "results"
+
+
+@pytest.fixture
+def finished(uninterrupted: Path, tmp_path: Path) -> Path:
+    """A copy of the root of the finished tiny study."""
+    return shutil.copytree(uninterrupted, tmp_path / "results")
 
 
 @pytest.fixture
@@ -61,13 +94,13 @@ def with_teachers(uninterrupted: Path, tmp_path: Path) -> Path:
 def kd_sweep() -> Run:
     """Run `kd-sweep` with these arguments and wait for it."""
 
-    def run(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 240, cpus: int = 1) -> subprocess.CompletedProcess[str]:
         command = [*COMMAND, *map(str, arguments)]
         return subprocess.run(
             command,
             capture_output=True,
             text=True,
-            env=environment(),
+            env=environment(cpus),
             timeout=timeout,
             check=False,
             stdin=subprocess.DEVNULL,
@@ -93,14 +126,16 @@ def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Cli:
 def start_kd_sweep() -> Start:
     """Start `kd-sweep` with these arguments, in a process group of its own."""
 
-    def start(*arguments: object) -> subprocess.Popen[str]:
+    def start(
+        *arguments: object, cpus: int = 1, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            env=environment(),
+            env=environment(cpus) | variables,
             start_new_session=True,
         )
 

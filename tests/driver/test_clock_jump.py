@@ -3,14 +3,13 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.command_line import COMMAND, environment
+from tests.command_line import COMMAND, Cli, environment
 from tests.comparing_tables import comparable
 
 pytestmark = [
@@ -53,7 +52,7 @@ def test_a_clock_that_is_put_back_changes_nothing_but_times(
     with_teachers: Path,
     tiny: Path,
     tmp_path: Path,
-    kd_sweep: Callable[..., subprocess.CompletedProcess[str]],
+    cli: Cli,
 ) -> None:
     clock, put_back, root = tmp_path / "clock.so", tmp_path / "put_back", with_teachers
     subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", clock, "-ldl"], input=CLOCK, text=True, check=True)
@@ -72,4 +71,4 @@ def test_a_clock_that_is_put_back_changes_nothing_but_times(
     assert finished_at.max() - finished_at.min() > timedelta(hours=1), said
     for table in ("epochs", "trials", "teachers"):
         assert comparable(root, table).equals(comparable(uninterrupted, table)), table
-    assert kd_sweep("verify", root).returncode == 0
+    assert cli("verify", root)[0] == 0

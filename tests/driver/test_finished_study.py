@@ -32,16 +32,16 @@ def test_every_trial_reports_every_epoch_and_teachers_are_shared(uninterrupted: 
 
 
 def test_a_finished_study_starts_nothing(
-    uninterrupted: Path, tiny: Path, kd_sweep: Run, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tiny: Path, kd_sweep: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = comparable(uninterrupted, "epochs")
+    before = comparable(finished, "epochs")
     monkeypatch.setenv(*IMPORT_TIMES)
-    again = kd_sweep("launch", tiny, "--root", uninterrupted)
+    again = kd_sweep("launch", tiny, "--root", finished)
     imported, said = split_imports(again.stderr)
     assert again.returncode == 0, said
     assert "nothing left to run (4 completed)" in said
     assert not {"torch", "ray"} & imported
-    assert comparable(uninterrupted, "epochs").equals(before)
+    assert comparable(finished, "epochs").equals(before)
 
 
 def test_plain_readers_open_the_folders(uninterrupted: Path) -> None:
@@ -54,15 +54,15 @@ def test_plain_readers_open_the_folders(uninterrupted: Path) -> None:
         assert count == rows
 
 
-def test_a_change_that_would_mix_results_is_refused(uninterrupted: Path, tiny: Path, cli: Cli) -> None:
-    before = comparable(uninterrupted, "trials")
-    frozen = (uninterrupted / "tiny" / "study.yaml").read_bytes()
-    code, _, err = cli("launch", tiny, "--root", uninterrupted, "--set", "student.learning_rate=0.05")
+def test_a_change_that_would_mix_results_is_refused(finished: Path, tiny: Path, cli: Cli) -> None:
+    before = comparable(finished, "trials")
+    frozen = (finished / "tiny" / "study.yaml").read_bytes()
+    code, _, err = cli("launch", tiny, "--root", finished, "--set", "student.learning_rate=0.05")
     assert code == 2
     assert len(err.strip().splitlines()) == 1
     assert "student.learning_rate: 0.05 differs from 0.1" in err
-    assert comparable(uninterrupted, "trials").equals(before)
-    assert (uninterrupted / "tiny" / "study.yaml").read_bytes() == frozen
+    assert comparable(finished, "trials").equals(before)
+    assert (finished / "tiny" / "study.yaml").read_bytes() == frozen
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
 from kd_sweep.upkeep.verify import NOTE, PROBLEM, verify
-from tests.command_line import Run
+from tests.command_line import Cli, Run
 from tests.comparing_tables import comparable
 from tests.damage import DAMAGES, break_file
 from tests.driver.reports import report_of
@@ -37,9 +37,8 @@ TABLES = ("epochs", "trials", "teachers", "studies")
 
 
 @pytest.fixture
-def root(uninterrupted: Path, tmp_path: Path) -> Path:
-    """A copy of a finished study's root."""
-    return shutil.copytree(uninterrupted, tmp_path / "results")
+def root(finished: Path) -> Path:
+    return finished
 
 
 def opened_again(root: Path) -> Work:
@@ -58,11 +57,11 @@ def assert_equal(root: Path, uninterrupted: Path) -> None:
         assert comparable(root, table).equals(comparable(uninterrupted, table)), table
 
 
-def test_a_whole_root_has_no_problems(uninterrupted: Path, kd_sweep: Run) -> None:
+def test_a_whole_root_has_no_problems(uninterrupted: Path, cli: Cli) -> None:
     assert verify(uninterrupted) == []
-    done = kd_sweep("verify", uninterrupted)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "0 problems, 0 notes" in done.stderr
+    code, out, err = cli("verify", uninterrupted)
+    assert (code, out) == (0, "")
+    assert "0 problems, 0 notes" in err
 
 
 def file_of(root: Path, name: str) -> Path:
@@ -228,17 +227,17 @@ def test_epochs_that_a_living_driver_merges_meanwhile_are_no_problem(
     lease.release()
 
 
-def test_a_spec_without_its_second_copy_is_an_error_of_one_line(root: Path, kd_sweep: Run) -> None:
+def test_a_spec_without_its_second_copy_is_an_error_of_one_line(root: Path, cli: Cli) -> None:
     break_file(root / "tiny" / "study.yaml", "truncated")
     break_file(file_of(root, "study/study.parquet"), "missing")
     with pytest.raises(StorageError, match=r"damaged study: .*study\.yaml"):
         opened_again(root)
-    refused = kd_sweep("resume", root / "tiny")
-    assert refused.returncode == 2
-    assert len(refused.stderr.strip().splitlines()) == 1
+    code, _, err = cli("resume", root / "tiny")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
 
 
-def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep: Run) -> None:
+def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep: Run, cli: Cli) -> None:
     """Epochs, checkpoints of two trials, teachers' weights, record and checkpoint, cached outputs: all at once."""
     trials = open_results(root).pandas("trials")
     first_lost, second_lost = (root / "tiny" / "checkpoints" / i for i in trials.trial_id[trials.ensemble_size == 2])
@@ -262,9 +261,9 @@ def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep
     named = problems(root)
     for path in broken:
         assert any(str(path) in line for line in named), path
-    checked = kd_sweep("verify", root)
-    assert checked.returncode == 1
-    assert checked.stdout.splitlines()[: len(named)] == named
+    code, out, _ = cli("verify", root)
+    assert code == 1
+    assert out.splitlines()[: len(named)] == named
 
     resumed = kd_sweep("resume", root / "tiny")
     assert resumed.returncode == 0, resumed.stderr
@@ -278,7 +277,7 @@ def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep
         assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_mistakes(tmp_path: Path, kd_sweep: Run) -> None:
-    refused = kd_sweep("verify", tmp_path / "nothing")
-    assert refused.returncode == 2
-    assert len(refused.stderr.strip().splitlines()) == 1
+def test_mistakes(tmp_path: Path, cli: Cli) -> None:
+    code, _, err = cli("verify", tmp_path / "nothing")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1

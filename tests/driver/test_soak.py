@@ -73,7 +73,7 @@ class Sweep:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(),
+                env=environment(cpus=2),
                 start_new_session=True,
             )
         self._sessions.add(self.driver.pid)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.upkeep.gc import Collector
-from tests.command_line import Run
+from tests.command_line import Cli, Run
 from tests.comparing_tables import comparable
 from tests.damage import break_file
 from tests.latest import latest
@@ -274,24 +273,24 @@ def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys:
 
 @pytest.mark.slow
 def test_a_finished_root_without_its_garbage_is_as_good(
-    uninterrupted: Path, tiny: Path, tmp_path: Path, kd_sweep: Run
+    uninterrupted: Path, finished: Path, tiny: Path, kd_sweep: Run, cli: Cli
 ) -> None:
-    root = shutil.copytree(uninterrupted, tmp_path / "results")
-    listed = kd_sweep("gc", root)
-    heading, *caches = listed.stdout.splitlines()
+    root = finished
+    _, listed, _ = cli("gc", root)
+    heading, *caches = listed.splitlines()
     assert heading.startswith("caches")
     assert {line.split()[1].partition("/")[0] for line in caches} == {"logits"}
-    assert kd_sweep("gc", root, "--delete", "--caches").returncode == 0
-    again = kd_sweep("launch", tiny, "--root", root)
-    assert again.returncode == 0
-    assert "nothing left to run" in again.stderr
+    assert cli("gc", root, "--delete", "--caches")[0] == 0
+    code, _, err = cli("launch", tiny, "--root", root)
+    assert code == 0
+    assert "nothing left to run" in err
     for table in ("epochs", "trials", "teachers"):
         assert comparable(root, table).equals(comparable(uninterrupted, table)), table
-    assert kd_sweep("verify", root).returncode == 0
-    assert_it_grows(root, tiny, kd_sweep)
+    assert cli("verify", root)[0] == 0
+    assert_it_grows(root, tiny, kd_sweep, cli)
 
 
-def assert_it_grows(root: Path, tiny: Path, kd_sweep: Run) -> None:
+def assert_it_grows(root: Path, tiny: Path, kd_sweep: Run, cli: Cli) -> None:
     """Launch a longer grid: only what is new runs, and checkpoints keep to the limit that is new as well."""
     before, limit = open_results(root).pandas("trials").set_index("trial_id"), 250_000
     assert checkpoint_bytes(root) > limit
@@ -305,8 +304,8 @@ def assert_it_grows(root: Path, tiny: Path, kd_sweep: Run) -> None:
     assert (after.attempts == 1).all()
     assert open_results(root).table("epochs").num_rows == 18
     assert 0 < checkpoint_bytes(root) <= limit
-    assert kd_sweep("verify", root).returncode == 0
-    assert "nothing left to run (6 completed)" in kd_sweep("launch", tiny, "--root", root, *longer).stderr
+    assert cli("verify", root)[0] == 0
+    assert "nothing left to run (6 completed)" in cli("launch", tiny, "--root", root, *longer)[2]
 
 
 def checkpoint_bytes(root: Path) -> int:

@@ -24,8 +24,8 @@ LISTENING = "0A"
 LOOPBACKS = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
 """127.0.0.1, ::1 and ::ffff:127.0.0.1 as the kernel writes them."""
 
-ONE_OF_EACH = ("search.augmentation_strength.grid=[0.5]", "search.ensemble_size.grid=[1]")
-SMALL = [word for change in (*ONE_OF_EACH, "teacher.epochs=1", "student.epochs=1") for word in ("--set", change)]
+ONE_TRIAL = ("search.augmentation_strength.grid=[0.5]", "search.ensemble_size.grid=[1]", "student.epochs=1")
+SMALL = [word for change in ONE_TRIAL for word in ("--set", change)]
 
 
 @pytest.fixture
@@ -87,14 +87,12 @@ def environment_of(pid: int) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
-    tiny: Path, short: Path, tmp_path: Path, start_kd_sweep: Start, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, short: Path, tmp_path: Path, start_kd_sweep: Start
 ) -> None:
     """Also where somebody else has `ray` in the temporary folder, and where this user's clusters ask for no token."""
     (short / "ray").write_text("not yours")
-    monkeypatch.setenv("TMPDIR", str(short))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("tests.conftest.environment", lambda: environment() | {"RAY_AUTH_MODE": "disabled"})
-    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r")
+    variables = {"TMPDIR": str(short), "HOME": str(tmp_path / "home"), "RAY_AUTH_MODE": "disabled"}
+    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", variables=variables)
     assert process.stdout is not None
     seen: set[str] = set()
     tokens: set[tuple[str, int]] = set()
@@ -134,7 +132,7 @@ def test_a_process_that_crashes_is_told_by_its_signal(tiny: Path, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_sweep_starts_and_ends_on_a_busy_machine(tiny: Path, tmp_path: Path, kd_sweep: Run) -> None:
+def test_a_sweep_starts_and_ends_on_a_busy_machine(tiny: Path, with_teachers: Path, kd_sweep: Run) -> None:
     """Six busy loops a core, which end by themselves."""
     number = max(12, 6 * (os.cpu_count() or 1))
     loop = "import sys, time\nend = time.monotonic() + 400\nwhile time.monotonic() < end: pass"
@@ -142,14 +140,14 @@ def test_a_sweep_starts_and_ends_on_a_busy_machine(tiny: Path, tmp_path: Path, k
     try:
         while int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) < number:
             time.sleep(0.5)
-        done = kd_sweep("launch", tiny, "--root", tmp_path / "r", *SMALL, timeout=500)
+        done = kd_sweep("launch", tiny, "--root", with_teachers, *SMALL, timeout=500)
     finally:
         for busy in loops:
             busy.kill()
             busy.wait()
     assert done.returncode == 0, done.stderr
     assert "[0:00] starting Ray\n" in done.stderr
-    assert open_results(tmp_path / "r").sql("SELECT status FROM trials").to_pylist() == [{"status": "completed"}]
+    assert open_results(with_teachers).sql("SELECT status FROM trials").to_pylist() == [{"status": "completed"}]
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int) -> str:

@@ -45,7 +45,7 @@ def test_a_stopped_sweep_resumes_to_the_same_tables(
     root = tmp_path / "results"
     if phase == "trials":
         shutil.copytree(uninterrupted / "teachers", root / "teachers")
-    process = start_kd_sweep("launch", tiny, "--root", root)
+    process = start_kd_sweep("launch", tiny, "--root", root, cpus=2)
     until_there_is(CHECKPOINTS[phase], root, process)
     process.send_signal(stop)
     output, _ = process.communicate(timeout=60)
@@ -58,9 +58,9 @@ def test_a_stopped_sweep_resumes_to_the_same_tables(
         assert comparable(root, table).equals(comparable(uninterrupted, table)), table
 
 
-def test_a_sweep_whose_ray_is_killed_says_how_to_go_on(tiny: Path, tmp_path: Path, start_kd_sweep: Start) -> None:
+def test_a_sweep_whose_ray_is_killed_says_how_to_go_on(tiny: Path, with_teachers: Path, start_kd_sweep: Start) -> None:
     """Without its GCS a driver waits inside Ray, which would end it without a word after a minute."""
-    process = start_kd_sweep("launch", tiny, "--root", tmp_path, "--set", "student.epochs=500")
+    process = start_kd_sweep("launch", tiny, "--root", with_teachers, "--set", "student.epochs=500")
     assert process.stdout is not None
     for line in process.stdout:
         if "trials:" in line:
@@ -71,7 +71,7 @@ def test_a_sweep_whose_ray_is_killed_says_how_to_go_on(tiny: Path, tmp_path: Pat
     output, _ = process.communicate(timeout=45)
     assert process.returncode == 1
     reason = "Ray on this machine has died: its process gcs_server was ended by SIGKILL"
-    assert output.splitlines()[-1] == f"kd-sweep: {reason}; go on with: kd-sweep resume {tmp_path / 'tiny'}"
+    assert output.splitlines()[-1] == f"kd-sweep: {reason}; go on with: kd-sweep resume {with_teachers / 'tiny'}"
 
 
 def test_a_failing_trial_is_recorded_and_the_others_finish(tiny: Path, with_teachers: Path, kd_sweep: Run) -> None:
