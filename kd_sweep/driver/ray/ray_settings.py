@@ -15,6 +15,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # it prints those of trials that end with the sweep, with a traceback
     "RAY_task_oom_retries": "8",  # else a teacher that does not fit in memory is tried for ever
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
