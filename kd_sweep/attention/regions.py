@@ -84,7 +84,7 @@ def other_images(num_images: int, num_networks: int, seed: int = 0) -> Tensor:
 
 
 def above_chance(iou: float | None, chance: float | None) -> float | None:
-    r"""Return :math:`(\mathrm{IoU} - c) / (1 - c)`: 0 where an overlap is what chance gives, 1 where it is complete.
+    r"""Return :math:`(\mathrm{IoU} - c) / (1 - c)`: 0 for the overlap of chance, 1 for a complete one.
 
     The correction of Cohen's kappa and of the adjusted Rand index. Negative for less than chance. None without an IoU
     or a chance level, and where the latter is 1: regions that all cover everything, or nothing, tell nothing.

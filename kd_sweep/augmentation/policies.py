@@ -43,7 +43,7 @@ class Ranges:
     drawn: tuple[str, ...] = COMMON_OPERATIONS
     """Operations, one of which is drawn for each image, all with the same probability."""
     signed: frozenset[str] = GEOMETRIC | FACTORS
-    """Those whose level has the other sign for half of the images."""
+    """Operations of which half of the images have a negative level."""
     rounds_down: bool = False
     """Bits and levels of pixels are rounded down; else bits are rounded to the nearest."""
 

@@ -1,1 +1,1 @@
-"""Datasets: which images there are, and their pixels."""
+"""Datasets: the listing, selection, decoding and loading of their images."""

@@ -33,7 +33,7 @@ class ImageCounts:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a dataset holds.
+    """The contents of a dataset.
 
     Attributes:
         data: the section of the study, with an absolute path and the fingerprint of the files; the embedded digits have
@@ -41,7 +41,7 @@ class Contents:
         counts: of the images that it asks for.
         class_names: one per label.
         copies: a sentence about images that are there twice; empty where none is.
-        passed_over: what else lies there, by reason; empty where there is nothing else.
+        passed_over: other files and folders there, counted by reason; empty where there are none.
     """
 
     data: Data

@@ -9,10 +9,10 @@ DECODED = "datasets"
 """The folder in a results root."""
 
 
-def decoded_folder(root: Root) -> Path:
-    """Return the folder of decoded images: ``<root>/datasets``, or this machine's cache where the root is not local.
+def dataset_cache_dir(root: Root) -> Path:
+    """Return the folder of the cache: ``<root>/datasets``, or this machine's cache where the root is not local.
 
-    They are mapped into memory, which only files of a mounted filesystem can be.
+    Decoded images are mapped into memory, which only files of a mounted filesystem can be.
     """
     if root.is_local:
         return root.local_path(DECODED)

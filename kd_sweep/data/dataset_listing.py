@@ -13,12 +13,12 @@ def list_images(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
 
     Args:
         data: the `data` section of a study.
-        cache_dir: of `dataset_cache.decoded_folder`, where earlier processes stored fingerprints; None: all files are
-            read for the fingerprint.
+        cache_dir: of `dataset_cache_dir`, where earlier processes stored fingerprints; None: all files are read for the
+            fingerprint.
 
     Raises:
-        DataError: it is missing, damaged, laid out in another way, not what the fingerprint says, or has fewer images
-            than are asked for.
+        DataError: it is missing, damaged, laid out in another way, of another fingerprint, or has fewer images than are
+            asked for.
     """
     dataset = _read(data, cache_dir)
     if data.fingerprint is not None and data.fingerprint != dataset.fingerprint:

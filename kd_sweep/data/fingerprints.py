@@ -32,7 +32,7 @@ class Fingerprint:
 
     Attributes:
         value: 16 hexadecimal digits.
-        copies: images whose content is another's too, as `overlaps.count_copies` counts them.
+        copies: images with the content of another one, as `overlaps.count_copies` counts them.
     """
 
     value: str

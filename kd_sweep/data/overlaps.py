@@ -8,7 +8,7 @@ from kd_sweep.errors import DataError
 MAX_COPIES = Fraction(1, 1000)
 """Share of the validation images that may be copies of training images: large published sets have a few."""
 MAX_PUBLISHED_COPIES = Fraction(5, 100)
-"""The same for datasets that are known by name, which nobody can change."""
+"""The same for published datasets, which users cannot change."""
 
 
 def count_copies(

@@ -25,7 +25,7 @@ def dataset_root(path: str, rule: str) -> Path:
 
     Args:
         path: as the study file has it.
-        rule: ends the message: what should be there.
+        rule: ends the message: the layout that is expected there.
 
     Raises:
         DataError: it does not exist or is a file.

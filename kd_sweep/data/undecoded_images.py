@@ -1,4 +1,4 @@
-"""Undecoded images and datasets of them: what every reader gives, without torch.
+"""Undecoded images, and datasets of them as every reader returns them. Nothing here loads torch.
 
 Shapes: N images, D = 3 channels (RGB), H x W pixels.
 """
@@ -52,7 +52,7 @@ class UndecodedDataset:
         fingerprint: 16 hexadecimal digits that other pixels, names or labels would change.
         copies: validation images that are copies of training images (or, where they are split off, images that are
             copies of others): few enough to be no mistake.
-        passed_over: what else lies there and is not read, by reason; empty where there is nothing else.
+        passed_over: other files and folders there, which are not read, counted by reason; empty where there are none.
     """
 
     root: Path

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from kd_sweep.data.dataset import Dataset
-from kd_sweep.data.dataset_cache import decoded_folder
+from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.recipe import Data
@@ -63,8 +63,8 @@ class RecentlyUsed(Generic[Key, Value]):
 
 
 def resident_dataset(data: Data, root: Location) -> Dataset:
-    """Return the dataset, loaded once per process; its decoded images are kept where `decoded_folder` says."""
-    return _resident(data, decoded_folder(Root.open(root)))
+    """Return the dataset, loaded once per process; its decoded images are kept where `dataset_cache_dir` says."""
+    return _resident(data, dataset_cache_dir(Root.open(root)))
 
 
 @lru_cache(maxsize=2)

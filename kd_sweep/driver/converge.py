@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kd_sweep.data.dataset_cache import decoded_folder
+from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.data.fingerprints import store_fingerprint
 from kd_sweep.driver.interrupts import Interrupt, SweepInterrupted, watching_signals
 from kd_sweep.driver.progress import Display, make_display
@@ -127,7 +127,7 @@ def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: I
         from kd_sweep.driver.tune.sweep import sweep
 
     resume = f"kd-sweep resume {state.folder.study}"
-    store_fingerprint(state.spec.data.fingerprint, decoded_folder(state.folder.storage))
+    store_fingerprint(state.spec.data.fingerprint, dataset_cache_dir(state.folder.storage))
     try:
         if change := state.note_versions():
             display.note(change)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from kd_sweep.data.dataset_cache import decoded_folder
+from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.distill.teacher_records import TEACHERS, teacher_record
 from kd_sweep.driver.pace import describe
 from kd_sweep.driver.study_checks import check_models, checked
@@ -88,7 +88,7 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
 def _memory(root: Location) -> Path | None:
     """Return where fingerprints may be known already."""
     try:
-        return decoded_folder(Root.open(root))
+        return dataset_cache_dir(Root.open(root))
     except KdSweepError:
         return None
 

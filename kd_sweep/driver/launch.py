@@ -2,7 +2,7 @@
 
 import contextlib
 
-from kd_sweep.data.dataset_cache import decoded_folder
+from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.driver.converge import Outcome, converge
 from kd_sweep.driver.ray.connection import check_local_resources
 from kd_sweep.driver.study_checks import checked
@@ -28,7 +28,7 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
     contents: list[str] = []
     with doing("looking at the images and the networks", plainly=True):
         folder = StudyFolder(root, spec.name)
-        spec = checked(spec, decoded_folder(folder.storage), say=contents.append)
+        spec = checked(spec, dataset_cache_dir(folder.storage), say=contents.append)
         contents += caveats(spec)
         folder.check_extends(spec)
         existed = folder.storage.exists()

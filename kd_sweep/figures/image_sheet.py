@@ -155,7 +155,7 @@ def _colored(map_SS: Tensor) -> Tensor:
 
 
 def _border(region_SS: Tensor) -> Tensor:
-    """Return the pixels of a region that touch what is not in it, bool (S, S)."""
+    """Return the pixels of a region that touch pixels outside it, bool (S, S)."""
     # Outside the image counts as inside the region, so that a region at the edge is open there.
     outside_SS = F.pad(1 - region_SS, (1, 1, 1, 1))[None]
     near_SS = F.max_pool2d(outside_SS, 3, stride=1)[0]

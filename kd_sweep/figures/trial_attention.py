@@ -45,9 +45,9 @@ class TrialAttention:
     logits_MIC: Tensor
     """Of the teachers and, last, the student."""
     maps_MIHW: Tensor
-    """In [0, 1]; likewise."""
+    """In [0, 1], in the same order."""
     map_names_M: tuple[str, ...]
-    """Which kind of map each is; likewise."""
+    """Kind of each map, in the same order."""
 
 
 def trial_attention(

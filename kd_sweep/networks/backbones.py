@@ -73,8 +73,8 @@ class Backbone(nn.Module):
     def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits_BC and the last feature map before pooling, (B, D, h, w).
 
-        Its mean times `classifier_weight` is the logits but for a constant: where pooled features are normalised, it is
-        divided by what that divides by.
+        Its mean times `classifier_weight` is the logits but for a constant: where pooled features are normalised, the
+        map is divided by the same divisor.
         """
         outputs: list[Tensor] = []
         handle = self.features.register_forward_hook(lambda _module, _args, output: outputs.append(output))

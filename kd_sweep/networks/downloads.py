@@ -18,7 +18,7 @@ RECHECK_S = 60.0
 
 
 def while_it_answers(download: Callable[[], T], url: str, *, grace_s: float = GRACE_S, answer_s: float = ANSWER_S) -> T:
-    """Return what ``download`` returns.
+    """Return the result of ``download``.
 
     Args:
         download: a function that may wait for a server without limit, as torch.hub does, or try again and again.

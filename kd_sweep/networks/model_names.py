@@ -1,4 +1,4 @@
-"""The names of built-in networks, and what may be set for them. Nothing is built here."""
+"""The names of built-in networks, and the rules for their width and stem. Nothing is built here."""
 
 import re
 

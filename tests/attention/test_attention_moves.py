@@ -1,4 +1,4 @@
-"""What maps are for: a trained network looks at the digit, and elsewhere once the digit is elsewhere."""
+"""Attention maps of a trained network: they lie on the digit, and move with it."""
 
 import pytest
 import torch

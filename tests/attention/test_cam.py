@@ -1,3 +1,5 @@
+"""Class activation maps against the paper's sum over classes, written as loops."""
+
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""Overlaps of regions against scikit-learn's Jaccard score, and chance levels of independent regions."""
+
 import warnings
 from itertools import combinations
 

@@ -1,4 +1,4 @@
-"""The oracles are pixels that say themselves how much of a partner is in an image, and torchvision's transforms."""
+"""The oracles are pixels that show the share of the partner in an image, and torchvision's transforms."""
 
 import itertools
 

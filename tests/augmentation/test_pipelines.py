@@ -1,8 +1,7 @@
-import itertools
-import os
-import tarfile
+"""The named pipelines: determinism, growth with the strength, and the published presets."""
+
+import io
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +13,12 @@ from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
+from tests.cifar_archive import ABSENT, ARCHIVE, first_jpegs
 
 PIPELINES = ("strength", "weak_strong", "randaugment", "autoaugment", "trivialaugment", "mixup", "cutmix")
 NAMES = ("cifar10", "image_folder")
 OF_DATASET = ("weak_strong", "autoaugment")
 """Pipelines that have presets or policies for two kinds of dataset."""
-CIFAR10 = Path(
-    os.environ.get("KD_SWEEP_CIFAR10_ARCHIVE")
-    or Path(__file__).resolve().parents[2] / "../shared/data/cifar10-images.tar.xz"
-)
 
 
 def stream_of(dataset, pipeline, strength, name="cifar10", seed=0, batch_size=32):
@@ -91,11 +87,9 @@ def digits_32():
 @pytest.fixture(scope="session")
 def photographs():
     """The first images of CIFAR-10."""
-    if not CIFAR10.exists():
-        pytest.skip(f"{CIFAR10} is absent; name it in KD_SWEEP_CIFAR10_ARCHIVE")
-    with tarfile.open(CIFAR10) as archive:
-        files = (archive.extractfile(member) for member in archive if member.isfile())
-        images = [np.asarray(Image.open(file)) for file in itertools.islice(files, 500) if file]
+    if not ARCHIVE.exists():
+        pytest.skip(ABSENT)
+    images = [np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in first_jpegs(500)]
     images_NDHW = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     image_set = ImageSet(images_NDHW, torch.arange(500) % 2)
     return Dataset(image_set, image_set, ("a", "b"), horizontal_flip=True)

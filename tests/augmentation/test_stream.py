@@ -1,11 +1,10 @@
+"""The stream: the same pixels for a seed, epoch and batch, in every order, process and thread."""
+
 import itertools
-import os
 import statistics
 import subprocess
 import sys
-import tarfile
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +13,7 @@ from kd_sweep.augmentation.stream import AugmentationStream, resident_bytes
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Data, Learner
-
-CIFAR10 = Path(
-    os.environ.get("KD_SWEEP_CIFAR10_ARCHIVE")
-    or Path(__file__).resolve().parents[2] / "../shared/data/cifar10-images.tar.xz"
-)
+from tests.cifar_archive import extract_every_tenth, needs_archive
 
 
 def streams_equal(one, two):
@@ -215,11 +210,9 @@ def test_affinity_falls_with_strength(digits, stream_config):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CIFAR10.exists(), reason=f"{CIFAR10} is absent; name it in KD_SWEEP_CIFAR10_ARCHIVE")
+@needs_archive
 def test_affinity_falls_with_strength_on_photographs(tmp_path, stream_config):
-    with tarfile.open(CIFAR10) as archive:
-        every_tenth = [member for member in archive if member.name.endswith("0.jpg")]
-        archive.extractall(tmp_path / "cifar10", every_tenth, filter="data")
+    extract_every_tenth(tmp_path / "cifar10")
     data = Data(
         name="image_folder",
         path=str(tmp_path / "cifar10"),

@@ -1,3 +1,5 @@
+"""Loaded datasets: the digits of scikit-learn, statistics, and what a launch loads of torch."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""Splits and samples of random labels."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Sheets of augmented images: their rows, columns and strengths."""
+
 import numpy as np
 import pytest
 from PIL import Image

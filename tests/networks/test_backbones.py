@@ -13,6 +13,7 @@ from kd_sweep.networks.class_token_transformer import ClassTokenTransformer
 from kd_sweep.networks.classifiers import Classifier, build_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner
+from tests.networks.refusals import message_of
 
 QUICK = ["resnet18", "shufflenet_v2_x0_5", "timm:test_convnext", "timm:test_resnet", "timm:test_efficientnet"]
 SLOW = [
@@ -28,14 +29,6 @@ REFUSED = {
     "timm:pit_ti_224": "has no feature map that its classifier reads",
     "timm:vit_base_patch16_siglip_224": "has no feature map that its classifier reads",
 }
-
-
-def message_of(call, *arguments):
-    with pytest.raises(SpecError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def need_timm(name):

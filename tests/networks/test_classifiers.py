@@ -1,3 +1,5 @@
+"""Networks by name: sizes, interface, determinism and refusals."""
+
 import subprocess
 import sys
 
@@ -5,23 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from kd_sweep.errors import SpecError
 from kd_sweep.networks.classifiers import Classifier, build_model
 from kd_sweep.networks.model_names import BUILT_IN
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner
+from tests.networks.refusals import message_of
 
 
 def state_equal(one, two):
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
-
-
-def message_of(call, *arguments):
-    with pytest.raises(SpecError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_built_in_names_are_6n_plus_2_without_the_well_known_50():

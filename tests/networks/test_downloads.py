@@ -1,4 +1,4 @@
-"""A server that does not answer ends a download; one that answers, with an error too, is waited for."""
+"""A server that does not answer ends a download; one that answers, if only with an error, does not."""
 
 import http.server
 import socket

@@ -1,3 +1,5 @@
+"""Initial weights from files and from libraries, and files that are refused."""
+
 import argparse
 import re
 
@@ -5,25 +7,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kd_sweep.errors import SpecError
 from kd_sweep.networks.class_token_transformer import class_token_transformer
 from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.initial_weights import load_initial_weights
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
 from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.trial import TrialConfig
+from tests.networks.refusals import message_of
 
 NAMES = (
     *("resnet8", "wrn-10-1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_resnet"),
     *(pytest.param(name, marks=pytest.mark.slow) for name in ("swin_t", "timm:swin_tiny_patch4_window7_224")),
 )
-
-
-def message_of(call, *arguments):
-    with pytest.raises(SpecError) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def tensors_of(model):

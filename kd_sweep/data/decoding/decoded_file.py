@@ -58,7 +58,7 @@ class StoredImages:
     decode: Decode | None = None
 
     def are_whole(self) -> bool:
-        """Whether every image is what was written. Reads the file to its end."""
+        """Whether every image matches its checksum. Reads the file to its end."""
         step = max(1, CHUNK_BYTES // math.prod(self.images_NDHW.shape[1:]))
 
         def is_whole(start: int) -> bool:
@@ -69,14 +69,14 @@ class StoredImages:
             return all(pool.map(is_whole, range(0, len(self.images_NDHW), step)))
 
     def mend(self, images_BDHW: Pixels, indices_B: Indices) -> None:
-        """Decode those of ``images_BDHW`` again that are not what was written, here and in the file.
+        """Decode images again that do not match their checksums, and replace them in ``images_BDHW`` and in the file.
 
         Args:
             images_BDHW: as they were read; changed in place.
             indices_B: of the images in the file.
 
         Raises:
-            DataError: an image is damaged, and its source is no longer what it was decoded from.
+            DataError: an image is damaged, and its source has changed since it was decoded.
         """
         damaged = np.flatnonzero(checksums_of(images_BDHW) != self.checksums_N[indices_B])
         for row in damaged.tolist():
@@ -100,7 +100,7 @@ class StoredImages:
 
 
 def open_stored(file: Path) -> StoredImages | None:
-    """Return the images of a file whose header and checksums are what was written; None where it is absent or damaged.
+    """Return the images of a file with a whole header and whole checksums; None where it is absent or damaged.
 
     `StoredImages.are_whole` checks the images.
     """
@@ -121,7 +121,7 @@ def open_stored(file: Path) -> StoredImages | None:
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a file is there and every byte of it is what was written. Reads it to its end."""
+    """Whether a file is there and no byte of it is damaged. Reads it to its end."""
     stored = open_stored(file)
     return stored is not None and stored.are_whole()
 

@@ -22,7 +22,7 @@ MAX_PIXELS = 2**28
 LARGE_PIXELS = 2**25
 """Images above this are in memory one at a time, however many threads there are."""
 
-# Pillow's own limit is lower, and counts before anybody can say what to do; `read_rgb` has the same check.
+# Pillow's own limit is lower, and its error has no remedy; `read_rgb` has the same check with one.
 Image.MAX_IMAGE_PIXELS = None
 Image.init()
 _FORMATS = tuple(name for name in FORMATS if name in Image.OPEN)  # an older Pillow has no AVIF

@@ -1,4 +1,4 @@
-"""Layouts of a copy of CIFAR: Python batches, a folder per class, or Parquet files, and which files are which part."""
+"""Layouts of a copy of CIFAR: Python batches, a folder per class, or Parquet files, and the files of each part."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from kd_sweep.errors import DataError
 PARQUET_DEPTH = 4
 """Levels of folders below `data.path` that are searched for Parquet files: a snapshot of a hub has them three deep."""
 STUDY_FILE = "study.yaml"
-"""In a folder of results, whose Parquet files are tables."""
+"""A folder with this file holds results: its Parquet files are tables."""
 _SHARD = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(?:-[0-9a-f]{16})?")
 
 
@@ -109,7 +109,7 @@ def _part_of(file: Path, root: Path) -> tuple[str | None, Path]:
 
 
 def _check_shards(name: str, files: list[Path]) -> None:
-    """Check that several files of one part are its pieces, numbered without gaps: else nobody knows which one is meant.
+    """Check that several files of one part are its pieces, numbered without gaps: else any of them could be meant.
 
     Raises:
         DataError: they are not, or a piece is missing.

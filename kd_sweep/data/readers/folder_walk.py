@@ -68,7 +68,7 @@ class File:
 
 
 class Walk:
-    """One walk through a dataset, which counts what it passes over.
+    """One walk through a dataset, which counts the files and folders that it passes over.
 
     Args:
         root: the folder of the dataset, for messages.
@@ -110,7 +110,7 @@ class Walk:
     def images(self, folder: Path) -> list[File]:
         """Return the image files below ``folder``, sorted by their paths.
 
-        A link to a folder is followed, unless it leads back to where it lies, or to what was read already.
+        A link to a folder is followed, unless it leads back to a folder above it, or to one that was read already.
 
         Raises:
             DataError: a folder cannot be read, or there is no end of files that are no images.

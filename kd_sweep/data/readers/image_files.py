@@ -94,7 +94,7 @@ def dataset_of_files(
         train: training images.
         val: validation images; None where they are split off.
         cache_dir: where earlier processes stored fingerprints; None: all files are read.
-        passed_over: what else lies there.
+        passed_over: other files and folders there.
 
     Raises:
         DataError: an image is in both sets, under whatever name; or there twice, where validation is split off

@@ -13,7 +13,7 @@ def read_lines(path: Path, origin: str, rule: str) -> list[str]:
     Args:
         path: the file.
         origin: begins the message: the field and the file.
-        rule: ends it: what the file should hold.
+        rule: ends it: the expected content of the file.
 
     Raises:
         DataError: it cannot be read, or is no text in UTF-8.

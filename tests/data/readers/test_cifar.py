@@ -1,10 +1,6 @@
 """CIFAR in each of its forms, as real files that torchvision, pyarrow and PIL agree on."""
 
 import io
-import os
-import tarfile
-from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +12,7 @@ from kd_sweep.data.contents import check_data
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.splits import long_tailed_counts
 from kd_sweep.study.recipe import Data
+from tests.cifar_archive import first_jpegs, needs_archive
 from tests.data.folders import message_of
 from tests.data.readers.cifar_copies import (
     NAMES,
@@ -25,11 +22,6 @@ from tests.data.readers.cifar_copies import (
     write_batches,
     write_parquet,
     write_pickle,
-)
-
-CIFAR10 = Path(
-    os.environ.get("KD_SWEEP_CIFAR10_ARCHIVE")
-    or Path(__file__).resolve().parents[3] / "../shared/data/cifar10-images.tar.xz"
 )
 
 
@@ -85,12 +77,10 @@ def test_parquet_names_classes_where_it_can(tmp_path):
     assert load_dataset(cifar(tmp_path)).class_names == tuple(names)
 
 
-@pytest.mark.skipif(not CIFAR10.exists(), reason=f"{CIFAR10} is absent; name it in KD_SWEEP_CIFAR10_ARCHIVE")
+@needs_archive
 def test_a_folder_per_class(tmp_path):
     """The first images of the archive, which are one class: copied under ten names they are a small CIFAR-10."""
-    with tarfile.open(CIFAR10) as archive:
-        members = islice((member for member in archive if member.isfile()), 40)
-        jpegs = [archive.extractfile(member).read() for member in members]
+    jpegs = first_jpegs(40)
     for number, jpeg in enumerate(jpegs):
         file = tmp_path / ("train", "test")[number // 20] / NAMES[number % 10] / f"{number}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)

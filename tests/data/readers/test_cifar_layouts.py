@@ -1,4 +1,4 @@
-"""Copies of CIFAR as hubs, other Pythons and busy folders leave them: each is read once, or one line says why not."""
+"""Copies of CIFAR as hubs, other Pythons and busy folders leave them: each is read once, or refused in one line."""
 
 import pickle
 import shutil

@@ -1,3 +1,5 @@
+"""Image folders: their images as PIL reads them, and layouts that are refused."""
+
 import os
 import shutil
 from pathlib import Path

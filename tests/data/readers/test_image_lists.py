@@ -1,3 +1,5 @@
+"""Image lists: images and labels in the order of the lists, and lists that are refused."""
+
 import shutil
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Tiny-ImageNet in its published layout, and layouts that are refused."""
+
 import numpy as np
 import pytest
 from PIL import Image

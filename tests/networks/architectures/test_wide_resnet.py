@@ -1,3 +1,5 @@
+"""Wide residual networks against their published sizes."""
+
 import pytest
 import torch
 from torch import nn
