@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 TWO_AT_A_TIME := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: sweep test test-all check lint architecture bench install clean
+.PHONY: sweep test test-all check lint architecture metrics bench install clean
 
 sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
@@ -34,6 +34,10 @@ lint: $(INSTALLED)
 # Draws docs/architecture.svg anew, of docs/architecture.toml and the imports.
 architecture: $(INSTALLED)
 	$(BIN)/python -m tests.project.draw_architecture
+
+# Writes the table of docs/metrics.md anew, of kd_sweep/study/metric_catalogue.py.
+metrics: $(INSTALLED)
+	$(BIN)/python -m docs.write_metrics
 
 bench: $(INSTALLED)
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

@@ -26,7 +26,7 @@ from kd_sweep.analysis.settings import (
 from kd_sweep.analysis.statistics.resolution import resolutions
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError, alternatives
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS, differences
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED, added_columns
 
@@ -34,8 +34,6 @@ _LATER_METRICS = ("mutual_information_", "generalization_gap_")
 """Prefixes of metrics that a study's tables may hold although this version does not report them."""
 _INDEPENDENT_SAMPLERS = ("grid", "random")
 """Samplers that choose trials without looking at the outcomes of others."""
-_GAP, _GAP_AUGMENTED = "generalization_gap", "generalization_gap_augmented"
-
 Outcomes = Mapping[str, float]
 
 
@@ -125,7 +123,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     table = results.table("trials")
     table = table.filter(pc.equal(table["study"], name))
     rows = table.to_pylist()
-    completed = [_with_gap(row) for row in rows if _is_completed(row)]
+    completed = [_with_differences(row) for row in rows if _is_completed(row)]
     stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _is_placed(row)]
     num_failed = sum(row["status"] == "failed" for row in rows)
     num_stopped = sum(row["status"] == "stopped" for row in rows if not _is_completed(row))
@@ -134,7 +132,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     if not completed:
         found = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
         raise QueryError(f"study: {name!r} has no completed trial to analyse ({found})")
-    metrics = _with_gap_column(metric_columns(table.schema))
+    metrics = metric_columns(table.schema)
     known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
     used = completed + list(_of_teachers(stopped, known))
     configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
@@ -164,7 +162,7 @@ def only_study(results: Results, study: str | None) -> str:
 
 
 def metric_columns(schema: pa.Schema) -> list[str]:
-    """Return the columns of a trials table that are outcomes."""
+    """Return the metrics that a trials table of this version, or of a later one, may hold."""
     later = [
         field.name
         for field in schema
@@ -172,7 +170,7 @@ def metric_columns(schema: pa.Schema) -> list[str]:
         and field.name not in REPORTED_METRICS
         and pa.types.is_floating(field.type)
     ]
-    return [name for name in REPORTED_METRICS if name in schema.names] + later
+    return [*REPORTED_METRICS, *later]
 
 
 def _is_completed(row: Mapping[str, Any]) -> bool:
@@ -201,17 +199,9 @@ def _adaptive_sampler(results: Results, study: str) -> str | None:
     return next((sampler for sampler in samplers if sampler not in (None, *_INDEPENDENT_SAMPLERS)), None)
 
 
-def _with_gap(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row with the gap to equally augmented images, which older tables lack and have both parts of."""
-    train, val = row.get("train_accuracy"), row.get("val_augmented_accuracy")
-    if row.get(_GAP_AUGMENTED) is not None or train is None or val is None:
-        return row
-    return {**row, _GAP_AUGMENTED: train - val}
-
-
-def _with_gap_column(metrics: list[str]) -> list[str]:
-    place = metrics.index(_GAP) + 1 if _GAP in metrics else len(metrics)
-    return metrics if _GAP_AUGMENTED in metrics else [*metrics[:place], _GAP_AUGMENTED, *metrics[place:]]
+def _with_differences(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with every difference of two metrics: older tables lack some and have both parts of them."""
+    return row | {name: value for name, value in differences(row).items() if row.get(name) is None}
 
 
 def _arranged(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kd_sweep.study.metric_catalogue import ABOUT_TEACHERS
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 
 STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
 """The dimensions that effects are taken along."""
@@ -68,12 +68,15 @@ def arm_of(recipe: Recipe, *outcomes: str) -> Arm:
     What the teachers are like does not depend on what the student is trained on, and only attention depends on the map.
     """
     loss = None if all(map(is_of_teachers, outcomes)) else recipe.taught_by
-    return Arm(loss, recipe.maps if any(outcome.startswith("attention_") for outcome in outcomes) else None)
+    metrics = [REPORTED_METRICS.get(outcome) for outcome in outcomes]
+    of_attention = any(metric is not None and metric.of_attention for metric in metrics)
+    return Arm(loss, recipe.maps if of_attention else None)
 
 
 def is_of_teachers(outcome: str) -> bool:
     """Whether an outcome is about the teachers alone."""
-    return outcome in ABOUT_TEACHERS
+    metric = REPORTED_METRICS.get(outcome)
+    return metric is not None and metric.is_of_teachers
 
 
 def described(

@@ -23,7 +23,8 @@ from kd_sweep.distill.teachers import ensure_teacher, teacher_model
 from kd_sweep.metrics.predictions import affinity, diversity
 from kd_sweep.metrics.split_metrics import chance_metrics, teacher_attention_metrics, teacher_metrics
 from kd_sweep.storage.root import Location
-from kd_sweep.study.metric_catalogue import NULL_FOR_ONE_TEACHER
+from kd_sweep.study.metric_catalogue import null_where
+from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Precision
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
@@ -91,7 +92,7 @@ class Ensemble:
         """The metrics of the teachers alone, which are the same after every epoch unless they drift."""
         labels_V = self._stream.dataset.val.labels_N.to(self._device)
         return {
-            **dict.fromkeys(NULL_FOR_ONE_TEACHER),
+            **dict.fromkeys(null_where(Null.ONE_TEACHER)),
             **teacher_metrics(self.clean_logits, labels_V),
             **self._attention(),
             "affinity": self._affinity if self._metrics.affinity else None,

@@ -14,23 +14,16 @@ from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.stream_meter import StreamMeter
-from kd_sweep.errors import NonFiniteError
+from kd_sweep.errors import NonFiniteError, TrialError
 from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities
 from kd_sweep.metrics.split_metrics import (
     chance_metrics,
     student_attention_metrics,
     val_metrics,
 )
-from kd_sweep.study.metric_catalogue import (
-    NULL_BELOW_ONE_BATCH,
-    NULL_FOR_ONE_TEACHER,
-    NULL_UNLESS_ASKED,
-    NULL_WITHOUT_CHANCE,
-    REPORTED_METRICS,
-)
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS, differences, null_where
+from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Metrics
-
-MAY_BE_NULL = NULL_FOR_ONE_TEACHER | NULL_WITHOUT_CHANCE | NULL_BELOW_ONE_BATCH | NULL_UNLESS_ASKED.keys()
 
 
 def evaluate(
@@ -43,10 +36,10 @@ def evaluate(
     answers: EnsembleEpoch,
     metrics: Metrics,
 ) -> dict[str, Any]:
-    """Return the metrics of `study.metric_catalogue.REPORTED_METRICS`, in their order, and `fidelity_per_class_val`.
+    """Return the metrics of `study.metric_catalogue.METRICS`, in their order.
 
-    The latter is a list, with None for classes that have no image, or None where nobody asked for it. The student is
-    left in evaluation mode.
+    Those by class are lists, with None for classes that have no image, or None where they are not requested. The
+    student is left in evaluation mode.
 
     Args:
         student: after the epoch.
@@ -60,6 +53,7 @@ def evaluate(
 
     Raises:
         NonFiniteError: a metric is NaN or infinite.
+        TrialError: a metric has a value outside its range.
     """
     student.eval()
     with torch.no_grad():
@@ -67,32 +61,34 @@ def evaluate(
         clean_VC, labels_V, on_attention = _clean_outputs(student, stream, ensemble, metrics)
         on_clean = val_metrics(clean_VC, ensemble.clean_logits, labels_V)
         measured: dict[str, float | None] = {
-            **dict.fromkeys(NULL_BELOW_ONE_BATCH),
+            **dict.fromkeys(null_where(Null.NO_FULL_BATCH)),
             "train_loss": train_loss,
             **on_train,
             **on_clean,
             **on_augmented,
             **ensemble.clean_metrics,
             **on_attention,
-            "generalization_gap": on_train["train_accuracy"] - on_clean["val_accuracy"],
-            "generalization_gap_augmented": on_train["train_accuracy"] - on_augmented["val_augmented_accuracy"],
         }
+        measured |= differences(measured)
         per_class = None
         if metrics.per_class:
             per_class = agreement_per_class(clean_VC, ensemble_log_probabilities(ensemble.clean_logits), labels_V)
-    return {**checked_metrics(measured, epoch), "fidelity_per_class_val": per_class}
+    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), "fidelity_per_class_val": per_class}
 
 
-def checked_metrics(measured: dict[str, float | None], epoch: int) -> dict[str, float | None]:
+def checked_metrics(measured: dict[str, float | None], epoch: int, num_classes: int) -> dict[str, float | None]:
     """Return ``measured`` in the order of `REPORTED_METRICS`.
 
     Raises:
         NonFiniteError: a metric is NaN or infinite, or missing though it has a meaning for every ensemble.
+        TrialError: a metric has a value outside the range that the catalogue gives it.
     """
-    for name in REPORTED_METRICS:
+    for name, metric in REPORTED_METRICS.items():
         value = measured[name]
-        if not (name in MAY_BE_NULL if value is None else math.isfinite(value)):
+        if not (metric.can_be_null if value is None else math.isfinite(value)):
             raise NonFiniteError(f"{name} is {value} in epoch {epoch}")
+        if value is not None and not metric.range.holds(value, num_classes):
+            raise TrialError(f"{name} is {value} in epoch {epoch}, outside its range, {metric.range.text}")
     return {name: measured[name] for name in REPORTED_METRICS}
 
 

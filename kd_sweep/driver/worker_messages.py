@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import CLASS_METRICS, REPORTED_METRICS
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 
@@ -46,7 +46,8 @@ class EpochReport:
     metrics: Mapping[str, float | None]
     """Every one of `REPORTED_METRICS`; None where it has no meaning."""
     metrics_version: int | None
-    fidelity_per_class_val: list[float | None] | None
+    by_class: Mapping[str, list[float | None] | None]
+    """Every one of `CLASS_METRICS`; None where the study does not ask for it."""
     learning_rate: float | None
     """Of the epoch's last step."""
     epoch_s: float
@@ -67,7 +68,7 @@ class EpochReport:
             epoch=row["epoch"],
             metrics={name: row.get(name) for name in REPORTED_METRICS},
             metrics_version=row.get("metrics_version"),
-            fidelity_per_class_val=row.get("fidelity_per_class_val"),
+            by_class={name: row.get(name) for name in CLASS_METRICS},
             learning_rate=row.get("learning_rate"),
             epoch_s=row["epoch_s"],
             train_images_per_s=row.get("train_images_per_s"),
@@ -84,7 +85,7 @@ class EpochReport:
         return {
             "epoch": self.epoch,
             **self.measured(),
-            "fidelity_per_class_val": self.fidelity_per_class_val,
+            **self.by_class,
             "learning_rate": self.learning_rate,
             "epoch_s": self.epoch_s,
             "train_images_per_s": self.train_images_per_s,

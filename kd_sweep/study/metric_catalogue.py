@@ -1,82 +1,27 @@
-"""The metrics that a trial reports at the end of every epoch: name, and what it means.
+"""The metrics that a trial reports at the end of every epoch: the one list of them.
 
-This is the one list of them. Result tables, schedulers, objectives and the documentation all read it.
+From it follow the columns of the tables, the checks of values, which objectives a study can have, what the analysis
+takes for outcomes, and the table in docs/metrics.md.
 """
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kd_sweep.study.metric_record import (
+    AT_MOST_1,
+    DIFFERENCE_OF_SHARES,
+    INFORMATION,
+    NOT_NEGATIVE,
+    SHARE,
+    About,
+    Metric,
+    Null,
+    Split,
+)
 
 METRICS_VERSION = 2
 """Of the definitions below; in every row. Raised when the same model and data would give another number."""
-
-REPORTED_METRICS: dict[str, str] = {
-    "train_loss": "mean distillation loss over the epoch's training stream",
-    "train_accuracy": "top-1 accuracy on the training stream, as seen while training",
-    "val_loss": "mean cross-entropy on clean validation images, in nats (the negative log likelihood)",
-    "val_accuracy": "top-1 accuracy on clean validation images",
-    "val_top5_accuracy": "top-5 accuracy on clean validation images",
-    "val_augmented_accuracy": "top-1 accuracy on validation images seen through the trial's own augmentation stream",
-    "generalization_gap": "train_accuracy - val_accuracy",
-    "generalization_gap_augmented": "train_accuracy - val_augmented_accuracy",
-    "fidelity_train": "share of training-stream images where student and ensemble agree on the top-1 class",
-    "fidelity_val": "the same on clean validation images",
-    "fidelity_val_augmented": "the same on augmented validation images",
-    "fidelity_macro_val": "fidelity among the clean validation images of each class, mean over classes",
-    "fidelity_worst_class_val": "the same of the class where it is lowest",
-    "predictive_kl_train": "mean KL(ensemble || student) at temperature 1 on the training stream, in nats",
-    "predictive_kl_val": "the same on clean validation images",
-    "predictive_kl_val_augmented": "the same on augmented validation images",
-    "predictive_kl_reverse_val": "mean KL(student || ensemble) at temperature 1 on clean validation images, in nats",
-    "mutual_information_train": "mutual information of student's and ensemble's top-1 classes, training stream, nats",
-    "mutual_information_train_shuffled": "its mean over all permutations of the images of one: if unrelated",
-    "mutual_information_val": "mutual information on clean validation images, in nats",
-    "mutual_information_val_shuffled": "its mean over all permutations of the images of one",
-    "mutual_information_val_augmented": "mutual information on augmented validation images, in nats",
-    "mutual_information_val_augmented_shuffled": "its mean over all permutations of the images of one",
-    "attention_iou_teachers": "IoU of the teachers' binarised attention maps, mean over validation images and pairs",
-    "attention_iou_teachers_at_25": "the same at threshold 0.25 instead of metrics.cam_threshold",
-    "attention_iou_teachers_at_50": "the same at threshold 0.5",
-    "attention_iou_teachers_at_75": "the same at threshold 0.75",
-    "attention_iou_teachers_chance": "attention_iou_teachers of regions that are paired with those of other images",
-    "attention_iou_teachers_at_25_chance": "the same at threshold 0.25",
-    "attention_iou_teachers_at_50_chance": "the same at threshold 0.5",
-    "attention_iou_teachers_at_75_chance": "the same at threshold 0.75",
-    "attention_overlap_teachers": "how far attention_iou_teachers is above chance: (IoU - chance) / (1 - chance)",
-    "attention_overlap_teachers_at_25": "the same at threshold 0.25",
-    "attention_overlap_teachers_at_50": "the same at threshold 0.5",
-    "attention_overlap_teachers_at_75": "the same at threshold 0.75",
-    "attention_iou_student": "IoU of the student's and each teacher's map, mean over validation images and teachers",
-    "attention_iou_student_at_25": "the same at threshold 0.25 instead of metrics.cam_threshold",
-    "attention_iou_student_at_50": "the same at threshold 0.5",
-    "attention_iou_student_at_75": "the same at threshold 0.75",
-    "attention_iou_student_chance": "attention_iou_student of regions that are paired with those of other images",
-    "attention_iou_student_at_25_chance": "the same at threshold 0.25",
-    "attention_iou_student_at_50_chance": "the same at threshold 0.5",
-    "attention_iou_student_at_75_chance": "the same at threshold 0.75",
-    "attention_overlap_student": "how far attention_iou_student is above chance: (IoU - chance) / (1 - chance)",
-    "attention_overlap_student_at_25": "the same at threshold 0.25",
-    "attention_overlap_student_at_50": "the same at threshold 0.5",
-    "attention_overlap_student_at_75": "the same at threshold 0.75",
-    "attention_area_teachers": "share of the image that a teacher's region covers, mean over images and teachers",
-    "attention_area_student": "the same of the student's region",
-    "entropy_student": "mean predictive entropy of the student on clean validation images, in nats",
-    "entropy_teachers": "mean predictive entropy of the ensemble on clean validation images, in nats",
-    "ece": "count-weighted expected calibration error on clean validation images, 15 equal-width bins",
-    "ece_teachers": "the same of the ensemble",
-    "teacher_accuracy": "mean top-1 accuracy of the ensemble's members on clean validation images",
-    "ensemble_accuracy": "top-1 accuracy of the members' mean probabilities on clean validation images",
-    "diversity_teachers": "share of clean validation images where two teachers differ in top-1, mean over pairs",
-    "diversity": "training loss of member 1 over that of the same teacher trained on clean images",
-    "affinity": "accuracy on augmented over that on clean validation images, of a teacher trained on clean images",
-    "fidelity_train_rethinkkd": "fidelity to the members' mean logits on the training stream, mean over batches of 128",
-    "fidelity_val_augmented_rethinkkd": "the same on augmented validation images, without a last smaller batch",
-    "predictive_kl_train_rethinkkd": "10 KL(student || softmax of the mean logits), mean over training batches, nats",
-    "predictive_kl_val_augmented_rethinkkd": "the same on augmented validation images",
-    "mutual_information_train_rethinkkd": "mutual information within a training batch of 128, mean over batches, nats",
-    "mutual_information_val_augmented_rethinkkd": "the same on augmented validation images",
-    "entropy_student_train_rethinkkd": "predictive entropy of the student, mean over training batches of 128, in nats",
-    "entropy_student_val_augmented_rethinkkd": "the same on augmented validation images",
-    "ece_train_rethinkkd": "gap of accuracy and confidence on the training stream, 10 bins that all weigh the same",
-    "attention_iou_teachers_rethinkkd": "pixels in all teachers' regions over pixels in any, pooled over 128 images",
-    "attention_iou_teachers_rethinkkd_chance": "the same of regions that are paired with those of other images",
-}
 
 IOU_THRESHOLDS = {"at_25": 0.25, "at_50": 0.5, "at_75": 0.75}
 """Suffix of an attention metric -> threshold of its regions, beside `metrics.cam_threshold`, which has no suffix."""
@@ -84,30 +29,259 @@ IOU_THRESHOLDS = {"at_25": 0.25, "at_50": 0.5, "at_75": 0.75}
 CHANCE = "_chance"
 """Suffix of the value that a metric has for regions of different images."""
 
-ABOUT_TEACHERS = frozenset(name for name in REPORTED_METRICS if "teachers" in name) | {
-    *("teacher_accuracy", "ensemble_accuracy", "affinity", "diversity")
-}
-"""Metrics of the teachers alone, whatever the student does."""
+TRAIN: tuple[Split, ...] = ("train",)
+VAL: tuple[Split, ...] = ("val",)
+VAL_AUGMENTED: tuple[Split, ...] = ("val_augmented",)
+BOTH: About = "student and teachers"
 
-NULL_FOR_ONE_TEACHER = frozenset(
-    {
-        "diversity_teachers",
-        *(
-            name
-            for name in REPORTED_METRICS
-            if name.startswith(("attention_iou_teachers", "attention_overlap_teachers"))
+_ARXIV = "[arXiv {0}](https://arxiv.org/abs/{0})"
+_BELOW = "See [below](#_rethinkkd)."
+
+
+def _accuracies() -> Iterator[Metric]:
+    yield Metric(
+        "train_loss",
+        "Mean distillation loss over the images of the training stream. Depends on `distillation`, so it compares only "
+        "between trials with the same.",
+        NOT_NEGATIVE, "loss", TRAIN, "student", "min",
+    )  # fmt: skip
+    yield Metric("train_accuracy", "Top-1 accuracy on the training stream.", SHARE, "share", TRAIN, "student", "max")
+    yield Metric(
+        "val_loss", "Mean cross-entropy with the label on `val`: the negative log likelihood.",
+        NOT_NEGATIVE, "nats", VAL, "student", "min",
+    )  # fmt: skip
+    yield Metric("val_accuracy", "Top-1 accuracy on `val`.", SHARE, "share", VAL, "student", "max")
+    yield Metric(
+        "val_top5_accuracy",
+        "Share of `val` whose label is among the five highest scores; 1 with five classes or fewer.",
+        SHARE, "share", VAL, "student", "max",
+    )  # fmt: skip
+    yield Metric(
+        "val_augmented_accuracy", "Top-1 accuracy on `val_augmented`.", SHARE, "share", VAL_AUGMENTED, "student", "max"
+    )
+    yield Metric(
+        "generalization_gap",
+        "`train_accuracy` − `val_accuracy`. Negative where the training stream is harder than clean images, as at high "
+        "strength.",
+        DIFFERENCE_OF_SHARES, "share", TRAIN + VAL, "student", difference_of=("train_accuracy", "val_accuracy"),
+    )  # fmt: skip
+    yield Metric(
+        "generalization_gap_augmented",
+        "`train_accuracy` − `val_augmented_accuracy`: the same against images as hard as the training stream, so that "
+        "it does not narrow by the stream getting harder alone.",
+        DIFFERENCE_OF_SHARES, "share", TRAIN + VAL_AUGMENTED, "student",
+        difference_of=("train_accuracy", "val_augmented_accuracy"),
+    )  # fmt: skip
+
+
+def _agreement() -> Iterator[Metric]:
+    def fidelity(name: str, meaning: str, splits: tuple[Split, ...]) -> Metric:
+        return Metric(name, meaning, SHARE, "share", splits, BOTH, "max")
+
+    def kl(name: str, meaning: str, splits: tuple[Split, ...]) -> Metric:
+        return Metric(name, meaning, NOT_NEGATIVE, "nats", splits, BOTH, "min")
+
+    yield fidelity(
+        "fidelity_train",
+        "Top-1 agreement: share of the training stream where argmax(student) = argmax(ensemble) "
+        f"({_ARXIV.format('2106.05945')}, equation 4).",
+        TRAIN,
+    )
+    yield fidelity("fidelity_val", "The same on `val`.", VAL)
+    yield fidelity("fidelity_val_augmented", "The same on `val_augmented`.", VAL_AUGMENTED)
+    yield fidelity(
+        "fidelity_macro_val",
+        "Fidelity among the images of each class of `val`, mean over the classes: rare classes count as much as "
+        "frequent ones.",
+        VAL,
+    )
+    yield fidelity("fidelity_worst_class_val", "The same of the class where it is lowest.", VAL)
+    yield kl(
+        "predictive_kl_train",
+        "Mean over the training stream of KL(ensemble ‖ student) at temperature 1 (the same paper, equation 5).",
+        TRAIN,
+    )
+    yield kl("predictive_kl_val", "The same on `val`.", VAL)
+    yield kl("predictive_kl_val_augmented", "The same on `val_augmented`.", VAL_AUGMENTED)
+    yield kl("predictive_kl_reverse_val", "KL the other way: mean over `val` of KL(student ‖ ensemble).", VAL)
+
+
+def _information() -> Iterator[Metric]:
+    meanings = {
+        "train": (
+            "Mutual information of the student's and the ensemble's top-1 classes over the training stream: the "
+            "plug-in estimate from the counts of their pairs.",
+            "Its mean over all permutations of the student's images, exactly ([Vinh et al. "
+            "2010](https://jmlr.org/papers/v11/vinh10a.html), as in adjusted mutual information): what two networks "
+            "with these class frequencies and nothing in common would show. The estimate is biased upwards: by this "
+            "much for networks that have nothing in common, by less the more they agree, and by more the fewer images "
+            "a class has.",
         ),
+        "val": ("Mutual information on `val`.", "Its mean over shuffled images."),
+        "val_augmented": ("Mutual information on `val_augmented`.", "Its mean over shuffled images."),
     }
+    for splits in (TRAIN, VAL, VAL_AUGMENTED):
+        name = f"mutual_information_{splits[0]}"
+        meaning, shuffled = meanings[splits[0]]
+        yield Metric(name, meaning, INFORMATION, "nats", splits, BOTH, "max")
+        yield Metric(f"{name}_shuffled", shuffled, INFORMATION, "nats", splits, BOTH, kind="chance")
+
+
+def _attention_of(who: str, about: About, iou: str, others: str, overlap: str) -> Iterator[Metric]:
+    """Yield the IoU of ``who`` at every threshold, then its chance level, then how far it is above."""
+    null = (Null.ONE_TEACHER,) if about == "teachers" else ()
+    at = {"": "", **{f"_{suffix}": f"{threshold:g}" for suffix, threshold in IOU_THRESHOLDS.items()}}
+    name = f"attention_iou_{who}"
+    for suffix, threshold in at.items():
+        meaning = f"`{name}` with regions above {threshold} instead of `metrics.cam_threshold`." if suffix else iou
+        yield Metric(f"{name}{suffix}", meaning, SHARE, "share", VAL, about, null=null, of_attention=True)
+    for suffix in at:
+        meaning = f"The same of `{name}{suffix}`." if suffix else others
+        yield Metric(
+            f"{name}{suffix}{CHANCE}", meaning, SHARE, "share", VAL, about,
+            null=(*null, Null.NO_OTHER_IMAGE), of_attention=True, kind="chance",
+        )  # fmt: skip
+    for suffix in at:
+        meaning = f"The same of `{name}{suffix}`." if suffix else overlap
+        yield Metric(
+            f"attention_overlap_{who}{suffix}", meaning, AT_MOST_1, "share", VAL, about,
+            None if about == "teachers" else "max",
+            null=(*null, Null.NO_OTHER_IMAGE, Null.CHANCE_IS_1), of_attention=True,
+        )  # fmt: skip
+
+
+def _attention() -> Iterator[Metric]:
+    yield from _attention_of(
+        "teachers",
+        "teachers",
+        "Per image of `val` and unordered pair of teachers: intersection over union of their attention regions; mean "
+        "over images and pairs. The same in every epoch, since teachers do not change.",
+        "`attention_iou_teachers` of regions that are paired with those of other images: what it would be if the "
+        "teachers attended to regions that have nothing to do with the image. See [below](#chance).",
+        "(`attention_iou_teachers` − chance) / (1 − chance): 0 for what chance gives, 1 for equal regions. Compares "
+        "between networks, strengths and maps, where the plain IoU moves with the size and position of regions alone.",
+    )
+    yield from _attention_of(
+        "student",
+        BOTH,
+        "Per image of `val` and teacher: intersection over union of the student's region and the teacher's; mean over "
+        "both.",
+        "`attention_iou_student` of the student's region on one image and the teachers' on another.",
+        "(`attention_iou_student` − chance) / (1 − chance).",
+    )
+    yield Metric(
+        "attention_area_teachers",
+        "Share of the image that a teacher's region covers, mean over images and teachers. Two regions that have "
+        "nothing to do with each other overlap more the larger they are.",
+        SHARE, "share", VAL, "teachers", of_attention=True,
+    )  # fmt: skip
+    yield Metric(
+        "attention_area_student", "The same of the student's region.",
+        SHARE, "share", VAL, "student", of_attention=True,
+    )  # fmt: skip
+
+
+def _uncertainty_and_teachers() -> Iterator[Metric]:
+    entropy = "Mean predictive entropy of the student on `val`."
+    yield Metric("entropy_student", entropy, INFORMATION, "nats", VAL, "student")
+    yield Metric("entropy_teachers", "The same of the ensemble.", INFORMATION, "nats", VAL, "ensemble")
+    yield Metric(
+        "ece",
+        "Expected calibration error of the student on `val`: 15 equal-width bins of confidence, weighted by count "
+        f"({_ARXIV.format('1706.04599')}, equation 5).",
+        SHARE, "share", VAL, "student", "min",
+    )  # fmt: skip
+    yield Metric("ece_teachers", "The same of the ensemble.", SHARE, "share", VAL, "ensemble", "min")
+    members = "Top-1 accuracy on `val` of the members, mean."
+    yield Metric("teacher_accuracy", members, SHARE, "share", VAL, "teachers", "max")
+    yield Metric(
+        "ensemble_accuracy", "Top-1 accuracy on `val` of the ensemble.", SHARE, "share", VAL, "ensemble", "max"
+    )
+    yield Metric(
+        "diversity_teachers",
+        "Disagreement: share of `val` on which two teachers differ in their top-1 class, mean over pairs.",
+        SHARE, "share", VAL, "teachers", null=(Null.ONE_TEACHER,),
+    )  # fmt: skip
+    yield Metric(
+        "diversity",
+        "Training loss of member 1 in its last epoch over that of the same teacher trained without augmentation: how "
+        f"much harder the augmentation makes the images to learn ({_ARXIV.format('2002.08973')}).",
+        NOT_NEGATIVE, "ratio", TRAIN, "teachers", asked_by="affinity",
+    )  # fmt: skip
+    yield Metric(
+        "affinity",
+        "Top-1 accuracy on `val_augmented` (of the first epoch) over that on `val`, of member 1 trained without "
+        f"augmentation: how far the augmentation leads away from the clean images ({_ARXIV.format('2002.08973')}); the "
+        "measured counterpart of `augmentation_strength`.",
+        NOT_NEGATIVE, "ratio", VAL_AUGMENTED + VAL, "teachers", asked_by="affinity",
+    )  # fmt: skip
+
+
+def _paper_code() -> Iterator[Metric]:
+    """Yield the variants of the code of arXiv 2405.00739, which `metrics.paper_code` computes."""
+    shapes: tuple[tuple[str, Metric], ...] = (
+        ("fidelity_{}_rethinkkd", Metric("", _BELOW, SHARE, "share", (), BOTH, "max", kind="paper code")),
+        ("predictive_kl_{}_rethinkkd", Metric("", _BELOW, NOT_NEGATIVE, "nats", (), BOTH, "min", kind="paper code")),
+        (
+            "mutual_information_{}_rethinkkd",
+            Metric("", _BELOW, INFORMATION, "nats", (), BOTH, "max", kind="paper code"),
+        ),
+        ("entropy_student_{}_rethinkkd", Metric("", _BELOW, INFORMATION, "nats", (), "student", kind="paper code")),
+    )
+    for name, shape in shapes:
+        yield replace(shape, name=name.format("train"), splits=TRAIN)
+        yield replace(shape, name=name.format("val_augmented"), splits=VAL_AUGMENTED, null=(Null.NO_FULL_BATCH,))
+    yield Metric("ece_train_rethinkkd", _BELOW, SHARE, "share", TRAIN, "student", "min", kind="paper code")
+    teachers = Metric(
+        "attention_iou_teachers_rethinkkd", _BELOW, SHARE, "share", VAL, "teachers",
+        null=(Null.ONE_TEACHER,), of_attention=True, kind="paper code",
+    )  # fmt: skip
+    yield teachers
+    yield replace(
+        teachers,
+        name=f"{teachers.name}{CHANCE}",
+        meaning="The same of regions that are paired with those of other images.",
+        null=(Null.ONE_TEACHER, Null.NO_OTHER_IMAGE),
+        kind="chance",
+    )
+
+
+def _by_class() -> Iterator[Metric]:
+    yield Metric(
+        "fidelity_per_class_val",
+        "A list, in `epochs` alone: fidelity among the images of each class of `val`, in the order of the labels; null "
+        "for a class without images.",
+        SHARE, "share", VAL, BOTH, asked_by="per_class", by_class=True,
+    )  # fmt: skip
+
+
+METRICS = (
+    *_accuracies(),
+    *_agreement(),
+    *_information(),
+    *_attention(),
+    *_uncertainty_and_teachers(),
+    *_paper_code(),
+    *_by_class(),
 )
-"""Metrics that compare teachers with each other: null, not NaN, where the ensemble has one member."""
+"""Every metric, in the order of the tables' columns."""
 
-NULL_WITHOUT_CHANCE = frozenset(
-    name for name in REPORTED_METRICS if name.endswith(CHANCE) or name.startswith("attention_overlap_")
-)
-"""Null where there are too few validation images to pair them with others, and, of the overlaps, where chance is 1."""
+REPORTED_METRICS = {metric.name: metric for metric in METRICS if not metric.by_class}
+"""Those that are a number, by name: what can be an objective, and what the `trials` table has."""
 
-NULL_BELOW_ONE_BATCH = frozenset(name for name in REPORTED_METRICS if name.endswith("_val_augmented_rethinkkd"))
-"""Null with fewer than 128 validation images: the paper's code leaves out a batch that is not full."""
+CLASS_METRICS = tuple(metric.name for metric in METRICS if metric.by_class)
+"""Those that are a list with a value for each class."""
 
-NULL_UNLESS_ASKED = {"affinity": "affinity", "diversity": "affinity"}
-"""Metrics that are null unless a field of `metrics` is true -> that field."""
+DIFFERENCES = {metric.name: metric.difference_of for metric in METRICS if metric.difference_of}
+"""Metric -> the two whose difference it is, the second taken from the first."""
+
+
+def differences(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of `DIFFERENCES` of which ``values`` has both parts."""
+    parts = {name: (values.get(first), values.get(second)) for name, (first, second) in DIFFERENCES.items()}
+    return {name: of[0] - of[1] for name, of in parts.items() if of[0] is not None and of[1] is not None}
+
+
+def null_where(reason: Null) -> frozenset[str]:
+    """Return the names of the metrics that are null for this reason."""
+    return frozenset(metric.name for metric in METRICS if reason in metric.null)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ByteSize, Discriminator, Field, Tag, field_validator, model_validator
 
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import (
     MAX_COUNT,
     Augmentation,
@@ -109,6 +110,15 @@ class Objective(Strict):
 
     metric: str = "val_accuracy"
     mode: Literal["min", "max"] = "max"
+    """Where it is left out, that of the metric, if one is better in itself: `max` of accuracies, `min` of losses."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_of_the_metric(cls, content: Any) -> Any:
+        """Write the mode out, so that it is in the frozen study."""
+        name = content.get("metric", "val_accuracy") if isinstance(content, dict) else None
+        metric = REPORTED_METRICS.get(name) if isinstance(name, str) else None
+        return content if metric is None or metric.better is None else {"mode": metric.better, **content}
 
     def better(self, value: float, best: float | None) -> bool:
         """Whether ``value`` is better than ``best``, the best so far."""

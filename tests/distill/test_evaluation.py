@@ -15,7 +15,7 @@ from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.worker_memory import resident_dataset
-from kd_sweep.errors import NonFiniteError
+from kd_sweep.errors import NonFiniteError, TrialError
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
@@ -109,11 +109,28 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
 
 def test_a_metric_that_is_not_finite_names_itself_and_the_epoch():
     measured = {"attention_iou_teachers": None, **dict.fromkeys(REPORTED_METRICS, 0.5)}
-    assert list(checked_metrics(measured, 3)) == list(REPORTED_METRICS)
-    assert checked_metrics({**measured, "attention_iou_teachers": None}, 3)["attention_iou_teachers"] is None
+    assert list(checked_metrics(measured, 3, 10)) == list(REPORTED_METRICS)
+    assert checked_metrics({**measured, "attention_iou_teachers": None}, 3, 10)["attention_iou_teachers"] is None
     for value in (float("nan"), float("inf"), None):
         with pytest.raises(NonFiniteError, match=f"predictive_kl_val is {value} in epoch 3"):
-            checked_metrics({**measured, "predictive_kl_val": value}, 3)
+            checked_metrics({**measured, "predictive_kl_val": value}, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "within"),
+    [
+        ("val_accuracy", 87.5, 0.875),  # percent
+        ("predictive_kl_val", -0.5, -1e-9),
+        ("entropy_student", 2.4, 2.3),  # log(10) is 2.303
+        ("generalization_gap", -1.2, -1.0),
+        ("attention_overlap_student", 1.5, -3.0),
+    ],
+)
+def test_a_metric_outside_its_range_names_itself_the_epoch_and_the_range(name, value, within):
+    measured = dict.fromkeys(REPORTED_METRICS, 0.5)
+    assert checked_metrics({**measured, name: within}, 3, 10)[name] == within
+    with pytest.raises(TrialError, match=f"{name} is {value} in epoch 3, outside its range"):
+        checked_metrics({**measured, name: value}, 3, 10)
 
 
 @pytest.mark.parametrize("sizes", [[7], [3, 1, 5], [100, 1]])

@@ -11,13 +11,8 @@ from kd_sweep.distill.trial import run_trial, trial_epochs
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.tensor_files import read_tensors
-from kd_sweep.study.metric_catalogue import (
-    METRICS_VERSION,
-    NULL_BELOW_ONE_BATCH,
-    NULL_FOR_ONE_TEACHER,
-    NULL_UNLESS_ASKED,
-    REPORTED_METRICS,
-)
+from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS, null_where
+from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Distillation
 from kd_sweep.study.spec import Objective
 from tests.distill.trials import DIVERGES, metrics_of, run, start_python, tiny_trial
@@ -54,8 +49,8 @@ def test_a_row_has_every_reported_metric(tmp_path, ensemble_size):
         }
         nulls = {name for name in REPORTED_METRICS if row[name] is None}
         # These trials have 100 validation images.
-        expected = NULL_UNLESS_ASKED.keys() | NULL_BELOW_ONE_BATCH
-        assert nulls == expected | (NULL_FOR_ONE_TEACHER if ensemble_size == 1 else set())
+        expected = {"affinity", "diversity"} | null_where(Null.NO_FULL_BATCH)
+        assert nulls == expected | (null_where(Null.ONE_TEACHER) if ensemble_size == 1 else set())
         assert all(type(row[name]) is float and math.isfinite(row[name]) for name in REPORTED_METRICS.keys() - nulls)
         assert row["epoch_s"] > 0
         assert row["train_images_per_s"] > 0

@@ -13,7 +13,8 @@ from kd_sweep.metrics.split_metrics import (
     teacher_metrics,
     val_metrics,
 )
-from kd_sweep.study.metric_catalogue import IOU_THRESHOLDS, NULL_FOR_ONE_TEACHER, NULL_WITHOUT_CHANCE, REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import DIFFERENCES, IOU_THRESHOLDS, REPORTED_METRICS, null_where
+from kd_sweep.study.metric_record import Null
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def outputs():
 
 def all_metrics(student, teachers, labels, student_maps, teacher_maps):
     ensemble_log = ensemble_log_probabilities(teachers)
-    values = dict.fromkeys(NULL_FOR_ONE_TEACHER)
+    values = dict.fromkeys(null_where(Null.ONE_TEACHER))
     for split in ("train", "val_augmented"):
         values |= stream_metrics(student, ensemble_log, labels, split)
         values |= information_metrics(top_1(student), top_1(ensemble_log), split)
@@ -48,7 +49,7 @@ def with_chance(metrics, *maps):
 
 
 def test_keys_are_the_reported_metrics(outputs):
-    elsewhere = {"train_loss", "generalization_gap", "generalization_gap_augmented", "affinity", "diversity"}
+    elsewhere = {"train_loss", *DIFFERENCES, "affinity", "diversity"}
     elsewhere.add("ece_train_rethinkkd")
     assert set(all_metrics(*outputs)) | elsewhere == set(REPORTED_METRICS)
 
@@ -65,7 +66,7 @@ def test_areas_are_shares_of_pixels(outputs):
 def test_null_for_one_teacher_and_only_there(outputs):
     student, teachers, labels, student_maps, teacher_maps = outputs
     values = all_metrics(student, teachers[:1], labels, student_maps, teacher_maps[:1])
-    assert {name for name, value in values.items() if value is None} == NULL_FOR_ONE_TEACHER
+    assert {name for name, value in values.items() if value is None} == null_where(Null.ONE_TEACHER)
     assert not [name for name, value in all_metrics(*outputs).items() if value is None]
     assert values["teacher_accuracy"] == values["ensemble_accuracy"]
 
@@ -100,7 +101,7 @@ def test_without_other_images_or_with_chance_at_1_there_is_no_overlap_above_chan
     overlap = student_attention_metrics(student_maps, teacher_maps, 0.4)
     names = {f"attention_{kind}" for kind in ("iou_student_chance", "overlap_student", "overlap_student_at_75")}
     alone = chance_metrics(overlap, {})
-    assert names < alone.keys() <= NULL_WITHOUT_CHANCE
+    assert names < alone.keys() <= null_where(Null.NO_OTHER_IMAGE)
     assert set(alone.values()) == {None}
     everywhere = teacher_attention_metrics(torch.ones_like(teacher_maps), 0.4)
     corrected = chance_metrics(everywhere, everywhere)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kd_sweep.study.metric_catalogue import DIFFERENCES
+
 MAX_IMAGES = 50_000
 """Steps finer than this make no difference to any interval."""
 ROUNDING = math.sqrt(1.0 / 12.0)
@@ -13,11 +15,6 @@ ROUNDING = math.sqrt(1.0 / 12.0)
 
 _MAX_VALUES = 12
 _TOLERANCE = 1e-4
-_DIFFERENCES = {
-    "generalization_gap": ("train_accuracy", "val_accuracy"),
-    "generalization_gap_augmented": ("train_accuracy", "val_augmented_accuracy"),
-}
-"""Differences of shares of two sets of images: they move in the coarser set's steps, and finer ones between."""
 
 
 def resolution(values: Iterable[float]) -> float:
@@ -41,7 +38,7 @@ def resolutions(rows: Sequence[Mapping[str, Any]], metrics: Iterable[str]) -> di
     """Return the resolution of each metric over the rows of all trials; nulls and infinities are passed over."""
     columns = {name: [row[name] for row in rows if row.get(name) is not None] for name in metrics}
     found = {name: resolution(filter(math.isfinite, values)) for name, values in columns.items()}
-    for name, parts in _DIFFERENCES.items():
-        if name in found:
+    for name, parts in DIFFERENCES.items():
+        if name in found:  # shares of two sets of images: it moves in the coarser set's steps, and finer ones between
             found[name] = max([found[name], *(found[part] for part in parts if part in found)])
     return found

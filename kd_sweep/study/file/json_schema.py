@@ -28,7 +28,9 @@ def json_schema() -> dict[str, Any]:
     definitions["Data"]["properties"]["name"]["enum"] = list(DATASETS)
     del definitions["Data"]["properties"]["image_size"]["default"]  # it depends on the name
     metrics = list(REPORTED_METRICS)
-    definitions["Objective"]["properties"]["metric"]["enum"] = metrics
+    objective = definitions["Objective"]["properties"]
+    objective["metric"]["enum"] = metrics
+    del objective["mode"]["default"]  # it depends on the metric
     for scheduler in ("AshaScheduler", "MedianScheduler", "HyperbandScheduler", "PatienceScheduler"):
         definitions[scheduler]["properties"]["metric"]["enum"] = [*metrics, None]
     for definition in ("GridSampler", "NoScheduler"):

@@ -7,7 +7,8 @@ from typing import Any
 from kd_sweep.errors import alternatives
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
-from kd_sweep.study.metric_catalogue import NULL_FOR_ONE_TEACHER, NULL_UNLESS_ASKED, REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import DATASETS, MAX_COUNT
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
@@ -22,7 +23,6 @@ from kd_sweep.study.spec import (
     IntRange,
     MedianScheduler,
     NoScheduler,
-    Objective,
     ParetoAshaScheduler,
     PatienceScheduler,
     RandomSampler,
@@ -163,8 +163,7 @@ def _check_metrics(spec: StudySpec) -> None:
     for place, objective in enumerate(spec.objectives):
         path: tuple[str | int, ...] = ("objectives", place, "metric")
         _check_metric(spec, objective.metric, path)
-        if "mode" not in objective.model_fields_set and objective.metric != Objective().metric:
-            # Its default would be right for half of the metrics, and wrong without a word for the others.
+        if "mode" not in objective.model_fields_set and REPORTED_METRICS[objective.metric].better is None:
             raise RuleError(("objectives", place, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
         if objective.metric in [earlier.metric for earlier in spec.objectives[:place]]:
             raise RuleError(path, f"{objective.metric!r} is an objective twice")
@@ -178,17 +177,17 @@ def _check_metrics(spec: StudySpec) -> None:
             raise RuleError(("scheduler", "mode"), rule)
 
 
-def _check_metric(spec: StudySpec, metric: str, path: tuple[str | int, ...]) -> None:
-    if metric not in REPORTED_METRICS:
-        raise RuleError(path, f"no trial reports {shown(metric)}, {alternatives(metric, REPORTED_METRICS)}")
-    asked = NULL_UNLESS_ASKED.get(metric)
-    if asked is not None and not getattr(spec.metrics, asked):
-        raise RuleError(path, f"{metric!r} is not reported unless metrics.{asked} is true")
-    if metric in NULL_FOR_ONE_TEACHER and extremes(spec, "ensemble_size")[0] < 2:
+def _check_metric(spec: StudySpec, name: str, path: tuple[str | int, ...]) -> None:
+    metric = REPORTED_METRICS.get(name)
+    if metric is None:
+        raise RuleError(path, f"no trial reports {shown(name)}, {alternatives(name, REPORTED_METRICS)}")
+    if metric.asked_by is not None and not getattr(spec.metrics, metric.asked_by):
+        raise RuleError(path, f"{name!r} is not reported unless metrics.{metric.asked_by} is true")
+    if Null.ONE_TEACHER in metric.null and extremes(spec, "ensemble_size")[0] < 2:
         size = "search.ensemble_size" if "ensemble_size" in spec.search else "ensemble_size, which is not searched,"
         if "teacher_strengths" in spec.search:
             size = "the length of a list in search.teacher_strengths"
-        rule = f"{metric!r} compares teachers, and {size} can be 1; search ensemble sizes from 2 on"
+        rule = f"{name!r} compares teachers, and {size} can be 1; search ensemble sizes from 2 on"
         raise RuleError(path, rule)
 
 

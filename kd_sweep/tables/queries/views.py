@@ -33,7 +33,7 @@ _TREND = (
 _AT_BEST = (
     "val_accuracy",
     "generalization_gap",
-    *(name for name in REPORTED_METRICS if name.endswith("_rethinkkd")),
+    *(name for name, metric in REPORTED_METRICS.items() if metric.kind == "paper code"),
 )
 _FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
 

@@ -317,12 +317,28 @@ def test_metrics_must_be_reported_and_objectives_differ():
     assert _rule({}, objectives=twice) == "objectives[1].metric: 'val_accuracy' is an objective twice"
 
 
-@pytest.mark.parametrize("metric", ["val_loss", "fidelity_val"])
-def test_an_objective_of_another_metric_says_which_way_is_better(metric):
+@pytest.mark.parametrize("metric", ["generalization_gap", "attention_area_student"])
+def test_an_objective_that_may_be_better_either_way_says_which(metric):
     rule = f"objectives[0].mode: is missing for '{metric}'; possible: max, min"
     assert _rule({}, objectives=[{"metric": metric}]) == rule
     _spec({}, objectives=[{"metric": metric, "mode": "min"}])
-    _spec({}, objectives=[{"metric": "val_accuracy"}])
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"),
+    [
+        ("val_accuracy", "max"),
+        ("fidelity_val", "max"),
+        ("val_loss", "min"),
+        ("ece", "min"),
+        ("predictive_kl_val", "min"),
+    ],
+)
+def test_the_mode_of_an_objective_is_its_metrics_where_one_is_better(metric, mode):
+    (objective,) = _spec({}, objectives=[{"metric": metric}]).objectives
+    assert objective.mode == mode
+    (other,) = _spec({}, objectives=[{"metric": metric, "mode": "max" if mode == "min" else "min"}]).objectives
+    assert other.mode != mode
 
 
 def test_a_scheduler_does_not_take_its_mode_from_another_metric():

@@ -1,0 +1,31 @@
+"""The table of metrics in docs/metrics.md: ``python -m docs.write_metrics`` writes it, of the catalogue of metrics."""
+
+import itertools
+from pathlib import Path
+
+from kd_sweep.study.metric_catalogue import METRICS
+from kd_sweep.study.metric_record import Metric
+
+PAGE = Path(__file__).parent / "metrics.md"
+HEADER = "| metric | definition | range | unit | better | null |\n| --- | --- | --- | --- | --- | --- |\n"
+
+
+def table() -> str:
+    """Return the table of every metric, as Markdown."""
+    return HEADER + "".join(map(_row, METRICS))
+
+
+def written(page: str) -> str:
+    """Return the page with the table of today in place of the one that it has."""
+    before, _, rest = page.partition(HEADER)
+    lines = itertools.dropwhile(lambda line: line.startswith("|"), rest.splitlines(keepends=True))
+    return before + table() + "".join(lines)
+
+
+def _row(metric: Metric) -> str:
+    cells = (metric.meaning, metric.range.text, metric.unit, metric.better or "", metric.null_text)
+    return f"| `{metric.name}` | {' | '.join(cells)} |\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))
