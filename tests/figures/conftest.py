@@ -1,6 +1,6 @@
-"""The images of the tests, and a fresh process for each, for this folder."""
+"""The fixtures that tests of this folder use: images, and a fresh process for each test."""
 
 from tests.distill.fresh_process import fresh_process
-from tests.images import digits, noise_dataset, one_thread, stream_config, write_images
+from tests.images import write_images
 
-__all__ = ["digits", "fresh_process", "noise_dataset", "one_thread", "stream_config", "write_images"]
+__all__ = ["fresh_process", "write_images"]

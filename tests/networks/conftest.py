@@ -1,5 +1,5 @@
-"""The images of the tests, for this folder."""
+"""The fixtures of images that tests of this folder use."""
 
-from tests.images import digits, noise_dataset, one_thread, stream_config, write_images
+from tests.images import digits, noise_dataset, one_thread
 
-__all__ = ["digits", "noise_dataset", "one_thread", "stream_config", "write_images"]
+__all__ = ["digits", "noise_dataset", "one_thread"]
