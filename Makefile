@@ -5,15 +5,23 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # Sweeps wait as much as they compute, so two files of tests at a time take little more than half as long as one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-TWO_AT_A_TIME := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+TWO_AT_A_TIME := --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=15
+FAST := -m "not slow and not long"
 
-.PHONY: sweep test test-all check lint architecture metrics bench install clean
+.PHONY: sweep test coverage test-all check lint architecture metrics bench install clean
 
 sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
 
 test: $(INSTALLED)
-	$(PYTEST) $(TWO_AT_A_TIME) -m "not slow and not long"
+	$(PYTEST) $(TWO_AT_A_TIME) $(FAST)
+
+# How much of each package the tests of `make test` run, also in the processes that they start.
+coverage: $(INSTALLED)
+	$(BIN)/coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest $(TWO_AT_A_TIME) $(FAST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/python -m tests.project.package_coverage
 
 # With the tests that kill whole sweeps, those of several hosts, Slurm and object stores, and all of what others sample.
 test-all: $(INSTALLED)
@@ -50,4 +58,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

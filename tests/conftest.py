@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,12 +16,28 @@ from hypothesis import settings
 
 from kd_sweep.cli import main
 from tests.command_line import COMMAND, Cli, Run, Start, environment
+from tests.left_processes import RUN, end_what_is_left
 from tests.tiny_study import TINY
 
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
 # A run in the background of a shell ignores SIGINT, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+PATIENCE_S = 30.0
+"""So long Ray's processes may take to end after the last test."""
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault(RUN, uuid.uuid4().hex)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let no run leave processes of sweeps behind: what it has left is ended, and fails the run."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and (left := end_what_is_left(os.environ[RUN], PATIENCE_S)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        lines = "\n  ".join(left)
+        sys.stderr.write(f"\nERROR: after {PATIENCE_S:g} s these processes of the tests were left:\n  {lines}\n")
 
 
 @pytest.fixture

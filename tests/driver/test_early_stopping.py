@@ -19,7 +19,7 @@ from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.reader import open_results
 from tests.driver.reports import report_of
-from tests.driver.stopping.test_replay import SCHEDULERS
+from tests.driver.stopping.schedulers import SCHEDULERS
 
 NUM_EPOCHS = 6
 

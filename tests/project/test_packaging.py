@@ -4,6 +4,8 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +19,12 @@ def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=,; ]", requirement)[0].lower() for requirement in requirements}
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """Return the distributions that bring each module; finding them takes seconds."""
+    return metadata.packages_distributions()
+
+
 def imported(folder: Path) -> set[str]:
     """Return the distributions that the folder's modules import, wherever in them."""
     modules = set()
@@ -26,7 +34,7 @@ def imported(folder: Path) -> set[str]:
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules.add(str(node.module).split(".")[0])
-    of_module = metadata.packages_distributions()
+    of_module = distributions()
     ours = {"kd_sweep", "tests"}
     found = {of_module[name][0].lower().replace("_", "-") for name in modules - ours - set(sys.stdlib_module_names)}
     return {WITH_ANOTHER.get(name, name) for name in found}

@@ -1,32 +1,13 @@
 """Successive halving against Ray's own, and by hand."""
 
 import math
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from kd_sweep.driver.stopping.asha import Asha, rung_epochs
-from kd_sweep.driver.stopping.history import History, Scores
+from kd_sweep.driver.stopping.history import History
+from tests.driver.stopping.rays_asha import RaysAsha
 from tests.driver.stopping.simulated import curves, num_stopped_alike
-
-
-class RaysAsha:
-    """Ray's scheduler, told of epochs in the same way."""
-
-    def __init__(self, grace_period: int, factor: float, longest: int) -> None:
-        settings: dict[str, Any] = {"grace_period": grace_period, "reduction_factor": factor, "max_t": longest}
-        self._scheduler = AsyncHyperBandScheduler(time_attr="epoch", metric="score", mode="max", **settings)
-        self._trials: dict[str, Any] = {}
-
-    def stops(self, trial_id: str, epoch: int, scores: Scores) -> bool:
-        """Report an epoch and return Ray's decision."""
-        if trial_id not in self._trials:
-            self._trials[trial_id] = SimpleNamespace(trial_id=trial_id)
-            self._scheduler.on_trial_add(None, self._trials[trial_id])
-        result = {"epoch": epoch, "score": scores[0]}
-        return self._scheduler.on_trial_result(None, self._trials[trial_id], result) == self._scheduler.STOP
 
 
 @pytest.mark.parametrize("ties", [False, True])

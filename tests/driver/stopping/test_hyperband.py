@@ -9,8 +9,8 @@ from kd_sweep.driver.stopping.history import Scores
 from kd_sweep.driver.stopping.hyperband import Hyperband, bracket_shares
 from kd_sweep.driver.stopping.study_rule import rule_of
 from kd_sweep.study.file.load import parse_spec
+from tests.driver.stopping.rays_asha import RaysAsha
 from tests.driver.stopping.simulated import curves, num_stopped_alike
-from tests.driver.stopping.test_asha import RaysAsha
 
 
 def hyperband(longest: int, **fields: object) -> Hyperband:

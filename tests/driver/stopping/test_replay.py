@@ -13,20 +13,11 @@ import pytest
 from kd_sweep.driver.stopping.replay import replay
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.spec import StudySpec, judged_by
+from tests.driver.stopping.schedulers import SCHEDULERS
 from tests.driver.stopping.simulated import Curves, curves, reports
 
 BEGIN = datetime(2026, 11, 28, tzinfo=UTC)
 TIMES = pa.timestamp("us", tz="UTC")
-
-SCHEDULERS = {
-    "asha": "{name: asha, reduction_factor: 2}",
-    "asha-min": "{name: asha, metric: val_loss, mode: min, grace_period: 2, reduction_factor: 3}",
-    "median": "{name: median, grace_period: 2, min_trials: 2}",
-    "median-min": "{name: median, metric: val_loss, mode: min}",
-    "hyperband": "{name: hyperband, metric: predictive_kl_val, mode: min, reduction_factor: 2}",
-    "patience": "{name: patience, patience: 2, min_delta: 0.01}",
-    "pareto_asha": "{name: pareto_asha, reduction_factor: 2}",
-}
 
 
 def study(scheduler: str) -> StudySpec:

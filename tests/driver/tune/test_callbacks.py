@@ -25,7 +25,7 @@ from kd_sweep.storage.terms import of_term
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
-from tests.driver.ray.test_lost_processes import KILLED, TOLD_TO_END
+from tests.driver.ray.rays_messages import KILLED, TOLD_TO_END
 from tests.driver.reports import report_of
 from tests.driver.tune.fake_trial import FakeTrial, fake_trial
 
