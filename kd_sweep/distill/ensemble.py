@@ -6,6 +6,7 @@ Shapes: B batch, C classes, M teachers, N training images of an epoch, V validat
 """
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.compute import forward
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.teacher_logits import CleanOutputs, EpochLogits, LogitCache
-from kd_sweep.distill.teachers import ensure_teacher, teacher_model
+from kd_sweep.distill.teachers import TrainedTeacher, ensure_teacher
 from kd_sweep.metrics.predictions import affinity, diversity
 from kd_sweep.metrics.split_metrics import chance_metrics, teacher_attention_metrics, teacher_metrics
 from kd_sweep.storage.root import Location
@@ -57,13 +58,26 @@ class Ensemble:
         num_threads: int | None,
     ) -> None:
         drifting = config.distillation.teacher_batchnorm == "train"
-        self._members = [_Member(teacher, root, device, num_threads, drifting) for teacher in config.teachers]
-        self._reference = _Member(config.reference_teacher, root, device, num_threads, drifting=False)
+
+        @functools.cache
+        def trained(teacher_id: str) -> TrainedTeacher:
+            return ensure_teacher(teachers[teacher_id], root, device=str(device), num_threads=num_threads)
+
+        teachers = {teacher.teacher_id: teacher for teacher in (*config.teachers, config.reference_teacher)}
+        self._needed = [teacher.teacher_id for teacher in config.needed_teachers]
+        self._trained = trained
+        self._members = [_Member(teacher, trained, drifting) for teacher in config.teachers]
+        self._reference = _Member(config.reference_teacher, trained, drifting=False)
         self._stream = stream
         self._cache = LogitCache(root, enabled=False) if drifting else cache
         self._device = device
         self._metrics = config.metrics
         self._drifting = drifting
+
+    def ensure_trained(self) -> None:
+        """Train the teachers that the trial needs and nobody has trained."""
+        for teacher_id in self._needed:
+            self._trained(teacher_id)
 
     def epoch(self, epoch: int) -> "EnsembleEpoch":
         """Return the teachers' answers to one epoch of the stream."""
@@ -209,23 +223,29 @@ class EnsembleEpoch:
 
 
 class _Member:
-    def __init__(
-        self, teacher: TeacherConfig, root: Location, device: torch.device, num_threads: int | None, drifting: bool
-    ) -> None:
-        self._teacher, self._root, self._device, self._num_threads = teacher, root, device, num_threads
+    """A teacher in this trial.
+
+    Args:
+        teacher: which one.
+        trained: returns it trained, by its id.
+        drifting: whether its batch norm is in training mode while it teaches.
+    """
+
+    def __init__(self, teacher: TeacherConfig, trained: Callable[[str], TrainedTeacher], drifting: bool) -> None:
+        self._precision = teacher.learner.precision
+        self._trained = trained
         self._drifting = drifting
         self.teacher_id = teacher.teacher_id
 
     @cached_property
     def model(self) -> nn.Module:
-        model = teacher_model(self._teacher, self._root, device=str(self._device), num_threads=self._num_threads)
-        return copy.deepcopy(model) if self._drifting else model
+        network = self._trained(self.teacher_id).network
+        return copy.deepcopy(network) if self._drifting else network
 
     @property
     def train_loss(self) -> float:
         """Of its last epoch, on its own training stream."""
-        record = ensure_teacher(self._teacher, self._root, device=str(self._device), num_threads=self._num_threads)
-        return record.history[-1]["train_loss"]
+        return self._trained(self.teacher_id).record.history[-1]["train_loss"]
 
     def teach(self, images_BDHW: Tensor) -> Tensor:
         """Return logits on training images, in the teacher's precision.
@@ -236,7 +256,7 @@ class _Member:
         for norm in norms:
             norm.train()
         try:
-            return self._logits(images_BDHW, self._teacher.learner.precision)
+            return self._logits(images_BDHW, self._precision)
         finally:
             for norm in norms:
                 norm.eval()

@@ -52,6 +52,46 @@ _KIND = "teacher"
 _loaded: RecentlyUsed[tuple[str, str, str], nn.Module] = RecentlyUsed(MAX_LOADED)
 
 
+class TrainedTeacher:
+    """A finished teacher: its record, and its network, which is loaded when it is first asked for.
+
+    Args:
+        teacher: which one.
+        record: of it.
+        root: the results root.
+        device: where the network runs; as for `ensure_teacher`.
+        num_threads: for training it again, where its weights are damaged.
+    """
+
+    def __init__(
+        self, teacher: TeacherConfig, record: TeacherRecord, root: Location, device: str, num_threads: int | None
+    ) -> None:
+        self.record = record
+        self._teacher, self._root, self._device, self._num_threads = teacher, Root.open(root), device, num_threads
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, frozen, in evaluation mode; this process keeps it in memory for others.
+
+        Damaged weights are set aside and the teacher is trained again.
+        """
+        key = (self._root.location, self.record.teacher_id, str(resolve_device(self._device)))
+        network = _loaded.get(key)
+        if network is None:
+            try:
+                network = self._load()
+            except CorruptFileError:
+                self.record = _trained(
+                    _train_under_lease(self._teacher, self._root, self._device, self._num_threads, check_weights=True)
+                )
+                network = self._load()
+            _loaded.put(key, network)
+        return network
+
+    def _load(self) -> nn.Module:
+        return _network(self._teacher, self.record, self._root, self._device)
+
+
 def ensure_teacher(
     teacher: TeacherConfig,
     root: Location,
@@ -59,8 +99,8 @@ def ensure_teacher(
     device: str = "auto",
     num_threads: int | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
-) -> TeacherRecord:
-    """Return the record of ``teacher``; train it first where nobody has.
+) -> TrainedTeacher:
+    """Return ``teacher`` as it is once it is trained; train it first where nobody has.
 
     One process trains a teacher; others wait for it, and the next takes over, from its newest checkpoint, if it dies.
 
@@ -75,9 +115,9 @@ def ensure_teacher(
         NonFiniteError: the teacher's loss became NaN or infinite.
     """
     record = _trusted_record(teacher, root)
-    if record is not None:
-        return record
-    return _trained(_train_under_lease(teacher, root, device, num_threads, check_weights=False), on_epoch)
+    if record is None:
+        record = _trained(_train_under_lease(teacher, root, device, num_threads, check_weights=False), on_epoch)
+    return TrainedTeacher(teacher, record, root, device, num_threads)
 
 
 def teacher_epochs(
@@ -88,34 +128,21 @@ def teacher_epochs(
         yield from _train_under_lease(teacher, root, device, num_threads, check_weights=False)
 
 
-def teacher_model(teacher: TeacherConfig, root: Location, *, device: str, num_threads: int | None) -> nn.Module:
-    """Return the network of ``teacher``, frozen, in evaluation mode, trained first where it has to be.
-
-    Loaded teachers are kept in memory. Damaged weights are set aside and the teacher is trained again.
-    """
-    key = (Root.open(root).location, teacher.teacher_id, str(resolve_device(device)))
-    model = _loaded.get(key)
-    if model is None:
-        ensure_teacher(teacher, root, device=device, num_threads=num_threads)
-        try:
-            model = load_teacher(teacher, root, device=device)
-        except CorruptFileError:
-            _trained(_train_under_lease(teacher, root, device, num_threads, check_weights=True))
-            model = load_teacher(teacher, root, device=device)
-        _loaded.put(key, model)
-    return model
-
-
 def load_teacher(teacher: TeacherConfig, root: Location, *, device: str = "auto") -> nn.Module:
     """Return the network of a finished teacher, frozen and in evaluation mode.
 
     Raises:
         CorruptFileError: the weights are missing, or are not the bytes that the record speaks of; so is the record.
     """
-    folder = teacher_folder(root, teacher.teacher_id)
     record = read_record(root, teacher.teacher_id)
     if record is None:
-        raise CorruptFileError(f"{folder.file(RECORD)}: missing; the teacher is not finished")
+        file = teacher_folder(root, teacher.teacher_id).file(RECORD)
+        raise CorruptFileError(f"{file}: missing; the teacher is not finished")
+    return _network(teacher, record, root, device)
+
+
+def _network(teacher: TeacherConfig, record: TeacherRecord, root: Location, device: str) -> nn.Module:
+    folder = teacher_folder(root, teacher.teacher_id)
     file = weights_file(folder) or folder.file(WEIGHTS)
     try:
         weights, _ = read_tensors(file, kind=_KIND, sha256=record.sha256)

@@ -18,7 +18,6 @@ from kd_sweep.distill.losses import distillation_loss
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.distill.teacher_logits import LogitCache
-from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.training import TrainedEpoch, train_epoch
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.networks.classifiers import initial_model
@@ -77,8 +76,7 @@ def trial_epochs(
         training = _StudentTraining(config, root, checkpoints, device, num_threads, cache_logits)
         training.restore()
         if training.epoch < config.student.epochs:
-            for teacher in config.needed_teachers:
-                ensure_teacher(teacher, root, device=device, num_threads=num_threads)
+            training.ensure_teachers()
     while training.epoch < config.student.epochs:
         with reproducible(num_threads):
             row = training.run_epoch()
@@ -121,6 +119,9 @@ class _StudentTraining:
     def restore(self) -> None:
         if self._checkpoints is not None:
             self._history = self._checkpoints.restore(self._student, self._optimizer, self._ensemble.drifting_models)
+
+    def ensure_teachers(self) -> None:
+        self._ensemble.ensure_trained()
 
     def run_epoch(self) -> Row:
         epoch = self.epoch + 1

@@ -72,7 +72,7 @@ def test_teacher_and_student_start_at_the_loss_of_mixed_labels(tmp_path, pipelin
         student=learner,
     )
     teacher = config.teachers[0]
-    record = ensure_teacher(teacher, tmp_path, device="cpu", num_threads=1)
+    record = ensure_teacher(teacher, tmp_path, device="cpu", num_threads=1).record
     (row,) = run(config, tmp_path)
     dataset = resident_dataset(config.data, tmp_path)
     for loss, accuracy, stream, seed in (

@@ -11,7 +11,7 @@ from kd_sweep.distill.checkpoints import LAST
 from kd_sweep.distill.ensemble import Ensemble
 from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teacher_records import WEIGHTS
-from kd_sweep.distill.teachers import ensure_teacher, load_teacher, teacher_model
+from kd_sweep.distill.teachers import ensure_teacher, load_teacher
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.storage.tensor_files import read_tensors
@@ -43,13 +43,13 @@ def test_a_teacher_shared_with_other_trials_is_byte_identical_after_teaching(tmp
     config = trial(mode, ensemble_size=2)
     for teacher in config.teachers:
         ensure_teacher(teacher, tmp_path, **ON_CPU)
-    models = [teacher_model(teacher, tmp_path, **ON_CPU) for teacher in config.teachers]
+    models = [ensure_teacher(teacher, tmp_path, **ON_CPU).network for teacher in config.teachers]
     files = [latest(tmp_path / "teachers" / teacher.teacher_id, WEIGHTS) for teacher in config.teachers]
     before = [all_bytes(model) for model in models], [file.read_bytes() for file in files]
     run(config, tmp_path, cache_logits=cache_logits)
     assert [all_bytes(model) for model in models] == before[0]
     assert [file.read_bytes() for file in files] == before[1]
-    assert teacher_model(config.teachers[0], tmp_path, **ON_CPU) is models[0]
+    assert ensure_teacher(config.teachers[0], tmp_path, **ON_CPU).network is models[0]
     assert not any(module.training for model in models for module in model.modules())
 
 
@@ -84,7 +84,7 @@ def test_under_eval_there_is_nothing_to_keep(tmp_path):
 def test_the_logits_that_teach_are_those_of_torch_in_that_mode(tmp_path, mode):
     config = trial(mode)
     stream, ensemble = ensemble_of(config, tmp_path)
-    oracle = teacher_model(config.teachers[0], tmp_path, **ON_CPU)
+    oracle = ensure_teacher(config.teachers[0], tmp_path, **ON_CPU).network
     weights = {name: tensor.clone() for name, tensor in oracle.state_dict().items()}
     answers = ensemble.epoch(1)
     taught = [answers.train_logits(batch)[0] for batch in stream.batches(1)]

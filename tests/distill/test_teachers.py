@@ -16,7 +16,7 @@ from kd_sweep.distill.teacher_records import (
     teacher_record,
     write_record,
 )
-from kd_sweep.distill.teachers import ensure_teacher, forget_teachers, load_teacher, teacher_model
+from kd_sweep.distill.teachers import ensure_teacher, forget_teachers, load_teacher
 from kd_sweep.errors import CorruptFileError, NonFiniteError
 from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.root import Root
@@ -44,7 +44,7 @@ ensure_teacher(teacher, Path(sys.argv[2]), device="cpu", num_threads=1, on_epoch
 
 
 def ensure(teacher, root, **options):
-    return ensure_teacher(teacher, root, device="cpu", num_threads=1, **options)
+    return ensure_teacher(teacher, root, device="cpu", num_threads=1, **options).record
 
 
 def folder_of(root, teacher=TEACHER):
@@ -136,8 +136,8 @@ def suspend(row):
     if row["epoch"] == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGSTOP)
 teacher = TeacherConfig.model_validate_json(sys.argv[1])
-record = teachers.ensure_teacher(teacher, Path(sys.argv[2]), device="cpu", num_threads=1, on_epoch=suspend)
-print(record.pid)
+trained = teachers.ensure_teacher(teacher, Path(sys.argv[2]), device="cpu", num_threads=1, on_epoch=suspend)
+print(trained.record.pid)
 """
 
 
@@ -217,7 +217,7 @@ def test_a_damaged_teacher_is_set_aside_and_trained_again(tmp_path, damage):
         weights.write_bytes(latest(folder_of(tmp_path, other), WEIGHTS).read_bytes())
     with pytest.raises(CorruptFileError, match="teacher-" if damage == "record" else "model-"):
         load_teacher(TEACHER, tmp_path, device="cpu")
-    model = teacher_model(TEACHER, tmp_path, device="cpu", num_threads=1)
+    model = ensure_teacher(TEACHER, tmp_path, device="cpu", num_threads=1).network
     assert equal(weights_of(tmp_path), before)
     assert equal(dict(model.state_dict()), before)
     assert (damage == "missing") == (not list(folder_of(tmp_path).glob("model-*.corrupt")))
@@ -227,7 +227,7 @@ def test_teaching_leaves_weights_and_statistics_byte_for_byte_as_they_were(tmp_p
     config = tiny_trial(ensemble_size=2)
     for teacher in config.teachers:
         ensure(teacher, tmp_path)
-    models = [teacher_model(teacher, tmp_path, device="cpu", num_threads=1) for teacher in config.teachers]
+    models = [ensure_teacher(teacher, tmp_path, device="cpu", num_threads=1).network for teacher in config.teachers]
     in_memory = [{name: value.numpy().tobytes() for name, value in model.state_dict().items()} for model in models]
     on_disk = [(latest(folder_of(tmp_path, teacher), WEIGHTS)).read_bytes() for teacher in config.teachers]
     assert any(name.endswith("running_mean") for name in in_memory[0])
@@ -235,7 +235,7 @@ def test_teaching_leaves_weights_and_statistics_byte_for_byte_as_they_were(tmp_p
     run(config, tmp_path, cache_logits=False)
 
     for teacher, model, memory, disk in zip(config.teachers, models, in_memory, on_disk, strict=True):
-        assert teacher_model(teacher, tmp_path, device="cpu", num_threads=1) is model
+        assert ensure_teacher(teacher, tmp_path, device="cpu", num_threads=1).network is model
         assert {name: value.numpy().tobytes() for name, value in model.state_dict().items()} == memory
         assert (latest(folder_of(tmp_path, teacher), WEIGHTS)).read_bytes() == disk
         assert not model.training
@@ -243,10 +243,10 @@ def test_teaching_leaves_weights_and_statistics_byte_for_byte_as_they_were(tmp_p
 
 
 def test_a_loaded_teacher_is_kept_until_it_is_forgotten(tmp_path):
-    first = teacher_model(TEACHER, tmp_path, device="cpu", num_threads=1)
-    assert teacher_model(TEACHER, tmp_path, device="cpu", num_threads=1) is first
+    first = ensure_teacher(TEACHER, tmp_path, device="cpu", num_threads=1).network
+    assert ensure_teacher(TEACHER, tmp_path, device="cpu", num_threads=1).network is first
     forget_teachers()
-    assert teacher_model(TEACHER, tmp_path, device="cpu", num_threads=1) is not first
+    assert ensure_teacher(TEACHER, tmp_path, device="cpu", num_threads=1).network is not first
 
 
 def test_a_teacher_that_diverges_is_an_error_and_frees_its_lease(tmp_path):

@@ -1,16 +1,19 @@
 import json
 import math
 import signal
+from collections import Counter
 
 import pytest
 import torch
 
 from kd_sweep.distill.checkpoints import BEST, LAST, read_header, read_history
-from kd_sweep.distill.teacher_records import teacher_record
+from kd_sweep.distill.teacher_records import RECORD, teacher_folder, teacher_record
+from kd_sweep.distill.teachers import ensure_teacher, forget_teachers
 from kd_sweep.distill.trial import run_trial, trial_epochs
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.tensor_files import read_tensors
+from kd_sweep.storage.terms import of_term
 from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS, null_where
 from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Distillation
@@ -261,3 +264,25 @@ def test_networks_made_for_224_pixels_at_32(tmp_path):
     config = config.model_copy(update={"data": config.data.model_copy(update={"image_size": 32})})
     (row,) = run(config, tmp_path)
     assert 0 < row["attention_iou_student"] < 1
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_trial_reads_each_teachers_record_once(tmp_path, monkeypatch, is_there):
+    """Not at all where it trains the teacher itself: it has written the record."""
+    config = tiny_trial(ensemble_size=2, metrics={"affinity": True})
+    if is_there:
+        for teacher in config.needed_teachers:
+            ensure_teacher(teacher, tmp_path, device="cpu", num_threads=1)
+    forget_teachers()
+    reads = Counter()
+    reading = Root.reading
+
+    def counted(root, name):
+        reads[root.shown(name)] += 1
+        return reading(root, name)
+
+    monkeypatch.setattr(Root, "reading", counted)
+    assert len(run(config, tmp_path, cache_logits=False)) == config.student.epochs
+    records = [str(teacher_folder(tmp_path, t.teacher_id).file(of_term(RECORD, 1))) for t in config.needed_teachers]
+    assert len(records) == 3
+    assert {record: reads[record] for record in records} == dict.fromkeys(records, int(is_there))

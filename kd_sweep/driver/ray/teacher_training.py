@@ -40,7 +40,7 @@ def train_teacher(teacher: TeacherConfig, settings: WorkerSettings) -> Iterator[
     device, num_threads = settings.device, settings.num_threads
     for row in teacher_epochs(teacher, settings.root, device=device, num_threads=num_threads):
         yield TeacherEpochDone(row["epoch"])
-    yield ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads)
+    yield ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads).record
 
 
 @dataclass
