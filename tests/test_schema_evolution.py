@@ -116,7 +116,7 @@ def test_sql_and_named_queries_work(asset: Path) -> None:
 def test_spec_checkpoints_and_teachers_are_read(asset: Path) -> None:
     assert [str(finding) for finding in verify(asset) if finding.kind == PROBLEM] == []
     expected = expected_of(asset)
-    spec = load_frozen(asset / STUDY)
+    spec = load_frozen(asset / STUDY).spec
     assert spec == load_spec(asset.with_suffix(".yaml"))
     assert {trial.config.trial_id for trial in planned_trials(spec)} == {row["trial_id"] for row in expected["trials"]}
     for file in (asset / STUDY / "checkpoints").glob("*/last-*.safetensors"):

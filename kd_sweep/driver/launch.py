@@ -10,6 +10,7 @@ from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import ClusterError, RayStartError, StorageError
 from kd_sweep.storage.root import Location
 from kd_sweep.study.caveats import caveats
+from kd_sweep.study.file.frozen import check_extension
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.waiting import doing
 
@@ -25,12 +26,26 @@ def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outco
     Raises:
         UserError: the study, its dataset, its models, the root or the cluster is not what it must be.
     """
+    return _launch(spec, StudyFolder(root, spec.name), None, address)
+
+
+def _launch(spec: StudySpec, folder: StudyFolder, frozen: StudySpec | None, address: str | None) -> Outcome:
+    """Run the study in its folder.
+
+    Args:
+        spec: the study.
+        folder: where it lives.
+        frozen: the study as it was launched; None where that has not been read, or it is new.
+        address: as for `launch`.
+    """
     contents: list[str] = []
     with doing("looking at the images and the networks", plainly=True):
-        folder = StudyFolder(root, spec.name)
         spec = checked(spec, dataset_cache_dir(folder.storage), say=contents.append)
         contents += caveats(spec)
-        folder.check_extends(spec)
+        if frozen is None and folder.exists():
+            frozen = folder.spec()
+        if frozen is not None:
+            check_extension(frozen, spec)
         existed = folder.storage.exists()
     try:
         folder.storage.check_writable()
@@ -56,4 +71,4 @@ def resume(study: Location, address: str | None = None) -> Outcome:
         spec = folder.spec()
     if spec.name != folder.name:
         raise StorageError(f"{folder.study}: holds the study {spec.name!r}; name the folder so again to resume it")
-    return launch(spec, folder.storage, address)
+    return _launch(spec, folder, spec, address)

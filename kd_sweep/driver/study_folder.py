@@ -1,4 +1,4 @@
-"""One study on disk: its frozen spec, its lock, the places of its files."""
+"""A study's folder: its frozen spec, its lock, where its files are."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.lease_holder import is_lease_file
 from kd_sweep.storage.root import Location, Root
-from kd_sweep.study.file.frozen import check_extension, frozen_provenance, frozen_yaml, load_frozen, parse_frozen
+from kd_sweep.study.file.frozen import FrozenStudy, freeze, load_frozen, parse_frozen
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.current_files import current_term
 from kd_sweep.tables.keyed_table import read_table
@@ -40,6 +40,7 @@ class StudyFolder:
         self.storage = Root.named(root)
         self.name = name
         self.study = self.storage.child(name)
+        self._read: FrozenStudy | None = None
 
     @classmethod
     def at(cls, study: Location) -> "StudyFolder":
@@ -73,38 +74,46 @@ class StudyFolder:
         Raises:
             StorageError: the folder is not a study, or both are damaged.
         """
-        text = self.text_in_table()
-        return self.spec_in_file() if text is None else parse_frozen(text, self.study.shown(TABLE_FILES["studies"]))
+        return (self.frozen_in_table() or self.frozen_in_file()).spec
 
-    def spec_in_file(self) -> StudySpec:
-        """Return what `study.yaml` says; `StorageError` where it is damaged or missing."""
+    def frozen_in_table(self) -> FrozenStudy | None:
+        """Return the frozen study as the studies table has it; None where it has none, or it cannot be read."""
+        try:
+            rows = read_table(self.study, TABLE_FILES["studies"]).to_pylist()
+        except (CorruptFileError, StorageError):
+            return None
+        return self._sound(rows[0].get("spec"), TABLE_FILES["studies"]) if rows else None
+
+    def frozen_in_file(self) -> FrozenStudy:
+        """Return the frozen study as `study.yaml` has it; `StorageError` where that is damaged or missing."""
         if self.study.is_local:
             return load_frozen(self.study.local_path())
-        place = self.study.shown(SPEC_FILE)
+        source = self.study.shown(SPEC_FILE)
         try:
-            return parse_frozen(self.study.read_bytes(SPEC_FILE).decode(), place)
+            return parse_frozen(self.study.read_bytes(SPEC_FILE).decode(), source)
         except FileNotFoundError:
             raise StorageError(f"{self.study}: is not a study, it has no {SPEC_FILE}") from None
         except UnicodeDecodeError:
-            raise StorageError(f"damaged study: {place}: is not UTF-8 text") from None
-
-    def check_extends(self, spec: StudySpec) -> None:
-        """Refuse a spec whose results would not belong with those that are here."""
-        if self.exists():
-            check_extension(self.spec(), spec)
+            raise StorageError(f"damaged study: {source}: is not UTF-8 text") from None
 
     def lock(self) -> Lease:
         """Become the one driver of the study, until the lease is released."""
         self.study.ensure_folder()
         return study_lease(self.study, self.name)
 
-    def frozen(self, spec: StudySpec) -> str:
-        """Return the frozen spec as text, with where it came from: as it is here, if it says the same already."""
-        text = self._text()
-        if text is None:
-            return frozen_yaml(spec, provenance())
-        here = self.study.shown(SPEC_FILE)
-        return text if parse_frozen(text, here) == spec else frozen_yaml(spec, frozen_provenance(text, here))
+    def frozen(self, spec: StudySpec, in_table: FrozenStudy | None) -> FrozenStudy:
+        """Return the frozen study of this spec: the one that is here already, if it says the same.
+
+        Args:
+            spec: the study as it goes on.
+            in_table: the frozen study of the studies table. Where there is none, that of `study.yaml` counts.
+        """
+        here = in_table
+        if here is None and self.study.exists(SPEC_FILE):
+            here = self._sound(self.study.read_bytes(SPEC_FILE).decode(errors="replace"), SPEC_FILE)
+        if here is None:
+            return freeze(spec, provenance())
+        return here if here.spec == spec else freeze(spec, here.provenance)
 
     def write_frozen(self, text: str) -> None:
         """Make `study.yaml` this text, unless it is. A damaged one is set aside before."""
@@ -112,57 +121,44 @@ class StudyFolder:
             if self.study.read_bytes(SPEC_FILE) == text.encode():
                 return
             try:
-                self.spec_in_file()
+                self.frozen_in_file()
             except StorageError as damage:
                 aside = f"{DAMAGED_FOLDER}/{SPEC_FILE}.{int(time.time())}"
                 self.study.move(SPEC_FILE, aside)
                 _LOG.warning("%s; moved to %s and written again", damage, self.study.shown(aside))
         self.study.write_bytes(SPEC_FILE, text.encode())
 
-    def with_versions(self, spec: StudySpec, text: str) -> tuple[str, str | None]:
-        """Add the versions that the study goes on with to its frozen spec, where they are not those of its last run.
-
-        Returns:
-            The new text, and one line that tells of the change; None where there is none.
-        """
-        earlier, now = frozen_provenance(text, self.study.shown(SPEC_FILE)), provenance()
-        last = {name: _last_version(versions) for name, versions in earlier.items()}
-        changed = [name for name in now if name in last and last[name] != now[name]]
-        if not changed:
-            return text, None
-        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        history = earlier | {name: f"{earlier[name]}, {now[name]} since {since}" for name in changed}
-        told = ", ".join(f"{name} was {last[name]} and is {now[name]}" for name in changed)
-        return frozen_yaml(spec, history), (
-            f"versions have changed since the last run ({told}): results need not agree bit for bit with earlier ones"
-        )
-
-    def text_in_table(self) -> str | None:
-        """Return the frozen spec as the studies table has it; None where it has none, or it cannot be read."""
-        try:
-            rows = read_table(self.study, TABLE_FILES["studies"]).to_pylist()
-        except (CorruptFileError, StorageError):
-            return None
-        return _sound(rows[0].get("spec"), self.study.shown(TABLE_FILES["studies"])) if rows else None
-
     def checkpoint_folder(self, trial_id: str) -> Root:
         """Return where a trial keeps its checkpoints."""
         return self.study.child(f"{CHECKPOINTS}/{trial_id}")
 
-    def _text(self) -> str | None:
-        """Return the frozen spec, from the table or the file, whichever is sound; None where neither is."""
-        text = self.text_in_table()
-        if text is None and self.study.exists(SPEC_FILE):
-            text = _sound(self.study.read_bytes(SPEC_FILE).decode(errors="replace"), self.study.shown(SPEC_FILE))
-        return text
+    def _sound(self, text: str | None, file: str) -> FrozenStudy | None:
+        """Return the frozen study that this is the text of, None where it is damaged. What was read last is known."""
+        if self._read is None or self._read.text != text:
+            try:
+                self._read = parse_frozen(text or "", self.study.shown(file))
+            except StorageError:
+                return None
+        return self._read
 
 
-def _sound(text: str | None, place: str) -> str | None:
-    try:
-        parse_frozen(text or "", place)
-    except StorageError:
-        return None
-    return text
+def with_versions(frozen: FrozenStudy) -> tuple[FrozenStudy, str | None]:
+    """Add the versions that a study goes on with to where it came from, unless they are those of its last run.
+
+    Returns:
+        The frozen study from now on, and one line that tells of the change; None where there is none.
+    """
+    earlier, now = frozen.provenance, provenance()
+    last = {name: _last_version(versions) for name, versions in earlier.items()}
+    changed = [name for name in now if name in last and last[name] != now[name]]
+    if not changed:
+        return frozen, None
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    history = earlier | {name: f"{earlier[name]}, {now[name]} since {since}" for name in changed}
+    changes = ", ".join(f"{name} was {last[name]} and is {now[name]}" for name in changed)
+    return freeze(frozen.spec, history), (
+        f"versions have changed since the last run ({changes}): results need not agree bit for bit with earlier ones"
+    )
 
 
 def provenance() -> dict[str, str]:
@@ -181,5 +177,5 @@ def provenance() -> dict[str, str]:
 
 
 def _last_version(versions: str) -> str:
-    """Return the newest of the versions that `StudyFolder.with_versions` has put together."""
+    """Return the newest of the versions that `with_versions` has put together."""
     return versions.rpartition(", ")[2].partition(" since ")[0]

@@ -11,7 +11,7 @@ from kd_sweep.driver.budget import HourBudget
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.stopping.replay import Judge, Replay, replay
-from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.driver.study_folder import StudyFolder, with_versions
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.study.space.dimensions import extremes
@@ -83,9 +83,10 @@ class StudyState:
     def __enter__(self) -> "StudyState":
         self._lease = self.folder.lock()
         try:
-            self._frozen = self.folder.frozen(self.spec)
-            if self.folder.text_in_table() is None:
-                self.folder.write_frozen(self._frozen)
+            in_table = self.folder.frozen_in_table()
+            self._frozen = self.folder.frozen(self.spec, in_table)
+            if in_table is None:
+                self.folder.write_frozen(self._frozen.text)
             self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease)
             self.recorder = Recorder(self._writer, self.spec, self._history)
             self.hours = HourBudget(self.spec, self.recorder)
@@ -127,11 +128,11 @@ class StudyState:
 
     def note_versions(self) -> str | None:
         """Add the versions of this run to the frozen spec where they have changed; return one line that tells of it."""
-        self._frozen, told = self.folder.with_versions(self.spec, self._frozen)
-        if told is not None:
-            self.recorder.frozen(self._frozen)
+        self._frozen, change = with_versions(self._frozen)
+        if change is not None:
+            self.recorder.frozen(self._frozen.text)
             self._publish_spec()
-        return told
+        return change
 
     @property
     def judge(self) -> Judge | None:
@@ -150,10 +151,10 @@ class StudyState:
     def _publish_spec(self) -> None:
         """Write the frozen spec, the table first: whoever finds two believes the table."""
         self.recorder.write_now()
-        self.folder.write_frozen(self._frozen)
+        self.folder.write_frozen(self._frozen.text)
 
     def _record(self, status: str | None, rest: Work) -> None:
-        self.recorder.frozen(self._frozen)
+        self.recorder.frozen(self._frozen.text)
         self.recorder.study(self._num_trials, status or ("incomplete" if rest.size or rest.left else "completed"))
 
     def _found_again(self) -> list[TrialConfig]:

@@ -84,12 +84,12 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     resume = f"kd-sweep resume {study} sets it aside and rebuilds it from what is left"
     is_running = driver_alive(study)
     try:
-        StudyFolder.at(study).spec_in_file()
+        StudyFolder.at(study).frozen_in_file()
     except StorageError as error:
         yield Finding(PROBLEM, study.shown(SPEC_FILE), str(error), resume)
     else:
-        text = StudyFolder.at(study).text_in_table()
-        if text is not None and text.encode() != study.read_bytes(SPEC_FILE) and not driver_alive(study):
+        frozen = StudyFolder.at(study).frozen_in_table()
+        if frozen is not None and frozen.text.encode() != study.read_bytes(SPEC_FILE) and not driver_alive(study):
             what = "is not what the studies table has, which counts"
             yield Finding(PROBLEM, study.shown(SPEC_FILE), what, f"kd-sweep resume {study} writes it again")
     tables: dict[str, list[dict[str, Any]]] = {}

@@ -1,16 +1,25 @@
 """The frozen study: which versions ran it."""
 
+from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kd_sweep.driver import study_folder
+from kd_sweep.driver.launch import resume
+from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder, provenance
 from kd_sweep.driver.study_state import StudyState
-from kd_sweep.study.file.frozen import frozen_provenance
+from kd_sweep.storage.root import Root
+from kd_sweep.study.file import frozen as frozen_module
+from kd_sweep.study.file.frozen import parse_frozen
 from kd_sweep.study.file.load import parse_spec
+from kd_sweep.study.file.yaml_reader import Document
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.upkeep.verify import PROBLEM, verify
+from tests.driver.reports import report_of
 
 SPEC = parse_spec("name: s", "s.yaml")
 
@@ -25,7 +34,7 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def frozen(root: Path) -> dict[str, str]:
     path = root / "s" / "study.yaml"
-    return frozen_provenance(path.read_text(), str(path))
+    return parse_frozen(path.read_text(), str(path)).provenance
 
 
 def launch(root: Path, spec: StudySpec = SPEC) -> str | None:
@@ -90,3 +99,65 @@ def test_a_file_that_a_replaced_driver_wrote_too_late_does_not_count(tmp_path: P
     launch(tmp_path, folder.spec())
     assert path.read_bytes() == newer
     assert [found for found in verify(tmp_path) if found.kind == PROBLEM] == []
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often `study.yaml` has been read, and how often the text of a study has been parsed."""
+    counts: Counter[str] = Counter()
+    reading, read_text, read_yaml = Root.reading, frozen_module.read_text, frozen_module.read_yaml
+
+    def counted_reading(root: Root, name: str) -> AbstractContextManager[Any]:
+        counts["study.yaml"] += name == "study.yaml"
+        return reading(root, name)
+
+    def counted_text(path: Path, *options: Any) -> str:
+        counts["study.yaml"] += 1
+        return read_text(path, *options)
+
+    def counted_yaml(*arguments: Any, **options: Any) -> Document:
+        counts["parsed"] += 1
+        return read_yaml(*arguments, **options)
+
+    monkeypatch.setattr(Root, "reading", counted_reading)
+    monkeypatch.setattr(frozen_module, "read_text", counted_text)
+    monkeypatch.setattr(frozen_module, "read_yaml", counted_yaml)
+    return counts
+
+
+def completed(root: Path) -> None:
+    """Make a study of one trial, which is completed."""
+    with StudyState(checked(SPEC, say=print), StudyFolder(root, "s")) as state:
+        (trial,) = (planned.config for planned in state.work.new)
+        state.recorder.started(trial)
+        for epoch in range(1, trial.student.epochs + 1):
+            state.recorder.epoch(trial.trial_id, report_of(epoch))
+        state.recorder.ended(trial.trial_id, "completed")
+        state.finish()
+
+
+def test_a_resume_reads_and_parses_the_study_once(tmp_path: Path, reads: Counter[str]) -> None:
+    completed(tmp_path)
+    reads.clear()
+    outcome = resume(tmp_path / "s")
+    assert (outcome.ran, outcome.counts) == (False, {"completed": 1})
+    assert reads == {"study.yaml": 1, "parsed": 1}
+
+
+def test_a_resume_with_work_left_parses_the_study_once(tmp_path: Path, reads: Counter[str]) -> None:
+    launch(tmp_path)
+    reads.clear()
+    folder = StudyFolder.at(tmp_path / "s")
+    with StudyState(folder.spec(), folder) as state:
+        assert state.work
+        assert state.note_versions() is None
+    assert reads == {"study.yaml": 1, "parsed": 1}
+
+
+def test_a_study_that_another_driver_has_extended_meanwhile_is_not_taken_for_what_was_read(tmp_path: Path) -> None:
+    larger = parse_spec("name: s\nsearch: {seed: {grid: [0, 1]}}", "s.yaml")
+    launch(tmp_path)
+    folder = StudyFolder(tmp_path, "s")
+    assert folder.spec() == SPEC
+    launch(tmp_path, larger)
+    assert folder.spec() == larger

@@ -95,7 +95,7 @@ def test_what_a_trial_searched_is_read_back_whichever_way_it_was_written():
 
 def test_a_trial_and_a_frozen_study_survive_json_and_yaml():
     spec = _spec(APART)
-    assert parse_frozen(frozen_yaml(spec, {}), "f.yaml") == spec
+    assert parse_frozen(frozen_yaml(spec, {}), "f.yaml").spec == spec
     for trial in planned_trials(spec):
         again = TrialConfig.model_validate_json(trial.config.model_dump_json())
         assert (again, again.trial_id) == (trial.config, trial.config.trial_id)

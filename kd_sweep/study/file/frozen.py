@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,22 @@ MIXING = ("data", "augmentation", "teacher", "student", "distillation", "metrics
 """Sections in which a change would put results of two recipes under one name."""
 
 
+@dataclass(frozen=True)
+class FrozenStudy:
+    """A study as it was launched, and where it came from."""
+
+    text: str
+    """All of it, as YAML."""
+    spec: StudySpec
+    provenance: dict[str, str]
+    """Package versions, git revision and the like, as text."""
+
+
+def freeze(spec: StudySpec, provenance: Mapping[str, str]) -> FrozenStudy:
+    """Return the frozen study of this spec."""
+    return FrozenStudy(frozen_yaml(spec, provenance), spec, dict(provenance))
+
+
 def frozen_yaml(spec: StudySpec, provenance: Mapping[str, str]) -> str:
     """Return the fully resolved spec as YAML, with where it came from; `load_frozen` reads back an equal spec.
 
@@ -51,8 +68,8 @@ def is_frozen(text: str) -> bool:
     return text.startswith(HEADER.partition("\n")[0]) or f"{FILE_SHA256}: " in text
 
 
-def load_frozen(study_dir: Path) -> StudySpec:
-    """Return the spec of the study in this folder.
+def load_frozen(study_dir: Path) -> FrozenStudy:
+    """Return the study in this folder, as its file has it.
 
     Raises:
         StorageError: the folder is not a study, or its frozen spec is damaged.
@@ -71,37 +88,25 @@ def load_frozen(study_dir: Path) -> StudySpec:
     return parse_frozen(text, str(path))
 
 
-def parse_frozen(text: str, place: str) -> StudySpec:
-    """Return the spec that `frozen_yaml` wrote as ``text``.
+def parse_frozen(text: str, source: str) -> FrozenStudy:
+    """Return the study that `frozen_yaml` wrote as ``text``.
 
     Args:
         text: the YAML.
-        place: where it stands, for messages.
+        source: what messages call it.
 
     Raises:
         StorageError: it is not what was written, or a version wrote it whose ids mean other trials.
     """
     try:
-        document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
+        document = read_yaml(text, one_line(source, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
         _check_written(document, text)
-        return spec_of(document)
-    except SpecError as error:
-        raise StorageError(f"damaged study: {error}") from None
-
-
-def frozen_provenance(text: str, place: str) -> dict[str, str]:
-    """Return what `frozen_yaml` was given as provenance when it wrote ``text``.
-
-    Raises:
-        StorageError: it is not what was written.
-    """
-    try:
-        document = read_yaml(text, one_line(place, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
-        _check_written(document, text)
+        spec = spec_of(document)
     except SpecError as error:
         raise StorageError(f"damaged study: {error}") from None
     about = document.content["provenance"]
-    return {name: str(value) for name, value in about.items() if name not in (IDENTITY, FILE_SHA256)}
+    provenance = {name: str(value) for name, value in about.items() if name not in (IDENTITY, FILE_SHA256)}
+    return FrozenStudy(text, spec, provenance)
 
 
 def check_extension(old: StudySpec, new: StudySpec) -> None:
