@@ -98,7 +98,7 @@ def test_two_empty_regions_are_equal_and_one_empty_region_is_not():
 
 @pytest.mark.parametrize("num_networks", [1, 2, 3, 5])
 @pytest.mark.parametrize("num_images", [1, 2, 3, 4, 5, 17, 360, 999, 1000, 2500])
-def test_other_images_are_never_the_same_and_each_is_looked_at_as_often(num_images, num_networks):
+def test_other_images_are_never_the_same_and_each_is_taken_as_often(num_images, num_networks):
     indices = other_images(num_images, num_networks)
     num_shifts = len(indices)
     assert indices.shape == (num_shifts, num_networks, num_images)

@@ -121,7 +121,7 @@ def test_mixup_is_torchvisions_and_so_is_the_loss():
 
 @both
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
-def test_a_stream_mixes_every_image_with_another_one_and_says_with_which(name, batch_size):
+def test_a_stream_mixes_every_image_with_another_one_and_reports_which(name, batch_size):
     dataset = numbered_dataset(num_train=41, num_val=257)  # ends: one image alone, two with batch_size 3
     stream = stream_of(dataset, name, 0.9, batch_size)
     for batches, images in ((stream.batches(2), dataset.train), (stream.augmented_val(2), dataset.val)):
@@ -195,7 +195,7 @@ def test_cpu_and_cuda_mix_alike(name):
         assert torch.equal(one.partners.labels_B, two.partners.labels_B.cpu())
 
 
-def test_cutmix_takes_the_pixels_of_the_same_place():
+def test_cutmix_takes_the_pixels_of_the_same_position():
     generator = torch.Generator().manual_seed(5)
     images, partners = torch.rand(50, 3, 12, 12, generator=generator), torch.rand(50, 3, 12, 12, generator=generator)
     mixed, share = cutmix(images, partners, torch.rand(50, 3, generator=generator), 1.0)

@@ -82,7 +82,7 @@ def test_background_is_the_colour_most_borders_have(digits, noise_dataset):
     assert changed.background == (1.0, 1.0, 1.0)
 
 
-def test_the_spec_says_whether_to_flip():
+def test_the_study_decides_whether_to_flip():
     assert load_dataset(Data(image_size=8, horizontal_flip=True)).horizontal_flip
     assert not load_dataset(Data(image_size=8)).horizontal_flip
 

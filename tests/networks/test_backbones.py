@@ -184,7 +184,7 @@ def test_unknown_names(name, message):
     assert message_of(check_model, Learner(model=name), "teacher.model", 64, 3).startswith(message)
 
 
-def test_plain_names_are_looked_up_built_in_first_then_torchvision(noise_dataset):
+def test_plain_names_are_built_in_first_then_of_torchvision(noise_dataset):
     need_timm("timm:")
     dataset = noise_dataset(size=64)
     modules = {
@@ -195,7 +195,7 @@ def test_plain_names_are_looked_up_built_in_first_then_torchvision(noise_dataset
     assert not hasattr(build_model(Learner(model="resnet26"), dataset, 0), "network")
 
 
-def test_timm_missing_says_how_to_install_it():
+def test_without_timm_the_message_has_its_installation():
     """In a process without timm."""
     program = (
         "import importlib.util\n"

@@ -19,7 +19,7 @@ def read(url):
         return answer.read()
 
 
-def test_a_server_that_accepts_and_says_nothing_ends_the_download():
+def test_a_server_that_accepts_and_never_answers_ends_the_download():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
@@ -28,7 +28,7 @@ def test_a_server_that_accepts_and_says_nothing_ends_the_download():
         assert time.monotonic() - started < 5
 
 
-def test_what_takes_long_is_waited_for_while_its_server_answers():
+def test_a_long_download_goes_on_while_its_server_answers():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"  # answers 501 to everything
@@ -44,6 +44,6 @@ def test_an_error_of_the_download_is_raised():
 
 
 @pytest.mark.parametrize("name", ["timm:hf-hub:timm/resnet18.a1_in1k", "timm:local-dir:/tmp/x"])
-def test_a_place_is_no_name_of_a_model_and_nobody_is_asked(name):
+def test_a_location_is_no_name_of_a_model_and_no_server_is_asked(name):
     with pytest.raises(SpecError, match=f"^teacher.model: '{name}' names a location and not a model"):
         check_model(Learner(model=name), "teacher.model", 64, 3)

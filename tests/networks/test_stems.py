@@ -103,7 +103,7 @@ def test_is_refused_where_there_is_none(name):
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_map_of_one_point_says_what_to_set(name):
+def test_a_map_of_one_point_is_refused_with_a_remedy(name):
     small(name)
     with pytest.raises(
         SpecError, match=r"1 x 1 at data.image_size 32, .*; take student.stem: small, a larger image_si"
@@ -112,6 +112,6 @@ def test_a_map_of_one_point_says_what_to_set(name):
 
 
 @pytest.mark.parametrize("learner", [Learner(model="swin_t"), small("resnet18")])
-def test_and_says_so_only_where_it_helps(learner):
+def test_the_small_stem_is_a_remedy_only_where_it_helps(learner):
     with pytest.raises(SpecError, match=r"1 x 1 at data.image_size 8, .*; take a larger image_size"):
         check_model(learner, "student.model", 8, 3)

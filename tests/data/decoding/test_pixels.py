@@ -22,7 +22,7 @@ def test_pixels_are_those_of_an_independent_reading(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_has_no_one_reading_is_refused_in_one_line(name):
+def test_a_file_without_one_reading_is_refused_in_one_line(name):
     content, reason = REFUSED[name]
     with pytest.raises(DataError) as caught:
         decode_image(content, SIDE, "scan.tif")
@@ -81,7 +81,7 @@ def test_large_images_are_decoded_one_at_a_time(monkeypatch):
     assert held == [True, False]
 
 
-def test_what_pillow_reads_is_read_under_all_its_suffixes():
+def test_formats_of_pillow_are_read_under_all_their_suffixes():
     Image.init()
     others = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IM", "IPTC", "MPEG", "WMF"}
     known = {suffix: form for suffix, form in Image.registered_extensions().items() if form in Image.OPEN}

@@ -89,7 +89,7 @@ def test_limits_apply_to_both_sets(write_images):
     assert torch.bincount(dataset.val.labels_N).tolist() == [2, 2, 2]
 
 
-def test_images_are_found_below_class_folders_and_other_files_are_not(write_images):
+def test_images_below_class_folders_are_read_and_other_files_are_not(write_images):
     root = write_images("set", count=3)
     (root / "cat" / "more").mkdir()
     Image.new("RGB", (16, 16), "red").save(root / "cat" / "more" / "0.PNG")

@@ -119,7 +119,7 @@ def test_a_file_of_two_classes_is_refused(listed, tmp_path):
     assert message.endswith("images/n01/3.JPEG, which is of another class; remove one of the two")
 
 
-def test_lists_are_found_from_the_directory_of_the_command(listed, tmp_path, monkeypatch):
+def test_paths_of_lists_count_from_the_directory_of_the_command(listed, tmp_path, monkeypatch):
     data = listed(TRAIN, VAL)
     monkeypatch.chdir(tmp_path)
     checked = check_data(data.model_copy(update={"path": "images", "train_list": "train.txt", "val_list": "val.txt"}))
