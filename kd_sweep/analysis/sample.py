@@ -125,10 +125,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     rows = table.to_pylist()
     completed = [_with_differences(row) for row in rows if _is_completed(row)]
     stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _is_placed(row)]
-    num_failed = sum(row["status"] == "failed" for row in rows)
-    num_stopped = sum(row["status"] == "stopped" for row in rows if not _is_completed(row))
-    num_unfinished = len(rows) - len(completed) - num_failed - num_stopped
-    counts = {"num_stopped": num_stopped, "num_failed": num_failed, "num_unfinished": num_unfinished}
+    counts = _not_completed(rows)
     if not completed:
         found = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
         raise QueryError(f"study: {name!r} has no completed trial to analyse ({found})")
@@ -149,6 +146,17 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
         steps=resolutions(completed, known),
         **counts,
     )
+
+
+def _not_completed(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how many trials were stopped before their last epoch, have failed, and are not finished."""
+    rest = [row["status"] for row in rows if not _is_completed(row)]
+    num_stopped, num_failed = rest.count("stopped"), rest.count("failed")
+    return {
+        "num_stopped": num_stopped,
+        "num_failed": num_failed,
+        "num_unfinished": len(rest) - num_stopped - num_failed,
+    }
 
 
 def only_study(results: Results, study: str | None) -> str:

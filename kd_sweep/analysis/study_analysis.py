@@ -113,12 +113,7 @@ def analyse(
     Raises:
         QueryError: no such study or outcome, no completed trial, a single strength, an argument out of range. One line.
     """
-    if not 0.0 < confidence < 1.0:
-        raise QueryError(f"confidence: {confidence:g} is not above 0 and below 1; 0.95 is usual")
-    if not _RESAMPLES[0] <= resamples <= _RESAMPLES[1]:
-        raise QueryError(f"resamples: {resamples} is not between {_RESAMPLES[0]} and {_RESAMPLES[1]}")
-    if not 0.0 <= margin < 1.0:
-        raise QueryError(f"margin: {margin:g} is not a fraction from 0 and below 1")
+    _check_arguments(confidence, resamples, margin)
     sample = read_sample(results, study)
     _check_strengths(sample)
     for name in outcomes or ():
@@ -135,6 +130,15 @@ def analyse(
         verdicts_table(sample, judged),
         levels_table(sample, judged),
     )
+
+
+def _check_arguments(confidence: float, resamples: int, margin: float) -> None:
+    if not 0.0 < confidence < 1.0:
+        raise QueryError(f"confidence: {confidence:g} is not above 0 and below 1; 0.95 is usual")
+    if not _RESAMPLES[0] <= resamples <= _RESAMPLES[1]:
+        raise QueryError(f"resamples: {resamples} is not between {_RESAMPLES[0]} and {_RESAMPLES[1]}")
+    if not 0.0 <= margin < 1.0:
+        raise QueryError(f"margin: {margin:g} is not a fraction from 0 and below 1")
 
 
 def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: bool = False) -> None:

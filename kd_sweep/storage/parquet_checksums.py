@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.storage.root import failures_to_read
+from kd_sweep.storage.filesystem_errors import failures_to_read
 
 DATA_KEY = b"data_sha256"
 FOOTER_KEY = b"footer_sha256"

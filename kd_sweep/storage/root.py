@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kd_sweep.errors import StorageError
+from kd_sweep.storage.filesystem_errors import failures_to_read, reason_of, unreadable
 from kd_sweep.storage.local_files import (
     TEMPORARY_SUFFIX,
     as_named,
@@ -177,7 +178,7 @@ class Root:
         except NotADirectoryError:
             raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
         except OSError as error:
-            raise _unreadable(self.shown(name), error) from None
+            raise unreadable(self.shown(name), error) from None
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[pa.NativeFile]:
@@ -373,20 +374,6 @@ class StoredFile(NamedTuple):
         self.root.delete(self.name)
 
 
-@contextlib.contextmanager
-def failures_to_read(where: str) -> Iterator[None]:
-    """Raise what the filesystem refuses in the block as `StorageError`.
-
-    A parser's complaints about what it has read are no failures of the filesystem: theirs have no number.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise error if error.errno is None else _unreadable(where, error) from None
-
-
 def check_uri(text: str) -> None:
     """Raise `StorageError` for a URI with more than a place in it: options, or a key, which would end up in logs."""
     if urlsplit(text).query:
@@ -402,15 +389,3 @@ def _expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise StorageError(f"root: {path} names the home folder of a user that this machine does not know") from None
-
-
-def _unreadable(where: str, error: OSError) -> StorageError:
-    return StorageError(f"{where} cannot be read: {reason_of(error)}")
-
-
-def reason_of(error: OSError) -> str:
-    """Return why the filesystem refused, on one line."""
-    if error.errno is not None and error.strerror:
-        return os.strerror(error.errno) if error.errno > 0 else error.strerror
-    lines: list[str] = str(error).splitlines() or [type(error).__name__]
-    return lines[0]

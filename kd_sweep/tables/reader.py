@@ -110,13 +110,7 @@ class Results:
         sql.check(query)
         limits = sql.Limits(timeout_s or self.limits.timeout_s, memory_bytes or self.limits.memory_bytes)
         for _ in range(_ATTEMPTS):
-            roots = self._study_roots()
-            # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
-            tables: dict[str, Any] = {
-                name: self._keyed(name, roots) if sql.may_read(query, name) else self._schema(name, roots).empty_table()
-                for name in TABLE_FILES
-            }
-            epochs = self._epochs(roots if sql.may_read(query, "epochs") else {})
+            tables, epochs = self._tables_for(query)
             try:
                 return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, limits)
             except sql.ScanError as error:
@@ -147,6 +141,16 @@ class Results:
         if study not in roots:
             raise QueryError(f"study: {study!r} is not in {self.root}; {alternatives(study, roots)}")
         return {study: roots[study]}
+
+    def _tables_for(self, query: str) -> tuple[dict[str, Any], Snapshot]:
+        """Return the tables that the statement may read, the others empty: those of one row per key, and the epochs."""
+        roots = self._study_roots()
+        # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
+        tables: dict[str, Any] = {
+            name: self._keyed(name, roots) if sql.may_read(query, name) else self._schema(name, roots).empty_table()
+            for name in TABLE_FILES
+        }
+        return tables, self._epochs(roots if sql.may_read(query, "epochs") else {})
 
     def _study_roots(self) -> dict[str, Root]:
         children = (self.root.child(name) for name in self.root.folders() if not name.startswith("."))

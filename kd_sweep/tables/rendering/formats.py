@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kd_sweep.errors import QueryError, StorageError, alternatives
-from kd_sweep.storage.root import reason_of
+from kd_sweep.storage.filesystem_errors import reason_of
 from kd_sweep.tables.rendering.column_widths import GAP, fit
 from kd_sweep.tables.rendering.values import cells, escaped, json_text
 
