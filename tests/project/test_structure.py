@@ -1,12 +1,13 @@
 """Sizes of files, functions and folders, names of files, and the private names of other libraries."""
 
 import ast
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 
-from tests.project.architecture import PACKAGE, ROOT, modules
+from tests.project.architecture import PACKAGE, ROOT, module_file, modules
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
@@ -117,3 +118,37 @@ def test_private_names_are_seen(source: str, expected: list[str]) -> None:
 def test_private_names_of_other_libraries_are_used_in_one_file_alone() -> None:
     users = {name_of(file) for file in PACKAGE.rglob("*.py") if foreign_private_names(file.read_text())}
     assert users == PRIVATE_NAMES_ALLOWED
+
+
+def named_modules(text: str) -> set[tuple[str, ...]]:
+    """The dotted names of kd_sweep's in a text, also in programs that tests run and in comments."""
+    names = {tuple(match.split(".")) for match in re.findall(r"\bkd_sweep(?:\.(?!__)\w+)+", text)}
+    for module, imported in re.findall(r"\bfrom (kd_sweep(?:\.\w+)*) import \(?((?:\w+(?:, )?)+)", text):
+        names |= {(*module.split("."), name) for name in imported.split(", ") if name}
+    return names
+
+
+def is_there(name: tuple[str, ...]) -> bool:
+    """Whether the name leads to a module, or to something that the text of a module has a word for."""
+    file = ROOT / "kd_sweep/__init__.py"
+    for length in range(2, len(name) + 1):
+        inner = module_file(".".join(name[:length]))
+        if inner is None:
+            return re.search(rf"\b{name[length - 1]}\b", file.read_text()) is not None
+        file = inner
+    return True
+
+
+def test_modules_that_texts_name_are_there() -> None:
+    """Imports are checked where they run; those in text, as a program that a test starts, go wrong in silence."""
+    folders = ("kd_sweep", "tests", "benchmarks", "docs", "cluster")
+    files = [file for folder in folders for kind in ("*.py", "*.md", "*.sh") for file in (ROOT / folder).rglob(kind)]
+    missing = {
+        (name_of(file), ".".join(name))
+        for file in files
+        for name in named_modules(file.read_text())
+        if not is_there(name)
+    }
+    assert {(file, name) for file, name in missing if not name.startswith("kd_sweep.testing")} == set()
+    assert not is_there(("kd_sweep", "testing", "x"))
+    assert not is_there(("kd_sweep", "storage", "files"))

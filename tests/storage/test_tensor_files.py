@@ -112,9 +112,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_a_killed_writer_leaves_a_temporary_that_is_never_the_file(tmp_path):
     path = tmp_path / "file"
     program = (
-        "import os, sys; from pathlib import Path; from kd_sweep.distill import files\n"
+        "import os, sys; from pathlib import Path; from kd_sweep.storage import tensor_files\n"
         "os.fsync = lambda descriptor: os.kill(os.getpid(), 9)\n"
-        "files.write_atomic(Path(sys.argv[1]), b'half')"
+        "tensor_files.write_atomic(Path(sys.argv[1]), b'half')"
     )
     assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9
     assert not path.exists()
