@@ -1,4 +1,4 @@
-"""One exception tree. A user's mistake is a `UserError`: one line with rule, value, place and alternatives."""
+"""The tree of errors. A user's mistake is a `UserError`: one line with rule, value, its file and line, alternatives."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The one place that takes secrets out of text: every error, every trial's row and every traceback goes through it."""
+"""Redaction of secrets in text: every error, every trial's row and every traceback goes through it."""
 
 import os
 import re
@@ -23,7 +23,7 @@ _RULES = (
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\b(?:hf_|gh[opsu]_|github_pat_|glpat-)[\w-]{16,}"), HIDDEN),
 )
 _SECRET_VARIABLE = re.compile(r"SECRET|TOKEN|PASSWORD|ACCESS_KEY|API_KEY", re.IGNORECASE)
-_NAMES_A_PLACE = re.compile(r"_(PATH|FILE|DIR|URL|URI)$", re.IGNORECASE)
+_NAMES_A_LOCATION = re.compile(r"_(PATH|FILE|DIR|URL|URI)$", re.IGNORECASE)
 _SHORTEST = 8
 """A shorter value of a variable is no secret worth the name, and may be part of any word."""
 
@@ -43,6 +43,6 @@ def redacted(text: str, environment: Mapping[str, str] = os.environ) -> str:
 
 def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
-        if len(value) >= _SHORTEST and _SECRET_VARIABLE.search(name) and not _NAMES_A_PLACE.search(name):
+        if len(value) >= _SHORTEST and _SECRET_VARIABLE.search(name) and not _NAMES_A_LOCATION.search(name):
             yield value
             yield quote(value, safe="")

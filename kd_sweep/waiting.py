@@ -1,4 +1,4 @@
-"""What a person at a terminal sees while something takes long: one line on standard error that says what is done."""
+"""The line on standard error that tells a person at a terminal what is being done while it takes long."""
 
 import contextlib
 import sys
@@ -20,14 +20,14 @@ PLAIN_DELAY_S = 10.0
 
 @contextlib.contextmanager
 def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
-    """Say on standard error what the block does, from half a second on until it ends.
+    """Show on standard error what the block does, from half a second on until it ends.
 
     Blocks may lie within each other: the innermost is named, with the seconds since the outermost began. Nothing else
     may draw on the terminal meanwhile; end the block before a display with bars begins.
 
     Args:
         what: a phrase such as ``reading the tables``.
-        plainly: whether to say it, after `PLAIN_DELAY_S`, in a line where no terminal is; else nothing is said there.
+        plainly: whether to print it, after `PLAIN_DELAY_S`, where no terminal is; else nothing is printed there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -90,22 +90,22 @@ class _Line:
             # Standard output is left alone: it is the answer, and may go to the same terminal or elsewhere.
             self._live = Live(
                 console=console,
-                get_renderable=self._picture,
+                get_renderable=self._line,
                 refresh_per_second=8,
                 transient=True,
                 redirect_stdout=False,
             )
             self._live.start()
 
-    def _picture(self) -> "RenderableType":
+    def _line(self) -> "RenderableType":
         from rich.spinner import Spinner
         from rich.text import Text
 
         elapsed_s = time.monotonic() - self._began
         name = self._names[-1] if self._names else ""
-        said = Text(f"{name} ({elapsed_s:.0f} s)", no_wrap=True, overflow="ellipsis")
-        spinner = Spinner("line", said)
-        spinner.start_time = 0.0  # a new one is made for each picture: its phase is that of the clock
+        line = Text(f"{name} ({elapsed_s:.0f} s)", no_wrap=True, overflow="ellipsis")
+        spinner = Spinner("line", line)
+        spinner.start_time = 0.0  # a new one is made for each frame: its phase is that of the clock
         return spinner
 
     def _end(self) -> None:

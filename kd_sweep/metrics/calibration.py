@@ -1,4 +1,4 @@
-"""How far confidence can be trusted.
+"""Calibration: how far confidence can be trusted.
 
 Shapes: N images, C classes.
 """

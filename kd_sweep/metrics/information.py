@@ -1,4 +1,4 @@
-"""What one predictor's hard predictions tell of another's.
+"""Mutual information of two predictors' top-1 classes, and what it is by chance.
 
 Shapes: N images, C classes, P pairs of classes; A and B distinct sizes of classes, L terms of a sum.
 """

@@ -87,7 +87,7 @@ def reverse_predictive_kl(ensemble_logits_MNC: Tensor, student_logits_NC: Tensor
 def agreement_per_class(scores_NC: Tensor, other_scores_NC: Tensor, labels_N: Tensor) -> list[float | None]:
     """Return `agreement` among the images of each class, C values; None for a class without images.
 
-    Labels are in [0, C). On a long-tailed dataset the mean over all images says little of the rare classes.
+    Labels are in [0, C). On a long-tailed dataset the mean over all images tells little of the rare classes.
     """
     agree_N = (top_1(scores_NC) == top_1(other_scores_NC)).double()
     num_classes = scores_NC.shape[1]

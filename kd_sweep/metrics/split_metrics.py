@@ -1,4 +1,4 @@
-"""The reported metrics of one split, from what the networks said about its images.
+"""The reported metrics of one split, from the outputs of the networks on its images.
 
 The keys are those of `kd_sweep.study.metric_catalogue.REPORTED_METRICS`. `train_loss` is the training loop's own, and
 the generalization gaps are differences of two others.
@@ -87,7 +87,7 @@ def rethinkkd_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, spl
 
 
 def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
-    """Return what is said of the student on clean validation images, but for its attention."""
+    """Return the metrics of the student on clean validation images, but for its attention."""
     ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
     per_class = agreement_per_class(student_logits_NC, ensemble_log_NC, labels_N)
     of_classes = [share for share in per_class if share is not None]
@@ -105,7 +105,7 @@ def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N:
 
 
 def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float | None]:
-    """Return what is said of the teachers alone on clean validation images, but for their attention."""
+    """Return the metrics of the teachers alone on clean validation images, but for their attention."""
     ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
     members = [accuracy(logits_NC, labels_N) for logits_NC in teacher_logits_MNC]
     return {

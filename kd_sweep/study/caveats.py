@@ -1,11 +1,11 @@
-"""What to beware of in a study's figures, for all that announces or shows them."""
+"""Caveats about a study's figures, for all that announces or shows them."""
 
 from kd_sweep.study.space.dimensions import dimension_values
 from kd_sweep.study.spec import StudySpec
 
 CAM = (
     "attention maps are cam: where a classifier starts at random, they show features along a direction that chance "
-    "chose, so look at attention_overlap_…, or take metrics.attention grad_cam (docs/metrics.md#attention-regions)"
+    "chose, so read attention_overlap_…, or take metrics.attention grad_cam (docs/metrics.md#attention-regions)"
 )
 
 

@@ -9,7 +9,7 @@ DIGEST_LENGTH = 16
 IDENTITY_VERSION = 2
 """Of the rules that make ids: fields, their defaults and canonical values, and what a fingerprint is taken of.
 
-Ids of two versions are not compared. A frozen study says which made its own.
+Ids of two versions are not compared. A frozen study holds the number of the rules that made its own.
 """
 
 

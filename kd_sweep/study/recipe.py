@@ -1,4 +1,4 @@
-"""What a trial is made of, and its identity with it: images, their augmentation, networks, losses, metrics."""
+"""The recipe of a trial, and its identity with it: images, their augmentation, networks, losses, metrics."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -86,7 +86,7 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _one_name_for_the_same_images(self) -> "Data":
-        """Write what says nothing more as null: a ratio of 1, and the dataset's own answer on mirroring."""
+        """Write what adds nothing as null: a ratio of 1, and the dataset's own answer on mirroring."""
         if self.imbalance_ratio == 1.0:
             object.__setattr__(self, "imbalance_ratio", None)
         if self.horizontal_flip is (self.name != "digits"):
@@ -187,13 +187,13 @@ class Learner(Strict):
     gamma: float = Field(0.1, gt=0.0, lt=1.0)
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     precision: Precision = "float32"
-    """Of forward passes on training images, while the network learns and, of a teacher, while it teaches. Weights,
-    optimiser, losses and everything on validation images are float32."""
+    """Of forward passes on training images, while the network learns and, of a teacher, while a student is trained from
+    it. Weights, optimiser, losses and everything on validation images are float32."""
 
     @field_validator("model")
     @classmethod
     def _one_name_for_a_model(cls, model: str) -> str:
-        """Leave out what says nothing: a name alone is one that is built in, then one of torchvision."""
+        """Leave out what adds nothing: a name alone is one that is built in, then one of torchvision."""
         return model.removeprefix("torchvision:")
 
     @field_validator("width", mode="before", json_schema_input_type=Annotated[int, Field(ge=1, le=1024)] | None)
@@ -217,8 +217,8 @@ class Distillation(Strict):
 
     loss: Literal["kl", "mse_logits", "dkd", "none"] = "kl"
     """`kl`: temperature² * KL(teacher || student) at `temperature`. `mse_logits`: mean squared error of the logits.
-    `dkd`: decoupled KD, whose two parts have weights of their own. `none`: the labels alone, whatever `alpha` says; the
-    teachers are compared with and teach nothing."""
+    `dkd`: decoupled KD, whose two parts have weights of their own. `none`: the labels alone, whatever `alpha` is; the
+    teachers are only compared with."""
     temperature: float = Field(4.0, ge=TEMPERATURES[0], le=TEMPERATURES[1])
     alpha: Fraction = 0.1
     """Weight of the cross-entropy with the hard label; 1 - alpha is the weight of the teachers."""
@@ -237,7 +237,8 @@ class Distillation(Strict):
 
     teacher_batchnorm: Literal["eval", "train"] = "eval"
     """`eval`: teachers are frozen. `train`: their batch norm sees a batch as in training and its statistics go on
-    drifting while they teach, as in the paper's published code; metrics are taken with the drifted statistics."""
+    drifting while the student is trained, as in the paper's published code; metrics are taken with the drifted
+    statistics."""
 
     @model_validator(mode="after")
     def _one_name_for_the_same_weights(self) -> "Distillation":

@@ -1,4 +1,4 @@
-"""What one trial is, which teachers it needs, which images it sees; each named by the digest of its content."""
+"""The configurations of a trial, its teachers and their image streams, each named by the digest of its content."""
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
@@ -14,8 +14,8 @@ MAX_TEACHERS = 64
 Strengths = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_TEACHERS)]
 """Of an ensemble, member 1 first."""
 
-PLACES = ("path", "train_list", "val_list", "download")
-"""Fields of `data` that say where images come from, and not which they are, once they have a fingerprint."""
+LOCATION_FIELDS = ("path", "train_list", "val_list", "download")
+"""Fields of `data` that hold where images come from, and not which they are, once they have a fingerprint."""
 
 SECTIONS = ("data", "augmentation", "teacher", "student", "distillation", "metrics")
 """The parts of a trial that are models of their own."""
@@ -24,11 +24,11 @@ _NOTHING = "{}"
 
 
 def data_identity(data: Data) -> dict[str, Any]:
-    """Return what makes a dataset itself: its fingerprint, where it has one, and not the place it lies at."""
+    """Return what makes a dataset itself: its fingerprint, where it has one, and not its location."""
     content = _content(data)
     if data.fingerprint is not None:
-        for place in PLACES:
-            content.pop(place, None)
+        for name in LOCATION_FIELDS:
+            content.pop(name, None)
     return content
 
 
@@ -42,7 +42,7 @@ def _content(section: Strict) -> dict[str, Any]:
     """Return the fields that differ from their defaults: a field added later, at its default, renames nothing."""
     content = section.model_dump(mode="json", exclude_defaults=True)
     if "weights_digest" in content:
-        content.pop("weights", None)  # says where the file lies, and not which it is
+        content.pop("weights", None)  # the location of the file, and not which it is
     return content
 
 
@@ -81,7 +81,7 @@ class TeacherConfig(Strict):
     learner: Learner
     seed: int
     member: int = Field(ge=1)
-    """Place in the ensemble, from 1. The same (seed, member) is the same teacher in an ensemble of any size."""
+    """Number in the ensemble, from 1. The same (seed, member) is the same teacher in an ensemble of any size."""
 
     @cached_property
     def teacher_id(self) -> str:
@@ -106,7 +106,7 @@ class TeacherConfig(Strict):
 
 
 class Settings(NamedTuple):
-    """The fields of a trial that are no sections; `TrialConfig` says what they mean."""
+    """The fields of a trial that are no sections; `TrialConfig` documents them."""
 
     teacher_strengths: tuple[float, ...]
     student_strength: float

@@ -110,7 +110,7 @@ TABLE_FILES = {
 }
 """One file per study each: its name in the study's folder, without the term (`tables.current_files`)."""
 TRIALS_COPY = "copies/trials.parquet"
-"""The trials once more. Nothing else says what an adaptive sampler has chosen: checkpoints may be deleted."""
+"""The trials once more. Nothing else holds what an adaptive sampler has suggested: checkpoints may be deleted."""
 
 STATUSES = ("pending", "running", "completed", "stopped", "failed", "preempted", "lost", "interrupted")
 """What a trial can be. `stopped`: by the scheduler, at `rung`. `failed`: it raised. `preempted`: its worker or node was
@@ -181,10 +181,10 @@ def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def check_version(schema: pa.Schema, where: str) -> None:
+def check_version(schema: pa.Schema, file: str) -> None:
     """Raise `StorageError` where a file was written by a newer layout than this one."""
     version = (schema.metadata or {}).get(b"schema_version", b"").decode() or "0"
     if not version.isdigit() or int(version) > int(SCHEMA_VERSION):
         raise StorageError(
-            f"schema_version: {version!r} is newer than {SCHEMA_VERSION}, the newest that this kd_sweep reads ({where})"
+            f"schema_version: {version!r} is newer than {SCHEMA_VERSION}, the newest that this kd_sweep reads ({file})"
         )

@@ -18,7 +18,7 @@ from kd_sweep.driver.tune.tune_trial import config_of, report_in
 from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.recipe import MAX_COUNT
-from kd_sweep.study.space.dimensions import dimension_size, listed_values, place_of, range_bounds, value_at
+from kd_sweep.study.space.dimensions import dimension_size, index_of, listed_values, range_bounds, value_at
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import Point, grid_points, points_of, random_point, trial_config
 from kd_sweep.study.spec import Choice, Dimension, Grid, Nsga2Sampler, StudySpec, TpeSampler, Uniform, Value
@@ -267,7 +267,7 @@ def _value(name: str, dimension: Dimension, param: Any) -> Value:
 
 def _param(name: str, dimension: Dimension, value: Any) -> Any:
     if dimension_size(dimension) is not None:
-        return place_of(name, dimension, value)
+        return index_of(name, dimension, value)
     low, high = range_bounds(dimension)
     return min(max(value, low), high)  # its last digit was rounded
 

@@ -13,11 +13,11 @@ from kd_sweep.study.file.yaml_reader import MAX_NODES, Document, one_line, read_
 from kd_sweep.study.file.yaml_writer import yaml_text
 from kd_sweep.study.identity import IDENTITY_VERSION
 from kd_sweep.study.spec import StudySpec, judged_by
-from kd_sweep.study.trial import PLACES
+from kd_sweep.study.trial import LOCATION_FIELDS
 
 SPEC_FILE = "study.yaml"
 FILE_SHA256 = "file_sha256"
-"""The last entry of the provenance: the SHA-256 of the whole text, taken while its own place is filled with zeros."""
+"""The last entry of the provenance: the SHA-256 of the whole text, taken while it is filled with zeros itself."""
 IDENTITY = "identity_version"
 """The entry before it: the rules that made the study's ids."""
 _ZEROS = "0" * 64
@@ -113,20 +113,20 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
     """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
 
     The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change. So may
-    the place of the same images, and the base value of a field that both studies search, which no trial uses.
+    the location of the same images, and the base value of a field that both studies search, which no trial uses.
 
     Raises:
         SpecError: the first field that would mix results, with both values.
     """
     searched = old.search.keys() & new.search.keys()
     moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
-    places = {f"data.{place}" for place in PLACES} if moved else set()
+    unmixed = {f"data.{name}" for name in LOCATION_FIELDS} if moved else set()
     for role in ("teacher", "student"):
         before_digest = getattr(old, role).weights_digest
         if before_digest is not None and before_digest == getattr(new, role).weights_digest:
-            places.add(f"{role}.weights")
-    before = {name: value for name, value in _mixing_fields(old) if name not in places}
-    after = {name: value for name, value in _mixing_fields(new) if name not in places}
+            unmixed.add(f"{role}.weights")
+    before = {name: value for name, value in _mixing_fields(old) if name not in unmixed}
+    after = {name: value for name, value in _mixing_fields(new) if name not in unmixed}
     for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
         if name in searched or before.get(name) == after.get(name):
             continue
@@ -177,10 +177,10 @@ def _check_written(document: Document, text: str) -> None:
 
 
 def _sealed(text: str) -> str:
-    """Fill in the checksum of a text; whatever stands in its place is replaced."""
-    *_, place = _SEAL.finditer(text)
-    zeroed = text[: place.start(1)] + _ZEROS + text[place.end(1) :]
-    return zeroed[: place.start(1)] + hashlib.sha256(zeroed.encode()).hexdigest() + zeroed[place.end(1) :]
+    """Fill in the checksum of a text; whatever it held before is replaced."""
+    *_, seal = _SEAL.finditer(text)
+    zeroed = text[: seal.start(1)] + _ZEROS + text[seal.end(1) :]
+    return zeroed[: seal.start(1)] + hashlib.sha256(zeroed.encode()).hexdigest() + zeroed[seal.end(1) :]
 
 
 def _check_sum(document: Document, text: str) -> None:

@@ -1,4 +1,4 @@
-"""From a study file to a validated `StudySpec`. Every mistake in it is one line that names its place."""
+"""Loading of a study file into a validated `StudySpec`. Every mistake is one line with the line of the file."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
         overrides: `dotted.path=YAML value` each, as after `--set`; they change the file's content before it is checked.
 
     Raises:
-        SpecError: one line with rule, value, place (file and line, or the override) and alternatives.
+        SpecError: one line with rule, value, file and line or the override, and alternatives.
     """
     return parse_spec(read_text(path), str(path), overrides)
 
@@ -48,7 +48,7 @@ def spec_of(document: Document) -> StudySpec:
         raise document.error((), "is empty; a study needs at least a name, such as `name: digits`")
     if not isinstance(content, dict):
         raise document.error((), f"is not a study: {shown(content)} instead of keys such as name, data and search")
-    # A frozen study says at its end where it came from. That is no setting: such a file can be launched as it is.
+    # The end of a frozen study holds where it came from. That is no setting: such a file can be launched as it is.
     content = {key: value for key, value in content.items() if key != "provenance" or not isinstance(value, dict)}
     content, alone = _scalars_as_grids(content)
     try:
@@ -101,7 +101,7 @@ def _study_files(folder: Path, name: str) -> str:
 
 
 def _scalars_as_grids(content: dict[str, object]) -> tuple[dict[str, object], set[KeyPath]]:
-    """Write `seed: 0` as `seed: {grid: [0]}`, and say which dimensions were written so."""
+    """Write `seed: 0` as `seed: {grid: [0]}`, and return which dimensions were written so."""
     search = content.get("search")
     if not isinstance(search, dict):
         return content, set()

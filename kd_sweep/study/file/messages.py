@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in one line of plain words: rule, value and alternatives."""
+"""Messages for what pydantic refuses, in one line of plain words: rule, value and alternatives."""
 
 import re
 import typing
@@ -58,7 +58,7 @@ def rule_broken(error: ValidationError, numbers: Mapping[KeyPath, str]) -> RuleE
     """Return the first mistake of a `StudySpec` as a path and a rule in plain words.
 
     Args:
-        error: what pydantic found.
+        error: pydantic's.
         numbers: how the file writes its numbers, by path.
     """
     # A mistyped key also leaves the right one missing: the typing error is the one to name.
@@ -127,8 +127,8 @@ VALUE_RULES = {
 def _unclear_kind(path: KeyPath, details: ErrorDetails) -> RuleError:
     value = details["input"]
     if path[0] == "search":
-        found = [key for key in value if key in DIMENSION_KINDS] if isinstance(value, dict) else []
-        problem = f"{' and '.join(found)} exclude each other; " if found else ""
+        kinds = [key for key in value if key in DIMENSION_KINDS] if isinstance(value, dict) else []
+        problem = f"{' and '.join(kinds)} exclude each other; " if kinds else ""
         hint = ""
         if len(path) == 2 and path[1] in StudySpec.model_fields:
             hint = f"; name a field of it in one key, such as {path[1]}.{_first_field(str(path[1]))}: {{grid: [...]}}"
@@ -147,14 +147,14 @@ def _first_field(section: str) -> str:
 def _resolved(location: Iterable[str | int]) -> tuple[type[BaseModel] | None, KeyPath, KeyPath]:
     """Split pydantic's location: the model that holds its last key, the path as in the file, and union branches after.
 
-    Pydantic puts the chosen branch of a union into the location (`sampler`, `random`, `num_trials`); a file has no
+    Pydantic puts the selected branch of a union into the location (`sampler`, `random`, `num_trials`); a file has no
     such level.
     """
     path = list(location)
     section = str(path[0]) if path else ""
-    tag_place = 2 if section == "search" else 1
-    if section in TAGGED and len(path) > tag_place:
-        model = TAGGED[section][str(path.pop(tag_place))]
+    tag_index = 2 if section == "search" else 1
+    if section in TAGGED and len(path) > tag_index:
+        model = TAGGED[section][str(path.pop(tag_index))]
         end = 4 if section == "search" else len(path)
         return model, tuple(path[:end]), tuple(path[end:])
     holder: type[BaseModel] | None = StudySpec

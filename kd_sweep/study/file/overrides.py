@@ -21,21 +21,21 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         SpecError: an override has no `=` or no key, its value is not YAML, or its path leads through a scalar.
     """
     for override in overrides:
-        place = one_line(f"--set {override}", 120)
+        origin = one_line(f"--set {override}", 120)
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
-            raise SpecError(f"{place}: needs the form KEY=VALUE, such as --set teacher.epochs=4")
-        path = _path(key.strip(), place)
+            raise SpecError(f"{origin}: needs the form KEY=VALUE, such as --set teacher.epochs=4")
+        path = _path(key.strip(), origin)
         if path[0] == "provenance":
-            raise SpecError(f"{place}: provenance is what a launch writes, and cannot be set")
-        _put(document, path, read_yaml(text, place, numbered=False), place)
+            raise SpecError(f"{origin}: provenance is what a launch writes, and cannot be set")
+        _put(document, path, read_yaml(text, origin, numbered=False), origin)
 
 
-def _path(key: str, place: str) -> KeyPath:
+def _path(key: str, origin: str) -> KeyPath:
     """Split at the dots, except those within the name of a search dimension."""
     parts = key.split(".")
     if "" in parts:
-        raise SpecError(f"{place}: a part of the key {shown(key)} is empty")
+        raise SpecError(f"{origin}: a part of the key {shown(key)} is empty")
     if parts[0] != "search" or len(parts) < 3:
         return tuple(parts)
     if len(parts) > 3 and parts[-2] in DIMENSION_KEYS and parts[-1].isdecimal():
@@ -45,7 +45,7 @@ def _path(key: str, place: str) -> KeyPath:
     return ("search", ".".join(parts[1:]))
 
 
-def _put(document: Document, path: KeyPath, value: Document, place: str) -> None:
+def _put(document: Document, path: KeyPath, value: Document, origin: str) -> None:
     if not isinstance(document.content, dict):
         return  # A file that is no mapping is refused right after this, by its own error.
     if path[0] == "search" and len(path) == 3:
@@ -53,19 +53,19 @@ def _put(document: Document, path: KeyPath, value: Document, place: str) -> None
     container: Any = document.content
     done: KeyPath = ()
     for part, following in itertools.pairwise(path):
-        step = _key_in(container, str(part), done, place)
+        step = _key_in(container, str(part), done, origin)
         inside = container[step] if isinstance(step, int) else container.get(step)
         if inside is None:
             inside = container[step] = [] if following == "0" else {}
-            document.places[(*done, step)] = place
+            document.origins[(*done, step)] = origin
         container = inside
         done = (*done, step)
-    step = _key_in(container, str(path[-1]), done, place)
+    step = _key_in(container, str(path[-1]), done, origin)
     container[step] = value.content
     if len(path) == 2 and path[0] in ("sampler", "scheduler") and path[1] == "name":
         _drop_foreign_keys(container, TAGGED[str(path[0])].get(str(value.content)))
     changed = (*done, step)
-    document.places = _without(document.places, changed) | {changed: place}
+    document.origins = _without(document.origins, changed) | {changed: origin}
     written_so = {(*changed, *inside): number for inside, number in value.numbers.items()}
     document.numbers = _without(document.numbers, changed) | written_so
 
@@ -75,8 +75,8 @@ def _without(by_path: Mapping[KeyPath, str], path: KeyPath) -> dict[KeyPath, str
     return {key: entry for key, entry in by_path.items() if key[: len(path)] != path}
 
 
-def _key_in(container: Any, part: str, path: KeyPath, place: str) -> str | int:
-    """Return the key or index of ``part``; a list grows by one place where it is the next one."""
+def _key_in(container: Any, part: str, path: KeyPath, origin: str) -> str | int:
+    """Return the key or index of ``part``; a list grows by one where it is the next index."""
     if isinstance(container, dict):
         return part
     if isinstance(container, list) and part.isdecimal() and int(part) <= len(container):
@@ -84,11 +84,11 @@ def _key_in(container: Any, part: str, path: KeyPath, place: str) -> str | int:
             container.append(None)
         return int(part)
     if isinstance(container, list):
-        places = (
-            f"has places 0 to {len(container) - 1}; {len(container)} adds one" if container else "is empty; 0 adds one"
+        indices = (
+            f"has indices 0 to {len(container) - 1}; {len(container)} adds one" if container else "is empty; 0 adds one"
         )
-        raise SpecError(f"{written((*path, part))}: the list {places} ({place})")
-    raise SpecError(f"{written((*path, part))}: {written(path)} is {shown(container)}, not a mapping ({place})")
+        raise SpecError(f"{written((*path, part))}: the list {indices} ({origin})")
+    raise SpecError(f"{written((*path, part))}: {written(path)} is {shown(container)}, not a mapping ({origin})")
 
 
 def _choose_kind(content: dict[str, Any], name: str, key: str) -> None:

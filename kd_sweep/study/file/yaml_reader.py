@@ -1,7 +1,7 @@
 """YAML text as plain JSON values, every one of which remembers the line it stands in.
 
 The YAML is the core schema of version 1.2: `1e-3` is a number, `yes` and `2024-01-01` are text. Tags are refused, so
-nothing but null, booleans, numbers, text, lists and mappings can come out, whatever the file says.
+nothing but null, booleans, numbers, text, lists and mappings can come out, whatever the file holds.
 """
 
 import copy
@@ -82,23 +82,23 @@ class Document:
     source: str
     """The file as the user named it, on one line."""
     content: Any
-    places: dict[KeyPath, str] = field(default_factory=dict)
+    origins: dict[KeyPath, str] = field(default_factory=dict)
     """`sweeps/digits.yaml, line 9` or `--set teacher.epochs=4`, by path."""
     numbers: dict[KeyPath, str] = field(default_factory=dict)
     """How each number is written, by path: `010`, `1e-3`."""
 
-    def place(self, path: KeyPath) -> str:
+    def origin(self, path: KeyPath) -> str:
         """Return where ``path``, or the nearest thing that contains it, is written."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self.places:
-                return self.places[path[:length]]
+            if path[:length] in self.origins:
+                return self.origins[path[:length]]
         return self.source
 
     def error(self, path: KeyPath, rule: str) -> SpecError:
         """Return the one-line error that ``path`` breaks ``rule``."""
         if not path:
             return SpecError(f"{self.source}: {one_line(rule)}")
-        return SpecError(f"{one_line(written(path), 120)}: {one_line(rule)} ({self.place(path)})")
+        return SpecError(f"{one_line(written(path), 120)}: {one_line(rule)} ({self.origin(path)})")
 
 
 def read_yaml(text: str, source: str, *, numbered: bool = True, max_nodes: int = MAX_NODES) -> Document:
@@ -116,7 +116,7 @@ def read_yaml(text: str, source: str, *, numbered: bool = True, max_nodes: int =
     builder = _Builder(source, numbered, max_nodes)
     try:
         content = builder.build(YAML(typ="safe", pure=True).parse(_spaced(text)))
-        return Document(source, content, builder.places, builder.numbers)
+        return Document(source, content, builder.origins, builder.numbers)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = f"is not valid YAML: {error.problem or error.context}"
@@ -155,7 +155,7 @@ class _Builder:
         self.max_nodes = max_nodes
         self.source = source
         self.numbered = numbered
-        self.places: dict[KeyPath, str] = {}
+        self.origins: dict[KeyPath, str] = {}
         self.numbers: dict[KeyPath, str] = {}
         self.anchors: dict[str, _Anchored] = {}
         self.num_nodes = 0
@@ -257,7 +257,7 @@ class _Builder:
         return value
 
     def _place(self, path: KeyPath, event: Any) -> None:
-        self.places[path] = f"{self.source}, line {_line(event) + 1}" if self.numbered else self.source
+        self.origins[path] = f"{self.source}, line {_line(event) + 1}" if self.numbered else self.source
 
 
 def _line(event: Any) -> int:

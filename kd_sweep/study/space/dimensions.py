@@ -26,33 +26,33 @@ def dimension_size(dimension: Dimension) -> int | None:
 def dimension_values(name: str, dimension: Dimension) -> list[Value] | None:
     """Return every value of a dimension in canonical form; None where it is continuous."""
     size = dimension_size(dimension)
-    return None if size is None else [value_at(name, dimension, place) for place in range(size)]
+    return None if size is None else [value_at(name, dimension, index) for index in range(size)]
 
 
-def value_at(name: str, dimension: Dimension, place: int) -> Value:
-    """Return the value at a place, from 0, of a dimension that is not continuous, in canonical form."""
-    value = listed_values(dimension)[place] if isinstance(dimension, Grid | Choice) else _at(dimension, place)
+def value_at(name: str, dimension: Dimension, index: int) -> Value:
+    """Return the value at an index, from 0, of a dimension that is not continuous, in canonical form."""
+    value = listed_values(dimension)[index] if isinstance(dimension, Grid | Choice) else _at(dimension, index)
     return search_field(name).canonical(value)
 
 
-def place_of(name: str, dimension: Dimension, value: Value) -> int | None:
-    """Return the place of a value in canonical form, where `value_at` finds it again; None where it has none."""
+def index_of(name: str, dimension: Dimension, value: Value) -> int | None:
+    """Return the index of a value in canonical form, at which `value_at` returns it; None where it has none."""
     size = dimension_size(dimension)
     if isinstance(dimension, Grid | Choice):
-        places: Iterable[int] = range(len(listed_values(dimension)))
+        indices: Iterable[int] = range(len(listed_values(dimension)))
     elif size is None or not _is_number(value):
         return None
     else:
-        place = round((value - range_bounds(dimension)[0]) / _step(dimension))  # type: ignore[operator]
-        places = [place] if 0 <= place < size else []
-    found = ((place, value_at(name, dimension, place)) for place in places)
-    return next((place for place, other in found if other == value and type(other) is type(value)), None)
+        index = round((value - range_bounds(dimension)[0]) / _step(dimension))  # type: ignore[operator]
+        indices = [index] if 0 <= index < size else []
+    values = ((index, value_at(name, dimension, index)) for index in indices)
+    return next((index for index, other in values if other == value and type(other) is type(value)), None)
 
 
 def holds(name: str, dimension: Dimension, value: Value) -> bool:
     """Return whether ``value``, in canonical form, is one of the dimension's."""
     if dimension_size(dimension) is not None:
-        return place_of(name, dimension, value) is not None
+        return index_of(name, dimension, value) is not None
     low, high = (search_field(name).canonical(bound) for bound in range_bounds(dimension))  # rounded as the value was
     return _is_number(value) and low <= value <= high  # type: ignore[operator]
 
@@ -114,9 +114,9 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _at(dimension: Dimension, place: int) -> float:
+def _at(dimension: Dimension, index: int) -> float:
     low, high = range_bounds(dimension)
-    return min(low + place * _step(dimension), high)
+    return min(low + index * _step(dimension), high)
 
 
 def _step(dimension: Dimension) -> float:

@@ -1,4 +1,4 @@
-"""Fields that change nothing beside the values of others: giving or searching one is a mistake, and it is said.
+"""Fields that change nothing beside the values of others: giving or searching one is a mistake.
 
 Two trials that differ in such a field alone would be one training under two names.
 """
@@ -17,7 +17,7 @@ from kd_sweep.study.trial import TrialConfig
 
 MAX_COMBINATIONS = 10_000
 MAX_VALUES = 100
-"""So many values of a field are looked at."""
+"""So many values of a field are tried."""
 OWN_VALIDATION = ("cifar10", "cifar100", "tiny_imagenet")
 
 

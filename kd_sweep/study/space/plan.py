@@ -1,4 +1,4 @@
-"""What a study costs before it starts: its trials, the teachers they share, epochs, hours."""
+"""The plan of a study before it starts: its trials, the teachers they share, epochs, hours."""
 
 import heapq
 import math

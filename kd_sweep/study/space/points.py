@@ -1,4 +1,4 @@
-"""From a study's search space to trials: points, draws, and the configuration that a point stands for."""
+"""The points of a search space: grids, draws, and the trial that a point stands for."""
 
 import contextlib
 import itertools

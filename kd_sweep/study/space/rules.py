@@ -36,7 +36,7 @@ def validate_space(spec: StudySpec) -> None:
     """Check everything about a study that needs neither its dataset nor a cluster, beyond the fields' own limits.
 
     Raises:
-        SpecError: one line with the place in the spec, the rule, the value and what is possible instead.
+        SpecError: one line with the field, the rule, the value and what is possible instead.
     """
     if spec.data.name not in DATASETS:
         raise RuleError(
@@ -62,8 +62,8 @@ def validate_space(spec: StudySpec) -> None:
 def _check_values(field: SearchField, dimension: Grid | Choice) -> None:
     kind = "grid" if isinstance(dimension, Grid) else "choice"
     seen: set[tuple[type, Any]] = set()
-    for place, value in enumerate(listed_values(dimension)):
-        path = ("search", field.name, kind, place)
+    for index, value in enumerate(listed_values(dimension)):
+        path = ("search", field.name, kind, index)
         try:
             canonical = field.canonical(value)
         except ValueError as error:
@@ -83,11 +83,11 @@ def _check_range(field: SearchField, dimension: Dimension) -> None:
     if isinstance(dimension, Uniform) and field.kind == "whole number":
         example = f"int: [{math.ceil(low)}, {math.floor(high)}]"
         raise RuleError(("search", field.name, kind), f"{field.name} is a whole number; write {example}")
-    for place, bound in enumerate((low, high)):
+    for index, bound in enumerate((low, high)):
         try:
             field.canonical(bound)
         except ValueError as error:
-            raise RuleError(("search", field.name, kind, place), str(error)) from None
+            raise RuleError(("search", field.name, kind, index), str(error)) from None
 
 
 def _check_combinations(spec: StudySpec) -> None:
@@ -160,12 +160,12 @@ def _check_repeats(spec: StudySpec, sampler: str) -> None:
 
 
 def _check_metrics(spec: StudySpec) -> None:
-    for place, objective in enumerate(spec.objectives):
-        path: tuple[str | int, ...] = ("objectives", place, "metric")
+    for index, objective in enumerate(spec.objectives):
+        path: tuple[str | int, ...] = ("objectives", index, "metric")
         _check_metric(spec, objective.metric, path)
         if "mode" not in objective.model_fields_set and REPORTED_METRICS[objective.metric].better is None:
-            raise RuleError(("objectives", place, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
-        if objective.metric in [earlier.metric for earlier in spec.objectives[:place]]:
+            raise RuleError(("objectives", index, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
+        if objective.metric in [earlier.metric for earlier in spec.objectives[:index]]:
             raise RuleError(path, f"{objective.metric!r} is an objective twice")
     if isinstance(spec.scheduler, NoScheduler | ParetoAshaScheduler):
         return

@@ -13,7 +13,7 @@ from kd_sweep.study.file.messages import value_rule
 from kd_sweep.study.recipe import Strict
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Value
-from kd_sweep.study.trial import PLACES, SECTIONS, TrialConfig
+from kd_sweep.study.trial import LOCATION_FIELDS, SECTIONS, TrialConfig
 
 Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers"]
 
@@ -23,7 +23,7 @@ NEVER_NULL = frozenset({"teacher_strengths", "student_strength"})
 """Fields whose null stands for a value that another field has: a search names the value itself."""
 FIXED_FIELDS = frozenset(
     {
-        *("data.name", "data.fingerprint", *(f"data.{place}" for place in PLACES)),
+        *("data.name", "data.fingerprint", *(f"data.{name}" for name in LOCATION_FIELDS)),
         *(f"{role}.{field}" for role in ("teacher", "student") for field in ("weights", "weights_digest")),
     }
 )
@@ -70,14 +70,14 @@ def _rounded(value: Any) -> Any:
 @cache
 def search_fields() -> Mapping[str, SearchField]:
     """Return every field that `search` may vary, by name."""
-    found: dict[str, SearchField] = {}
+    fields: dict[str, SearchField] = {}
     for name in SECTIONS:
         section = type(TrialConfig.model_fields[name].default)
         for key, field in section.model_fields.items():
-            _add(found, name, key, field.annotation, field.metadata)
+            _add(fields, name, key, field.annotation, field.metadata)
     for name, field in SearchSettings.model_fields.items():
-        _add(found, None, name, field.annotation, field.metadata)
-    return found
+        _add(fields, None, name, field.annotation, field.metadata)
+    return fields
 
 
 def search_field(name: str) -> SearchField:
@@ -122,7 +122,7 @@ def changed_section(base: Strict, changes: tuple[tuple[str, Value], ...]) -> Str
         raise ValueError(value_rule(error.errors(include_url=False)[0])) from None
 
 
-def _add(found: dict[str, SearchField], section: str | None, key: str, annotation: Any, metadata: list[Any]) -> None:
+def _add(fields: dict[str, SearchField], section: str | None, key: str, annotation: Any, metadata: list[Any]) -> None:
     name = f"{section}.{key}" if section else key
     kind: Kind | None = "a list of numbers" if name in LIST_FIELDS else _kind(annotation)
     if kind is None or name in FIXED_FIELDS:
@@ -131,7 +131,7 @@ def _add(found: dict[str, SearchField], section: str | None, key: str, annotatio
     for rule in metadata:
         limited = typing.Annotated[limited, rule]
     adapter: TypeAdapter[Any] = TypeAdapter(limited, config=ConfigDict(strict=True, allow_inf_nan=False))
-    found[name] = SearchField(name, section, key, kind, adapter)
+    fields[name] = SearchField(name, section, key, kind, adapter)
 
 
 def _never_null(annotation: Any) -> Any:

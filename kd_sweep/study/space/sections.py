@@ -1,4 +1,4 @@
-"""What the trials of one study have in common, made once: a study can list a million of them.
+"""The parts that trials of one study share, each made once: a study can list a million trials.
 
 A trial is a tuple of values here, one for each dimension of the search. Sections are checked and written as JSON once
 for each combination of their own values; ids and teachers are put together from those, without a configuration.
@@ -86,11 +86,11 @@ class Parts:
         self._spec = spec
         self._parts: dict[str, Part[Any]] = {}
         self._made: dict[str, dict[Values, Part[Any]]] = {section: {} for section in SECTIONS}
-        self._places = {name: place for place, name in enumerate(spec.search)}
+        self._index_of = {name: index for index, name in enumerate(spec.search)}
         self._searched = {section: self._of_section(section) for section in SECTIONS}
         self._for_teachers = [
-            place
-            for name, place in self._places.items()
+            index
+            for name, index in self._index_of.items()
             if name in TEACHER_FIELDS or name.partition(".")[0] in TEACHER_SECTIONS
         ]
         self._varying = [section for section in SECTIONS if self._searched[section]]
@@ -120,12 +120,12 @@ class Parts:
 
     def values_of_teachers(self, values: Values) -> Values:
         """Return those of ``values`` that decide which teachers the trial needs."""
-        return tuple([values[place] for place in self._for_teachers])
+        return tuple([values[index] for index in self._for_teachers])
 
     def part(self, section: str, values: Values) -> Part[Any]:
         """Return a section of the trial."""
         searched = self._searched[section]
-        own = tuple([values[place] for place, _ in searched])
+        own = tuple([values[index] for index, _ in searched])
         part = self._made[section].get(own)
         if part is None:
             changes = {key: value for (_, key), value in zip(searched, own, strict=True)}
@@ -137,13 +137,13 @@ class Parts:
         return trial_settings(**{name: self._value(name, values) for name in _DEFAULTS})
 
     def _value(self, name: str, values: Values) -> Any:
-        place = self._places.get(name)
-        return _DEFAULTS[name] if place is None else values[place]
+        index = self._index_of.get(name)
+        return _DEFAULTS[name] if index is None else values[index]
 
     def _of_section(self, section: str) -> list[tuple[int, str]]:
-        """Return place and key of each dimension that is a field of the section."""
-        fields = [search_field(name) for name in self._places]
-        return [(place, field.key) for place, field in enumerate(fields) if field.section == section]
+        """Return index and key of each dimension that is a field of the section."""
+        fields = [search_field(name) for name in self._index_of]
+        return [(index, field.key) for index, field in enumerate(fields) if field.section == section]
 
     def _shared(self, section: Strict) -> Part[Any]:
         json = section_json(section)

@@ -10,7 +10,7 @@ from kd_sweep.study.trial import MAX_TEACHERS, Settings, Strengths, mean_strengt
 
 
 class SearchSettings(Strict):
-    """What a study says of strengths, size and seed; `trial_settings` makes of it what a trial holds."""
+    """The strengths, size and seed as a study's search names them; `trial_settings` turns them into a trial's."""
 
     augmentation_strength: Fraction = 0.0
     """Shorthand for both: the strength of every teacher, and of the student. 0: clean images. 1: the strongest."""
@@ -33,7 +33,7 @@ def trial_settings(
     """Return the strengths and the seed that a trial holds.
 
     Args:
-        augmentation_strength: as `SearchSettings` says, in canonical form, as the next four.
+        augmentation_strength: of `SearchSettings`, in canonical form, as are the next four.
         ensemble_size: without effect with ``teacher_strengths``, as is the strength.
         seed: the trial's.
         teacher_strengths: None where the teachers are alike.

@@ -71,10 +71,10 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2(text, value):
 
 def test_lines_are_those_of_the_keys():
     document = read_yaml("name: d\n\nteacher:\n  epochs: 8\n  milestones:\n    - 1\n    - 2\n", "f.yaml")
-    assert document.place(("teacher", "epochs")) == "f.yaml, line 4"
-    assert document.place(("teacher", "milestones", 1)) == "f.yaml, line 7"
-    assert document.place(("teacher", "unheard", "of")) == "f.yaml, line 3"
-    assert document.place(("elsewhere",)) == "f.yaml"
+    assert document.origin(("teacher", "epochs")) == "f.yaml, line 4"
+    assert document.origin(("teacher", "milestones", 1)) == "f.yaml, line 7"
+    assert document.origin(("teacher", "unheard", "of")) == "f.yaml, line 3"
+    assert document.origin(("elsewhere",)) == "f.yaml"
 
 
 def test_anchors_aliases_and_merge_keys_are_copied():
@@ -176,9 +176,9 @@ def test_an_override_of_a_dimension_replaces_its_kind():
 
 def test_an_override_is_the_place_of_what_it_set():
     document = _override("a: {b: 1}\nc: 2", "a.b=2", "a.d.e=3")
-    assert document.place(("a", "b")) == "--set a.b=2"
-    assert document.place(("a", "d", "e")) == "--set a.d.e=3"
-    assert document.place(("c",)) == "f.yaml, line 2"
+    assert document.origin(("a", "b")) == "--set a.b=2"
+    assert document.origin(("a", "d", "e")) == "--set a.d.e=3"
+    assert document.origin(("c",)) == "f.yaml, line 2"
 
 
 @pytest.mark.parametrize(
@@ -225,5 +225,5 @@ def test_an_override_makes_the_list_that_a_file_leaves_out() -> None:
     two = ["objectives.0.metric=ece", "objectives.0.mode=min", "objectives.1.metric=val_accuracy"]
     sampler = ["sampler={name: nsga2, num_trials: 4}", "search.ensemble_size={int: [1, 2]}"]
     assert len(parse_spec("name: a", "f.yaml", [*two, *sampler]).objectives) == 2
-    with pytest.raises(SpecError, match=r"objectives.3: the list has places 0 to 0; 1 adds one"):
+    with pytest.raises(SpecError, match=r"objectives.3: the list has indices 0 to 0; 1 adds one"):
         parse_spec("name: a\nobjectives: [{metric: ece, mode: min}]", "f.yaml", ["objectives.3.metric=ece"])
