@@ -7,7 +7,8 @@ from kd_sweep.study.metric_catalogue import METRICS
 from kd_sweep.study.metric_record import Metric
 
 PAGE = Path(__file__).parent / "metrics.md"
-HEADER = "| metric | definition | range | unit | better | null |\n| --- | --- | --- | --- | --- | --- |\n"
+COLUMNS = ("metric", "definition", "images", "range", "unit", "better", "null")
+HEADER = f"| {' | '.join(COLUMNS)} |\n{'| --- ' * len(COLUMNS)}|\n"
 
 
 def table() -> str:
@@ -23,7 +24,8 @@ def written(page: str) -> str:
 
 
 def _row(metric: Metric) -> str:
-    cells = (metric.meaning, metric.range.text, metric.unit, metric.better or "", metric.null_text)
+    images = ", ".join(f"`{split}`" for split in metric.splits)
+    cells = (metric.meaning, images, metric.range.text, metric.unit, metric.better or "", metric.null_text)
     return f"| `{metric.name}` | {' | '.join(cells)} |\n"
 
 

@@ -333,7 +333,7 @@ class StudySpec(Strict):
         if name.lower() in RESERVED_NAMES:
             kept = "its frozen study" if name.lower() == "study.yaml" else f"{name.lower()} of all studies"
             where = "a study's folder" if name.lower() == "study.yaml" else "the results root"
-            raise ValueError(f"{name!r} is taken: {where} keeps {kept} in a place of that name")
+            raise ValueError(f"{name!r} is taken: {where} keeps {kept} under that name")
         return name
 
 

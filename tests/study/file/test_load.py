@@ -63,12 +63,12 @@ def _message(text, *overrides):
         ("name: 3", "name: 3 is not text; write '3' in quotes (sweeps/x.yaml, line 1)"),
         (
             "name: teachers",
-            "name: 'teachers' is taken: the results root keeps teachers of all studies in a place of that name "
+            "name: 'teachers' is taken: the results root keeps teachers of all studies under that name "
             "(sweeps/x.yaml, line 1)",
         ),
         (
             "name: Study.YAML",
-            "name: 'Study.YAML' is taken: a study's folder keeps its frozen study in a place of that name "
+            "name: 'Study.YAML' is taken: a study's folder keeps its frozen study under that name "
             "(sweeps/x.yaml, line 1)",
         ),
         (
