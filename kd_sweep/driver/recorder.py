@@ -69,10 +69,6 @@ class Recorder:
         """Return these columns of every epoch, sorted by trial and epoch."""
         return self._writer.epochs_table(columns)
 
-    def checkpoint_reports(self, trial_id: str) -> list[EpochReport]:
-        """Return the epochs in the newest checkpoint of a trial that has started."""
-        return self._history(self._configs[trial_id])
-
     def objectives_of(self, trial_id: str) -> tuple[float, ...] | None:
         """Return the last value of each objective, None where one is missing."""
         values = tuple(self._writer.trials[trial_id].get(objective.metric) for objective in self._objectives)

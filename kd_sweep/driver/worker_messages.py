@@ -35,6 +35,8 @@ class Assignment:
     """Its number among what an adaptive sampler has suggested."""
     generation: int | None = None
     """Of a genetic sampler."""
+    known_epochs: int = 0
+    """So many epochs of the trial does the driver have. What its checkpoint has beyond them is reported first."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,14 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
-class AllDoneBefore:
-    """A trial had every epoch in its checkpoint: an earlier attempt died before it could report the last ones."""
+class EpochsInCheckpoint:
+    """The epochs that a trial's checkpoint has and the driver has not.
 
-    last: EpochReport
+    An earlier attempt died before it reported them, or its driver before it wrote them down.
+    """
+
+    reports: tuple[EpochReport, ...]
+    """In order; at least one."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ class TrialFailed:
     message: str
 
 
-TrialMessage = EpochDone | AllDoneBefore | TrialFailed
+TrialMessage = EpochDone | EpochsInCheckpoint | TrialFailed
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def run(root: Path, spec: StudySpec, most: int = 10_000, *, told: bool = True) -
     """
     with StudyState(spec, StudyFolder(root, "s")) as state:
         assert state.judge is not None
-        scheduler = RuleScheduler(state.judge, state.recorder.checkpoint_reports)
+        scheduler = RuleScheduler(state.judge)
         for config in [*state.work.unfinished, *(trial.config for trial in state.work.new)]:
             state.recorder.started(config)
             tune_trial = Trial("unused", stub=True, config={"trial_id": config.trial_id})

@@ -1,6 +1,6 @@
 """The replay of a study's epochs: a stopping rule knows after it what it knew when the last driver ended."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -73,8 +73,10 @@ def replay(spec: StudySpec, epochs_table: EpochsTable, unfinished: Collection[st
         return None
     judge, stopped = Judge(rule, objectives), []
     table = epochs_table(["trial_id", "epoch", "finished_at", *(objective.metric for objective in objectives)])
-    last_epochs = {row["trial_id"]: row["epoch"] for row in table.select(["trial_id", "epoch"]).to_pylist()}
-    for row in _in_order_of_arrival(table):
+    columns = {name: table[name].to_pylist() for name in table.column_names if name != "finished_at"}
+    last_epochs = dict(zip(columns["trial_id"], columns["epoch"], strict=True))
+    for index in _by_arrival(columns["trial_id"], table["finished_at"]):
+        row = {name: column[index] for name, column in columns.items()}
         trial_id = row["trial_id"]
         judge.add(trial_id, row)
         if trial_id in unfinished and row["epoch"] == last_epochs[trial_id] and judge.stops(trial_id):
@@ -82,11 +84,10 @@ def replay(spec: StudySpec, epochs_table: EpochsTable, unfinished: Collection[st
     return Replay(judge, stopped)
 
 
-def _in_order_of_arrival(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Yield the rows by their time; those of a trial in the order of its epochs, whatever a clock said."""
-    times = table["finished_at"].cast(pa.int64()).fill_null(0).to_pylist()
-    rows = table.drop_columns(["finished_at"]).to_pylist()
-    for index in range(1, len(rows)):
-        if rows[index]["trial_id"] == rows[index - 1]["trial_id"]:
+def _by_arrival(trial_ids: Sequence[str], finished_at: pa.ChunkedArray) -> list[int]:
+    """Return the indices of rows by time. They come sorted by trial and epoch; those of a trial stay in order."""
+    times = finished_at.cast(pa.int64()).fill_null(0).to_pylist()
+    for index in range(1, len(times)):
+        if trial_ids[index] == trial_ids[index - 1]:
             times[index] = max(times[index], times[index - 1])
-    yield from (rows[index] for index in sorted(range(len(rows)), key=times.__getitem__))
+    return sorted(range(len(times)), key=times.__getitem__)

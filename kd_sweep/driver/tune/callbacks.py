@@ -11,7 +11,7 @@ from kd_sweep.driver.progress import Display
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.tune.failures import Failure, Retries
 from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, study_trial_id
-from kd_sweep.driver.worker_messages import AllDoneBefore, EpochDone, EpochReport, TrialFailed
+from kd_sweep.driver.worker_messages import EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
 from kd_sweep.errors import StorageError
 from kd_sweep.study.trial import TrialConfig
 
@@ -64,9 +64,10 @@ class SweepCallback(tune.Callback):
                 self._retries.announced(trial)
                 if kind == StorageError.__name__:  # what one trial cannot write, none can
                     self._storage_failure = message
-            case AllDoneBefore():
-                if (config := self._configs.get(study_trial_id(trial))) is not None:
-                    self._recorder.reconcile(config)
+            case EpochsInCheckpoint(reports):  # which is no progress of this attempt
+                for report in reports:
+                    if report.epoch > self._recorder.last_epoch(study_trial_id(trial)):
+                        self._epoch(study_trial_id(trial), report)
             case EpochDone(report):
                 self._retries.progressed(trial, result["node_ip"])
                 self._epoch(study_trial_id(trial), report)

@@ -5,7 +5,7 @@ what a source has to know, it is told from the study's tables when it is made.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from kd_sweep.driver.tune.tune_trial import config_of, report_in
+from kd_sweep.driver.tune.tune_trial import config_of, reports_in
 from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.recipe import MAX_COUNT
@@ -214,10 +214,18 @@ class TuneSearcher(Searcher):
         source: where trials come from.
         settings: for the workers.
         objectives: the metrics whose values the source learns.
+        last_epoch: returns how many epochs of a trial the tables hold, by its id.
     """
 
-    def __init__(self, source: Source, settings: WorkerSettings, objectives: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        settings: WorkerSettings,
+        objectives: tuple[str, ...],
+        last_epoch: Callable[[str], int],
+    ) -> None:
         super().__init__()
+        self._last_epoch = last_epoch
         self._source = source
         self._settings = settings
         self._objectives = objectives
@@ -229,15 +237,16 @@ class TuneSearcher(Searcher):
         if suggestion is None:
             return Searcher.FINISHED
         trial = self._running[trial_id] = suggestion.trial
-        return config_of(Assignment(trial, self._settings, suggestion.number, suggestion.generation))
+        known_epochs = self._last_epoch(trial.trial_id)
+        return config_of(Assignment(trial, self._settings, suggestion.number, suggestion.generation, known_epochs))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the source how the trial ended. Tune may say it twice; the second time changes nothing."""
         trial = self._running.pop(trial_id, None)
         if trial is None:
             return
-        report = report_in(result or {})
-        values = tuple(report.metrics[metric] if report else None for metric in self._objectives)
+        reports = reports_in(result or {})
+        values = tuple(reports[-1].metrics[metric] if reports else None for metric in self._objectives)
         self._source.tell(trial, None if error or None in values else values)  # type: ignore[arg-type]
 
     def save(self, checkpoint_path: str) -> None:

@@ -1,13 +1,12 @@
 """The scheduler that carries a study's stopping rule to Ray Tune: it stops trials, and starts them in order."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.stopping.replay import Judge
-from kd_sweep.driver.tune.tune_trial import TuneTrial, report_in, study_trial_id
-from kd_sweep.driver.worker_messages import EpochReport
+from kd_sweep.driver.tune.tune_trial import TuneTrial, reports_in, study_trial_id
 
 
 class RuleScheduler(FIFOScheduler):
@@ -15,14 +14,11 @@ class RuleScheduler(FIFOScheduler):
 
     Args:
         judge: decides; it knows the epochs of earlier runs.
-        checkpoint_reports: returns the epochs in a trial's newest checkpoint, by the trial's id. A worker can die
-            between its checkpoint and its report, and the next one goes on after that epoch.
     """
 
-    def __init__(self, judge: Judge, checkpoint_reports: Callable[[str], Iterable[EpochReport]]) -> None:
+    def __init__(self, judge: Judge) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._judge = judge
-        self._checkpoint_reports = checkpoint_reports
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """Return whether the trial goes on. Tune asks before it calls the callbacks, and not after the last epoch."""
@@ -34,15 +30,10 @@ class RuleScheduler(FIFOScheduler):
         self._add(study_trial_id(trial), result)
 
     def _add(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        report = report_in(result)
-        if report is None:
-            return False
-        first = self._judge.last_epoch(trial_id) + 1
-        if first < report.epoch:
-            for earlier in self._checkpoint_reports(trial_id):
-                if first <= earlier.epoch < report.epoch:
-                    self._judge.add(trial_id, earlier.columns())
-        return self._judge.add(trial_id, report.columns())
+        is_new = False
+        for report in reports_in(result):
+            is_new = self._judge.add(trial_id, report.columns())
+        return is_new
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its scheduler; nothing ever reads that copy

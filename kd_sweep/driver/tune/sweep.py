@@ -60,8 +60,8 @@ def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Inter
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
-    searcher = TuneSearcher(source_of(state), settings, objectives)
-    scheduler = RuleScheduler(state.judge, recorder.checkpoint_reports) if state.judge else FIFOScheduler()
+    searcher = TuneSearcher(source_of(state), settings, objectives, recorder.last_epoch)
+    scheduler = RuleScheduler(state.judge) if state.judge else FIFOScheduler()
     _tune(spec, cluster, searcher, scheduler, callback)
 
 

@@ -10,7 +10,8 @@ from ray import tune
 from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
-from kd_sweep.driver.worker_messages import AllDoneBefore, Assignment, EpochDone, EpochReport, TrialFailed
+from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
+from kd_sweep.errors import CorruptFileError
 from kd_sweep.storage.root import Root
 
 
@@ -45,29 +46,34 @@ class TrialActor(tune.Trainable):
 
     def _next_epoch(self) -> dict[str, Any]:
         if self._pending is not None:
-            self._begin(self._pending)
+            unreported = self._begin(self._pending)
             self._pending = None
-        row = next(self._epochs, None)
-        if row is None:  # every epoch was in the checkpoint already: say how the last one was, for who learns from it
-            return result_of(AllDoneBefore(EpochReport.of_row(read_history(self._checkpoints)[-1])), done=True)
-        report = EpochReport.of_row(row, host=socket.gethostname(), pid=os.getpid())
+            if unreported:
+                return result_of(EpochsInCheckpoint(unreported), done=unreported[-1].epoch >= self._num_epochs)
+        report = EpochReport.of_row(next(self._epochs), host=socket.gethostname(), pid=os.getpid())
         return result_of(EpochDone(report), done=report.epoch >= self._num_epochs)
 
-    def _begin(self, assignment: Assignment) -> None:
+    def _begin(self, assignment: Assignment) -> tuple[EpochReport, ...]:
+        """Return the epochs that the checkpoint has and the driver has not; of a trial that is done, at least one."""
         from kd_sweep.distill.trial import trial_epochs
 
         trial, settings = assignment.trial, assignment.settings
         self._num_epochs = trial.student.epochs
         root = Root.open(settings.root)
-        self._checkpoints = StudyFolder(root, settings.study).checkpoint_folder(trial.trial_id)
+        folder = StudyFolder(root, settings.study).checkpoint_folder(trial.trial_id)
         self._epochs = trial_epochs(
             trial,
             root=root,
-            checkpoint_dir=self._checkpoints,
+            checkpoint_dir=folder,
             device=settings.device,
             num_threads=settings.num_threads,
             best_by=settings.best_by,
         )
+        try:
+            rows = read_history(folder)
+        except CorruptFileError:  # the trial itself sets it aside
+            return ()
+        return tuple(map(EpochReport.of_row, rows[min(assignment.known_epochs, self._num_epochs - 1) :]))
 
     def cleanup(self) -> None:
         """Let go of the running trial's memory."""

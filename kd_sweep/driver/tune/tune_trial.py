@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from kd_sweep.driver.worker_messages import AllDoneBefore, Assignment, EpochDone, EpochReport, TrialMessage
+from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochReport, EpochsInCheckpoint, TrialMessage
 
 
 class TuneTrial(Protocol):
@@ -64,10 +64,12 @@ def message_in(result: Mapping[str, Any]) -> TrialMessage | None:
     return result.get(MESSAGE)
 
 
-def report_in(result: Mapping[str, Any]) -> EpochReport | None:
-    """Return the epoch that this result reports, for the first time or again; None where it reports none."""
+def reports_in(result: Mapping[str, Any]) -> tuple[EpochReport, ...]:
+    """Return the epochs that this result reports, the newest last; for the first time or again."""
     match message_in(result):
-        case EpochDone(report) | AllDoneBefore(report):
-            return report
+        case EpochDone(report):
+            return (report,)
+        case EpochsInCheckpoint(reports):
+            return reports
         case _:
-            return None
+            return ()

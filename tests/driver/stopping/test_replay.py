@@ -99,6 +99,19 @@ def test_an_unfinished_trial_is_judged_from_what_had_come_by_its_newest_epoch() 
     assert found.stopped == ["c"]
 
 
+@pytest.mark.parametrize("name", ["median-min", "hyperband"])
+def test_of_a_minimised_metric_the_greater_values_stop(name: str) -> None:
+    spec = study(SCHEDULERS[name])
+    for first, second, expected in ((0.1, 0.9, True), (0.9, 0.1, False)):
+        found = replay(spec, holding([]), ())
+        assert found is not None
+        metric = judged_by(spec)[0].metric
+        for trial in map(str, range(20)):
+            found.judge.add(trial, {"epoch": 1, metric: first})
+        found.judge.add("last", {"epoch": 1, metric: second})
+        assert found.judge.stops("last") == expected
+
+
 def test_epochs_of_a_trial_stay_in_order_whatever_a_clock_said() -> None:
     times = [BEGIN + timedelta(hours=2), BEGIN, BEGIN + timedelta(hours=1), None]
     rows = [

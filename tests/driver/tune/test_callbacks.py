@@ -19,7 +19,7 @@ from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
 from kd_sweep.driver.tune.tune_trial import result_of
-from kd_sweep.driver.worker_messages import AllDoneBefore, EpochDone, EpochReport, TrialFailed
+from kd_sweep.driver.worker_messages import EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
 from kd_sweep.errors import StorageError
 from kd_sweep.storage.terms import of_term
 from kd_sweep.study.file.load import parse_spec
@@ -209,15 +209,23 @@ def test_epochs_that_only_a_checkpoint_knows_are_recorded_with_the_next_report(
     assert (sweep.row()["last_epoch"], sweep.row()["train_s"]) == (3, 13.0)
 
 
-def test_a_trial_that_had_every_epoch_is_completed_from_its_checkpoint(
-    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_that_had_every_epoch_is_completed_from_its_checkpoint(sweep: Sweep) -> None:
     trial = sweep.start()
-    history = [report_of(epoch) for epoch in (1, 2, 3)]
-    of_checkpoints(sweep, monkeypatch, history)
-    sweep.result(trial, AllDoneBefore(history[-1]))
+    sweep.epochs(trial, 1)
+    sweep.result(trial, EpochsInCheckpoint(tuple(report_of(epoch) for epoch in (1, 2, 3))))
     sweep.completes(trial)
-    assert (sweep.row()["status"], sweep.row()["last_epoch"]) == ("completed", 3)
+    assert (sweep.row()["status"], sweep.row()["last_epoch"], sweep.row()["train_s"]) == ("completed", 3, 3.0)
+
+
+def test_epochs_of_a_checkpoint_are_recorded_and_are_no_progress_of_the_attempt(sweep: Sweep) -> None:
+    trial = sweep.start()
+    for _ in range(MAX_LOSSES):
+        sweep.result(trial, EpochsInCheckpoint((report_of(1), report_of(2))))
+        assert sweep.row()["last_epoch"] == 2
+        assert sweep.fails(trial, RuntimeError("the actor died"), KILLED)
+        sweep.start()
+    sweep.result(trial, EpochsInCheckpoint((report_of(1), report_of(2))))
+    assert not sweep.fails(trial, RuntimeError("the actor died"), KILLED)
 
 
 def of_checkpoints(sweep: Sweep, monkeypatch: pytest.MonkeyPatch, history: list[EpochReport]) -> None:
@@ -231,7 +239,7 @@ def test_what_a_trial_reports_after_its_end_changes_no_row_of_the_trial(sweep: S
     sweep.completes(trial)
     ended = sweep.row()
     sweep.epochs(trial, 3)
-    sweep.result(trial, AllDoneBefore(report_of(3)))
+    sweep.result(trial, EpochsInCheckpoint((report_of(3),)))
     sweep.completes(trial)
     sweep.callback.on_trial_error(0, [], trial)
     assert sweep.row() == ended

@@ -79,7 +79,7 @@ class Tables:
         """
         metrics = tuple(objective.metric for objective in spec.objectives)
         searcher = TuneSearcher(
-            OptunaSource(spec, self.known.values(), num_trials - len(self.known)), SETTINGS, metrics
+            OptunaSource(spec, self.known.values(), num_trials - len(self.known)), SETTINGS, metrics, lambda _: 0
         )
         running: list[tuple[str, TrialConfig]] = []
         for place in range(10_000):
@@ -245,7 +245,7 @@ def spec_with(sampler: str, num_trials: int, search: dict[str, Any], more: str =
 def run(root: Path, spec: StudySpec, most: int = 1000, on_new: Callable[[str], None] = lambda trial_id: None) -> int:
     """Run up to ``most`` trials of the study without Ray; the last one is cut off where there are more."""
     with StudyState(spec, StudyFolder(root, "s")) as state:
-        searcher = TuneSearcher(source_of(state), SETTINGS, ("val_accuracy", "ece"))
+        searcher = TuneSearcher(source_of(state), SETTINGS, ("val_accuracy", "ece"), state.recorder.last_epoch)
         for place in range(most):
             config = searcher.suggest(str(place))
             if not isinstance(config, dict):

@@ -11,19 +11,19 @@ from kd_sweep.driver.stopping.asha import Asha
 from kd_sweep.driver.stopping.replay import Judge
 from kd_sweep.driver.tune.stopping import RuleScheduler
 from kd_sweep.driver.tune.tune_trial import result_of
-from kd_sweep.driver.worker_messages import EpochDone, EpochReport, TrialFailed
+from kd_sweep.driver.worker_messages import EpochDone, EpochsInCheckpoint, TrialFailed
 from kd_sweep.study.spec import Objective
 from tests.driver.reports import report_of
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
-def scheduler(checkpoints: dict[str, list[EpochReport]] | None = None) -> tuple[RuleScheduler, Judge]:
+def scheduler() -> tuple[RuleScheduler, Judge]:
     """ASHA with rungs at epochs 1 and 3, which knows trial `earlier`."""
     judge = Judge(Asha((1, 3), 2.0), [Objective()])
     for epoch in (1, 2, 3):
         judge.add("earlier", {"epoch": epoch, "val_accuracy": 0.5})
-    return RuleScheduler(judge, (checkpoints or {}).__getitem__), judge
+    return RuleScheduler(judge), judge
 
 
 def result(epoch: int, value: float | None) -> dict[str, Any]:
@@ -70,14 +70,22 @@ def test_results_without_an_epoch_or_a_value_change_nothing() -> None:
     assert ours.on_trial_result(None, trial, result(1, None)) == CONTINUE
 
 
-def test_an_epoch_that_only_a_checkpoint_holds_counts() -> None:
-    """The worker died between its checkpoint and its report; the checkpoint of the next one has more than is due."""
-    history = [report_of(epoch, val_accuracy=value) for epoch, value in enumerate((0.2, 0.1, 0.9, 0.8), start=1)]
-    ours, judge = scheduler({"cut": history})
-    assert ours.on_trial_result(None, tune_trial("cut"), result(3, 0.9)) == CONTINUE
-    assert judge.last_epoch("cut") == 3
+def in_checkpoint(*values: float) -> dict[str, Any]:
+    """Return Tune's result of a trial whose checkpoint has these epochs."""
+    reports = [report_of(epoch, val_accuracy=value) for epoch, value in enumerate(values, start=1)]
+    return result_of(EpochsInCheckpoint(tuple(reports)))
+
+
+def test_epochs_that_only_a_checkpoint_has_count_and_the_newest_is_judged() -> None:
+    """Whether a worker died before its report or a driver before it wrote it down."""
+    ours, judge = scheduler()
+    # It was let pass at the first rung, where it would stop today.
+    assert ours.on_trial_result(None, tune_trial("passed"), in_checkpoint(0.2, 0.1)) == CONTINUE
+    assert judge.last_epoch("passed") == 2
     assert ours.on_trial_result(None, tune_trial("other"), result(1, 0.34)) == STOP  # the median of 0.5 and 0.2 is 0.35
-    assert ours.on_trial_result(None, tune_trial("another"), result(1, 0.35)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("behind"), in_checkpoint(0.1)) == STOP
+    assert ours.on_trial_result(None, tune_trial("later"), in_checkpoint(0.9, 0.9, 0.1)) == STOP
+    assert ours.on_trial_result(None, tune_trial("later"), in_checkpoint(0.9, 0.9, 0.1)) == CONTINUE  # known by now
 
 
 def test_else_it_is_tunes_own_first_in_first_out() -> None:

@@ -12,7 +12,7 @@ from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.driver.tune.searcher import PlannedSource, TuneSearcher
 from kd_sweep.driver.tune.trainable import TrialActor
 from kd_sweep.driver.tune.tune_trial import config_of, message_in
-from kd_sweep.driver.worker_messages import AllDoneBefore, Assignment, EpochDone, TrialFailed, WorkerSettings
+from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochsInCheckpoint, TrialFailed, WorkerSettings
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
@@ -73,11 +73,14 @@ def test_a_trial_that_cannot_be_begun_is_announced_before_it_raises(tmp_path: Pa
     assert str(tmp_path / "r") in message.message
 
 
-def test_a_trial_whose_checkpoint_has_every_epoch_reports_its_last_one_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("known", "expected"), [(0, [1, 2, 3]), (1, [2, 3]), (2, [3]), (3, [3])])
+def test_a_trial_whose_checkpoint_has_every_epoch_reports_those_that_are_not_known(
+    known: int, expected: list[int], tmp_path: Path
+) -> None:
     """An attempt can die between its last checkpoint and its report; then samplers must not hear of a failure."""
     trial = tiny_trial()
     listener = Listener(trial)
-    searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy", "train_loss"))
+    searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy", "train_loss"), lambda _: known)
     suggested = searcher.suggest("t1")
     first = TrialActor(suggested)
     last = [message_in(first.step()) for _ in range(trial.student.epochs)][-1]
@@ -85,18 +88,33 @@ def test_a_trial_whose_checkpoint_has_every_epoch_reports_its_last_one_again(tmp
     message = message_in(again)
     assert again["done"]
     assert isinstance(last, EpochDone)
-    assert isinstance(message, AllDoneBefore)
-    assert (message.last.epoch, message.last.metrics) == (3, last.report.metrics)
-    assert (message.last.host, message.last.pid) == (None, None)
+    assert isinstance(message, EpochsInCheckpoint)
+    assert [report.epoch for report in message.reports] == expected
+    assert message.reports[-1].metrics == last.report.metrics
+    assert {(report.host, report.pid) for report in message.reports} == {(None, None)}
     searcher.on_trial_complete("t1", again)
     searcher.on_trial_complete("t1", again)
     assert listener.received == [(last.report.metrics["val_accuracy"], last.report.metrics["train_loss"])]
 
 
+def test_a_trial_reports_what_only_its_checkpoint_has_before_it_goes_on(tmp_path: Path) -> None:
+    trial = tiny_trial()
+    first = TrialActor(config(trial, tmp_path))
+    reported = [message_in(first.step()) for _ in range(2)]
+    actor = TrialActor(config(trial, tmp_path))
+    messages = [message_in(result) for result in (actor.step(), actor.step())]
+    assert isinstance(messages[0], EpochsInCheckpoint)
+    assert isinstance(messages[1], EpochDone)
+    assert [one.metrics for one in messages[0].reports] == [
+        message.report.metrics for message in reported if isinstance(message, EpochDone)
+    ]
+    assert messages[1].report.epoch == 3
+
+
 @pytest.mark.parametrize("result", [None, {}, {"training_iteration": 0}])
 def test_a_trial_that_reported_nothing_is_a_failure_to_a_sampler(result: dict[str, Any] | None, tmp_path: Path) -> None:
     listener = Listener(tiny_trial())
-    searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy",))
+    searcher = TuneSearcher(listener, settings(tmp_path), ("val_accuracy",), lambda _: 0)
     searcher.suggest("t1")
     searcher.on_trial_complete("t1", result)
     assert listener.received == [None]

@@ -8,8 +8,8 @@ from ray.tune.experiment import Trial
 from ray.tune.result import NODE_IP
 from ray.tune.utils import flatten_dict
 
-from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, report_in, result_of, study_trial_id
-from kd_sweep.driver.worker_messages import AllDoneBefore, EpochDone, TrialFailed, TrialMessage
+from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, reports_in, result_of, study_trial_id
+from kd_sweep.driver.worker_messages import EpochDone, EpochsInCheckpoint, TrialFailed, TrialMessage
 from tests.distill.trials import tiny_trial
 from tests.driver.reports import report_of
 from tests.driver.tune.fake_trial import fake_trial
@@ -37,11 +37,12 @@ def test_tunes_trial_has_every_attribute_that_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [EpochDone(report_of(2)), AllDoneBefore(report_of(2)), TrialFailed("ValueError", "no")],
+    [EpochDone(report_of(2)), EpochsInCheckpoint((report_of(1), report_of(2))), TrialFailed("ValueError", "no")],
     ids=lambda message: type(message).__name__,
 )
 def test_a_message_is_what_it_was_after_tune_has_flattened_the_result(message: TrialMessage) -> None:
     result = flatten_dict(result_of(message, done=True) | {"config": {"a": {"b": 1}}})
     assert message_in(result) == message
-    assert report_in(result) == (None if isinstance(message, TrialFailed) else report_of(2))
+    numbers = {EpochDone: [2], EpochsInCheckpoint: [1, 2], TrialFailed: []}[type(message)]
+    assert reports_in(result) == tuple(map(report_of, numbers))
     assert result["done"]

@@ -1,0 +1,63 @@
+"""Whole sweeps whose trials are stopped early, killed and resumed: real Ray, real training."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kd_sweep.tables.reader import open_results
+from tests.command_line import Run, Start
+from tests.comparing_tables import comparable
+
+pytestmark = pytest.mark.slow
+
+STUDY = """
+name: early
+data: {name: digits, image_size: 8, max_train_images: 200, max_val_images: 100}
+teacher: {model: resnet8, width: 4, epochs: 1}
+student: {model: resnet8, width: 4, epochs: 6}
+search:
+  student.learning_rate: {grid: [0.2, 0.002, 0.1, 0.05, 0.001, 0.02]}
+  augmentation_strength: {grid: [0.0, 0.5]}
+objectives: [{metric: val_accuracy}, {metric: predictive_kl_val, mode: min}]
+max_concurrent_trials: 1
+scheduler: """
+"""One trial at a time: the order in which epochs come is that of the plan."""
+
+
+@pytest.mark.parametrize(
+    "scheduler", ["{name: pareto_asha, reduction_factor: 2}", "{name: patience, patience: 2, min_delta: 0.01}"]
+)
+def test_a_killed_sweep_stops_the_trials_of_an_unbroken_one(
+    scheduler: str, tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start
+) -> None:
+    file, unbroken, killed = tmp_path / "early.yaml", tmp_path / "unbroken", tmp_path / "killed"
+    file.write_text(STUDY + scheduler + "\n")
+    done = kd_sweep("launch", file, "--root", unbroken)
+    assert done.returncode == 0, done.stderr
+    statuses = open_results(unbroken).table("trials")["status"].to_pylist()
+    assert 2 <= statuses.count("stopped") < len(statuses) == 12
+    shutil.copytree(unbroken / "teachers", killed / "teachers")
+    for end, last in ((signal.SIGKILL, "trial 3/12"), (signal.SIGINT, "trial 8/12")):
+        process = start_kd_sweep("launch", file, "--root", killed)
+        read_until(last, process)
+        os.killpg(process.pid, end) if end == signal.SIGKILL else process.send_signal(end)
+        process.communicate(timeout=60)
+    resumed = kd_sweep("resume", killed / "early")
+    assert resumed.returncode == 0, resumed.stderr
+    for table in ("trials", "epochs"):
+        assert comparable(killed, table).equals(comparable(unbroken, table)), table
+    assert kd_sweep("verify", killed).returncode == 0
+
+
+def read_until(text: str, process: "subprocess.Popen[str]") -> None:
+    assert process.stdout is not None
+    output = []
+    for line in process.stdout:
+        output.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(output))
