@@ -31,9 +31,9 @@ def mixes(sizes: tuple[int, ...], weak: float, strong: float) -> set[tuple[float
 def test_every_mix_of_weak_and_strong_once(name: str, end: str) -> None:
     planned = plan(load_spec(sweep_file(name + end)))
     assert (planned.num_trials, planned.num_teachers, planned.exact) == (PAPER[name], TEACHERS[PAPER[name]], True)
-    weak, strong = sorted({trial.config.strength_of_student for trial in planned.trials})
+    weak, strong = sorted({trial.config.student_strength for trial in planned.trials})
     wanted = itertools.product(mixes((1, 2, 3) if PAPER[name] == 28 else (2,), weak, strong), (weak, strong))
-    found = [(trial.config.strengths_of_teachers, trial.config.strength_of_student) for trial in planned.trials]
+    found = [(trial.config.teacher_strengths, trial.config.student_strength) for trial in planned.trials]
     assert sorted(found) == sorted(wanted)
 
 
@@ -62,7 +62,7 @@ def test_the_paper_s_recipe(name: str, student: tuple[object, ...], teacher: tup
     assert load_spec(sweep_file(name), ["teacher.weights=null"]).teacher.weights is None
     loss = spec.distillation
     assert spec.augmentation.pipeline == "weak_strong"
-    assert {trial.config.strength_of_student for trial in plan(spec).trials} == {0.0, 1.0}
+    assert {trial.config.student_strength for trial in plan(spec).trials} == {0.0, 1.0}
     assert (loss.loss, loss.alpha, loss.temperature, loss.ensemble_reducer) == ("kl", 0.6, 3.0, "teachers")
 
 
