@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
 from kd_sweep.tables.reader import Results, open_results
-from tests.command_line import Run
+from tests.command_line import Cli, Run
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -168,7 +168,7 @@ def test_digits_optuna(kd_sweep: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_digits_pareto(kd_sweep: Run, tmp_path: Path) -> None:
+def test_digits_pareto(kd_sweep: Run, cli: Cli, tmp_path: Path) -> None:
     results = launched(kd_sweep, "digits-pareto", tmp_path, *SMALL, "sampler.num_trials=8", "sampler.population_size=4")
     trials = results.pandas("trials")
     assert_whole(results, trials)
@@ -177,9 +177,9 @@ def test_digits_pareto(kd_sweep: Run, tmp_path: Path) -> None:
     generations = trials.sort_values("suggestion").generation.astype(int)
     assert generations.is_monotonic_increasing
     assert (generations.iloc[:4] == 0).all()
-    answer = kd_sweep("query", tmp_path, "pareto", "--format", "json")
-    assert answer.returncode == 0, answer.stderr
-    shown = {row["trial_id"] for row in json.loads(answer.stdout)}
+    code, out, err = cli("query", tmp_path, "pareto", "--format", "json")
+    assert code == 0, err
+    shown = {row["trial_id"] for row in json.loads(out)}
     values = list(zip(trials.trial_id, trials.val_accuracy, trials.fidelity_val, strict=True))
     unbeaten = {
         trial
@@ -205,7 +205,7 @@ def digits_as_images(folder: Path, classes: int = 3, per_class: int = 20) -> Pat
 
 
 @pytest.mark.slow
-def test_image_folder(kd_sweep: Run, tmp_path: Path) -> None:
+def test_image_folder(kd_sweep: Run, cli: Cli, tmp_path: Path) -> None:
     images = digits_as_images(tmp_path / "images")
     small = [*SMALL_MODELS, "teacher.model=resnet8", "teacher.epochs=2", "student.epochs=2", "data.image_size=16"]
     grid = ["search.augmentation_strength.grid=[0.0, 0.5]", "search.ensemble_size.grid=[1, 2]"]
@@ -217,21 +217,19 @@ def test_image_folder(kd_sweep: Run, tmp_path: Path) -> None:
     # 20 % of the 20 images of each of the 3 classes are held out: accuracies are twelfths.
     assert ((trials.val_accuracy * 12).round(6) % 1 == 0).all()
     moved = images.rename(tmp_path / "elsewhere")
-    again = kd_sweep(
+    code, _, err = cli(
         "launch", sweep_file("image-folder"), "--root", tmp_path / "results",
         *overridden(*small, *grid, *settings, f"data.path={moved}"),
     )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert "nothing left to run (4 completed)" in again.stderr
+    assert code == 0, err
+    assert "nothing left to run (4 completed)" in err
     changed = moved / "0" / "0.png"
     with Image.open(changed) as image:
         upright = image.convert("L")
     upright.rotate(180).save(changed)
-    refused = kd_sweep(
+    code, _, err = cli(
         "launch", sweep_file("image-folder"), "--root", tmp_path / "results",
         *overridden(*small, *grid, *settings, f"data.path={moved}"),
     )  # fmt: skip
-    assert refused.returncode == 2
-    assert (
-        f"data.path: the images in {moved} are not those that study 'image-folder' was launched with" in refused.stderr
-    )
+    assert code == 2
+    assert f"data.path: the images in {moved} are not those that study 'image-folder' was launched with" in err
