@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -98,11 +98,15 @@ def take_over(location: str, stop_at: int, lease_s: float, *, of_heartbeat: bool
 
 
 def take_over_again_and_again(
-    location: str, first: int, step: int, lease_s: float, *, of_heartbeat: bool = False
+    location: str, stops: Iterable[int], lease_s: float, *, of_heartbeat: bool = False
 ) -> set[str]:
-    """Do so for every ``step``-th operation; return the names of the steps in which the first driver was suspended."""
+    """Do so for these operations, as far as there are so many.
+
+    Returns:
+        The names of the steps in which the first driver was suspended.
+    """
     seen = set()
-    for stop_at in range(first, MOST_OPERATIONS, step):
+    for stop_at in stops:
         where = f"{location}/{stop_at}"
         begin(where)
         ended = take_over(where, stop_at, lease_s, of_heartbeat=of_heartbeat)
@@ -126,15 +130,16 @@ def check_plainly(location: str) -> None:
 STEPS = {"take", "begin", "flush", "close", "release"}
 
 
-def test_a_driver_suspended_at_every_ninth_file_operation(tmp_path: Path) -> None:
-    assert take_over_again_and_again(str(tmp_path), 5, 9, lease_s=0.3) >= {"begin", "flush", "close"}
+def test_a_driver_suspended_at_every_thirteenth_file_operation(tmp_path: Path) -> None:
+    stops = range(5, MOST_OPERATIONS, 13)  # 3 does not divide it: with each kind of successor
+    assert take_over_again_and_again(str(tmp_path), stops, lease_s=0.3) >= {"begin", "flush", "close"}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("first", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_a_driver_suspended_at_each_second_file_operation(tmp_path: Path, first: int) -> None:
-    assert take_over_again_and_again(str(tmp_path), first, 2, lease_s=0.3) == STEPS
+@pytest.mark.parametrize("first", [1, *(pytest.param(first, marks=pytest.mark.long) for first in (2, 3, 4))])
+def test_a_driver_suspended_at_each_fourth_file_operation(tmp_path: Path, first: int) -> None:
+    assert take_over_again_and_again(str(tmp_path), range(first, MOST_OPERATIONS, 4), lease_s=0.3) == STEPS
 
 
 @pytest.mark.slow
@@ -156,11 +161,18 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_driver_suspended_at_some_operations_on_an_object_store(store: str) -> None:
-    assert take_over_again_and_again(store, 7, 23, lease_s=1.0) >= {"begin", "flush", "close"}
+    """In each of these steps once, with each kind of successor once."""
+    stops = (30, 76, 98)
+    assert {stop % len(SUCCESSORS) for stop in stops} == {0, 1, 2}
+    assert take_over_again_and_again(store, stops, lease_s=1.0) == {"begin", "flush", "close"}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("first", range(1, 5))
 def test_a_driver_suspended_at_every_operation_on_an_object_store(store: str, first: int) -> None:
-    assert take_over_again_and_again(store, first, 4, lease_s=1.0) >= {"begin", "flush", "close"}
+    assert take_over_again_and_again(store, range(first, MOST_OPERATIONS, 4), lease_s=1.0) >= {
+        "begin",
+        "flush",
+        "close",
+    }
