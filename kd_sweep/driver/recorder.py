@@ -143,7 +143,7 @@ class Recorder:
         """A trial has reported an epoch."""
         config = self._configs[trial_id]
         if report.epoch > self.last_epoch(trial_id) + 1:
-            # A worker died between its checkpoint and its report, and another went on after it.
+            # The newest checkpoint was damaged, and the attempt went on from one whose epochs nobody had reported.
             self._catch_up(config)
             self._add(config, report)
             self._writer.upsert_trial({"trial_id": trial_id} | self._summary(trial_id))

@@ -49,7 +49,7 @@ def expected_before(scores: Scores, points: list[Scores]) -> int:
 @pytest.mark.parametrize("ties", [False, True])
 def test_ranks_are_those_of_fronts_and_farthest_points(num_scores: int, ties: bool) -> None:
     rng = random.Random(num_scores)
-    for _ in range(15):
+    for _ in range(8):
         points = [tuple(rng.random() for _ in range(num_scores)) for _ in range(rng.randint(1, 14))]
         if ties:
             points = [tuple(round(value * 4) / 4 for value in point) for point in points]
