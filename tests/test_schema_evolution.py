@@ -209,3 +209,24 @@ def test_tables_of_the_unreleased_layout_are_refused_and_not_shown_empty(
     assert len(err.splitlines()) == 1
     assert "of an unreleased version of kd_sweep" in err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_trials_whose_fields_another_version_made_are_one_line(
+    asset: Path, copied: Path, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    """As trials were before they held their strengths; commands that read tables alone still do."""
+    trial_id = expected_of(asset)["trials"][0]["trial_id"]
+    for file in ("trials/trials-00000001.parquet", "copies/trials-00000001.parquet"):
+        table = pq.read_table(copied / STUDY / file, partitioning=None)
+        configs = [json.loads(text) for text in table["config"].to_pylist()]
+        old = [json.dumps(config | {"augmentation_strength": 0.5, "ensemble_size": 2}) for config in configs]
+        index = table.column_names.index("config")
+        pq.write_table(table.set_column(index, "config", pa.array(old)), copied / STUDY / file)
+    line = "was written by a version of kd_sweep whose trials have other fields"
+    code, _, err = cli("attention", copied, trial_id, "--out", tmp_path / "sheet.png")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert f"trial {trial_id}: {line}" in err
+    code, out, err = cli("verify", copied)
+    assert "Traceback" not in err
+    assert line in out
+    assert cli("query", copied, "summary")[0] == 0

@@ -14,7 +14,7 @@ from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import LOCATION_FIELDS, TrialConfig
+from kd_sweep.study.trial import LOCATION_FIELDS, TrialConfig, recorded_trial
 from kd_sweep.tables.schema import FINISHED, column_name
 from kd_sweep.tables.writer import StudyWriter
 
@@ -60,7 +60,7 @@ class Recorder:
         """Return the configuration of every trial that the tables hold, by its id, with the dataset where it is now."""
         found = {}
         for trial_id, row in self._writer.trials.items():
-            config = TrialConfig.model_validate_json(row["config"])
+            config = recorded_trial(row)
             data = config.data.model_copy(update={name: getattr(self._spec.data, name) for name in LOCATION_FIELDS})
             found[trial_id] = config.model_copy(update={"data": data})
         return found

@@ -27,7 +27,7 @@ from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import DataError, StorageError
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.root import StoredFile
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import TrialConfig, recorded_trial
 from kd_sweep.tables.trial_lookup import FoundTrial
 
 
@@ -64,10 +64,10 @@ def trial_attention(
 
     Raises:
         DataError: the dataset cannot be read, or has no image at one of the indices.
-        StorageError: the trial has no checkpoint of that epoch.
+        StorageError: the trial has no checkpoint of that epoch, or a version with other fields wrote it.
         CorruptFileError: the checkpoint or a teacher is damaged or gone.
     """
-    config = TrialConfig.model_validate_json(trial.row["config"])
+    config = recorded_trial(trial.row)
     dataset = resident_dataset(config.data, trial.root)
     _check_indices(indices, dataset, config.data.name)
     indices_I = torch.tensor(list(indices) or evenly_over_classes(dataset.val.labels_N.numpy(), num_images).tolist())

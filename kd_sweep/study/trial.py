@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from kd_sweep.errors import StorageError
 from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
 
@@ -238,3 +239,18 @@ class TrialConfig(Strict):
             batch_size=self.student.batch_size,
             seed=derived_seed("student-stream", self.seed),
         )
+
+
+def recorded_trial(row: Mapping[str, Any]) -> TrialConfig:
+    """Return the trial of a row of the `trials` table.
+
+    Raises:
+        StorageError: a version of kd_sweep wrote the row whose trials have other fields.
+    """
+    try:
+        return TrialConfig.model_validate_json(row["config"])
+    except ValidationError:
+        raise StorageError(
+            f"trial {row['trial_id']}: was written by a version of kd_sweep whose trials have other fields; go on with "
+            "that version, or launch the study in another root"
+        ) from None

@@ -20,7 +20,7 @@ from kd_sweep.storage.root import Location, Root, StoredFile
 from kd_sweep.storage.tensor_files import CORRUPT, check_data
 from kd_sweep.storage.terms import of_term, terms_of
 from kd_sweep.study.space.points import planned_trials
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import recorded_trial
 from kd_sweep.tables.current_files import current_term, files_of_other_terms, table_file
 from kd_sweep.tables.epoch_parts import Part, counted, list_parts, parts_among, read_part, superseded
 from kd_sweep.tables.keyed_table import read_table
@@ -111,8 +111,11 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     trials = {row["trial_id"]: row for row in rows or ()}
     if rows is not None and epochs is not None:
         yield from _trials(study, trials, epochs, is_running=is_running)
-    for row in trials.values():
-        used |= {teacher.teacher_id for teacher in TrialConfig.model_validate_json(row["config"]).needed_teachers}
+    try:
+        for row in trials.values():
+            used |= {teacher.teacher_id for teacher in recorded_trial(row).needed_teachers}
+    except StorageError as error:
+        yield Finding(PROBLEM, study.shown(table_file(study, TRIALS)), str(error), "")
     yield from _checkpoints(study, trials, is_running=is_running)
     yield from _leftovers(study)
 
