@@ -37,7 +37,7 @@ def test_what_is_replaced_while_it_is_read_is_one_version(slow_store: str, every
     writer = threading.Thread(target=replace)
     writer.start()
     try:
-        seen = [json.loads(root.read_bytes("file.json")) for _ in range(60)]
+        seen = [json.loads(root.read_bytes("file.json")) for _ in range(40)]
     finally:
         ended.set()
         writer.join()

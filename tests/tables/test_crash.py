@@ -106,10 +106,10 @@ def finish(folder: Path) -> None:
     assert pq.read_table(folder / "s" / "epochs").num_rows == sum(writer.last_epochs.values())
 
 
-@pytest.mark.parametrize("first", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_a_kill_before_each_second_file_operation(first: int, tmp_path: Path):
+@pytest.mark.parametrize("first", [1, *(pytest.param(first, marks=pytest.mark.long) for first in (2, 3, 4))])
+def test_a_kill_before_each_fourth_file_operation(first: int, tmp_path: Path):
     done = 0
-    for operation in range(first, 81, 2):
+    for operation in range(first, 81, 4):
         writer, heard = start(tmp_path, operation, num_flushes=20)
         done = max([done, *everything(heard)])
         writer.join(60)
