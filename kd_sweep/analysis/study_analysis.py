@@ -198,7 +198,7 @@ def save_analysis(analysis: Analysis, format: str, folder: Root) -> list[str]:
         content = io.BytesIO()
         render(table, format, content)
         folder.write_bytes(f"{name}.{format}", content.getvalue())
-        places.append(folder.shown(f"{name}.{format}"))
+        places.append(folder.location_of(f"{name}.{format}"))
     return places
 
 

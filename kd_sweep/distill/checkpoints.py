@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.storage.root import Root, StoredFile
+from kd_sweep.storage.root import Root
+from kd_sweep.storage.stored_file import FileLocation, StoredFile
 from kd_sweep.storage.tensor_files import (
-    Place,
     damage_as_corrupt,
     read_content,
     read_tensors,
@@ -64,7 +64,7 @@ def checkpoints_in(folder: Root) -> dict[str, StoredFile]:
     newest = {name: terms[-1] for name in (LAST, BEST) if (terms := terms_of(name, files))}
     if newest.get(BEST, 0) < newest.get(LAST, 0):
         newest.pop(BEST, None)
-    return {name: folder.file(of_term(name, term)) for name, term in newest.items()}
+    return {name: StoredFile(folder, of_term(name, term)) for name, term in newest.items()}
 
 
 def take_over(folder: Root, term: int) -> None:
@@ -102,7 +102,7 @@ class TrialCheckpoints:
         folder.ensure_folder()
         term = claim_term(folder, ATTEMPT, secrets.token_hex(8))
         take_over(folder, term)
-        self._last, self._best = (folder.file(of_term(name, term)) for name in (LAST, BEST))
+        self._last, self._best = (StoredFile(folder, of_term(name, term)) for name in (LAST, BEST))
         self._has_best = False
 
     def restore(
@@ -144,7 +144,7 @@ class TrialCheckpoints:
 
 
 def save_checkpoint(
-    path: Place,
+    path: FileLocation,
     header: CheckpointHeader,
     model: "nn.Module",
     optimizer: "torch.optim.Optimizer",
@@ -167,7 +167,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Place,
+    path: FileLocation,
     owner: str,
     model: "nn.Module",
     optimizer: "torch.optim.Optimizer | None",
@@ -199,7 +199,7 @@ def load_checkpoint(
     return header
 
 
-def read_header(path: Place) -> CheckpointHeader | None:
+def read_header(path: FileLocation) -> CheckpointHeader | None:
     """Return a checkpoint's header, without torch and without reading the tensors; None where there is no checkpoint.
 
     Raises:
@@ -250,7 +250,7 @@ def _restore_optimizer(optimizer: "torch.optim.Optimizer", tensors: "dict[str, t
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _parsed_header(path: Place, content: Any) -> CheckpointHeader:
+def _parsed_header(path: FileLocation, content: Any) -> CheckpointHeader:
     with damage_as_corrupt(path):
         header = CheckpointHeader(**content)
     if [row.get("epoch") for row in header.history] != list(range(1, header.epoch + 1)):

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from kd_sweep.distill.worker_memory import RecentlyUsed
 from kd_sweep.errors import CorruptFileError, StorageError
-from kd_sweep.storage.root import Location, Root, StoredFile
+from kd_sweep.storage.root import Location, Root
+from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import read_tensors, write_tensors
 
 LOGITS = "logits"
@@ -104,10 +105,10 @@ class LogitCache:
         cls._memory.clear()
 
     def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> StoredFile:
-        return self._folder.file(f"{teacher_id}/{stream_id}/epoch-{epoch:05}.safetensors")
+        return StoredFile(self._folder, f"{teacher_id}/{stream_id}/epoch-{epoch:05}.safetensors")
 
     def _clean_path(self, teacher_id: str, attention: str) -> StoredFile:
-        return self._folder.file(f"{teacher_id}/clean-{attention}.safetensors")
+        return StoredFile(self._folder, f"{teacher_id}/clean-{attention}.safetensors")
 
     def _read(self, path: StoredFile) -> dict[str, Tensor] | None:
         if not self._enabled:

@@ -11,7 +11,8 @@ import re
 from pydantic import ValidationError
 
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.storage.root import Location, Root, StoredFile
+from kd_sweep.storage.root import Location, Root
+from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import write_atomic
 from kd_sweep.storage.terms import of_term, terms_of
 from kd_sweep.study.recipe import Strict
@@ -80,7 +81,7 @@ def finished_term(folder: Root) -> int | None:
 def weights_file(folder: Root) -> StoredFile | None:
     """Return the weights that the record which counts speaks of; None where the teacher is not finished."""
     term = finished_term(folder)
-    return None if term is None else folder.file(of_term(WEIGHTS, term))
+    return None if term is None else StoredFile(folder, of_term(WEIGHTS, term))
 
 
 def read_record(root: Location, teacher_id: str) -> TeacherRecord | None:
@@ -91,7 +92,7 @@ def read_record(root: Location, teacher_id: str) -> TeacherRecord | None:
     """
     folder = teacher_folder(root, teacher_id)
     while (term := finished_term(folder)) is not None:
-        path = folder.file(of_term(RECORD, term))
+        path = StoredFile(folder, of_term(RECORD, term))
         try:
             return _parsed(path, path.read_bytes(), teacher_id)
         except FileNotFoundError:  # it was set aside, or there is a later one
@@ -118,4 +119,5 @@ def write_record(root: Location, record: TeacherRecord, term: int) -> None:
     text = record.model_dump_json(indent=2)
     seal = hashlib.sha256(text.encode()).hexdigest()
     sealed = text.removesuffix("\n}") + f',\n  "record_sha256": "{seal}"\n}}'
-    write_atomic(teacher_folder(root, record.teacher_id).file(of_term(RECORD, term)), sealed.encode())
+    file = StoredFile(teacher_folder(root, record.teacher_id), of_term(RECORD, term))
+    write_atomic(file, sealed.encode())

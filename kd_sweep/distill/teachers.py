@@ -41,6 +41,7 @@ from kd_sweep.metrics.predictions import accuracy
 from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.root import Location, Root
+from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import read_tensors, set_aside, write_atomic, write_tensors
 from kd_sweep.storage.terms import of_term, terms_of, unfinished
 from kd_sweep.study.trial import TeacherConfig
@@ -136,14 +137,14 @@ def load_teacher(teacher: TeacherConfig, root: Location, *, device: str = "auto"
     """
     record = read_record(root, teacher.teacher_id)
     if record is None:
-        file = teacher_folder(root, teacher.teacher_id).file(RECORD)
+        file = StoredFile(teacher_folder(root, teacher.teacher_id), RECORD)
         raise CorruptFileError(f"{file}: missing; the teacher is not finished")
     return _network(teacher, record, root, device)
 
 
 def _network(teacher: TeacherConfig, record: TeacherRecord, root: Location, device: str) -> nn.Module:
     folder = teacher_folder(root, teacher.teacher_id)
-    file = weights_file(folder) or folder.file(WEIGHTS)
+    file = weights_file(folder) or StoredFile(folder, WEIGHTS)
     try:
         weights, _ = read_tensors(file, kind=_KIND, sha256=record.sha256)
     except FileNotFoundError as error:
@@ -212,7 +213,8 @@ def _train(
 ) -> _Training:
     """Train the teacher under its lease. `StudyLockedError` where that was lost."""
     folder = teacher_folder(root, teacher.teacher_id)
-    write_atomic(folder.file(of_term(BEGUN, lease.term)), b"", durable=False)  # earlier terms' records are too late now
+    # From here on, records of earlier terms are too late.
+    write_atomic(StoredFile(folder, of_term(BEGUN, lease.term)), b"", durable=False)
     for begun in terms_of(BEGUN, folder.files()):
         if begun < lease.term:
             folder.delete(of_term(BEGUN, begun))
@@ -242,11 +244,11 @@ def _kept_record(teacher: TeacherConfig, root: Location, term: int, *, check_wei
         if record is not None:
             return record
         for name in (RECORD, WEIGHTS):
-            set_aside(folder.file(of_term(name, term)))
+            set_aside(StoredFile(folder, of_term(name, term)))
             folder.delete(of_term(name, earlier))
     for stray in terms_of(WEIGHTS, files):
         if stray < term:
-            set_aside(folder.file(of_term(WEIGHTS, stray)))
+            set_aside(StoredFile(folder, of_term(WEIGHTS, stray)))
     return None
 
 
@@ -270,7 +272,7 @@ class _TeacherTraining:
         self._stream = AugmentationStream(teacher.stream, self._dataset, device)
         self._model = place(initial_model(teacher.learner, self._dataset, teacher.init_seed), device)
         self._optimizer = build_optimizer(self._model, teacher.learner)
-        self._checkpoint = teacher_folder(root, teacher.teacher_id).file(of_term(LAST, lease.term))
+        self._checkpoint = StoredFile(teacher_folder(root, teacher.teacher_id), of_term(LAST, lease.term))
         self._history: list[dict[str, Any]] = []
 
     @property
@@ -322,7 +324,7 @@ class _TeacherTraining:
         self._lease.check()
         folder = teacher_folder(self._root, self._teacher.teacher_id)
         sha256 = write_tensors(
-            folder.file(of_term(WEIGHTS, self._lease.term)), self._model.state_dict(), None, kind=_KIND
+            StoredFile(folder, of_term(WEIGHTS, self._lease.term)), self._model.state_dict(), None, kind=_KIND
         )
         record = TeacherRecord(
             teacher_id=self._teacher.teacher_id,

@@ -88,7 +88,7 @@ class StudyFolder:
         """Return the frozen study as `study.yaml` has it; `StorageError` where that is damaged or missing."""
         if self.study.is_local:
             return load_frozen(self.study.local_path())
-        source = self.study.shown(SPEC_FILE)
+        source = self.study.location_of(SPEC_FILE)
         try:
             return parse_frozen(self.study.read_bytes(SPEC_FILE).decode(), source)
         except FileNotFoundError:
@@ -125,7 +125,7 @@ class StudyFolder:
             except StorageError as damage:
                 aside = f"{DAMAGED_FOLDER}/{SPEC_FILE}.{int(time.time())}"
                 self.study.move(SPEC_FILE, aside)
-                _LOG.warning("%s; moved to %s and written again", damage, self.study.shown(aside))
+                _LOG.warning("%s; moved to %s and written again", damage, self.study.location_of(aside))
         self.study.write_bytes(SPEC_FILE, text.encode())
 
     def checkpoint_folder(self, trial_id: str) -> Root:
@@ -136,7 +136,7 @@ class StudyFolder:
         """Return the frozen study that this is the text of, None where it is damaged. What was read last is known."""
         if self._read is None or self._read.text != text:
             try:
-                self._read = parse_frozen(text or "", self.study.shown(file))
+                self._read = parse_frozen(text or "", self.study.location_of(file))
             except StorageError:
                 return None
         return self._read

@@ -26,7 +26,7 @@ from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import DataError, StorageError
 from kd_sweep.networks.classifiers import build_model
-from kd_sweep.storage.root import StoredFile
+from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.study.trial import TrialConfig, recorded_trial
 from kd_sweep.tables.trial_lookup import FoundTrial
 
@@ -125,7 +125,7 @@ def _checkpoint(trial: FoundTrial, *, best: bool) -> StoredFile:
     folder = trial.study.child(f"{CHECKPOINTS}/{trial.trial_id}")
     checkpoints = checkpoints_in(folder)
     if not best:
-        return checkpoints.get(LAST) or folder.file(LAST)
+        return checkpoints.get(LAST) or StoredFile(folder, LAST)
     for file in checkpoints.values():
         header = read_header(file)
         if header is not None and header.epoch == trial.row["best_epoch"]:

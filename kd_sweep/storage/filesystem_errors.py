@@ -1,4 +1,4 @@
-"""Failures of a filesystem as errors of ours: what could not be done, and why, on one line."""
+"""Failures of a filesystem as errors of one line: the path and the reason."""
 
 import contextlib
 import os
@@ -8,22 +8,22 @@ from kd_sweep.errors import StorageError
 
 
 @contextlib.contextmanager
-def failures_to_read(where: str) -> Iterator[None]:
-    """Raise what the filesystem refuses in the block as `StorageError`.
+def failures_to_read(path: str) -> Iterator[None]:
+    """Raise failures of the filesystem in the block as `StorageError`.
 
-    A parser's complaints about what it has read are no failures of the filesystem: theirs have no number.
+    Errors that a parser raises about content have no number: they pass unchanged.
     """
     try:
         yield
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise error if error.errno is None else unreadable(where, error) from None
+        raise error if error.errno is None else unreadable(path, error) from None
 
 
-def unreadable(where: str, error: OSError) -> StorageError:
-    """Return the error of a file or folder that the filesystem does not let us read."""
-    return StorageError(f"{where} cannot be read: {reason_of(error)}")
+def unreadable(path: str, error: OSError) -> StorageError:
+    """Return the error of a file or folder that cannot be read."""
+    return StorageError(f"{path} cannot be read: {reason_of(error)}")
 
 
 def reason_of(error: OSError) -> str:

@@ -1,11 +1,11 @@
-"""One driver per study, one trainer per teacher: a file that names its holder and is renewed while the holder lives.
+"""Leases: the right to be the only driver of a study or trainer of a teacher, in a file that its holder renews.
 
 A holder on this host is judged by its process, so a dead one is replaced at once. A holder elsewhere is judged by the
 file's age, and, because two hosts' clocks may disagree, by whether its counter still moves.
 
 Every acquisition is a term (`storage.terms`) with a file of its own, which nobody else writes: a process that wakes up
-after it was replaced cannot renew, release or delete its successor's. The file of the latest term says who holds the
-lease. It stays when the lease is released, so that the next term is a later one.
+after it was replaced cannot renew, release or delete its successor's. The file of the latest term names the
+holder. It stays when the lease is released, so that the next term is a later one.
 """
 
 import contextlib
@@ -54,13 +54,13 @@ class Lease:
         timeout_s: float | None = None,
         after: int = 0,
     ) -> "Lease":
-        """Take the lease, or say who has it.
+        """Take the lease, or raise an error that names its holder.
 
         Args:
             path: the lease file; relative to ``root`` where one is given, else local.
             root: where the file lies, for roots that are not local paths.
             lease_s: how long another host waits after this process's last renewal.
-            what: what is held, for messages.
+            what: what the lease is for, in messages ("the study").
             wait: wait until the lease is free instead of refusing.
             timeout_s: with ``wait``, refuse after this long.
             after: a term that must be earlier than this one, whatever the lease's own files say.
@@ -80,12 +80,12 @@ class Lease:
                 return cls(root, str(path), what, holder)
             except HeldError as held:
                 if not (wait or held.undecided) or time.monotonic() > deadline:
-                    raise StudyLockedError(f"{what} is held by {held.holder}; {root.shown(str(path))}") from None
+                    raise StudyLockedError(f"{what} is held by {held.holder}; {root.location_of(str(path))}") from None
             time.sleep(_POLL_S * random.uniform(0.5, 1.0))
 
     @property
     def holder(self) -> Holder:
-        """What the lease file says of this process."""
+        """The content of the lease file: this process."""
         return self._holder
 
     @property
@@ -97,8 +97,8 @@ class Lease:
         """Return if this process holds the lease. Call before writing what the lease protects.
 
         That spares a process that has lost it useless work. What keeps its writes from counting are the terms in their
-        names: it may be suspended between this check and its write. Looks at the files only when the last renewal is
-        old, as after a suspended machine wakes up, or when ``afresh``.
+        names: it may be suspended between this check and its write. Reads the files only when the last renewal is
+        old, as after a suspended machine wakes up, or with ``afresh``.
 
         Raises:
             StudyLockedError: somebody else took it over, because this process was silent for longer than the lease.
@@ -114,7 +114,7 @@ class Lease:
             raise StorageError(f"{self._failure} (the lease of {self._what}, not renewed for {duration(silent_s)})")
 
     def release(self) -> None:
-        """Give the lease up. Where that fails, it is tried again in the background, and is free for this process."""
+        """Give the lease up. If that fails, a thread tries again; this process may take it anew at once."""
         self._ended.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
@@ -122,7 +122,7 @@ class Lease:
         try:
             self._give_up()
         except (KdSweepError, OSError) as failure:
-            # No warning: a process that ends holds nothing, and what made the release fail is told by whoever writes.
+            # No warning: a process that ends holds nothing, and whoever writes reports what made the release fail.
             _LOG.info("the lease of %s is given up later: %s", self._what, failure)
             threading.Thread(target=self._give_up_later, name=f"release {self._name}", daemon=True).start()
 
@@ -152,7 +152,7 @@ class Lease:
             self._renew()
 
     def _renew(self) -> None:
-        """Move the file's counter on, or find that a later holder is there. A failure is kept, and may pass."""
+        """Move the file's counter on, or notice a later holder. A failure is remembered, and may pass."""
         with self._lock:
             try:
                 there = claims_on(self._name, self._root.files())

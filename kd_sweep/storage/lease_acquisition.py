@@ -1,4 +1,4 @@
-"""How a lease is taken: claimed in the next term, once whoever holds it has been quiet for long enough."""
+"""The acquisition of a lease: a claim of the next term once its holder has been silent for long enough."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ from pathlib import Path
 from kd_sweep.errors import StorageError
 from kd_sweep.storage.lease_holder import Holder, holder_of, latest_holders, tokens_held, write_holder
 from kd_sweep.storage.local_files import is_temporary
-from kd_sweep.storage.process_identity import this_place, this_process
+from kd_sweep.storage.process_identity import this_pid_scope, this_process
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.terms import claim_name, claims_on, rivals
 
@@ -20,7 +20,7 @@ _GUARD_WAIT_S = 1.5
 
 
 class HeldError(Exception):
-    """Somebody holds the lease; ``undecided`` where only more time can tell whether that one still lives."""
+    """Somebody holds the lease; ``undecided`` if only more time can tell whether the holder still lives."""
 
     def __init__(self, holder: Holder, *, undecided: bool = False) -> None:
         self.holder, self.undecided = holder, undecided
@@ -34,7 +34,7 @@ class Watch:
         self._moved: set[str] = set()
 
     def still_s(self, holder: Holder) -> float:
-        """Return the seconds since its counter was last seen to move, 0 for the first look."""
+        """Return the seconds since its counter was last seen to move, 0 at the first reading."""
         now = clock()
         counter, since = self._seen.get(holder.token, (None, now))
         if counter != holder.counter:
@@ -45,7 +45,7 @@ class Watch:
         return now - since
 
     def has_moved(self, holder: Holder) -> bool:
-        """Whether its counter has moved since the first look."""
+        """Whether its counter has moved since the first reading."""
         return holder.token in self._moved
 
 
@@ -55,10 +55,10 @@ def try_to_take(root: Root, name: str, lease_s: float, watch: Watch, after: int)
         known = claims_on(name, root.files())
         for held in latest_holders(root, name):
             _check_free(held, watch)
-        place, (pid, start) = this_place(), this_process()
+        scope, (pid, start) = this_pid_scope(), this_process()
         now, token = time.time(), secrets.token_hex(8)
         term = max([after, *(claim.term for claim in known)]) + 1
-        ours = Holder(place.host, pid, start, now, now, 0, token, lease_s, place[1], place[2], term=term)
+        ours = Holder(scope.host, pid, start, now, now, 0, token, lease_s, *scope[1:], term=term)
         tokens_held.add(token)
         try:
             _claim(root, name, ours, settle_s=0.0 if is_guarded else min(1.0, lease_s / HEARTBEATS_PER_LEASE))
@@ -70,7 +70,7 @@ def try_to_take(root: Root, name: str, lease_s: float, watch: Watch, after: int)
 
 
 def _claim(root: Root, name: str, ours: Holder, *, settle_s: float) -> None:
-    """Write our file, and withdraw it with `HeldError` where another process has claimed this term or a later one."""
+    """Write our file, and withdraw it with `HeldError` if another process has claimed this term or a later one."""
     try:
         write_holder(root, name, ours)
     except StorageError:
@@ -84,7 +84,7 @@ def _claim(root: Root, name: str, ours: Holder, *, settle_s: float) -> None:
 
 
 def _delete_earlier(root: Root, name: str, term: int) -> None:
-    """Delete the files of earlier terms, and what their holders left unfinished. What fails is the next holder's."""
+    """Delete the files of earlier terms, and their holders' temporary files. The next holder tries again what fails."""
     files = root.files()
     earlier = [claim_name(name, claim) for claim in claims_on(name, files) if claim.term < term]
     first = f".{name.partition('.')[0]}-"
@@ -114,7 +114,7 @@ def _check_free(held: Holder, watch: Watch) -> None:
 def _guard(root: Root, name: str) -> Iterator[bool]:
     """Let one process at a time claim a term, so that none meets a rival. The kernel frees the lock of a dead process.
 
-    Yields False where the filesystem has no locks (object stores, some network mounts), or another keeps it too long.
+    Yields False if the filesystem has no locks (object stores, some network mounts), or another process keeps it.
     """
     if not root.is_local:
         yield False

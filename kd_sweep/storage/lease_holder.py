@@ -1,10 +1,10 @@
-"""Who holds a lease: what its files say, and whether that one still counts."""
+"""The holder of a lease: read from the lease's files, and whether its process still lives."""
 
 import dataclasses
 import json
 import time
 
-from kd_sweep.storage.process_identity import Place, is_alive, this_place, this_process
+from kd_sweep.storage.process_identity import PidScope, is_alive, this_pid_scope, this_process
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.terms import Claim, claim_name, claims_on
 
@@ -12,17 +12,17 @@ DRIVER_LEASE = "driver-lease.json"
 """The driver's lease in a study's folder. Its files have the term and a token in their names besides."""
 
 _LAST_TIME = 253_402_300_799.0
-"""The end of the year 9999: no clock says more."""
+"""The end of the year 9999: no clock shows more."""
 _LONGEST_LEASE_S = 86_400.0
 _DAMAGED = ""
-"""The host where a file does not say who holds the lease."""
+"""The host of a file that names no holder."""
 tokens_held: set[str] = set()
 """Of the leases that this process holds: one of its own that could not be released is free."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """What a lease file says. Times are seconds since 1970 on the holder's clock."""
+    """The content of a lease file. Times are seconds since 1970 on the holder's clock."""
 
     host: str
     pid: int
@@ -43,13 +43,13 @@ class Holder:
 
     @property
     def claim(self) -> Claim:
-        """The claim in whose file it stands."""
+        """The claim in whose file this holder is written."""
         return Claim(self.term, self.token)
 
     @property
     def is_here(self) -> bool:
         """Whether the holder's pid can be looked up from this process."""
-        return Place(self.host, self.boot_id, self.pid_namespace) == this_place()
+        return PidScope(self.host, self.boot_id, self.pid_namespace) == this_pid_scope()
 
     @property
     def age_s(self) -> float:
@@ -86,19 +86,19 @@ def is_lease_file(file: str, name: str = DRIVER_LEASE) -> bool:
 
 
 def holder_of(root: Root, name: str = DRIVER_LEASE) -> Holder | None:
-    """Return who holds the lease ``name``, alive or not; None where nobody does. A damaged file is nobody's."""
+    """Return the holder of the lease ``name``, alive or not; None if there is none. A damaged file names no holder."""
     holders = [holder for holder in latest_holders(root, name) if not holder.released and holder.host != _DAMAGED]
     return max(holders, key=lambda holder: holder.is_alive, default=None)
 
 
 def damaged_lease(root: Root, name: str = DRIVER_LEASE) -> str | None:
-    """Return the file of the latest term where it does not say who holds the lease; None where it does."""
+    """Return the file of the latest term if it is damaged and names no holder, else None."""
     latest = [holder for holder in latest_holders(root, name) if holder.host == _DAMAGED]
     return claim_name(name, latest[0].claim) if latest else None
 
 
 def latest_holders(root: Root, name: str) -> list[Holder]:
-    """Return the holders of the latest term: one, or two where a second has not yet found that it came too late."""
+    """Return the holders of the latest term: one, or two while a second does not know yet that it is too late."""
     while True:
         claims = claims_on(name, root.files())
         try:
@@ -120,7 +120,7 @@ def _read(root: Root, name: str, claim: Claim) -> Holder:
 
 
 def _check_types(holder: Holder) -> None:
-    """Raise `ValueError` where the values are not what a holder writes."""
+    """Raise `ValueError` if the values are not what a holder writes."""
     times = (holder.acquired_at, holder.renewed_at, holder.lease_s)
     numbers = (holder.pid, holder.counter, *times)
     texts = (holder.process_start, holder.boot_id, holder.pid_namespace)

@@ -1,6 +1,7 @@
-"""How files of a mounted filesystem appear whole and last: temporary names, renames, syncs."""
+"""Files of a mounted filesystem: written to temporary names, renamed, linked and synced, so that they appear whole."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,25 @@ def replacement(target: Path, temporary: Path, *, durable: bool) -> Iterator[Bin
         raise
     if durable:
         sync_folder(target.parent)
+
+
+def link(source: Path, target: Path, temporary: Path) -> bool:
+    """Put a file's content under a second name, by a hard link; return False where the filesystem has none.
+
+    ``target`` is replaced in one step by way of ``temporary``, a new name on the same filesystem.
+    """
+    ensure_folder(target.parent)
+    try:
+        temporary.hardlink_to(source)
+        temporary.replace(target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)  # still there where both names were one file already
+    sync_folder(target.parent)
+    return True
 
 
 def as_named(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Object stores: opened with the settings that other clients take from the environment, asked again, read whole."""
+"""Object stores: how they are opened, when a request is repeated, how one version of an object is read."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ FALLBACK_REGION = "us-east-1"
 ATTEMPTS = 10
 """Of one operation, with growing pauses: an object store under load answers 500 and 503 now and then."""
 PASSING = re.compile(r"INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|TIMEOUT|NETWORK|status 5\d\d|curlCode")
-"""In the messages of failures that another attempt may not meet."""
+"""In the messages of failures that may pass."""
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
 """Without a byte received."""
@@ -27,13 +27,13 @@ REQUEST_TIMEOUT_S = 30.0
 VERSIONS = 20
 """So many versions of an object may appear while it is read."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def persistently(operation: Callable[[], Answer]) -> Answer:
-    """Return what an operation on an object store returns, tried again where its failure may pass.
+def persistently(operation: Callable[[], Result]) -> Result:
+    """Return the result of an operation on an object store; it is repeated after failures that may pass.
 
-    The SDK's own retries leave out some operations. What is given must be safe to do twice.
+    The SDK's own retries leave out some operations. The operation must be safe to do twice.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -51,7 +51,7 @@ def read_one_version(filesystem: pafs.FileSystem, path: str) -> pa.Buffer:
     """Return the content of one version of a file that is not local.
 
     pyarrow asks how long it is and then for so many bytes: of a longer version that has appeared in between it
-    returns the beginning. Parquet and JSON say themselves where they end: that spares asking again, and a lease that
+    returns the beginning. Parquet and JSON show where they end: that spares a second request, and a lease that
     its holder renews more often than a slow store answers can still be read.
     """
     for _ in range(VERSIONS):
@@ -66,7 +66,7 @@ def read_one_version(filesystem: pafs.FileSystem, path: str) -> pa.Buffer:
 
 
 def _is_whole(path: str, content: pa.Buffer) -> bool:
-    """Whether the content shows that nothing is missing at its end; False where its format does not tell."""
+    """Whether the content is complete to its end; False if its format does not show that."""
     if path.endswith(".parquet"):
         return bool(content.size >= 8 and content[-4:].to_pybytes() == b"PAR1")
     if path.endswith(".json"):
@@ -79,7 +79,7 @@ def open_s3(uri: str) -> tuple[pafs.FileSystem, str]:
     """Return the filesystem and the path in it of ``s3://bucket/prefix``.
 
     The endpoint comes from `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, the region from `AWS_REGION` or
-    `AWS_DEFAULT_REGION` (else the bucket's own), credentials from wherever the AWS SDK finds them: `AWS_ACCESS_KEY_ID`
+    `AWS_DEFAULT_REGION` (else the bucket's own), credentials from the sources of the AWS SDK: `AWS_ACCESS_KEY_ID`
     and `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, a role of the machine.
 
     Raises:
@@ -87,10 +87,10 @@ def open_s3(uri: str) -> tuple[pafs.FileSystem, str]:
     """
     parts = urlsplit(uri)
     endpoint = next((value for name in ENDPOINT_VARIABLES if (value := os.environ.get(name))), None)
-    where = urlsplit(endpoint) if endpoint else None
+    server = urlsplit(endpoint) if endpoint else None
     filesystem = pafs.S3FileSystem(
-        endpoint_override=where.netloc + where.path.rstrip("/") if where else None,
-        scheme=where.scheme if where else "https",
+        endpoint_override=server.netloc + server.path.rstrip("/") if server else None,
+        scheme=server.scheme if server else "https",
         region=_region(parts.netloc, endpoint),
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
         connect_timeout=CONNECT_TIMEOUT_S,

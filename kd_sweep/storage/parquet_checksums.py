@@ -2,7 +2,7 @@
 
 Parquet's own checksums leave out the headers of pages and the footer. A flipped bit there makes a query skip rows, or a
 column read as null, without an error. So two SHA-256 sums are entries of the file's own metadata, which lies in the
-footer: of all bytes before the footer, and of the footer, taken while that entry's place is filled with zeros.
+footer: of all bytes before the footer, and of the footer, taken while that entry's own value is zeros.
 """
 
 import contextlib
@@ -38,44 +38,44 @@ def seal(file: BinaryIO) -> None:
     file.write(footer)
 
 
-def check_footer(file: pa.NativeFile, where: str) -> None:
-    """Raise `CorruptFileError` unless the footer is as it was sealed. Files of before there were seals are believed."""
-    _checked_footer(file, where)
+def check_footer(file: pa.NativeFile, path: str) -> None:
+    """Raise `CorruptFileError` unless the footer is as it was sealed. Older files have no checksum and pass."""
+    _checked_footer(file, path)
 
 
-def check_whole(file: pa.NativeFile, where: str) -> bool:
-    """Raise `CorruptFileError` unless every byte is as it was sealed; return False where only the pages can tell.
+def check_whole(file: pa.NativeFile, path: str) -> bool:
+    """Raise `CorruptFileError` unless every byte is as it was sealed.
 
-    Those are files of before there was a sum over all bytes.
+    Returns False for older files without a sum over all bytes: only the checksums of their pages can tell.
     """
-    start, footer = _checked_footer(file, where)
+    start, footer = _checked_footer(file, path)
     stated = _stated(footer, DATA_KEY)
     if stated is not None and _sum_of_data(file, start) != stated[1]:
-        raise CorruptFileError(f"{where} is damaged: its data does not match its checksum")
+        raise CorruptFileError(f"{path} is damaged: its data does not match its checksum")
     return stated is not None
 
 
 @contextlib.contextmanager
-def damage_named(where: str) -> Iterator[None]:
-    """Raise what Parquet's reader says of damaged bytes as a `CorruptFileError` of one line that names the file.
+def damage_named(path: str) -> Iterator[None]:
+    """Turn what Parquet's reader raises on damaged bytes into a `CorruptFileError` of one line that names the file.
 
-    Raises `StorageError` where the file cannot be read: that says nothing of its bytes.
+    Raises `StorageError` if the file cannot be read: its bytes may still be sound.
     """
     try:
-        with failures_to_read(where):
+        with failures_to_read(path):
             yield
     except MemoryError:
         raise
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the latter: damaged names of columns
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: damaged names of columns
         lines = str(error).splitlines() or [type(error).__name__]
-        raise CorruptFileError(f"{where} is damaged: {lines[0]}") from None
+        raise CorruptFileError(f"{path} is damaged: {lines[0]}") from None
 
 
-def _checked_footer(file: pa.NativeFile, where: str) -> tuple[int, bytes]:
+def _checked_footer(file: pa.NativeFile, path: str) -> tuple[int, bytes]:
     start, footer = _footer(file)
     stated = _stated(footer, FOOTER_KEY)
     if stated is not None and _sum_of(_filled(footer, FOOTER_KEY, _ZEROS)) != stated[1]:
-        raise CorruptFileError(f"{where} is damaged: its footer does not match its checksum")
+        raise CorruptFileError(f"{path} is damaged: its footer does not match its checksum")
     return start, footer
 
 

@@ -1,4 +1,4 @@
-"""Which process on which host: enough to tell later, without help, whether it still lives."""
+"""The identity of a process: host, pid and start, enough to tell later whether it still lives."""
 
 import functools
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
-    """Where a process id means something: the same boot of the same kernel, in the same process namespace."""
+class PidScope(NamedTuple):
+    """The scope in which a process id names one process: a boot of a host's kernel and a process namespace in it."""
 
     host: str
     boot_id: str | None
@@ -17,16 +17,16 @@ class Place(NamedTuple):
 
 
 @functools.cache
-def this_place() -> Place:
-    """Return where this process runs."""
-    return Place(socket.gethostname(), _read("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid"))
+def this_pid_scope() -> PidScope:
+    """Return the scope of this process's id."""
+    return PidScope(socket.gethostname(), _read("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid"))
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process of this place started, in its kernel's units; None where there is no such process.
+    """Return when a process of this scope started, in its kernel's units; None if there is no such process.
 
-    Together with the pid it names one process: pids are used again. A process that has ended but was not waited for
-    counts as gone. Where there is no ``/proc``, `ps` answers.
+    Pid and start together name one process, since pids are reused. A process that has ended but was not waited for
+    counts as gone. Without ``/proc``, `ps` is run.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -40,7 +40,7 @@ def process_start(pid: int) -> str | None:
 
 
 def is_alive(pid: int, start: str | None) -> bool:
-    """Whether the process of this place with this pid is still the one that started at ``start``."""
+    """Whether the process with this pid in this scope is still the one that started at ``start``."""
     now = process_start(pid)
     return now is not None and (start is None or now == start)
 
@@ -51,8 +51,8 @@ def this_process() -> tuple[int, str | None]:
 
 
 def _start_from_ps(pid: int) -> str | None:
-    answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
+    output = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return output.stdout.strip() or None
 
 
 def _read(path: str) -> str | None:

@@ -1,17 +1,15 @@
-"""A results root on any filesystem that pyarrow knows. Every file operation of a study goes through `Root`."""
+"""A results root on any filesystem that pyarrow knows: every file operation of a study goes through `Root`."""
 
 import contextlib
 import errno
 import io
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -22,15 +20,15 @@ from kd_sweep.storage.local_files import (
     TEMPORARY_SUFFIX,
     as_named,
     ensure_folder,
+    link,
     local_sizes,
     replacement,
-    sync_folder,
 )
-from kd_sweep.storage.object_store import open_s3, persistently, read_one_version
+from kd_sweep.storage.locations import expanded, open_location
+from kd_sweep.storage.object_store import persistently, read_one_version
 
-_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role of the machine give credentials"
 PROBE = ".writable-"
-"""What the name of the file begins with that `check_writable` writes and deletes."""
+"""The start of the name of the file that `check_writable` writes and deletes."""
 
 
 class Root:
@@ -44,7 +42,7 @@ class Root:
         self.filesystem = filesystem
         self.base = base.rstrip("/") or "/"
         self.location = location
-        """What the user calls this folder: a local path or a URI."""
+        """This folder as the user names it: a local path or a URI."""
 
     @classmethod
     def open(cls, location: "Location") -> "Root":
@@ -54,33 +52,17 @@ class Root:
         """
         if isinstance(location, Root):
             return location
-        text = str(location)
-        if "://" not in text:
-            path = str(_expanded(text).absolute())
-            return cls(pafs.LocalFileSystem(), path, path)
-        check_uri(text)
-        try:
-            filesystem, base = open_s3(text) if text.startswith("s3://") else pafs.FileSystem.from_uri(text)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            scheme = urlsplit(text).scheme
-            reason = str(error).splitlines()[0]
-            raise StorageError(f"root: {text} cannot be opened: {reason} (scheme {scheme!r})") from None
-        if not base.strip("/"):
-            raise StorageError(
-                f"root: {text} names no bucket or folder; possible: s3://bucket/prefix, gs://bucket/prefix"
-            )
-        is_local = isinstance(filesystem, pafs.LocalFileSystem)
-        return cls(filesystem, base, base if is_local else text.rstrip("/"))
+        return cls(*open_location(str(location)))
 
     @classmethod
     def named(cls, location: "Location") -> "Root":
         """Return the root at a location as `open` does, so that `parent` is the folder in which the user sees it.
 
-        That of a link is the one in which the link lies: what a study shares with others is looked for there.
+        The parent of a link is the folder that holds the link: what studies share is expected there.
         """
         if isinstance(location, Root) or "://" in str(location):
             return cls.open(location)
-        return cls.open(as_named(_expanded(str(location))))
+        return cls.open(as_named(expanded(str(location))))
 
     @property
     def is_local(self) -> bool:
@@ -106,18 +88,14 @@ class Root:
         """Return the path inside `filesystem` of a name below this folder."""
         return "/".join((self.base.rstrip("/"), *parts)) if parts else self.base
 
-    def file(self, name: str) -> "StoredFile":
-        """Return the place of a file below this folder."""
-        return StoredFile(self, name)
-
     def local_path(self, *parts: str) -> Path:
         """Return a name below this folder as a local path; `StorageError` where the root is not local."""
         if not self.is_local:
             raise StorageError(f"root: {self.location} is not a local path")
         return Path(self.path(*parts))
 
-    def shown(self, name: str) -> str:
-        """Return a name below this folder as messages write it."""
+    def location_of(self, name: str) -> str:
+        """Return the path or URI of a name below this folder, for messages."""
         return f"{self.location.rstrip('/')}/{name}" if name else self.location
 
     def exists(self, name: str = "") -> bool:
@@ -132,7 +110,7 @@ class Root:
         """Return a file's length in bytes; `FileNotFoundError` where there is none."""
         info = self._info(name)
         if info.type != pafs.FileType.File:
-            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name))
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.location_of(name))
         return int(info.size)
 
     def age_s(self, name: str) -> float:
@@ -176,14 +154,14 @@ class Root:
         except FileNotFoundError:
             raise
         except NotADirectoryError:
-            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.location_of(name)) from None
         except OSError as error:
-            raise unreadable(self.shown(name), error) from None
+            raise unreadable(self.location_of(name), error) from None
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[pa.NativeFile]:
         """Open for the block; errors as `open_input`, also where reading fails inside it."""
-        with self.open_input(name) as source, failures_to_read(self.shown(name)):
+        with self.open_input(name) as source, failures_to_read(self.location_of(name)):
             yield source
 
     def read_bytes(self, name: str) -> bytes:
@@ -248,7 +226,7 @@ class Root:
         except StorageError:
             if self.exists(name):
                 raise
-            raise FileNotFoundError(errno.ENOENT, "no such file", self.shown(name)) from None
+            raise FileNotFoundError(errno.ENOENT, "no such file", self.location_of(name)) from None
 
     def ensure_folder(self, name: str = "") -> None:
         """Create a folder and those around it. Object stores have none: nothing happens there."""
@@ -266,20 +244,9 @@ class Root:
         if not self.is_local:
             persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
             return
-        place = Path(self.path(target))
-        ensure_folder(place.parent)
-        temporary = self._temporary(place)
-        try:
-            temporary.hardlink_to(self.path(name))
-            temporary.replace(place)
-        except OSError as error:  # a filesystem without links
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
-                raise
+        path = Path(self.path(target))
+        if not link(Path(self.path(name)), path, self._temporary(path)):
             self.write_bytes(target, self.read_bytes(name))
-            return
-        finally:
-            temporary.unlink(missing_ok=True)  # still there where both names were one file already
-        sync_folder(place.parent)
 
     def _persistently(self, operation: Callable[[], Any]) -> Any:
         return operation() if self.is_local else persistently(operation)
@@ -294,7 +261,7 @@ class Root:
         except NotADirectoryError:
             return pafs.FileInfo(self.path(name), pafs.FileType.NotFound)
         except OSError as error:
-            raise StorageError(f"{self.shown(name)} cannot be read: {reason_of(error)}") from None
+            raise StorageError(f"{self.location_of(name)} cannot be read: {reason_of(error)}") from None
 
     def _entries(self, folder: str) -> list[tuple[str, bool]]:
         path = self.path(folder) if folder else self.base
@@ -306,7 +273,7 @@ class Root:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise StorageError(f"{self.shown(folder)} cannot be listed: {reason_of(error)}") from None
+            raise StorageError(f"{self.location_of(folder)} cannot be listed: {reason_of(error)}") from None
         return sorted((info.base_name, info.type == pafs.FileType.File) for info in infos)
 
     def _temporary(self, target: Path) -> Path:
@@ -320,72 +287,8 @@ class Root:
         try:
             yield
         except OSError as error:
-            raise StorageError(f"{self.shown(name)} cannot be {verb}: {reason_of(error)}") from error
+            raise StorageError(f"{self.location_of(name)} cannot be {verb}: {reason_of(error)}") from error
 
 
 Location = str | Path | Root
-"""Of a results root, as callers may give it."""
-
-
-class StoredFile(NamedTuple):
-    """A file by its name below a root."""
-
-    root: Root
-    name: str
-
-    @classmethod
-    def of(cls, place: "Path | StoredFile") -> "StoredFile":
-        """Return the file at a local path; a `StoredFile` as it is."""
-        if isinstance(place, StoredFile):
-            return place
-        path = place.absolute()
-        return cls(Root.open(path.parent), path.name)
-
-    def __str__(self) -> str:
-        return self.root.shown(self.name)
-
-    @property
-    def folder(self) -> str:
-        """The name of the folder around it, below the root."""
-        return self.name.rpartition("/")[0]
-
-    def with_suffix(self, suffix: str) -> "StoredFile":
-        """Return the place of the file beside it whose name goes on with ``suffix``."""
-        return StoredFile(self.root, self.name + suffix)
-
-    def exists(self) -> bool:
-        """Whether it is there."""
-        return self.root.exists(self.name)
-
-    def open(self) -> contextlib.AbstractContextManager[pa.NativeFile]:
-        """Open it for a block; see `Root.reading`."""
-        return self.root.reading(self.name)
-
-    def read_bytes(self) -> bytes:
-        """Return its content; see `Root.read_bytes`."""
-        return self.root.read_bytes(self.name)
-
-    def copy_to(self, target: "StoredFile") -> None:
-        """Put its content under another name below the same root; see `Root.copy`."""
-        self.root.copy(self.name, target.name)
-
-    def delete(self) -> None:
-        """Remove it; nothing happens where there is none."""
-        self.root.delete(self.name)
-
-
-def check_uri(text: str) -> None:
-    """Raise `StorageError` for a URI with more than a place in it: options, or a key, which would end up in logs."""
-    if urlsplit(text).query:
-        raise StorageError(f"root: {text} has options after its path; AWS_ENDPOINT_URL, AWS_REGION, … take them")
-    if "@" in urlsplit(text).netloc or re.match(r"\w+://[^/]*:[^@]*@", text):
-        raise StorageError(f"root: {text} has a key in it; {_CREDENTIALS}")
-
-
-def _expanded(path: str) -> Path:
-    if not path.strip():
-        raise StorageError("root: is empty; possible: a folder, or s3://bucket/prefix")
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise StorageError(f"root: {path} names the home folder of a user that this machine does not know") from None
+"""What callers may give as a results root: a local path, a URI, or the root itself."""

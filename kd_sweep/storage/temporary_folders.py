@@ -16,7 +16,7 @@ OWNER = ".kd-sweep-scratch"
 
 
 def temporary_folder() -> Path:
-    """Return where temporary folders are made: ``TMPDIR``, or the system's.
+    """Return the folder for temporary folders: ``TMPDIR``, or the system's.
 
     Raises:
         StorageError: there is no such folder.
@@ -40,10 +40,10 @@ def scratch_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]:
 
     Args:
         purpose: one word, for its name.
-        parent: where to make it; `temporary_folder()` when None.
+        parent: the folder around it; `temporary_folder()` when None.
 
     Raises:
-        StorageError: it cannot be written there; the message says what to set.
+        StorageError: it cannot be written there; the message names the variable to set.
     """
     parent = parent or temporary_folder()
     remove_abandoned(parent)
@@ -76,7 +76,7 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove ``folder``, its `OWNER` last: where this is cut short, the rest is still known to be abandoned."""
+    """Remove ``folder``, its `OWNER` last: if this is cut short, the rest is still known to be abandoned."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, and that carry their own checksums.
+"""Tensor files: safetensors with a JSON value and their own checksums, replaced in one step.
 
 A tensor file is an ordinary safetensors file. Its metadata holds two SHA-256 sums: of the tensor bytes
-(``data_sha256``), and of the header itself with that sum's own place filled with zeros (``header_sha256``).
+(``data_sha256``), and of the header itself with the bytes of that sum itself filled with zeros (``header_sha256``).
 So a header, and the history in it, can be trusted without reading the tensors, and without torch.
 """
 
@@ -9,11 +9,10 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import CorruptFileError
-from kd_sweep.storage.root import StoredFile
+from kd_sweep.storage.stored_file import FileLocation, StoredFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,30 +22,26 @@ LENGTH_BYTES = 8
 _ZEROS = "0" * 64
 _HEADER_KEY = "header_sha256"
 CORRUPT = ".corrupt"
-"""What the name of a file that was set aside ends with."""
+"""The suffix of a damaged file that was set aside."""
 
 
-Place = Path | StoredFile
-"""Of a file: a local path, or a name below a results root, wherever that is."""
-
-
-def write_atomic(place: Place, *chunks: bytes | memoryview, durable: bool = True) -> None:
-    """Replace a file in one step: a reader sees the old one or the new one. The folder is made where missing.
+def write_atomic(location: FileLocation, *chunks: bytes | memoryview, durable: bool = True) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one. A missing folder is made.
 
     ``durable`` waits for the disk, so that the file is whole after a power cut too; a cache need not.
 
     Raises:
         StorageError: it cannot be written; the message has its path and the reason.
     """
-    file = StoredFile.of(place)
+    file = StoredFile.of(location)
     with file.root.replace(file.name, durable=durable) as sink:
         for chunk in chunks:
             sink.write(chunk)
 
 
-def set_aside(place: Place) -> StoredFile | None:
-    """Rename a damaged file to ``<name>.corrupt`` and return its new place; None where it is gone already."""
-    file = StoredFile.of(place)
+def set_aside(location: FileLocation) -> StoredFile | None:
+    """Rename a damaged file to ``<name>.corrupt`` and return it under its new name; None where it is gone already."""
+    file = StoredFile.of(location)
     if not file.exists():
         return None
     aside = file.with_suffix(CORRUPT)
@@ -55,7 +50,7 @@ def set_aside(place: Place) -> StoredFile | None:
 
 
 def write_tensors(
-    place: Place, tensors: "Mapping[str, Tensor]", content: Any, *, kind: str, durable: bool = True
+    location: FileLocation, tensors: "Mapping[str, Tensor]", content: Any, *, kind: str, durable: bool = True
 ) -> str:
     """Write tensors and a JSON value as one checksummed safetensors file and return the SHA-256 of the whole file."""
     from safetensors.torch import save
@@ -72,17 +67,17 @@ def write_tensors(
     encoded = _encode_header(header)
     whole = hashlib.sha256(encoded)
     whole.update(data)
-    write_atomic(place, encoded, data, durable=durable)
+    write_atomic(location, encoded, data, durable=durable)
     return whole.hexdigest()
 
 
-def read_tensors(place: Place, *, kind: str, sha256: str | None = None) -> "tuple[dict[str, Tensor], Any]":
+def read_tensors(location: FileLocation, *, kind: str, sha256: str | None = None) -> "tuple[dict[str, Tensor], Any]":
     """Return the tensors (on the CPU) and the JSON value of a file that `write_tensors` wrote.
 
     Args:
-        place: the file.
-        kind: what it must hold.
-        sha256: what the whole file must sum to, where that is known from elsewhere.
+        location: the file.
+        kind: the expected kind.
+        sha256: the expected checksum of the whole file, if it was recorded elsewhere.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -90,7 +85,7 @@ def read_tensors(place: Place, *, kind: str, sha256: str | None = None) -> "tupl
     """
     from safetensors.torch import load
 
-    path = StoredFile.of(place)
+    path = StoredFile.of(location)
     blob = path.read_bytes()
     if sha256 is not None and hashlib.sha256(blob).hexdigest() != sha256:
         raise CorruptFileError(f"{path}: does not match the checksum {sha256[:12]}… that was recorded for it")
@@ -101,14 +96,14 @@ def read_tensors(place: Place, *, kind: str, sha256: str | None = None) -> "tupl
     return load(blob), json.loads(metadata["content"])
 
 
-def read_content(place: Place, *, kind: str) -> Any:
+def read_content(location: FileLocation, *, kind: str) -> Any:
     """Return the JSON value of a file that `write_tensors` wrote; neither torch nor the tensors are read.
 
     Raises:
         FileNotFoundError: there is no such file.
         CorruptFileError: the header is not what was written, or the file is shorter or longer than it says.
     """
-    path = StoredFile.of(place)
+    path = StoredFile.of(location)
     with path.open() as file:
         num_bytes = file.size()
         prefix = file.read(LENGTH_BYTES)
@@ -123,14 +118,14 @@ def read_content(place: Place, *, kind: str) -> Any:
     return json.loads(metadata["content"])
 
 
-def check_data(place: Place) -> None:
+def check_data(location: FileLocation) -> None:
     """Return if a file that `write_tensors` wrote is whole, header and tensors; torch is not needed.
 
     Raises:
         FileNotFoundError: there is no such file.
         CorruptFileError: a byte of it is not what was written.
     """
-    path = StoredFile.of(place)
+    path = StoredFile.of(location)
     blob = path.read_bytes()
     header_end = LENGTH_BYTES + int.from_bytes(blob[:LENGTH_BYTES], "little")
     metadata = _checked_metadata(path, blob[:header_end], None)
@@ -139,12 +134,12 @@ def check_data(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def damage_as_corrupt(path: Place) -> Iterator[None]:
+def damage_as_corrupt(file: FileLocation) -> Iterator[None]:
     """Turn what parsers raise on damaged bytes into a CorruptFileError that names the file."""
     try:
         yield
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CorruptFileError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+        raise CorruptFileError(f"{file}: damaged ({type(error).__name__}: {error})") from error
 
 
 def _checked_metadata(path: StoredFile, encoded: bytes, kind: str | None) -> dict[str, str]:
@@ -156,8 +151,8 @@ def _checked_metadata(path: StoredFile, encoded: bytes, kind: str | None) -> dic
         if len(stated) != len(_ZEROS) or hashlib.sha256(zeroed).hexdigest() != stated:
             raise CorruptFileError(f"{path}: the header does not match its checksum")
         if metadata["kind"] != (kind or metadata["kind"]) or metadata["format_version"] != str(FORMAT_VERSION):
-            found = f"{metadata['kind']!r} version {metadata['format_version']}"
-            raise CorruptFileError(f"{path}: holds {found}, not {kind!r} version {FORMAT_VERSION}")
+            actual = f"{metadata['kind']!r} version {metadata['format_version']}"
+            raise CorruptFileError(f"{path}: holds {actual}, not {kind!r} version {FORMAT_VERSION}")
         return metadata
 
 

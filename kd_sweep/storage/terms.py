@@ -1,4 +1,4 @@
-"""Terms: which of two holders of the same thing is the later one, and whose files count.
+"""Terms: numbers that tell which of two holders is the later one, and whose files count.
 
 A suspended process goes on where it stood, also between a check and the write after it, and no filesystem, least of all
 an object store, refuses that write. So nothing rests on such checks. Who takes over something gets a number that is

@@ -34,8 +34,8 @@ def current_term(root: Root, before: int | None = None) -> int | None:
             return max(terms)
     if root.exists(TABLE_FILES["studies"]):
         raise StorageError(
-            f"{root.shown(TABLE_FILES['studies'])}: is of an unreleased version of kd_sweep, whose files and ids were "
-            "others; read it with that version, or launch the study in another root"
+            f"{root.location_of(TABLE_FILES['studies'])}: is of an unreleased version of kd_sweep, whose files and ids "
+            "were others; read it with that version, or launch the study in another root"
         )
     return max(_terms(root, _FOLDERS, before), default=None)
 

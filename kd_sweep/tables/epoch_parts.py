@@ -48,8 +48,8 @@ class Part(NamedTuple):
         return f"{self.first:08d}-{self.last:08d}-{self.term:08d}.parquet"
 
     @property
-    def place(self) -> str:
-        """File name in the study's folder."""
+    def path(self) -> str:
+        """Path below the study's folder."""
         return f"{EPOCHS_FOLDER}/{self.name}"
 
     @property
@@ -117,13 +117,13 @@ def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> p
         StorageError: it cannot be read, or a newer kd_sweep wrote it.
         FileNotFoundError: it has been merged and deleted meanwhile.
     """
-    where = root.shown(part.place)
-    with root.open_input(part.place) as source, damage_named(where):
-        is_whole = check_whole(source, where)
+    location = root.location_of(part.path)
+    with root.open_input(part.path) as source, damage_named(location):
+        is_whole = check_whole(source, location)
         metadata = pq.read_metadata(source)
         text = [name for name in _TEXT_COLUMNS if name in metadata.schema.names]
         file = pq.ParquetFile(source, metadata=metadata, read_dictionary=text, page_checksum_verification=True)
-        check_version(file.schema_arrow, where)
+        check_version(file.schema_arrow, location)
         table = file.read(columns=columns if is_whole else None)
     return table if columns is None else table.select(columns)
 
@@ -131,7 +131,7 @@ def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> p
 def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None = None) -> None:
     """Write a part atomically: zstd, page checksums, `ROWS_PER_GROUP` rows to a group, rows in ``order`` if given."""
     schema = unified(EPOCHS, [_plain(table.schema)])
-    with root.replace(part.place) as sink:
+    with root.replace(part.path) as sink:
         with pq.ParquetWriter(sink, schema, **_ENCODING) as writer:
             # Group by group: only one group at a time is copied, and leaves the compact dictionary form of its text.
             for start in range(0, table.num_rows, ROWS_PER_GROUP):

@@ -25,7 +25,7 @@ class Snapshot(NamedTuple):
 
     def is_current(self) -> bool:
         """Whether every file of it is still there."""
-        return all(root.exists(part.place) for root, part in self.parts)
+        return all(root.exists(part.path) for root, part in self.parts)
 
     def check(self) -> None:
         """Read everything; `CorruptFileError` names the first damaged file, `StorageError` one that cannot be read."""
@@ -48,14 +48,14 @@ def snapshot(roots: Sequence[Root]) -> Snapshot:
             continue
         schema = unified(EPOCHS, [fragment.physical_schema for fragment in fragments])
         return Snapshot(ds.FileSystemDataset(fragments, schema, _FORMAT), parts)
-    raise StorageError(f"{roots[0].shown(EPOCHS_FOLDER)}: parts are replaced faster than they can be opened")
+    raise StorageError(f"{roots[0].location_of(EPOCHS_FOLDER)}: parts are replaced faster than they can be opened")
 
 
 def _fragment(root: Root, part: Part) -> ds.Fragment:
-    where = root.shown(part.place)
-    source = root.open_input(part.place)
-    with damage_named(where):
-        check_footer(source, where)
+    location = root.location_of(part.path)
+    source = root.open_input(part.path)
+    with damage_named(location):
+        check_footer(source, location)
         fragment = _FORMAT.make_fragment(source)
-        check_version(fragment.physical_schema, where)
+        check_version(fragment.physical_schema, location)
     return fragment

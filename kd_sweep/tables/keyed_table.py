@@ -178,7 +178,7 @@ def _now(root: Root, name: str, read: Callable[[str], T], missing: T) -> T:
 def _opened(
     root: Root, file: str, check: Callable[[pa.NativeFile, str], Any], read: Callable[[pq.ParquetFile], T]
 ) -> T:
-    where = root.shown(file)
+    where = root.location_of(file)
     with root.open_input(file) as source, damage_named(where):
         check(source, where)
         parquet = pq.ParquetFile(source, page_checksum_verification=True)

@@ -57,7 +57,7 @@ def recover(root: Root, term: int) -> Recovered:
             try:
                 keys[part] = read_part(root, part, ["trial_id", "epoch"])
             except CorruptFileError as error:
-                set_aside.append(_set_aside(root, part.place, error))
+                set_aside.append(_set_aside(root, part.path, error))
         num_rows = {part: table.num_rows for part, table in keys.items()}
         last_epochs, is_whole = _beginnings(list(keys.values()))
         if not is_whole:
@@ -88,7 +88,7 @@ def _link(root: Root, term: int) -> int | None:
         except FileNotFoundError:  # merged, or deleted by a writer in between
             pass
         delete_term(root, term)
-    raise StorageError(f"{root.shown(EPOCHS_FOLDER)}: files are replaced faster than they can be linked")
+    raise StorageError(f"{root.location_of(EPOCHS_FOLDER)}: files are replaced faster than they can be linked")
 
 
 def _link_files(root: Root, source: int, term: int) -> None:
@@ -97,7 +97,7 @@ def _link_files(root: Root, source: int, term: int) -> None:
         if root.exists(of_term(name, source)):
             root.copy(of_term(name, source), of_term(name, term))
     for part in list_parts(root, source):
-        root.copy(part.place, part._replace(term=term).place)
+        root.copy(part.path, part._replace(term=term).path)
 
 
 def _begin(root: Root, source: int | None, term: int) -> list[str]:
@@ -111,8 +111,8 @@ def _begin(root: Root, source: int | None, term: int) -> list[str]:
             return []
     except CorruptFileError as error:
         root.copy(of_term(table, source or 0), _aside(table))
-        _LOG.warning("%s; copied to %s", error, root.shown(_aside(table)))
-        damaged.append(root.shown(of_term(table, source or 0)))
+        _LOG.warning("%s; copied to %s", error, root.location_of(_aside(table)))
+        damaged.append(root.location_of(of_term(table, source or 0)))
     KeyedTable(root, file, STUDIES, "study").save(always=True)
     return damaged
 
@@ -133,15 +133,15 @@ def _agree_on_trials(root: Root, term: int) -> None:
     trials, copy = (root.read_bytes(name) if root.exists(name) else None for name in (table, second))
     if trials is None and copy is not None:
         root.write_bytes(table, copy)
-        _LOG.warning("%s: brought back from %s", root.shown(table), root.shown(second))
+        _LOG.warning("%s: brought back from %s", root.location_of(table), root.location_of(second))
     elif trials is not None and trials != copy:
         root.write_bytes(second, trials)
 
 
 def _set_aside(root: Root, name: str, error: CorruptFileError) -> str:
     root.move(name, _aside(name))
-    _LOG.warning("%s; moved to %s", error, root.shown(_aside(name)))
-    return root.shown(name)
+    _LOG.warning("%s; moved to %s", error, root.location_of(_aside(name)))
+    return root.location_of(name)
 
 
 def _aside(name: str) -> str:
@@ -193,5 +193,5 @@ def _trimmed(root: Root, parts: list[Part], last_epochs: dict[str, int]) -> dict
     merged, num_rows = merge(root, parts, keep)
     for part in parts:
         if part != merged:
-            root.delete(part.place)
+            root.delete(part.path)
     return {merged: num_rows}

@@ -252,7 +252,7 @@ class StudyWriter:
         """Delete parts that lie in another. They do not count, so what fails is tried again with the next flush."""
         while self._merged:
             try:
-                self.root.delete(self._merged[-1].place)
+                self.root.delete(self._merged[-1].path)
             except StorageError as failure:
                 _LOG.warning("%s; it was merged into another part and is deleted later", failure)
                 return

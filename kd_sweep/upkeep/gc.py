@@ -214,7 +214,7 @@ class _Wanted:
             trials = read_table(study, TABLE_FILES["trials"])
             about = read_table(study, TABLE_FILES["studies"]).to_pylist()
             if not trials.num_columns and read_table(study, TRIALS_COPY).num_columns:
-                raise CorruptFileError(f"{study.shown(table_file(study, TABLE_FILES['trials']))} is missing")
+                raise CorruptFileError(f"{study.location_of(table_file(study, TABLE_FILES['trials']))} is missing")
         except CorruptFileError as error:
             raise StorageError(f"{error}; what {name} refers to is not known until kd-sweep resume {study}") from None
         rows = trials.to_pylist()

@@ -16,7 +16,8 @@ from kd_sweep.driver.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.lease_holder import DRIVER_LEASE, damaged_lease, holder_of
 from kd_sweep.storage.local_files import is_temporary
-from kd_sweep.storage.root import Location, Root, StoredFile
+from kd_sweep.storage.root import Location, Root
+from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import CORRUPT, check_data
 from kd_sweep.storage.terms import of_term, terms_of
 from kd_sweep.study.space.points import planned_trials
@@ -86,12 +87,12 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     try:
         StudyFolder.at(study).frozen_in_file()
     except StorageError as error:
-        yield Finding(PROBLEM, study.shown(SPEC_FILE), str(error), resume)
+        yield Finding(PROBLEM, study.location_of(SPEC_FILE), str(error), resume)
     else:
         frozen = StudyFolder.at(study).frozen_in_table()
         if frozen is not None and frozen.text.encode() != study.read_bytes(SPEC_FILE) and not driver_alive(study):
             what = "is not what the studies table has, which counts"
-            yield Finding(PROBLEM, study.shown(SPEC_FILE), what, f"kd-sweep resume {study} writes it again")
+            yield Finding(PROBLEM, study.location_of(SPEC_FILE), what, f"kd-sweep resume {study} writes it again")
     tables: dict[str, list[dict[str, Any]]] = {}
     is_there = {}
     for name in (*TABLE_FILES.values(), TRIALS_COPY):
@@ -100,9 +101,9 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
             tables[name], is_there[name] = table.to_pylist(), bool(table.num_columns)
         except (CorruptFileError, StorageError) as error:
             is_there[name] = True
-            yield _broken(study.shown(table_file(study, name)), error, resume)
+            yield _broken(study.location_of(table_file(study, name)), error, resume)
     if tables.get(TRIALS_COPY) and not is_there[TRIALS]:
-        missing = study.shown(table_file(study, TRIALS))
+        missing = study.location_of(table_file(study, TRIALS))
         yield Finding(PROBLEM, missing, "is missing", f"kd-sweep resume {study} makes it of its copy")
     rows = tables.get(TRIALS) or tables.get(TRIALS_COPY)
     epochs, found = _epochs(study, resume)
@@ -138,7 +139,7 @@ def _epochs(study: Root, resume: str) -> tuple[dict[str, list[int]] | None, list
         except FileNotFoundError:
             continue  # the study's driver has merged it meanwhile
     else:
-        raise StorageError(f"{study.shown(EPOCHS_FOLDER)}: parts are replaced faster than they can be read")
+        raise StorageError(f"{study.location_of(EPOCHS_FOLDER)}: parts are replaced faster than they can be read")
     damaged: list[Finding] = []
     epochs: dict[str, list[int]] = {}
     for part in parts:
@@ -155,7 +156,7 @@ def _part(study: Root, part: Part, resume: str) -> pa.Table | Finding:
     try:
         return read_part(study, part, ["trial_id", "epoch"])
     except (CorruptFileError, StorageError) as error:
-        return _broken(study.shown(part.place), error, resume)
+        return _broken(study.location_of(part.path), error, resume)
 
 
 def _strangers(study: Root) -> Iterator[Finding]:
@@ -165,14 +166,14 @@ def _strangers(study: Root) -> Iterator[Finding]:
     for name in sorted(set(names) - {part.name for part in counted(names, term)}):
         if name in merged or name not in parts:
             what = "was merged into another part" if name in merged else "is no part of the table"
-            yield Finding(NOTE, study.shown(f"{EPOCHS_FOLDER}/{name}"), what, "")
+            yield Finding(NOTE, study.location_of(f"{EPOCHS_FOLDER}/{name}"), what, "")
     for name in files_of_other_terms(study, term):
         what = "does not count: a driver wrote it after another had taken over"
-        yield Finding(NOTE, study.shown(name), what, f"kd-sweep resume {study} deletes it")
+        yield Finding(NOTE, study.location_of(name), what, f"kd-sweep resume {study} deletes it")
 
 
 def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]], *, is_running: bool) -> Iterator[Finding]:
-    place, resume = study.shown(EPOCHS_FOLDER), f"kd-sweep resume {study} mends it from the trial's checkpoint"
+    place, resume = study.location_of(EPOCHS_FOLDER), f"kd-sweep resume {study} mends it from the trial's checkpoint"
     for trial_id, found in sorted(epochs.items()):
         if sorted(found) != list(range(1, max(found) + 1)):
             missing = sorted(set(range(1, max(found) + 1)) - set(found))
@@ -184,14 +185,14 @@ def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]], *, is_ru
         stated, there, status = row["last_epoch"] or 0, max(epochs.get(trial_id, [0])), row["status"]
         if stated != there and not is_running:
             what = f"trial {trial_id} is at epoch {stated} by its row and at {there} by {EPOCHS_FOLDER}"
-            yield Finding(PROBLEM, study.shown(table_file(study, TRIALS)), what, resume)
+            yield Finding(PROBLEM, study.location_of(table_file(study, TRIALS)), what, resume)
         elif status == "completed" and stated != row["num_epochs"]:
             what = f"trial {trial_id} is completed at epoch {stated} of {row['num_epochs']}"
-            yield Finding(PROBLEM, study.shown(table_file(study, TRIALS)), what, resume)
+            yield Finding(PROBLEM, study.location_of(table_file(study, TRIALS)), what, resume)
         elif status == "running" and not is_running:
             what = f"trial {trial_id} was running when its driver ended"
             yield Finding(
-                NOTE, study.shown(table_file(study, TRIALS)), what, f"kd-sweep resume {study} goes on with it"
+                NOTE, study.location_of(table_file(study, TRIALS)), what, f"kd-sweep resume {study} goes on with it"
             )
 
 
@@ -202,7 +203,10 @@ def _orphans(study: Root, trial_ids: list[str]) -> Iterator[Finding]:
         if trial_id not in planned:
             remedy = "what was searched there is lost with its row; launched again, the study runs another in its place"
         yield Finding(
-            PROBLEM, study.shown(EPOCHS_FOLDER), f"trial {trial_id} has epochs and is not in the trials table", remedy
+            PROBLEM,
+            study.location_of(EPOCHS_FOLDER),
+            f"trial {trial_id} has epochs and is not in the trials table",
+            remedy,
         )
 
 
@@ -250,13 +254,13 @@ def _leftovers(study: Root) -> Iterator[Finding]:
     holder = holder_of(study)
     if holder is not None:
         state = "is held by" if holder.is_alive else "was left by a driver that has ended,"
-        yield Finding(NOTE, study.shown(DRIVER_LEASE), f"{state} {holder}", "")
+        yield Finding(NOTE, study.location_of(DRIVER_LEASE), f"{state} {holder}", "")
     if damaged := damaged_lease(study):
-        yield Finding(NOTE, study.shown(damaged), "is damaged, so nobody holds it", "the next driver deletes it")
+        yield Finding(NOTE, study.location_of(damaged), "is damaged, so nobody holds it", "the next driver deletes it")
     for name in study.files(DAMAGED_FOLDER):
         yield Finding(
             NOTE,
-            study.shown(f"{DAMAGED_FOLDER}/{name}"),
+            study.location_of(f"{DAMAGED_FOLDER}/{name}"),
             "was set aside as damaged",
             COLLECTED,
         )
@@ -266,7 +270,7 @@ def _leftovers(study: Root) -> Iterator[Finding]:
 
 def _named_leftovers(root: Root, folder: str) -> Iterator[Finding]:
     for name in root.files(folder):
-        place = root.shown(f"{folder}/{name}" if folder else name)
+        place = root.location_of(f"{folder}/{name}" if folder else name)
         if name.endswith(CORRUPT):
             yield Finding(NOTE, place, "was set aside as damaged", COLLECTED)
         elif is_temporary(name):
@@ -280,12 +284,12 @@ def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
     try:
         record = read_record(root, teacher_id)
     except (CorruptFileError, StorageError) as error:
-        yield _broken(folder.shown(of_term(RECORD, finished_term(folder) or 0)), error, again)
+        yield _broken(folder.location_of(of_term(RECORD, finished_term(folder) or 0)), error, again)
         return
     if record is None:
         yield from _unfinished(folder, again)
         return
-    weights = folder.file(of_term(WEIGHTS, finished_term(folder) or 0))
+    weights = StoredFile(folder, of_term(WEIGHTS, finished_term(folder) or 0))
     try:
         if hashlib.sha256(weights.read_bytes()).hexdigest() != record.sha256:
             yield Finding(PROBLEM, str(weights), "does not match the checksum in its record", again)
@@ -305,7 +309,7 @@ def _unfinished(teacher: Root, again: str) -> Iterator[Finding]:
             check_data(checkpoint)
             yield Finding(NOTE, str(teacher), f"is trained up to epoch {header.epoch} only", "")
         elif weights := terms_of(WEIGHTS, teacher.files()):
-            yield Finding(PROBLEM, teacher.shown(of_term(RECORD, weights[-1])), "is missing", again)
+            yield Finding(PROBLEM, teacher.location_of(of_term(RECORD, weights[-1])), "is missing", again)
     except FileNotFoundError:
         return  # its training has ended meanwhile
     except (CorruptFileError, StorageError) as error:
@@ -317,7 +321,7 @@ def _decoded(root: Root) -> Iterator[Finding]:
         file = root.local_path(DECODED, name)
         if name.endswith(".npy") and not is_whole(file):
             again = "delete it while nothing runs; it is decoded again where it is needed"
-            yield Finding(PROBLEM, root.shown(f"{DECODED}/{name}"), "does not match its checksums", again)
+            yield Finding(PROBLEM, root.location_of(f"{DECODED}/{name}"), "does not match its checksums", again)
 
 
 def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
@@ -327,17 +331,17 @@ def _logits(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:
         if is_temporary(name.rpartition("/")[2]):
             yield Finding(
                 NOTE,
-                cached.shown(name),
+                cached.location_of(name),
                 "is being written, or its writer was killed",
                 COLLECTED,
             )
             continue
         try:
-            check_data(cached.file(name))
+            check_data(StoredFile(cached, name))
         except FileNotFoundError:
             continue
         except (CorruptFileError, StorageError) as error:
-            yield _broken(cached.shown(name), error, "delete it; it is computed again where it is needed")
+            yield _broken(cached.location_of(name), error, "delete it; it is computed again where it is needed")
     if names and not is_used:
         yield Finding(
             NOTE,

@@ -20,6 +20,7 @@ from kd_sweep.distill.checkpoints import (
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.storage.root import Root
+from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.terms import of_term
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.spec import Objective
@@ -155,5 +156,5 @@ def test_a_best_checkpoint_of_an_earlier_attempt_alone_is_not_the_best(tmp_path,
     first, second = (TrialCheckpoints(folder, HEADER.owner, best) for _ in range(2))
     save(second, trained, 1)
     save(first, trained, 1)
-    checkpoints_in(folder)[LAST].copy_to(folder.file(of_term(BEST, 1)))
+    checkpoints_in(folder)[LAST].copy_to(StoredFile(folder, of_term(BEST, 1)))
     assert checkpoints_in(folder).keys() == {LAST}

@@ -278,7 +278,7 @@ def test_a_trial_reads_each_teachers_record_once(tmp_path, monkeypatch, is_there
     reading = Root.reading
 
     def counted(root, name):
-        reads[root.shown(name)] += 1
+        reads[root.location_of(name)] += 1
         return reading(root, name)
 
     monkeypatch.setattr(Root, "reading", counted)

@@ -218,7 +218,7 @@ def test_epochs_that_a_living_driver_merges_meanwhile_are_no_problem(
         if len(list_parts(study)) == len(listed):
             merge(study, listed[:-1])
             for merged in listed[:-1]:
-                study.delete(merged.place)
+                study.delete(merged.path)
         return read_part(root, part, *rest)
 
     monkeypatch.setattr("kd_sweep.upkeep.verify.read_part", merge_first)

@@ -16,7 +16,7 @@ import pytest
 from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.lease_holder import DRIVER_LEASE, Holder, damaged_lease, holder_of
-from kd_sweep.storage.process_identity import is_alive, process_start, this_place, this_process
+from kd_sweep.storage.process_identity import is_alive, process_start, this_pid_scope, this_process
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.terms import Claim, claim_name, claims_on
 from kd_sweep.tables.study_lease import study_lease
@@ -100,7 +100,7 @@ def content_of(path: Path) -> dict[str, Any]:
 def test_the_file_says_who_holds_it(path: Path):
     with Lease.acquire(path) as lease:
         content = content_of(path)
-        assert content["host"] == this_place().host
+        assert content["host"] == this_pid_scope().host
         assert content["pid"] == os.getpid()
         assert content["process_start"] == process_start(os.getpid())
         assert content["acquired_at"] == pytest.approx(time.time(), abs=5)
@@ -117,7 +117,7 @@ def test_a_second_process_is_refused_at_once_with_host_pid_and_age(path: Path, s
     assert time.monotonic() - began < 2
     message = str(caught.value)
     assert "'digits'" in message
-    assert f"pid {holder.pid} on {this_place().host} for " in message
+    assert f"pid {holder.pid} on {this_pid_scope().host} for " in message
     assert "\n" not in message
 
 
@@ -159,7 +159,7 @@ def test_a_stopped_process_of_this_host_keeps_its_lease(path: Path, start: Start
 
 
 def test_a_pid_that_is_used_again_is_not_the_holder(path: Path):
-    ours, place = this_process(), this_place()
+    ours, place = this_process(), this_pid_scope()
     foreign(path, 1, host=place.host, boot_id=place.boot_id, pid_namespace=place.pid_namespace, pid=ours[0])
     with Lease.acquire(path) as lease:
         assert lease.holder.token != TOKEN
@@ -175,7 +175,7 @@ def test_a_fresh_holder_elsewhere_is_respected(path: Path):
 
 
 def test_a_holder_of_the_same_name_in_another_boot_is_elsewhere(path: Path):
-    foreign(path, silent_s=10, host=this_place().host)
+    foreign(path, silent_s=10, host=this_pid_scope().host)
     with pytest.raises(StudyLockedError):
         Lease.acquire(path)
 

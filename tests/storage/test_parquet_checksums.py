@@ -51,7 +51,7 @@ def queried(study: Root) -> pa.Table:
 
 def epochs_file(study: Root) -> Path:
     (part,) = list_parts(study)
-    return study.local_path(part.place)
+    return study.local_path(part.path)
 
 
 def footer_of(content: bytes) -> int:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from kd_sweep.errors import StudyLockedError
 from kd_sweep.storage import root as root_module
 from kd_sweep.storage.lease import Lease
-from kd_sweep.storage.process_identity import this_place
+from kd_sweep.storage.process_identity import this_pid_scope
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
@@ -99,7 +99,7 @@ def drive(
     """Take the study over as from another host, write, end; say how each step went."""
     os.environ |= environment
     socket.gethostname = lambda: "elsewhere"
-    this_place.cache_clear()
+    this_pid_scope.cache_clear()
     root = Root.open(location)
     watched = _Watched(stop_at, of_heartbeat)
     watched.local() if root.is_local else watched.store()

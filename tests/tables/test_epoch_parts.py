@@ -124,7 +124,7 @@ def test_merging_keeps_every_cell_and_sorts(tmp_path: Path):
     merged, num_rows = merge(root, parts)
     assert (merged, num_rows) == (Part(1, 3, 1), 6)
     assert list_parts(root) == [merged]
-    found = pq.read_table(tmp_path / merged.place)
+    found = pq.read_table(tmp_path / merged.path)
     expected = pa.concat_tables(tables).to_pandas().sort_values(["trial_id", "epoch"], ignore_index=True)
     assert found.to_pandas().equals(expected)
 
@@ -132,11 +132,11 @@ def test_merging_keeps_every_cell_and_sorts(tmp_path: Path):
 def test_files_say_their_versions_and_have_the_plain_types(tmp_path: Path):
     root = Root.open(tmp_path)
     write_part(root, Part(1, 1, 1), epochs_table([1]))
-    schema = pq.read_schema(tmp_path / Part(1, 1, 1).place)
+    schema = pq.read_schema(tmp_path / Part(1, 1, 1).path)
     assert schema.metadata[b"schema_version"] == SCHEMA_VERSION.encode() == b"1"
     assert schema.metadata[b"metrics_version"] == str(METRICS_VERSION).encode() == b"2"
     assert schema.remove_metadata().equals(EPOCHS.remove_metadata())
-    column = pq.ParquetFile(tmp_path / Part(1, 1, 1).place).metadata.row_group(0).column(1)
+    column = pq.ParquetFile(tmp_path / Part(1, 1, 1).path).metadata.row_group(0).column(1)
     assert column.compression == "ZSTD"
     assert any("DICTIONARY" in encoding for encoding in column.encodings)
 
@@ -148,7 +148,7 @@ def test_columns_of_older_and_newer_files_survive_a_merge(tmp_path: Path):
     write_part(root, Part(1, 1, 1), old)
     write_part(root, Part(2, 2, 1), newer)
     merged, _ = merge(root, [Part(1, 1, 1), Part(2, 2, 1)])
-    rows = {row["trial_id"]: row for row in pq.read_table(tmp_path / merged.place).to_pylist()}
+    rows = {row["trial_id"]: row for row in pq.read_table(tmp_path / merged.path).to_pylist()}
     first, second = (rows[epoch_row(number, 1)["trial_id"]] for number in (1, 2))
     assert (first["ece"], first["calibrated_ece"]) == (None, None)
     assert second["calibrated_ece"] == 0.5
@@ -158,7 +158,7 @@ def test_a_file_of_a_newer_layout_is_refused(tmp_path: Path):
     root = Root.open(tmp_path)
     table = epochs_table([1]).replace_schema_metadata({b"schema_version": b"2"})
     (tmp_path / "epochs").mkdir()
-    pq.write_table(table, tmp_path / Part(1, 1, 1).place)
+    pq.write_table(table, tmp_path / Part(1, 1, 1).path)
     with pytest.raises(StorageError, match=r"schema_version: '2' is newer than 1.*00000001-00000001-00000001.parquet"):
         read_part(root, Part(1, 1, 1))
 
@@ -168,7 +168,7 @@ def test_a_damaged_part_is_named(tmp_path: Path, damage: str):
     root = Root.open(tmp_path)
     part = Part(1, 1, 1)
     write_part(root, part, epochs_table(list(range(2_000))))
-    path = tmp_path / part.place
+    path = tmp_path / part.path
     content = bytearray(path.read_bytes())
     if damage == "flipped byte":
         content[len(content) // 2] ^= 0xFF

@@ -50,10 +50,10 @@ def damage(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["truncated", "flipped byte", "empty"])
 @pytest.mark.parametrize("damaged_flush", [1, 4, 6])
 def test_a_damaged_part_costs_the_epochs_from_there_on(root: Root, damaged_flush: int, kind: str):
-    damage(root.local_path("s", Part(damaged_flush, damaged_flush, 1).place), kind)
+    damage(root.local_path("s", Part(damaged_flush, damaged_flush, 1).path), kind)
     with StudyWriter(root, "s") as writer:
         (aside,) = writer.set_aside
-        assert aside.endswith(Part(damaged_flush, damaged_flush, 2).place)
+        assert aside.endswith(Part(damaged_flush, damaged_flush, 2).path)
         kept = damaged_flush - 1
         assert writer.last_epochs == ({trial_id(number): kept for number in range(3)} if kept else {})
         assert len(root.files("s/damaged")) == 1

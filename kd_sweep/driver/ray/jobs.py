@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import kd_sweep
 from kd_sweep.driver.ray.ray_settings import JOB_STOP_WAIT_S
 from kd_sweep.errors import ClusterError, StorageError, alternatives
-from kd_sweep.storage.root import check_uri
+from kd_sweep.storage.locations import check_uri
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.file.load import load_spec
 
