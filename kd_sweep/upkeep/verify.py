@@ -116,7 +116,7 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
         for row in trials.values():
             used |= {teacher.teacher_id for teacher in recorded_trial(row).needed_teachers}
     except StorageError as error:
-        yield Finding(PROBLEM, study.shown(table_file(study, TRIALS)), str(error), "")
+        yield Finding(PROBLEM, study.location_of(table_file(study, TRIALS)), str(error), "")
     yield from _checkpoints(study, trials, is_running=is_running)
     yield from _leftovers(study)
 

@@ -283,6 +283,6 @@ def test_a_trial_reads_each_teachers_record_once(tmp_path, monkeypatch, is_there
 
     monkeypatch.setattr(Root, "reading", counted)
     assert len(run(config, tmp_path, cache_logits=False)) == config.student.epochs
-    records = [str(teacher_folder(tmp_path, t.teacher_id).file(of_term(RECORD, 1))) for t in config.needed_teachers]
+    records = [teacher_folder(tmp_path, t.teacher_id).location_of(of_term(RECORD, 1)) for t in config.needed_teachers]
     assert len(records) == 3
     assert {record: reads[record] for record in records} == dict.fromkeys(records, int(is_there))
