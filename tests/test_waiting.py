@@ -52,13 +52,13 @@ def test_a_long_query_says_what_it_does(tmp_path: Path) -> None:
         command, stdout=subprocess.DEVNULL, stderr=child, env=environment() | {"TERM": "xterm", "COLUMNS": "80"}
     )
     os.close(child)
-    said = b""
+    shown = b""
     while chunk := _read(parent):
-        said += chunk
+        shown += chunk
     os.close(parent)
     assert process.wait() == 2
-    assert b"reading the tables (" in said
-    assert said.rstrip().endswith(b"kd-sweep: SQL: the query took more than 1.5 s and was stopped (--timeout)")
+    assert b"reading the tables (" in shown
+    assert shown.rstrip().endswith(b"kd-sweep: SQL: the query took more than 1.5 s and was stopped (--timeout)")
 
 
 def _read(terminal: int) -> bytes:
@@ -69,10 +69,10 @@ def _read(terminal: int) -> bytes:
 
 
 def test_what_takes_long_is_named_on_a_terminal_and_taken_away(tmp_path: Path) -> None:
-    said, out = on_terminal(2 * (DELAY_S + 0.5), tmp_path)
-    assert "reading the tables" in said
-    assert "looking at images" in said
-    assert said.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
+    shown, out = on_terminal(2 * (DELAY_S + 0.5), tmp_path)
+    assert "reading the tables" in shown
+    assert "looking at images" in shown
+    assert shown.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
     assert out == "the answer\n"
 
 

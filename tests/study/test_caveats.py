@@ -1,4 +1,4 @@
-"""Who asks for `cam` is told what its figures are worth, wherever a study is announced or its figures are shown."""
+"""The caveat of `cam`: shown wherever a study that asks for it is announced or its figures are."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rules of the `distillation` section, each one line with its place."""
+"""Rules of the `distillation` section, each one line with its field and line."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def message_of(text):
 
 
 @pytest.mark.parametrize(
-    ("distillation", "said"),
+    ("distillation", "rule"),
     [
         (
             "{loss: mse_logits, ensemble_reducer: probabilities}",
@@ -36,9 +36,9 @@ def message_of(text):
         ("{loss: hinton}", "distillation.loss"),
     ],
 )
-def test_mistakes_are_one_line_with_their_place(distillation, said):
+def test_mistakes_are_one_line_with_their_line(distillation, rule):
     message = message_of(spec_text(distillation))
-    assert said in message
+    assert rule in message
     assert "(d.yaml, line 2)" in message
 
 

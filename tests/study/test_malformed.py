@@ -134,10 +134,10 @@ SCHEMA = Draft202012Validator(json_schema())
 @given(st.data())
 def test_damaged_text_is_a_study_or_one_line(data):
     text = _yaml(VALID)
-    place = data.draw(st.integers(0, len(text)))
+    offset = data.draw(st.integers(0, len(text)))
     removed = data.draw(st.integers(0, 20))
     inserted = data.draw(st.text("{}[]:,&*!\"'\t\n -#%@`1aé\x00\u2028", max_size=5))
-    damaged = text[:place] + inserted + text[place + removed :]
+    damaged = text[:offset] + inserted + text[offset + removed :]
     message = "sweeps/some.yaml"
     try:
         parse_spec(damaged, message)

@@ -123,9 +123,9 @@ SIXTEEN = {"image_size": 16}
     ("name", "image_size"), [("digits", 16), ("cifar10", 32), ("cifar100", 32), ("tiny_imagenet", 64)]
 )
 def test_a_size_that_is_left_out_is_the_datasets_own(name, image_size):
-    place = {} if name == "digits" else {"path": "a", "fingerprint": "x"}
+    location = {} if name == "digits" else {"path": "a", "fingerprint": "x"}
     left_out, written, small = (
-        TrialConfig(data=Data(name=name, **place, **size)) for size in ({}, {"image_size": image_size}, SIXTEEN)
+        TrialConfig(data=Data(name=name, **location, **size)) for size in ({}, {"image_size": image_size}, SIXTEEN)
     )
     assert left_out.data.image_size == image_size
     assert left_out.trial_id == written.trial_id

@@ -115,9 +115,9 @@ def test_every_flipped_bit_is_noticed_in_comments_and_provenance_too(tmp_path):
     path = tmp_path / "study.yaml"
     content = path.read_bytes()
     assert content.startswith(b"# ")
-    for place in (*range(0, content.index(b"\nname"), 5), *range(0, len(content), 41), len(content) - 1):
+    for offset in (*range(0, content.index(b"\nname"), 5), *range(0, len(content), 41), len(content) - 1):
         for bit in (1, 32, 128):
-            path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+            path.write_bytes(content[:offset] + bytes([content[offset] ^ bit]) + content[offset + 1 :])
             _damaged(tmp_path)
 
 

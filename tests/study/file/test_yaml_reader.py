@@ -174,7 +174,7 @@ def test_an_override_of_a_dimension_replaces_its_kind():
     assert both == {"uniform": [0, 1], "step": 0.1}
 
 
-def test_an_override_is_the_place_of_what_it_set():
+def test_an_override_is_the_origin_of_what_it_set():
     document = _override("a: {b: 1}\nc: 2", "a.b=2", "a.d.e=3")
     assert document.origin(("a", "b")) == "--set a.b=2"
     assert document.origin(("a", "d", "e")) == "--set a.d.e=3"
@@ -211,10 +211,10 @@ def test_a_tab_that_indents_is_told(text: str) -> None:
 
 @pytest.mark.parametrize("number", ["010", "1.50", "0x1F", "1e3", "+7"])
 def test_a_number_that_should_be_text_is_told_as_it_is_written(number: str) -> None:
-    said = f"name: {number} is not text; write '{number}' in quotes "
-    with pytest.raises(SpecError, match=re.escape(said)):
+    rule = f"name: {number} is not text; write '{number}' in quotes "
+    with pytest.raises(SpecError, match=re.escape(rule)):
         parse_spec(f"name: {number}", "f.yaml")
-    with pytest.raises(SpecError, match=re.escape(said)):
+    with pytest.raises(SpecError, match=re.escape(rule)):
         parse_spec("name: 12", "f.yaml", [f"name={number}"])
 
 

@@ -199,10 +199,10 @@ def test_every_rung_of_asha_is_an_epoch_of_its_own(grace_period, factor):
 def test_a_scheduler_does_not_stop_the_trials_that_an_objective_wants(name):
     objectives = [{"metric": "val_accuracy"}, {"metric": "ece", "mode": "min"}]
     many = {"seed": {"grid": [0, 1, 2, 3]}}
-    for metric, mode, place in ((None, "min", 0), ("val_accuracy", "min", 0), ("ece", "max", 1)):
+    for metric, mode, index in ((None, "min", 0), ("val_accuracy", "min", 0), ("ece", "max", 1)):
         judged, right = metric or "val_accuracy", "min" if mode == "max" else "max"
         assert broken_rule(many, objectives=objectives, scheduler={"name": name, "metric": metric, "mode": mode}) == (
-            f"scheduler.mode: {mode} is not {right}, the mode of {judged!r} in objectives[{place}]: "
+            f"scheduler.mode: {mode} is not {right}, the mode of {judged!r} in objectives[{index}]: "
             "the best trials would stop"
         )
         spec_of(many, objectives=objectives, scheduler={"name": name, "metric": metric, "mode": right})

@@ -101,13 +101,13 @@ def test_a_section_is_checked_once_for_all_trials_that_share_it() -> None:
     "search",
     [
         {
-            "augmentation_strength": {"grid": [place / 10 for place in range(10)]},
+            "augmentation_strength": {"grid": [index / 10 for index in range(10)]},
             "ensemble_size": {"grid": list(range(1, 11))},
             "distillation.temperature": {"grid": list(range(1, 11))},
-            "student.learning_rate": {"grid": [place / 10 for place in range(1, 11)]},
+            "student.learning_rate": {"grid": [index / 10 for index in range(1, 11)]},
             "seed": {"grid": list(range(10))},
         },
-        {"augmentation_strength": {"grid": [place / 10 for place in range(10)]}, "seed": {"grid": list(range(10_000))}},
+        {"augmentation_strength": {"grid": [index / 10 for index in range(10)]}, "seed": {"grid": list(range(10_000))}},
     ],
     ids=["few teachers", "a teacher for each trial"],
 )
@@ -118,8 +118,8 @@ def test_a_hundred_thousand_trials_are_planned_in_seconds(search: dict[str, Any]
     assert time.process_time() - began < 10  # 1 s on one core; with a configuration for each it takes 130
     assert planned.num_trials == 100_000
     assert planned.num_teachers == (1000 if "ensemble_size" in search else 100_000)
-    for place in range(0, 100_000, 9_973):
-        assert planned.trials[place].trial_id == planned.trials[place].config.trial_id
+    for index in range(0, 100_000, 9_973):
+        assert planned.trials[index].trial_id == planned.trials[index].config.trial_id
 
 
 def test_values_of_a_listed_trial_are_those_of_its_draw() -> None:
