@@ -56,8 +56,14 @@ def test_no_file_and_no_function_is_too_long() -> None:
     assert long <= TOO_LONG
 
 
+def test_no_test_and_no_benchmark_is_too_long() -> None:
+    files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    assert {name_of(file) for file in files if len(file.read_text().splitlines()) > MAX_FILE_LINES} == set()
+
+
 def test_no_folder_has_too_many_files() -> None:
-    counts = Counter(file.parent for file in modules() if file.name != "__init__.py")
+    files = [*modules(), *(ROOT / "tests").glob("*/**/*.py")]
+    counts = Counter(file.parent for file in files if file.name not in ("__init__.py", "conftest.py"))
     assert {name_of(folder): count for folder, count in counts.items() if count > MAX_FOLDER_FILES} == {}
 
 

@@ -16,7 +16,7 @@ from kd_sweep.tables.reader import Results, open_results
 from tests.command_line import Cli, Run
 from tests.distill.trials import run
 
-SWEEPS = Path(__file__).resolve().parents[1] / "sweeps"
+SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 PAPER = {"cifar100-paper": 28, "cifar100-imb100-paper": 28, "imagenet-paper": 8, "imagenet-lt-paper": 8}
 TEACHERS = {28: 6, 8: 4}
 
