@@ -1,5 +1,6 @@
 """The records of metrics agree with each other, with the names, and with the fields of a study."""
 
+import ast
 import math
 import re
 
@@ -8,7 +9,13 @@ import pytest
 from kd_sweep.study.metric_catalogue import CLASS_METRICS, METRICS, REPORTED_METRICS, differences
 from kd_sweep.study.metric_record import DIFFERENCE_OF_SHARES, INFORMATION, SHARE
 from kd_sweep.study.recipe import Metrics
+from tests.project.architecture import PACKAGE
 
+LOOKS_LIKE_A_METRIC = re.compile(
+    r"(?:train|val|val_augmented|teacher|ensemble)_(?:accuracy|loss)|"
+    r"(?:fidelity|predictive_kl|mutual_information|attention_iou|attention_overlap|attention_area|entropy|ece|"
+    r"generalization_gap)(?:_[a-z0-9_]*[a-z0-9])?"
+)
 SPLIT = re.compile(r"_(train|val_augmented|val)(_shuffled|_rethinkkd)?$")
 
 
@@ -54,3 +61,16 @@ def test_neither_way_is_better_of_what_only_chance_decides() -> None:
 def test_a_range_holds_its_ends_and_what_rounding_adds(which, inside, outside) -> None:
     assert all(which.holds(value, 10) for value in inside)
     assert not any(which.holds(value, 10) for value in outside)
+
+
+def test_names_that_are_written_by_hand_are_in_the_list() -> None:
+    """As in views, claims and figures, which show a few metrics of their choice."""
+    names = {metric.name for metric in METRICS}
+    written = {
+        (path.name, node.value)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and LOOKS_LIKE_A_METRIC.fullmatch(node.value)
+    }
+    assert len(written) > 40
+    assert {(file, name) for file, name in written if name not in names} == set()
