@@ -48,8 +48,8 @@ def evaluate(
         epoch: from 1.
         stream: the student's.
         ensemble: its teachers.
-        answers: the teachers' to this epoch, whose training half has been asked for; finished here.
-        metrics: kind of the attention maps, threshold of their regions, and what is asked for.
+        answers: the teachers' to this epoch, whose training half has been requested; finished here.
+        metrics: kind of the attention maps, threshold of their regions, and which metrics are requested.
 
     Raises:
         NonFiniteError: a metric is NaN or infinite.
@@ -60,20 +60,16 @@ def evaluate(
         on_augmented = _augmented_metrics(student, epoch, stream, answers)
         clean_VC, labels_V, on_attention = _clean_outputs(student, stream, ensemble, metrics)
         on_clean = val_metrics(clean_VC, ensemble.clean_logits, labels_V)
-        measured: dict[str, float | None] = {
-            **dict.fromkeys(null_where(Null.NO_FULL_BATCH)),
-            "train_loss": train_loss,
-            **on_train,
-            **on_clean,
-            **on_augmented,
-            **ensemble.clean_metrics,
-            **on_attention,
-        }
+        measured: dict[str, float | None] = dict.fromkeys(null_where(Null.NO_FULL_BATCH)) | {"train_loss": train_loss}
+        for metrics_of_part in (on_train, on_clean, on_augmented, ensemble.clean_metrics, on_attention):
+            measured |= metrics_of_part
         measured |= differences(measured)
-        per_class = None
-        if metrics.per_class:
-            per_class = agreement_per_class(clean_VC, ensemble_log_probabilities(ensemble.clean_logits), labels_V)
-    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), "fidelity_per_class_val": per_class}
+        by_class = _fidelity_by_class(clean_VC, ensemble, labels_V) if metrics.per_class else None
+    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), "fidelity_per_class_val": by_class}
+
+
+def _fidelity_by_class(clean_VC: Tensor, ensemble: Ensemble, labels_V: Tensor) -> list[float | None]:
+    return agreement_per_class(clean_VC, ensemble_log_probabilities(ensemble.clean_logits), labels_V)
 
 
 def checked_metrics(measured: dict[str, float | None], epoch: int, num_classes: int) -> dict[str, float | None]:

@@ -74,12 +74,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return TrainedEpoch(
-        loss=watch.mean(),
-        num_images=watch.num_images,
-        learning_rate=learning_rate(step),
-        train_s=time.perf_counter() - started,
-    )
+    return TrainedEpoch(watch.mean(), watch.num_images, learning_rate(step), time.perf_counter() - started)
 
 
 class _LossWatch:

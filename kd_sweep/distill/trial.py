@@ -27,6 +27,10 @@ from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
 
 Row = dict[str, Any]
+"""What an epoch has measured: `epoch` (from 1), `metrics_version`, every key of
+`study.metric_catalogue.REPORTED_METRICS` (a finite float, or None where the metric has no meaning),
+`fidelity_per_class_val` (a list, or None), `learning_rate` (of the epoch's last step), `epoch_s` (training and
+evaluation), `train_images_per_s` (training alone)."""
 
 
 def run_trial(config: TrialConfig, on_epoch: Callable[[Row], None], **options: Any) -> None:
@@ -61,26 +65,23 @@ def trial_epochs(
         best_by: keep the checkpoint of the epoch that is best by this, too.
 
     Yields:
-        A row per epoch, after its checkpoint is on disk: `epoch` (from 1), `metrics_version`, every key of
-        `study.metric_catalogue.REPORTED_METRICS` (a finite float, or None where the metric has no meaning),
-        `fidelity_per_class_val` (a list, or None), `learning_rate` (of the epoch's last step), `epoch_s` (training and
-        evaluation), `train_images_per_s` (training alone).
+        The row of each epoch, after its checkpoint is on disk.
 
     Raises:
         NonFiniteError: a loss or a metric became NaN or infinite; the message names epoch, and batch or metric.
     """
     with reproducible(num_threads):
-        checkpoints = None
-        if checkpoint_dir is not None:
-            checkpoints = TrialCheckpoints(Root.open(checkpoint_dir), config.trial_id, best_by)
+        checkpoints = _checkpoints(config, checkpoint_dir, best_by)
         training = _StudentTraining(config, root, checkpoints, device, num_threads, cache_logits)
-        training.restore()
-        if training.epoch < config.student.epochs:
-            training.ensure_teachers()
+        training.begin()
     while training.epoch < config.student.epochs:
         with reproducible(num_threads):
             row = training.run_epoch()
         yield row
+
+
+def _checkpoints(config: TrialConfig, folder: Location | None, best_by: Objective | None) -> TrialCheckpoints | None:
+    return None if folder is None else TrialCheckpoints(Root.open(folder), config.trial_id, best_by)
 
 
 class _StudentTraining:
@@ -116,12 +117,12 @@ class _StudentTraining:
     def epoch(self) -> int:
         return len(self._history)
 
-    def restore(self) -> None:
+    def begin(self) -> None:
+        """Go on from the newest checkpoint; train missing teachers where an epoch is left."""
         if self._checkpoints is not None:
             self._history = self._checkpoints.restore(self._student, self._optimizer, self._ensemble.drifting_models)
-
-    def ensure_teachers(self) -> None:
-        self._ensemble.ensure_trained()
+        if self.epoch < self._config.student.epochs:
+            self._ensemble.ensure_trained()
 
     def run_epoch(self) -> Row:
         epoch = self.epoch + 1

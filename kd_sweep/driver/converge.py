@@ -90,21 +90,10 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
         display = make_display(spec.name, spec.objectives[0])
         stack.callback(display.close)
 
-        def last_words(why: str) -> None:
-            display.close()
-            print(f"kd-sweep: {why}; go on with: kd-sweep resume {folder.study}", file=sys.stderr, flush=True)
-
         interrupted = None
         try:
             interrupt = stack.enter_context(watching_signals())
-            beginning = "starting Ray" if address is None else f"joining the cluster at {address}"
-            display.event(beginning)
-            with doing(beginning):
-                # Ray takes seconds to import; a finished study needs none of it.
-                from kd_sweep.driver.ray.connection import connected
-
-                cluster = stack.enter_context(connected(address, spec.resources, interrupt, display.note, last_words))
-            display.note(f"Ray {cluster.describe(spec.resources)}")
+            cluster = _connect(stack, spec, folder, address, display, interrupt)
             for line in contents:
                 display.note(line)
             with doing("asking the nodes what they have", plainly=True):
@@ -120,6 +109,26 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
         if state is None:
             return Outcome(Counter(), ran=False, interrupted=interrupted)
         return _outcome(state, state.finish(), ran=True, interrupted=interrupted)
+
+
+def _connect(
+    stack: ExitStack, spec: StudySpec, folder: StudyFolder, address: str | None, display: Display, interrupt: Interrupt
+) -> "Cluster":
+    """Start or join Ray until the stack is left."""
+
+    def last_words(why: str) -> None:
+        display.close()
+        print(f"kd-sweep: {why}; go on with: kd-sweep resume {folder.study}", file=sys.stderr, flush=True)
+
+    beginning = "starting Ray" if address is None else f"joining the cluster at {address}"
+    display.event(beginning)
+    with doing(beginning):
+        # Ray takes seconds to import; a finished study needs none of it.
+        from kd_sweep.driver.ray.connection import connected
+
+        cluster = stack.enter_context(connected(address, spec.resources, interrupt, display.note, last_words))
+    display.note(f"Ray {cluster.describe(spec.resources)}")
+    return cluster
 
 
 def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: Interrupt) -> None:

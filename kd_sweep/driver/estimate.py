@@ -1,4 +1,4 @@
-"""What `kd-sweep plan` says: trials, teachers, epochs, and how long they take, from past runs or a short probe."""
+"""The plan of a study as `kd-sweep plan` shows it: trials, teachers, epochs, and how long they take."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         )
     with doing("listing trials and teachers"):
         planned = plan(spec)
-    most = "" if planned.exact else "at most "
+    most = _most(planned)
     yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
     rest = planned
     if missing is None:  # ids depend on the images
@@ -58,13 +58,24 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         yield f"dataset: not checked, counts need no images ({missing})"
     yield from contents
     yield from caveats(spec)
+    yield from _listed_trials(planned, with_ids=missing is None)
+    yield f"epochs: {most}{planned.teacher_epochs} of teachers, {most}{planned.student_epochs} of students"
+    yield _time(spec, planned, rest, root, slots, probe)
+
+
+def _most(planned: Plan) -> str:
+    return "" if planned.exact else "at most "
+
+
+def _listed_trials(planned: Plan, *, with_ids: bool) -> Iterator[str]:
     for trial in planned.trials[:LISTED_TRIALS]:
-        # A trial's name depends on the dataset's fingerprint.
-        name = trial.trial_id if missing is None else "-"
-        yield f"  {name}  {describe(trial.config)}{_further(trial.point)}"
+        yield f"  {trial.trial_id if with_ids else '-'}  {describe(trial.config)}{_further(trial.point)}"
     if len(planned.trials) > LISTED_TRIALS:
         yield f"  … and {len(planned.trials) - LISTED_TRIALS} more"
-    yield f"epochs: {most}{planned.teacher_epochs} of teachers, {most}{planned.student_epochs} of students"
+
+
+def _time(spec: StudySpec, planned: Plan, rest: Plan, root: Location, slots: int, probe: bool) -> str:
+    """Return the line that says how long the rest of the plan takes."""
     seconds, source = _past_seconds(spec, root), "from the epochs in the tables"
     if seconds is None and probe:
         with doing("training for a few seconds, to see how long an epoch takes"):
@@ -74,13 +85,12 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
             seconds = seconds_per_epoch(example, num_threads=spec.resources.cpus)
         source = "from a short probe on this machine"
     if seconds is None:
-        yield "time: not estimated (no past epochs, no probe)"
-        return
+        return "time: not estimated (no past epochs, no probe)"
     teacher_s, student_s = seconds
     hours = estimate_hours(rest, teacher_s, student_s, slots)
-    for_what = " for the rest" if trials_done or teachers_done else ""
-    yield (
-        f"time: {most}about {_hours(hours)}{for_what} with {slots} at a time "
+    is_whole = (rest.num_trials, rest.num_teachers) == (planned.num_trials, planned.num_teachers)
+    return (
+        f"time: {_most(planned)}about {_hours(hours)}{'' if is_whole else ' for the rest'} with {slots} at a time "
         f"({teacher_s:.2g} s per teacher epoch, {student_s:.2g} s per student epoch, {source})"
     )
 

@@ -31,6 +31,11 @@ class Interrupt:
         for check in self._watches:
             check()
 
+    def check_armed(self) -> None:
+        """Take the signals again, from a library that took them for itself, and then do as `check`."""
+        self.arm()
+        self.check()
+
     def arm(self) -> None:
         """Take the signals, also from a library that took them for itself. Python lets only the main thread do so."""
         if not _is_main_thread():

@@ -110,17 +110,14 @@ def connected(
     if address is not None:
         check_address(address)
 
-    def check() -> None:
-        interrupt.arm()  # Ray takes the signals for itself
-        interrupt.check()
-
     with ExitStack() as stack:
         stack.enter_context(environment(QUIET))
         if address is None:
             stack.enter_context(local_settings())
         stack.enter_context(_quiet_reports())
-        stack.enter_context(local_ray(check, say, OPTIONS) if address is None else _joined(address))
-        check()
+        # Ray takes the signals for itself.
+        stack.enter_context(local_ray(interrupt.check_armed, say, OPTIONS) if address is None else _joined(address))
+        interrupt.check_armed()
         yield from _watched(address, wanted, interrupt, last_words)
 
 
