@@ -1,4 +1,4 @@
-"""Where a training stands after an epoch: weights, optimiser and metric history in one file without pickle.
+"""Checkpoints: weights, optimiser and metric history after an epoch, in one file without pickle.
 
 The learning rate and every random draw are pure functions of the epoch, so the epoch itself is the state of both.
 A trial keeps the checkpoint of its newest epoch, to go on from, and that of its best one, to use its weights.
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+Row = dict[str, Any]
+"""What an epoch has measured, by name, as JSON holds it."""
+
 CHECKPOINTS = "checkpoints"
 """The folder of all trials' checkpoints in a study's folder."""
 LAST = "last.safetensors"
@@ -51,7 +54,7 @@ class CheckpointHeader:
     """Digest of the trial or teacher that was trained."""
     epoch: int
     """Epochs done; the epoch to go on with is the next."""
-    history: list[dict[str, Any]]
+    history: list[Row]
     """One row per epoch done, in order."""
 
 
@@ -71,15 +74,15 @@ def take_over(folder: Root, term: int) -> None:
     """Make the checkpoints that count this term's own, and delete the others: they count no more."""
     while True:
         try:
-            found = checkpoints_in(folder)
+            counting = checkpoints_in(folder)
             for name in (BEST, LAST):  # with the newest epoch's, this term's count
-                if name in found:
-                    folder.copy(found[name].name, of_term(name, term))
+                if name in counting:
+                    folder.copy(counting[name].name, of_term(name, term))
             break
         except FileNotFoundError:  # the attempt before still goes on, and has replaced its best epoch's
             continue
     files = folder.files()
-    earlier = [of_term(name, found) for name in (LAST, BEST) for found in terms_of(name, files) if found < term]
+    earlier = [of_term(name, other) for name in (LAST, BEST) for other in terms_of(name, files) if other < term]
     for name in [*earlier, *unfinished(files, before=term)]:
         folder.delete(name)
 
@@ -92,7 +95,7 @@ class TrialCheckpoints:
 
     Args:
         folder: the trial's own.
-        trial_id: whose checkpoints these are.
+        trial_id: the trial.
         objective: what best means; None keeps the newest epoch alone.
     """
 
@@ -107,12 +110,12 @@ class TrialCheckpoints:
 
     def restore(
         self, model: "nn.Module", optimizer: "torch.optim.Optimizer", drifting: "Mapping[str, nn.Module]"
-    ) -> list[dict[str, Any]]:
+    ) -> list[Row]:
         """Bring the training to its newest epoch and return its history; to its best one where that is damaged.
 
         A damaged checkpoint is set aside. Where there is none, the history is empty.
         """
-        history: list[dict[str, Any]] = []
+        history: list[Row] = []
         for file in (self._last, self._best):
             try:
                 header = None if history else load_checkpoint(file, self._trial_id, model, optimizer, drifting)
@@ -125,7 +128,7 @@ class TrialCheckpoints:
 
     def save(
         self,
-        history: list[dict[str, Any]],
+        history: list[Row],
         model: "nn.Module",
         optimizer: "torch.optim.Optimizer",
         drifting: "Mapping[str, nn.Module]",
@@ -211,7 +214,7 @@ def read_header(path: FileLocation) -> CheckpointHeader | None:
         return None
 
 
-def read_history(folder: Root) -> list[dict[str, Any]]:
+def read_history(folder: Root) -> list[Row]:
     """Return the rows of the epochs that the newest checkpoint in a folder has done; none where there is none.
 
     Raises:

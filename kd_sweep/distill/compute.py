@@ -1,4 +1,4 @@
-"""Where and how arithmetic runs: device, threads, deterministic kernels, random numbers."""
+"""The arithmetic of a process: device, threads, memory layout, deterministic kernels, random numbers."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ def resolve_device(device: str) -> torch.device:
     """Return the device that ``device`` names; ``auto`` is a CUDA GPU where there is one, else the CPU.
 
     Raises:
-        ClusterError: a GPU was asked for by name and there is none.
+        ClusterError: a GPU was requested by name and there is none.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -30,7 +30,7 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
-def place(model: nn.Module, device: torch.device) -> nn.Module:
+def to_device(model: nn.Module, device: torch.device) -> nn.Module:
     """Return ``model`` on ``device``, its kernels in the memory layout of `memory_layout`."""
     return model.to(device=device, memory_format=memory_layout(model, device))  # type: ignore[call-overload, no-any-return]
 

@@ -1,4 +1,4 @@
-"""The teachers of a trial, and what they say about its images: looked up where it is known, computed where it is not.
+"""The teachers of a trial and their outputs on its images: read where they are kept, computed where they are not.
 
 A batch goes through a teacher in the same composition either way, so both ways give the same bits.
 
@@ -33,10 +33,11 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Ensemble:
-    """Teachers that do not learn, loaded when one of them has to look at an image.
+    """Teachers that do not learn, each loaded when its output on an image is first needed.
 
-    Where `distillation.teacher_batchnorm` is `train` they drift: their batch norm is in training mode while they teach.
-    Then they are this trial's own copies, and nothing that they say is kept for others, or for another epoch.
+    Where `distillation.teacher_batchnorm` is `train` they drift: their batch norm is in training mode on the images
+    that the student learns from. Then they are this trial's own copies, and no output is kept for other trials, or for
+    another epoch.
 
     Args:
         config: the trial.
@@ -88,7 +89,7 @@ class Ensemble:
 
     @property
     def drifting_models(self) -> Mapping[str, nn.Module]:
-        """The teachers whose statistics a checkpoint has to hold, by name; none where they are frozen."""
+        """The teachers that a checkpoint has to hold the statistics of, by name; none where they are frozen."""
         return {f"teacher-{m.teacher_id}": m.model for m in self._members} if self._drifting else {}
 
     @cached_property
@@ -117,31 +118,31 @@ class Ensemble:
         """Return the teachers' attention maps on these clean validation images, (M, B, H, W) in [0, 1].
 
         Args:
-            indices_MB: places of the images that each teacher looks at; (B,) where all look at the same.
+            indices_MB: indices of the images for each teacher; (B,) where they are the same for all.
         """
-        places_MB = indices_MB.to(self._device, non_blocking=True).expand(len(self._members), -1)
+        own_indices_MB = indices_MB.to(self._device, non_blocking=True).expand(len(self._members), -1)
         image_size = self._stream.dataset.image_size
         maps = [
-            enlarged_to_unit_range(outputs.maps_Vhw[places_B], image_size)
-            for outputs, places_B in zip(self._clean, places_MB, strict=True)
+            enlarged_to_unit_range(outputs.maps_Vhw[own_indices_B], image_size)
+            for outputs, own_indices_B in zip(self._clean, own_indices_MB, strict=True)
         ]
         return torch.stack(maps)
 
     def maps_of_other_images(self, indices_B: Tensor) -> Iterator[Tensor]:
         """Yield the teachers' attention maps, (M, B, H, W), on clean validation images that are not these.
 
-        Those are chosen once and for all, and each image is another one's the same number of times; see
+        Those are selected once and for all, and each image is another one's the same number of times; see
         `attention.regions.other_images`.
         """
-        for places_V in self._others[:, 1]:
-            yield self.clean_maps(places_V[indices_B])
+        for others_V in self._others[:, 1]:
+            yield self.clean_maps(others_V[indices_B])
 
     @cached_property
     def _affinity(self) -> float | None:
         # That of the first epoch's augmentation: it belongs to the stream, not to an epoch.
         val = self._stream.dataset.val
-        augmented = [self._reference.look(batch.images_BDHW) for batch in self._stream.augmented_val(1)]
-        clean = [self._reference.look(batch.images_BDHW) for batch in self._stream.clean_batches(val)]
+        augmented = [self._reference.logits(batch.images_BDHW) for batch in self._stream.augmented_val(1)]
+        clean = [self._reference.logits(batch.images_BDHW) for batch in self._stream.clean_batches(val)]
         return affinity(torch.cat(augmented), torch.cat(clean), val.labels_N.to(self._device))
 
     @cached_property
@@ -150,7 +151,7 @@ class Ensemble:
 
     @cached_property
     def _others(self) -> Tensor:
-        """Places of other validation images for a student and its teachers, (S, 2, V)."""
+        """Indices of other validation images for a student and its teachers, (S, 2, V)."""
         return other_images(len(self._stream.dataset.val), 2)
 
     def _attention(self) -> Mapping[str, float | None]:
@@ -160,9 +161,9 @@ class Ensemble:
         for indices_B in self._stream.val_indices:
             overlap.add(teacher_attention_metrics(self.clean_maps(indices_B), threshold), len(indices_B))
         if num_members > 1:
-            for places_MV in other_images(len(self._stream.dataset.val), num_members):
+            for others_MV in other_images(len(self._stream.dataset.val), num_members):
                 for indices_B in self._stream.val_indices:
-                    maps_MBHW = self.clean_maps(places_MV[:, indices_B])
+                    maps_MBHW = self.clean_maps(others_MV[:, indices_B])
                     apart.add(teacher_attention_metrics(maps_MBHW, threshold), len(indices_B))
         return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
 
@@ -170,11 +171,11 @@ class Ensemble:
         dataset, device, kind = self._stream.dataset, self._device, self._metrics.attention
         outputs = self._cache.clean(member.teacher_id, kind, (len(dataset.val), dataset.num_classes))
         if outputs is None:
-            outputs = self._look_at_clean(member.model)
+            outputs = self._compute_clean(member.model)
             self._cache.keep_clean(member.teacher_id, kind, outputs)
         return CleanOutputs(outputs.logits_VC.to(device), outputs.maps_Vhw.to(device))
 
-    def _look_at_clean(self, model: nn.Module) -> CleanOutputs:
+    def _compute_clean(self, model: nn.Module) -> CleanOutputs:
         logits, maps = [], []
         with torch.no_grad():
             for batch in self._stream.clean_batches(self._stream.dataset.val):
@@ -209,7 +210,7 @@ class EnsembleEpoch:
         if not self._cache.keeps(self._shape):
             return
         for answers in self._answers:
-            if isinstance(answers.train, _Asked) and isinstance(answers.val_augmented, _Asked):
+            if isinstance(answers.train, _Computed) and isinstance(answers.val_augmented, _Computed):
                 logits = EpochLogits(answers.train.given().cpu(), answers.val_augmented.given().cpu())
                 self._cache.keep_epoch(answers.teacher_id, self._stream.stream.stream_id, self._epoch, logits)
 
@@ -217,9 +218,9 @@ class EnsembleEpoch:
         logits = self._cache.epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, self._shape)
         if logits is None:
             keep = self._cache.keeps(self._shape)
-            return _Answers(member.teacher_id, _Asked(member.teach, keep), _Asked(member.look, keep))
+            return _Answers(member.teacher_id, _Computed(member.train_logits, keep), _Computed(member.logits, keep))
         train_NC, val_augmented_VC = logits.train_NC.to(self._device), logits.val_augmented_VC.to(self._device)
-        return _Answers(member.teacher_id, _Remembered(train_NC), _Remembered(val_augmented_VC))
+        return _Answers(member.teacher_id, _Kept(train_NC), _Kept(val_augmented_VC))
 
 
 class _Member:
@@ -228,7 +229,7 @@ class _Member:
     Args:
         teacher: which one.
         trained: returns it trained, by its id.
-        drifting: whether its batch norm is in training mode while it teaches.
+        drifting: whether its batch norm is in training mode on the images that the student learns from.
     """
 
     def __init__(self, teacher: TeacherConfig, trained: Callable[[str], TrainedTeacher], drifting: bool) -> None:
@@ -247,7 +248,7 @@ class _Member:
         """Of its last epoch, on its own training stream."""
         return self._trained(self.teacher_id).record.history[-1]["train_loss"]
 
-    def teach(self, images_BDHW: Tensor) -> Tensor:
+    def train_logits(self, images_BDHW: Tensor) -> Tensor:
         """Return logits on training images, in the teacher's precision.
 
         Where it drifts, batch norm takes the images into its statistics.
@@ -256,16 +257,16 @@ class _Member:
         for norm in norms:
             norm.train()
         try:
-            return self._logits(images_BDHW, self._precision)
+            return self._forward(images_BDHW, self._precision)
         finally:
             for norm in norms:
                 norm.eval()
 
-    def look(self, images_BDHW: Tensor) -> Tensor:
+    def logits(self, images_BDHW: Tensor) -> Tensor:
         """Return logits on images that no network learns from."""
-        return self._logits(images_BDHW, "float32")
+        return self._forward(images_BDHW, "float32")
 
-    def _logits(self, images_BDHW: Tensor, precision: Precision) -> Tensor:
+    def _forward(self, images_BDHW: Tensor, precision: Precision) -> Tensor:
         # Not inference_mode: the loss keeps these tensors for its backward pass.
         with torch.no_grad():
             return forward(self.model, images_BDHW, precision)
@@ -275,16 +276,16 @@ class _Member:
         return [module for module in self.model.modules() if isinstance(module, BATCH_NORMS)]
 
 
-class _Asked:
-    """Answers of a teacher that looks at every batch; all of them are held only where they will be kept."""
+class _Computed:
+    """Outputs of a teacher that computes every batch; all of them are held only where they will be kept."""
 
-    def __init__(self, ask: Callable[[Tensor], Tensor], keep: bool) -> None:
-        self._ask = ask
+    def __init__(self, compute: Callable[[Tensor], Tensor], keep: bool) -> None:
+        self._compute = compute
         self._keep = keep
         self._given: list[Tensor] = []
 
     def next(self, batch: Batch) -> Tensor:
-        logits_BC = self._ask(batch.images_BDHW)
+        logits_BC = self._compute(batch.images_BDHW)
         if self._keep:
             self._given.append(logits_BC)
         return logits_BC
@@ -293,8 +294,8 @@ class _Asked:
         return torch.cat(self._given)
 
 
-class _Remembered:
-    """Answers that are known for the whole epoch."""
+class _Kept:
+    """Outputs that are known for the whole epoch."""
 
     def __init__(self, logits_NC: Tensor) -> None:
         self._logits_NC = logits_NC
@@ -308,5 +309,5 @@ class _Remembered:
 @dataclass(frozen=True)
 class _Answers:
     teacher_id: str
-    train: _Asked | _Remembered
-    val_augmented: _Asked | _Remembered
+    train: _Computed | _Kept
+    val_augmented: _Computed | _Kept

@@ -1,4 +1,4 @@
-"""Every reported metric of a student after an epoch.
+"""The evaluation of a student after an epoch: every reported metric.
 
 Shapes: B batch, C classes, M teachers, V validation images, H x W image.
 """

@@ -92,8 +92,8 @@ def decoupled_divergence(
     """
     label_BA = labels_B[:, None]
     num_others = student_log_BC.shape[1] - 1
-    places = torch.arange(num_others, device=labels_B.device)
-    others_BA = places + (places >= label_BA)
+    indices_A = torch.arange(num_others, device=labels_B.device)
+    others_BA = indices_A + (indices_A >= label_BA)
 
     def parts(log_BC: Tensor) -> tuple[Tensor, Tensor]:
         other_log_BA = log_BC.gather(1, others_BA)

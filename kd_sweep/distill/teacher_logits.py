@@ -1,4 +1,4 @@
-"""Teacher outputs on disk and in memory, so that a teacher looks at the same pixels once for all trials that need it.
+"""Teacher outputs on disk and in memory: a teacher computes the same pixels once for all trials that need it.
 
 ``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
 ``<root>/logits/<teacher>/clean-grad_cam.safetensors`` what the teacher makes of the clean validation images. All of it

@@ -1,4 +1,4 @@
-"""What is known of a finished teacher: ``teacher.json``, readable without torch.
+"""The record of a finished teacher: ``teacher.json``, readable without torch.
 
 Whoever trains a teacher has a term (`storage.terms`), that of its lease, in the names of all its files:
 ``teacher-00000001.json``, ``model-00000001.safetensors``. A record that somebody publishes after another has begun to

@@ -11,7 +11,6 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
 
 import torch
 import torchvision
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 
 from kd_sweep import __version__
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
-from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, load_checkpoint, save_checkpoint, take_over
-from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
+from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, Row, load_checkpoint, save_checkpoint, take_over
+from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device, to_device
 from kd_sweep.distill.losses import label_loss
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.teacher_records import (
@@ -54,7 +53,7 @@ _loaded: RecentlyUsed[tuple[str, str, str], nn.Module] = RecentlyUsed(MAX_LOADED
 
 
 class TrainedTeacher:
-    """A finished teacher: its record, and its network, which is loaded when it is first asked for.
+    """A finished teacher: its record, and its network, which is loaded when it is first needed.
 
     Args:
         teacher: which one.
@@ -99,7 +98,7 @@ def ensure_teacher(
     *,
     device: str = "auto",
     num_threads: int | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
 ) -> TrainedTeacher:
     """Return ``teacher`` as it is once it is trained; train it first where nobody has.
 
@@ -123,7 +122,7 @@ def ensure_teacher(
 
 def teacher_epochs(
     teacher: TeacherConfig, root: Location, *, device: str = "auto", num_threads: int | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     """Do what `ensure_teacher` does, and yield each row that it would call ``on_epoch`` with."""
     if _trusted_record(teacher, root) is None:
         yield from _train_under_lease(teacher, root, device, num_threads, check_weights=False)
@@ -151,7 +150,7 @@ def _network(teacher: TeacherConfig, record: TeacherRecord, root: Location, devi
         raise CorruptFileError(f"{file}: missing, but the teacher's record is there") from error
     model = build_model(teacher.learner, resident_dataset(teacher.data, root), teacher.init_seed)
     model.load_state_dict(weights)
-    return place(model, resolve_device(device)).eval().requires_grad_(False)
+    return to_device(model, resolve_device(device)).eval().requires_grad_(False)
 
 
 def forget_teachers() -> None:
@@ -171,11 +170,11 @@ def _trusted_record(teacher: TeacherConfig, root: Location, *, check_weights: bo
     return record
 
 
-_Training = Generator[dict[str, Any], None, TeacherRecord]
+_Training = Generator[Row, None, TeacherRecord]
 """Yields a row after each epoch that is trained here, and returns the record."""
 
 
-def _trained(training: _Training, on_epoch: Callable[[dict[str, Any]], None] | None = None) -> TeacherRecord:
+def _trained(training: _Training, on_epoch: Callable[[Row], None] | None = None) -> TeacherRecord:
     """Return what ``training`` does at its end."""
     while True:
         try:
@@ -236,7 +235,7 @@ def _kept_record(teacher: TeacherConfig, root: Location, term: int, *, check_wei
     """Make a record that was there before this term began this term's own; set one aside that cannot be trusted."""
     folder = teacher_folder(root, teacher.teacher_id)
     files = folder.files()
-    for earlier in reversed([found for found in terms_of(RECORD, files) if found < term]):
+    for earlier in reversed([other for other in terms_of(RECORD, files) if other < term]):
         for name in (WEIGHTS, RECORD):
             if folder.exists(of_term(name, earlier)):
                 folder.copy(of_term(name, earlier), of_term(name, term))
@@ -270,10 +269,10 @@ class _TeacherTraining:
         self._device = device
         self._dataset = resident_dataset(teacher.data, root)
         self._stream = AugmentationStream(teacher.stream, self._dataset, device)
-        self._model = place(initial_model(teacher.learner, self._dataset, teacher.init_seed), device)
+        self._model = to_device(initial_model(teacher.learner, self._dataset, teacher.init_seed), device)
         self._optimizer = build_optimizer(self._model, teacher.learner)
         self._checkpoint = StoredFile(teacher_folder(root, teacher.teacher_id), of_term(LAST, lease.term))
-        self._history: list[dict[str, Any]] = []
+        self._history: list[Row] = []
 
     @property
     def epoch(self) -> int:
@@ -288,7 +287,7 @@ class _TeacherTraining:
         if header is not None:
             self._history = header.history
 
-    def run_epoch(self) -> dict[str, Any]:
+    def run_epoch(self) -> Row:
         learner, epoch, steps = self._teacher.learner, self.epoch + 1, self._stream.num_batches
 
         correct: list[Tensor] = []

@@ -60,7 +60,7 @@ def train_epoch(
 
     Raises:
         NonFiniteError: the loss of a batch is NaN or infinite. On a CPU the weights are as before that batch; on a
-            GPU, where looking at a value stops the queue of kernels, it is noticed up to 64 batches later.
+            GPU, where reading a value stops the queue of kernels, it is noticed up to 64 batches later.
     """
     model.train()
     started = time.perf_counter()
@@ -78,7 +78,7 @@ def train_epoch(
 
 
 class _LossWatch:
-    """Sums losses and looks for the first that is not finite, without waiting for a GPU at every batch."""
+    """Sums losses and checks that they are finite, without waiting for a GPU at every batch."""
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch

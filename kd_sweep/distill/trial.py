@@ -1,5 +1,9 @@
 """One trial: teachers, a student that learns from them, and a row of metrics after every epoch. No cluster is needed.
 
+A row has `epoch` (from 1), `metrics_version`, every key of `study.metric_catalogue.REPORTED_METRICS` (a finite float,
+or None where the metric has no meaning), `fidelity_per_class_val` (a list, or None), `learning_rate` (of the epoch's
+last step), `epoch_s` (training and evaluation), `train_images_per_s` (training alone).
+
 Shapes: B batch, C classes, M teachers.
 """
 
@@ -10,8 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
-from kd_sweep.distill.checkpoints import TrialCheckpoints
-from kd_sweep.distill.compute import epoch_randomness, place, reproducible, resolve_device
+from kd_sweep.distill.checkpoints import Row, TrialCheckpoints
+from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device, to_device
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.evaluation import evaluate
 from kd_sweep.distill.losses import distillation_loss
@@ -25,12 +29,6 @@ from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.metric_catalogue import METRICS_VERSION
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
-
-Row = dict[str, Any]
-"""What an epoch has measured: `epoch` (from 1), `metrics_version`, every key of
-`study.metric_catalogue.REPORTED_METRICS` (a finite float, or None where the metric has no meaning),
-`fidelity_per_class_val` (a list, or None), `learning_rate` (of the epoch's last step), `epoch_s` (training and
-evaluation), `train_images_per_s` (training alone)."""
 
 
 def run_trial(config: TrialConfig, on_epoch: Callable[[Row], None], **options: Any) -> None:
@@ -100,7 +98,7 @@ class _StudentTraining:
         self._device = resolve_device(device)
         self._dataset = resident_dataset(config.data, root)
         self._stream = AugmentationStream(config.stream, self._dataset, self._device)
-        self._student = place(initial_model(config.student, self._dataset, config.init_seed), self._device)
+        self._student = to_device(initial_model(config.student, self._dataset, config.init_seed), self._device)
         self._optimizer = build_optimizer(self._student, config.student)
         self._checkpoints = checkpoints
         self._history: list[Row] = []

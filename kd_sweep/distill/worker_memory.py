@@ -1,4 +1,4 @@
-"""What a worker process keeps from one trial to the next: bounded, and free to be dropped at any time."""
+"""The memory of a worker process from one trial to the next: bounded, and free to be dropped at any time."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

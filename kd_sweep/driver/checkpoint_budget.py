@@ -1,4 +1,4 @@
-"""Keeps a study's checkpoints below `checkpoints.max_bytes`: the worst of the finished trials lose theirs."""
+"""The budget of a study's checkpoints, `checkpoints.max_bytes`: the worst of the finished trials lose theirs."""
 
 import math
 from collections import Counter
@@ -31,7 +31,7 @@ class CheckpointBudget:
                 self._bytes[name.partition("/")[0]] += size
 
     def trial_ended(self, trial_id: str) -> None:
-        """Look at the trial's checkpoints and those of the running ones, then `enforce`."""
+        """Measure the trial's checkpoints and those of the running ones, then `enforce`."""
         if self._max_bytes is None:
             return
         running = [other for other, row in self._recorder.trials().items() if row["status"] == "running"]

@@ -1,4 +1,4 @@
-"""Launch and resume are one operation: list what the study asks for, subtract what its tables hold, run the rest.
+"""The operation that launch and resume are: list what a study asks for, subtract what its tables hold, run the rest.
 
 Nothing that Ray Tune or Optuna saved is needed; the study folder is the only state.
 """

@@ -1,9 +1,10 @@
-"""How long an epoch takes, from training a little."""
+"""The time that an epoch takes, from training a little."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from kd_sweep.data.contents import ImageCounts, count_images
+from kd_sweep.distill.checkpoints import Row
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.storage.temporary_folders import scratch_folder
@@ -34,7 +35,7 @@ def seconds_per_epoch(
     whole = count_images(trial.data)
     part = _part(whole)
     probe = _shortened(trial, part)
-    teacher_rows: list[dict[str, Any]] = []
+    teacher_rows: list[Row] = []
     with scratch_folder("probe") as root:
         ensure_teacher(probe.teachers[0], root, device=device, num_threads=num_threads, on_epoch=teacher_rows.append)
         student_rows = list(trial_epochs(probe, root=root, checkpoint_dir=None, device=device, num_threads=num_threads))

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask the sweep to end at the next safe point; a second signal ends it at once."""
+"""Interrupts of a sweep: SIGINT and SIGTERM end it at the next safe point, a second signal ends it at once."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SweepInterrupted(BaseException):
-    """The sweep was asked to stop. Not an `Exception`, so that nothing between here and there swallows it."""
+    """A signal stops the sweep. Not an `Exception`, so that nothing between here and there swallows it."""
 
 
 class Interrupt:

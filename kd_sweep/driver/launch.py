@@ -1,4 +1,4 @@
-"""What `launch` and `resume` check before anything is written, and the way into `converge` from there."""
+"""`launch` and `resume`: the checks before anything is written, and the way into `converge` from there."""
 
 import contextlib
 

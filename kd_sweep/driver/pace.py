@@ -1,4 +1,4 @@
-"""How far a sweep is, and how long it still takes at its pace so far."""
+"""The pace of a sweep: how far it is, and how long the rest takes."""
 
 import time
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: live bars on a terminal, plain lines everywhere else."""
+"""The display of a running sweep: live bars on a terminal, plain lines everywhere else."""
 
 import sys
 import time
@@ -94,11 +94,11 @@ class Display:
         tail = f": {error}" if error else ""
         if trial and trial.value is not None:
             tail = f" at epoch {trial.epoch}, {state.objective.metric} {trial.value:.4f}{tail}"
-        said = f"trial {state.trials_done}/{state.trials_total} {status}: {label}{tail}"
+        line = f"trial {state.trials_done}/{state.trials_total} {status}: {label}{tail}"
         if status in UNSUCCESSFUL:
-            self.note(said)
+            self.note(line)
         else:
-            self.event(said)
+            self.event(line)
 
     def event(self, text: str) -> None:
         """Show an event that the bars of a terminal show by themselves."""
@@ -129,13 +129,13 @@ class Display:
 
     def _teachers_summary(self) -> str:
         state = self.state
-        said = f"teachers {state.teachers_done}/{state.teachers_total}"
+        line = f"teachers {state.teachers_done}/{state.teachers_total}"
         if state.teacher_epochs_total:
-            said += f", {state.teacher_epochs}/{state.teacher_epochs_total} epochs"
+            line += f", {state.teacher_epochs}/{state.teacher_epochs_total} epochs"
         if (eta := state.eta_s()) is None:
-            return said
+            return line
         known = state.trial_cost is not None or not state.trial_epochs_left
-        return f"{said}, about {duration(eta)} left{'' if known else ' if trials cost as much an epoch'}"
+        return f"{line}, about {duration(eta)} left{'' if known else ' if trials cost as much an epoch'}"
 
     def close(self) -> None:
         """End the display."""
@@ -153,7 +153,7 @@ class LiveDisplay(Display):
 
     def __init__(self, state: SweepState, out: TextIO) -> None:
         super().__init__(state, out)
-        self._live = Live(self._picture(), console=Console(file=out), auto_refresh=False, transient=True)
+        self._live = Live(self._drawing(), console=Console(file=out), auto_refresh=False, transient=True)
         self._drawn = 0.0
 
     def teachers_begin(self, total: int, missing_epochs: Sequence[int]) -> None:
@@ -173,13 +173,13 @@ class LiveDisplay(Display):
         """Redraw, but not too often."""
         if self._live.is_started and time.monotonic() - self._drawn > REFRESH_S:
             self._drawn = time.monotonic()
-            self._live.update(self._picture(), refresh=True)
+            self._live.update(self._drawing(), refresh=True)
 
     def close(self) -> None:
         """Take the bars away; what follows is the result."""
         self._live.stop()
 
-    def _picture(self) -> RenderableType:
+    def _drawing(self) -> RenderableType:
         state = self.state
         bars = Table.grid(padding=(0, 1))
         if state.teachers_total:

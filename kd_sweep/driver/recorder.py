@@ -19,7 +19,7 @@ from kd_sweep.tables.schema import FINISHED, column_name
 from kd_sweep.tables.writer import StudyWriter
 
 UNSUCCESSFUL = ("failed", "lost", "preempted")
-"""A trial that is left in one of these ended without being asked to; the next run tries it again."""
+"""A trial that is left in one of these ended by no decision of ours; the next run tries it again."""
 
 MEASURED = ("metrics_version", *REPORTED_METRICS)
 

@@ -13,13 +13,13 @@ from kd_sweep.study.spec import Choice, Grid, StudySpec
 def checked(
     spec: StudySpec, memory: Path | None = None, *, say: Callable[[str], None], download: bool = True
 ) -> StudySpec:
-    """Return the spec with its dataset found and fingerprinted, after checking every model that it names.
+    """Return the spec with its dataset resolved and fingerprinted, after checking every model that it names.
 
     Args:
         spec: the study.
         memory: where fingerprints that are known already are looked up.
-        say: is told in a few lines what the dataset holds.
-        download: whether to look at published weights.
+        say: called with each line on what the dataset holds.
+        download: whether published weights are downloaded to be checked.
 
     Raises:
         UserError: the dataset or a model is not what it must be.

@@ -57,8 +57,8 @@ class StudyFolder:
             return True
         if self.study.exists() and not self.study.is_folder():
             raise StorageError(f"{self.study}: is a file, not a study folder; choose another --root or another name")
-        found = sorted([*self.study.files(), *self.study.folders()])
-        strangers = [name for name in found if not is_lease_file(name)]
+        listing = sorted([*self.study.files(), *self.study.folders()])
+        strangers = [name for name in listing if not is_lease_file(name)]
         if strangers:
             raise StorageError(
                 f"{self.study}: has no {SPEC_FILE} and is not empty ({strangers[0]}), so it is not a study; "

@@ -158,14 +158,14 @@ class StudyState:
         self.recorder.study(self._num_trials, status or ("incomplete" if rest.size or rest.left else "completed"))
 
     def _found_again(self) -> list[TrialConfig]:
-        """Return the configurations of trials whose rows were lost with a damaged table."""
+        """Return the configurations of trials that have epochs and lost their row with a damaged table."""
         lost = set(self.recorder.has_lost())
         if not lost:
             return []
         return [self._planned[trial_id].config for trial_id in sorted(lost & self._planned.keys())]
 
     def _record_teachers(self) -> None:
-        """Add the rows of teachers that are there and whose table was lost."""
+        """Add the rows of teachers that are there and lost their row with a damaged table."""
         used = {
             teacher.teacher_id
             for trial_id, config in self.known.items()
@@ -199,11 +199,11 @@ class StudyState:
         ]
         new = [trial for trial_id, trial in planned.items() if trial_id not in self.known]
         sampler = self.spec.sampler
-        asked = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
-        adaptive = max(0, asked - len(wanted))
+        requested = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
+        adaptive = max(0, requested - len(wanted))
         limit = self.spec.budget.max_trials
         room = len(new) + adaptive if limit is None else max(0, limit - len(self.known))
-        self._num_trials = len(planned) if finite else max(asked, len(wanted))
+        self._num_trials = len(planned) if finite else max(requested, len(wanted))
         return Work(
             unfinished=unfinished,
             new=new[:room],

@@ -21,7 +21,7 @@ from kd_sweep.distill.checkpoints import (
     load_checkpoint,
     read_header,
 )
-from kd_sweep.distill.compute import place, reproducible, resolve_device
+from kd_sweep.distill.compute import reproducible, resolve_device, to_device
 from kd_sweep.distill.teachers import load_teacher
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import DataError, StorageError
@@ -109,7 +109,7 @@ def _networks(
 ) -> tuple[list[nn.Module], int]:
     """Return the teachers and, last, the student, and the student's epoch; all in evaluation mode."""
     teachers = [load_teacher(teacher, trial.root, device=device) for teacher in config.teachers]
-    student = place(build_model(config.student, dataset, config.init_seed), resolve_device(device))
+    student = to_device(build_model(config.student, dataset, config.init_seed), resolve_device(device))
     drift = config.distillation.teacher_batchnorm == "train"
     named = {f"teacher-{t.teacher_id}": model for t, model in zip(config.teachers, teachers, strict=True)}
     file = _checkpoint(trial, best=best)

@@ -25,7 +25,7 @@ OF_LIBRARIES = ["timm:repvgg_a0", "timm:gernet_s"]
 
 TRAINS = """
 import copy, sys, torch
-from kd_sweep.distill.compute import place
+from kd_sweep.distill.compute import to_device
 from kd_sweep.study.recipe import Learner
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.networks.classifiers import build_for
@@ -46,7 +46,7 @@ for argument in sys.argv[1:]:
     built = build_for(Learner(model=model, width=int(width or 16)), 5, channels, image_size)
     images = torch.randn(16, channels, image_size, image_size)
     exact = gradients(copy.deepcopy(built).double(), images.double()) if small else []
-    placed = place(built, torch.device("cpu"))
+    placed = to_device(built, torch.device("cpu"))
     print(argument, max(map(error, gradients(placed, images), exact), default=0), flush=True)
     attention_maps(placed.eval().requires_grad_(False), images, "grad_cam")
 """
@@ -85,6 +85,6 @@ def trained(small, large, processor):
     ],
 )
 def test_one_narrow_layer_keeps_a_network_contiguous_on_a_cpu(convolution, narrow, device):
-    network = compute.place(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(convolution)), torch.device(device))
+    network = compute.to_device(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(convolution)), torch.device(device))
     contiguous = network[0].weight.is_contiguous(memory_format=torch.contiguous_format)
     assert contiguous == (narrow and device == "cpu")

@@ -1,4 +1,4 @@
-"""The way to a Ray cluster: what its address may look like, and why nothing answers there, said within seconds.
+"""The check of a cluster's address: what it may look like, and within seconds why nothing answers there.
 
 Left to itself Ray tries an address for two minutes, and a wrong token for twenty seconds; then it does not say which
 of the two it was.

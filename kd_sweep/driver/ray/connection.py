@@ -9,31 +9,38 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import kd_sweep
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.address import check_address
 from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
 from kd_sweep.driver.ray.local_ray import local_ray, local_settings
-from kd_sweep.driver.ray.ray_settings import IN_A_JOB, QUIET, environment
+from kd_sweep.driver.ray.ray_settings import IN_A_JOB, INIT_OPTIONS, QUIET, environment
 from kd_sweep.errors import ClusterError
 from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.spec import Resources
 
-OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-"""Of `ray.init`."""
-
 REPORTED_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")
 """Reports of Ray's daemons on what befell a trial; `kd_sweep.driver.tune.callbacks` says it in one line."""
+
+
+class RayNode(TypedDict):
+    """A node as `ray.nodes()` lists it."""
+
+    NodeID: str
+    Alive: bool
+    NodeManagerAddress: str
+    NodeManagerHostname: NotRequired[str]
+    Resources: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Cluster:
     """What the connected Ray offers."""
 
-    nodes: tuple[dict[str, Any], ...]
-    """Every node that lives, as `ray.nodes()` lists it."""
+    nodes: tuple[RayNode, ...]
+    """Every node that lives."""
     local: bool
 
     @property
@@ -52,7 +59,7 @@ class Cluster:
         """
         return min(self.slots(wanted), most or MAX_COUNT) if self.local else most
 
-    def workers(self, wanted: Resources) -> list[dict[str, Any]]:
+    def workers(self, wanted: Resources) -> list[RayNode]:
         """Return the nodes that a trial of these resources can run on."""
         return [node for node in self.nodes if _slots(wanted, node["Resources"])]
 
@@ -63,14 +70,14 @@ class Cluster:
 
 
 def _slots(wanted: Resources, offered: dict[str, float]) -> int:
-    asked = ray_resources(wanted)
-    return min(math.floor(offered.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items())
+    requested = ray_resources(wanted)
+    return min(math.floor(offered.get(name, 0.0) / amount + 1e-9) for name, amount in requested.items())
 
 
 def ray_resources(wanted: Resources) -> dict[str, float]:
-    """Return Ray's resource names and amounts, without those of which nothing is asked."""
-    asked = {"CPU": float(wanted.cpus), "GPU": wanted.gpus} | wanted.custom
-    return {name: amount for name, amount in asked.items() if amount > 0}
+    """Return Ray's resource names and amounts, without those of which none is requested."""
+    requested = {"CPU": float(wanted.cpus), "GPU": wanted.gpus} | wanted.custom
+    return {name: amount for name, amount in requested.items() if amount > 0}
 
 
 def ray_options(wanted: Resources) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def connected(
     say: Callable[[str], None],
     last_words: Callable[[str], None],
 ) -> Iterator[Cluster]:
-    """Start a local Ray, or connect to the one at `address`; leave it as found on the way out.
+    """Start a local Ray, or connect to the one at `address`; leave it as it was on the way out.
 
     A cluster's workers run the driver's own code, whatever is installed on the nodes: the package travels along, once
     per node. So nobody has to install a change of it everywhere, and no two nodes can differ. (A driver that Ray runs
@@ -116,7 +123,7 @@ def connected(
             stack.enter_context(local_settings())
         stack.enter_context(_quiet_reports())
         # Ray takes the signals for itself.
-        stack.enter_context(local_ray(interrupt.check_armed, say, OPTIONS) if address is None else _joined(address))
+        stack.enter_context(local_ray(interrupt.check_armed, say) if address is None else _joined(address))
         interrupt.check_armed()
         yield from _watched(address, wanted, interrupt, last_words)
 
@@ -139,7 +146,7 @@ def _joined(address: str) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(address=address, runtime_env=shipped_code(), **OPTIONS)
+        ray.init(address=address, runtime_env=shipped_code(), **INIT_OPTIONS)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterError(_why_not_connected(address, error)) from error
     try:
@@ -199,20 +206,20 @@ def check_local_resources(wanted: Resources) -> None:
         raise ClusterError(f"resources.custom.{name}: only a cluster (--address) can have custom resources")
 
 
-def check_fits(wanted: Resources, nodes: list[dict[str, float]], place: str) -> None:
+def check_fits(wanted: Resources, nodes: list[dict[str, float]], cluster: str) -> None:
     """Refuse a trial that fits on no single node.
 
     Args:
         wanted: resources of one trial.
         nodes: the resources of each node.
-        place: how to name the cluster in the message.
+        cluster: its name in the message.
     """
-    asked = ray_resources(wanted)
-    if any(all(node.get(name, 0.0) >= amount for name, amount in asked.items()) for node in nodes):
+    requested = ray_resources(wanted)
+    if any(all(node.get(name, 0.0) >= amount for name, amount in requested.items()) for node in nodes):
         return
-    for name, amount in asked.items():
+    for name, amount in requested.items():
         most = max((node.get(name, 0.0) for node in nodes), default=0.0)
         if most < amount:
             field = {"CPU": "resources.cpus", "GPU": "resources.gpus"}.get(name, f"resources.custom.{name}")
-            raise ClusterError(f"{field}: {amount:g} is more than any node of {place} has (at most {most:g})")
-    raise ClusterError(f"resources: no single node of {place} has all of {asked} at once")
+            raise ClusterError(f"{field}: {amount:g} is more than any node of {cluster} has (at most {most:g})")
+    raise ClusterError(f"resources: no single node of {cluster} has all of {requested} at once")

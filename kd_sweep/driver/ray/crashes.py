@@ -1,4 +1,4 @@
-"""How a process of Ray's on this machine has crashed: Ray says that it went away, and its own log says why."""
+"""The crash of a process of Ray's on this machine: Ray reports that it went away, and its own log says why."""
 
 import re
 
@@ -28,7 +28,7 @@ PID = re.compile(r"^\s*pid: (\d+)$", re.MULTILINE)
 def how_crashed(pid: int) -> str | None:
     """Return by what a worker of this process's own node was ended, as ``SIGABRT: double free or corruption``.
 
-    None for a worker of another node, and for one that could not write it any more: nothing is told of a SIGKILL.
+    None for a worker of another node, and for one that could not write it any more: a SIGKILL leaves no trace.
     """
     from kd_sweep.driver.ray.private import own_logs_folder
 
@@ -38,13 +38,12 @@ def how_crashed(pid: int) -> str | None:
 
 
 def crash_in(log: str) -> str | None:
-    """Return the last crash that a worker's log tells of, None where there is none."""
-    found = list(SIGNAL.finditer(log))
-    if found:
-        end, name = found[-1].start(), found[-1]["name"]
+    """Return the last crash in a worker's log, None where there is none."""
+    if signals := list(SIGNAL.finditer(log)):
+        end, name = signals[-1].start(), signals[-1]["name"]
     elif fatal := list(FATAL.finditer(log)):
         end, name = fatal[-1].start(), PYTHONS_NAMES.get(fatal[-1]["name"].strip(), fatal[-1]["name"].strip())
     else:
         return None
-    said = [line.strip() for line in log[:end].splitlines() if HEAP.match(line.strip())]
-    return f"{name}: {said[-1]}" if said else name
+    causes = [line.strip() for line in log[:end].splitlines() if HEAP.match(line.strip())]
+    return f"{name}: {causes[-1]}" if causes else name

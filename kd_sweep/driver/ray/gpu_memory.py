@@ -1,6 +1,6 @@
-"""Fractions of a GPU are a promise that Ray does not keep: it counts slots and isolates no memory.
+"""The check of a trial's share of a GPU's memory: Ray counts slots and isolates no memory.
 
-So before a sweep whose trials share GPUs, one trial runs alone on a GPU for a few batches, and a share that is smaller
+Before a sweep whose trials share GPUs, one trial runs alone on a GPU for a few batches, and a share that is smaller
 than what it took is refused.
 """
 
@@ -29,13 +29,13 @@ def check_share(gpus: float, peak_bytes: int, total_bytes: int) -> None:
         total_bytes: the GPU's memory.
     """
     needed = peak_bytes + CONTEXT_BYTES
-    num_asked = math.floor(1 / gpus + 1e-9)
-    if gpus >= 1 or num_asked * needed <= total_bytes:
+    num_requested = math.floor(1 / gpus + 1e-9)
+    if gpus >= 1 or num_requested * needed <= total_bytes:
         return
     num_fitting = total_bytes // needed
     advice = f"at least {_share(num_fitting)} is needed" if num_fitting else "not even one trial fits"
     raise ClusterError(
-        f"resources.gpus: {gpus:g} puts {num_asked} trials on a GPU of {_gib(total_bytes)}, and one trial took "
+        f"resources.gpus: {gpus:g} puts {num_requested} trials on a GPU of {_gib(total_bytes)}, and one trial took "
         f"{_gib(needed)}; {advice}"
     )
 
@@ -88,9 +88,9 @@ def shortened(trial: TrialConfig) -> TrialConfig:
     few = max(LEAST_IMAGES, PROBED_BATCHES * max(trial.teacher.batch_size, trial.student.batch_size))
     once: dict[str, Any] = {"epochs": 1, "schedule": "constant", "warmup_epochs": 0.0}
     limits = {
-        name: few if asked is None else min(few, asked)
+        name: few if limit is None else min(few, limit)
         for name in ("max_train_images", "max_val_images")
-        for asked in (getattr(trial.data, name),)
+        for limit in (getattr(trial.data, name),)
     }
     return trial.model_copy(
         update={

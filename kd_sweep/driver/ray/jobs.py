@@ -112,7 +112,7 @@ def stop(job: str, address: str, on_wait: Callable[[], None] = lambda: None) -> 
 
 
 def _known(client: Any, job: str) -> None:
-    known = [found.submission_id for found in client.list_jobs() if found.submission_id]
+    known = [listed.submission_id for listed in client.list_jobs() if listed.submission_id]
     if job not in known:
         raise ClusterError(f"job {job}: the cluster knows no such job; {alternatives(job, known)}")
 

@@ -1,4 +1,4 @@
-"""What this machine must have for a Ray of its own: a folder for its sockets, the loopback interface, addresses."""
+"""The checks of this machine before it starts Ray: a folder for sockets, the loopback interface, address space."""
 
 import os
 import resource

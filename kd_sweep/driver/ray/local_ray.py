@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from kd_sweep.driver.ray.liveness import first_end
 from kd_sweep.driver.ray.local_checks import SESSIONS, check_address_space, check_loopback, checked_parent
@@ -17,11 +16,11 @@ from kd_sweep.storage.temporary_folders import scratch_folder
 
 ATTEMPTS = 3
 
-FATAL = re.compile(r"\[[^\]]* [CE] \d+ \d+\] \(\w+\) [\w.]+:\d+: *(?P<said>.+)")
+FATAL = re.compile(r"\[[^\]]* [CE] \d+ \d+\] \(\w+\) [\w.]+:\d+: *(?P<reason>.+)")
 """A line of a daemon's log that says why it ends."""
 
 NO_NEWS = re.compile(r"An unexpected system state has occurred.*?Check failed: ")
-"""What Ray says before the reason."""
+"""What Ray writes before the reason."""
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def local_settings() -> Iterator[None]:
 
 
 @contextmanager
-def local_ray(check: Callable[[], None], say: Callable[[str], None], options: dict[str, Any]) -> Iterator[None]:
+def local_ray(check: Callable[[], None], say: Callable[[str], None]) -> Iterator[None]:
     """Run a Ray of this process's own while the block runs, with `local_settings` around it.
 
     Its daemons and workers listen on the loopback interface alone. What Ray writes lies in a temporary folder of this
@@ -46,7 +45,6 @@ def local_ray(check: Callable[[], None], say: Callable[[str], None], options: di
     Args:
         check: called while it starts; raises to give it up.
         say: tells the user what takes long.
-        options: of `ray.init`.
 
     Raises:
         StorageError: the temporary folder cannot hold Ray's files; nothing has been started.
@@ -59,7 +57,7 @@ def local_ray(check: Callable[[], None], say: Callable[[str], None], options: di
 
     with scratch_folder("ray", parent) as folder:
         try:
-            _start(folder, check, say, options)
+            _start(folder, check, say)
             from kd_sweep.driver.ray.private import without_environments
 
             with without_environments():
@@ -68,7 +66,7 @@ def local_ray(check: Callable[[], None], say: Callable[[str], None], options: di
             ray.shutdown()
 
 
-def _start(folder: Path, check: Callable[[], None], say: Callable[[str], None], options: dict[str, Any]) -> None:
+def _start(folder: Path, check: Callable[[], None], say: Callable[[str], None]) -> None:
     from kd_sweep.driver.ray.private import Daemons, start_local
 
     end = time.monotonic() + START_S
@@ -82,7 +80,7 @@ def _start(folder: Path, check: Callable[[], None], say: Callable[[str], None], 
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            start_local(folder, still, options)
+            start_local(folder, still)
             return
         except Exception as error:  # Ray raises what it likes
             reason = why_not_started(folder / SESSIONS, error)

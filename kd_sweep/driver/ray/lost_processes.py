@@ -6,7 +6,7 @@ MAX_LOSSES = 8
 """So many times in a row may a trial or a teacher lose its process before it finishes another epoch."""
 
 NOTICES = ("receives a SIGTERM", "received SIGTERM")
-"""How Ray says of a worker and of a node that they were asked to end: the notice that preemption gives."""
+"""How Ray reports that a worker or a node has to end: the notice that preemption gives."""
 
 
 def why_lost(text: str, address: str = "", crash: str | None = None) -> str:
@@ -15,24 +15,24 @@ def why_lost(text: str, address: str = "", crash: str | None = None) -> str:
     Args:
         text: Ray's account.
         address: the node's, for accounts without one.
-        crash: what the process itself said of its end, where it did.
+        crash: the reason in the process's own log, where there is one.
     """
-    where = re.search(r"(?:^\s*ip: |\(IP: )([^\s,]+)", text, re.MULTILINE)
-    place = f" on {where[1] if where else address}" if where or address else ""
+    node = re.search(r"(?:^\s*ip: |\(IP: )([^\s,]+)", text, re.MULTILINE)
+    on_node = f" on {node[1] if node else address}" if node or address else ""
     if "low on memory" in text:
         used = re.search(r"was ([\d.]+[kMGT]?B) used / ([\d.]+[kMGT]?B)", text)
         detail = f" ({used[1]} of {used[2]} in use)" if used else ""
-        return f"out of memory{place}: Ray ended a process because the node's memory ran out{detail}"
+        return f"out of memory{on_node}: Ray ended a process because the node's memory ran out{detail}"
     if "its node has died" in text:
         why = re.search(r"node was terminated [a-z]+: (.+)", text)
-        return f"the node{place} went away" + (f" ({why[1].strip()})" if why else "")
+        return f"the node{on_node} went away" + (f" ({why[1].strip()})" if why else "")
     if crash is not None:
-        return f"the trial's process{place} crashed ({crash})"
+        return f"the trial's process{on_node} crashed ({crash})"
     if "is unavailable" in text:
-        return f"the connection to the trial's process{place} broke"
+        return f"the connection to the trial's process{on_node} broke"
     if any(notice in text for notice in NOTICES):
-        return f"the trial's process{place} received SIGTERM"
+        return f"the trial's process{on_node} received SIGTERM"
     if "worker process has died" in text:
-        return f"the trial's process{place} was killed or crashed; the kernel does that too when memory runs out"
+        return f"the trial's process{on_node} was killed or crashed; the kernel does that too when memory runs out"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "the trial's process went away"

@@ -1,4 +1,4 @@
-"""Before a study is written, every node of a cluster is asked whether it can run the trials."""
+"""The preflight of a cluster: before a study is written, every node is asked whether it can run the trials."""
 
 import importlib
 import platform
@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kd_sweep.errors import ClusterError
 from kd_sweep.storage.root import Root
 
 if TYPE_CHECKING:  # the nodes import this module, and may lack what these need
-    from kd_sweep.driver.ray.connection import Cluster
+    from kd_sweep.driver.ray.connection import Cluster, RayNode
     from kd_sweep.study.spec import StudySpec
 
 COMPARED = ("python", "ray", "torch", "torchvision", "kd_sweep")
@@ -29,7 +29,7 @@ TRIAL_CODE = "kd_sweep.distill.trial"
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What one node says of itself."""
+    """What one node reports of itself."""
 
     versions: dict[str, str]
     """Version by name, of those in `COMPARED` that are there."""
@@ -63,13 +63,13 @@ def check_cluster(cluster: "Cluster", spec: "StudySpec", storage: Root) -> None:
         check_memory(spec.resources.gpus, example_trial(spec, plan(spec)))
 
 
-def check_nodes(nodes: Iterable[dict[str, Any]], storage: Root, *, needs_gpu: bool) -> None:
+def check_nodes(nodes: Iterable["RayNode"], storage: Root, *, needs_gpu: bool) -> None:
     """Return if every node has this process's versions, can import the trials' code and shares the results root.
 
     A probe file is written in the root, and one by each node; they are gone when this returns or raises.
 
     Args:
-        nodes: those to check, as `ray.nodes()` lists them.
+        nodes: those to check.
         storage: the results root.
         needs_gpu: whether the trials use a GPU.
 
@@ -93,11 +93,11 @@ def check_nodes(nodes: Iterable[dict[str, Any]], storage: Root, *, needs_gpu: bo
 
 
 def check_report(name: str, report: NodeReport, here: dict[str, str], root: str, *, needs_gpu: bool) -> None:
-    """Raise `ClusterError` if what a node says of itself keeps it from running the trials of this process.
+    """Raise `ClusterError` if what a node reports of itself keeps it from running the trials of this process.
 
     Args:
         name: what to call the node.
-        report: what it says.
+        report: its own.
         here: the versions of this process.
         root: the results root.
         needs_gpu: whether the trials use a GPU.
@@ -131,18 +131,18 @@ def versions() -> dict[str, str]:
     """
     from kd_sweep import __version__
 
-    found = {"python": platform.python_version(), "kd_sweep": __version__}
+    installed = {"python": platform.python_version(), "kd_sweep": __version__}
     for package in COMPARED:
-        if package not in found:
+        if package not in installed:
             try:
-                found[package] = metadata.version(package).partition("+")[0]
+                installed[package] = metadata.version(package).partition("+")[0]
             except metadata.PackageNotFoundError:
                 continue
-    return found
+    return installed
 
 
 def report_node(root: str, probe: str, answer: str) -> NodeReport:
-    """Look at the node that this process runs on. Runs in a worker; everything it may lack is imported inside.
+    """Report on the node that this process runs on. Runs in a worker; everything it may lack is imported inside.
 
     Args:
         root: the results root.
@@ -162,39 +162,39 @@ def report_node(root: str, probe: str, answer: str) -> NodeReport:
         sees_root = storage.exists(probe)
         if sees_root:  # else writing would make the folder on this node alone
             storage.write_bytes(answer, b"", durable=False)
-    except Exception as error:  # whatever it is, the driver must hear it
+    except Exception as error:  # whatever it is, the driver must know it
         root_failure = _one_line(error)
     return NodeReport(versions(), failure, num_cuda_devices, sees_root, root_failure)
 
 
-def node_name(node: dict[str, Any]) -> str:
+def node_name(node: "RayNode") -> str:
     """Return what a person calls a node: its address, and its host name where that differs."""
     address, host = node["NodeManagerAddress"], node.get("NodeManagerHostname")
     return f"{address} ({host})" if host and host != address else str(address)
 
 
-def _ask(nodes: list[dict[str, Any]], root: str, probe: str) -> dict[str, NodeReport]:
+def _ask(nodes: "list[RayNode]", root: str, probe: str) -> dict[str, NodeReport]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(report_node)
-    asked = {
+    names = {
         task.options(
             num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote(root, probe, f"{probe}-{number}"): node_name(node)
         for number, node in enumerate(nodes)
     }
-    done, waiting = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+    done, waiting = ray.wait(list(names), num_returns=len(names), timeout=ANSWER_S)
     reports = {}
     for reference in done:
         try:
-            reports[asked[reference]] = ray.get(reference)
+            reports[names[reference]] = ray.get(reference)
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"node {asked[reference]}: could not be checked ({_cause(error)})") from error
+            raise ClusterError(f"node {names[reference]}: could not be checked ({_cause(error)})") from error
     if waiting:
-        names = ", ".join(asked[reference] for reference in waiting)
-        raise ClusterError(f"node {names}: did not answer within {ANSWER_S:g} s; look at `ray status` and its logs")
-    return {name: reports[name] for name in asked.values()}
+        silent = ", ".join(names[reference] for reference in waiting)
+        raise ClusterError(f"node {silent}: did not answer within {ANSWER_S:g} s; look at `ray status` and its logs")
+    return {name: reports[name] for name in names.values()}
 
 
 def _cause(error: Exception) -> str:

@@ -21,6 +21,7 @@ from ray._private.parameter import RayParams
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 from kd_sweep.driver.ray.local_checks import SESSIONS, SOCKETS
+from kd_sweep.driver.ray.ray_settings import INIT_OPTIONS
 
 T = TypeVar("T")
 
@@ -148,13 +149,12 @@ class LocalNode(node.Node):
                 time.sleep(POLL_S)
 
 
-def start_local(folder: Path, check: Callable[[Daemons], None], options: dict[str, Any]) -> None:
+def start_local(folder: Path, check: Callable[[Daemons], None]) -> None:
     """Connect this process to a Ray of its own, whose head is a `LocalNode`.
 
     Args:
         folder: for Ray's sockets and logs.
         check: as for `LocalNode`.
-        options: of `ray.init`.
 
     Raises:
         Exception: whatever Ray raises where it cannot start.
@@ -166,7 +166,7 @@ def start_local(folder: Path, check: Callable[[Daemons], None], options: dict[st
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder / SESSIONS),
             _skip_env_hook=True,  # what a runtime environment needs is an agent
-            **options,
+            **INIT_OPTIONS,
         )
 
 

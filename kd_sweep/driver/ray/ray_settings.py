@@ -3,9 +3,11 @@
 Most of them Ray documents nowhere: `tests/driver/ray/test_private.py` checks that it still reads each.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 START_S = 100.0
 """What all attempts to start a local Ray may take together. An idle machine needs 2 s for one, one with six times its
@@ -35,6 +37,9 @@ PATIENT = {
     "RAY_enable_metrics_collection": "0",
 }
 """For a local Ray on a machine that does other work too."""
+
+INIT_OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+"""Of `ray.init`."""
 
 MAX_PENDING_TRIALS = "TUNE_MAX_PENDING_TRIALS_PG"
 """How many trials Tune hands to Ray beyond those that run."""

@@ -17,7 +17,7 @@ from kd_sweep.study.trial import TrialConfig
 
 
 class SweepCallback(tune.Callback):
-    """Records every epoch and every end of a trial, shows progress, and ends the sweep when asked to.
+    """Records every epoch and every end of a trial, shows progress, and ends the sweep when a signal has come.
 
     Args:
         recorder: where rows go.

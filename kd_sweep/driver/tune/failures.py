@@ -25,7 +25,7 @@ class Failure:
     """Why a trial's attempt ended."""
 
     status: str
-    """`failed`: the trial raised. `preempted`: its worker or node was asked to end. `lost`: they ended without."""
+    """`failed`: the trial raised. `preempted`: its worker or node had notice to end. `lost`: they ended without."""
     error: str
     """One line."""
     traceback: str
@@ -69,7 +69,7 @@ class Retries:
         trial.max_failures = trial.num_failures + (MAX_LOSSES if again else 0)
 
     def failure(self, trial: TuneTrial) -> Failure:
-        """Return why the attempt that has just ended did so. Asked once an attempt."""
+        """Return why the attempt that has just ended did so. Call it once an attempt."""
         error, text = _error_of(trial)
         _forget_error(trial)  # Tune would write the next attempt's below it
         address = self._addresses.pop(trial.trial_id, "")
@@ -78,12 +78,12 @@ class Retries:
             return Failure("failed", _last_line(error, text), text)
         pid = PID.search(text)
         reason = why_lost(text, address, how_crashed(int(pid[1])) if pid else None)
-        asked_to_end = getattr(error, "preempted", False) or any(notice in text for notice in NOTICES)
-        return Failure("preempted" if asked_to_end else "lost", reason, text)
+        had_notice = getattr(error, "preempted", False) or any(notice in text for notice in NOTICES)
+        return Failure("preempted" if had_notice else "lost", reason, text)
 
 
 def _error_of(trial: TuneTrial) -> tuple[BaseException | None, str]:
-    # Tune's own getters look where it copies its files at the end of a run; the error lies here now.
+    # Tune's own getters read where it copies its files at the end of a run; the error lies here now.
     text = COLOURS.sub("", Path(trial.error_file).read_text()) if trial.error_file else ""
     if not trial.pickled_error_file or not Path(trial.pickled_error_file).exists():
         return None, text

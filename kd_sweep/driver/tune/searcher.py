@@ -1,7 +1,7 @@
-"""Which trial comes next: a list where the search space is finite, Optuna where it is not.
+"""The search of a study: which trial comes next, from a list where the space is finite, from Optuna where it is not.
 
 A source suggests trials that are not done yet; `TuneSearcher` carries them to Tune. No state is saved here:
-what a source has to know, it is told from the study's tables when it is made.
+what a source has to know, it is given from the study's tables when it is made.
 """
 
 from collections import deque
@@ -36,7 +36,7 @@ class Suggestion:
 
     trial: TrialConfig
     number: int | None = None
-    """Place among all that an adaptive sampler has suggested for the study, repeats included, from 0."""
+    """Index among all that an adaptive sampler has suggested for the study, repeats included, from 0."""
     generation: int | None = None
     """Of `nsga2`."""
 
@@ -96,10 +96,10 @@ GENERATION = f"{GeneticSampler.__name__}:generation"
 
 
 class OptunaSource:
-    """Optuna's samplers, told every trial of earlier runs.
+    """Optuna's samplers, with every trial of earlier runs.
 
     What is suggested is a function of the spec, of the number of the suggestion, and of the trials that are known by
-    then: each suggestion has random numbers of its own, and Optuna is told the trials as the tables hold them, the
+    then: each suggestion has random numbers of its own, and Optuna has the trials as the tables hold them, the
     running ones too. So a search that goes on after an interruption proposes what an unbroken one would.
 
     Args:
@@ -117,11 +117,11 @@ class OptunaSource:
         self._known = {trial.config.trial_id for trial in known}
         self._number = 1 + max((trial.number for trial in known if trial.number is not None), default=-1)
         self._generation: int | None = None
-        self._asked: list[optuna.Trial] = []
+        self._suggested: list[optuna.Trial] = []
         self._unfinished: deque[Suggestion] = deque()
         self._running: dict[str, int] = {}  # trial id -> the trial's number in Optuna's study
         self._distributions = {name: _distribution(dimension) for name, dimension in sorted(spec.search.items())}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are ours to tell
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are ours to report
         self._study = optuna.create_study(
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
             sampler=_sampler(spec, 0),
@@ -148,9 +148,9 @@ class OptunaSource:
             return None
         trials = (trial_config(self._spec, point) for point in self._candidates())
         trial = next((trial for trial in trials if trial.trial_id not in self._known), None)
-        while self._asked:
+        while self._suggested:
             # What runs is added in canonical form instead, as a resume would add it.
-            self._study.tell(self._asked.pop(), state=TrialState.FAIL)
+            self._study.tell(self._suggested.pop(), state=TrialState.FAIL)
         if trial is None:
             return None
         self._num_left -= 1
@@ -160,7 +160,7 @@ class OptunaSource:
         return suggestion
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
-        """Give Optuna the objectives' values, or word of a failure."""
+        """Give Optuna the objectives' values, or that it failed."""
         number = self._running.pop(trial.trial_id, None)
         if number is None:
             return
@@ -182,10 +182,10 @@ class OptunaSource:
     def _modelled(self) -> Point:
         self._study.sampler = _sampler(self._spec, self._number)
         self._number += 1
-        asked = self._study.ask(self._distributions)
-        self._asked.append(asked)  # a running trial to Optuna, whose next suggestion keeps away from it
+        suggested = self._study.ask(self._distributions)
+        self._suggested.append(suggested)  # a running trial to Optuna, whose next suggestion keeps away from it
         self._generation = self._study.get_trials(deepcopy=False)[-1].system_attrs.get(GENERATION)
-        return {name: _value(name, dimension, asked.params[name]) for name, dimension in self._spec.search.items()}
+        return {name: _value(name, dimension, suggested.params[name]) for name, dimension in self._spec.search.items()}
 
     def _add(
         self, suggestion: Suggestion, point: Point, state: TrialState, values: tuple[float, ...] | None = None
@@ -213,7 +213,7 @@ class TuneSearcher(Searcher):
     Args:
         source: where trials come from.
         settings: for the workers.
-        objectives: the metrics whose values the source learns.
+        objectives: the metrics that the source learns the values of.
         last_epoch: returns how many epochs of a trial the tables hold, by its id.
     """
 
@@ -260,7 +260,7 @@ class TuneSearcher(Searcher):
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
-    """Return a dimension as Optuna sees it: what is finite goes by its place, which no rounding can change."""
+    """Return a dimension as Optuna sees it: what is finite goes by its index, which no rounding can change."""
     size = dimension_size(dimension)
     if isinstance(dimension, Grid | Choice):
         return CategoricalDistribution(tuple(range(len(listed_values(dimension)))))

@@ -128,5 +128,5 @@ def source_of(state: StudyState) -> Source:
 
 
 def _request(resources: Any) -> dict[str, float]:
-    asked = ray_resources(resources)
-    return {"cpu": asked.pop("CPU", 0.0), "gpu": asked.pop("GPU", 0.0)} | asked
+    requested = ray_resources(resources)
+    return {"cpu": requested.pop("CPU", 0.0), "gpu": requested.pop("GPU", 0.0)} | requested

@@ -1,4 +1,4 @@
-"""The Ray Tune side of a trial: one step is one epoch of `kd_sweep.distill.trial.trial_epochs`."""
+"""The actor that runs trials under Ray Tune: one step is one epoch of `kd_sweep.distill.trial.trial_epochs`."""
 
 import os
 import socket
