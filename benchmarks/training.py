@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.distill.compute import CHANNEL_BLOCK, memory_layout, place, reproducible
+from kd_sweep.distill.compute import CHANNEL_BLOCK, memory_layout, reproducible, to_device
 from kd_sweep.distill.losses import distillation_loss
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher
@@ -58,7 +58,7 @@ def bare_epoch(config: TrialConfig, root: Path, num_threads: int) -> Callable[[]
     train = list(stream.batches(1))
     val = list(stream.clean_batches(dataset.val))
     val_augmented = list(stream.augmented_val(1))
-    student = place(build_model(config.student, dataset, config.init_seed), torch.device("cpu"))
+    student = to_device(build_model(config.student, dataset, config.init_seed), torch.device("cpu"))
     optimizer = build_optimizer(student, config.student)
     teachers = [load_teacher(teacher, root, device="cpu") for teacher in config.teachers]
     num_images = sum(len(batch) for batch in train)
