@@ -1,4 +1,4 @@
-"""The command line as a user meets it: every mistake is one line with its rule, value and place, and exit code 2."""
+"""The command line as a user meets it: every mistake is one line with its rule, value and location, and exit code 2."""
 
 import contextlib
 import json
@@ -16,8 +16,10 @@ import typer
 from PIL import Image
 
 from kd_sweep.cli import app
+from kd_sweep.cli.arguments import check_image_file
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
+from kd_sweep.errors import StorageError
 from kd_sweep.study.file.load import parse_spec
 from tests.command_line import COMMAND, IMPORT_TIMES, Cli, environment, split_imports
 from tests.tables.rows import write_study
@@ -395,3 +397,11 @@ def test_a_lease_that_makes_no_sense_is_nobodys_in_every_command(cli: Cli, tmp_p
             assert f"{file}: is damaged, so nobody holds it" in out
     with folder.lock() as lease:
         assert lease.term == 2
+
+
+def test_an_image_file_needs_a_folder_and_a_suffix_of_images(tmp_path: Path):
+    check_image_file(tmp_path / "a.PNG")
+    with pytest.raises(StorageError, match=r"a.txt is not the name of an image file; possible: .png, "):
+        check_image_file(tmp_path / "a.txt")
+    with pytest.raises(StorageError, match=r"--out: .*nowhere is not a folder"):
+        check_image_file(tmp_path / "nowhere" / "a.png")

@@ -1,4 +1,4 @@
-"""Arguments of commands: their types, and what none of them can be."""
+"""Arguments of commands: their types, help texts and checks."""
 
 from collections.abc import Iterator, Set
 from pathlib import Path
@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from kd_sweep.errors import QueryError, UserError, alternatives
+from kd_sweep.errors import QueryError, StorageError, UserError, alternatives
 
 if TYPE_CHECKING:
     from kd_sweep.tables.queries.sql import Limits
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SQL = "SQL"
-"""What the argument is called that may begin as an option does."""
+"""The name of the argument that may start like an option."""
 
 
 class Command(TyperCommand):
-    """A command that refuses what no argument can be, in one line, before anything is done."""
+    """A command that refuses impossible arguments in one line, before anything is done."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as typer does, after a look at the arguments as they were written."""
+        """Parse as typer does, after a check of the arguments as they were written."""
         parameters = self.get_params(ctx)
         if any(parameter.metavar == _SQL for parameter in parameters):
             args = behind_options(args, {option for parameter in parameters for option in parameter.opts})
@@ -30,7 +31,7 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; it needs a place to run in."""
+        """Run the command, unless its working directory was deleted."""
         try:
             Path.cwd()
         except FileNotFoundError:
@@ -39,11 +40,11 @@ class Command(TyperCommand):
 
 
 def behind_options(args: list[str], options: Set[str]) -> list[str]:
-    """Return the arguments with those last, behind `--`, that begin as an option does and are SQL: `-- a comment…`.
+    """Move SQL that starts like an option, `-- a comment…`, behind `--` at the end, and return the arguments.
 
     Args:
         args: as the shell gave them.
-        options: the names of the options that there are.
+        options: the names of the options of the command.
     """
     is_sql = [_is_comment(arg) and arg.partition("=")[0] not in options for arg in args]
     if "--" in args or not any(is_sql):
@@ -53,19 +54,19 @@ def behind_options(args: list[str], options: Set[str]) -> list[str]:
 
 
 def _is_comment(arg: str) -> bool:
-    """Whether an argument begins as a comment of SQL: an option by itself has no spaces."""
+    """Whether an argument starts with a comment of SQL: an option by itself has no spaces."""
     return arg.startswith("--") and len(arg.split(maxsplit=1)) > 1
 
 
 def check_argument(name: str, value: str) -> None:
-    """Raise `UserError` for a value that is empty, not text, or in the home folder of nobody."""
+    """Raise `UserError` for a value that is empty, not text, or in the home folder of an unknown user."""
     if not value.strip():
         raise UserError(f"{name}: is empty; if it came from a variable, that is not set")
     try:
         value.encode()
     except UnicodeEncodeError:
-        shown = value.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        raise UserError(f"{name}: '{shown}' is not UTF-8 text") from None
+        visible = value.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise UserError(f"{name}: '{visible}' is not UTF-8 text") from None
     if value.startswith("~"):
         try:
             Path(value).expanduser()
@@ -77,7 +78,7 @@ def check_argument(name: str, value: str) -> None:
 
 
 def _values(parameters: list[Any], given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield every text that was given, with the name of its option or argument as a user knows it."""
+    """Yield every text among the values, with the name of its option or argument as a user knows it."""
     for parameter in parameters:
         value = given.get(parameter.name)
         is_option = parameter.param_type_name == "option"
@@ -88,7 +89,7 @@ def _values(parameters: list[Any], given: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def format_option(*others: str) -> Any:
-    """Return the option `--format`, which is checked before the work; `others` come beside the formats of a table."""
+    """Return the option `--format`, checked before the work. `others` are allowed besides the formats of a table."""
 
     def check(output: str) -> str:
         from kd_sweep.tables.rendering.formats import FORMATS
@@ -101,8 +102,20 @@ def format_option(*others: str) -> Any:
     return typer.Option("--format", help=f"{names} or parquet.", callback=check)
 
 
+def check_image_file(out: Path) -> None:
+    """Check before the work that an image file can be written there.
+
+    Raises:
+        StorageError: its folder is missing, or its suffix is none of `IMAGE_SUFFIXES`. One line.
+    """
+    if out.suffix.lower() not in IMAGE_SUFFIXES:
+        raise StorageError(f"--out: {out} is not the name of an image file; possible: {', '.join(IMAGE_SUFFIXES)}")
+    if not out.parent.is_dir():
+        raise StorageError(f"--out: {out.parent} is not a folder; make it first")
+
+
 def limits_of(timeout_s: float | None, memory: str | None) -> "Limits":
-    """Return the limits of a query from its options; `QueryError` for a memory limit that is no number of bytes."""
+    """Return the limits of a query from its options; `QueryError` if the memory limit is not a number of bytes."""
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     from kd_sweep.tables.queries.sql import Limits
@@ -119,7 +132,7 @@ LOCAL_DASHBOARD = "http://127.0.0.1:8265"
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")]
 ResultsRoot = Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")]
-RootOption = Annotated[str, typer.Option("--root", help="Where studies and teachers are kept: a folder or s3://…")]
+RootOption = Annotated[str, typer.Option("--root", help="The folder or s3://… for studies and teachers.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a field: --set search.seed.grid=[0,1,2]. Repeatable."),
@@ -134,17 +147,17 @@ Dashboard = Annotated[
 ]
 Format = Annotated[str, format_option()]
 LinesFormat = Annotated[str, format_option("lines")]
-Wide = Annotated[bool, typer.Option("--wide", help="Every column in one line, whatever the terminal's width.")]
-Picture = Annotated[Path, typer.Option("--out", help="The picture to write: .png, .jpg or .webp.")]
-NumImages = Annotated[int, typer.Option(min=1, max=64, help="How many validation images, of every class in turn.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Print every column, however wide the terminal is.")]
+ImageFile = Annotated[Path, typer.Option("--out", help="The image file to write: .png, .jpg or .webp.")]
+NumImages = Annotated[int, typer.Option(min=1, max=64, help="Number of validation images, from every class in turn.")]
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", metavar="SECONDS", help="Stop after so long. Default: 300.")
+    float | None, typer.Option("--timeout", metavar="SECONDS", help="Stop the query after this time. Default: 300.")
 ]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
         "--memory-limit",
         metavar="BYTES",
-        help="For the query and its answer, such as '8 GB'. Default: 4 GB, or half of the machine's.",
+        help="Memory for the query and its answer, such as '8 GB'. Default: 4 GB, or half of the machine's.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""What commands write: to a terminal only what it can show and never obeys, without secrets."""
+"""The output of commands: without secrets, and without characters that control a terminal."""
 
 import io
 import os
@@ -12,8 +12,8 @@ from kd_sweep.redaction import redacted
 from kd_sweep.tables.rendering.values import escaped
 
 
-def say(text: str) -> None:
-    """Print to standard output; `UserError` where that cannot be, as on a full disk."""
+def print_output(text: str) -> None:
+    """Print to standard output; `UserError` if that fails, as on a full disk."""
     try:
         print(_safe(text), flush=True)
     except BrokenPipeError:
@@ -22,45 +22,45 @@ def say(text: str) -> None:
         raise UserError(f"standard output cannot be written: {error.strerror}") from None
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Print to standard error."""
     print(_safe(text), file=sys.stderr, flush=True)
 
 
-def tell_mistake(text: str) -> None:
+def print_error(text: str) -> None:
     """Print to standard error, on one line whatever the text quotes."""
-    tell(text.replace("\n", "\\n"))
+    print_message(text.replace("\n", "\\n"))
 
 
-def tell_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
-    """Print what a reader has to know of columns that were shown."""
+def print_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
+    """Print the footnotes of the columns that were printed."""
     from kd_sweep.tables.queries.views import footnotes
 
     for footnote in footnotes(results, columns, study):
-        tell(footnote)
+        print_message(footnote)
 
 
-def tell_failure() -> None:
-    """Print the traceback of the exception that is handled."""
+def print_traceback() -> None:
+    """Print the traceback of the current exception."""
     print(redacted(traceback.format_exc()), file=sys.stderr, end="", flush=True)
 
 
 def print_table(table: Any, format: str, *, wide: bool = False, more: str = "--format csv") -> None:
-    """Write a table to standard output; ``more`` says how to see what a terminal leaves out."""
+    """Write a table to standard output; ``more``: the options that show the columns a terminal leaves out."""
     from kd_sweep.tables.rendering.formats import render
 
     render(table, format, screen(wide=wide), more=more)
 
 
 def screen(*, wide: bool = False) -> BinaryIO:
-    """Return standard output for `render`, with its encoding; ``wide``: as if it had no end to the right."""
+    """Return standard output for `render`, with its encoding; ``wide``: of unlimited width."""
     from kd_sweep.tables.rendering.formats import Screen
 
     return cast(BinaryIO, Screen(sys.stdout.buffer, encoding=sys.stdout.encoding, wide=wide))
 
 
 def open_streams() -> None:
-    """Make standard output and error writable whatever text comes.
+    """Make standard output and error accept any text.
 
     Raises:
         UserError: standard output is closed.
@@ -77,7 +77,7 @@ def open_streams() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process, also where DuckDB does not hear that it should, or the last words cannot be written."""
+    """End the process, even if DuckDB does not stop or the last output cannot be written."""
     sql = sys.modules.get("kd_sweep.tables.queries.sql")  # loading it takes longer than most commands
     try:
         sys.stdout.flush()

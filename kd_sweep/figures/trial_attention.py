@@ -28,7 +28,7 @@ from kd_sweep.errors import DataError, StorageError
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.study.trial import TrialConfig, recorded_trial
-from kd_sweep.tables.trial_lookup import FoundTrial
+from kd_sweep.tables.trial_lookup import StoredTrial
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TrialAttention:
 
 
 def trial_attention(
-    trial: FoundTrial, num_images: int = 8, indices: Sequence[int] = (), *, best: bool = False, device: str = "auto"
+    trial: StoredTrial, num_images: int = 8, indices: Sequence[int] = (), *, best: bool = False, device: str = "auto"
 ) -> TrialAttention:
     """Return the attention of a trial's teachers and of its student as its newest checkpoint has it.
 
@@ -105,7 +105,7 @@ def _outputs(
 
 
 def _networks(
-    trial: FoundTrial, config: TrialConfig, dataset: Dataset, device: str, *, best: bool
+    trial: StoredTrial, config: TrialConfig, dataset: Dataset, device: str, *, best: bool
 ) -> tuple[list[nn.Module], int]:
     """Return the teachers and, last, the student, and the student's epoch; all in evaluation mode."""
     teachers = [load_teacher(teacher, trial.root, device=device) for teacher in config.teachers]
@@ -121,7 +121,7 @@ def _networks(
     return [*teachers, student.eval()], header.epoch
 
 
-def _checkpoint(trial: FoundTrial, *, best: bool) -> StoredFile:
+def _checkpoint(trial: StoredTrial, *, best: bool) -> StoredFile:
     folder = trial.study.child(f"{CHECKPOINTS}/{trial.trial_id}")
     checkpoints = checkpoints_in(folder)
     if not best:

@@ -1,22 +1,20 @@
-"""One trial by its id, or by as much of it as is unique."""
+"""The lookup of trials: by id, or by a unique prefix of it."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kd_sweep.errors import QueryError, StorageError
+from kd_sweep.errors import QueryError
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.reader import Results
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-_SHOWN = 4
+_MAX_LISTED = 4
 
 
 @dataclass(frozen=True)
-class FoundTrial:
-    """A trial's row, and where it lies."""
+class StoredTrial:
+    """A trial's row, with its study's folder and the root around that."""
 
     root: Root
     """The results root, where teachers are."""
@@ -37,43 +35,31 @@ class FoundTrial:
         return config
 
 
-def find_trials(results: Results, ids: Iterable[str]) -> list[FoundTrial]:
-    """Return the trials with these ids, or whose ids begin so, in the order asked for, each once.
+def find_trials(results: Results, ids: Iterable[str]) -> list[StoredTrial]:
+    """Find trials by their ids or unique prefixes of them; return each once, in the order of the request.
 
     A configuration that several studies have is one trial; the first study's is taken.
 
     Raises:
-        QueryError: an id that no trial has, or that several begin with. One line.
+        QueryError: no trial has such an id, or several ids start so. One line.
     """
     rows: dict[str, dict[str, Any]] = {}
     for row in results.table("trials").sort_by("study").to_pylist():
         rows.setdefault(row["trial_id"], row)
     studies = results.select()
-    found: dict[str, FoundTrial] = {}
-    for wanted in ids:
-        row = rows[_only(wanted, rows, results.root)]
+    trials: dict[str, StoredTrial] = {}
+    for prefix in ids:
+        row = rows[_matching_id(prefix, rows, results.root)]
         study = studies[row["study"]]
-        found.setdefault(row["trial_id"], FoundTrial(study.parent()[0], study, row))
-    return list(found.values())
+        trials.setdefault(row["trial_id"], StoredTrial(study.parent()[0], study, row))
+    return list(trials.values())
 
 
-def check_picture(out: Path) -> None:
-    """Check that a picture can be written there.
-
-    Raises:
-        StorageError: no folder, or a kind of file that is none of `PICTURES`. One line.
-    """
-    if out.suffix.lower() not in PICTURES:
-        raise StorageError(f"--out: {out} is not a picture's name; possible: {', '.join(PICTURES)}")
-    if not out.parent.is_dir():
-        raise StorageError(f"--out: {out.parent} is not a folder; make it first")
-
-
-def _only(wanted: str, trial_ids: Iterable[str], root: Root) -> str:
-    matching = sorted(trial_id for trial_id in trial_ids if wanted and trial_id.startswith(wanted))
-    if wanted in matching or len(matching) == 1:
-        return wanted if wanted in matching else matching[0]
-    listed = ", ".join(matching[:_SHOWN]) + (", …" if len(matching) > _SHOWN else "")
+def _matching_id(prefix: str, trial_ids: Iterable[str], root: Root) -> str:
+    matching = sorted(trial_id for trial_id in trial_ids if prefix and trial_id.startswith(prefix))
+    if prefix in matching or len(matching) == 1:
+        return prefix if prefix in matching else matching[0]
+    listed = ", ".join(matching[:_MAX_LISTED]) + (", …" if len(matching) > _MAX_LISTED else "")
     what = f"is the beginning of {len(matching)} trials ({listed})" if matching else f"is no trial in {root}"
     query = f"kd-sweep query {root} 'SELECT trial_id, status FROM trials'"
-    raise QueryError(f"trial: {wanted!r} {what}; see {query}")
+    raise QueryError(f"trial: {prefix!r} {what}; see {query}")

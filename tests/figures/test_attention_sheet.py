@@ -63,7 +63,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     write_study(tmp_path, tiny_trial(student={"epochs": 1}))
     for arguments, message in (
         (["nothing", "--out", str(tmp_path / "a.png")], "trial: 'nothing' is no trial in"),
-        (["a", "--out", str(tmp_path / "a.txt")], "is not a picture's name"),
+        (["a", "--out", str(tmp_path / "a.txt")], "is not the name of an image file"),
         (["a", "--out", str(tmp_path / "b" / "a.png")], "is not a folder"),
     ):
         with pytest.raises(SystemExit) as end:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from kd_sweep.errors import QueryError, StorageError
+from kd_sweep.errors import QueryError
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.reader import open_results
-from kd_sweep.tables.trial_lookup import check_picture, find_trials
+from kd_sweep.tables.trial_lookup import find_trials
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.rows import trial_row
 
@@ -58,11 +58,3 @@ def test_mistakes_say_what_is_possible(tmp_path: Path):
     )
     for wanted in ("c", "", "ab00", "AB1"):
         assert message(tmp_path, wanted).startswith(f"trial: {wanted!r} is no trial in {tmp_path}; see kd-sweep query ")
-
-
-def test_a_picture_needs_a_folder_and_a_name_that_is_one(tmp_path: Path):
-    check_picture(tmp_path / "a.PNG")
-    with pytest.raises(StorageError, match=r"a.txt is not a picture's name; possible: .png, "):
-        check_picture(tmp_path / "a.txt")
-    with pytest.raises(StorageError, match=r"--out: .*nowhere is not a folder"):
-        check_picture(tmp_path / "nowhere" / "a.png")

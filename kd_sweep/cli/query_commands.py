@@ -1,0 +1,87 @@
+"""Commands that read the tables: status, query, analyse."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kd_sweep.cli.arguments import Format, MemoryLimit, ResultsRoot, Timeout, Wide, limits_of
+from kd_sweep.cli.screen import print_footnotes, print_output, print_table, screen
+from kd_sweep.waiting import doing
+
+_MORE = "--wide or --format csv"
+"""How to see the columns that a terminal leaves out."""
+
+
+def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> None:
+    """Show the progress of the studies."""
+    with doing("reading the tables"):
+        import pyarrow as pa
+
+        from kd_sweep.tables.reader import open_results
+        from kd_sweep.tables.rendering.study_overview import overview
+
+        rows = open_results(root).status()
+    table = overview(rows) if output == "table" and not wide else pa.Table.from_pylist(rows)
+    print_table(table, output, wide=wide, more=_MORE)
+
+
+def query(
+    root: ResultsRoot,
+    sql: Annotated[
+        str,
+        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, best_epoch, teachers, pareto."),
+    ] = "summary",
+    output: Format = "table",
+    wide: Wide = False,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
+) -> None:
+    """Query the tables studies, trials, epochs and teachers, also while a sweep runs."""
+    with doing("starting"):
+        from kd_sweep.tables.queries.views import answers
+        from kd_sweep.tables.reader import open_results
+
+        limits = limits_of(timeout, memory_limit)
+    with doing("reading the tables"):
+        results = open_results(root, limits)
+        tables = answers(results, sql, one=output != "table")
+    for number, table in enumerate(tables):
+        if number:
+            print_output("")
+        print_table(table, output, wide=wide, more=_MORE)
+    print_footnotes(results, [name for table in tables for name in table.column_names])
+
+
+def analyse(
+    root: ResultsRoot,
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="Name of the study; not needed if there is only one.")
+    ] = None,
+    output: Format = "table",
+    wide: Wide = False,
+    confidence: Annotated[float, typer.Option(help="Confidence of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap.")] = 10_000,
+    outcomes: Annotated[
+        list[str] | None,
+        typer.Option("--outcome", metavar="METRIC", help="Only this metric, in detail. Repeatable."),
+    ] = None,
+    margin: Annotated[float, typer.Option(help="A rise of fidelity below this counts as none.")] = 0.02,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/study_analysis.")
+    ] = None,
+) -> None:
+    """Effects of strength and ensemble size with intervals, and a verdict on each of the paper's claims."""
+    with doing("analysing the study"):
+        from kd_sweep.analysis import study_analysis
+        from kd_sweep.tables.reader import open_results
+
+        study_analysis.check_format(output, out)
+        results = open_results(root)
+        analysis = study_analysis.analyse(
+            results, study, confidence=confidence, resamples=resamples, outcomes=outcomes, margin=margin
+        )
+    stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
+    study_analysis.output_analysis(analysis, results, output, stream, out, complete=bool(outcomes))
+    print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)

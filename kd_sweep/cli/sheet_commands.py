@@ -1,0 +1,55 @@
+"""Commands that draw sheets of images: attention, augmentations."""
+
+from typing import Annotated
+
+import typer
+
+from kd_sweep.cli.arguments import ImageFile, NumImages, Overrides, ResultsRoot, Spec, check_image_file
+from kd_sweep.cli.screen import print_message
+from kd_sweep.waiting import doing
+
+
+def attention(
+    root: ResultsRoot,
+    trials: Annotated[
+        list[str],
+        typer.Argument(metavar="TRIAL", help="Ids of trials or unique prefixes of them, such as one a strength."),
+    ],
+    out: ImageFile,
+    images: NumImages = 8,
+    indices: Annotated[
+        list[int] | None, typer.Option("--image", help="Index of a validation image, from 0. Repeatable.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
+) -> None:
+    """Draw the attention of every teacher and the student over validation images, with their IoU."""
+    with doing("reading the tables"):
+        from kd_sweep.tables.reader import open_results
+        from kd_sweep.tables.trial_lookup import find_trials
+
+        check_image_file(out)
+        stored = find_trials(open_results(root), trials)
+    with doing("drawing attention maps"):
+        from kd_sweep.figures.attention_sheet import attention_sheet
+        from kd_sweep.figures.trial_attention import trial_attention
+
+        attention_sheet([trial_attention(trial, images, indices or (), best=best) for trial in stored]).save(out)
+    print_message(f"wrote {out}")
+
+
+def augmentations(
+    spec: Spec,
+    out: ImageFile,
+    images: NumImages = 8,
+    overrides: Overrides = None,
+) -> None:
+    """Draw validation images at each of a study's augmentation strengths. Trains nothing."""
+    with doing("drawing augmented images"):
+        from kd_sweep.study.file.load import load_spec
+
+        check_image_file(out)
+        study = load_spec(spec, overrides or ())
+        from kd_sweep.figures.augmentation_sheet import augmentation_sheet
+
+        augmentation_sheet(study, images).save(out)
+    print_message(f"wrote {out}")
