@@ -1,7 +1,7 @@
 """The way of Tune's events to the study's tables and to the display. Every hook runs in the driver."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from ray import tune
 
@@ -60,10 +60,10 @@ class SweepCallback(tune.Callback):
     ) -> None:
         """Record an epoch, or note that the trial has raised."""
         match message_in(result):
-            case TrialFailed(kind, message):
+            case TrialFailed(kind, text):
                 self._retries.announced(trial)
                 if kind == StorageError.__name__:  # what one trial cannot write, none can
-                    self._storage_failure = message
+                    self._storage_failure = text
             case EpochsInCheckpoint(reports):  # which is no progress of this attempt
                 for report in reports:
                     if report.epoch > self._recorder.last_epoch(study_trial_id(trial)):
@@ -73,6 +73,8 @@ class SweepCallback(tune.Callback):
                 self._epoch(study_trial_id(trial), report)
             case None:
                 pass
+            case message:
+                assert_never(message)
 
     def _epoch(self, trial_id: str, report: EpochReport) -> None:
         if (config := self._configs.get(trial_id)) is not None:
