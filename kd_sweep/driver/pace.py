@@ -155,7 +155,7 @@ class SweepState:
 
 
 def describe(config: TrialConfig) -> str:
-    """Return a trial's place in the study as a person would say it."""
+    """Return in words which trial of a study this is."""
     size = f"{config.ensemble_size} teacher{'s' if config.ensemble_size > 1 else ''}"
     is_apart = config.student_strength != config.mean_teacher_strength
     student = f", student {config.student_strength:g}" if is_apart else ""

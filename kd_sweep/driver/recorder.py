@@ -58,12 +58,12 @@ class Recorder:
 
     def configs(self) -> dict[str, TrialConfig]:
         """Return the configuration of every trial that the tables hold, by its id, with the dataset where it is now."""
-        found = {}
+        configs = {}
         for trial_id, row in self._writer.trials.items():
             config = recorded_trial(row)
             data = config.data.model_copy(update={name: getattr(self._spec.data, name) for name in LOCATION_FIELDS})
-            found[trial_id] = config.model_copy(update={"data": data})
-        return found
+            configs[trial_id] = config.model_copy(update={"data": data})
+        return configs
 
     def epochs_table(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of every epoch, sorted by trial and epoch."""

@@ -17,7 +17,7 @@ def checked(
 
     Args:
         spec: the study.
-        memory: where fingerprints that are known already are looked up.
+        memory: the folder of fingerprints that are known already.
         say: called with each line on what the dataset holds.
         download: whether published weights are downloaded to be checked.
 
