@@ -128,7 +128,7 @@ class SweepCallback(tune.Callback):
         self._ended_in_step.clear()
 
     def _attempt(self, trial: TuneTrial) -> None:
-        """Record that an attempt has begun; Tune does not report the begin of one whose process died before it was ready."""
+        """Record that an attempt has begun; Tune does not report one whose process died before it was ready."""
         trial_id = study_trial_id(trial)
         if trial_id in self._under_way:
             return
