@@ -48,3 +48,14 @@ def split_imports(stderr: str) -> tuple[set[str], str]:
     modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines if line.startswith(begin)}
     assert "kd_sweep" in modules
     return modules, "".join(line for line in lines if not line.startswith(begin))
+
+
+def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
+    """Hold what `Cli` returned against the form of a mistake: one line, with these parts in it."""
+    code, out, err = result
+    assert code == 2, (out, err)
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("kd-sweep: ")
+    for part in parts:
+        assert part in err, err
