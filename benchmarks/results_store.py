@@ -130,7 +130,7 @@ def write_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, 
 
 def read_kd_sweep(folder: Path, num_trials: int, num_epochs: int) -> dict[str, Any]:
     from kd_sweep.storage.root import Root
-    from kd_sweep.tables.queries.views import answer
+    from kd_sweep.tables.queries.named_queries import answer
     from kd_sweep.tables.reader import open_results
     from kd_sweep.tables.writer import StudyWriter
 

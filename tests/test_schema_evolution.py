@@ -24,7 +24,7 @@ from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.keyed_table import read_table
-from kd_sweep.tables.queries.views import NAMED_QUERIES, answer
+from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
 from kd_sweep.tables.reader import Results, open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STUDIES, TABLE_FILES, TABLES
 from kd_sweep.tables.writer import StudyWriter

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kd_sweep.analysis.settings import SIZE, STRENGTH, STUDENT, Setting
+from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Setting
 
 ADJACENT, EXTREMES = "adjacent", "lowest-highest"
 

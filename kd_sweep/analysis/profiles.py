@@ -10,8 +10,8 @@ import numpy as np
 
 from kd_sweep.analysis.comparisons import Pair, extremes, strata
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.settings import STRENGTH, Setting
 from kd_sweep.analysis.statistics.intervals import Floats
+from kd_sweep.analysis.trial_settings import STRENGTH, Setting
 from kd_sweep.analysis.wording import counted, listed
 
 _WELL_COVERED = 0.5

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kd_sweep.analysis.settings import (
+from kd_sweep.analysis.statistics.resolution import resolutions
+from kd_sweep.analysis.trial_settings import (
     NO_TEACHING,
     SIZE,
     STRENGTH,
@@ -23,7 +24,6 @@ from kd_sweep.analysis.settings import (
     flat,
     is_of_teachers,
 )
-from kd_sweep.analysis.statistics.resolution import resolutions
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS, differences

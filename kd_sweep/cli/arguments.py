@@ -92,7 +92,7 @@ def format_option(*others: str) -> Any:
     """Return the option `--format`, checked before the work. `others` are allowed besides the formats of a table."""
 
     def check(output: str) -> str:
-        from kd_sweep.tables.rendering.formats import FORMATS
+        from kd_sweep.tables.rendering.output_formats import FORMATS
 
         if output not in (possible := (*others, *FORMATS)):
             raise QueryError(f"--format: {output!r} is not a format; {alternatives(output, possible)}")

@@ -14,7 +14,7 @@ def conclude(outcome: Any, study: str) -> NoReturn:
         outcome: the result of `kd_sweep.driver.launch`.
         study: the study's folder as a user names it.
     """
-    from kd_sweep.tables.queries.views import answer
+    from kd_sweep.tables.queries.named_queries import answer
     from kd_sweep.tables.reader import open_results
 
     if outcome.interrupted and not outcome.ran:

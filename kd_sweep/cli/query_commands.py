@@ -40,7 +40,7 @@ def query(
 ) -> None:
     """Query the tables studies, trials, epochs and teachers, also while a sweep runs."""
     with doing("starting"):
-        from kd_sweep.tables.queries.views import answers
+        from kd_sweep.tables.queries.named_queries import answers
         from kd_sweep.tables.reader import open_results
 
         limits = limits_of(timeout, memory_limit)

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from kd_sweep.errors import UserError
 from kd_sweep.redaction import redacted
-from kd_sweep.tables.rendering.values import escaped
+from kd_sweep.tables.rendering.value_text import escaped
 
 
 def print_output(text: str) -> None:
@@ -34,7 +34,7 @@ def print_error(text: str) -> None:
 
 def print_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
     """Print the footnotes of the columns that were printed."""
-    from kd_sweep.tables.queries.views import footnotes
+    from kd_sweep.tables.queries.named_queries import footnotes
 
     for footnote in footnotes(results, columns, study):
         print_message(footnote)
@@ -47,14 +47,14 @@ def print_traceback() -> None:
 
 def print_table(table: Any, format: str, *, wide: bool = False, more: str = "--format csv") -> None:
     """Write a table to standard output; ``more``: the options that show the columns a terminal leaves out."""
-    from kd_sweep.tables.rendering.formats import render
+    from kd_sweep.tables.rendering.output_formats import render
 
     render(table, format, screen(wide=wide), more=more)
 
 
 def screen(*, wide: bool = False) -> BinaryIO:
     """Return standard output for `render`, with its encoding; ``wide``: of unlimited width."""
-    from kd_sweep.tables.rendering.formats import Screen
+    from kd_sweep.tables.rendering.output_formats import Screen
 
     return cast(BinaryIO, Screen(sys.stdout.buffer, encoding=sys.stdout.encoding, wide=wide))
 

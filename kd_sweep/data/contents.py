@@ -11,7 +11,7 @@ from kd_sweep.data.selection import selected_indices
 from kd_sweep.data.splits import Indices
 from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.study.recipe import Data
-from kd_sweep.tables.rendering.values import escaped
+from kd_sweep.tables.rendering.value_text import escaped
 from kd_sweep.waiting import doing
 
 DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)

@@ -1,1 +1,1 @@
-"""The tables: how they are laid out, written while a study runs, kept compact, and read."""
+"""The tables: their columns, how they are written while a study runs, kept compact, and read."""

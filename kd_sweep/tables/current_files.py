@@ -1,4 +1,4 @@
-"""Which files of a study's tables count: those of one term.
+"""The current files of a study's tables: those of one term.
 
 A writer's files have its term in their names (`storage.terms`). The term of all tables is the latest for which there is
 a file of the ``studies`` table. A new writer first links everything that counts under names of its own term, that file
@@ -22,9 +22,9 @@ _TERM = re.compile(r"-(\d{8,})\.parquet$")
 
 
 def current_term(root: Root, before: int | None = None) -> int | None:
-    """Return the term whose files are a study's tables; None where it has none. Only terms ``before`` one, if given.
+    """Return the term whose files are a study's tables; None if it has none. Only terms ``before`` one, if given.
 
-    Where the file that says so is lost, it is the latest of which there is any.
+    If the file of the studies table is lost, it is the latest term of any table file.
 
     Raises:
         StorageError: the tables are those of an unreleased version. One line.
@@ -48,24 +48,24 @@ def latest_term(root: Root) -> int:
 def table_file(root: Root, name: str) -> str:
     """Return the file that is a table now: ``trials/trials-00000003.parquet`` for ``trials/trials.parquet``.
 
-    Where there are no tables it is that of term 0, which is never there.
+    If there are no tables it is that of term 0, which never exists.
     """
     return of_term(name, current_term(root) or 0)
 
 
 def files_of_other_terms(root: Root, term: int | None) -> list[str]:
     """Return the table files that do not count since they are of other terms than this one."""
-    return [name for name, found in _files(root, _FOLDERS) if found != term]
+    return [name for name, other in _files(root, _FOLDERS) if other != term]
 
 
 def delete_earlier(root: Root, term: int) -> None:
-    """Delete the table files of earlier terms; they count no more, so what fails may stay until the next time."""
-    _delete(root, [name for name, found in _files(root, _FOLDERS) if found < term])
+    """Delete the table files of earlier terms; they count no more, so a failed deletion waits until the next time."""
+    _delete(root, [name for name, other in _files(root, _FOLDERS) if other < term])
 
 
 def delete_term(root: Root, term: int) -> None:
     """Delete the table files of one term, which must be the caller's own and not count."""
-    _delete(root, [name for name, found in _files(root, _FOLDERS) if found == term])
+    _delete(root, [name for name, other in _files(root, _FOLDERS) if other == term])
 
 
 def _delete(root: Root, names: list[str]) -> None:

@@ -67,20 +67,20 @@ def parts_among(names: Iterable[str]) -> set[Part]:
 
 
 def counted(names: Iterable[str], term: int | None) -> list[Part]:
-    """Return the parts that count among file names, in order: those of this term that lie in no other of it."""
-    found = [part for part in parts_among(names) if part.term == term]
+    """Return the parts that count among file names, in order: those of this term that lie in no other part of it."""
+    candidates = [part for part in parts_among(names) if part.term == term]
     kept: list[Part] = []
-    for part in sorted(found, key=lambda part: (part.first, -part.last)):
+    for part in sorted(candidates, key=lambda part: (part.first, -part.last)):
         if not kept or part.last > kept[-1].last:
             kept.append(part)
     return kept
 
 
 def superseded(names: Iterable[str], term: int | None) -> list[str]:
-    """Return the file names of parts of this term that lie in another of it."""
-    found = [part for part in parts_among(names) if part.term == term]
+    """Return the file names of parts of this term that lie in another part of it."""
+    candidates = [part for part in parts_among(names) if part.term == term]
     kept = counted(names, term)
-    return sorted(part.name for part in found if part not in kept)
+    return sorted(part.name for part in candidates if part not in kept)
 
 
 def has_gap(parts: Sequence[Part]) -> bool:

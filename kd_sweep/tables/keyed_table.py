@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 
 from kd_sweep.storage.parquet_checksums import UNSEALED, check_footer, check_whole, damage_named, seal
 from kd_sweep.storage.root import Root
-from kd_sweep.tables.cells import added, checked, checks_of
 from kd_sweep.tables.current_files import table_file
 from kd_sweep.tables.schema import added_columns, added_type, as_text, check_version, common_type, conformed
+from kd_sweep.tables.value_checks import added, checked, checks_of
 
 T = TypeVar("T")
 
@@ -138,16 +138,16 @@ class KeyedTable:
 
 
 def read_table(root: Root, name: str) -> pa.Table:
-    """Return a table of a study as it is now, by its name in `TABLE_FILES`; without columns where there is none.
+    """Return the current table of a study, by its name in `TABLE_FILES`; without columns if there is none.
 
     Errors are those of `read_keyed`.
     """
-    return _now(root, name, lambda file: _opened(root, file, check_whole, pq.ParquetFile.read), pa.table({}))
+    return _current(root, name, lambda file: _opened(root, file, check_whole, pq.ParquetFile.read), pa.table({}))
 
 
 def table_schema(root: Root, name: str) -> pa.Schema:
-    """Return the columns of a table as it is now, without reading its rows; errors as `read_keyed`."""
-    return _now(root, name, lambda file: _opened(root, file, check_footer, _schema_of), pa.schema([]))
+    """Return the columns of the current table, without reading its rows; errors as `read_keyed`."""
+    return _current(root, name, lambda file: _opened(root, file, check_footer, _schema_of), pa.schema([]))
 
 
 def read_keyed(root: Root, file: str) -> pa.Table:
@@ -163,26 +163,26 @@ def read_keyed(root: Root, file: str) -> pa.Table:
         return pa.table({})
 
 
-def _now(root: Root, name: str, read: Callable[[str], T], missing: T) -> T:
+def _current(root: Root, name: str, read: Callable[[str], T], missing: T) -> T:
     """Read the file that is a table now: a writer whose term begins meanwhile deletes that of the term before."""
     file = table_file(root, name)
     while True:
         try:
             return read(file)
         except FileNotFoundError:
-            if (now := table_file(root, name)) == file:
+            if (current := table_file(root, name)) == file:
                 return missing
-            file = now
+            file = current
 
 
 def _opened(
     root: Root, file: str, check: Callable[[pa.NativeFile, str], Any], read: Callable[[pq.ParquetFile], T]
 ) -> T:
-    where = root.location_of(file)
-    with root.open_input(file) as source, damage_named(where):
-        check(source, where)
+    location = root.location_of(file)
+    with root.open_input(file) as source, damage_named(location):
+        check(source, location)
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        check_version(parquet.schema_arrow, where)
+        check_version(parquet.schema_arrow, location)
         return read(parquet)
 
 

@@ -1,4 +1,4 @@
-"""Results for reading, while a sweep runs or after it: as Arrow or pandas tables, and by SQL."""
+"""The reader of results, while a sweep runs or after it: Arrow or pandas tables, and SQL."""
 
 import datetime
 import json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SPEC_FILE = "study.yaml"
 _ATTEMPTS = 10
 DEFAULT_OBJECTIVE = {"metric": "val_accuracy", "mode": "max"}
-"""Of a study whose table does not say what it optimises."""
+"""The objective of a study whose table names none."""
 
 
 def open_results(root: "str | Path | Root", limits: sql.Limits | None = None) -> "Results":
@@ -100,8 +100,8 @@ class Results:
         Args:
             query: the statement; ``$name`` stands for a parameter.
             parameters: values of the parameters.
-            timeout_s: give up after this long; `limits` says how long when None.
-            memory_bytes: what the query and its answer may take; `limits` says how much when None.
+            timeout_s: the limit of time; that of `limits` when None.
+            memory_bytes: the limit of memory for the query and its answer; that of `limits` when None.
 
         Raises:
             QueryError: wrong SQL, SQL that writes, or a query that took too long or too much. One line.
@@ -125,13 +125,10 @@ class Results:
 
         Keys: `study`, `status`, `num_planned`, `num_trials`, one `num_<status>` per status, `num_epochs`,
         `objective_metric` and its best value `best_objective`, `remaining_s` (an estimate; null unless trials run and
-        some are completed), `host`, `pid` and `driver_alive` of the driver (null, null, False where nobody holds the
+        some are completed), `host`, `pid` and `driver_alive` of the driver (null, null, False if nobody holds the
         study), `updated_at`.
         """
-        answer = []
-        for name, root in self.select(study).items():
-            answer.append(self._status_of(name, root))
-        return answer
+        return [self._status_of(name, root) for name, root in self.select(study).items()]
 
     def select(self, study: str | None = None) -> dict[str, Root]:
         """Return the folder of each study, or of the named one; `QueryError` with the possible names otherwise."""
@@ -154,17 +151,17 @@ class Results:
 
     def _study_roots(self) -> dict[str, Root]:
         children = (self.root.child(name) for name in self.root.folders() if not name.startswith("."))
-        found: dict[str, Root] = {}
+        roots: dict[str, Root] = {}
         for root in [self.root] if self._is_study else filter(is_study, children):
             name = self._name_of(root)
-            if name in found:
-                both = f"{found[name]} and {root} are both the study {name!r}"
+            if name in roots:
+                both = f"{roots[name]} and {root} are both the study {name!r}"
                 raise StorageError(f"results: {both}; move one of them out of {self.root}, or open its folder alone")
-            found[name] = root
-        return dict(sorted(found.items()))
+            roots[name] = root
+        return dict(sorted(roots.items()))
 
     def _name_of(self, root: Root) -> str:
-        """Return what a study is called: its folder may have been renamed, or be a copy."""
+        """Return the name of a study: its folder may have been renamed, or be a copy."""
         if root.location not in self._names:
             name = _stated_name(root)
             if name is None:
@@ -233,7 +230,7 @@ def is_study(root: Root) -> bool:
 
 
 def _stated_name(root: Root) -> str | None:
-    """Return a study's name as its tables have it; None where they have no rows yet, or are damaged."""
+    """Return the name of a study in its tables; None if they have no rows yet, or are damaged."""
     for table in ("studies", "trials"):
         try:
             rows = read_table(root, TABLE_FILES[table])
@@ -254,5 +251,5 @@ def driver_alive(study_root: Root) -> bool:
 def _interrupted(table: pa.Table) -> pa.Table:
     index = table.column_names.index("status")
     status = table.column(index)
-    told = pc.if_else(pc.fill_null(pc.equal(status, "running"), False), pa.scalar("interrupted"), status)
-    return table.set_column(index, table.schema.field(index), told)
+    current = pc.if_else(pc.fill_null(pc.equal(status, "running"), False), pa.scalar("interrupted"), status)
+    return table.set_column(index, table.schema.field(index), current)

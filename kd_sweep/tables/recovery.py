@@ -1,4 +1,4 @@
-"""What a new writer does first: make the tables its own, set damaged files aside, keep every epoch once.
+"""The recovery of tables by a new writer: it makes them its own, sets damaged files aside, keeps every epoch once.
 
 It works on links to the files that count, under names of its own term. Readers see the files of the term before, and
 whatever its writer still does, until all is done: then one file, that of the ``studies`` table, begins the new term.
@@ -36,8 +36,8 @@ class Recovered(NamedTuple):
 def recover(root: Root, term: int) -> Recovered:
     """Make a study's tables those of this term, whole again, and return what they hold.
 
-    Damaged files move to ``damaged/``; the trials come back from their second copy. Where the rows that are left of a
-    trial are not exactly epochs 1…n, only that beginning is kept: the trial's checkpoint has the rest. Files of earlier
+    Damaged files move to ``damaged/``; the trials come back from their second copy. If the rows of a trial are
+    not exactly epochs 1…n, only that beginning is kept: the trial's checkpoint has the rest. Files of earlier
     terms and unfinished ones are deleted.
 
     Args:
@@ -101,7 +101,7 @@ def _link_files(root: Root, source: int, term: int) -> None:
 
 
 def _begin(root: Root, source: int | None, term: int) -> list[str]:
-    """Write the ``studies`` table in this term, with which the term begins; return where a damaged one was found."""
+    """Write the ``studies`` table in this term, with which the term begins; return the locations of damaged files."""
     table = TABLE_FILES["studies"]
     file = of_term(table, term)
     damaged = []
@@ -128,7 +128,7 @@ def _set_aside_tables(root: Root, term: int) -> list[str]:
 
 
 def _agree_on_trials(root: Root, term: int) -> None:
-    """Bring the trials back from their copy where they are gone; else make the copy what they are."""
+    """Bring the trials back from their copy if they are gone; else make the copy equal to them."""
     table, second = of_term(TABLE_FILES["trials"], term), of_term(TRIALS_COPY, term)
     trials, copy = (root.read_bytes(name) if root.exists(name) else None for name in (table, second))
     if trials is None and copy is not None:
@@ -155,7 +155,7 @@ def _beginnings(keys: list[pa.Table]) -> tuple[dict[str, int], bool]:
     table = pa.concat_tables(keys).unify_dictionaries().combine_chunks()
     trial_ids, epoch_N = table["trial_id"].combine_chunks(), table["epoch"].to_numpy()
     trial_N = trial_ids.indices.to_numpy()
-    # A trial of n rows has a place for each of its epochs 1 to n: it is whole if every place is taken.
+    # A trial of n rows has a slot for each of its epochs 1 to n: it is whole if every slot is taken.
     counts = np.bincount(trial_N, minlength=len(trial_ids.dictionary))
     fits_N = (epoch_N >= 1) & (epoch_N <= counts[trial_N])
     is_taken = np.zeros(len(epoch_N), bool)
@@ -166,7 +166,7 @@ def _beginnings(keys: list[pa.Table]) -> tuple[dict[str, int], bool]:
     epochs: dict[str, set[int]] = {}
     for trial, epoch in zip(table["trial_id"].to_pylist(), table["epoch"].to_pylist(), strict=True):
         epochs.setdefault(trial, set()).add(epoch)
-    return {trial: run for trial, found in epochs.items() if (run := _unbroken(found))}, False
+    return {trial: run for trial, numbers in epochs.items() if (run := _unbroken(numbers))}, False
 
 
 def _unbroken(epochs: set[int]) -> int:

@@ -1,4 +1,4 @@
-"""The tables: their columns, their versions, and how a table of another version or with searched columns fits in."""
+"""The tables: their columns, their versions, and how a table of another version or with searched columns is read."""
 
 import json
 from collections.abc import Iterable
@@ -119,9 +119,6 @@ told to end. `lost`: they ended without notice, or out of memory. `interrupted`:
 FINISHED = ("completed", "stopped")
 """Statuses whose metrics count as results. A trial in one of them is never run again."""
 
-ADDED_TYPES = (pa.bool_(), pa.int64(), pa.float64(), pa.string())
-"""What a column of a searched field may hold."""
-
 
 def column_name(field: str) -> str:
     """Return the trials column of a searched field: its dotted name with underscores."""
@@ -129,7 +126,7 @@ def column_name(field: str) -> str:
 
 
 def added_type(values: Iterable[object]) -> pa.DataType:
-    """Return the narrowest of `ADDED_TYPES` that holds every value; nulls fit in each, and alone are strings."""
+    """Return the narrowest of bool, int64, float64 and string for these values; nulls fit in each, alone in string."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pa.bool_()

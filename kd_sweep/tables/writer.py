@@ -1,4 +1,4 @@
-"""The one writer of a study's tables: buffers rows, flushes them by time, merges parts, repairs what a crash left."""
+"""The writer of a study's tables: buffers rows, flushes them by time, merges parts, repairs after a crash."""
 
 import contextlib
 import datetime
@@ -14,13 +14,13 @@ from kd_sweep.errors import CorruptFileError, StorageError, StudyLockedError
 from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.terms import of_term
-from kd_sweep.tables.cells import checked, checks_of
 from kd_sweep.tables.current_files import current_term, delete_earlier, delete_term, latest_term
 from kd_sweep.tables.epoch_parts import Part, closing_merge, due_merge, merge, write_part
 from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.keyed_table import KeyedTable
 from kd_sweep.tables.recovery import recover
 from kd_sweep.tables.schema import EPOCHS, STUDIES, TABLE_FILES, TEACHERS, TRIALS, TRIALS_COPY
+from kd_sweep.tables.value_checks import checked, checks_of
 
 _LOG = logging.getLogger(__name__)
 _CHECKS = checks_of(EPOCHS)
@@ -52,17 +52,17 @@ class StudyWriter:
         self.term = latest_term(self.root) + 1 if lease is None else lease.term
         """In the names of all files that it writes."""
         with self._holding():
-            found = recover(self.root, self.term)
+            recovered = recover(self.root, self.term)
             trials, copy = (of_term(name, self.term) for name in (TABLE_FILES["trials"], TRIALS_COPY))
             self._trials = KeyedTable(self.root, trials, TRIALS, "trial_id", extensible=True, copy=copy)
             self._teachers = KeyedTable(self.root, of_term(TABLE_FILES["teachers"], self.term), TEACHERS, "teacher_id")
             self._study = KeyedTable(self.root, of_term(TABLE_FILES["studies"], self.term), STUDIES, "study")
-        self.set_aside: tuple[str, ...] = found.set_aside
-        """Where damaged files were found; they lie in the folder ``damaged`` now. Their rows must come again."""
-        self.last_epochs: dict[str, int] = found.last_epochs
+        self.set_aside: tuple[str, ...] = recovered.set_aside
+        """Locations of damaged files, now in the folder ``damaged``. Their rows must come again."""
+        self.last_epochs: dict[str, int] = recovered.last_epochs
         """The newest epoch of every trial that has one. Epochs 1 to that are there."""
-        self._rows_of: dict[Part, int] = found.num_rows
-        self._sequence = found.last_sequence
+        self._rows_of: dict[Part, int] = recovered.num_rows
+        self._sequence = recovered.last_sequence
         self._buffer: list[dict[str, Any]] = []
         self._flushed_at = time.monotonic()
         self._merges_from = 0.0
@@ -190,7 +190,7 @@ class StudyWriter:
 
     @contextlib.contextmanager
     def _holding(self) -> Iterator[None]:
-        """Look before and after the block whether the lease is still held: a successor deletes files."""
+        """Check the lease before and after the block: a successor deletes files."""
         self._check_lease()
         try:
             yield

@@ -9,10 +9,8 @@ import typer
 from PIL import Image
 
 from kd_sweep.cli import app
-from kd_sweep.cli.arguments import check_image_file
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
-from kd_sweep.errors import StorageError
 from kd_sweep.study.file.load import parse_spec
 from tests.command_line import Cli, assert_one_line
 
@@ -206,11 +204,3 @@ def test_a_lease_that_makes_no_sense_is_nobodys_in_every_command(cli: Cli, tmp_p
             assert f"{file}: is damaged, so nobody holds it" in out
     with folder.lock() as lease:
         assert lease.term == 2
-
-
-def test_an_image_file_needs_a_folder_and_a_suffix_of_images(tmp_path: Path):
-    check_image_file(tmp_path / "a.PNG")
-    with pytest.raises(StorageError, match=r"a.txt is not the name of an image file; possible: .png, "):
-        check_image_file(tmp_path / "a.txt")
-    with pytest.raises(StorageError, match=r"--out: .*nowhere is not a folder"):
-        check_image_file(tmp_path / "nowhere" / "a.png")

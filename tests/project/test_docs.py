@@ -23,7 +23,7 @@ from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
 from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.metric_catalogue import METRICS, METRICS_VERSION, REPORTED_METRICS
-from kd_sweep.tables.queries.views import NAMED_QUERIES
+from kd_sweep.tables.queries.named_queries import NAMED_QUERIES
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
 from tests.command_line import Cli

@@ -1,4 +1,4 @@
-"""A reader beside writers that flush, merge and take each other's place a hundred times faster than real ones."""
+"""A reader beside writers that flush, merge and take over from each other a hundred times faster than real ones."""
 
 import subprocess
 import sys

@@ -11,7 +11,7 @@ from kd_sweep.errors import CorruptFileError, QueryError, StorageError
 from kd_sweep.storage.root import Root
 from kd_sweep.study.file.frozen import frozen_yaml
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.tables.queries.views import NAMED_QUERIES, answer
+from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import STATUSES, TABLES
 from kd_sweep.tables.trial_lookup import find_trials
@@ -44,14 +44,14 @@ def test_a_study_keeps_its_name_wherever_its_folder_lies(root: Path, tmp_path: P
     renamed = shutil.copytree(root / "digits", tmp_path / "elsewhere" / "renamed")
     (tmp_path / "link").symlink_to(renamed)
     monkeypatch.chdir(renamed / "epochs")
-    for place in (renamed, renamed.parent, tmp_path / "link", ".."):
-        results = open_results(place)
+    for folder in (renamed, renamed.parent, tmp_path / "link", ".."):
+        results = open_results(folder)
         assert results.studies() == ["digits"]
         assert [status["study"] for status in results.status("digits")] == ["digits"]
         for name in NAMED_QUERIES:
             assert answer(results, name).equals(answer(open_results(root / "digits"), name)), name
         (found,) = find_trials(results, [trial_id(1)])
-        study = place if place == tmp_path / "link" else renamed  # a link is a study of the root in which it lies
+        study = folder if folder == tmp_path / "link" else renamed  # a link is a study of the root in which it lies
         assert (str(found.root), str(found.study)) == (str(study.parent), str(study))
 
 
@@ -128,10 +128,10 @@ def test_a_study_that_has_no_tables_yet_is_one(tmp_path: Path):
 def test_no_results_is_one_line(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    for place, words in {"nowhere": "does not exist", "empty": "no study in", "file": "is a file"}.items():
+    for name, words in {"nowhere": "does not exist", "empty": "no study in", "file": "is a file"}.items():
         with pytest.raises(StorageError, match=words) as caught:
-            open_results(tmp_path / place)
-        assert str(tmp_path / place) in str(caught.value)
+            open_results(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
         assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from kd_sweep.analysis.comparisons import Pair
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.settings import (
+from kd_sweep.analysis.trial_settings import (
     ALPHA,
     LOSS,
     NO_ARM,

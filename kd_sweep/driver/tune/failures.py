@@ -14,7 +14,7 @@ from kd_sweep.driver.ray.crashes import PID, how_crashed
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, NOTICES, why_lost
 from kd_sweep.driver.tune.tune_trial import TuneTrial
 from kd_sweep.redaction import redacted
-from kd_sweep.tables.rendering.values import escaped
+from kd_sweep.tables.rendering.value_text import escaped
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """Ray colours its tracebacks."""

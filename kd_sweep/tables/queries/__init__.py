@@ -1,1 +1,1 @@
-"""Questions to the tables: SQL, and the queries that have a name."""
+"""Queries of the tables: SQL and named queries."""

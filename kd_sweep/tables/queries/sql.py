@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import ByteSize
 
 from kd_sweep.errors import QueryError
-from kd_sweep.tables.queries.sql_types import portable, shown
+from kd_sweep.tables.queries.sql_types import extreme_values_as_text, portable
 
 _READS = {"SELECT", "EXPLAIN", "MULTI"}
 _EXPLAIN = re.compile(r"^\s*EXPLAIN\s+(?:ANALYZE\s+|\([^)]*\)\s*)?", re.IGNORECASE)
@@ -24,19 +24,19 @@ _SETTINGS = (
     "SET temp_directory=''",  # what does not fit into memory is refused: a query takes no disk from a running sweep
     "SET enable_external_access=false",
 )
-# What versions of DuckDB say when Arrow fails while it hands over rows.
+# Messages of DuckDB's versions when Arrow fails while it hands over rows.
 _SCAN_FAILURE = re.compile(r"get_next|stream registered|Python exception|\b(IO|OS)Error")
-_DUCKDB_SAYS = re.compile(r"[A-Z][A-Za-z ]* Error: ")
-_SHOWN_CANDIDATES = 8
+_DUCKDB_ERROR = re.compile(r"[A-Z][A-Za-z ]* Error: ")
+_MAX_CANDIDATES = 8
 _ROWS = 20_000
-"""Of one part of an answer: so many are taken before its size is looked at."""
+"""Rows of an answer that are fetched before its size is checked."""
 _GIVE_UP_S = 0.5
-"""How long DuckDB has to end when it is told to; an operation on one huge value does not look."""
+"""How long DuckDB has to end after an interrupt; an operation on one huge value does not check for it."""
 
 TIMEOUT_S = 300.0
-"""How long a statement may take unless another limit is given."""
+"""Time limit of a statement unless another is given."""
 MEMORY_BYTES = 4 * 1000**3
-"""What a statement, and its answer, may take unless another limit is given; never more than half of the machine's."""
+"""Memory limit of a statement and its answer unless another is given; never above half of the machine's."""
 LEAST_MEMORY_BYTES = 10 * 1000**2
 MAX_THREADS = 4
 _THREAD = "kd_sweep SQL"
@@ -45,7 +45,7 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one statement may take: it may run beside a sweep."""
+    """The limits of one statement: it may run beside a sweep."""
 
     timeout_s: float = TIMEOUT_S
     """It is stopped after so long; `math.inf`: never."""
@@ -65,11 +65,11 @@ class ScanError(Exception):
 
 
 def statements(query: str) -> list[str]:
-    """Return the statements of a text, each of which is checked; `QueryError`, on one line, where one is wrong."""
-    found = [statement.query for statement in _parsed(query)]
-    for statement in found:
+    """Return the statements of a text, each of which is checked; `QueryError`, on one line, if one is wrong."""
+    queries = [statement.query for statement in _parsed(query)]
+    for statement in queries:
         check(statement)
-    return found
+    return queries
 
 
 def check(query: str) -> None:
@@ -77,28 +77,28 @@ def check(query: str) -> None:
 
     SELECT (also as FROM, WITH, VALUES, PIVOT), DESCRIBE, SHOW, SUMMARIZE and EXPLAIN read.
     """
-    found = _parsed(query)
-    if len(found) != 1:
-        number = "no statement" if not found else f"{len(found)} statements"
+    parsed = _parsed(query)
+    if len(parsed) != 1:
+        number = "no statement" if not parsed else f"{len(parsed)} statements"
         raise QueryError(f"SQL: {number}, where one is needed")
-    kind = found[0].type.name
+    kind = parsed[0].type.name
     if kind not in _READS:
         raise QueryError(
             f"SQL: {kind.replace('_', ' ')} is not allowed, results are read-only; "
             "possible: SELECT, DESCRIBE, SHOW, SUMMARIZE, EXPLAIN"
         )
-    if kind == "EXPLAIN" and (explained := _EXPLAIN.sub("", found[0].query, count=1)) != found[0].query:
+    if kind == "EXPLAIN" and (explained := _EXPLAIN.sub("", parsed[0].query, count=1)) != parsed[0].query:
         # EXPLAIN ANALYZE runs what it explains.
         check(explained)
 
 
 def is_busy() -> bool:
-    """Whether a statement still runs in a thread of its own, which DuckDB did not end when it was told to."""
+    """Whether a statement still runs in a thread of its own, which DuckDB did not end after an interrupt."""
     return any(thread.name == _THREAD for thread in threading.enumerate())
 
 
 def may_read(query: str, table: str) -> bool:
-    """Whether a statement can read a table: it says its name, or calls `query_table`, which can put a name together."""
+    """Whether a statement can read a table: it contains its name, or calls `query_table`, which can build one."""
     return re.search(rf"\b{table}\b|query", query, re.IGNORECASE) is not None
 
 
@@ -128,7 +128,7 @@ def run(
 
 
 class _Run:
-    """A statement in a thread of its own: DuckDB looks for no signals, and a thread that waits hears Ctrl-C at once."""
+    """A statement in a thread of its own: DuckDB ignores signals, and a waiting thread gets Ctrl-C at once."""
 
     def __init__(
         self, query: str, tables: Mapping[str, Any], parameters: Mapping[str, Any] | None, limits: Limits
@@ -150,7 +150,7 @@ class _Run:
             self._stop()
             raise QueryError(f"SQL: the query took more than {self._limits.timeout_s:g} s and was stopped (--timeout)")
         if self._failure is not None:
-            raise _told(self._failure, self._limits, self._tables) from self._failure
+            raise _as_query_error(self._failure, self._limits, self._tables) from self._failure
         assert self._table is not None
         return self._table
 
@@ -160,7 +160,7 @@ class _Run:
 
     def _work(self) -> None:
         try:
-            self._table = shown(self._fetched())
+            self._table = extreme_values_as_text(self._fetched())
         except BaseException as failure:  # it is raised where the answer is waited for
             self._failure = failure
         finally:
@@ -200,7 +200,7 @@ def _batches(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
     return relation.fetch_record_batch(_ROWS)  # before DuckDB 1.4
 
 
-def _told(failure: BaseException, limits: Limits, tables: Iterable[str]) -> BaseException:
+def _as_query_error(failure: BaseException, limits: Limits, tables: Iterable[str]) -> BaseException:
     """Return a failure of DuckDB's, or of Arrow's under it, as this module raises it."""
     message = _near_guess(one_line(str(failure)), sorted(tables))
     if isinstance(failure, duckdb.OutOfMemoryException) or "Out of Memory Error" in message:
@@ -210,13 +210,13 @@ def _told(failure: BaseException, limits: Limits, tables: Iterable[str]) -> Base
         )
     if not isinstance(failure, duckdb.Error | pa.ArrowException | OSError):
         return failure
-    # What fails in the middle of an answer comes through Arrow, as an OSError with DuckDB's words.
-    is_scan = isinstance(failure, OSError) and not _DUCKDB_SAYS.match(message)
+    # What fails in the middle of an answer comes through Arrow, as an OSError with DuckDB's message.
+    is_scan = isinstance(failure, OSError) and not _DUCKDB_ERROR.match(message)
     return ScanError(message) if is_scan or _SCAN_FAILURE.search(str(failure)) else QueryError(f"SQL: {message}")
 
 
 def _near_guess(message: str, tables: Sequence[str]) -> str:
-    """Return DuckDB's word on a table that is not there without the guess at one of its own."""
+    """Return DuckDB's message on a missing table without its guess at a table of its own."""
     guess = re.search(r'Table with name .* does not exist!(?P<guess> Did you mean "(?P<name>.*)"\?)?$', message)
     if guess is None or guess["name"] in tables:
         return message
@@ -228,8 +228,8 @@ def one_line(message: str) -> str:
     message = re.split(r"\n+(?:LINE \d+:|Stack Trace:)", message, maxsplit=1)[0]
     lines = [" ".join(line.split()) for line in message.splitlines()]
     lines = [line for line in lines if line]
-    if len(lines) > _SHOWN_CANDIDATES:
-        lines = [*lines[:_SHOWN_CANDIDATES], "…"]
+    if len(lines) > _MAX_CANDIDATES:
+        lines = [*lines[:_MAX_CANDIDATES], "…"]
     joined = ""
     for line in lines:
         separator = "" if not joined else (" " if joined.endswith((".", "!", ":", ",")) else "; ")

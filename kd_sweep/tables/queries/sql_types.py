@@ -1,4 +1,4 @@
-"""Answers of SQL in Arrow types that every format can say: what has no such type becomes the text that DuckDB shows."""
+"""The types of SQL answers: Arrow types that every output format can hold, and DuckDB's text for all others."""
 
 import datetime
 from collections.abc import Iterator, Sequence
@@ -36,32 +36,32 @@ def portable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     if names == relation.columns and not any(as_text):
         return relation
     columns = []
-    for place, (name, is_text) in enumerate(zip(names, as_text, strict=True), start=1):
-        value = f"CAST(#{place} AS VARCHAR)" if is_text else f"#{place}"
+    for number, (name, is_text) in enumerate(zip(names, as_text, strict=True), start=1):
+        value = f"CAST(#{number} AS VARCHAR)" if is_text else f"#{number}"
         quoted = name.replace('"', '""')
         columns.append(f'{value} AS "{quoted}"')
     return relation.project(", ".join(columns))
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Return the names with `_1`, `_2`, … behind those that were there before, as DuckDB names a table's columns."""
-    found: list[str] = []
+    """Return the names with `_1`, `_2`, … added to repeated ones, as DuckDB names a table's columns."""
+    unequal: list[str] = []
     for name in names:
-        unequal = (f"{name}_{number}" for number in range(1, len(names) + 1) if f"{name}_{number}" not in names)
-        found.append(name if name not in found else next(other for other in unequal if other not in found))
-    return found
+        candidates = (f"{name}_{number}" for number in range(1, len(names) + 1) if f"{name}_{number}" not in names)
+        unequal.append(name if name not in unequal else next(other for other in candidates if other not in unequal))
+    return unequal
 
 
-def shown(table: pa.Table) -> pa.Table:
+def extreme_values_as_text(table: pa.Table) -> pa.Table:
     """Return the table with columns as text where a value is infinite or beyond what Python's and Parquet's types hold.
 
     Those are dates and times outside of the years 1 to 9999, and whole numbers of more than 38 digits.
     """
-    for place, field in enumerate(table.schema):
-        column = table.column(place)
+    for index, field in enumerate(table.schema):
+        column = table.column(index)
         if not any(_is_beyond(leaf) for chunk in column.chunks for leaf in _leaves(chunk)):
             continue
-        table = table.set_column(place, field.name, _as_text(column))
+        table = table.set_column(index, field.name, _as_text(column))
     return table
 
 
@@ -101,8 +101,8 @@ def _is_beyond(array: pa.Array) -> bool:
 
 
 def _outside(numbers: pa.Array, least: int, greatest: int) -> bool:
-    found = pc.min_max(numbers).as_py()
-    return found["min"] is not None and (found["min"] < least or found["max"] > greatest)
+    ends = pc.min_max(numbers).as_py()
+    return ends["min"] is not None and (ends["min"] < least or ends["max"] > greatest)
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""Which columns of a table fit a terminal whole, and how their headers are broken."""
+"""The widths of columns: which fit a terminal whole, and how their headers are broken."""
 
 from collections.abc import Sequence
 

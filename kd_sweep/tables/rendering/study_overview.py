@@ -1,4 +1,4 @@
-"""How far studies are, as a person reads it in 80 columns."""
+"""The overview of studies: their progress in 80 columns."""
 
 import datetime
 from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ import pytest
 
 from kd_sweep.tables.queries.sql import run
 from kd_sweep.tables.queries.sql_types import distinct
-from kd_sweep.tables.rendering.formats import FORMATS, render
+from kd_sweep.tables.rendering.output_formats import FORMATS, render
 
 TYPES = {
     name: str(kind)

@@ -10,11 +10,11 @@ from rich.cells import cell_len
 
 from kd_sweep.analysis.study_analysis import analyse
 from kd_sweep.storage.root import Root
-from kd_sweep.tables.queries.views import NAMED_QUERIES, answer
+from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
 from kd_sweep.tables.reader import open_results
-from kd_sweep.tables.rendering.formats import Screen, render
+from kd_sweep.tables.rendering.output_formats import Screen, render
 from kd_sweep.tables.rendering.study_overview import overview
-from kd_sweep.tables.rendering.values import cells
+from kd_sweep.tables.rendering.value_text import cells
 from kd_sweep.tables.writer import StudyWriter
 from tests.analysis.tables import planted
 from tests.analysis.tables import write_study as write_trials
@@ -65,7 +65,7 @@ def on_terminal(table: pa.Table, width: int, monkeypatch: pytest.MonkeyPatch, *,
 def assert_whole(table: pa.Table, lines: list[str], width: int) -> None:
     assert max(map(cell_len, lines)) <= width
     columns = [cells(column.to_pylist()) for column in table.columns]
-    rule = next((place for place, line in enumerate(lines) if line and set(line) == {"─"}), None)
+    rule = next((index for index, line in enumerate(lines) if line and set(line) == {"─"}), None)
     if rule is None:
         assert_blocks(table, columns, lines, width)
         return

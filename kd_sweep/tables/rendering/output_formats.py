@@ -1,4 +1,4 @@
-"""A table for people and programs: rich text, CSV, JSON, Parquet."""
+"""The output formats of a table: text for people, CSV, JSON, Parquet."""
 
 import contextlib
 import io
@@ -19,18 +19,18 @@ from rich.text import Text
 from kd_sweep.errors import QueryError, StorageError, alternatives
 from kd_sweep.storage.filesystem_errors import reason_of
 from kd_sweep.tables.rendering.column_widths import GAP, fit
-from kd_sweep.tables.rendering.values import cells, escaped, json_text
+from kd_sweep.tables.rendering.value_text import cells, escaped, json_text
 
 FORMATS = ("table", "csv", "json", "parquet")
 _UNLIMITED = 1_000_000
 _NARROWEST = 20
-"""A terminal that says it is narrower is taken for one of this width."""
+"""A terminal that reports a smaller width is treated as this wide."""
 _ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 """`box.SIMPLE_HEAD` for a terminal without the characters that it draws with."""
 
 
 class Screen:
-    """Standard output as a place for tables: a binary stream with what is known of who reads it.
+    """Standard output for tables: a binary stream, with its encoding and width.
 
     Args:
         stream: where bytes go.
@@ -58,19 +58,19 @@ class Screen:
         return self.stream.isatty()
 
     def write(self, text: bytes) -> None:
-        """Write text that is UTF-8, in the encoding of this place; on a terminal, lines are broken between words."""
+        """Write UTF-8 text in the encoding of the stream; on a terminal, lines are broken between words."""
         if (width := self.width) is not None:
             lines = (_broken(line, width) for line in text.decode().split("\n"))
             text = "\n".join(lines).encode()
         self.put(text if self.is_unicode else text.decode().encode(self.encoding, "replace"))
 
     def put(self, content: bytes) -> None:
-        """Write bytes as they are; `StorageError` where the disk is full, say."""
+        """Write bytes as they are; `StorageError` if that fails, as on a full disk."""
         with _failures():
             self.stream.write(content)
 
     def flush(self) -> None:
-        """Hand on what was written; errors as `put`."""
+        """Flush the stream; errors as `put`."""
         with _failures():
             self.stream.flush()
 
@@ -90,7 +90,7 @@ def render(
             or each row is a block of lines; piped it is plain and complete), ``csv``, ``json`` (a list of objects;
             missing is null, times are ISO 8601) or ``parquet``.
         out: a binary stream; standard output when None.
-        more: what to say of how to see the columns that were left out.
+        more: the options that show the columns that were left out.
 
     Raises:
         QueryError: an unknown format, or Parquet to a terminal.
@@ -115,7 +115,7 @@ def render(
 
 @contextlib.contextmanager
 def _failures() -> Iterator[None]:
-    """Raise as `StorageError` what the block cannot write, unless nobody reads it any more."""
+    """Raise failed writes in the block as `StorageError`, except for a closed pipe."""
     try:
         yield
     except BrokenPipeError:
@@ -176,8 +176,8 @@ def _grid(
 def _blocks(names: Sequence[str], columns: Sequence[list[str]], width: int, rule: str) -> Iterator[Text]:
     """Yield the lines of a block for each row: name and value in one line, or the value below where it is longer."""
     indent = min(max(map(cell_len, names)) + GAP, 2 * width // 3)
-    for place, row in enumerate(zip(*columns, strict=True), start=1):
-        head = f"{rule} {place} of {len(columns[0])} "
+    for number, row in enumerate(zip(*columns, strict=True), start=1):
+        head = f"{rule} {number} of {len(columns[0])} "
         yield Text(head + rule * (min(width, 40) - len(head)))
         for name, value in zip(names, row, strict=True):
             if "\n" not in value and cell_len(name) < indent and indent + cell_len(value) <= width:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kd_sweep.errors import QueryError
-from kd_sweep.tables.rendering.formats import render
-from kd_sweep.tables.rendering.values import cells
+from kd_sweep.tables.rendering.output_formats import render
+from kd_sweep.tables.rendering.value_text import cells
 
 AT = datetime.datetime(2024, 5, 6, 7, 8, 9, 250_000, tzinfo=datetime.UTC)
 TABLE = pa.table(
@@ -147,7 +147,7 @@ def test_unknown_formats_name_the_possible_ones():
 SCRIPT = """
 import sys, pyarrow as pa
 from kd_sweep.errors import QueryError
-from kd_sweep.tables.rendering.formats import render
+from kd_sweep.tables.rendering.output_formats import render
 TABLES = {
     "texts": {f"column_{n}": ["x" * 30] for n in range(4)} | {"n": [1]},
     "numbers": {f"a_long_column_name_{n}": [0.12345] for n in range(10)},

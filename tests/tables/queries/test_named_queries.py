@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kd_sweep.errors import QueryError
 from kd_sweep.storage.root import Root
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
-from kd_sweep.tables.queries.views import NAMED_QUERIES, answer, non_dominated
+from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer, non_dominated
 from kd_sweep.tables.reader import Results, open_results
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.rows import epoch_row, trial_id, trial_row

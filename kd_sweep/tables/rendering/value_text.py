@@ -1,4 +1,4 @@
-"""Values as people and JSON see them."""
+"""The text of values: in tables for people, in JSON, on terminals."""
 
 import datetime
 import decimal
@@ -39,7 +39,7 @@ def escaped(text: str) -> str:
 def plain(value: Any) -> Any:
     r"""Return a value as JSON has it: times ISO 8601, bytes as text with `\x00`, whole decimals integers.
 
-    What JSON has no number for is text: `"NaN"`, `"Infinity"`, `"-Infinity"`, and decimals that no double equals.
+    Numbers that JSON lacks are text: `"NaN"`, `"Infinity"`, `"-Infinity"`, and decimals that no double equals.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else _non_finite(value)
@@ -61,7 +61,7 @@ def json_text(value: Any) -> str:
     simple = plain(value)
     if isinstance(simple, str):
         return simple
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(simple, ensure_ascii=False, allow_nan=False))
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(simple, ensure_ascii=False, allow_nan=False))
 
 
 def _visible(character: str) -> str:

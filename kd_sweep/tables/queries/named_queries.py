@@ -1,4 +1,4 @@
-"""Questions with a name: what `kd-sweep query` answers without SQL."""
+"""Named queries: the tables that `kd-sweep query NAME` prints without SQL."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +91,7 @@ def trend(results: Results) -> pa.Table:
 
 def best_epoch(results: Results) -> pa.Table:
     """One row per trial: the epoch of its best accuracy on clean validation images, the first of equals, and the
-    metrics of that epoch that compare with published figures. Trials that still run are at their best so far.
+    metrics of that epoch that compare with published values. Trials that still run are at their best so far.
     """
     searched = [*_searched(results), "seed"]
     extra = searched[2:-1]
@@ -138,13 +138,13 @@ def pareto(results: Results) -> pa.Table:
         columns = ["study", "trial_id", *metrics, *searched, "status", "last_epoch"]
         present = " AND ".join(f'"{metric}" IS NOT NULL' for metric in metrics)
         query = f"SELECT {_list(columns)} FROM trials WHERE study = $study AND {_FINISHED_SQL} AND {present}"
-        found = results.sql(query, {"study": name})
+        trials = results.sql(query, {"study": name})
         signs = [-1.0 if objective["mode"] == "max" else 1.0 for objective in objectives]
-        values = [found[objective["metric"]].to_pylist() for objective in objectives]
+        values = [trials[objective["metric"]].to_pylist() for objective in objectives]
         points = [
             tuple(sign * value for sign, value in zip(signs, row, strict=True)) for row in zip(*values, strict=True)
         ]
-        answers.append(found.take(pa.array(non_dominated(points), pa.int64())))
+        answers.append(trials.take(pa.array(non_dominated(points), pa.int64())))
     return _without_empty(pa.concat_tables(answers, promote_options="default"), searched[2:])
 
 
@@ -176,32 +176,32 @@ def answer(results: Results, name: str) -> pa.Table:
     return NAMED_QUERIES[name](results)
 
 
-def answers(results: Results, asked: str, *, one: bool = False) -> list[pa.Table]:
+def answers(results: Results, question: str, *, one: bool = False) -> list[pa.Table]:
     """Return the answer to a named query, or to each statement of a text of SQL.
 
     Args:
-        results: what is asked.
-        asked: the name, or the SQL.
+        results: the tables to query.
+        question: the name, or the SQL.
         one: refuse more than one statement.
 
     Raises:
         QueryError: an unknown name, SQL that is wrong or writes, none at all, or too much of it. One line.
     """
-    if asked.strip().isidentifier():
-        return [answer(results, asked.strip())]
-    found = statements(asked)
-    if len(found) > 1 and one:
-        raise QueryError(f"SQL: {len(found)} statements, where one is needed; --format table takes several")
-    return [results.sql(statement) for statement in found or [asked]]
+    if question.strip().isidentifier():
+        return [answer(results, question.strip())]
+    parsed = statements(question)
+    if len(parsed) > 1 and one:
+        raise QueryError(f"SQL: {len(parsed)} statements, where one is needed; --format table takes several")
+    return [results.sql(statement) for statement in parsed or [question]]
 
 
 def footnotes(results: Results, columns: Iterable[str], study: str | None = None) -> list[str]:
-    """Return what to beware of in the figures of these columns, a line each.
+    """Return the warnings about the values of these columns, a line each.
 
     Args:
-        results: where the figures come from.
+        results: the tables of the values.
         columns: names, or expressions that hold names.
-        study: the one that they are of; None for all.
+        study: its name; None for all.
     """
     if not any("attention_" in name for name in columns):
         return []

@@ -1,4 +1,4 @@
-"""What a cell may hold. Values are checked when a row arrives, so that one bad value never blocks a later flush."""
+"""Checks of values for the tables, made when a row arrives: one bad value never blocks a later flush."""
 
 import datetime
 import math
@@ -36,7 +36,7 @@ def whole(name: str, value: Any) -> int:
 
 
 def text(name: str, value: Any) -> str:
-    """Return a string; `ValueError` for anything else, and for what UTF-8 cannot say."""
+    """Return a string; `ValueError` for anything else, and for what UTF-8 cannot encode."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode() if not value.isascii() else value
     raise ValueError(f"{name}: {value!r} is not a string")

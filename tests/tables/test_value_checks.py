@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from kd_sweep.tables.cells import added, checked, checks_of, finite, moment, text, whole
 from kd_sweep.tables.schema import EPOCHS
+from kd_sweep.tables.value_checks import added, checked, checks_of, finite, moment, text, whole
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan"), "0.5", None, True, [1.0], b"1"])
