@@ -15,7 +15,6 @@ MAX_FOLDER_FILES = 16
 
 SAME_NAME = {
     "trial": "study/ has what a trial is, distill/ runs one",
-    "settings": "study/space/ has how a strength and a size follow from a point, analysis/ groups trials by them",
 }
 """File names that several modules share, with the reason."""
 
@@ -61,7 +60,7 @@ def test_a_file_name_means_one_thing() -> None:
     files = defaultdict(list)
     for file in modules():
         files[file.stem].append(name_of(file))
-    shared = {stem: places for stem, places in files.items() if len(places) > 1 and not stem.startswith("__")}
+    shared = {stem: names for stem, names in files.items() if len(names) > 1 and not stem.startswith("__")}
     assert set(shared) == set(SAME_NAME), shared
 
 
