@@ -1,1 +1,1 @@
-"""What a study's results say: effects with intervals, correlations, verdicts. Reads the tables; no torch, no ray."""
+"""The statistics of a study: effects with intervals, correlations, verdicts. Reads the tables; no torch, no ray."""

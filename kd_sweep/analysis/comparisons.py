@@ -1,4 +1,4 @@
-"""Which settings of a study are compared: those that differ in one dimension and in nothing else."""
+"""The comparisons of settings: those that differ in one dimension and in nothing else."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,11 +60,11 @@ def extremes(settings: Iterable[Setting], varied: str) -> Comparison | None:
 
 def strata(settings: Iterable[Setting], varied: str) -> dict[Setting, dict[float, list[Setting]]]:
     """Return the settings that are equal in everything but one dimension, by its levels."""
-    found: dict[Setting, dict[float, list[Setting]]] = {}
+    by_stratum: dict[Setting, dict[float, list[Setting]]] = {}
     for setting in settings:
-        members = found.setdefault(_stratum(setting, varied), {})
+        members = by_stratum.setdefault(_stratum(setting, varied), {})
         members.setdefault(getattr(setting, varied), []).append(setting)
-    return found
+    return by_stratum
 
 
 def paired_differences(

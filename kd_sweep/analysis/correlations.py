@@ -81,13 +81,13 @@ def within_seeds(
     by_seed: dict[int, list[Observation]] = {}
     for observation in _observations(sample, settings, dimension, outcome, {}):
         by_seed.setdefault(observation[2], []).append(observation)
-    found = {}
+    correlations = {}
     for seed, observations in sorted(by_seed.items()):
         x_N, y_N = _columns(observations)
         rho = spearman(x_N, np.array([measure(y) for y in y_N]))
         if len(observations) >= MIN_TRIALS and rho is not None:
-            found[seed] = (rho, len(observations))
-    return found
+            correlations[seed] = (rho, len(observations))
+    return correlations
 
 
 def _questions(sample: Sample, outcomes: list[str]) -> Iterator[tuple[str, str]]:
@@ -105,33 +105,33 @@ def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[
     """Return all trials together, then each level of every other dimension that has few enough to be levels."""
     # Between outcomes, the strengths are what moves both, so only the size is held.
     held = [name for name in sample.dimensions if name != x and (x in sample.dimensions or name not in _STRENGTHS)]
-    found: list[dict[str, Any]] = [{}]
+    restrictions: list[dict[str, Any]] = [{}]
     for name in held:
         levels = sample.levels(name, settings)
         if 1 < len(levels) <= _MAX_LEVELS:
-            found += [{name: level} for level in levels]
-    return found
+            restrictions += [{name: level} for level in levels]
+    return restrictions
 
 
 def _is_balanced(sample: Sample, settings: list[Setting], x: str, y: str, restriction: dict[str, Any]) -> bool:
     """Whether every seed has every setting, so that the settings' differences are not those of seeds."""
     seeds = [{seed for _, _, seed in _observations(sample, [setting], x, y, restriction)} for setting in settings]
-    return len({frozenset(found) for found in seeds if found}) == 1
+    return len({frozenset(present) for present in seeds if present}) == 1
 
 
 def _row(x: str, y: str, observations: list[Observation], confidence: float) -> dict[str, Any]:
     x_N, y_N = _columns(observations)
     seeds, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
-    found = rank_correlation(x_N, y_N, clusters_N, confidence)
-    interval = found and found.interval
+    correlation = rank_correlation(x_N, y_N, clusters_N, confidence)
+    interval = correlation and correlation.interval
     return {
-        "rho": found and found.rho,
+        "rho": correlation and correlation.rho,
         "low": interval and interval.low,
         "high": interval and interval.high,
-        "ceiling": found and found.ceiling,
+        "ceiling": correlation and correlation.ceiling,
         "num_trials": len(observations),
         "num_seeds": len(seeds),
-        "note": _note(found, len(seeds)) if found else f"{x if np.all(x_N == x_N[0]) else y} is constant",
+        "note": _note(correlation, len(seeds)) if correlation else f"{x if np.all(x_N == x_N[0]) else y} is constant",
     }
 
 
@@ -154,10 +154,10 @@ def _within_columns(
     if len(x_N) - np.linalg.matrix_rank(explained_NE) < MIN_TRIALS:
         return {}
     _, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
-    found = rank_correlation(_left(x_N, explained_NE), _left(y_N, explained_NE), clusters_N, confidence)
-    interval = found and found.interval
+    correlation = rank_correlation(_left(x_N, explained_NE), _left(y_N, explained_NE), clusters_N, confidence)
+    interval = correlation and correlation.interval
     return {
-        "rho_within": found and found.rho,
+        "rho_within": correlation and correlation.rho,
         "within_low": interval and interval.low,
         "within_high": interval and interval.high,
     }
@@ -182,12 +182,12 @@ def _left(values_N: Floats, explained_NE: Floats) -> Floats:
     return np.asarray(np.where(np.abs(left_N) > _ROUNDING * scale, left_N, 0.0))
 
 
-def _note(found: RankCorrelation, num_seeds: int) -> str | None:
+def _note(correlation: RankCorrelation, num_seeds: int) -> str | None:
     if num_seeds < MIN_CLUSTERS:
         return too_few_seeds(num_seeds)
-    if found.interval is None:
+    if correlation.interval is None:
         return "no interval: seeds show no spread (no trial out of order, a variable constant, or all in one order)"
-    return "descriptive: hardly a trial is out of order" if found.is_near_ceiling else None
+    return "descriptive: hardly a trial is out of order" if correlation.is_near_ceiling else None
 
 
 def _observations(

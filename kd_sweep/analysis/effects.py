@@ -1,4 +1,4 @@
-"""Means per setting, and what changes between two settings of the same seed, as a table."""
+"""Effects: means per setting and differences between two settings of the same seed, as a table."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,11 +52,11 @@ def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap)
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
         for arm, settings in sample.arms(outcome).items():
-            found = [_mean_row(sample, outcome, setting, bootstrap) for setting in settings]
+            effects = [_mean_row(sample, outcome, setting, bootstrap) for setting in settings]
             for comparison in comparisons(settings, sample.dimensions):
-                found += _effect_rows(sample, outcome, comparison, bootstrap)
+                effects += _effect_rows(sample, outcome, comparison, bootstrap)
             labels = {"outcome": outcome, "distillation_loss": arm.loss, "attention_maps": arm.maps}
-            rows += [{"study": sample.study, **labels, **row} for row in found]
+            rows += [{"study": sample.study, **labels, **row} for row in effects]
     return pa.Table.from_pylist(rows, schema=EFFECTS)
 
 
@@ -105,7 +105,7 @@ def interval_columns(estimate: Estimate) -> dict[str, Any]:
 
 
 def seeds_note(estimate: Estimate, bootstrap: Bootstrap) -> str | None:
-    """Return why there is no interval, or that the bootstrap's is too short; None where it is as it should be."""
+    """Return why there is no interval, or that the bootstrap's is too short; None if it is sound."""
     num_seeds = estimate.num_clusters
     if num_seeds >= MIN_CLUSTERS and estimate.interval is None:
         return "no interval: all seeds agree in every digit"
@@ -116,13 +116,13 @@ def seeds_note(estimate: Estimate, bootstrap: Bootstrap) -> str | None:
 
 
 def too_few_seeds(num_seeds: int) -> str | None:
-    """Return that there are too few seeds for an interval; None where there are enough."""
+    """Return that there are too few seeds for an interval; None if there are enough."""
     if num_seeds >= MIN_CLUSTERS:
         return None
     return f"no interval: {num_seeds} seed{'s' if num_seeds > 1 else ''}, at least {MIN_CLUSTERS} are needed"
 
 
-def shown_fields(setting: Setting) -> str:
+def other_fields_text(setting: Setting) -> str:
     """Return the further searched fields of a setting, `distillation_temperature=4.0`; empty where there are none."""
     return ", ".join(f"{name}={value}" for name, value in setting.others)
 
@@ -134,7 +134,7 @@ def _mean_row(sample: Sample, outcome: str, setting: Setting, bootstrap: Bootstr
         "kind": MEAN,
         **_held(setting),
         "teacher_strengths": json.dumps(setting.mix) if setting.mix else None,
-        "other_fields": shown_fields(setting),
+        "other_fields": other_fields_text(setting),
         "is_pooled": False,
         "estimate": estimate.value,
         **interval_columns(estimate),
@@ -182,5 +182,5 @@ def _held_by_both(low: Setting, high: Setting, varied: str) -> dict[str, Any]:
         **_held(low),
         varied: None,
         "teacher_strengths": " to ".join(mixes) or None,
-        "other_fields": shown_fields(low),
+        "other_fields": other_fields_text(low),
     }

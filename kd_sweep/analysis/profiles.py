@@ -1,4 +1,4 @@
-"""One outcome along all levels of a dimension, seed by seed, over the same settings at every level.
+"""Profiles: an outcome along all levels of a dimension, seed by seed, over the same settings at every level.
 
 Shape suffixes: S seeds, K levels.
 """
@@ -57,8 +57,8 @@ def profiles(
         varied: the dimension.
         measure: what is taken of each trial's value.
     """
-    found = strata(settings, varied)
-    members = {key: levels for key, levels in found.items() if len(levels) > 1}
+    by_stratum = strata(settings, varied)
+    members = {key: levels for key, levels in by_stratum.items() if len(levels) > 1}
     if any(len(cell) > 1 for levels in members.values() for cell in levels.values()):
         return _of_extremes(sample, outcome, settings, varied, measure)
     kept, left_out = _well_covered(sample, outcome, members)
@@ -67,7 +67,7 @@ def profiles(
         return None
     levels = [level for level in kept if all(level in block for block in blocks)]
     cells = [[block[level][0] for block in blocks] for level in levels]
-    lacking = [levels for levels in found.values() if levels not in blocks]
+    lacking = [levels for levels in by_stratum.values() if levels not in blocks]
     return _profiles(sample, outcome, levels, cells, varied, measure, [*left_out, *_without_ends(lacking, kept)])
 
 
@@ -78,8 +78,8 @@ def _of_extremes(
     comparison = extremes(settings, varied)
     if comparison is None:
         return None
-    found = pair_profiles(sample, outcome, comparison.pairs, measure)
-    return replace(found, levels_K=np.array([comparison.from_level, comparison.to_level]))
+    two_levels = pair_profiles(sample, outcome, comparison.pairs, measure)
+    return replace(two_levels, levels_K=np.array([comparison.from_level, comparison.to_level]))
 
 
 def pair_profiles(
@@ -107,25 +107,25 @@ def _profiles(
     measure: Callable[[float], float],
     left_out: list[str],
 ) -> Profiles:
-    found: list[list[float]] = []
+    complete: list[list[float]] = []
     lacking: list[list[Setting]] = []
     for seed in sorted({seed for cell in cells for setting in cell for seed in sample.trials[setting]}):
         values = [[sample.trials[setting].get(seed, {}).get(outcome) for setting in cell] for cell in cells]
         known = [[measure(value) for value in row if value is not None] for row in values]
         if all(len(row) == len(cell) for row, cell in zip(known, cells, strict=True)):
-            found.append([sum(row) / len(row) for row in known])
+            complete.append([sum(row) / len(row) for row in known])
         elif any(known):
             pairs = (pair for cell, row in zip(cells, values, strict=True) for pair in zip(cell, row, strict=True))
             lacking.append([setting for setting, value in pairs if value is None])
-    values_SK = np.array(found).reshape(len(found), len(levels))
-    missing = (*left_out, *_incomplete(lacking, len(found), varied))
-    return Profiles(np.array(levels), values_SK, len(found) * len(cells[0]), missing)
+    values_SK = np.array(complete).reshape(len(complete), len(levels))
+    missing = (*left_out, *_incomplete(lacking, len(complete), varied))
+    return Profiles(np.array(levels), values_SK, len(complete) * len(cells[0]), missing)
 
 
 def _well_covered(
     sample: Sample, outcome: str, members: dict[Setting, dict[float, list[Setting]]]
 ) -> tuple[list[float], list[str]]:
-    """Return the levels that enough trials have for the others to be compared with them, and what is said of others."""
+    """Return the levels that enough trials have for the others to be compared with them, and a note on the others."""
     counts: dict[float, int] = {}
     for levels in members.values():
         for level, cell in levels.items():
@@ -153,9 +153,9 @@ def _incomplete(lacking: list[list[Setting]], num_complete: int, varied: str) ->
         return []
     times: dict[tuple[float, int], int] = {}
     for settings in lacking:
-        for place in dict.fromkeys((getattr(setting, varied), setting.ensemble_size) for setting in settings):
-            times[place] = times.get(place, 0) + 1
-    most = sorted(times, key=lambda place: (-times[place], place))[:3]
-    where = listed([f"strength {level:g} with ensemble size {size} in {times[level, size]}" for level, size in most])
+        for cell in dict.fromkeys((getattr(setting, varied), setting.ensemble_size) for setting in settings):
+            times[cell] = times.get(cell, 0) + 1
+    most = sorted(times, key=lambda cell: (-times[cell], cell))[:3]
+    cells = listed([f"strength {level:g} with ensemble size {size} in {times[level, size]}" for level, size in most])
     more = " and others" if len(times) > len(most) else ""
-    return [f"{len(lacking)} of {counted(len(lacking) + num_complete, 'seed')}, which lack trials ({where}{more})"]
+    return [f"{len(lacking)} of {counted(len(lacking) + num_complete, 'seed')}, which lack trials ({cells}{more})"]

@@ -1,4 +1,4 @@
-"""A study's completed trials, arranged for pairing: setting -> seed -> outcome."""
+"""The sample of a study: its completed trials, arranged for pairing as setting -> seed -> outcome."""
 
 import json
 import math
@@ -33,7 +33,7 @@ from kd_sweep.tables.schema import FINISHED, added_columns
 _LATER_METRICS = ("mutual_information_", "generalization_gap_")
 """Prefixes of metrics that a study's tables may hold although this version does not report them."""
 _INDEPENDENT_SAMPLERS = ("grid", "random")
-"""Samplers that choose trials without looking at the outcomes of others."""
+"""Samplers that suggest trials whatever the outcomes of others."""
 Outcomes = Mapping[str, float]
 
 
@@ -59,13 +59,13 @@ class Sample:
     never_completed: tuple[tuple[float, int], ...] = ()
     """(strength, ensemble size) of which some trial was begun and none completed."""
     adaptive_sampler: str | None = None
-    """The sampler, where it chose trials by the outcomes of earlier ones."""
+    """The sampler, if it suggested trials by the outcomes of earlier ones."""
     steps: Mapping[str, float] = field(default_factory=dict)
     """Metric -> the step that it moves in: one over the number of images, of shares; 0 of what is continuous."""
 
     @property
-    def chosen_by_outcome(self) -> str | None:
-        """Why the completed trials say little of how all would have done; None where outcomes did not choose them."""
+    def selected_by_outcome(self) -> str | None:
+        """Why the completed trials do not stand for all; None if they were not selected by outcomes."""
         if self.num_stopped:
             verb = "was" if self.num_stopped == 1 else "were"
             return f"{counted(self.num_stopped, 'trial')} {verb} stopped by the scheduler"
@@ -83,7 +83,7 @@ class Sample:
 
     @cached_property
     def dimensions(self) -> tuple[str, ...]:
-        """What effects are taken along; the student's strength only where it is not always that of its teachers."""
+        """The dimensions of effects; the student's strength only if it is not always that of its teachers."""
         is_apart = any(setting.student_strength is not None for setting in self.trials)
         return (STRENGTH, STUDENT, SIZE) if is_apart else (STRENGTH, SIZE)
 
@@ -98,23 +98,23 @@ class Sample:
 
     def arms(self, *outcomes: str) -> dict[Arm, list[Setting]]:
         """Return the settings whose trials have the outcomes, by what is never averaged over."""
-        found: dict[Arm, list[Setting]] = {}
+        arms: dict[Arm, list[Setting]] = {}
         wanted = set(outcomes)
         for setting, seeds in self.trials.items():
             if any(values.keys() >= wanted for values in seeds.values()):
-                found.setdefault(arm_of(self.recipes[setting], *outcomes), []).append(setting)
-        return found
+                arms.setdefault(arm_of(self.recipes[setting], *outcomes), []).append(setting)
+        return arms
 
 
 def read_sample(results: Results, study: str | None = None) -> Sample:
-    """Return the completed trials of a study: those that reached the last epoch they were asked for.
+    """Return the completed trials of a study: those that reached their last epoch.
 
     Of trials that a scheduler stopped earlier, only what is about their teachers counts, which no epoch of the student
     changes; their other metrics are those of another epoch.
 
     Args:
         results: a results root or a study.
-        study: its name; may be left out where there is one.
+        study: its name; may be left out if there is only one.
 
     Raises:
         QueryError: no such study, several to choose from, or no completed trial in it. One line.
@@ -124,23 +124,23 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     table = table.filter(pc.equal(table["study"], name))
     rows = table.to_pylist()
     completed = [_with_differences(row) for row in rows if _is_completed(row)]
-    stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _is_placed(row)]
+    stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _has_setting(row)]
     counts = _not_completed(rows)
     if not completed:
-        found = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
-        raise QueryError(f"study: {name!r} has no completed trial to analyse ({found})")
+        others = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
+        raise QueryError(f"study: {name!r} has no completed trial to analyse ({others})")
     metrics = metric_columns(table.schema)
     known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
     used = completed + list(_of_teachers(stopped, known))
     configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
-    places = described(used, configs, set(added_columns(table.schema)) - set(metrics))
+    settings = described(used, configs, set(added_columns(table.schema)) - set(metrics))
     return Sample(
         study=name,
         outcomes=tuple(known),
-        trials=_arranged(used, [setting for setting, _ in places], known),
-        recipes=dict(places),
+        trials=_arranged(used, [setting for setting, _ in settings], known),
+        recipes=dict(settings),
         num_completed=len(completed),
-        num_untaught=sum(recipe.taught_by == NO_TEACHING for _, recipe in places[: len(completed)]),
+        num_untaught=sum(recipe.taught_by == NO_TEACHING for _, recipe in settings[: len(completed)]),
         never_completed=tuple(sorted(_cells(rows) - _cells(completed))),
         adaptive_sampler=_adaptive_sampler(results, name),
         steps=resolutions(completed, known),
@@ -160,7 +160,7 @@ def _not_completed(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def only_study(results: Results, study: str | None) -> str:
-    """Return the study's name, or the only one where none is named; `QueryError` otherwise."""
+    """Return the study's name, or the only one if none is named; `QueryError` otherwise."""
     if study is not None:
         return next(iter(results.select(study)))
     names = results.studies()
@@ -183,15 +183,15 @@ def metric_columns(schema: pa.Schema) -> list[str]:
 
 def _is_completed(row: Mapping[str, Any]) -> bool:
     whole = row["num_epochs"] is not None and row["last_epoch"] == row["num_epochs"]
-    return row["status"] in FINISHED and whole and _is_placed(row)
+    return row["status"] in FINISHED and whole and _has_setting(row)
 
 
-def _is_placed(row: Mapping[str, Any]) -> bool:
+def _has_setting(row: Mapping[str, Any]) -> bool:
     return None not in (row[STRENGTH], row[SIZE], row["seed"])
 
 
 def _of_teachers(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows that say something of teachers, without what the student would have changed in later epochs."""
+    """Yield the rows with metrics of teachers, without those that the student would have changed in later epochs."""
     changing = {name: None for name in metrics if not is_of_teachers(name)}
     for row in rows:
         if any(row.get(name) is not None for name in metrics if name not in changing):
@@ -221,12 +221,12 @@ def _arranged(
         gathered.setdefault(setting, {}).setdefault(row["seed"], []).append(values)
     return {
         setting: {seed: _mean_outcomes(repeats) for seed, repeats in sorted(seeds.items())}
-        for setting, seeds in sorted(gathered.items(), key=lambda item: _place(item[0]))
+        for setting, seeds in sorted(gathered.items(), key=lambda item: _order(item[0]))
     }
 
 
-def _place(setting: Setting) -> tuple[float, float, int, str, str]:
-    """Return what settings are sorted by; values of other fields can be of any kind."""
+def _order(setting: Setting) -> tuple[float, float, int, str, str]:
+    """Return the sort key of a setting; values of other fields can be of any kind."""
     strength, student, size, mix, others = setting
     return strength, strength if student is None else student, size, str(mix), str(others)
 
@@ -237,4 +237,4 @@ def _mean_outcomes(repeats: Iterable[Outcomes]) -> Outcomes:
     for outcomes in repeats:
         for name, value in outcomes.items():
             values.setdefault(name, []).append(value)
-    return {name: sum(found) / len(found) for name, found in values.items()}
+    return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}

@@ -50,7 +50,7 @@ _SHOWN_LEVELS = ("outcome", *_ARM, "varied", "from_level", "to_level", "estimate
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the completed trials of a study say."""
+    """The statistics of the completed trials of a study."""
 
     sample: Sample
     bootstrap: Bootstrap
@@ -104,7 +104,7 @@ def analyse(
 
     Args:
         results: a results root or a study.
-        study: its name; may be left out where there is one.
+        study: its name; may be left out if there is only one.
         confidence: of every interval, above 0 and below 1.
         resamples: of the bootstrap.
         outcomes: metrics that the effects and correlations are restricted to; all that the trials have when None.
@@ -119,14 +119,14 @@ def analyse(
     for name in outcomes or ():
         if name not in sample.outcomes:
             raise QueryError(f"outcome: no completed trial has {name!r}; {alternatives(name, sample.outcomes)}")
-    chosen = tuple(dict.fromkeys(outcomes or sample.outcomes))
+    selected = tuple(dict.fromkeys(outcomes or sample.outcomes))
     bootstrap = Bootstrap(confidence, resamples)
     judged = verdicts(sample, bootstrap, margin)
     return Analysis(
         sample,
         bootstrap,
-        effects_table(sample, chosen, bootstrap),
-        correlations_table(sample, chosen, confidence),
+        effects_table(sample, selected, bootstrap),
+        correlations_table(sample, selected, confidence),
         verdicts_table(sample, judged),
         levels_table(sample, judged),
     )
@@ -188,18 +188,18 @@ def _write_verdicts(analysis: Analysis, out: BinaryIO) -> None:
 
 
 def save_analysis(analysis: Analysis, format: str, folder: Root) -> list[str]:
-    """Write each table into a file of its own in ``folder``, as ``parquet`` or ``csv``; return the files' places.
+    """Write each table into a file of its own in ``folder``, as ``parquet`` or ``csv``; return the files' locations.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    places = []
+    locations = []
     for name, table in analysis.tables.items():
         content = io.BytesIO()
         render(table, format, content)
         folder.write_bytes(f"{name}.{format}", content.getvalue())
-        places.append(folder.location_of(f"{name}.{format}"))
-    return places
+        locations.append(folder.location_of(f"{name}.{format}"))
+    return locations
 
 
 def output_analysis(
@@ -209,10 +209,10 @@ def output_analysis(
 
     Args:
         analysis: what to write.
-        results: where the study lies; its folder gets the files where ``folder`` is None.
-        format: one of `render.FORMATS`.
-        out: standard output; gets the files' places where there are files.
-        folder: where the files go.
+        results: the root of the study, whose folder gets the files when ``folder`` is None.
+        format: one of `output_formats.FORMATS`.
+        out: standard output; gets the files' locations if there are files.
+        folder: the folder of the files.
         complete: as for `write_analysis`.
 
     Raises:
@@ -225,8 +225,8 @@ def output_analysis(
         return
     study = analysis.sample.study
     target = Root.open(folder) if folder is not None else results.select(study)[study].child(FOLDER)
-    for place in save_analysis(analysis, format, target):
-        out.write(f"{place}\n".encode())
+    for location in save_analysis(analysis, format, target):
+        out.write(f"{location}\n".encode())
     out.flush()
 
 
@@ -298,9 +298,9 @@ def _about_tests(analysis: Analysis) -> Iterator[str]:
 
 def _notes(sample: Sample) -> Iterator[str]:
     """Yield what a reader has to know of this study to read its tables rightly."""
-    if sample.chosen_by_outcome:
+    if sample.selected_by_outcome:
         yield (
-            f"Chosen by outcome: {sample.chosen_by_outcome}. Effects on students are those of the trials that were "
+            f"Chosen by outcome: {sample.selected_by_outcome}. Effects on students are those of the trials that were "
             "kept, and have no verdicts. What is about the teachers alone counts for stopped trials too."
         )
     if sample.never_completed:
@@ -326,7 +326,7 @@ def _notes(sample: Sample) -> Iterator[str]:
 
 
 def _telling(table: pa.Table) -> pa.Table:
-    """Return the table without those columns that are the same all the way down and only sometimes say anything."""
+    """Return the table without the optional columns that are constant."""
     sometimes = {*_ARM, STUDENT, "teacher_strengths"} & set(table.column_names)
     return table.drop_columns([name for name in sometimes if len(table[name].drop_null().unique()) < 2])
 

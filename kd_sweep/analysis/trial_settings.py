@@ -1,4 +1,4 @@
-"""What a trial's configuration says of its place in the study: the levels it stands at, and what it was trained on."""
+"""The setting, recipe and arm of a trial: its levels, its training, and what it is never averaged with."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
 """The dimensions that effects are taken along."""
 LOSS, ALPHA, TEMPERATURE = "distillation_loss", "distillation_alpha", "distillation_temperature"
-"""Columns of the searched fields that say what the student was trained on."""
+"""Columns of the searched fields of the student's loss."""
 NO_TEACHING = "none"
 """The loss of a student that learns from labels alone: `distillation.loss: none`, or any with alpha 1."""
 
@@ -26,7 +26,7 @@ class Setting(NamedTuple):
     """None in a study where every student has its teachers' (mean) strength."""
     ensemble_size: int
     mix: tuple[float, ...]
-    """The teachers' strengths, member 1 first, where they differ among themselves; empty where all have one."""
+    """The teachers' strengths, member 1 first, if they differ among themselves; empty if all are equal."""
     others: tuple[tuple[str, Any], ...]
     """Further searched fields that differ between the trials: (column, value), sorted by column."""
 
@@ -37,12 +37,12 @@ class Setting(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What a trial's configuration says of its training and metrics; None where the tables do not say."""
+    """A trial's training and metrics by its configuration; None where the tables lack the field."""
 
     loss: str | None
     alpha: float | None
     maps: str | None
-    """`cam` or `grad_cam`, as `attention.regions` says."""
+    """`cam` or `grad_cam`: the value of `attention.regions`."""
     random_teachers: bool | None
     """Whether the teachers started from random weights."""
 
@@ -53,7 +53,7 @@ class Recipe(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """What is never averaged over: None where an outcome does not depend on it, or the tables do not say."""
+    """What is never averaged over: None where an outcome does not depend on it, or the tables lack it."""
 
     loss: str | None
     maps: str | None
@@ -95,25 +95,25 @@ def described(
     varied = [name for name in listed if len({_hashable(field[name]) for field in fields}) > 1]
     students = [_student_strength(row, config) for row, config in zip(rows, configs, strict=True)]
     is_apart = any(abs(student - row[STRENGTH]) > _SAME_STRENGTH for student, row in zip(students, rows, strict=True))
-    found = []
+    settings = []
     for row, config, field, student in zip(rows, configs, fields, students, strict=True):
         others = tuple((name, _hashable(field[name])) for name in varied)
         strength, size = float(row[STRENGTH]), int(row[SIZE])
         setting = Setting(strength, student if is_apart else None, size, _mix(row, config), others)
-        found.append((setting, _recipe(row, config)))
-    return found
+        settings.append((setting, _recipe(row, config)))
+    return settings
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a configuration with the names that the trials table gives its searched fields."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            found |= flat(value, f"{name}_")
+            fields |= flat(value, f"{name}_")
         else:
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields
 
 
 def _recipe(row: Mapping[str, Any], config: Mapping[str, Any]) -> Recipe:

@@ -1,1 +1,1 @@
-"""Looking after a results root: `verify` and `gc`."""
+"""The upkeep of a results root: `verify` and `gc`."""

@@ -1,4 +1,4 @@
-"""What a study's trials show on one question, before it is judged."""
+"""The evidence of a study's trials on one question, before it is judged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -84,21 +84,21 @@ def evidence_on(sample: Sample, question: Question, bootstrap: Bootstrap, margin
     assert outcome is not None
     assert varied is not None
     if varied == LOSS:
-        found: Profiles | None = pair_profiles(sample, outcome, loss_arms(sample))
+        balanced: Profiles | None = pair_profiles(sample, outcome, loss_arms(sample))
         none, most_seeds = "no seed was run with both losses and everything else equal", MIN_CLUSTERS
     else:
         margin = 0.0
-        found = profiles(sample, outcome, question.settings, varied, question.claim.measure)
+        balanced = profiles(sample, outcome, question.settings, varied, question.claim.measure)
         none = "no seed was run at two strengths with everything else equal; search `seed` as a grid"
         most_seeds = _most_seeds(sample, outcome, question.settings)
         if most_seeds < MIN_CLUSTERS:
             ranks = within_seeds(sample, outcome, question.settings, varied, question.claim.measure)
-            if len(ranks) > (found.num_seeds if found else 0):
+            if len(ranks) > (balanced.num_seeds if balanced else 0):
                 return _of_ranks(ranks, bootstrap)
-    if found is not None and found.num_seeds:
-        return _of_profiles(sample, question, found, bootstrap, margin)
-    is_torn = found is not None and found.missing and most_seeds > 1
-    return f"no seed is complete: not in it are {'; '.join(found.missing)}" if found and is_torn else none
+    if balanced is not None and balanced.num_seeds:
+        return _of_profiles(sample, question, balanced, bootstrap, margin)
+    is_torn = balanced is not None and balanced.missing and most_seeds > 1
+    return f"no seed is complete: not in it are {'; '.join(balanced.missing)}" if balanced and is_torn else none
 
 
 def _most_seeds(sample: Sample, outcome: str, settings: Sequence[Setting]) -> int:
@@ -106,8 +106,10 @@ def _most_seeds(sample: Sample, outcome: str, settings: Sequence[Setting]) -> in
     return max(sum(outcome in values for values in sample.trials[setting].values()) for setting in settings)
 
 
-def _of_profiles(sample: Sample, question: Question, found: Profiles, bootstrap: Bootstrap, margin: float) -> Evidence:
-    levels_K, values_SK = found.levels_K, found.values_SK
+def _of_profiles(
+    sample: Sample, question: Question, balanced: Profiles, bootstrap: Bootstrap, margin: float
+) -> Evidence:
+    levels_K, values_SK = balanced.levels_K, balanced.values_SK
     assert question.outcome is not None
     step = sample.steps.get(question.outcome, 0.0)
     end_K = ends(levels_K)
@@ -119,8 +121,8 @@ def _of_profiles(sample: Sample, question: Question, found: Profiles, bootstrap:
         trend=contrast_of(values_SK, trend(levels_K), bootstrap, step) if is_long else effect,
         exact=exact_p(values_SK - np.linspace(0.0, margin, len(levels_K))),
         num_levels=len(levels_K),
-        num_pairs=found.num_pairs,
-        missing=found.missing,
+        num_pairs=balanced.num_pairs,
+        missing=balanced.missing,
         from_level=None if question.varied == LOSS else float(levels_K[0]),
         to_level=None if question.varied == LOSS else float(levels_K[-1]),
         along=_along(question, levels_K, values_SK, bootstrap, step) if is_long else None,

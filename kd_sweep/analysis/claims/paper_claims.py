@@ -91,8 +91,8 @@ class Question:
 def questions(sample: Sample) -> Iterator[Question]:
     """Yield what is judged apart, of `CLAIMS` in their order; one with a reason where a claim cannot be tested."""
     for claim in CLAIMS:
-        found = list(_questions(sample, claim))
-        yield from found or [Question(claim, None, reason=_why_not_tested(sample, claim))]
+        answerable = list(_questions(sample, claim))
+        yield from answerable or [Question(claim, None, reason=_why_not_tested(sample, claim))]
 
 
 def loss_arms(sample: Sample) -> list[Pair]:
@@ -122,28 +122,28 @@ def matching_questions(sample: Sample) -> Iterator[Question]:
             yield Question(MATCHING, outcome, LOSS)
 
 
-def is_chosen_by(sample: Sample, outcome: str) -> bool:
+def is_selected_by(sample: Sample, outcome: str) -> bool:
     """Whether which trials were completed depended on what they came to, in this outcome or in one that goes with it.
 
     A student's metrics all go with its accuracy and its loss. What is about the teachers alone is known of stopped
     trials as well.
     """
-    return sample.chosen_by_outcome is not None and not is_of_teachers(outcome)
+    return sample.selected_by_outcome is not None and not is_of_teachers(outcome)
 
 
 def _outcomes(sample: Sample, claim: Claim) -> list[str]:
-    found = []
+    outcomes = []
     for name in claim.outcomes:
         if name.endswith("_"):
             # The shuffled one is the bias to compare with, and the paper code's own variants are not what is claimed.
-            found += [
+            outcomes += [
                 outcome
                 for outcome in sample.outcomes
                 if outcome.startswith(name) and not outcome.endswith((SHUFFLED, "_rethinkkd"))
             ]
         elif name in sample.outcomes:
-            found.append(name)
-    return found[:1] if claim.is_first_enough else found
+            outcomes.append(name)
+    return outcomes[:1] if claim.is_first_enough else outcomes
 
 
 def _moved(sample: Sample, claim: Claim) -> list[str]:

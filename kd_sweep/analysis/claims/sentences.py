@@ -49,7 +49,7 @@ def shape(along: Along) -> str:
         return f"It {there} up to {along.turn:g} and {beyond} beyond."
     levels, means = zip(*along.means, strict=True)
     ups = [after > before for before, after in itertools.pairwise(means)]
-    turns = [place for place in range(1, len(ups)) if ups[place] != ups[place - 1]]
+    turns = [index for index in range(1, len(ups)) if ups[index] != ups[index - 1]]
     if not turns:
         return f"The means {'rise' if ups[0] else 'fall'} with every step."
     if len(turns) == 1:
@@ -74,7 +74,7 @@ def _subject(verdict: Verdict, sample: Sample) -> Iterator[str]:
 
 def _effect(verdict: Verdict, evidence: Evidence, sample: Sample) -> str:
     effect = evidence.effect
-    shown = number(effect.value)
+    text = number(effect.value)
     # Student's t first: the bootstrap's is the shorter one with few seeds, and would look like the whole doubt.
     intervals = ""
     if effect.t_interval is not None and effect.interval is not None:
@@ -83,7 +83,7 @@ def _effect(verdict: Verdict, evidence: Evidence, sample: Sample) -> str:
     count = f"({of}{counted(evidence.num_pairs, 'pair')}{intervals})"
     if evidence.basis == "losses":
         return (
-            f"mse_logits with alpha 0 instead of kl changes it by {shown} {count}; under {verdict.margin:g} is hardly."
+            f"mse_logits with alpha 0 instead of kl changes it by {text} {count}; under {verdict.margin:g} is hardly."
         )
     whose, held = "", ""
     if STUDENT in sample.dimensions:
@@ -92,10 +92,10 @@ def _effect(verdict: Verdict, evidence: Evidence, sample: Sample) -> str:
         whose, held = f"{mover} ", f", {other} held equal,"
     if evidence.basis == "ranks":
         trials = f"({of}{counted(evidence.num_pairs, 'trial')}{intervals})"
-        return f"Its rank correlation with {whose}strength within a seed is {shown} {trials}."
+        return f"Its rank correlation with {whose}strength within a seed is {text} {trials}."
     what = "its size" if verdict.question.claim.is_of_size else "it"
     text = (
-        f"From {whose}strength {evidence.from_level:g} to {evidence.to_level:g}{held} {what} changes by {shown} {count}"
+        f"From {whose}strength {evidence.from_level:g} to {evidence.to_level:g}{held} {what} changes by {text} {count}"
     )
     if evidence.ends is None:
         return f"{text}."
@@ -111,11 +111,11 @@ def _along(verdict: Verdict, along: Along) -> Iterator[str]:
         within = f" (95 %: {low:g})" if low == high else f" (95 %: {low:g} to {high:g})"
     yield f"{farthest} at {along.best_level:g}{within}."
     if len(along.against_lowest) <= _MAX_LEVELS:
-        shown = [
-            f"{found.level:g} {number(found.estimate.value)}" + (f" (p {probability(found.p)})" if found.p else "")
-            for found in along.against_lowest
+        text = [
+            f"{level.level:g} {number(level.estimate.value)}" + (f" (p {probability(level.p)})" if level.p else "")
+            for level in along.against_lowest
         ]
-        yield f"Against {along.means[0][0]:g}: {', '.join(shown)}."
+        yield f"Against {along.means[0][0]:g}: {', '.join(text)}."
 
 
 def _between(interval: Interval) -> str:
@@ -125,10 +125,10 @@ def _between(interval: Interval) -> str:
 def _probabilities(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     if verdict.p.trend is None:
         return
-    shown = f"p {_both(verdict.p.trend)}" if evidence.along is None else f"Trend: p {_both(verdict.p.trend)}"
+    text = f"p {_both(verdict.p.trend)}" if evidence.along is None else f"Trend: p {_both(verdict.p.trend)}"
     if evidence.along and verdict.p.curvature:
-        shown += f"; curvature {number(evidence.along.curvature.estimate.value)}: p {_both(verdict.p.curvature)}"
-    yield f"{shown} for {counted(verdict.num_tests, 'test')}."
+        text += f"; curvature {number(evidence.along.curvature.estimate.value)}: p {_both(verdict.p.curvature)}"
+    yield f"{text} for {counted(verdict.num_tests, 'test')}."
 
 
 def _both(p: PValues) -> str:

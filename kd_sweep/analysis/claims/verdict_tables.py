@@ -85,15 +85,15 @@ LEVELS = pa.schema(
 """The columns are described in docs/statistics.md."""
 
 
-def verdicts_table(sample: Sample, found: Iterable[Verdict]) -> pa.Table:
+def verdicts_table(sample: Sample, verdicts: Iterable[Verdict]) -> pa.Table:
     """Return the verdicts, as `VERDICTS`."""
-    return pa.Table.from_pylist([_row(sample, verdict) for verdict in found], schema=VERDICTS)
+    return pa.Table.from_pylist([_row(sample, verdict) for verdict in verdicts], schema=VERDICTS)
 
 
-def levels_table(sample: Sample, found: Iterable[Verdict]) -> pa.Table:
+def levels_table(sample: Sample, verdicts: Iterable[Verdict]) -> pa.Table:
     """Return each strength against the lowest, for each verdict over three strengths or more, as `LEVELS`."""
     rows = []
-    for verdict in found:
+    for verdict in verdicts:
         if verdict.evidence is not None and verdict.evidence.along is not None:
             rows += [_labels(sample, verdict) | row for row in _level_rows(verdict.evidence.along)]
     return pa.Table.from_pylist(rows, schema=LEVELS)
@@ -168,13 +168,13 @@ def _level_rows(along: Along) -> list[dict[str, Any]]:
     return [
         {
             "from_level": along.means[0][0],
-            "to_level": found.level,
-            "estimate": found.estimate.value,
-            "low": found.interval and found.interval.low,
-            "high": found.interval and found.interval.high,
-            "p_corrected": found.p,
-            "mean": means[found.level],
-            "num_seeds": found.estimate.num_clusters,
+            "to_level": level.level,
+            "estimate": level.estimate.value,
+            "low": level.interval and level.interval.low,
+            "high": level.interval and level.interval.high,
+            "p_corrected": level.p,
+            "mean": means[level.level],
+            "num_seeds": level.estimate.num_clusters,
         }
-        for found in along.against_lowest
+        for level in along.against_lowest
     ]

@@ -1,10 +1,10 @@
-"""A verdict on each claim of the paper, corrected for how many are asked of a study."""
+"""Verdicts on the claims of the paper, corrected for the number of tests of a study."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from kd_sweep.analysis.claims.evidence import Evidence, evidence_on
-from kd_sweep.analysis.claims.paper_claims import MATCHING, Question, is_chosen_by, matching_questions, questions
+from kd_sweep.analysis.claims.paper_claims import MATCHING, Question, is_selected_by, matching_questions, questions
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Bootstrap
 from kd_sweep.analysis.statistics.permutations import smallest_p
@@ -32,7 +32,7 @@ class Tests:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the trials say of one claim by one outcome."""
+    """The verdict on one claim by one outcome."""
 
     question: Question
     answer: Answer
@@ -51,7 +51,7 @@ class Verdict:
     num_tests: int = 0
     """How many tests of the study the p values are corrected for."""
     seeds_to_decide: float | None = None
-    """Infinity for more than 1000, NaN where it cannot be told."""
+    """Infinity for more than 1000, NaN where it is unknown."""
 
 
 def verdicts(sample: Sample, bootstrap: Bootstrap, margin: float) -> list[Verdict]:
@@ -66,9 +66,9 @@ def verdicts(sample: Sample, bootstrap: Bootstrap, margin: float) -> list[Verdic
         bootstrap: how intervals are taken, and the confidence of verdicts.
         margin: by how much logits matching may raise fidelity and still hardly raise it.
     """
-    asked = [*questions(sample), *matching_questions(sample)]
-    found = [_unjudged(sample, question, bootstrap, margin) for question in asked]
-    judged = _judged(found, bootstrap.confidence)
+    all_questions = [*questions(sample), *matching_questions(sample)]
+    unjudged = [_unjudged(sample, question, bootstrap, margin) for question in all_questions]
+    judged = _judged(unjudged, bootstrap.confidence)
     tests = [p for verdict in judged for p in (verdict.p.trend, verdict.p.curvature) if p is not None]
     open_ones = sum(p.corrected > 1.0 - bootstrap.confidence for p in tests)
     level = (1.0 - bootstrap.confidence) / max(1, open_ones)
@@ -81,26 +81,26 @@ def _unjudged(sample: Sample, question: Question, bootstrap: Bootstrap, margin: 
     if question.reason is not None:
         return replace(verdict, answer="not tested", answer_if_normal="not tested", reason=question.reason)
     assert question.outcome is not None
-    found = evidence_on(sample, question, bootstrap, margin)
-    evidence, reason = (None, found) if isinstance(found, str) else (found, None)
-    if is_chosen_by(sample, question.outcome):
-        reason = f"{sample.chosen_by_outcome}, so the completed trials are not a fair sample of its outcomes"
+    result = evidence_on(sample, question, bootstrap, margin)
+    evidence, reason = (None, result) if isinstance(result, str) else (result, None)
+    if is_selected_by(sample, question.outcome):
+        reason = f"{sample.selected_by_outcome}, so the completed trials are not a fair sample of its outcomes"
     return replace(verdict, evidence=evidence, reason=reason)
 
 
-def _judged(found: list[Verdict], confidence: float) -> list[Verdict]:
+def _judged(unjudged: list[Verdict], confidence: float) -> list[Verdict]:
     """Return the verdicts with p values that are corrected for all tests of the study, and with their answers."""
-    tests = [(place, contrast) for place, verdict in enumerate(found) for contrast in _contrasts(verdict)]
+    tests = [(index, contrast) for index, verdict in enumerate(unjudged) for contrast in _contrasts(verdict)]
     reach = (1.0 - confidence) / max(1, len(tests))
-    raw = [_raw_p(found[place], contrast, reach) for place, contrast in tests]
+    raw = [_raw_p(unjudged[index], contrast, reach) for index, contrast in tests]
     normal = [normal_p(contrast.t or 0.0, contrast.estimate.num_clusters) for _, contrast in tests]
     strict_ps = dict(zip(tests, map(PValues, raw, holm(raw)), strict=True))
     normal_ps = dict(zip(tests, map(PValues, normal, holm(normal)), strict=True))
     judged = []
-    for place, verdict in enumerate(found):
+    for index, verdict in enumerate(unjudged):
         evidence = verdict.evidence
         if evidence is not None and verdict.reason is None:
-            strict, if_normal = (_tests_of(evidence, place, ps) for ps in (strict_ps, normal_ps))
+            strict, if_normal = (_tests_of(evidence, index, ps) for ps in (strict_ps, normal_ps))
             verdict = replace(
                 verdict,
                 p=strict,
@@ -114,9 +114,9 @@ def _judged(found: list[Verdict], confidence: float) -> list[Verdict]:
     return judged
 
 
-def _tests_of(evidence: Evidence, place: int, ps: dict[tuple[int, Contrast], PValues]) -> Tests:
-    curvature = ps.get((place, evidence.along.curvature)) if evidence.along else None
-    return Tests(ps.get((place, evidence.trend)), curvature)
+def _tests_of(evidence: Evidence, index: int, ps: dict[tuple[int, Contrast], PValues]) -> Tests:
+    curvature = ps.get((index, evidence.along.curvature)) if evidence.along else None
+    return Tests(ps.get((index, evidence.trend)), curvature)
 
 
 def _contrasts(verdict: Verdict) -> list[Contrast]:

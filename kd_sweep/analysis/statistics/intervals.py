@@ -49,7 +49,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are taken. The same data give the same interval, whatever was asked before."""
+    """How intervals are taken. The same data give the same interval, whatever was computed before."""
 
     confidence: float = 0.95
     resamples: int = 10_000
@@ -144,12 +144,12 @@ def spread(values_S: Floats, least_std: float = 0.0) -> float:
 
 
 def _quantiles(values_U: Floats, repeats_U: Ints, levels: Sequence[float]) -> list[float]:
-    """Return `numpy.quantile` of every value repeated as often as it is said, without repeating it."""
+    """Return `numpy.quantile` of values with these counts, without repeating them."""
     order_U = np.argsort(values_U)
     sorted_U, ends_U = values_U[order_U], np.cumsum(repeats_U[order_U])
-    found = []
+    quantiles = []
     for level in levels:
-        place = level * (int(ends_U[-1]) - 1)
-        below, above = sorted_U[np.searchsorted(ends_U, [math.floor(place), math.ceil(place)], side="right")]
-        found.append(float(below + (above - below) * (place - math.floor(place))))
-    return found
+        position = level * (int(ends_U[-1]) - 1)
+        below, above = sorted_U[np.searchsorted(ends_U, [math.floor(position), math.ceil(position)], side="right")]
+        quantiles.append(float(below + (above - below) * (position - math.floor(position))))
+    return quantiles

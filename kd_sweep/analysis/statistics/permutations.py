@@ -1,4 +1,4 @@
-"""An exact test that needs no distribution: within each seed, the levels change places.
+"""An exact test that needs no distribution: within each seed, the levels are permuted.
 
 Shape suffixes: S seeds, K levels, P orders of the levels, D rearrangements.
 """
@@ -21,7 +21,7 @@ _TOLERANCE = 1e-9
 
 
 def exact_p(values_SK: Floats) -> float:
-    """Return how often the levels' means differ as much, in squares, if levels change places within seeds.
+    """Return how often the levels' means differ as much, in squares, if levels are permuted within seeds.
 
     Where the level makes no difference to an outcome, all orders of a seed's values are equally likely, whatever their
     distribution (Fisher, The Design of Experiments, 1935). With two levels this is the sign-flip test of paired
@@ -72,8 +72,8 @@ def _all_sums(centred_SK: Floats) -> Floats:
 def _drawn_sums(centred_SK: Floats) -> Floats:
     num_levels = centred_SK.shape[1]
     sums_DK = np.repeat(centred_SK[:1], _DRAWS, axis=0)
-    for place, values_K in enumerate(centred_SK[1:]):
-        generator = np.random.default_rng([_SEED, place, num_levels])
+    for index, values_K in enumerate(centred_SK[1:]):
+        generator = np.random.default_rng([_SEED, index, num_levels])
         if num_levels <= _MAX_LEVELS:
             orders_PK = _orders(num_levels)
             sums_DK += values_K[orders_PK][generator.integers(len(orders_PK), size=_DRAWS)]

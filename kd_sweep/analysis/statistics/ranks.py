@@ -32,7 +32,7 @@ class RankCorrelation:
 
     @property
     def is_near_ceiling(self) -> bool:
-        """Whether hardly any trial is out of order, so that the seeds say little of how many of others would be."""
+        """Whether hardly any trial is out of order, so that the seeds tell little about other seeds."""
         return abs(self.rho) > NEAR_CEILING * self.ceiling
 
 
@@ -50,30 +50,28 @@ def rank_correlation(x_N: Floats, y_N: Floats, clusters_N: Ints, confidence: flo
         clusters_N: which seed (0 … S-1, each at least once) an observation belongs to.
         confidence: of the interval.
     """
-    x_places_N, y_places_N = _places(x_N), _places(y_N)
-    found = _with_ceiling(x_places_N, y_places_N)
-    if found is None:
+    x_ranks_N, y_ranks_N = _ranks(x_N), _ranks(y_N)
+    correlation = _with_ceiling(x_ranks_N, y_ranks_N)
+    if correlation is None:
         return None
-    rho, ceiling = found
+    rho, ceiling = correlation
     num_clusters = int(clusters_N.max()) + 1
     if num_clusters < MIN_CLUSTERS or abs(rho) >= _AT_CEILING * ceiling:
         return RankCorrelation(rho, ceiling, None)
     num_groups = min(num_clusters, _MAX_GROUPS)
     kept = [clusters_N % num_groups != group for group in range(num_groups)]
-    left_G2 = np.array(
-        [_with_ceiling(x_places_N[keep_N], y_places_N[keep_N]) or (math.nan, math.nan) for keep_N in kept]
-    )
+    left_G2 = np.array([_with_ceiling(x_ranks_N[keep_N], y_ranks_N[keep_N]) or (math.nan, math.nan) for keep_N in kept])
     return RankCorrelation(rho, ceiling, _interval(rho, ceiling, left_G2[:, 0], left_G2[:, 1], confidence))
 
 
 def spearman(x_N: Floats, y_N: Floats) -> float | None:
     """Return Spearman's correlation; ties get the mean of their ranks. None where a variable is constant."""
-    found = _with_ceiling(_places(x_N), _places(y_N))
-    return None if found is None else found[0]
+    correlation = _with_ceiling(_ranks(x_N), _ranks(y_N))
+    return None if correlation is None else correlation[0]
 
 
 def _with_ceiling(x_N: Ints, y_N: Ints) -> tuple[float, float] | None:
-    """Return Spearman's correlation of two variables given as `_places`, and the greatest absolute one that their ties
+    """Return Spearman's correlation of two variables given as `_ranks`, and the greatest absolute one that their ties
     allow, whichever observations were paired: both in order, or one in reverse order where they correlate negatively.
     """
     (x_ranks_N, x_ordered_N), (y_ranks_N, y_ordered_N) = _centred_ranks(x_N), _centred_ranks(y_N)
@@ -103,7 +101,7 @@ def _interval(rho: float, ceiling: float, rhos_G: Floats, ceilings_G: Floats, co
     return Interval(max(low, -ceiling), min(high, ceiling))
 
 
-def _places(values_N: Floats) -> Ints:
+def _ranks(values_N: Floats) -> Ints:
     """Return which of the different values, in ascending order, each observation has."""
     return np.unique(values_N, return_inverse=True)[1].astype(np.int64)
 

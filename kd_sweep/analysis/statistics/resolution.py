@@ -1,4 +1,4 @@
-"""How finely a metric can differ: shares of images move in steps of one image."""
+"""The resolution of metrics: shares of images move in steps of one image."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,8 +37,8 @@ def resolution(values: Iterable[float]) -> float:
 def resolutions(rows: Sequence[Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, float]:
     """Return the resolution of each metric over the rows of all trials; nulls and infinities are passed over."""
     columns = {name: [row[name] for row in rows if row.get(name) is not None] for name in metrics}
-    found = {name: resolution(filter(math.isfinite, values)) for name, values in columns.items()}
+    steps = {name: resolution(filter(math.isfinite, values)) for name, values in columns.items()}
     for name, parts in DIFFERENCES.items():
-        if name in found:  # shares of two sets of images: it moves in the coarser set's steps, and finer ones between
-            found[name] = max([found[name], *(found[part] for part in parts if part in found)])
-    return found
+        if name in steps:  # shares of two sets of images: it moves in the coarser set's steps, and finer ones between
+            steps[name] = max([steps[name], *(steps[part] for part in parts if part in steps)])
+    return steps

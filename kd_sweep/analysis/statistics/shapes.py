@@ -1,4 +1,4 @@
-"""What an outcome does along all levels: trend, curvature, each level against the lowest, the best level.
+"""The shape of an outcome along all levels: trend, curvature, each level against the lowest, the best level.
 
 Shape suffixes: S seeds, K levels.
 """
@@ -95,7 +95,7 @@ def against_lowest(values_SK: Floats, levels_K: Floats, bootstrap: Bootstrap, st
     """Return each higher level against the lowest, corrected for how many there are."""
     least = least_std(_STEP, step)
     estimates = [bootstrap.estimate(values_SK[:, k] - values_SK[:, 0], least) for k in range(1, len(levels_K))]
-    ts = [t_statistic(found.value, found.std, found.num_clusters) for found in estimates]
+    ts = [t_statistic(estimate.value, estimate.std, estimate.num_clusters) for estimate in estimates]
     ps = [None if t is None else skewed_p(t, len(values_SK)) for t in ts]
     corrected = iter(holm([p for p in ps if p is not None]))
     confidence = 1.0 - (1.0 - bootstrap.confidence) / len(estimates)
@@ -131,8 +131,8 @@ def extreme_levels(
 def _t(values_S: Floats, step: float) -> float:
     """Return the t statistic of differences of two levels; infinite where all seeds have the same one."""
     mean, std = float(values_S.mean()), spread(values_S, least_std(_STEP, step))
-    found = t_statistic(mean, std, len(values_S))
-    return math.copysign(math.inf, mean) if found is None else found
+    t = t_statistic(mean, std, len(values_S))
+    return math.copysign(math.inf, mean) if t is None else t
 
 
 def _simultaneous(estimate: Estimate, confidence: float) -> Interval | None:

@@ -1,4 +1,4 @@
-"""How surely a mean over seeds is not zero: p values for normal and for skewed differences, and Holm's correction.
+"""The significance of means over seeds: p values for normal and for skewed differences, and Holm's correction.
 
 Shape suffixes: S seeds, R draws of the reference distribution, T tests.
 """
@@ -51,9 +51,9 @@ def holm(ps_T: Sequence[float]) -> list[float]:
     """
     corrected = [0.0] * len(ps_T)
     largest = 0.0
-    for rank, place in enumerate(sorted(range(len(ps_T)), key=ps_T.__getitem__)):
-        largest = max(largest, min(1.0, (len(ps_T) - rank) * ps_T[place]))
-        corrected[place] = largest
+    for rank, index in enumerate(sorted(range(len(ps_T)), key=ps_T.__getitem__)):
+        largest = max(largest, min(1.0, (len(ps_T) - rank) * ps_T[index]))
+        corrected[index] = largest
     return corrected
 
 
@@ -64,10 +64,10 @@ def seeds_to_decide(distance: float, std: float | None, level: float, *, at_leas
     sample has a noncentral t distribution then (Cohen, Statistical Power Analysis, 1988).
 
     Args:
-        distance: of the effect from the value that it has to be told apart from.
+        distance: of the effect from the value that it is tested against.
         std: sample standard deviation between seeds.
         level: of the test, 0.05 over the number of tests that it is one of.
-        at_least: where to start counting.
+        at_least: the first number that is tried.
 
     Returns:
         The number; infinity for more than `MAX_SEEDS`; NaN where one seed shows no spread.
