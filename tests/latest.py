@@ -1,4 +1,4 @@
-"""Where a file of today's lies whose name has the term of its writer in it."""
+"""The latest file among those with the terms of their writers in their names."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from kd_sweep.storage.terms import of_term
 def latest(folder: Path, name: str) -> Path:
     """Return the file of the latest term: ``last-00000002.safetensors`` for ``last.safetensors``.
 
-    Where there is none it is that of the first term.
+    If there is none it is that of the first term.
     """
     stem, dot, suffix = name.rpartition(".")
     return max(folder.glob(f"{stem}-*{dot}{suffix}"), default=folder / of_term(name, 1))

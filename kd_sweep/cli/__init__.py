@@ -71,8 +71,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
         return error.exit_code
     except _UsageError as error:
-        asked = error.ctx.command_path if error.ctx else "kd-sweep"
-        print_error(f"{asked}: {' '.join(error.format_message().split()).removesuffix('.')}; see {asked} --help")
+        name = error.ctx.command_path if error.ctx else "kd-sweep"
+        print_error(f"{name}: {' '.join(error.format_message().split()).removesuffix('.')}; see {name} --help")
         return 2
     except Exception:
         print_traceback()

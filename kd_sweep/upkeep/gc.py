@@ -1,4 +1,4 @@
-"""`kd-sweep gc`: files under a results root that no study refers to. Listed always, deleted on request."""
+"""The garbage of a results root: files that no study refers to, listed by `kd-sweep gc` and deleted on request."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ from kd_sweep.tables.study_lease import study_lease
 
 PROBES = (PROBE, preflight.PROBE)
 _PROBE_S = 3600.0
-"""A launch looks at its probes for less than this."""
+"""A launch needs its probes for less than this."""
 
 
 GARBAGE, CACHE = "garbage", "cache"
@@ -44,37 +44,37 @@ GARBAGE, CACHE = "garbage", "cache"
 class Garbage:
     """A file, or a folder with everything in it, that nothing refers to."""
 
-    place: str
-    """Its name below the root."""
+    path: str
+    """Below the root."""
     num_bytes: int
     why: str
     kind: str = GARBAGE
-    """`garbage`, or `cache` for what saves time where a study is extended or launched again."""
+    """`garbage`, or `cache` for files that save time when a study is extended or launched again."""
     cost: str | None = None
-    """What it takes to have it again, where that is worth a word."""
+    """The work of making it again, if that is worth knowing."""
 
     def __str__(self) -> str:
         size = ByteSize(self.num_bytes).human_readable(decimal=True)
-        # That caches are made again is said once, above all of them.
+        # That caches are made again stands once, in the line above all of them.
         cost = f"; {self.cost}" if self.cost and self.kind != CACHE else ""
-        return f"{size:>8}  {self.place}: {self.why}{cost}"
+        return f"{size:>8}  {self.path}: {self.why}{cost}"
 
 
 class _Reason(NamedTuple):
-    """Why a place may go."""
+    """Why a file or folder may be deleted."""
 
-    place: str
+    path: str
     why: str
     kind: str = GARBAGE
     cost: str | None = None
 
 
 class Collector:
-    """Finds what nothing under a results root refers to; in one study, where the location is a study's folder.
+    """Finds what nothing under a results root refers to; in one study, if the location is a study's folder.
 
-    While the block runs with ``exclusive``, none of the studies can be launched or resumed: what was found stays true.
-    `delete` refuses where another study has appeared meanwhile. One that appears while it deletes trains the teachers
-    that it misses.
+    While the block runs with ``exclusive``, none of the studies can be launched or resumed: the listing stays true.
+    `delete` refuses if another study has appeared meanwhile. A study that appears during the deletion trains the
+    teachers that it misses.
 
     Args:
         location: a results root, or one study in it.
@@ -82,7 +82,7 @@ class Collector:
 
     Raises:
         StorageError: there is no such folder, or no study in it.
-        StudyLockedError: a study runs, and ``exclusive`` was asked for.
+        StudyLockedError: a study runs, with ``exclusive``.
     """
 
     def __init__(self, location: Location, *, exclusive: bool = False) -> None:
@@ -104,7 +104,7 @@ class Collector:
         self._leases.close()
 
     def find(self) -> list[Garbage]:
-        """Return everything that may go, by place.
+        """Return everything that may be deleted, by path.
 
         Raises:
             StorageError: a study's spec or trials cannot be read, so what it refers to is unknown.
@@ -115,20 +115,20 @@ class Collector:
         sizes = Counter[str]()
         reasons: dict[str, _Reason] = {}
         for name, size in self._files():
-            found = wanted.reason(name)
-            if found is not None:
-                sizes[found.place] += size
-                reasons[found.place] = found
-        free = [reason for place, reason in sorted(reasons.items()) if not self._is_in_use(place)]
+            reason = wanted.reason(name)
+            if reason is not None:
+                sizes[reason.path] += size
+                reasons[reason.path] = reason
+        free = [reason for path, reason in sorted(reasons.items()) if not self._is_in_use(path)]
         return [
             Garbage(
-                reason.place, sizes[reason.place], reason.why, reason.kind, reason.cost or self._training(reason.place)
+                reason.path, sizes[reason.path], reason.why, reason.kind, reason.cost or self._training(reason.path)
             )
             for reason in free
         ]
 
-    def delete(self, found: Iterable[Garbage]) -> None:
-        """Delete these.
+    def delete(self, listed: Iterable[Garbage]) -> None:
+        """Delete the listed garbage.
 
         Raises:
             StorageError: a study has been launched since the listing began; nothing was deleted.
@@ -137,17 +137,17 @@ class Collector:
         fresh = sorted(set(self._folders()) - set(self._names))
         if fresh:
             raise StorageError(f"{self.root}: {fresh[0]} has been launched meanwhile; nothing was deleted, ask again")
-        for garbage in found:
+        for garbage in listed:
             for lease in self._held:
                 lease.check()
-            if self.root.is_folder(garbage.place):
-                self.root.delete_folder(garbage.place)
+            if self.root.is_folder(garbage.path):
+                self.root.delete_folder(garbage.path)
             else:
-                self.root.delete(garbage.place)
+                self.root.delete(garbage.path)
 
-    def _training(self, place: str) -> str | None:
-        """Return how long it would take to train a teacher again, where the place is a teacher's and it is finished."""
-        folder, _, teacher_id = place.partition("/")
+    def _training(self, path: str) -> str | None:
+        """Return how long it would take to train a teacher again, if it is a finished teacher's folder."""
+        folder, _, teacher_id = path.partition("/")
         record = teacher_record(self.root, teacher_id) if folder == TEACHERS and "/" not in teacher_id else None
         return f"training it again would take {span(record.train_s)}" if record else None
 
@@ -162,38 +162,39 @@ class Collector:
     def _folders(self) -> list[str]:
         return [study.parent()[1] for study in self._results.select().values()]
 
-    def _is_in_use(self, place: str) -> bool:
+    def _is_in_use(self, path: str) -> bool:
         """Whether a process that holds no study's lease may need it: a teacher's trainer, or a launch that begins."""
-        folder, *rest = place.split("/")
+        folder, *rest = path.split("/")
         if folder == TEACHERS:
             holder = holder_of(teacher_folder(self.root, rest[0]), TEACHER_LEASE)
             return holder is not None and holder.is_alive
-        return folder.startswith(PROBES) and self.root.age_s(place) < _PROBE_S
+        return folder.startswith(PROBES) and self.root.age_s(path) < _PROBE_S
 
 
-def totals(found: Sequence[Garbage], root: str, *, deleted: bool) -> str:
-    """Return in a line how much was found and, unless it is deleted, how to delete it."""
-    said = []
+def totals(listed: Sequence[Garbage], root: str, *, deleted: bool) -> str:
+    """Return in a line how much is listed and, unless it is deleted, how to delete it."""
+    parts = []
     for kind, name, options in ((GARBAGE, "places", "--delete"), (CACHE, "caches", "--delete --caches")):
-        some = [garbage.num_bytes for garbage in found if garbage.kind == kind]
+        some = [garbage.num_bytes for garbage in listed if garbage.kind == kind]
         if kind == CACHE and not some:
             continue
         size = ByteSize(sum(some)).human_readable(decimal=True)
         advice = f"; kd-sweep gc {root} {options} deletes {'it' if kind == GARBAGE else 'them too'}" if some else ""
-        said.append(f"{len(some)} {name}, {size} " + ("deleted" if deleted else f"could go{advice}"))
-    return "; ".join(said)
+        parts.append(f"{len(some)} {name}, {size} " + ("deleted" if deleted else f"could go{advice}"))
+    return "; ".join(parts)
 
 
-def garbage_table(found: list[Garbage]) -> pa.Table:
-    """Return the findings as a table."""
+def garbage_table(listed: Sequence[Garbage]) -> pa.Table:
+    """Return the garbage as a table; its column `place` holds the paths."""
     texts = [(name, pa.string()) for name in ("why", "kind", "cost")]
     schema = pa.schema([("place", pa.string()), ("num_bytes", pa.int64()), *texts])
-    return pa.Table.from_pylist([asdict(garbage) for garbage in found], schema)
+    rows = [{"place": garbage.path, **asdict(garbage)} for garbage in listed]
+    return pa.Table.from_pylist(rows, schema)
 
 
 @dataclass
 class _Wanted:
-    """What the studies refer to."""
+    """The references of the studies: trials, teachers, outputs and datasets that they need."""
 
     trials: dict[str, set[str]] = field(default_factory=dict)
     """Ids by study."""
@@ -201,13 +202,13 @@ class _Wanted:
     learning_from: set[str] = field(default_factory=set)
     """Teachers that trials still to run learn from."""
     streams: set[tuple[str, str]] = field(default_factory=set)
-    """(teacher, stream) whose outputs trials still to run look up."""
+    """(teacher, stream) whose outputs trials still to run read."""
     open_ended: set[str] = field(default_factory=set)
-    """Teachers of adaptive studies that go on: on which streams they will be asked is not known."""
+    """Teachers of adaptive studies that go on: the streams that they will be used on are unknown."""
     fingerprints: set[str] = field(default_factory=set)
 
     def add(self, root: Root, name: str) -> None:
-        """Count in what a study refers to."""
+        """Add the references of a study."""
         study = root.child(name)
         spec = StudyFolder(root, name).spec()
         try:
@@ -233,7 +234,7 @@ class _Wanted:
                 self.streams |= {(teacher, config.stream.stream_id) for teacher in used}
 
     def reason(self, name: str) -> _Reason | None:
-        """Return which place a file's name belongs to and why that may go; None where it may not."""
+        """Return the file or folder that a name belongs to and why it may be deleted; None if it may not."""
         folder, *rest = name.split("/")
         if not rest:
             return _Reason(name, "the probe of a launch that was killed") if name.startswith(PROBES) else None
@@ -277,8 +278,8 @@ class _Wanted:
         return _Reason(f"{DECODED}/{rest[0]}", f"{what} of a dataset that no study uses", CACHE, cost)
 
 
-def _first(*found: _Reason | None) -> _Reason | None:
-    return next((reason for reason in found if reason is not None), None)
+def _first(*reasons: _Reason | None) -> _Reason | None:
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _leftover(name: str) -> _Reason | None:

@@ -1,4 +1,4 @@
-"""`kd-sweep verify`: looks at everything under a results root and says what is wrong with it. Changes nothing."""
+"""The verification of a results root: every file checked by `kd-sweep verify`, without changes."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -39,10 +39,10 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found."""
+    """A problem, or a note, about a file."""
 
     kind: str
-    """`problem`, or `note` for what is as it may be and still worth knowing."""
+    """`problem`, or `note` for what is sound and still worth knowing."""
     file: str
     what: str
     remedy: str
@@ -52,7 +52,7 @@ class Finding:
 
 
 def verify(location: Location) -> list[Finding]:
-    """Return what there is to say about a results root, or about one study and the teachers that it uses.
+    """Return the findings about a results root, or about one study and the teachers that it uses.
 
     Every file is read to its last byte: Parquet pages, checkpoints, teachers and cached outputs against checksums.
 
@@ -63,22 +63,22 @@ def verify(location: Location) -> list[Finding]:
     studies = results.select()
     is_one = next(iter(studies.values())).location == results.root.location
     shared = results.root.parent()[0] if is_one else results.root
-    found: list[Finding] = []
+    findings: list[Finding] = []
     used: set[str] = set()
     for study in studies.values():
-        found += _study(study, used)
+        findings += _study(study, used)
     wanted = used if is_one else set(shared.folders(TEACHERS)) | set(shared.folders(LOGITS))
     for teacher_id in sorted(wanted):
-        found += _teacher(shared, teacher_id, teacher_id in used)
-        found += _logits(shared, teacher_id, teacher_id in used)
-    found += _decoded(shared)
-    return sorted(found, key=lambda finding: finding.kind != PROBLEM)
+        findings += _teacher(shared, teacher_id, teacher_id in used)
+        findings += _logits(shared, teacher_id, teacher_id in used)
+    findings += _decoded(shared)
+    return sorted(findings, key=lambda finding: finding.kind != PROBLEM)
 
 
-def findings_table(found: list[Finding]) -> pa.Table:
+def findings_table(findings: list[Finding]) -> pa.Table:
     """Return the findings as a table."""
     fields = [(name, pa.string()) for name in ("kind", "file", "what", "remedy")]
-    return pa.Table.from_pylist([asdict(finding) for finding in found], pa.schema(fields))
+    return pa.Table.from_pylist([asdict(finding) for finding in findings], pa.schema(fields))
 
 
 def _study(study: Root, used: set[str]) -> Iterator[Finding]:
@@ -106,8 +106,8 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
         missing = study.location_of(table_file(study, TRIALS))
         yield Finding(PROBLEM, missing, "is missing", f"kd-sweep resume {study} makes it of its copy")
     rows = tables.get(TRIALS) or tables.get(TRIALS_COPY)
-    epochs, found = _epochs(study, resume)
-    yield from found
+    epochs, findings = _epochs(study, resume)
+    yield from findings
     is_running = is_running or driver_alive(study)
     trials = {row["trial_id"]: row for row in rows or ()}
     if rows is not None and epochs is not None:
@@ -121,13 +121,13 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     yield from _leftovers(study)
 
 
-def _broken(place: str, error: Exception, remedy: str) -> Finding:
-    """What cannot be read may be whole: there is no remedy but to look at the filesystem."""
-    return Finding(PROBLEM, place, str(error), remedy if isinstance(error, CorruptFileError) else "")
+def _broken(file: str, error: Exception, remedy: str) -> Finding:
+    """Return the finding on a file that cannot be read: it may be whole, so only damage has the remedy."""
+    return Finding(PROBLEM, file, str(error), remedy if isinstance(error, CorruptFileError) else "")
 
 
 def _epochs(study: Root, resume: str) -> tuple[dict[str, list[int]] | None, list[Finding]]:
-    """Return the epochs of each trial, None where a part cannot be read, and what there is to say of the parts."""
+    """Return the epochs of each trial, None if a part cannot be read, and the findings about the parts."""
     read: dict[Part, pa.Table | Finding] = {}
     for _ in range(_READINGS):
         parts = list_parts(study)
@@ -173,12 +173,12 @@ def _strangers(study: Root) -> Iterator[Finding]:
 
 
 def _trials(study: Root, trials: Rows, epochs: Mapping[str, list[int]], *, is_running: bool) -> Iterator[Finding]:
-    place, resume = study.location_of(EPOCHS_FOLDER), f"kd-sweep resume {study} mends it from the trial's checkpoint"
-    for trial_id, found in sorted(epochs.items()):
-        if sorted(found) != list(range(1, max(found) + 1)):
-            missing = sorted(set(range(1, max(found) + 1)) - set(found))
+    folder, resume = study.location_of(EPOCHS_FOLDER), f"kd-sweep resume {study} mends it from the trial's checkpoint"
+    for trial_id, numbers in sorted(epochs.items()):
+        if sorted(numbers) != list(range(1, max(numbers) + 1)):
+            missing = sorted(set(range(1, max(numbers) + 1)) - set(numbers))
             what = f"trial {trial_id} lacks epochs {missing}" if missing else f"trial {trial_id} has an epoch twice"
-            yield Finding(PROBLEM, place, what, resume)
+            yield Finding(PROBLEM, folder, what, resume)
     if not is_running:
         yield from _orphans(study, sorted(epochs.keys() - trials.keys()))
     for trial_id, row in sorted(trials.items()):
@@ -270,11 +270,11 @@ def _leftovers(study: Root) -> Iterator[Finding]:
 
 def _named_leftovers(root: Root, folder: str) -> Iterator[Finding]:
     for name in root.files(folder):
-        place = root.location_of(f"{folder}/{name}" if folder else name)
+        file = root.location_of(f"{folder}/{name}" if folder else name)
         if name.endswith(CORRUPT):
-            yield Finding(NOTE, place, "was set aside as damaged", COLLECTED)
+            yield Finding(NOTE, file, "was set aside as damaged", COLLECTED)
         elif is_temporary(name):
-            yield Finding(NOTE, place, "is being written, or its writer was killed", COLLECTED)
+            yield Finding(NOTE, file, "is being written, or its writer was killed", COLLECTED)
 
 
 def _teacher(root: Root, teacher_id: str, is_used: bool) -> Iterator[Finding]:

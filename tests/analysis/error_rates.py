@@ -78,9 +78,9 @@ NOISES: dict[str, Noise] = {
 def simulated(values: np.ndarray, outcomes: tuple[str, ...] = OUTCOMES, **fields: object) -> Sample:
     """Return a study with these values, of shape (outcomes, seeds, strengths, sizes); NaN for a trial that failed."""
     _, num_seeds, num_strengths, num_sizes = values.shape
-    places = np.linspace(0.0, 1.0, num_strengths)
+    strengths_K = np.linspace(0.0, 1.0, num_strengths)
     trials = {}
-    for k, strength in enumerate(places):
+    for k, strength in enumerate(strengths_K):
         for size in range(num_sizes):
             seeds = {
                 seed: dict(zip(outcomes, values[:, seed, k, size].tolist(), strict=True))

@@ -57,9 +57,9 @@ def test_json_is_one_object_with_a_list_per_table_and_no_nan(tmp_path):
 def test_parquet_lies_in_the_study_and_opens_in_pandas(tmp_path):
     results = write_study(tmp_path, awkward())
     analysis = analyse(results, "planted", resamples=500)
-    places = written(analysis, results, "parquet").split()
+    locations = written(analysis, results, "parquet").split()
     folder = tmp_path / "planted" / "analysis"
-    assert places == [str(folder / f"{name}.parquet") for name in SCHEMAS]
+    assert locations == [str(folder / f"{name}.parquet") for name in SCHEMAS]
     for name, schema in SCHEMAS.items():
         table = pq.read_table(folder / f"{name}.parquet")
         assert table.schema.equals(schema)
@@ -87,8 +87,8 @@ def test_verdicts_come_first_in_words_and_then_in_tables(tmp_path):
     text = written(analysis, results, "table")
     assert "27 completed trials (3 strengths, 3 ensemble sizes, 3 seeds); left out: 1 stopped by the scheduler." in text
     titles = ("Verdicts on", "Verdicts in figures", "Every strength", "Effects", "Rank correlations")
-    places = [text.index(f"\n{title}") for title in titles]
-    assert places == sorted(places)
+    offsets = [text.index(f"\n{title}") for title in titles]
+    assert offsets == sorted(offsets)
     sentences = [line[2:] for line in text.splitlines() if line.startswith("- ")]
     assert sorted(sentences) == sorted(analysis.verdicts["sentence"].to_pylist())
     untested = [text.startswith("Not tested") for text in sentences]

@@ -159,8 +159,8 @@ def test_a_stopped_process_of_this_host_keeps_its_lease(path: Path, start: Start
 
 
 def test_a_pid_that_is_used_again_is_not_the_holder(path: Path):
-    ours, place = this_process(), this_pid_scope()
-    foreign(path, 1, host=place.host, boot_id=place.boot_id, pid_namespace=place.pid_namespace, pid=ours[0])
+    ours, scope = this_process(), this_pid_scope()
+    foreign(path, 1, host=scope.host, boot_id=scope.boot_id, pid_namespace=scope.pid_namespace, pid=ours[0])
     with Lease.acquire(path) as lease:
         assert lease.holder.token != TOKEN
 

@@ -63,19 +63,19 @@ def test_no_flipped_bit_goes_unnoticed_unless_it_changes_nothing(study: Root, re
     path = study.local_path(table_file(study, TRIALS)) if read.__name__ == "<lambda>" else epochs_file(study)
     good, expected = path.read_bytes(), read(study)
     noticed = set()
-    places = range(0, len(good), 23)
-    for place in places:
-        path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+    offsets = range(0, len(good), 23)
+    for offset in offsets:
+        path.write_bytes(good[:offset] + bytes([good[offset] ^ 4]) + good[offset + 1 :])
         try:
-            assert read(study).equals(expected), place
+            assert read(study).equals(expected), offset
         except (CorruptFileError, StorageError, pa.ArrowException, OSError):
-            noticed.add(place)
-    unnoticed = [place for place in places if place not in noticed]
+            noticed.add(offset)
+    unnoticed = [offset for offset in offsets if offset not in noticed]
     if read is queried:
-        assert len(noticed) > len(places) / 2
-        unnoticed = [place for place in unnoticed if place >= footer_of(good)]
+        assert len(noticed) > len(offsets) / 2
+        unnoticed = [offset for offset in unnoticed if offset >= footer_of(good)]
     own = good.rindex(FOOTER_KEY)
-    assert all(own <= place < own + len(FOOTER_KEY) + 2 + 64 for place in unnoticed), "in the footer sum's own entry"
+    assert all(own <= offset < own + len(FOOTER_KEY) + 2 + 64 for offset in unnoticed), "in the footer sum's own entry"
 
 
 @pytest.mark.parametrize("table", ["epochs", "trials"])

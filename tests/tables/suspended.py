@@ -69,7 +69,7 @@ class _Watched:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def local(self) -> None:
-        def heard(event: str, arguments: tuple[Any, ...]) -> None:
+        def count_writes(event: str, arguments: tuple[Any, ...]) -> None:
             is_write = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
             if is_write or event in ("os.rename", "os.remove", "os.mkdir", "os.link"):
                 self.count()
@@ -81,7 +81,7 @@ class _Watched:
             delete(root, name)
 
         Root.delete = counted  # type: ignore[method-assign]
-        sys.addaudithook(heard)
+        sys.addaudithook(count_writes)
 
     def store(self) -> None:
         persistently = root_module.persistently
@@ -94,9 +94,9 @@ class _Watched:
 
 
 def drive(
-    location: str, lease_s: float, stop_at: int, of_heartbeat: bool, environment: dict[str, str], said: Connection
+    location: str, lease_s: float, stop_at: int, of_heartbeat: bool, environment: dict[str, str], outcome: Connection
 ) -> None:
-    """Take the study over as from another host, write, end; say how each step went."""
+    """Take the study over as from another host, write, end; send how each step went."""
     os.environ |= environment
     socket.gethostname = lambda: "elsewhere"
     this_pid_scope.cache_clear()
@@ -141,7 +141,7 @@ def drive(
             if lease is None or writer is None:
                 break
     watched.step = ""
-    said.send(Ended(lease.term if lease else 0, steps, watched.stopped_in))
+    outcome.send(Ended(lease.term if lease else 0, steps, watched.stopped_in))
     if lease is not None:
         with contextlib.suppress(StudyLockedError):
             lease.release()
@@ -149,18 +149,18 @@ def drive(
 
 def start(location: str, lease_s: float, stop_at: int, of_heartbeat: bool = False) -> tuple[BaseProcess, Connection]:
     """Start a driver that is suspended before this operation."""
-    heard, said = FRESH.Pipe(duplex=False)
-    driver = FRESH.Process(target=drive, args=(location, lease_s, stop_at, of_heartbeat, dict(os.environ), said))
+    receiver, sender = FRESH.Pipe(duplex=False)
+    driver = FRESH.Process(target=drive, args=(location, lease_s, stop_at, of_heartbeat, dict(os.environ), sender))
     driver.start()
-    said.close()
-    return driver, heard
+    sender.close()
+    return driver, receiver
 
 
-def wait_until_suspended(driver: BaseProcess, heard: Connection) -> bool:
+def wait_until_suspended(driver: BaseProcess, outcome: Connection) -> bool:
     """Return True once the driver is suspended, False if it ends without having been."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if heard.poll(0.005) or not driver.is_alive():
+        if outcome.poll(0.005) or not driver.is_alive():
             return False
         if _state(driver.pid) == "T":
             return True

@@ -66,7 +66,7 @@ def teacher_files(config: TrialConfig) -> list[str]:
 
 def found(location: Path) -> dict[str, str]:
     with Collector(location) as collector:
-        return {garbage.place: garbage.why for garbage in collector.find()}
+        return {garbage.path: garbage.why for garbage in collector.find()}
 
 
 def test_what_is_needed_is_never_listed(root: Path) -> None:
@@ -112,7 +112,7 @@ def test_each_kind_of_garbage_by_name(root: Path) -> None:
         "grids/damaged/epochs-1.parquet",
         "grids/.trials.parquet.aa.tmp",
     }
-    inside = {place for place in listed if place.startswith("grids/")}
+    inside = {path for path in listed if path.startswith("grids/")}
     assert set(found(root / "grids")) == inside, "one study's folder alone"
     with Collector(root, exclusive=True) as collector:
         collector.delete(collector.find())

@@ -76,7 +76,7 @@ def evidence_on(sample: Sample, question: Question, bootstrap: Bootstrap, margin
 
     Args:
         sample: the study's trials.
-        question: one that can be asked.
+        question: one that the study can answer.
         bootstrap: how intervals are taken.
         margin: what the effect on logits matching is tested against.
     """

@@ -85,7 +85,7 @@ class Question:
     settings: tuple[Setting, ...] = ()
     """Without those of students that the claim cannot be about."""
     reason: str | None = None
-    """Why it cannot be asked."""
+    """Why the study cannot answer it."""
 
 
 def questions(sample: Sample) -> Iterator[Question]:

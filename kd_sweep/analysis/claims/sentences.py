@@ -17,7 +17,7 @@ from kd_sweep.analysis.wording import counted, number, probability
 LARGE_SHARE = 0.1
 """Above this share of chance a mutual information's sentence says so."""
 FEW_IMAGES = 2.0
-"""Up to so many images an effect is said to be of that many."""
+"""Up to this number of images, the sentence gives an effect in images."""
 
 _MAX_LEVELS = 8
 
