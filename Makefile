@@ -45,7 +45,7 @@ architecture: $(INSTALLED)
 
 # Writes the table of docs/metrics.md anew, of kd_sweep/study/metric_catalogue.py.
 metrics: $(INSTALLED)
-	$(BIN)/python -m docs.write_metrics
+	$(BIN)/python -m tests.project.write_metrics
 
 bench: $(INSTALLED)
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

@@ -54,11 +54,6 @@ def ensemble_log_probabilities(logits_MNC: Tensor) -> Tensor:
     return torch.logsumexp(log_probabilities_MNC, dim=0) - num_members.log()
 
 
-def ensemble_probabilities(logits_MNC: Tensor) -> Tensor:
-    """Return the mean of the members' probabilities, float64 (N, C)."""
-    return F.softmax(logits_MNC.double(), dim=2).mean(0)
-
-
 def predictive_kl(ensemble_logits_MNC: Tensor, student_logits_NC: Tensor) -> float:
     r"""Return the mean Kullback-Leibler divergence of the student from the ensemble, in nats, at temperature 1.
 

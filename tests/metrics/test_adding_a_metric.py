@@ -20,7 +20,7 @@ COMPUTED = """        "val_top3_accuracy": top_k_accuracy(student_logits_NC, lab
 EVERYWHERE = """
 import json, sys
 from pathlib import Path
-from docs.write_metrics import table
+from tests.project.write_metrics import table
 from kd_sweep.analysis.sample import read_sample
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.driver.recorder import Recorder
@@ -68,7 +68,7 @@ def edited(path: Path, before: str, after: str) -> None:
 
 
 def test_one_entry_and_one_function_are_enough(tmp_path: Path) -> None:
-    for folder in ("kd_sweep", "docs"):
+    for folder in ("kd_sweep", "docs", "tests/project"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "results"))
     edited(tmp_path / "kd_sweep/study/metric_catalogue.py", "METRICS = (\n", ENTRY)
     edited(tmp_path / "kd_sweep/metrics/split_metrics.py", '        "val_loss": ', COMPUTED)

@@ -17,7 +17,6 @@ from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
 import kd_sweep
-from docs.write_metrics import COLUMNS, PAGE, written
 from kd_sweep.cli import app
 from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
@@ -28,6 +27,7 @@ from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
 from tests.command_line import Cli
 from tests.project.pages import OURS, PAGES, README, ROOT, blocks, documented, page_id, prose, sections, table_rows
+from tests.project.write_metrics import COLUMNS, PAGE, written
 
 # --- columns, metrics, statuses ---------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The table of metrics in docs/metrics.md: ``python -m docs.write_metrics`` writes it, of the catalogue of metrics."""
+"""The table of metrics in docs/metrics.md, drawn from the catalogue: ``make metrics`` writes it."""
 
 import itertools
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from kd_sweep.study.metric_catalogue import METRICS
 from kd_sweep.study.metric_record import Metric
 
-PAGE = Path(__file__).parent / "metrics.md"
+PAGE = Path(__file__).parents[2] / "docs/metrics.md"
 COLUMNS = ("metric", "definition", "images", "range", "unit", "better", "null")
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'| --- ' * len(COLUMNS)}|\n"
 
