@@ -29,7 +29,11 @@ scheduler: """
 
 
 @pytest.mark.parametrize(
-    "scheduler", ["{name: pareto_asha, reduction_factor: 2}", "{name: patience, patience: 2, min_delta: 0.01}"]
+    "scheduler",
+    [
+        pytest.param("{name: pareto_asha, reduction_factor: 2}", marks=pytest.mark.long),
+        "{name: patience, patience: 2, min_delta: 0.01}",
+    ],
 )
 def test_a_killed_sweep_stops_the_trials_of_an_unbroken_one(
     scheduler: str, tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start
