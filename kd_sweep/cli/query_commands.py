@@ -69,7 +69,7 @@ def analyse(
     ] = None,
     margin: Annotated[float, typer.Option(help="A rise of fidelity below this counts as none.")] = 0.02,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/study_analysis.")
+        Path | None, typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/analysis.")
     ] = None,
 ) -> None:
     """Effects of strength and ensemble size with intervals, and a verdict on each of the paper's claims."""

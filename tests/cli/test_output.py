@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kd_sweep.analysis.study_analysis import FOLDER
 from tests.command_line import COMMAND, IMPORT_TIMES, Cli, assert_one_line, environment, split_imports
 from tests.tables.rows import write_study
 
@@ -151,6 +152,10 @@ def test_status_fits_80_columns_and_wide_has_the_rest(cli: Cli, results: Path) -
 def test_help_names_arguments_as_the_readme_does(cli: Cli) -> None:
     assert "query [OPTIONS] {ROOT} [SQL]\n" in cli("query", "--help")[1]
     assert "attention [OPTIONS] {ROOT} {TRIAL}...\n" in cli("attention", "--help")[1]
+
+
+def test_help_names_the_folder_that_the_analysis_writes_to(cli: Cli) -> None:
+    assert f"STUDY/{FOLDER}." in " ".join(cli("analyse", "--help")[1].split())
 
 
 def test_a_reader_that_has_gone_is_no_traceback() -> None:
