@@ -3,10 +3,10 @@
 Shapes: B images, D channels, H x W pixels, C classes.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kd_sweep.networks.architectures.residual_classifier import ResidualClassifier
 from kd_sweep.study.recipe import DEFAULT_WIDTH
 
 
@@ -31,7 +31,7 @@ class ResidualBlock(nn.Module):
         return F.relu(self.norm2(self.conv2(inner_BDHW)) + self.shortcut(x_BDHW), inplace=True)
 
 
-class CifarResNet(nn.Module):
+class CifarResNet(ResidualClassifier):
     """ResNet-N with N = 6n + 2: three stages of n blocks at full, half and quarter resolution.
 
     Args:
@@ -42,9 +42,8 @@ class CifarResNet(nn.Module):
     """
 
     def __init__(self, depth: int, num_classes: int, channels: int, width: int = DEFAULT_WIDTH) -> None:
-        super().__init__()
         num_blocks = (depth - 2) // 6
-        self.stem = nn.Sequential(
+        stem = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
         blocks = []
@@ -54,32 +53,4 @@ class CifarResNet(nn.Module):
                 channels_out = width * 2**stage
                 blocks.append(ResidualBlock(channels_in, channels_out, stride=2 if stage and not block else 1))
                 channels_in = channels_out
-        self.blocks = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(channels_in, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    @property
-    def classifier_weight(self) -> Tensor:
-        """Weight (C, D) of the linear layer that reads the pooled features."""
-        return self.classifier.weight
-
-    @property
-    def features(self) -> nn.Module:
-        """The module that gives the last feature map before pooling."""
-        return self.blocks
-
-    @property
-    def features_channels_last(self) -> bool:
-        """Whether that map is (B, h, w, D)."""
-        return False
-
-    def forward(self, images_BDHW: Tensor) -> Tensor:
-        """Return logits_BC."""
-        return self.forward_with_features(images_BDHW)[0]
-
-    def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits_BC and the last feature map before pooling."""
-        features_BDhw = self.blocks(self.stem(images_BDHW))
-        return self.classifier(torch.mean(features_BDhw, (2, 3))), features_BDhw
+        super().__init__(stem, nn.Sequential(*blocks), channels_in, num_classes)

@@ -3,9 +3,10 @@
 Shapes: B images, D channels, H x W pixels, C classes.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from kd_sweep.networks.architectures.residual_classifier import ResidualClassifier
 
 BASE_WIDTH = 16
 
@@ -34,7 +35,7 @@ class WideBlock(nn.Module):
         return out_BDHW
 
 
-class WideResNet(nn.Module):
+class WideResNet(ResidualClassifier):
     """WRN-d-k: three stages of (d - 4) / 6 blocks with 16k, 32k and 64k channels.
 
     Args:
@@ -45,8 +46,7 @@ class WideResNet(nn.Module):
     """
 
     def __init__(self, depth: int, widening: int, num_classes: int, channels: int) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(channels, BASE_WIDTH, 3, padding=1, bias=False)
+        stem = nn.Conv2d(channels, BASE_WIDTH, 3, padding=1, bias=False)
         blocks: list[nn.Module] = []
         channels_in = BASE_WIDTH
         for stage in range(3):
@@ -54,32 +54,5 @@ class WideResNet(nn.Module):
                 channels_out = BASE_WIDTH * widening * 2**stage
                 blocks.append(WideBlock(channels_in, channels_out, stride=2 if stage and not block else 1))
                 channels_in = channels_out
-        self.blocks = nn.Sequential(*blocks, nn.BatchNorm2d(channels_in), nn.ReLU(inplace=True))
-        self.classifier = nn.Linear(channels_in, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    @property
-    def classifier_weight(self) -> Tensor:
-        """Weight (C, D) of the linear layer that reads the pooled features."""
-        return self.classifier.weight
-
-    @property
-    def features(self) -> nn.Module:
-        """The module that gives the last feature map before pooling."""
-        return self.blocks
-
-    @property
-    def features_channels_last(self) -> bool:
-        """Whether that map is (B, h, w, D)."""
-        return False
-
-    def forward(self, images_BDHW: Tensor) -> Tensor:
-        """Return logits_BC."""
-        return self.forward_with_features(images_BDHW)[0]
-
-    def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits_BC and the last feature map before pooling."""
-        features_BDhw = self.blocks(self.stem(images_BDHW))
-        return self.classifier(torch.mean(features_BDhw, (2, 3))), features_BDhw
+        blocks += [nn.BatchNorm2d(channels_in), nn.ReLU(inplace=True)]
+        super().__init__(stem, nn.Sequential(*blocks), channels_in, num_classes)
