@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_sweep.data.dataset_listing import list_images
+from kd_sweep.data.paths import absolute_path
 from kd_sweep.data.selection import selected_indices
 from kd_sweep.data.splits import Indices
 from kd_sweep.data.undecoded_images import UndecodedDataset
@@ -76,7 +77,7 @@ def inspect_data(data: Data, cache_dir: Path | None = None) -> Contents:
     with doing(f"looking through {data.path}"):
         dataset = list_images(data, cache_dir)
     lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
-    paths = {key: str(Path(value).expanduser().resolve()) for key, value in lists.items()}
+    paths = {key: str(absolute_path(value, f"data.{key}")) for key, value in lists.items()}
     complete = data.model_copy(update={"path": str(dataset.root), "fingerprint": dataset.fingerprint, **paths})
     counts = _counts(data, dataset.train.labels_N, None if dataset.val is None else dataset.val.labels_N)
     return Contents(complete, counts, dataset.class_names, _copies(dataset), dataset.passed_over)

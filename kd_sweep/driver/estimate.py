@@ -36,12 +36,12 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         UserError: the study, its dataset or its models are wrong.
     """
     contents: list[str] = []
-    memory = _memory(root)
+    cache_dir = _cache_dir(root)
     with doing("looking at the images and the networks"):
         spec, missing = (
-            (checked(spec, memory, say=contents.append), None)
+            (checked(spec, cache_dir, say=contents.append), None)
             if probe
-            else _checked_without_data(spec, memory, contents.append)
+            else _checked_without_data(spec, cache_dir, contents.append)
         )
     with doing("listing trials and teachers"):
         planned = plan(spec)
@@ -95,7 +95,7 @@ def _time(spec: StudySpec, planned: Plan, rest: Plan, root: Location, slots: int
     )
 
 
-def _memory(root: Location) -> Path | None:
+def _cache_dir(root: Location) -> Path | None:
     """Return where fingerprints may be known already."""
     try:
         return dataset_cache_dir(Root.open(root))
@@ -104,11 +104,11 @@ def _memory(root: Location) -> Path | None:
 
 
 def _checked_without_data(
-    spec: StudySpec, memory: Path | None, say: Callable[[str], None]
+    spec: StudySpec, cache_dir: Path | None, say: Callable[[str], None]
 ) -> tuple[StudySpec, str | None]:
     """Return the spec, checked as far as it can be, and what is wrong with its dataset, if anything is."""
     try:
-        return checked(spec, memory, say=say, download=False), None
+        return checked(spec, cache_dir, say=say, download=False), None
     except DataError as error:
         check_models(spec, download=False)
         return spec, str(error)

@@ -11,20 +11,20 @@ from kd_sweep.study.spec import Choice, Grid, StudySpec
 
 
 def checked(
-    spec: StudySpec, memory: Path | None = None, *, say: Callable[[str], None], download: bool = True
+    spec: StudySpec, cache_dir: Path | None = None, *, say: Callable[[str], None], download: bool = True
 ) -> StudySpec:
     """Return the spec with its dataset resolved and fingerprinted, after checking every model that it names.
 
     Args:
         spec: the study.
-        memory: the folder of fingerprints that are known already.
+        cache_dir: where earlier processes stored fingerprints.
         say: called with each line on what the dataset holds.
         download: whether published weights are downloaded to be checked.
 
     Raises:
         UserError: the dataset or a model is not what it must be.
     """
-    contents = inspect_data(spec.data, memory)
+    contents = inspect_data(spec.data, cache_dir)
     for line in contents.lines():
         say(line)
     check_models(spec, download=download)
