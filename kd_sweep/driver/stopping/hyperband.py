@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 
-from kd_sweep.driver.stopping.asha import falls_behind
 from kd_sweep.driver.stopping.history import History
+from kd_sweep.driver.stopping.rungs import falls_behind, scores_at_rung
 from kd_sweep.study.identity import derived_seed
 
 
@@ -26,14 +26,10 @@ class Hyperband:
 
     def stops(self, history: History, trial_id: str) -> bool:
         """Return whether the trial ends with its newest epoch."""
-        epoch, bracket = history.last_epoch(trial_id), self.bracket_of(trial_id)
-        at_rung = history.at_epoch(epoch)
-        if epoch not in self.brackets[bracket] or trial_id not in at_rung:
-            return False
-        others = [
-            scores[0] for other, scores in at_rung.items() if other != trial_id and self.bracket_of(other) == bracket
-        ]
-        return falls_behind(at_rung[trial_id][0], others, self.reduction_factor)
+        bracket = self.bracket_of(trial_id)
+        at_rung = scores_at_rung(history, trial_id, self.brackets[bracket])
+        of_bracket = {other: scores for other, scores in at_rung.items() if self.bracket_of(other) == bracket}
+        return falls_behind(trial_id, of_bracket, self.reduction_factor)
 
     def bracket_of(self, trial_id: str) -> int:
         """Return the index of the trial's bracket."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from kd_sweep.driver.stopping.history import History
 from kd_sweep.driver.stopping.pareto_ranking import num_ranked_before
+from kd_sweep.driver.stopping.rungs import scores_at_rung
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,13 @@ class ParetoAsha:
     """
 
     rungs: tuple[int, ...]
-    """Epochs at which trials are compared, as `asha.rung_epochs` returns them."""
+    """Epochs at which trials are compared, as `rungs.rung_epochs` returns them."""
     reduction_factor: float
 
     def stops(self, history: History, trial_id: str) -> bool:
         """Return whether the trial ends with its newest epoch."""
-        epoch = history.last_epoch(trial_id)
-        at_rung = history.at_epoch(epoch)
-        if epoch not in self.rungs or trial_id not in at_rung:
+        at_rung = scores_at_rung(history, trial_id, self.rungs)
+        if not at_rung:
             return False
         before = num_ranked_before(at_rung[trial_id], list(at_rung.values()))
         return before * self.reduction_factor >= len(at_rung)

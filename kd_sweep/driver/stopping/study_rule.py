@@ -1,11 +1,12 @@
 """The stopping rule that a study's scheduler stands for."""
 
-from kd_sweep.driver.stopping.asha import Asha, rung_epochs
+from kd_sweep.driver.stopping.asha import Asha
 from kd_sweep.driver.stopping.hyperband import Hyperband, bracket_shares
 from kd_sweep.driver.stopping.median import Median
 from kd_sweep.driver.stopping.pareto_asha import ParetoAsha
 from kd_sweep.driver.stopping.patience import Patience
 from kd_sweep.driver.stopping.rule import StoppingRule
+from kd_sweep.driver.stopping.rungs import rung_epochs
 from kd_sweep.study.space.dimensions import extremes
 from kd_sweep.study.spec import (
     AshaScheduler,
