@@ -203,8 +203,8 @@ def test_tables_of_the_unreleased_layout_are_refused_and_not_shown_empty(
     shutil.copy(next((asset / STUDY / "epochs").iterdir()), study / "epochs" / "00000001-00000001.parquet")
     shutil.copy(asset / STUDY / "study.yaml", study)
     before = sorted(tmp_path.rglob("*"))
-    places = {"resume": [study], "launch": [asset.with_suffix(".yaml"), "--root", tmp_path]}
-    code, out, err = cli(command, *places.get(command, [tmp_path]))
+    arguments = {"resume": [study], "launch": [asset.with_suffix(".yaml"), "--root", tmp_path]}
+    code, out, err = cli(command, *arguments.get(command, [tmp_path]))
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert "of an unreleased version of kd_sweep" in err

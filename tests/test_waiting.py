@@ -15,7 +15,7 @@ import sys, time
 from kd_sweep.waiting import doing
 with doing("reading the tables"):
     time.sleep(float(sys.argv[1]) / 2)
-    with doing("looking at images"):
+    with doing("drawing images"):
         time.sleep(float(sys.argv[1]) / 2)
         print("the answer")
 """
@@ -71,7 +71,7 @@ def _read(terminal: int) -> bytes:
 def test_what_takes_long_is_named_on_a_terminal_and_taken_away(tmp_path: Path) -> None:
     shown, out = on_terminal(2 * (DELAY_S + 0.5), tmp_path)
     assert "reading the tables" in shown
-    assert "looking at images" in shown
+    assert "drawing images" in shown
     assert shown.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
     assert out == "the answer\n"
 

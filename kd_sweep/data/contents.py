@@ -74,7 +74,7 @@ def inspect_data(data: Data, cache_dir: Path | None = None) -> Contents:
         labels_N = np.repeat(np.arange(len(DIGITS_COUNTS)), DIGITS_COUNTS)
         names = tuple(str(digit) for digit in range(len(DIGITS_COUNTS)))
         return Contents(data, _counts(data, labels_N, None), names)
-    with doing(f"looking through {data.path}"):
+    with doing(f"searching {data.path}"):
         dataset = list_images(data, cache_dir)
     lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
     paths = {key: str(absolute_path(value, f"data.{key}")) for key, value in lists.items()}

@@ -37,7 +37,7 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     """
     contents: list[str] = []
     cache_dir = _cache_dir(root)
-    with doing("looking at the images and the networks"):
+    with doing("checking the images and the networks"):
         spec, missing = (
             (checked(spec, cache_dir, say=contents.append), None)
             if probe
@@ -49,7 +49,7 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
     yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
     rest = planned
     if missing is None:  # ids depend on the images
-        with doing("looking for what is done already"):
+        with doing("searching for what is done already"):
             rest = rest_of(planned, _finished_trials(spec, planned, root), _finished_teachers(planned, root))
     trials_done, teachers_done = planned.num_trials - rest.num_trials, planned.num_teachers - rest.num_teachers
     if trials_done or teachers_done:

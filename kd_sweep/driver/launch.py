@@ -39,7 +39,7 @@ def _launch(spec: StudySpec, folder: StudyFolder, frozen: StudySpec | None, addr
         address: as for `launch`.
     """
     contents: list[str] = []
-    with doing("looking at the images and the networks", plainly=True):
+    with doing("checking the images and the networks", plainly=True):
         spec = checked(spec, dataset_cache_dir(folder.storage), say=contents.append)
         contents += caveats(spec)
         if frozen is None and folder.exists():

@@ -174,22 +174,24 @@ class Collector:
 def totals(listed: Sequence[Garbage], root: str, *, deleted: bool) -> str:
     """Return in a line how much is listed and, unless it is deleted, how to delete it."""
     parts = []
-    for kind, name, options in ((GARBAGE, "places", "--delete"), (CACHE, "caches", "--delete --caches")):
+    for kind, name, options in ((GARBAGE, "path", "--delete"), (CACHE, "cache", "--delete --caches")):
         some = [garbage.num_bytes for garbage in listed if garbage.kind == kind]
         if kind == CACHE and not some:
             continue
         size = ByteSize(sum(some)).human_readable(decimal=True)
         advice = f"; kd-sweep gc {root} {options} deletes {'it' if kind == GARBAGE else 'them too'}" if some else ""
-        parts.append(f"{len(some)} {name}, {size} " + ("deleted" if deleted else f"could go{advice}"))
+        parts.append(
+            f"{len(some)} {name if len(some) == 1 else f'{name}s'}, {size} "
+            + ("deleted" if deleted else f"could go{advice}")
+        )
     return "; ".join(parts)
 
 
 def garbage_table(listed: Sequence[Garbage]) -> pa.Table:
-    """Return the garbage as a table; its column `place` holds the paths."""
+    """Return the garbage as a table, with a column for each of its fields."""
     texts = [(name, pa.string()) for name in ("why", "kind", "cost")]
-    schema = pa.schema([("place", pa.string()), ("num_bytes", pa.int64()), *texts])
-    rows = [{"place": garbage.path, **asdict(garbage)} for garbage in listed]
-    return pa.Table.from_pylist(rows, schema)
+    schema = pa.schema([("path", pa.string()), ("num_bytes", pa.int64()), *texts])
+    return pa.Table.from_pylist([asdict(garbage) for garbage in listed], schema)
 
 
 @dataclass

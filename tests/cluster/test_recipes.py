@@ -73,12 +73,12 @@ class TestManifests:
         validate(read(CLUSTER / "kubernetes" / name), MANIFESTS[name])
 
     @pytest.mark.parametrize(
-        ("place", "value"), [("rayStartParam", {}), ("template", None), ("rayStartParams", {"num-cpus": 0})]
+        ("key", "value"), [("rayStartParam", {}), ("template", None), ("rayStartParams", {"num-cpus": 0})]
     )
-    def test_a_slip_in_it_is_found(self, name: str, place: str, value: Any) -> None:
+    def test_a_slip_in_it_is_found(self, name: str, key: str, value: Any) -> None:
         manifest = read(CLUSTER / "kubernetes" / name)
         spec = manifest["spec"].get("rayClusterSpec", manifest["spec"])
-        spec["headGroupSpec"][place] = value
+        spec["headGroupSpec"][key] = value
         with pytest.raises(jsonschema.ValidationError):
             validate(manifest, MANIFESTS[name])
 

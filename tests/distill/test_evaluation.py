@@ -85,8 +85,8 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
         ),
         "attention_iou_teachers_chance": np.mean(
             [
-                overlap(regions[i][places[i]], regions[j][places[j]])
-                for places in other_images(100, 3).numpy()
+                overlap(regions[i][indices[i]], regions[j][indices[j]])
+                for indices in other_images(100, 3).numpy()
                 for i, j in ((0, 1), (0, 2), (1, 2))
             ]
         ),

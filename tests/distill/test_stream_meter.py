@@ -17,8 +17,8 @@ def softmax(logits):
 
 def metered(split, student_NC, teacher_MNC, labels_N, batch_size=16):
     meter = StreamMeter(split)
-    for places in torch.arange(len(labels_N)).split(batch_size):
-        meter.add(student_NC[places], teacher_MNC[:, places], labels_N[places])
+    for indices in torch.arange(len(labels_N)).split(batch_size):
+        meter.add(student_NC[indices], teacher_MNC[:, indices], labels_N[indices])
     return meter.metrics()
 
 

@@ -148,10 +148,10 @@ def drawn(box: Box) -> list[str]:
     """Return the elements of one box."""
     is_job = box.row < 0
     kind, fill, text = ("job", "", "job-text") if is_job else ("box", f' fill="{FILLS[box.row]}"', "")
-    place = (
+    frame = (
         f'x="{box.x:.0f}" y="{box.y:.0f}" width="{box.width:.0f}" height="{box.height:.0f}" rx="{14 if is_job else 4}"'
     )
-    elements = [f'<rect class="{kind}"{fill} {place}/>']
+    elements = [f'<rect class="{kind}"{fill} {frame}/>']
     x, y = box.x + PADDING, box.y + PADDING + 11
     elements.append(f'<text class="{text} name" x="{x:.0f}" y="{y:.0f}">{escape(box.name)}</text>')
     for number, line in enumerate([*box.lines, *filter(None, [box.without])], 1):

@@ -171,9 +171,9 @@ def invocations(page: Path) -> Iterator[list[str]]:
     for block in blocks(page, "sh", "bash", "console"):
         for line in shell_lines(block):
             words = shlex.split(line, comments=True)
-            for place in [place for place, word in enumerate(words) if word == "kd-sweep"]:
-                arguments = words[place + 1 :]
-                ends = [place for place, word in enumerate(arguments) if word in ("|", ">", "&&", ";", "&", "||")]
+            for index in [index for index, word in enumerate(words) if word == "kd-sweep"]:
+                arguments = words[index + 1 :]
+                ends = [index for index, word in enumerate(arguments) if word in ("|", ">", "&&", ";", "&", "||")]
                 yield arguments[: ends[0]] if ends else arguments
 
 
@@ -220,9 +220,9 @@ def test_every_command_in_a_page_exists(page: Path) -> None:
         assert arguments[0] in commands(), arguments
         command = commands()[arguments[0]]
         given = positionals(command, arguments[1:])
-        places = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-        at_most = float("inf") if any(place.nargs == -1 for place in places) else len(places)
-        assert sum(place.required for place in places) <= len(given) <= at_most, arguments
+        declared = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+        at_most = float("inf") if any(argument.nargs == -1 for argument in declared) else len(declared)
+        assert sum(argument.required for argument in declared) <= len(given) <= at_most, arguments
         if given and given[0].startswith("sweeps/"):
             settings = [value for name, value in itertools.pairwise(arguments) if name == "--set"]
             load_spec(ROOT / given[0], settings)

@@ -218,14 +218,21 @@ def test_the_command_lists_and_deletes_on_request(root: Path, capsys: pytest.Cap
 
     code, out, err = gc()
     assert (code, out.split()) == (0, ["10B", f"teachers/{STRANGE}:", "a", "teacher", "that", "no", "trial", "uses"])
-    assert err == f"{root}: 1 places, 10B could go; kd-sweep gc {root} --delete deletes it\n"
-    assert json.loads(gc("--format", "json")[1])[0]["num_bytes"] == 10
+    assert err == f"{root}: 1 path, 10B could go; kd-sweep gc {root} --delete deletes it\n"
+    (row,) = json.loads(gc("--format", "json")[1])
+    assert row == {
+        "path": f"teachers/{STRANGE}",
+        "num_bytes": 10,
+        "why": "a teacher that no trial uses",
+        "kind": "garbage",
+        "cost": None,
+    }
     assert gc("--format", "pictures", "--delete")[0] == 2
     assert (root / "teachers" / STRANGE).exists()
     code, out, err = gc("--delete")
-    assert (code, len(out.splitlines()), err) == (0, 1, f"{root}: 1 places, 10B deleted\n")
+    assert (code, len(out.splitlines()), err) == (0, 1, f"{root}: 1 path, 10B deleted\n")
     assert not (root / "teachers" / STRANGE).exists()
-    assert gc() == (0, "", f"{root}: 0 places, 0B could go\n")
+    assert gc() == (0, "", f"{root}: 0 paths, 0B could go\n")
 
 
 def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,7 +265,7 @@ def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys:
     assert teacher.endswith("a teacher that no trial uses; training it again would take 2 h")
     assert heading == "caches, made again where a study that is extended or launched again needs them:"
     assert cache.endswith("no trial still to run looks it up")
-    assert f"1 caches, 5B could go; kd-sweep gc {root} --delete --caches deletes them too" in err
+    assert f"1 cache, 5B could go; kd-sweep gc {root} --delete --caches deletes them too" in err
     rows = json.loads("\n".join(gc("--format", "json")[0]))
     assert [(row["kind"], row["cost"]) for row in rows] == [
         ("garbage", "training it again would take 2 h"),

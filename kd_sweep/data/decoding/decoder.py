@@ -94,7 +94,7 @@ def _stored_anew(cache_file: Path, undecoded: UndecodedImages, shape: tuple[int,
             _write_cache(cache_file, undecoded, shape)
             stored = open_stored(cache_file)
     if stored is None:
-        raise DataError(f"data: {cache_file} was damaged while it was written; look at the disk")
+        raise DataError(f"data: {cache_file} was damaged while it was written; check the disk")
     return stored
 
 

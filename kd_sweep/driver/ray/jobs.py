@@ -106,7 +106,7 @@ def stop(job: str, address: str, on_wait: Callable[[], None] = lambda: None) -> 
         end = time.monotonic() + STOP_WAIT_S + 10
         while not (status := client.get_job_status(job)).is_terminal():
             if time.monotonic() > end:
-                raise ClusterError(f"job {job}: is still {status.value} after {STOP_WAIT_S} s; look at the dashboard")
+                raise ClusterError(f"job {job}: is still {status.value} after {STOP_WAIT_S} s; see the dashboard")
             time.sleep(POLL_S)
         return str(status.value)
 

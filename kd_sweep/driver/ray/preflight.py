@@ -114,7 +114,7 @@ def check_report(name: str, report: NodeReport, here: dict[str, str], root: str,
         raise ClusterError(f"node {name}: the trials' code cannot be imported there ({report.failure})")
     if needs_gpu and report.num_cuda_devices == 0:
         raise ClusterError(
-            f"node {name}: offers GPUs to Ray, but torch sees no CUDA device there; look at its driver and CUDA build"
+            f"node {name}: offers GPUs to Ray, but torch sees no CUDA device there; check its driver and CUDA build"
         )
     if not report.sees_root:
         raise ClusterError(
@@ -193,7 +193,7 @@ def _ask(nodes: "list[RayNode]", root: str, probe: str) -> dict[str, NodeReport]
             raise ClusterError(f"node {names[reference]}: could not be checked ({_cause(error)})") from error
     if waiting:
         silent = ", ".join(names[reference] for reference in waiting)
-        raise ClusterError(f"node {silent}: did not answer within {ANSWER_S:g} s; look at `ray status` and its logs")
+        raise ClusterError(f"node {silent}: did not answer within {ANSWER_S:g} s; see `ray status` and its logs")
     return {name: reports[name] for name in names.values()}
 
 

@@ -151,7 +151,7 @@ def train_missing(
     Raises:
         StorageError: a worker could not write; the message has the path and the reason.
     """
-    with doing("looking for teachers that are there", plainly=True):
+    with doing("searching for trained teachers", plainly=True):
         missing = [teacher for teacher in teachers if not _record_finished(teacher, settings.root, recorder)]
     display.teachers_begin(len(teachers), [teacher.learner.epochs for teacher in missing])
     training = _Teachers(spec, settings, recorder, display)

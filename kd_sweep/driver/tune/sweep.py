@@ -44,7 +44,7 @@ def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Inte
 def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
     spec, recorder, work = state.spec, state.recorder, state.work
     settings = _settings(state)
-    with doing("looking for teachers that are there"):
+    with doing("searching for trained teachers"):
         finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
         display.begin(work.trial_epochs(spec, recorder.last_epoch), recorder.trial_cost())
         teachers = work.teachers

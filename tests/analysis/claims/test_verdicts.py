@@ -216,7 +216,7 @@ def test_raw_and_corrected_p_values_are_shown(tmp_path):
     names = ("fidelity_train", "fidelity_val", "fidelity_val_augmented", "val_accuracy")
     made = [
         trial(
-            s, 1, seed, **{name: 0.5 + 0.01 * s * place + generator.normal(0, 0.01) for place, name in enumerate(names)}
+            s, 1, seed, **{name: 0.5 + 0.01 * s * index + generator.normal(0, 0.01) for index, name in enumerate(names)}
         )
         for s in (0.0, 1.0)
         for seed in range(6)

@@ -69,8 +69,8 @@ def test_a_damaged_record_is_named_and_not_trusted(tmp_path, record):
 def test_every_flipped_bit_is_noticed(tmp_path, record):
     path = latest(teacher_folder(tmp_path, record.teacher_id).local_path(), RECORD)
     good = path.read_bytes()
-    for place in range(len(good)):
-        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+    for index in range(len(good)):
+        path.write_bytes(good[:index] + bytes([good[index] ^ 1]) + good[index + 1 :])
         with pytest.raises(CorruptFileError, match="teacher-"):
             read_record(tmp_path, record.teacher_id)
 

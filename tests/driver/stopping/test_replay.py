@@ -71,7 +71,7 @@ def test_after_interruptions_it_decides_as_unbroken(name: str, ties: bool) -> No
                 unfinished = {one for one in begun if ended.get(one, index) >= written}
                 resumed = replay(spec, holding(rows), unfinished)
                 assert resumed is not None
-                last = {row["trial_id"]: place for place, row in enumerate(rows)}
+                last = {row["trial_id"]: index for index, row in enumerate(rows)}
                 assert set(resumed.stopped) == {one for one in unfinished if decided[last[one]]}
                 num_found += len(resumed.stopped)
                 judge = resumed.judge

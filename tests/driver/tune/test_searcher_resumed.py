@@ -82,14 +82,14 @@ class Tables:
             OptunaSource(spec, self.known.values(), num_trials - len(self.known)), SETTINGS, metrics, lambda _: 0
         )
         running: list[tuple[str, TrialConfig]] = []
-        for place in range(10_000):
-            config = searcher.suggest(f"tune{place}")
+        for index in range(10_000):
+            config = searcher.suggest(f"tune{index}")
             if isinstance(config, dict):
                 assigned = assignment_in(config)
                 trial = assigned.trial
                 started = KnownTrial(trial, False, None, assigned.suggestion, assigned.generation)
                 self.known[trial.trial_id] = started
-                running.append((f"tune{place}", trial))
+                running.append((f"tune{index}", trial))
                 yield trial.trial_id
             if running and (len(running) == at_once or not isinstance(config, dict)):
                 tune_id, trial = running.pop(0)
@@ -246,8 +246,8 @@ def run(root: Path, spec: StudySpec, most: int = 1000, on_new: Callable[[str], N
     """Run up to ``most`` trials of the study without Ray; the last one is cut off where there are more."""
     with StudyState(spec, StudyFolder(root, "s")) as state:
         searcher = TuneSearcher(source_of(state), SETTINGS, ("val_accuracy", "ece"), state.recorder.last_epoch)
-        for place in range(most):
-            config = searcher.suggest(str(place))
+        for index in range(most):
+            config = searcher.suggest(str(index))
             if not isinstance(config, dict):
                 break
             assigned = assignment_in(config)
@@ -255,17 +255,17 @@ def run(root: Path, spec: StudySpec, most: int = 1000, on_new: Callable[[str], N
             if trial.trial_id not in state.recorder.trials():
                 on_new(trial.trial_id)
             state.recorder.started(trial, assigned.suggestion, assigned.generation)
-            if place == most - 1:
+            if index == most - 1:
                 break
             values = outcome(trial, 2)
             if values is None:
                 state.recorder.ended(trial.trial_id, "failed", "it raised", "")
-                searcher.on_trial_complete(str(place), None, error=True)
+                searcher.on_trial_complete(str(index), None, error=True)
                 continue
             report = report_of(1, val_accuracy=values[0], ece=values[1])
             state.recorder.epoch(trial.trial_id, report)
             state.recorder.ended(trial.trial_id, "completed")
-            searcher.on_trial_complete(str(place), result_of(EpochDone(report)))
+            searcher.on_trial_complete(str(index), result_of(EpochDone(report)))
         rest = state.finish()
         return rest.size + sum(row["status"] in FINISHED for row in state.recorder.trials().values())
 
