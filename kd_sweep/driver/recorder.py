@@ -13,6 +13,8 @@ from kd_sweep import __version__
 from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.space.conditions import Conditions
+from kd_sweep.study.space.points import point_of
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import LOCATION_FIELDS, TrialConfig, recorded_trial
 from kd_sweep.tables.schema import FINISHED, column_name
@@ -48,6 +50,7 @@ class Recorder:
         self._spec = spec
         self._objectives = spec.objectives
         self._objective = spec.objectives[0]
+        self._conditions = Conditions(spec)
         self._search = tuple(name for name in spec.search if name not in SETTINGS)
         self._configs: dict[str, TrialConfig] = {}
         self._latest: datetime | None = None
@@ -259,7 +262,8 @@ class Recorder:
         return self._latest
 
     def _identity(self, config: TrialConfig) -> dict[str, Any]:
-        searched = {column_name(name): _scalar(config.at(name)) for name in self._search}
+        point = point_of(self._spec, config, self._conditions)
+        searched = {column_name(name): _scalar(point.get(name)) for name in self._search}
         return searched | {
             "trial_id": config.trial_id,
             "augmentation_strength": config.mean_teacher_strength,

@@ -1,13 +1,13 @@
 """The checks of a study that need its images and networks, before anything is written."""
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from kd_sweep.data.contents import inspect_data
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
-from kd_sweep.study.spec import Choice, Grid, StudySpec
+from kd_sweep.study.recipe import Learner
+from kd_sweep.study.space.conditions import Conditions
+from kd_sweep.study.spec import StudySpec
 
 
 def checked(
@@ -36,15 +36,17 @@ def check_models(spec: StudySpec, *, download: bool = True) -> None:
     """Raise SpecError where a network that the study names cannot be built; the dataset need not be there."""
     channels = 1 if spec.data.name == "digits" else 3
     for role, learner in (("teacher", spec.teacher), ("student", spec.student)):
-        named = [_possible(spec, f"{role}.{field}", getattr(learner, field)) for field in ("model", "stem")]
-        for model, stem in itertools.product(*named):
-            variant = learner.model_copy(update={"model": model, "stem": stem})
+        for variant in _variants(spec, role, learner):
             check_model(variant, f"{role}.model", spec.data.image_size, channels, download=download)
 
 
-def _possible(spec: StudySpec, name: str, otherwise: Any) -> tuple[Any, ...]:
-    """Return the values that a searched field can have, ``otherwise`` where it is not searched."""
-    dimension = spec.search.get(name)
-    if isinstance(dimension, Grid):
-        return dimension.grid
-    return dimension.choice if isinstance(dimension, Choice) else (otherwise,)
+def _variants(spec: StudySpec, role: str, learner: Learner) -> Iterator[Learner]:
+    """Yield the networks that trials can have as their teacher or student, each once."""
+    conditions = Conditions(spec)
+    fields = {f"{role}.{key}": key for key in ("model", "stem")}
+    possible = {name: conditions.corners(name) for name in conditions.closed(fields)}
+    points = (
+        {key: point[name] for name, key in fields.items() if name in point} for point in conditions.points(possible)
+    )
+    for changes in {tuple(point.items()): point for point in points}.values():
+        yield learner.model_copy(update=changes)

@@ -12,5 +12,6 @@ CAM = (
 def caveats(spec: StudySpec) -> list[str]:
     """Return what to beware of in the figures of a study, a line each."""
     searched = spec.search.get("metrics.attention")
-    maps = dimension_values("metrics.attention", searched) if searched is not None else [spec.metrics.attention]
-    return [CAM] if "cam" in (maps or ()) else []
+    maps = (dimension_values("metrics.attention", searched) if searched is not None else None) or []
+    is_fixed = searched is None or bool(searched.when)
+    return [CAM] if "cam" in maps or (is_fixed and spec.metrics.attention == "cam") else []

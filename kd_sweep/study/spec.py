@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Discriminator, Field, Tag, field_validator, model_validator
 
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import (
@@ -33,16 +33,40 @@ Value = Scalar | tuple[Scalar, ...]
 """What a searched field can be. Only `teacher_strengths` is a list."""
 
 
+def _lists(conditions: Any) -> Any:
+    """Write a value alone as a list of one, and every list as a tuple."""
+    if not isinstance(conditions, dict):
+        return conditions
+    return {name: _tuple(value) if isinstance(value, list | tuple) else (value,) for name, value in conditions.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list | tuple) else value
+
+
+When = Annotated[
+    dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]],
+    BeforeValidator(
+        _lists, json_schema_input_type=dict[str, Scalar | Annotated[tuple[Value, ...], Field(min_length=1)]]
+    ),
+]
+"""By the name of another dimension, the value or values with which a dimension is there."""
+
+
 class Grid(Strict):
     """Every value, crossed with the other grids. A scalar alone (`seed: 0`) is a grid of one."""
 
     grid: tuple[Value, ...] = Field(min_length=1)
+    when: When = Field({})
+    """Values of other dimensions, `{distillation.loss: dkd}`, without which the field is as outside `search`."""
 
 
 class Choice(Strict):
     """One of these values."""
 
     choice: tuple[Value, ...] = Field(min_length=1)
+    when: When = Field({})
+    """As of a grid."""
 
 
 class Uniform(Strict):
@@ -53,6 +77,8 @@ class Uniform(Strict):
     """Round to multiples of this above the lower bound."""
     log: bool = False
     """Uniform in the logarithm."""
+    when: When = Field({})
+    """As of a grid."""
 
     @model_validator(mode="after")
     def _bounds(self) -> "Uniform":
@@ -71,6 +97,8 @@ class IntRange(Strict):
 
     bounds: tuple[int, int] = Field(alias="int")
     step: int = Field(1, ge=1)
+    when: When = Field({})
+    """As of a grid."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "IntRange":

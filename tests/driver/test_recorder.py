@@ -61,6 +61,18 @@ def test_a_started_trial_has_its_settings_and_each_start_is_an_attempt(study: St
     assert study.row("attempts", "started_at", "error", "traceback", "finished_at") == (2, began, None, None, None)
 
 
+def test_a_searched_field_is_null_where_its_condition_does_not_hold(tmp_path: Path) -> None:
+    text = "{name: s, search: {distillation.loss: {grid: [kl, dkd]}, distillation.non_target_class_weight: "
+    spec = parse_spec(text + "{grid: [2, 4], when: {distillation.loss: dkd}}}}", "s.yaml")
+    with StudyWriter(Root.open(tmp_path), "s") as writer:
+        recorder = Recorder(writer, spec, lambda config: [])
+        for trial in planned_trials(spec):
+            recorder.started(trial.config)
+        rows = recorder.trials().values()
+        columns = ("distillation_loss", "distillation_non_target_class_weight")
+        assert [tuple(row.get(name) for name in columns) for row in rows] == [("kl", None), ("dkd", 2.0), ("dkd", 4.0)]
+
+
 def test_the_best_epoch_is_that_of_the_first_objective(study: Study) -> None:
     study.recorder.started(study.trial)
     for epoch, loss in enumerate((0.7, 0.3, 0.4), start=1):

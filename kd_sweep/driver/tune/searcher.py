@@ -18,9 +18,11 @@ from kd_sweep.driver.tune.tune_trial import config_of, reports_in
 from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.recipe import MAX_COUNT
+from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import dimension_size, index_of, listed_values, range_bounds, value_at
 from kd_sweep.study.space.plan import num_points
-from kd_sweep.study.space.points import Point, grid_points, points_of, random_point, trial_config
+from kd_sweep.study.space.points import grid_points, point_of, points_of, random_point, trial_config
+from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.spec import Choice, Dimension, Grid, Nsga2Sampler, StudySpec, TpeSampler, Uniform, Value
 from kd_sweep.study.trial import TrialConfig
 
@@ -120,7 +122,10 @@ class OptunaSource:
         self._suggested: list[optuna.Trial] = []
         self._unfinished: deque[Suggestion] = deque()
         self._running: dict[str, int] = {}  # trial id -> the trial's number in Optuna's study
-        self._distributions = {name: _distribution(dimension) for name, dimension in sorted(spec.search.items())}
+        self._conditions = Conditions(spec)
+        # By name, so that the order of the file changes nothing, but for those that decide on others.
+        order = Conditions(spec.model_copy(update={"search": dict(sorted(spec.search.items()))})).order
+        self._distributions = {name: _distribution(spec.search[name]) for name in order}
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are ours to report
         self._study = optuna.create_study(
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
@@ -156,7 +161,7 @@ class OptunaSource:
         self._num_left -= 1
         self._known.add(trial.trial_id)
         suggestion = Suggestion(trial, self._number - 1, self._generation)
-        self._add(suggestion, {name: trial.at(name) for name in self._spec.search}, TrialState.RUNNING)
+        self._add(suggestion, point_of(self._spec, trial, self._conditions), TrialState.RUNNING)
         return suggestion
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
@@ -175,22 +180,28 @@ class OptunaSource:
             yield self._modelled()
         for _ in range(MAX_DRAWS):
             self._number += 1
-            yield random_point(self._spec, self._number - 1)
+            yield random_point(self._spec, self._number - 1, self._conditions)
         if num_points(self._spec) <= MAX_COUNT:
             yield from grid_points(self._spec)
 
     def _modelled(self) -> Point:
         self._study.sampler = _sampler(self._spec, self._number)
         self._number += 1
-        suggested = self._study.ask(self._distributions)
+        suggested = self._study.ask()
         self._suggested.append(suggested)  # a running trial to Optuna, whose next suggestion keeps away from it
+        point: Point = {}
+        for name, distribution in self._distributions.items():
+            if self._conditions.is_active(name, point):
+                dimension = self._spec.search[name]
+                value = _value(name, dimension, _suggested(suggested, name, distribution))
+                point[name] = search_field(name).canonical(value)
         self._generation = self._study.get_trials(deepcopy=False)[-1].system_attrs.get(GENERATION)
-        return {name: _value(name, dimension, suggested.params[name]) for name, dimension in self._spec.search.items()}
+        return point
 
     def _add(
         self, suggestion: Suggestion, point: Point, state: TrialState, values: tuple[float, ...] | None = None
     ) -> None:
-        params = {name: _param(name, self._spec.search[name], point[name]) for name in self._distributions}
+        params = {name: _param(name, self._spec.search[name], value) for name, value in point.items()}
         is_genetic = isinstance(self._spec.sampler, Nsga2Sampler)
         # Trials of another sampler are the first generation.
         attributes = {GENERATION: suggestion.generation or 0} if is_genetic else {}
@@ -199,7 +210,7 @@ class OptunaSource:
                 state=state,
                 values=values,
                 params=params,
-                distributions=self._distributions,
+                distributions={name: self._distributions[name] for name in params},
                 system_attrs=attributes,
             )
         )
@@ -268,6 +279,15 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
         return IntDistribution(0, size - 1)
     low, high = range_bounds(dimension)
     return FloatDistribution(low, high, log=isinstance(dimension, Uniform) and dimension.log)
+
+
+def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high)
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
 
 
 def _value(name: str, dimension: Dimension, param: Any) -> Value:

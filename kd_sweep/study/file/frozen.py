@@ -113,12 +113,13 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
     """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
 
     The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change. So may
-    the location of the same images, and the base value of a field that both studies search, which no trial uses.
+    the location of the same images, and the base value of a field that both studies search without a condition, which
+    no trial uses.
 
     Raises:
         SpecError: the first field that would mix results, with both values.
     """
-    searched = old.search.keys() & new.search.keys()
+    searched = _always_searched(old) & _always_searched(new)
     moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
     unmixed = {f"data.{name}" for name in LOCATION_FIELDS} if moved else set()
     for role in ("teacher", "student"):
@@ -141,6 +142,10 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
             "launched; results would mix (choose another name, or set it back)"
         )
         raise SpecError(f"{name}: {rule}")
+
+
+def _always_searched(spec: StudySpec) -> set[str]:
+    return {name for name, dimension in spec.search.items() if not dimension.when}
 
 
 def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:

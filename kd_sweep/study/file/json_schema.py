@@ -25,6 +25,8 @@ def json_schema() -> dict[str, Any]:
     }
     search["propertyNames"] = {"enum": list(search_fields())}
     definitions = schema["$defs"]
+    for kind in ("Grid", "Choice", "Uniform", "IntRange"):
+        definitions[kind]["properties"]["when"]["propertyNames"] = {"enum": list(search_fields())}
     definitions["Data"]["properties"]["name"]["enum"] = list(DATASETS)
     del definitions["Data"]["properties"]["image_size"]["default"]  # it depends on the name
     metrics = list(REPORTED_METRICS)

@@ -38,6 +38,14 @@ def _path(key: str, origin: str) -> KeyPath:
         raise SpecError(f"{origin}: a part of the key {shown(key)} is empty")
     if parts[0] != "search" or len(parts) < 3:
         return tuple(parts)
+    if "when" in parts[2:]:
+        when = parts.index("when", 2)
+        return (
+            "search",
+            ".".join(parts[1:when]),
+            "when",
+            *([".".join(parts[when + 1 :])] if parts[when + 1 :] else []),
+        )
     if len(parts) > 3 and parts[-2] in DIMENSION_KEYS and parts[-1].isdecimal():
         return ("search", ".".join(parts[1:-2]), parts[-2], parts[-1])
     if parts[-1] in DIMENSION_KEYS:

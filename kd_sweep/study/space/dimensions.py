@@ -88,13 +88,13 @@ def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
     if name == "ensemble_size" and (ensembles := searched_ensembles(spec)):
         return min(map(len, ensembles)), max(map(len, ensembles))
     dimension = spec.search.get(name)
-    if isinstance(dimension, Grid | Choice):
-        numbers = [value for value in listed_values(dimension) if isinstance(value, int | float)]
-        return min(numbers), max(numbers)
-    if dimension is not None:
-        return range_bounds(dimension)
-    value = fixed_value(spec, name)
-    return value, value
+    if dimension is None:
+        value = fixed_value(spec, name)
+        return value, value
+    values = listed_values(dimension) if isinstance(dimension, Grid | Choice) else range_bounds(dimension)
+    without = [fixed_value(spec, name)] if dimension.when else []
+    numbers = [value for value in (*values, *without) if isinstance(value, int | float)]
+    return min(numbers), max(numbers)
 
 
 def fixed_value(spec: StudySpec, name: str) -> Any:
@@ -104,10 +104,14 @@ def fixed_value(spec: StudySpec, name: str) -> Any:
 
 
 def searched_ensembles(spec: StudySpec) -> list[tuple[float, ...]]:
-    """Return the values of `search.teacher_strengths` in canonical form; empty where that is not searched."""
+    """Return the ensembles of `search.teacher_strengths` in canonical form; empty where that is not searched."""
     dimension = spec.search.get("teacher_strengths")
-    values = (dimension_values("teacher_strengths", dimension) if dimension is not None else None) or []
-    return [tuple(float(strength) for strength in value) for value in values]  # type: ignore[union-attr, arg-type]
+    if dimension is None:
+        return []
+    values = dimension_values("teacher_strengths", dimension) or []
+    without = [(SearchSettings().augmentation_strength,)] if dimension.when else []
+    searched = [tuple(float(strength) for strength in value) for value in values]  # type: ignore[union-attr, arg-type]
+    return [*searched, *without]
 
 
 def _is_number(value: Value) -> bool:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
-from kd_sweep.study.space.dimensions import fixed_value, listed_values, searched_ensembles
+from kd_sweep.study.space.conditions import Conditions, Point
+from kd_sweep.study.space.dimensions import fixed_value, listed_values
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Choice, Grid, IntRange, StudySpec
@@ -42,25 +43,55 @@ def check_idle(spec: StudySpec) -> None:
     Raises:
         RuleError: the first that has none, with the reason.
     """
-    possible = {name: _values(spec, name) for rule in _RULES for name in (*rule.fields, *rule.reads)}
+    conditions = Conditions(spec)
     for rule in _RULES:
         for name in rule.fields:
-            values = possible[name]
-            searched = name in spec.search and len(values) > 1
-            if not searched and values == [_default(name)]:
-                continue
-            points = itertools.product(*(possible[read] for read in rule.reads))
-            idle = (rule.idle(*point) for point in itertools.islice(points, MAX_COMBINATIONS))
-            if any(idle) if searched and rule.everywhere else all(idle):
-                raise _mistake(spec, name, values, rule)
+            _check_field(spec, conditions, rule, name)
 
 
-def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule) -> RuleError:
-    if name in spec.search and len(values) > 1:
+def _check_field(spec: StudySpec, conditions: Conditions, rule: Rule, name: str) -> None:
+    values = _values(spec, conditions, name) if name in spec.search else []
+    fixed = fixed_value(spec, name)
+    is_given, varies = fixed != _default(name), len(values) > 1
+    if not is_given and not varies and values in ([], [_default(name)]):
+        return
+    points = list(itertools.islice(_points(spec, conditions, rule, name), MAX_COMBINATIONS))
+    there = [_is_idle(spec, rule, point) for point in points if name in point]
+    if there and values != [_default(name)] and (any(there) if varies and rule.everywhere else all(there)):
+        raise _mistake(spec, name, values, rule)
+    elsewhere = [_is_idle(spec, rule, point) for point in points if name not in point]
+    if elsewhere and is_given and all(elsewhere):
+        raise _mistake(spec, name, [fixed], rule, outside=name in spec.search)
+
+
+def _points(spec: StudySpec, conditions: Conditions, rule: Rule, name: str) -> Iterator[Point]:
+    """Yield what trials can have in the fields that a rule is about, where those are searched."""
+    ensembles = ("teacher_strengths",) if "ensemble_size" in rule.reads else ()  # the size is that of the list
+    possible = {other: _values(spec, conditions, other) for other in conditions.closed([name, *rule.reads, *ensembles])}
+    if name in possible and name not in rule.reads and name not in conditions.deciders:
+        possible[name] = possible[name][:1]
+    return conditions.points(possible)
+
+
+def _is_idle(spec: StudySpec, rule: Rule, point: Point) -> bool:
+    return rule.idle(*(_value(spec, point, read) for read in rule.reads))
+
+
+def _value(spec: StudySpec, point: Point, name: str) -> Any:
+    """Return what a trial at this point has in a field."""
+    if name == "ensemble_size" and "teacher_strengths" in spec.search:
+        strengths: Any = point.get("teacher_strengths", (0.0,))
+        return len(strengths)
+    return point[name] if name in point else fixed_value(spec, name)
+
+
+def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule, *, outside: bool = False) -> RuleError:
+    searched = name in spec.search and not outside
+    if searched and len(values) > 1:
         return RuleError(
             ("search", name), f"has no effect {rule.why}, so trials would differ in nothing but their name"
         )
-    path = ("search", name) if name in spec.search else tuple(name.split("."))
+    path = ("search", name) if searched else tuple(name.split("."))
     value = str(list(values[0])) if isinstance(values[0], tuple) else shown(values[0])
     return RuleError(path, f"{value} has no effect {rule.why}")
 
@@ -72,21 +103,22 @@ def _default(name: str) -> Any:
     return SearchSettings.model_fields[name].default
 
 
-def _values(spec: StudySpec, name: str) -> list[Any]:
-    """Return values that trials can have in a field: the first of a list, and of a range some that are not its ends."""
-    if name == "ensemble_size" and (ensembles := searched_ensembles(spec)):
-        return sorted({len(strengths) for strengths in ensembles})
-    dimension = spec.search.get(name)
-    if dimension is None:
-        return [fixed_value(spec, name)]
+def _values(spec: StudySpec, conditions: Conditions, name: str) -> list[Any]:
+    """Return values that a dimension can have: the first of a list, and of a range some that are not its ends.
+
+    Those that others depend on are among them.
+    """
+    dimension = spec.search[name]
     if isinstance(dimension, Grid | Choice):
         field = search_field(name)
-        return [field.canonical(value) for value in listed_values(dimension)[:MAX_VALUES]]
-    if isinstance(dimension, IntRange):
+        values: list[Any] = [field.canonical(value) for value in listed_values(dimension)[:MAX_VALUES]]
+    elif isinstance(dimension, IntRange):
         first, last = dimension.bounds
-        return list(range(first, last + 1, dimension.step)[:MAX_VALUES])
-    low, high = dimension.uniform
-    return [low + (high - low) * share for share in (0.4, 0.6)]
+        values = list(range(first, last + 1, dimension.step)[:MAX_VALUES])
+    else:
+        low, high = dimension.uniform
+        values = [low + (high - low) * share for share in (0.4, 0.6)]
+    return list(dict.fromkeys([*values, *conditions.decisive(name)]))
 
 
 def _no_strength(pipeline: str, strength: float, teachers: tuple[float, ...] | None, student: float | None) -> bool:

@@ -5,14 +5,18 @@ import math
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
+from kd_sweep.study.space.conditions import Conditions, Point, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds, searched_ensembles
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
+from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import Parts, PlannedTeacher
 from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, NoScheduler, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
 TEACHER_FIELDS = ("augmentation_strength", "seed")
 TEACHER_SECTIONS = ("data", "augmentation", "teacher")
+ENDLESS = 2**63
+"""The number of points of a continuous space."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def _bounding_plan(spec: StudySpec) -> Plan:
     ensembles = searched_ensembles(spec)
     # Member j at strength s is one teacher, whatever its fellows are.
     distinct = len({pair for strengths in ensembles for pair in enumerate(strengths)}) if ensembles else members
-    num_teachers = min(members * num_trials, distinct * num_points(spec, teachers_only=True))
+    num_teachers = min(members * num_trials, distinct * _most_for_teachers(spec))
     return Plan(
         trials=[],
         teachers=[],
@@ -95,19 +99,20 @@ def _bounding_plan(spec: StudySpec) -> Plan:
     )
 
 
-def num_points(spec: StudySpec, *, teachers_only: bool = False) -> int:
-    """Return the number of points of the space; 2**63 where it is continuous.
+def num_points(spec: StudySpec) -> int:
+    """Return the number of points of the space; 2**63 where it is continuous."""
+    size = space_size(spec)
+    return ENDLESS if size is None else size
 
-    Args:
-        spec: the study.
-        teachers_only: count only in the dimensions that teachers depend on.
-    """
+
+def _most_for_teachers(spec: StudySpec) -> int:
+    """Return a bound on how many combinations there are of the dimensions that teachers depend on."""
     sizes = [
-        dimension_size(dimension)
+        (dimension_size(dimension), 1 if dimension.when else 0)
         for name, dimension in spec.search.items()
-        if not teachers_only or name in TEACHER_FIELDS or name.split(".")[0] in TEACHER_SECTIONS
+        if name in TEACHER_FIELDS or name.split(".")[0] in TEACHER_SECTIONS
     ]
-    return 2**63 if None in sizes else math.prod(size for size in sizes if size is not None)
+    return math.prod(ENDLESS if size is None else size + without for size, without in sizes)
 
 
 def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
@@ -115,7 +120,12 @@ def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
     if planned.trials:
         parts = Parts(spec)
         return max(planned.trials, key=lambda trial: len(parts.settings(trial.values).teacher_strengths)).config
-    return trial_config(spec, {name: _last(dimension) for name, dimension in spec.search.items()})
+    conditions = Conditions(spec)
+    point: Point = {}
+    for name in conditions.order:
+        if conditions.is_active(name, point):
+            point[name] = search_field(name).canonical(_last(spec.search[name]))
+    return trial_config(spec, point)
 
 
 def _last(dimension: Dimension) -> Value:

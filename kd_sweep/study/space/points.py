@@ -1,7 +1,6 @@
 """The points of a search space: grids, draws, and the trial that a point stands for."""
 
 import contextlib
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +10,11 @@ from pydantic import ValidationError
 from kd_sweep.errors import SpecError
 from kd_sweep.study.file.messages import value_rule
 from kd_sweep.study.identity import derived_seed
-from kd_sweep.study.space.dimensions import dimension_size, dimension_values, drawn_value, holds
+from kd_sweep.study.space.conditions import Conditions, Point
+from kd_sweep.study.space.dimensions import dimension_values, drawn_value, holds
 from kd_sweep.study.space.rules import validate_space
 from kd_sweep.study.space.searchable_fields import search_field
-from kd_sweep.study.space.sections import Parts, PlannedTeacher, Values, section_of
+from kd_sweep.study.space.sections import ABSENT, Parts, PlannedTeacher, Values, section_of
 from kd_sweep.study.space.settings import SearchSettings, repeated_setting, trial_settings
 from kd_sweep.study.spec import GridSampler, RandomSampler, StudySpec, Value
 from kd_sweep.study.trial import SECTIONS, TrialConfig
@@ -28,14 +28,15 @@ __all__ = [
     "is_finite",
     "planned_teachers",
     "planned_trials",
+    "point_of",
     "points_of",
     "random_point",
     "trial_config",
     "validate_space",
 ]
 
-Point = dict[str, Value]
-"""A value for every dimension, by the dimension's name."""
+MAX_RARITY = 1_000_000
+"""A point that fewer draws would be is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ class PlannedTrial:
 
     @property
     def point(self) -> Point:
-        """The trial's values by the names of their dimensions."""
-        return dict(zip(self.spec.search, self.values, strict=True))
+        """The trial's values by the names of their dimensions, without those that are not there."""
+        named = zip(self.spec.search, self.values, strict=True)
+        return {name: value for name, value in named if value is not ABSENT}
 
     @property
     def config(self) -> TrialConfig:
@@ -114,27 +116,40 @@ def trial_config(spec: StudySpec, point: Mapping[str, Any]) -> TrialConfig:
 def grid_points(spec: StudySpec) -> Iterator[Point]:
     """Yield every combination of the grids, in the order of the file, the last dimension fastest.
 
+    A dimension with a condition is crossed with the others where it is there, after those that decide on it.
+
     Raises:
         SpecError: a dimension has no list of values.
     """
-    return (dict(zip(spec.search, values, strict=True)) for values in _grid(spec))
-
-
-def _grid(spec: StudySpec) -> Iterator[Values]:
     possible = {name: dimension_values(name, dimension) for name, dimension in spec.search.items()}
     endless = next((name for name, values in possible.items() if values is None), None)
     if endless is not None:
         raise SpecError(f"search.{endless}: a continuous range has no grid; possible: grid, or uniform with a step")
-    return itertools.product(*(values or [] for values in possible.values()))
+    return Conditions(spec).points({name: values or [] for name, values in possible.items()})
 
 
-def random_point(spec: StudySpec, index: int) -> Point:
+def values_of(spec: StudySpec, point: Point) -> Values:
+    """Return the values of a point in the order of the study's dimensions."""
+    return tuple([point.get(name, ABSENT) for name in spec.search])
+
+
+def random_point(spec: StudySpec, index: int, conditions: Conditions | None = None) -> Point:
     """Return draw ``index`` (from 0): a pure function of the sampler's seed, ``index`` and each dimension.
 
     More trials therefore extend a study, and one more dimension leaves the draws of the others as they were.
+
+    Args:
+        spec: the study.
+        index: of the draw.
+        conditions: those of the study, where they are at hand.
     """
+    conditions = conditions or Conditions(spec)
     seed = getattr(spec.sampler, "seed", 0)
-    return {name: drawn_value(name, dimension, _fraction(seed, index, name)) for name, dimension in spec.search.items()}
+    point: Point = {}
+    for name in conditions.order:
+        if conditions.is_active(name, point):
+            point[name] = drawn_value(name, spec.search[name], _fraction(seed, index, name))
+    return point
 
 
 def _fraction(seed: int, index: int, name: str) -> float:
@@ -149,13 +164,17 @@ def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
         SpecError: a point that a trial cannot have.
     """
     if isinstance(spec.sampler, GridSampler):
-        return _distinct(spec, _grid(spec))
+        return _distinct(spec, grid_points(spec))
     if not isinstance(spec.sampler, RandomSampler):
         return []
-    size = _space_size(spec)
+    conditions = Conditions(spec)
+    branches = list(conditions.branches())
+    sizes, rarities = [branch.num_points for branch in branches], [branch.rarity for branch in branches]
+    size = None if None in sizes else sum(size for size in sizes if size is not None)
     wanted = spec.sampler.num_trials if size is None else min(spec.sampler.num_trials, size)
-    # Draws repeat in a small space; its last point takes size * ln(size) of them, far fewer than this bound.
-    draws = (tuple(random_point(spec, index).values()) for index in range(1000 + 20 * wanted))
+    # Draws repeat in a small space; its last point takes rarity * ln(size) of them, far fewer than this bound.
+    rarest = wanted if size is None else min(max(filter(None, rarities), default=1), MAX_RARITY)
+    draws = (random_point(spec, index, conditions) for index in range(1000 + 20 * max(wanted, rarest)))
     return _distinct(spec, draws, wanted)
 
 
@@ -174,34 +193,40 @@ def points_of(spec: StudySpec, trials: Iterable[TrialConfig]) -> dict[str, Point
     A trial is a point only if that point would be the same trial today: its values are in the space, and what the space
     leaves fixed is in the trial as in ``spec``.
     """
-    parts, points = Parts(spec), dict[str, Point]()
+    parts, conditions, points = Parts(spec), Conditions(spec), dict[str, Point]()
     for trial in trials:
-        point = {name: trial.at(name) for name in spec.search}
+        point = point_of(spec, trial, conditions)
         if all(holds(name, spec.search[name], value) for name, value in point.items()):
             with contextlib.suppress(SpecError):  # a section that no trial can have
-                if parts.trial_id(tuple(point.values())) == trial.trial_id:
+                if parts.trial_id(values_of(spec, point)) == trial.trial_id:
                     points[trial.trial_id] = point
     return points
 
 
-def _distinct(spec: StudySpec, points: Iterator[Values], limit: int | None = None) -> list[PlannedTrial]:
+def point_of(spec: StudySpec, trial: TrialConfig, conditions: Conditions | None = None) -> Point:
+    """Return the values of a trial, whether they are in the space or not, in the dimensions that it has.
+
+    Args:
+        spec: the study.
+        trial: of this study or another.
+        conditions: those of the study, where they are at hand.
+    """
+    conditions = conditions or Conditions(spec)
+    point: Point = {}
+    for name in conditions.order:
+        if conditions.is_active(name, point):
+            point[name] = trial.at(name)
+    return point
+
+
+def _distinct(spec: StudySpec, points: Iterator[Point], limit: int | None = None) -> list[PlannedTrial]:
     parts, trials = Parts(spec), dict[str, PlannedTrial]()
     while limit is None or len(trials) < limit:
-        values = next(points, None)
-        if values is None:
+        point = next(points, None)
+        if point is None:
             break
+        values = values_of(spec, point)
         trial_id = parts.trial_id(values)
         if trial_id not in trials:
             trials[trial_id] = PlannedTrial(spec, values, trial_id)
     return list(trials.values())
-
-
-def _space_size(spec: StudySpec) -> int | None:
-    """Return the number of points, or None where a dimension is continuous."""
-    size = 1
-    for dimension in spec.search.values():
-        values = dimension_size(dimension)
-        if values is None:
-            return None
-        size *= values
-    return size

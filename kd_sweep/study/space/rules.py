@@ -10,6 +10,7 @@ from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import DATASETS, MAX_COUNT
+from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
 from kd_sweep.study.space.searchable_fields import SearchField, changed_section, search_fields, unknown_field
@@ -50,6 +51,7 @@ def validate_space(spec: StudySpec) -> None:
             _check_values(field, dimension)
         else:
             _check_range(field, dimension)
+    check_conditions(spec)
     _check_ensembles(spec)
     _check_combinations(spec)
     check_idle(spec)
@@ -97,22 +99,17 @@ def _check_combinations(spec: StudySpec) -> None:
         field = search_fields()[name]
         if field.section is not None:
             sections.setdefault(field.section, []).append(field)
+    conditions = Conditions(spec)
     for section, fields in sections.items():
-        possible = [_corners(field, spec.search[field.name]) for field in fields]
-        for values in itertools.islice(itertools.product(*possible), MAX_COMBINATIONS):
-            changes = tuple((field.key, value) for field, value in zip(fields, values, strict=True))
+        possible = {name: conditions.corners(name) for name in conditions.closed([field.name for field in fields])}
+        for values in itertools.islice(conditions.points(possible), MAX_COMBINATIONS):
+            there = [field for field in fields if field.name in values]
+            changes = tuple((field.key, values[field.name]) for field in there)
             try:
                 changed_section(getattr(spec, section), changes)
             except ValueError as error:
                 point = ", ".join(f"{key} {value}" for key, value in changes)
-                raise RuleError(
-                    ("search", fields[0].name), f"no trial of {section} can have {point}: {error}"
-                ) from None
-
-
-def _corners(field: SearchField, dimension: Dimension) -> list[Any]:
-    values = listed_values(dimension) if isinstance(dimension, Grid | Choice) else range_bounds(dimension)
-    return [field.canonical(value) for value in values]
+                raise RuleError(("search", there[0].name), f"no trial of {section} can have {point}: {error}") from None
 
 
 def _check_ensembles(spec: StudySpec) -> None:
@@ -150,7 +147,7 @@ def _check_repeats(spec: StudySpec, sampler: str) -> None:
     """Refuse to search what makes repeats of a configuration: the luckiest one would be taken for the best."""
     for name in ("seed", "data.split_seed"):
         dimension = spec.search.get(name)
-        if dimension is None or dimension_size(dimension) == 1:
+        if dimension is None or (dimension_size(dimension) == 1 and not dimension.when):
             continue
         rule = (
             f"sampler {sampler!r} would judge a configuration by one {name} of its choice; leave one value here, and "
@@ -227,5 +224,5 @@ def _check_mode(spec: StudySpec) -> None:
 
 def _num_asked(spec: StudySpec) -> int:
     if isinstance(spec.sampler, GridSampler):
-        return math.prod(dimension_size(dimension) or 0 for dimension in spec.search.values())
+        return space_size(spec) or 0
     return spec.sampler.num_trials

@@ -5,7 +5,8 @@ for each combination of their own values; ids and teachers are put together from
 """
 
 from collections.abc import Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from enum import Enum
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics, Strict
@@ -21,8 +22,17 @@ from kd_sweep.study.trial import (
     trial_digest,
 )
 
-Values = tuple[Value, ...]
-"""A value for each dimension, in the order of `StudySpec.search`, in canonical form."""
+
+class Absent(Enum):
+    """What stands for the value of a dimension that is not there."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Literal[Absent.ABSENT] = Absent.ABSENT
+
+Values = tuple[Value | Literal[Absent.ABSENT], ...]
+"""A value for each dimension, in the order of `StudySpec.search`, in canonical form; `ABSENT` where it is not there."""
 
 S = TypeVar("S", bound=Strict)
 
@@ -128,7 +138,7 @@ class Parts:
         own = tuple([values[index] for index, _ in searched])
         part = self._made[section].get(own)
         if part is None:
-            changes = {key: value for (_, key), value in zip(searched, own, strict=True)}
+            changes = {key: value for (_, key), value in zip(searched, own, strict=True) if value is not ABSENT}
             part = self._made[section][own] = self._shared(section_of(self._spec, section, changes))
         return part
 
@@ -138,7 +148,7 @@ class Parts:
 
     def _value(self, name: str, values: Values) -> Any:
         index = self._index_of.get(name)
-        return _DEFAULTS[name] if index is None else values[index]
+        return _DEFAULTS[name] if index is None or values[index] is ABSENT else values[index]
 
     def _of_section(self, section: str) -> list[tuple[int, str]]:
         """Return index and key of each dimension that is a field of the section."""

@@ -37,6 +37,16 @@ SMALL = {
     "ensemble_size": {"int": [1, 4]},
     "distillation.loss": {"choice": ["kl", "dkd", "none"]},
 }
+CONDITIONAL = CONTINUOUS | {
+    "distillation.loss": {"choice": ["kl", "dkd"]},
+    "distillation.non_target_class_weight": {"uniform": [1, 10], "when": {"distillation.loss": "dkd"}},
+    "distillation.target_class_weight": {
+        "uniform": [0.5, 2],
+        "when": {"distillation.loss": "dkd", "distillation.ensemble_reducer": "probabilities"},
+    },
+    "distillation.ensemble_reducer": {"choice": ["teachers", "probabilities"], "when": {"distillation.loss": "dkd"}},
+    "ensemble_size": {"int": [2, 3]},
+}
 NUM_TRIALS = 24
 ONE = [{"metric": "val_accuracy", "mode": "max"}]
 TWO = [*ONE, {"metric": "ece", "mode": "min"}]
@@ -111,8 +121,8 @@ def new_ones(tables: Tables, started: Iterable[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("search", "objectives", "seeds"),
-    [(CONTINUOUS, ONE, range(20)), (CONTINUOUS, TWO, range(5)), (SMALL, TWO, range(3))],
-    ids=["continuous", "two objectives", "small"],
+    [(CONTINUOUS, ONE, range(20)), (CONTINUOUS, TWO, range(5)), (SMALL, TWO, range(3)), (CONDITIONAL, ONE, range(3))],
+    ids=["continuous", "two objectives", "small", "conditional"],
 )
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
 def test_interrupted_every_ten_trials_a_search_is_the_unbroken_one(
@@ -131,7 +141,7 @@ def test_interrupted_every_ten_trials_a_search_is_the_unbroken_one(
         assert interrupted == unbroken, f"sampler.seed {seed}"
 
 
-@pytest.mark.parametrize("search", [CONTINUOUS, SMALL], ids=["continuous", "small"])
+@pytest.mark.parametrize("search", [CONTINUOUS, SMALL, CONDITIONAL], ids=["continuous", "small", "conditional"])
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
 def test_an_extended_search_is_the_longer_one(sampler: str, search: dict[str, Any]) -> None:
     spec = study(sampler, search, TWO)
@@ -139,6 +149,26 @@ def test_an_extended_search_is_the_longer_one(sampler: str, search: dict[str, An
     for num_trials in (5, 20, NUM_TRIALS):
         extended += new_ones(tables, tables.search(spec, num_trials))
     assert extended == list(Tables().search(spec, NUM_TRIALS))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_optuna_sees_a_dimension_only_where_it_is_there(sampler: str) -> None:
+    tables = Tables()
+    spec = study(sampler, CONDITIONAL, ONE)
+    list(tables.search(spec, NUM_TRIALS))
+    told = OptunaSource(spec, tables.known.values(), 0)._study.trials
+    assert len(told) == NUM_TRIALS
+    seen = set()
+    for trial, known in zip(told, tables.known.values(), strict=True):
+        distillation = known.config.distillation
+        names = {*CONTINUOUS, "distillation.loss", "ensemble_size"}
+        if distillation.loss == "dkd":
+            names |= {"distillation.non_target_class_weight", "distillation.ensemble_reducer"}
+            if distillation.ensemble_reducer == "probabilities":
+                names |= {"distillation.target_class_weight"}
+        assert set(trial.params) == names
+        seen.add(len(names))
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])

@@ -35,6 +35,8 @@ def test_every_shipped_study_fits_the_schema_as_written_and_as_frozen(path):
         {"name": "d", "search": {"seed": {"grid": []}}},
         {"name": "d", "search": {"seed": {"grid": [1], "uniform": [0, 1]}}},
         {"name": "d", "search": {"seed": [0]}},
+        {"name": "d", "search": {"seed": {"grid": [1], "when": "dkd"}}},
+        {"name": "d", "search": {"seed": {"grid": [1], "when": {"ensemble_size": []}}}},
         {"name": "d", "sampler": {}},
         {"name": "d", "scheduler": {"name": "asha", "metric": "accuracy"}},
         {"name": "d", "scheduler": {"name": "hyperband", "metric": "accuracy"}},
@@ -51,6 +53,12 @@ def test_the_schema_refuses_mistakes(content):
 
 def test_a_value_alone_is_a_dimension():
     VALIDATOR.validate({"name": "d", "search": {"seed": 0, "student.optimizer": "sgd"}})
+
+
+def test_a_condition_is_a_value_or_a_list():
+    when = {"distillation.loss": "dkd", "ensemble_size": [1, 2], "teacher_strengths": [[0.0, 1.0]]}
+    VALIDATOR.validate({"name": "d", "search": {"student.width": {"grid": [8, 16], "when": when}}})
+    assert not VALIDATOR.is_valid({"name": "d", "search": {"seed": {"grid": [1], "when": {"loss": "dkd"}}}})
 
 
 def _described(schema):
