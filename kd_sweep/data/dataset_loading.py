@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_sweep.data.contents import check_data
@@ -20,6 +21,8 @@ from kd_sweep.study.identity import digest
 from kd_sweep.study.recipe import Data
 
 Split = Literal["train", "val"]
+DIGIT_SIZE, DIGIT_LEVELS = 8, 16
+"""Height and width of scikit-learn's digits in pixels, and the level of white."""
 Selection = Callable[[Indices], Indices]
 """Labels of images -> indices of those that are wanted, in their order."""
 
@@ -74,16 +77,20 @@ def _cache_file(cache_dir: Path | None, fingerprint: str, images: UndecodedImage
     return cache_dir / f"{fingerprint}-{digest(list(images.names))}-{image_size}.npy"
 
 
+def enlarged_digits(levels_NDHW: Tensor, image_size: int) -> Tensor:
+    """Return digits of levels 0 to 16, float32 (N, 1, H, W), as uint8 of ``image_size``, enlarged bilinearly."""
+    images_NDHW = levels_NDHW * (255 / DIGIT_LEVELS)
+    if image_size != images_NDHW.shape[-1]:
+        images_NDHW = F.interpolate(images_NDHW, (image_size, image_size), mode="bilinear", align_corners=False)
+    return images_NDHW.round().clamp(0, 255).to(torch.uint8)
+
+
 def _load_digits(data: Data, val_selection: Selection | None) -> Dataset:
     """Return scikit-learn's 1,797 handwritten digits (8 x 8, greyscale), enlarged bilinearly."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images_NDHW = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
-    if data.image_size != images_NDHW.shape[-1]:
-        size = (data.image_size, data.image_size)
-        images_NDHW = F.interpolate(images_NDHW, size, mode="bilinear", align_corners=False)
-    pixels_NDHW = images_NDHW.round().clamp(0, 255).to(torch.uint8)
+    pixels_NDHW = enlarged_digits(torch.from_numpy(digits.images).float()[:, None], data.image_size)
     labels_N = digits.target.astype(np.int64)
     train_N, val_N = selected_indices(data, labels_N, None)
     if val_selection is not None:

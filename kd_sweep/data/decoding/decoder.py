@@ -29,7 +29,7 @@ from kd_sweep.data.decoding.decoded_file import (
     open_stored,
     trailer_bytes,
 )
-from kd_sweep.data.decoding.pixels import UnsuitableImageError, read_rgb
+from kd_sweep.data.decoding.pixels import UnsuitableImageError, read_rgb, rgb_of
 from kd_sweep.data.undecoded_images import Pixels, Source, UndecodedImages
 from kd_sweep.errors import DataError
 
@@ -177,21 +177,40 @@ def decode_image(source: Source, image_size: int, name: str) -> Pixels:
     Raises:
         DataError: ``source`` cannot be read as an image; the message calls it ``name``.
     """
+    with _failures(f"data.path: image {name}", "repair or remove it"), _rgb(source) as image:
+        return central_square(image, image_size)
+
+
+def opened_image(image: Image.Image, image_size: int) -> Pixels:
+    """Return an image that is opened, or was made, as `decode_image` returns its file; the image itself stays.
+
+    Raises:
+        DataError: it cannot be read as an image of 8 or 16 bits per channel.
+    """
+    with _failures(f"image: {image.mode} of {image.width} x {image.height} pixels", "give another"):
+        return central_square(rgb_of(image), image_size)
+
+
+def central_square(image: Image.Image, image_size: int) -> Pixels:
+    """Return the central square of an RGB image, resized bilinearly with antialiasing: uint8 (3, H, W)."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    square = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
+
+
+@contextmanager
+def _failures(name: str, remedy: str) -> Iterator[None]:
+    """Raise whatever a decoder raises in the block as `DataError` of one line."""
     try:
-        with _rgb(source) as image:
-            width, height = image.size
-            side = min(width, height)
-            left, top = (width - side) / 2, (height - side) / 2
-            square = image.resize(
-                (image_size, image_size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-            )
+        yield
     except UnsuitableImageError as error:
-        raise DataError(f"data.path: image {name} {error}") from None
+        raise DataError(f"{name} {error}") from None
     # Damaged files make PIL's decoders raise almost anything: OSError, SyntaxError, ValueError, struct.error, …
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"data.path: image {name} cannot be decoded ({reason}); repair or remove it") from error
-    return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
+        raise DataError(f"{name} cannot be decoded ({reason}); {remedy}") from error
 
 
 def _rgb(source: Source) -> AbstractContextManager[Image.Image]:

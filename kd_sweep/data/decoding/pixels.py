@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
 from kd_sweep.data.image_formats import FORMATS
@@ -61,9 +61,43 @@ def read_rgb(source: Path | bytes) -> Iterator[Image.Image]:
             yield _decoded(image)
 
 
+def rgb_of(image: Image.Image) -> Image.Image:
+    """Return an image that somebody opened or made as `read_rgb` gives it from its file; the image itself stays.
+
+    Raises:
+        UnsuitableImageError: as `read_rgb`; or a grey PNG was loaded, which makes its transparent level ambiguous.
+        Exception: its file is damaged; Pillow's decoders raise almost anything.
+    """
+    content = _unread_file(image)
+    if content is not None:
+        with suppress(UnidentifiedImageError), read_rgb(content) as decoded:
+            return decoded
+    if isinstance(image, PngImageFile) and image.mode == "L" and "transparency" in image.info and not image.tile:
+        raise UnsuitableImageError(
+            "is a PNG with a transparent grey that was loaded before, so that its bits are unknown; give its path"
+        )
+    return _rgb(image.copy(), _samples(image))
+
+
+def _unread_file(image: Image.Image) -> bytes | None:
+    """Return the file of an image that is opened and not loaded; None of others, whose pixels may have been changed."""
+    file = getattr(image, "fp", None)
+    if not getattr(image, "tile", None) or file is None or image.tell() != 0:
+        return None
+    position = file.tell()
+    file.seek(0)
+    content: bytes = file.read()
+    file.seek(position)
+    return content
+
+
 def _decoded(image: Image.Image) -> Image.Image:
     samples = _samples(image)
     image.load()
+    return _rgb(image, samples)
+
+
+def _rgb(image: Image.Image, samples: "_Samples") -> Image.Image:
     with suppress(Exception):  # an orientation that cannot be read turns nothing
         ImageOps.exif_transpose(image, in_place=True)
     if samples.levels_are_numbers:
