@@ -17,10 +17,23 @@ DELAY_S = 0.5
 PLAIN_DELAY_S = 10.0
 """The same where no terminal is: a log is for what has happened."""
 
+_is_shown = False
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Let `doing` show what it is given while the block runs: the command line does, a library keeps silent."""
+    global _is_shown
+    before, _is_shown = _is_shown, True
+    try:
+        yield
+    finally:
+        _is_shown = before
+
 
 @contextlib.contextmanager
 def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
-    """Show on standard error what the block does, from half a second on until it ends.
+    """Show on standard error what the block does, from half a second on until it ends, if it lies within `shown`.
 
     Blocks may lie within each other: the innermost is named, with the seconds since the outermost began. Nothing else
     may draw on the terminal meanwhile; end the block before a display with bars begins.
@@ -29,7 +42,7 @@ def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
         what: a phrase such as ``reading the tables``.
         plainly: whether to print it, after `PLAIN_DELAY_S`, where no terminal is; else nothing is printed there.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_shown or threading.current_thread() is not threading.main_thread():
         yield
         return
     if not sys.stderr.isatty():

@@ -12,8 +12,8 @@ from tests.tables.rows import write_study
 
 SCRIPT = """
 import sys, time
-from kd_sweep.waiting import doing
-with doing("reading the tables"):
+from kd_sweep.waiting import doing, shown
+with shown(), doing("reading the tables"):
     time.sleep(float(sys.argv[1]) / 2)
     with doing("drawing images"):
         time.sleep(float(sys.argv[1]) / 2)

@@ -19,6 +19,7 @@ from kd_sweep.cli.screen import leave, open_streams, print_error, print_output, 
 from kd_sweep.cli.sheet_commands import attention, augmentations
 from kd_sweep.cli.upkeep_commands import gc, verify
 from kd_sweep.errors import KdSweepError
+from kd_sweep.waiting import shown
 
 app = typer.Typer(
     name="kd-sweep",
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         open_streams()
-        code = app(args=arguments, prog_name="kd-sweep", standalone_mode=False)
+        with shown():
+            code = app(args=arguments, prog_name="kd-sweep", standalone_mode=False)
         return int(code or 0)
     except KdSweepError as error:
         print_error(f"kd-sweep: {error}")

@@ -20,10 +20,13 @@ def launch(
     """Run a study, or go on with it where it exists already."""
     with doing("reading the study", plainly=True):
         from kd_sweep.driver import launch as driver
+        from kd_sweep.driver.progress import RunDisplay
         from kd_sweep.study.file.load import load_spec
 
         study = load_spec(spec, overrides or ())
-    conclude(driver.launch(study, root, address), f"{root.rstrip('/')}/{study.name}")
+    with RunDisplay() as display:
+        outcome = driver.launch(study, root, address, display)
+    conclude(outcome, f"{root.rstrip('/')}/{study.name}")
 
 
 def resume(
@@ -33,8 +36,11 @@ def resume(
     """Go on with an interrupted study; nothing is done twice."""
     with doing("starting", plainly=True):
         from kd_sweep.driver import launch as driver
+        from kd_sweep.driver.progress import RunDisplay
 
-    conclude(driver.resume(study, address), study)
+    with RunDisplay() as display:
+        outcome = driver.resume(study, address, display)
+    conclude(outcome, study)
 
 
 def plan(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.data.fingerprints import store_fingerprint
+from kd_sweep.driver.events import Announcer, LastWords, Progress, RunBegan, Told
 from kd_sweep.driver.interrupts import Interrupt, SweepInterrupted, watching_signals
-from kd_sweep.driver.progress import Display, make_display
 from kd_sweep.driver.recorder import UNSUCCESSFUL
 from kd_sweep.driver.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.driver.study_state import StudyState, Work
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 class Outcome:
     """How a launch or a resume ended."""
 
+    study: str
+    """The study's folder as the user names it."""
     counts: Counter[str]
     """Trials of the study by status."""
     ran: bool
     """Whether there was anything to run."""
     interrupted: str | None = None
-    """The signal that ended the run early."""
+    """The signal that ended the run early; the study goes on from there when it is resumed."""
     left: int = 0
     """Trials that have not started."""
     why_left: str = ""
@@ -52,7 +54,13 @@ class Outcome:
         return 3 if any(self.counts[status] for status in UNSUCCESSFUL) else 0
 
 
-def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None, contents: Sequence[str] = ()) -> Outcome:
+def converge(
+    spec: StudySpec,
+    folder: StudyFolder,
+    address: str | None = None,
+    contents: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Outcome:
     """Bring the study to what its spec asks for.
 
     Args:
@@ -60,6 +68,7 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None, c
         folder: where it lives; a new one is made only once the cluster is known to be able to run it.
         address: a Ray cluster; None starts Ray on this machine.
         contents: lines that say what the dataset holds, and what to beware of.
+        progress: is told of every event. What it raises ends the run in order, and is raised here then.
 
     Returns:
         What the tables hold at the end.
@@ -71,15 +80,21 @@ def converge(spec: StudySpec, folder: StudyFolder, address: str | None = None, c
         ClusterError: the cluster cannot be reached, or is too small.
         RayStartError: Ray cannot be started on this machine.
     """
+    announcer = Announcer(progress)
     try:
-        return _converge(spec, folder, address, contents)
+        outcome = _converge(spec, folder, address, contents, announcer)
     except (SweepInterrupted, KeyboardInterrupt) as stop:
         begun = folder.study.exists(SPEC_FILE)
         advice = f"go on with: kd-sweep resume {folder.study}" if begun else "launch the study again"
         raise StudyStoppedError(f"stopped at once by {str(stop) or 'SIGINT'}; {advice}") from None
+    if announcer.failure is not None:
+        raise announcer.failure
+    return outcome
 
 
-def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, contents: Sequence[str]) -> Outcome:
+def _converge(
+    spec: StudySpec, folder: StudyFolder, address: str | None, contents: Sequence[str], announcer: Announcer
+) -> Outcome:
     with ExitStack() as stack:
         state: StudyState | None = None
         if folder.exists():
@@ -87,15 +102,14 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
                 state = stack.enter_context(StudyState(spec, folder))
             if not state.work:
                 return _outcome(state, state.work, ran=False)
-        display = make_display(spec.name, spec.objectives[0])
-        stack.callback(display.close)
-
+        announcer(RunBegan(spec.name, str(folder.study), spec.objectives[0]))
         interrupted = None
         try:
             interrupt = stack.enter_context(watching_signals())
-            cluster = _connect(stack, spec, folder, address, display, interrupt)
+            interrupt.watch(announcer.check)
+            cluster = _connect(stack, spec, folder, address, announcer, interrupt)
             for line in contents:
-                display.note(line)
+                announcer.tell(line)
             with doing("asking the nodes what they have", plainly=True):
                 from kd_sweep.driver.ray.preflight import check_cluster
 
@@ -103,35 +117,41 @@ def _converge(spec: StudySpec, folder: StudyFolder, address: str | None, content
             if state is None:
                 with doing("making the study's tables", plainly=True):
                     state = stack.enter_context(StudyState(spec, folder))
-            _sweep(state, cluster, display, interrupt)
+            _sweep(state, cluster, announcer, interrupt)
         except (SweepInterrupted, KeyboardInterrupt) as stop:
             interrupted = str(stop) or "SIGINT"
         if state is None:
-            return Outcome(Counter(), ran=False, interrupted=interrupted)
+            return Outcome(str(folder.study), Counter(), ran=False, interrupted=interrupted)
         return _outcome(state, state.finish(), ran=True, interrupted=interrupted)
 
 
 def _connect(
-    stack: ExitStack, spec: StudySpec, folder: StudyFolder, address: str | None, display: Display, interrupt: Interrupt
+    stack: ExitStack,
+    spec: StudySpec,
+    folder: StudyFolder,
+    address: str | None,
+    announcer: Announcer,
+    interrupt: Interrupt,
 ) -> "Cluster":
     """Start or join Ray until the stack is left."""
 
     def last_words(why: str) -> None:
-        display.close()
-        print(f"kd-sweep: {why}; go on with: kd-sweep resume {folder.study}", file=sys.stderr, flush=True)
+        words = f"{why}; go on with: kd-sweep resume {folder.study}"
+        announcer(LastWords(words))
+        print(f"kd-sweep: {words}", file=sys.stderr, flush=True)  # whoever listens: the process is killed after this
 
     beginning = "starting Ray" if address is None else f"joining the cluster at {address}"
-    display.event(beginning)
+    announcer(Told(beginning, is_routine=True))
     with doing(beginning):
         # Ray takes seconds to import; a finished study needs none of it.
         from kd_sweep.driver.ray.connection import connected
 
-        cluster = stack.enter_context(connected(address, spec.resources, interrupt, display.note, last_words))
-    display.note(f"Ray {cluster.describe(spec.resources)}")
+        cluster = stack.enter_context(connected(address, spec.resources, interrupt, announcer.tell, last_words))
+    announcer.tell(f"Ray {cluster.describe(spec.resources)}")
     return cluster
 
 
-def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: Interrupt) -> None:
+def _sweep(state: StudyState, cluster: "Cluster", announcer: Announcer, interrupt: Interrupt) -> None:
     with doing("preparing the sweep", plainly=True):
         from kd_sweep.driver.tune.sweep import sweep
 
@@ -139,8 +159,8 @@ def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: I
     store_fingerprint(state.spec.data.fingerprint, dataset_cache_dir(state.folder.storage))
     try:
         if change := state.note_versions():
-            display.note(change)
-        sweep(state, cluster, display, interrupt)
+            announcer.tell(change)
+        sweep(state, cluster, announcer, interrupt)
     except StorageError as error:
         raise StudyStoppedError(f"{error}; mend that, then: {resume}") from None
     except ClusterLostError as error:
@@ -150,6 +170,7 @@ def _sweep(state: StudyState, cluster: "Cluster", display: Display, interrupt: I
 def _outcome(state: StudyState, rest: Work, *, ran: bool, interrupted: str | None = None) -> Outcome:
     rows = state.recorder.trials()
     return Outcome(
+        study=str(state.folder.study),
         counts=Counter(row["status"] for row in rows.values()),
         ran=ran,
         interrupted=interrupted,

@@ -4,6 +4,7 @@ import contextlib
 
 from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.driver.converge import Outcome, converge
+from kd_sweep.driver.events import Progress
 from kd_sweep.driver.ray.connection import check_local_resources
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
@@ -15,21 +16,28 @@ from kd_sweep.study.spec import StudySpec
 from kd_sweep.waiting import doing
 
 
-def launch(spec: StudySpec, root: Location, address: str | None = None) -> Outcome:
+def launch(spec: StudySpec, root: Location, address: str | None = None, progress: Progress | None = None) -> Outcome:
     """Run a study, or go on with it where it exists already.
 
     Args:
         spec: the study as `kd_sweep.study.file.load.load_spec` returns it.
         root: the results root; made if missing.
         address: a Ray cluster; None starts Ray on this machine.
+        progress: is told of every event, as for `converge`.
 
     Raises:
         UserError: the study, its dataset, its models, the root or the cluster is not what it must be.
     """
-    return _launch(spec, StudyFolder(root, spec.name), None, address)
+    return _launch(spec, StudyFolder(root, spec.name), None, address, progress)
 
 
-def _launch(spec: StudySpec, folder: StudyFolder, frozen: StudySpec | None, address: str | None) -> Outcome:
+def _launch(
+    spec: StudySpec,
+    folder: StudyFolder,
+    frozen: StudySpec | None,
+    address: str | None,
+    progress: Progress | None,
+) -> Outcome:
     """Run the study in its folder.
 
     Args:
@@ -37,6 +45,7 @@ def _launch(spec: StudySpec, folder: StudyFolder, frozen: StudySpec | None, addr
         folder: where it lives.
         frozen: the study as it was launched; None where that has not been read, or it is new.
         address: as for `launch`.
+        progress: as for `launch`.
     """
     contents: list[str] = []
     with doing("checking the images and the networks", plainly=True):
@@ -51,7 +60,7 @@ def _launch(spec: StudySpec, folder: StudyFolder, frozen: StudySpec | None, addr
         folder.storage.check_writable()
         if address is None:
             check_local_resources(spec.resources)
-        return converge(spec, folder, address, contents)
+        return converge(spec, folder, address, contents, progress)
     except (ClusterError, RayStartError, StorageError):
         if not existed and folder.storage.is_local:
             with contextlib.suppress(OSError):  # something else may have been written meanwhile
@@ -59,7 +68,7 @@ def _launch(spec: StudySpec, folder: StudyFolder, frozen: StudySpec | None, addr
         raise
 
 
-def resume(study: Location, address: str | None = None) -> Outcome:
+def resume(study: Location, address: str | None = None, progress: Progress | None = None) -> Outcome:
     """Go on with the study in this folder as its frozen spec says.
 
     Raises:
@@ -71,4 +80,4 @@ def resume(study: Location, address: str | None = None) -> Outcome:
         spec = folder.spec()
     if spec.name != folder.name:
         raise StorageError(f"{folder.study}: holds the study {spec.name!r}; name the folder so again to resume it")
-    return _launch(spec, folder, spec, address)
+    return _launch(spec, folder, spec, address, progress)

@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from types import TracebackType
+from typing import TextIO, assert_never
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,6 +12,23 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kd_sweep.driver.events import (
+    Event,
+    LastWords,
+    RunBegan,
+    TeacherBegan,
+    TeacherEpoch,
+    TeacherLost,
+    TeachersBegan,
+    TeacherTrained,
+    Tick,
+    Told,
+    TrialBegan,
+    TrialEnded,
+    TrialEpoch,
+    TrialsBegan,
+    WorkCounted,
+)
 from kd_sweep.driver.pace import RunningTrial, SweepState
 from kd_sweep.driver.recorder import UNSUCCESSFUL
 from kd_sweep.study.spec import Objective
@@ -29,6 +47,38 @@ class Display:
         self.state = state
         self._out = out
         self._last_line = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event of the run."""
+        match event:
+            case Tick() | RunBegan():
+                self.refresh()
+            case Told(text, is_routine):
+                (self.event if is_routine else self.note)(text)
+            case WorkCounted(trial_epochs, trial_cost):
+                self.begin(trial_epochs, trial_cost)
+            case TeachersBegan(total, missing_epochs):
+                self.teachers_begin(total, missing_epochs)
+            case TeacherBegan(teacher_id, label, num_epochs):
+                self.teacher_started(teacher_id, label, num_epochs)
+            case TeacherEpoch(teacher_id, epoch):
+                self.teacher_epoch(teacher_id, epoch)
+            case TeacherLost(teacher_id):
+                self.teacher_ended(teacher_id)
+            case TeacherTrained(teacher_id, label, val_accuracy):
+                self.teacher_done(teacher_id, label, val_accuracy)
+            case TrialsBegan(total, done):
+                self.trials_begin(total, done)
+            case TrialBegan(trial_id, config, epochs_done, needs_teachers):
+                self.trial_started(trial_id, config, epochs_done, needs_teachers=needs_teachers)
+            case TrialEpoch(trial_id, epoch, metrics):
+                self.epoch(trial_id, epoch, metrics)
+            case TrialEnded(trial_id, status, error):
+                self.trial_ended(trial_id, status, error)
+            case LastWords():
+                self.close()  # the driver prints them
+            case _:
+                assert_never(event)
 
     def note(self, text: str) -> None:
         """Say something that happened."""
@@ -203,6 +253,34 @@ class LiveDisplay(Display):
         elapsed = duration(time.monotonic() - state.started)
         head = Text(f"{state.study}  {elapsed}  Ctrl-C stops; the study can be resumed", style="bold")
         return Group(head, bars, running, Text(self.summary()))
+
+
+class RunDisplay:
+    """The display of a run that may begin, as a context and as what is told of the run's events.
+
+    Args:
+        out: where it shows them; standard error when None.
+    """
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out
+        self._display: Display | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Show an event; with the first one the display is made."""
+        if isinstance(event, RunBegan):
+            self._display = make_display(event.study, event.objective, self._out)
+        elif self._display is not None:
+            self._display(event)
+
+    def __enter__(self) -> "RunDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._display is not None:
+            self._display.close()
 
 
 def make_display(study: str, objective: Objective, out: TextIO | None = None) -> Display:

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from PIL import Image
 
 from kd_sweep.cli import main
 from kd_sweep.data import fingerprints
 from kd_sweep.driver.converge import Outcome
+from kd_sweep.driver.events import Event, RunBegan, Told
 from kd_sweep.driver.launch import launch
 from kd_sweep.driver.ray import connection, preflight
 from kd_sweep.driver.ray.connection import Cluster
 from kd_sweep.driver.ray.ray_settings import environment
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune import sweep
+from kd_sweep.errors import ClusterError
 from kd_sweep.study.file.load import parse_spec
+from kd_sweep.study.spec import Objective
 from kd_sweep.tables.reader import open_results
 from tests.driver.reports import report_of
 
@@ -43,7 +47,7 @@ Run = Callable[[StudyState], None]
     ],
 )
 def test_exit_codes(counts: dict[str, int], interrupted: str | None, code: int) -> None:
-    assert Outcome(Counter(counts), ran=True, interrupted=interrupted).exit_code == code
+    assert Outcome("r/s", Counter(counts), ran=True, interrupted=interrupted).exit_code == code
 
 
 @pytest.fixture
@@ -201,3 +205,38 @@ def test_settings_of_the_environment_are_given_back(monkeypatch: pytest.MonkeyPa
     with environment({"KD_SWEEP_SET": "by us", "KD_SWEEP_UNSET": "by us"}):
         assert (os.environ["KD_SWEEP_SET"], os.environ["KD_SWEEP_UNSET"]) == ("by the user", "by us")
     assert dict(os.environ) == before
+
+
+def test_what_follows_a_run_hears_of_it_and_nothing_is_printed(
+    pretended: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pretended()
+    heard: list[Event] = []
+    outcome = launch(parse_spec(SPEC, "s.yaml"), tmp_path, progress=heard.append)
+    assert heard[0] == RunBegan("s", str(tmp_path / "s"), Objective())
+    assert Told("starting Ray", is_routine=True) in heard
+    assert capfd.readouterr() == ("", "")
+    assert (outcome.study, outcome.ran, outcome.left) == (str(tmp_path / "s"), True, 4)
+
+
+def test_what_a_listener_raises_ends_the_run_in_order(pretended: Callable[..., None], tmp_path: Path) -> None:
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Told) and event.text.startswith("data:"):
+            raise LookupError("enough")
+
+    heard: list[Event] = []
+    pretended()
+    with pytest.raises(LookupError, match="enough"):
+        launch(parse_spec(SPEC, "s.yaml"), tmp_path, progress=listen)
+    assert isinstance(heard[-1], Told)
+    (row,) = open_results(tmp_path).status()
+    assert (row["status"], row["driver_alive"]) == ("incomplete", False)
+
+
+def test_a_ray_of_the_process_itself_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "shutdown", lambda: pytest.fail("it is not ours"))
+    with pytest.raises(ClusterError, match="connected to a Ray already"):
+        launch(parse_spec(SPEC, "s.yaml"), tmp_path / "r")
+    assert not (tmp_path / "r").exists()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -107,13 +108,15 @@ def connected(
         last_words: tells the user why the process ends: a local Ray has died, and this process waits inside it.
 
     Raises:
-        ClusterError: no cluster answers there, or no node of it has what one trial asks for.
+        ClusterError: no cluster answers there, no node of it has what one trial asks for, or this process is connected
+            to a Ray already.
         StorageError: there is no temporary folder for a local Ray.
         RayStartError: a local Ray does not start.
         SweepInterrupted: a signal came meanwhile.
 
     From then on `interrupt.check` raises `ClusterLostError` when that Ray has died.
     """
+    _check_unconnected()
     if address is not None:
         check_address(address)
 
@@ -121,11 +124,21 @@ def connected(
         stack.enter_context(environment(QUIET))
         if address is None:
             stack.enter_context(local_settings())
-        stack.enter_context(_quiet_reports())
+        stack.enter_context(_quiet_reports(say))
         # Ray takes the signals for itself.
         stack.enter_context(local_ray(interrupt.check_armed, say) if address is None else _joined(address))
         interrupt.check_armed()
         yield from _watched(address, wanted, interrupt, last_words)
+
+
+def _check_unconnected() -> None:
+    """Leave alone a Ray that the process has connected to for itself, as a notebook may: a process has only one."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        raise ClusterError(
+            "this process is connected to a Ray already, of its own or of another launch; ray.shutdown() first, or "
+            "launch in another process"
+        )
 
 
 def _watched(
@@ -156,7 +169,7 @@ def _joined(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_reports() -> Iterator[None]:
+def _quiet_reports(say: Callable[[str], None]) -> Iterator[None]:
     """Keep Tune's log and Ray's reports of what the sweep says itself away from the user while the block runs."""
     from kd_sweep.driver.ray.private import reports_to
 
@@ -164,16 +177,16 @@ def _quiet_reports() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with reports_to(_print_report):
+        with reports_to(partial(_report, say)):
             yield
     finally:
         log.setLevel(level)
 
 
-def _print_report(line: str) -> None:
-    """Print on stderr what a daemon of Ray's reports: stdout is for a command's result."""
+def _report(say: Callable[[str], None], line: str) -> None:
+    """Tell what a daemon of Ray's reports."""
     if not any(known in line for known in REPORTED_OTHERWISE):
-        print(f"Ray: {line.strip()}", file=sys.stderr)
+        say(f"Ray: {line.strip()}")
 
 
 def shipped_code() -> dict[str, Any] | None:

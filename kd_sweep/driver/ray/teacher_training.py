@@ -9,8 +9,17 @@ import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from kd_sweep.distill.teacher_records import TeacherRecord, teacher_record
+from kd_sweep.driver.events import (
+    Progress,
+    TeacherBegan,
+    TeacherEpoch,
+    TeacherLost,
+    TeachersBegan,
+    TeacherTrained,
+    Tick,
+    Told,
+)
 from kd_sweep.driver.interrupts import Interrupt
-from kd_sweep.driver.progress import Display
 from kd_sweep.driver.ray.connection import ray_options
 from kd_sweep.driver.ray.crashes import how_crashed
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, why_lost
@@ -62,11 +71,11 @@ class _Teachers:
         spec: the study.
         settings: for the workers.
         recorder: where the rows go.
-        display: what the user sees.
+        progress: is told of every event.
     """
 
-    def __init__(self, spec: StudySpec, settings: WorkerSettings, recorder: Recorder, display: Display) -> None:
-        self._settings, self._recorder, self._display = settings, recorder, display
+    def __init__(self, spec: StudySpec, settings: WorkerSettings, recorder: Recorder, progress: Progress) -> None:
+        self._settings, self._recorder, self._progress = settings, recorder, progress
         options = ray_options(spec.resources)
         self._task = ray.remote(train_teacher).options(**options, num_returns="streaming", max_retries=0)
         self._running: dict[Any, _Training] = {}
@@ -98,32 +107,31 @@ class _Teachers:
         match message:
             case TeacherStarted(pid):
                 training.pid = pid
-                self._display.teacher_started(teacher.teacher_id, describe(teacher), teacher.learner.epochs)
+                self._progress(TeacherBegan(teacher.teacher_id, describe(teacher), teacher.learner.epochs))
             case TeacherEpochDone(epoch):
                 training.losses = 0
-                self._display.teacher_epoch(teacher.teacher_id, epoch)
+                self._progress(TeacherEpoch(teacher.teacher_id, epoch))
             case TeacherRecord() as record:
                 self._recorder.teacher(record)
-                self._display.teacher_done(teacher.teacher_id, describe(teacher), record.val_accuracy)
+                self._progress(TeacherTrained(teacher.teacher_id, describe(teacher), record.val_accuracy))
             case _:
                 assert_never(message)
 
     def _failed(self, training: _Training, error: RayError) -> None:
         label, cause = describe(training.teacher), getattr(error, "cause", None)
-        self._display.teacher_ended(training.teacher.teacher_id)
+        self._progress(TeacherLost(training.teacher.teacher_id))
         if isinstance(cause, StorageError):  # what one teacher cannot write, none can
             raise StorageError(str(cause)) from None
         if isinstance(error, RayTaskError) and not isinstance(cause, OSError):
-            self._display.note(f"teacher {label} failed: {_first_line(error)}")
+            self._progress(Told(f"teacher {label} failed: {_first_line(error)}"))
             return
         what = _first_line(error) if cause is not None else f"lost its process ({_why_lost(error, training.pid)})"
         if training.losses >= MAX_LOSSES:
-            self._display.note(
-                f"teacher {label} {what}, given up after {MAX_LOSSES + 1} attempts; its trials try it too"
-            )
+            given_up = f"given up after {MAX_LOSSES + 1} attempts; its trials try it too"
+            self._progress(Told(f"teacher {label} {what}, {given_up}"))
             return
         attempt = training.losses + 2
-        self._display.note(f"teacher {label} {what}, trying again ({attempt} of {MAX_LOSSES + 1})")
+        self._progress(Told(f"teacher {label} {what}, trying again ({attempt} of {MAX_LOSSES + 1})"))
         self.start(training.teacher, training.losses + 1)
 
 
@@ -132,7 +140,7 @@ def train_missing(
     spec: StudySpec,
     settings: WorkerSettings,
     recorder: Recorder,
-    display: Display,
+    progress: Progress,
     interrupt: Interrupt,
 ) -> None:
     """Train the teachers that are not there yet. One that fails is left to its trials, whose rows then say why.
@@ -145,7 +153,7 @@ def train_missing(
         spec: the study, whose `resources` hold for teachers too.
         settings: for the workers.
         recorder: where the rows go.
-        display: what the user sees.
+        progress: is told of every event.
         interrupt: set by a signal.
 
     Raises:
@@ -153,15 +161,15 @@ def train_missing(
     """
     with doing("searching for trained teachers", plainly=True):
         missing = [teacher for teacher in teachers if not _record_finished(teacher, settings.root, recorder)]
-    display.teachers_begin(len(teachers), [teacher.learner.epochs for teacher in missing])
-    training = _Teachers(spec, settings, recorder, display)
+    progress(TeachersBegan(len(teachers), tuple(teacher.learner.epochs for teacher in missing)))
+    training = _Teachers(spec, settings, recorder, progress)
     for teacher in missing:
         training.start(teacher)
     while not training.is_done():
         interrupt.check()
         training.poll()
         recorder.write_due()
-        display.refresh()
+        progress(Tick())
 
 
 def record_teachers(teachers: tuple[TeacherConfig, ...], root: Location, recorder: Recorder) -> None:

@@ -1,4 +1,4 @@
-"""The way of Tune's events to the study's tables and to the display. Every hook runs in the driver."""
+"""The way of Tune's events to the study's tables and to whoever follows the run. Every hook runs in the driver."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, assert_never
@@ -6,8 +6,8 @@ from typing import Any, assert_never
 from ray import tune
 
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
+from kd_sweep.driver.events import Progress, Tick, Told, TrialBegan, TrialEnded, TrialEpoch
 from kd_sweep.driver.interrupts import Interrupt
-from kd_sweep.driver.progress import Display
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.tune.failures import Failure, Retries
 from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, study_trial_id
@@ -21,7 +21,7 @@ class SweepCallback(tune.Callback):
 
     Args:
         recorder: where rows go.
-        display: what the user sees.
+        progress: is told of every event.
         interrupt: set by a signal.
         retries: how often a trial that raised is tried again.
         checkpoints: the limit of what they take.
@@ -31,14 +31,14 @@ class SweepCallback(tune.Callback):
     def __init__(
         self,
         recorder: Recorder,
-        display: Display,
+        progress: Progress,
         interrupt: Interrupt,
         retries: int,
         checkpoints: CheckpointBudget,
         on_first_epoch: Callable[[TrialConfig], None],
     ) -> None:
         self._recorder = recorder
-        self._display = display
+        self._progress = progress
         self._interrupt = interrupt
         self._retries = Retries(retries)
         self._checkpoints = checkpoints
@@ -80,7 +80,7 @@ class SweepCallback(tune.Callback):
         if (config := self._configs.get(trial_id)) is not None:
             self._on_first_epoch(config)
         self._recorder.epoch(trial_id, report)
-        self._display.epoch(trial_id, report.epoch, report.metrics)
+        self._progress(TrialEpoch(trial_id, report.epoch, report.metrics))
 
     def on_trial_complete(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record whether the trial ran all its epochs or the scheduler stopped it. Tune may say it twice."""
@@ -99,7 +99,7 @@ class SweepCallback(tune.Callback):
         self._under_way.discard(trial_id)
         if failure.status != "failed":
             self._recorder.ended(trial_id, failure.status, failure.error, failure.traceback)
-            self._display.note(f"trial {trial_id} {failure.status}, goes on from its checkpoint: {failure.error}")
+            self._progress(Told(f"trial {trial_id} {failure.status}, goes on from its checkpoint: {failure.error}"))
 
     def on_trial_error(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record the error of a trial that is not tried again."""
@@ -113,7 +113,7 @@ class SweepCallback(tune.Callback):
         """Write what is due, redraw, and stop if a signal has come or the storage has failed."""
         self._limit_checkpoints()
         self._recorder.write_due()
-        self._display.refresh()
+        self._progress(Tick())
         self._interrupt.check()
         if self._storage_failure is not None:
             raise StorageError(self._storage_failure)
@@ -124,7 +124,7 @@ class SweepCallback(tune.Callback):
             self._checkpoints.trial_ended(trial_id)
         if self._ended_in_step and not self._noted_shortage and (shortage := self._checkpoints.shortage()):
             self._noted_shortage = True
-            self._display.note(shortage)
+            self._progress(Told(shortage))
         self._ended_in_step.clear()
 
     def _attempt(self, trial: TuneTrial) -> None:
@@ -137,7 +137,7 @@ class SweepCallback(tune.Callback):
         config = self._configs[trial_id] = assignment.trial
         self._recorder.started(config, assignment.suggestion, assignment.generation)
         needs = not all(self._recorder.knows_teacher(teacher.teacher_id) for teacher in config.needed_teachers)
-        self._display.trial_started(trial_id, config, self._recorder.last_epoch(trial_id), needs_teachers=needs)
+        self._progress(TrialBegan(trial_id, config, self._recorder.last_epoch(trial_id), needs))
 
     def _has_ended(self, trial: TuneTrial) -> bool:
         """Whether this end of Tune's trial was recorded before; from now on it was."""
@@ -150,7 +150,7 @@ class SweepCallback(tune.Callback):
         self._configs.pop(trial_id, None)
         error = failure.error if failure else None
         self._recorder.ended(trial_id, status, error, failure.traceback if failure else None)
-        self._display.trial_ended(trial_id, status, error)
+        self._progress(TrialEnded(trial_id, status, error))
         self._ended_in_step.append(trial_id)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.budget import HoursAreUp
+from kd_sweep.driver.events import Progress, TrialsBegan, WorkCounted
 from kd_sweep.driver.interrupts import Interrupt
-from kd_sweep.driver.progress import Display
 from kd_sweep.driver.ray.connection import Cluster, ray_resources
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.ray.private import other_deaths_are_an_actors
@@ -28,32 +28,32 @@ from kd_sweep.tables.schema import FINISHED
 from kd_sweep.waiting import doing
 
 
-def sweep(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
+def sweep(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Interrupt) -> None:
     """Run everything that is outstanding, or as much as the hours allow; what has ended is recorded on return.
 
     Args:
         state: the locked study.
         cluster: the Ray that this process is connected to.
-        display: what the user sees.
+        progress: is told of every event.
         interrupt: set by a signal; then `SweepInterrupted` comes out of here at the next safe point.
     """
     with suppress(HoursAreUp):
-        _run(state, cluster, display, interrupt)
+        _run(state, cluster, progress, interrupt)
 
 
-def _run(state: StudyState, cluster: Cluster, display: Display, interrupt: Interrupt) -> None:
+def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Interrupt) -> None:
     spec, recorder, work = state.spec, state.recorder, state.work
     settings = _settings(state)
     with doing("searching for trained teachers"):
         finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
-        display.begin(work.trial_epochs(spec, recorder.last_epoch), recorder.trial_cost())
+        progress(WorkCounted(work.trial_epochs(spec, recorder.last_epoch), recorder.trial_cost()))
         teachers = work.teachers
     interrupt.watch(state.hours.check)
-    train_missing(teachers, spec, settings, recorder, display, interrupt)
-    display.trials_begin(total=finished + work.size, done=finished)
+    train_missing(teachers, spec, settings, recorder, progress, interrupt)
+    progress(TrialsBegan(total=finished + work.size, done=finished))
     callback = SweepCallback(
         recorder,
-        display,
+        progress,
         interrupt,
         spec.retries,
         state.checkpoints,
