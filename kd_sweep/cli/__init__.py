@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from kd_sweep import __version__
 from kd_sweep.cli.arguments import Command
 from kd_sweep.cli.job_commands import logs, stop, submit
-from kd_sweep.cli.launch_commands import launch, plan, resume, schema
+from kd_sweep.cli.launch_commands import launch, plan, resume, run, schema
 from kd_sweep.cli.query_commands import analyse, query, status
 from kd_sweep.cli.screen import leave, open_streams, print_error, print_output, print_traceback
 from kd_sweep.cli.sheet_commands import attention, augmentations
 from kd_sweep.cli.upkeep_commands import gc, verify
 from kd_sweep.errors import KdSweepError
+from kd_sweep.version import __version__
 from kd_sweep.waiting import shown
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (
-    *(launch, resume, plan, status, query, analyse, attention, verify, gc, augmentations, schema),
+    *(launch, resume, plan, run, status, query, analyse, attention, verify, gc, augmentations, schema),
     *(submit, logs, stop),
 )
 for command in _COMMANDS:

@@ -12,6 +12,8 @@ from kd_sweep.errors import QueryError, StorageError, UserError, alternatives
 if TYPE_CHECKING:
     from kd_sweep.tables.queries.sql import Limits
 
+MORE = "--wide or --format csv"
+"""How to see the columns that a terminal leaves out."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SQL = "SQL"
 """The name of the argument that may start like an option."""

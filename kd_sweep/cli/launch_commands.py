@@ -1,13 +1,13 @@
 """Commands on a study file: launch, resume, plan, and the schema of such files."""
 
-import os
 from typing import Annotated
 
 import typer
 
-from kd_sweep.cli.arguments import Address, Overrides, RootOption, Spec
+import kd_sweep
+from kd_sweep.cli.arguments import MORE, Address, Format, Overrides, RootOption, Spec, Wide
 from kd_sweep.cli.outcome import conclude
-from kd_sweep.cli.screen import print_output
+from kd_sweep.cli.screen import print_output, print_table
 from kd_sweep.waiting import doing
 
 
@@ -19,13 +19,11 @@ def launch(
 ) -> None:
     """Run a study, or go on with it where it exists already."""
     with doing("reading the study", plainly=True):
-        from kd_sweep.driver import launch as driver
         from kd_sweep.driver.progress import RunDisplay
-        from kd_sweep.study.file.load import load_spec
 
-        study = load_spec(spec, overrides or ())
+        study = kd_sweep.Study.from_file(spec, overrides or ())
     with RunDisplay() as display:
-        outcome = driver.launch(study, root, address, display)
+        outcome = study.launch(root, address, display)
     conclude(outcome, f"{root.rstrip('/')}/{study.name}")
 
 
@@ -35,11 +33,10 @@ def resume(
 ) -> None:
     """Go on with an interrupted study; nothing is done twice."""
     with doing("starting", plainly=True):
-        from kd_sweep.driver import launch as driver
         from kd_sweep.driver.progress import RunDisplay
 
     with RunDisplay() as display:
-        outcome = driver.resume(study, address, display)
+        outcome = kd_sweep.resume(study, address, display)
     conclude(outcome, study)
 
 
@@ -52,13 +49,33 @@ def plan(
 ) -> None:
     """Show what a study would run and how long it would take. Starts nothing."""
     with doing("reading the study"):
-        from kd_sweep.driver.estimate import describe_plan
-        from kd_sweep.study.file.load import load_spec
-
-        study = load_spec(spec, overrides or ())
-    at_a_time = slots or max(1, (os.cpu_count() or 1) // study.resources.cpus)
-    for line in describe_plan(study, root, at_a_time, probe=probe):
+        study = kd_sweep.Study.from_file(spec, overrides or ())
+    for line in study.plan(root, slots=slots, probe=probe).lines():
         print_output(line)
+
+
+def run(
+    spec: Spec,
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="Its index in `plan`, from 0, or its id or a beginning of that.")
+    ],
+    root: Annotated[
+        str | None,
+        typer.Option("--root", help="Use this root's teachers, and keep new ones. Default: a temporary folder."),
+    ] = None,
+    overrides: Overrides = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1. Default: as a launch.")] = None,
+    output: Format = "table",
+    wide: Wide = False,
+) -> None:
+    """Run one trial in this process, without Ray: breakpoints work. No table and no checkpoint is written."""
+    with doing("starting"):
+        from kd_sweep.cli.trial_lines import TrialLines
+
+        study = kd_sweep.Study.from_file(spec, overrides or ())
+        lines = TrialLines(study.spec.objectives)
+    rows = kd_sweep.run_trial(study, trial, root=root, device=device, progress=lines)
+    print_table(lines.table(rows, whole=wide or output != "table"), output, wide=wide, more=MORE)
 
 
 def schema() -> None:

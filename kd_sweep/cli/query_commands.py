@@ -6,12 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kd_sweep.cli.arguments import Format, MemoryLimit, ResultsRoot, Timeout, Wide, limits_of
+from kd_sweep.cli.arguments import MORE, Format, MemoryLimit, ResultsRoot, Timeout, Wide, limits_of
 from kd_sweep.cli.screen import print_footnotes, print_output, print_table, screen
 from kd_sweep.waiting import doing
-
-_MORE = "--wide or --format csv"
-"""How to see the columns that a terminal leaves out."""
 
 
 def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> None:
@@ -24,7 +21,7 @@ def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> N
 
         rows = open_results(root).status()
     table = overview(rows) if output == "table" and not wide else pa.Table.from_pylist(rows)
-    print_table(table, output, wide=wide, more=_MORE)
+    print_table(table, output, wide=wide, more=MORE)
 
 
 def query(
@@ -50,7 +47,7 @@ def query(
     for number, table in enumerate(tables):
         if number:
             print_output("")
-        print_table(table, output, wide=wide, more=_MORE)
+        print_table(table, output, wide=wide, more=MORE)
     print_footnotes(results, [name for table in tables for name in table.column_names])
 
 

@@ -16,7 +16,6 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from kd_sweep import __version__
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, Row, load_checkpoint, save_checkpoint, take_over
 from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device, to_device
@@ -44,6 +43,7 @@ from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import read_tensors, set_aside, write_atomic, write_tensors
 from kd_sweep.storage.terms import of_term, terms_of, unfinished
 from kd_sweep.study.trial import TeacherConfig
+from kd_sweep.version import __version__
 
 MAX_LOADED = 8
 _POLL_S = 0.5

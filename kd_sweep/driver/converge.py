@@ -30,7 +30,7 @@ class Outcome:
     """How a launch or a resume ended."""
 
     study: str
-    """The study's folder as the user names it."""
+    """The study's folder: a path or a URI."""
     counts: Counter[str]
     """Trials of the study by status."""
     ran: bool

@@ -1,17 +1,22 @@
 """The plan of a study as `kd-sweep plan` shows it: trials, teachers, epochs, and how long they take."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
 from pathlib import Path
 
 from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.distill.teacher_records import TEACHERS, teacher_record
 from kd_sweep.driver.pace import describe
 from kd_sweep.driver.study_checks import check_models, checked
-from kd_sweep.errors import DataError, KdSweepError
+from kd_sweep.errors import DataError, KdSweepError, SpecError
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.caveats import caveats
 from kd_sweep.study.space.plan import Plan, estimate_hours, example_trial, plan, rest_of
-from kd_sweep.study.space.points import points_of
+from kd_sweep.study.space.points import PlannedTrial, points_of
+from kd_sweep.study.space.sections import PlannedTeacher
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import recorded_trial
@@ -22,19 +27,108 @@ LISTED_TRIALS = 30
 FINISHED_TRIALS = "SELECT trial_id, config FROM trials WHERE status IN ('completed', 'stopped')"
 
 
-def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -> Iterator[str]:
-    """Yield the lines of the plan.
+@dataclass(frozen=True)
+class Estimate:
+    """How long the rest of a plan takes."""
+
+    hours: float
+    """At most that, where the plan is no more than a bound."""
+    slots: int
+    """Trials at a time."""
+    seconds_per_teacher_epoch: float
+    seconds_per_student_epoch: float
+    source: str
+    """Where these come from, in words."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudyPlan:
+    """What a study would run, and how much of it is done."""
+
+    spec: StudySpec
+    """The study, its dataset resolved if that is there."""
+    whole: Plan
+    """All of it."""
+    rest: Plan
+    """What is not done. All of it where the images are not there: ids depend on them."""
+    notes: tuple[str, ...]
+    """What the dataset holds, and what to beware of, a line each."""
+    missing: str | None
+    """Why the images are not there, in one line; None where they are. Ids are then others than at launch."""
+    root: Location
+    slots: int = 1
+    probe: bool = False
+
+    @property
+    def trials(self) -> list[PlannedTrial]:
+        """Every trial in the order they start; none where the sampler chooses as it goes."""
+        return self.whole.trials
+
+    @property
+    def teachers(self) -> list[PlannedTeacher]:
+        """Every teacher, in the order of first use; none where the sampler chooses as it goes."""
+        return self.whole.teachers
+
+    @cached_property
+    def estimate(self) -> Estimate | None:
+        """How long the rest takes; None where nothing tells. With ``probe`` the first use trains for some seconds."""
+        seconds, source = _past_seconds(self.spec, self.root), "from the epochs in the tables"
+        if seconds is None and self.probe:
+            seconds, source = _probed_seconds(self.spec, self.whole), "from a short probe on this machine"
+        if seconds is None:
+            return None
+        return Estimate(estimate_hours(self.rest, *seconds, self.slots), self.slots, *seconds, source)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plan for people, the estimate last."""
+        planned, most = self.whole, "" if self.whole.exact else "at most "
+        yield f"study {self.spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
+        trials_done = planned.num_trials - self.rest.num_trials
+        teachers_done = planned.num_teachers - self.rest.num_teachers
+        if trials_done or teachers_done:
+            yield f"done already: {trials_done} of the trials, {teachers_done} of the teachers"
+        if self.missing is not None:
+            yield f"dataset: not checked, counts need no images ({self.missing})"
+        yield from self.notes
+        yield from _listed_trials(planned, with_ids=self.missing is None)
+        yield f"epochs: {most}{planned.teacher_epochs} of teachers, {most}{planned.student_epochs} of students"
+        yield self._time(most, is_whole=not trials_done and not teachers_done)
+
+    def _time(self, most: str, *, is_whole: bool) -> str:
+        if (known := self.estimate) is None:
+            return "time: not estimated (no past epochs, no probe)"
+        rest = "" if is_whole else " for the rest"
+        teacher_s, student_s = known.seconds_per_teacher_epoch, known.seconds_per_student_epoch
+        return (
+            f"time: {most}about {_hours(known.hours)}{rest} with {known.slots} at a time "
+            f"({teacher_s:.2g} s per teacher epoch, {student_s:.2g} s per student epoch, {known.source})"
+        )
+
+    def __repr__(self) -> str:
+        return f"<plan of study {self.spec.name}: {self.whole.num_trials} trials, {self.whole.num_teachers} teachers>"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def make_plan(spec: StudySpec, root: Location, slots: int | None, *, probe: bool) -> StudyPlan:
+    """Return the plan of a study.
 
     Args:
         spec: the study.
         root: the results root, whose tables may hold past epochs of the study.
-        slots: how many trials run at a time.
+        slots: how many trials run at a time; as many as fit on this machine when None.
         probe: train for some seconds where there is no past to go by. Without it the dataset need not be there, and
             nothing is downloaded.
 
     Raises:
         UserError: the study, its dataset or its models are wrong.
     """
+    if slots is not None and slots < 1:
+        raise SpecError(f"slots: {slots} is not at least 1")
     contents: list[str] = []
     cache_dir = _cache_dir(root)
     with doing("checking the images and the networks"):
@@ -45,26 +139,12 @@ def describe_plan(spec: StudySpec, root: Location, slots: int, *, probe: bool) -
         )
     with doing("listing trials and teachers"):
         planned = plan(spec)
-    most = _most(planned)
-    yield f"study {spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
     rest = planned
     if missing is None:  # ids depend on the images
         with doing("searching for what is done already"):
             rest = rest_of(planned, _finished_trials(spec, planned, root), _finished_teachers(planned, root))
-    trials_done, teachers_done = planned.num_trials - rest.num_trials, planned.num_teachers - rest.num_teachers
-    if trials_done or teachers_done:
-        yield f"done already: {trials_done} of the trials, {teachers_done} of the teachers"
-    if missing is not None:
-        yield f"dataset: not checked, counts need no images ({missing})"
-    yield from contents
-    yield from caveats(spec)
-    yield from _listed_trials(planned, with_ids=missing is None)
-    yield f"epochs: {most}{planned.teacher_epochs} of teachers, {most}{planned.student_epochs} of students"
-    yield _time(spec, planned, rest, root, slots, probe)
-
-
-def _most(planned: Plan) -> str:
-    return "" if planned.exact else "at most "
+    at_a_time = slots or max(1, (os.cpu_count() or 1) // spec.resources.cpus)
+    return StudyPlan(spec, planned, rest, (*contents, *caveats(spec)), missing, root, at_a_time, probe)
 
 
 def _listed_trials(planned: Plan, *, with_ids: bool) -> Iterator[str]:
@@ -74,25 +154,12 @@ def _listed_trials(planned: Plan, *, with_ids: bool) -> Iterator[str]:
         yield f"  … and {len(planned.trials) - LISTED_TRIALS} more"
 
 
-def _time(spec: StudySpec, planned: Plan, rest: Plan, root: Location, slots: int, probe: bool) -> str:
-    """Return the line that says how long the rest of the plan takes."""
-    seconds, source = _past_seconds(spec, root), "from the epochs in the tables"
-    if seconds is None and probe:
-        with doing("training for a few seconds, to see how long an epoch takes"):
-            from kd_sweep.driver.epoch_probe import seconds_per_epoch
+def _probed_seconds(spec: StudySpec, planned: Plan) -> tuple[float, float]:
+    """Return seconds per epoch of a teacher and a student, from training the study's largest trial a little."""
+    with doing("training for a few seconds, to see how long an epoch takes"):
+        from kd_sweep.driver.epoch_probe import seconds_per_epoch
 
-            example = example_trial(spec, planned)
-            seconds = seconds_per_epoch(example, num_threads=spec.resources.cpus)
-        source = "from a short probe on this machine"
-    if seconds is None:
-        return "time: not estimated (no past epochs, no probe)"
-    teacher_s, student_s = seconds
-    hours = estimate_hours(rest, teacher_s, student_s, slots)
-    is_whole = (rest.num_trials, rest.num_teachers) == (planned.num_trials, planned.num_teachers)
-    return (
-        f"time: {_most(planned)}about {_hours(hours)}{'' if is_whole else ' for the rest'} with {slots} at a time "
-        f"({teacher_s:.2g} s per teacher epoch, {student_s:.2g} s per student epoch, {source})"
-    )
+        return seconds_per_epoch(example_trial(spec, planned), num_threads=spec.resources.cpus)
 
 
 def _cache_dir(root: Location) -> Path | None:

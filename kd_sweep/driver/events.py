@@ -16,7 +16,7 @@ class RunBegan:
     study: str
     """Its name."""
     folder: str
-    """Where it is, as the user names it."""
+    """Where it is: a path or a URI."""
     objective: Objective
     """The first one of the study."""
 

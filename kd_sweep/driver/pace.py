@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from kd_sweep.driver.recorder import UNSUCCESSFUL
 from kd_sweep.study.spec import Objective
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
 PACE_S = 60.0
 """After so long, or the first teacher or trial that ends, the pace so far is worth telling."""
@@ -162,3 +162,8 @@ def describe(config: TrialConfig) -> str:
     listed = config.teacher_strengths if len(set(config.teacher_strengths)) > 1 else config.teacher_strengths[:1]
     strengths = " + ".join(f"{strength:g}" for strength in listed)
     return f"strength {strengths}{student}, {size}, seed {config.seed}"
+
+
+def describe_teacher(teacher: TeacherConfig) -> str:
+    """Return in words which teacher of a study this is."""
+    return f"strength {teacher.augmentation_strength:g}, seed {teacher.seed}, member {teacher.member}"

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kd_sweep import __version__
 from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
@@ -19,6 +18,7 @@ from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import LOCATION_FIELDS, TrialConfig, recorded_trial
 from kd_sweep.tables.schema import FINISHED, column_name
 from kd_sweep.tables.writer import StudyWriter
+from kd_sweep.version import __version__
 
 UNSUCCESSFUL = ("failed", "lost", "preempted")
 """A trial that is left in one of these ended by no decision of ours; the next run tries it again."""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from kd_sweep import __version__
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.lease import Lease
@@ -22,6 +21,7 @@ from kd_sweep.tables.keyed_table import read_table
 from kd_sweep.tables.recovery import DAMAGED_FOLDER
 from kd_sweep.tables.schema import TABLE_FILES
 from kd_sweep.tables.study_lease import study_lease
+from kd_sweep.version import __version__
 
 SPEC_FILE = "study.yaml"
 _LOG = logging.getLogger(__name__)

@@ -52,7 +52,7 @@ class Root:
         """
         if isinstance(location, Root):
             return location
-        return cls(*open_location(str(location)))
+        return cls(*open_location(_text_of(location)))
 
     @classmethod
     def named(cls, location: "Location") -> "Root":
@@ -62,7 +62,7 @@ class Root:
         """
         if isinstance(location, Root) or "://" in str(location):
             return cls.open(location)
-        return cls.open(as_named(expanded(str(location))))
+        return cls.open(as_named(expanded(_text_of(location))))
 
     @property
     def is_local(self) -> bool:
@@ -288,6 +288,13 @@ class Root:
             yield
         except OSError as error:
             raise StorageError(f"{self.location_of(name)} cannot be {verb}: {reason_of(error)}") from error
+
+
+def _text_of(location: str | Path) -> str:
+    """Return a location as text. Python callers can give anything, and `None` would be the name of a folder."""
+    if not isinstance(location, str | Path) or not str(location).strip():
+        raise StorageError(f"root: {location!r} is not a path or a URI such as s3://bucket/prefix")
+    return str(location)
 
 
 Location = str | Path | Root

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kd_sweep.distill.teacher_records import TeacherRecord, write_record
-from kd_sweep.driver.estimate import describe_plan
+from kd_sweep.driver.estimate import make_plan
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
@@ -40,7 +40,7 @@ def finish(state: StudyState, trial: TrialConfig) -> None:
 
 
 def described(content: dict[str, Any], root: Path) -> list[str]:
-    return list(describe_plan(parse_spec(json.dumps(SHORT | content), "s"), root, 1, probe=False))
+    return list(make_plan(parse_spec(json.dumps(SHORT | content), "s"), root, 1, probe=False).lines())
 
 
 def test_a_plan_subtracts_what_the_root_has(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kd_sweep
 from kd_sweep.errors import ClusterError
 
 CONNECT_S = 5.0
@@ -61,7 +60,7 @@ def _parts(address: str) -> tuple[str, int]:
 def _greet(address: str) -> None:
     try:
         greeted = subprocess.run(
-            [sys.executable, "-c", GREETING, address, str(Path(kd_sweep.__file__).parents[1])],
+            [sys.executable, "-c", GREETING, address, str(Path(__file__).parents[3])],
             capture_output=True,
             text=True,
             timeout=GREETING_S,

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-import kd_sweep
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.address import check_address
 from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
@@ -97,8 +96,8 @@ def connected(
     """Start a local Ray, or connect to the one at `address`; leave it as it was on the way out.
 
     A cluster's workers run the driver's own code, whatever is installed on the nodes: the package travels along, once
-    per node. So nobody has to install a change of it everywhere, and no two nodes can differ. (A driver that Ray runs
-    as a job has had it sent along with the job.) What the package depends on must be installed on the nodes.
+    per node, so no two nodes can differ. (A driver that Ray runs as a job has had it sent along with the job.) What the
+    package depends on must be installed on the nodes.
 
     Args:
         address: the cluster; None starts a local Ray.
@@ -108,18 +107,14 @@ def connected(
         last_words: tells the user why the process ends: a local Ray has died, and this process waits inside it.
 
     Raises:
-        ClusterError: no cluster answers there, no node of it has what one trial asks for, or this process is connected
-            to a Ray already.
+        ClusterError: no cluster is there, no node has what a trial asks for, or this process has a Ray already.
         StorageError: there is no temporary folder for a local Ray.
         RayStartError: a local Ray does not start.
         SweepInterrupted: a signal came meanwhile.
 
     From then on `interrupt.check` raises `ClusterLostError` when that Ray has died.
     """
-    _check_unconnected()
-    if address is not None:
-        check_address(address)
-
+    _check_unconnected(address)
     with ExitStack() as stack:
         stack.enter_context(environment(QUIET))
         if address is None:
@@ -131,14 +126,16 @@ def connected(
         yield from _watched(address, wanted, interrupt, last_words)
 
 
-def _check_unconnected() -> None:
-    """Leave alone a Ray that the process has connected to for itself, as a notebook may: a process has only one."""
+def _check_unconnected(address: str | None) -> None:
+    """Check what is there before: a process has one Ray only, and one of its own, as in a notebook, is left alone."""
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         raise ClusterError(
             "this process is connected to a Ray already, of its own or of another launch; ray.shutdown() first, or "
             "launch in another process"
         )
+    if address is not None:
+        check_address(address)
 
 
 def _watched(
@@ -193,7 +190,7 @@ def shipped_code() -> dict[str, Any] | None:
     """Return the runtime environment that brings this package to the workers; None where the job has brought it."""
     if IN_A_JOB in os.environ:
         return None
-    return {"py_modules": [str(Path(kd_sweep.__file__).parent)], "excludes": ["__pycache__"]}
+    return {"py_modules": [str(Path(__file__).parents[2])], "excludes": ["__pycache__"]}
 
 
 def _why_not_connected(address: str, error: Exception) -> str:

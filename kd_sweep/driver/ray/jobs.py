@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-import kd_sweep
 from kd_sweep.driver.ray.ray_settings import JOB_STOP_WAIT_S
 from kd_sweep.errors import ClusterError, StorageError, alternatives
 from kd_sweep.storage.locations import check_uri
@@ -57,7 +56,7 @@ def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -
             metadata={"study": study.name, "root": root},
             runtime_env={
                 "working_dir": str(folder),
-                "py_modules": [str(Path(kd_sweep.__file__).parent)],
+                "py_modules": [str(Path(__file__).parents[2])],
                 "excludes": ["__pycache__"],
                 # SIGTERM stops a sweep cleanly; after Ray's own 3 s it would be killed.
                 "env_vars": {JOB_STOP_WAIT_S: str(STOP_WAIT_S), "PYTHONUNBUFFERED": "1"},

@@ -129,7 +129,7 @@ def versions() -> dict[str, str]:
 
     A build's own suffix (torch 2.11.0+cu128) is left out too: a head without GPU has another build of the same code.
     """
-    from kd_sweep import __version__
+    from kd_sweep.version import __version__
 
     installed = {"python": platform.python_version(), "kd_sweep": __version__}
     for package in COMPARED:

@@ -20,6 +20,7 @@ from kd_sweep.driver.events import (
     Told,
 )
 from kd_sweep.driver.interrupts import Interrupt
+from kd_sweep.driver.pace import describe_teacher
 from kd_sweep.driver.ray.connection import ray_options
 from kd_sweep.driver.ray.crashes import how_crashed
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, why_lost
@@ -107,18 +108,18 @@ class _Teachers:
         match message:
             case TeacherStarted(pid):
                 training.pid = pid
-                self._progress(TeacherBegan(teacher.teacher_id, describe(teacher), teacher.learner.epochs))
+                self._progress(TeacherBegan(teacher.teacher_id, describe_teacher(teacher), teacher.learner.epochs))
             case TeacherEpochDone(epoch):
                 training.losses = 0
                 self._progress(TeacherEpoch(teacher.teacher_id, epoch))
             case TeacherRecord() as record:
                 self._recorder.teacher(record)
-                self._progress(TeacherTrained(teacher.teacher_id, describe(teacher), record.val_accuracy))
+                self._progress(TeacherTrained(teacher.teacher_id, describe_teacher(teacher), record.val_accuracy))
             case _:
                 assert_never(message)
 
     def _failed(self, training: _Training, error: RayError) -> None:
-        label, cause = describe(training.teacher), getattr(error, "cause", None)
+        label, cause = describe_teacher(training.teacher), getattr(error, "cause", None)
         self._progress(TeacherLost(training.teacher.teacher_id))
         if isinstance(cause, StorageError):  # what one teacher cannot write, none can
             raise StorageError(str(cause)) from None
@@ -177,11 +178,6 @@ def record_teachers(teachers: tuple[TeacherConfig, ...], root: Location, recorde
     for teacher in teachers:
         if not recorder.knows_teacher(teacher.teacher_id):
             _record_finished(teacher, root, recorder)
-
-
-def describe(teacher: TeacherConfig) -> str:
-    """Return in words which teacher of a study this is."""
-    return f"strength {teacher.augmentation_strength:g}, seed {teacher.seed}, member {teacher.member}"
 
 
 def _record_finished(teacher: TeacherConfig, root: Location, recorder: Recorder) -> bool:

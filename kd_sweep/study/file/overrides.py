@@ -25,10 +25,25 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise SpecError(f"{origin}: needs the form KEY=VALUE, such as --set teacher.epochs=4")
-        path = _path(key.strip(), origin)
-        if path[0] == "provenance":
-            raise SpecError(f"{origin}: provenance is what a launch writes, and cannot be set")
-        _put(document, path, read_yaml(text, origin, numbered=False), origin)
+        put_value(document, key.strip(), read_yaml(text, origin, numbered=False), origin)
+
+
+def put_value(document: Document, key: str, value: Document, origin: str) -> None:
+    """Change the value of one field of ``document`` in place.
+
+    Args:
+        document: a study file's content.
+        key: the dotted name of the field.
+        value: its new value.
+        origin: what errors call it.
+
+    Raises:
+        SpecError: the key is none, or its path leads through a scalar.
+    """
+    path = _path(key, origin)
+    if path[0] == "provenance":
+        raise SpecError(f"{origin}: provenance is what a launch writes, and cannot be set")
+    _put(document, path, value, origin)
 
 
 def _path(key: str, origin: str) -> KeyPath:

@@ -80,7 +80,7 @@ class Document:
     """A study file's content and where each part of it stands."""
 
     source: str
-    """The file as the user named it, on one line."""
+    """The file as the user named it, on one line; nothing where there is none, and fields are named alone."""
     content: Any
     origins: dict[KeyPath, str] = field(default_factory=dict)
     """`sweeps/digits.yaml, line 9` or `--set teacher.epochs=4`, by path."""
@@ -97,8 +97,9 @@ class Document:
     def error(self, path: KeyPath, rule: str) -> SpecError:
         """Return the one-line error that ``path`` breaks ``rule``."""
         if not path:
-            return SpecError(f"{self.source}: {one_line(rule)}")
-        return SpecError(f"{one_line(written(path), 120)}: {one_line(rule)} ({self.origin(path)})")
+            return SpecError(f"{self.source}: {one_line(rule)}" if self.source else one_line(rule))
+        where = f" ({origin})" if (origin := self.origin(path)) else ""
+        return SpecError(f"{one_line(written(path), 120)}: {one_line(rule)}{where}")
 
 
 def read_yaml(text: str, source: str, *, numbered: bool = True, max_nodes: int = MAX_NODES) -> Document:

@@ -1,0 +1,3 @@
+"""The version of kd_sweep."""
+
+__version__ = "0.1.0"
