@@ -1,9 +1,11 @@
 """The checks of a study that need its images and networks, before anything is written."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kd_sweep.data.contents import inspect_data
+from kd_sweep.errors import SpecError
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.space.conditions import Conditions
@@ -24,12 +26,23 @@ def checked(
     Raises:
         UserError: the dataset or a model is not what it must be.
     """
+    check_sampler(spec)
     contents = inspect_data(spec.data, cache_dir)
     for line in contents.lines():
         say(line)
     check_models(spec, download=download)
     weights = {role: with_weights_digest(getattr(spec, role), f"{role}.weights") for role in ("teacher", "student")}
     return spec.model_copy(update={"data": contents.data, **weights})
+
+
+def check_sampler(spec: StudySpec) -> None:
+    """Raise SpecError where the sampler needs a package that is not installed."""
+    package = getattr(spec.sampler, "package", None)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise SpecError(
+            f"sampler.name: {spec.sampler.name!r} needs {package}, which is not installed; "
+            "pip install -e '.[samplers]' in the checkout"
+        )
 
 
 def check_models(spec: StudySpec, *, download: bool = True) -> None:

@@ -3,10 +3,11 @@
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, ByteSize, Discriminator, Field, Tag, field_validator, model_validator
 
+from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import (
     MAX_COUNT,
@@ -178,26 +179,13 @@ class RandomSampler(Strict):
     seed: Seed = 0
 
 
-class TpeSampler(Strict):
-    """Optuna's tree-structured Parzen estimator; several objectives are allowed."""
-
-    name: Literal["tpe"]
-    num_trials: Count = 20
-    seed: Seed = 0
-    num_startup_trials: Count = 10
-    """Random trials before the first modelled one."""
-
-
-class Nsga2Sampler(Strict):
-    """Optuna's NSGA-II, a genetic search for the Pareto set of several objectives."""
-
-    name: Literal["nsga2"]
-    num_trials: Count = 50
-    seed: Seed = 0
-    population_size: int = Field(20, ge=2, le=MAX_COUNT)
-
-
-Sampler = Annotated[GridSampler | RandomSampler | TpeSampler | Nsga2Sampler, Field(discriminator="name")]
+if TYPE_CHECKING:
+    Sampler = GridSampler | RandomSampler | AdaptiveSampler
+else:
+    Sampler = Annotated[
+        Union[GridSampler, RandomSampler, *sampler_settings().values()],
+        Field(discriminator="name"),
+    ]
 
 
 class NoScheduler(Strict):

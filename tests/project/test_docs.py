@@ -20,6 +20,7 @@ import kd_sweep
 from kd_sweep.cli import app
 from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
+from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.metric_catalogue import METRICS, METRICS_VERSION, REPORTED_METRICS
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES
@@ -74,8 +75,7 @@ FIELDS = {
     "`budget`": specs.Budget,
     "`checkpoints`": specs.Checkpoints,
     "`random`": specs.RandomSampler,
-    "`tpe`": specs.TpeSampler,
-    "`nsga2`": specs.Nsga2Sampler,
+    **{f"`{name}`": settings for name, settings in sampler_settings().items()},
     "`asha`": specs.AshaScheduler,
     "`median`": specs.MedianScheduler,
     "`hyperband`": specs.HyperbandScheduler,

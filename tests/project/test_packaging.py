@@ -43,8 +43,8 @@ def imported(folder: Path) -> set[str]:
 def test_what_is_imported_is_declared() -> None:
     extras = PROJECT["optional-dependencies"]
     needed = imported(ROOT / "kd_sweep")
-    # timm is an extra, and `Results.pandas` is for those who have pandas.
-    assert needed - names(PROJECT["dependencies"]) <= names(extras["timm"]) | {"pandas"}
+    # timm and cmaes are extras, and `Results.pandas` is for those who have pandas.
+    assert needed - names(PROJECT["dependencies"]) <= names([*extras["timm"], *extras["samplers"]]) | {"pandas"}
     everything = names(PROJECT["dependencies"]) | set().union(*map(names, extras.values()))
     assert imported(ROOT / "tests") | imported(ROOT / "benchmarks") <= everything
 

@@ -14,16 +14,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from kd_sweep.driver.tune.optuna_samplers import sampler_for
 from kd_sweep.driver.tune.tune_trial import config_of, reports_in
 from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
-from kd_sweep.study.identity import derived_seed
+from kd_sweep.study.adaptive_sampler import AdaptiveSampler
 from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import dimension_size, index_of, listed_values, range_bounds, value_at
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import grid_points, point_of, points_of, random_point, trial_config
 from kd_sweep.study.space.searchable_fields import search_field
-from kd_sweep.study.spec import Choice, Dimension, Grid, Nsga2Sampler, StudySpec, TpeSampler, Uniform, Value
+from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Uniform, Value
 from kd_sweep.study.trial import TrialConfig
 
 MAX_REPEATS = 20
@@ -40,7 +41,7 @@ class Suggestion:
     number: int | None = None
     """Index among all that an adaptive sampler has suggested for the study, repeats included, from 0."""
     generation: int | None = None
-    """Of `nsga2`."""
+    """Of a genetic sampler."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,6 @@ class PlannedSource:
         """Learn nothing: the list is fixed."""
 
 
-class GeneticSampler(optuna.samplers.NSGAIISampler):
-    """NSGA-II whose parents always come in the order of the trials.
-
-    Optuna gives them in another order when a generation first asks for them than later, from its memory. A resume has
-    none, and would pair other parents.
-    """
-
-    def select_parent(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
-        """Return the parents of a generation."""
-        return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
-
-
-GENERATION = f"{GeneticSampler.__name__}:generation"
-"""Where Optuna keeps a trial's generation; trials without one are in no population."""
-
-
 class OptunaSource:
     """Optuna's samplers, with every trial of earlier runs.
 
@@ -114,7 +99,9 @@ class OptunaSource:
     def __init__(self, spec: StudySpec, known: Iterable[KnownTrial], num_new: int) -> None:
         # Those of another kind of sampler come first, as they were there first.
         known = sorted(known, key=lambda trial: -1 if trial.number is None else trial.number)
+        assert isinstance(spec.sampler, AdaptiveSampler)
         self._spec = spec
+        self._settings = spec.sampler
         self._num_left = num_new
         self._known = {trial.config.trial_id for trial in known}
         self._number = 1 + max((trial.number for trial in known if trial.number is not None), default=-1)
@@ -126,10 +113,10 @@ class OptunaSource:
         # By name, so that the order of the file changes nothing, but for those that decide on others.
         order = Conditions(spec.model_copy(update={"search": dict(sorted(spec.search.items()))})).order
         self._distributions = {name: _distribution(spec.search[name]) for name in order}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news are ours to report
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # its news are ours to report
         self._study = optuna.create_study(
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
-            sampler=_sampler(spec, 0),
+            sampler=self._sampler(0),
         )
         points = points_of(spec, (trial.config for trial in known))
         for trial in known:
@@ -185,7 +172,7 @@ class OptunaSource:
             yield from grid_points(self._spec)
 
     def _modelled(self) -> Point:
-        self._study.sampler = _sampler(self._spec, self._number)
+        self._study.sampler = self._sampler(self._number)
         self._number += 1
         suggested = self._study.ask()
         self._suggested.append(suggested)  # a running trial to Optuna, whose next suggestion keeps away from it
@@ -195,16 +182,19 @@ class OptunaSource:
                 dimension = self._spec.search[name]
                 value = _value(name, dimension, _suggested(suggested, name, distribution))
                 point[name] = search_field(name).canonical(value)
-        self._generation = self._study.get_trials(deepcopy=False)[-1].system_attrs.get(GENERATION)
+        self._generation = self._study.get_trials(deepcopy=False)[-1].system_attrs.get(self._settings.generations or "")
         return point
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        conditional = frozenset(name for name, dimension in self._spec.search.items() if dimension.when)
+        return sampler_for(self._settings, number, self._distributions, conditional)
 
     def _add(
         self, suggestion: Suggestion, point: Point, state: TrialState, values: tuple[float, ...] | None = None
     ) -> None:
         params = {name: _param(name, self._spec.search[name], value) for name, value in point.items()}
-        is_genetic = isinstance(self._spec.sampler, Nsga2Sampler)
         # Trials of another sampler are the first generation.
-        attributes = {GENERATION: suggestion.generation or 0} if is_genetic else {}
+        attributes = {key: suggestion.generation or 0} if (key := self._settings.generations) else {}
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=state,
@@ -299,18 +289,3 @@ def _param(name: str, dimension: Dimension, value: Any) -> Any:
         return index_of(name, dimension, value)
     low, high = range_bounds(dimension)
     return min(max(value, low), high)  # its last digit was rounded
-
-
-def _sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler of suggestion ``number``, with random numbers of its own."""
-    sampler = spec.sampler
-    if isinstance(sampler, TpeSampler):
-        return optuna.samplers.TPESampler(
-            seed=derived_seed("tpe", sampler.seed, number) % 2**32,
-            n_startup_trials=sampler.num_startup_trials,
-            constant_liar=True,
-        )
-    assert isinstance(sampler, Nsga2Sampler)
-    return GeneticSampler(
-        seed=derived_seed("nsga2", sampler.seed, number) % 2**32, population_size=sampler.population_size
-    )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from kd_sweep.errors import SpecError, alternatives
+from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import (
@@ -21,17 +22,15 @@ from kd_sweep.study.spec import (
     IntRange,
     MedianScheduler,
     NoScheduler,
-    Nsga2Sampler,
     ParetoAshaScheduler,
     PatienceScheduler,
     RandomSampler,
     StudySpec,
-    TpeSampler,
     Uniform,
 )
 
 TAGGED: dict[str, dict[str, type[BaseModel]]] = {
-    "sampler": {"grid": GridSampler, "random": RandomSampler, "tpe": TpeSampler, "nsga2": Nsga2Sampler},
+    "sampler": {"grid": GridSampler, "random": RandomSampler, **sampler_settings()},
     "scheduler": {
         "none": NoScheduler,
         "asha": AshaScheduler,

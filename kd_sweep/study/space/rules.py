@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from kd_sweep.errors import alternatives
+from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
@@ -131,16 +132,34 @@ def _check_sampler(spec: StudySpec) -> None:
             raise RuleError(("search",), f"is empty: sampler {spec.sampler.name!r} has nothing to choose")
         if not isinstance(spec.sampler, RandomSampler):
             _check_repeats(spec, spec.sampler.name)
+            _check_adaptive(spec, spec.sampler)
         return
     for name, dimension in spec.search.items():
         if not isinstance(dimension, Grid):
             kind = {Choice: "choice", Uniform: "uniform", IntRange: "int"}[type(dimension)]
-            rule = "sampler 'grid' needs a grid here; write grid: [...], or take sampler random, tpe or nsga2"
+            rule = "sampler 'grid' needs a grid here; write grid: [...], or take another sampler, such as random or tpe"
             raise RuleError(("search", name, kind), rule)
     num_trials = _num_asked(spec)
     if num_trials > MAX_COUNT:
         rule = f"the grid has {num_trials} trials, more than {MAX_COUNT}; take sampler random with num_trials"
         raise RuleError(("search",), rule)
+
+
+def _check_adaptive(spec: StudySpec, sampler: AdaptiveSampler) -> None:
+    most = sampler.max_objectives
+    if most is not None and len(spec.objectives) > most:
+        able = [name for name, other in sampler_settings().items() if other.max_objectives is None]
+        rule = f"{sampler.name!r} optimises one objective, and the study has {len(spec.objectives)}"
+        raise RuleError(("sampler", "name"), f"{rule}; possible: {', '.join(able)}")
+    ranges = [
+        name
+        for name, dimension in spec.search.items()
+        if isinstance(dimension, Uniform | IntRange) and not dimension.when
+    ]
+    if len(ranges) < sampler.min_ranges:
+        rule = f"{sampler.name!r} needs {sampler.min_ranges} dimensions that are uniform or int, without when"
+        listed = f"the search has {len(ranges)}" + (f", {', '.join(ranges)}" if ranges else "")
+        raise RuleError(("sampler", "name"), f"{rule}; {listed}")
 
 
 def _check_repeats(spec: StudySpec, sampler: str) -> None:

@@ -16,6 +16,7 @@ from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, TuneSearcher
 from kd_sweep.driver.tune.sweep import source_of
 from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
 from kd_sweep.driver.worker_messages import EpochDone, WorkerSettings
+from kd_sweep.errors import SpecError
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.space.points import points_of, trial_config
 from kd_sweep.study.spec import StudySpec
@@ -53,7 +54,13 @@ TWO = [*ONE, {"metric": "ece", "mode": "min"}]
 SAMPLERS: dict[str, dict[str, Any]] = {
     "tpe": {"name": "tpe", "num_startup_trials": 8},
     "nsga2": {"name": "nsga2", "population_size": 7},
+    "nsga3": {"name": "nsga3", "population_size": 7},
+    "gp": {"name": "gp", "num_startup_trials": 8},
+    "cmaes": {"name": "cmaes"},
+    "qmc": {"name": "qmc"},
 }
+OF_ONE_OBJECTIVE = "cmaes"
+SLOW_TO_FIT = "gp"
 
 
 def study(sampler: str, search: dict[str, Any], objectives: list[dict[str, str]], seed: int = 0) -> StudySpec:
@@ -119,39 +126,60 @@ def new_ones(tables: Tables, started: Iterable[str]) -> list[str]:
     return [trial_id for trial_id in started if trial_id not in before]
 
 
-@pytest.mark.parametrize(
-    ("search", "objectives", "seeds"),
-    [(CONTINUOUS, ONE, range(20)), (CONTINUOUS, TWO, range(5)), (SMALL, TWO, range(3)), (CONDITIONAL, ONE, range(3))],
-    ids=["continuous", "two objectives", "small", "conditional"],
-)
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def searches() -> Iterator[Any]:
+    """Yield every sampler with every space that it takes."""
+    spaces = {
+        "continuous": (CONTINUOUS, ONE, range(20)),
+        "two objectives": (CONTINUOUS, TWO, range(5)),
+        "small": (SMALL, TWO, range(3)),
+        "conditional": (CONDITIONAL, ONE, range(3)),
+    }
+    for sampler, (name, (search, objectives, seeds)) in itertools.product(SAMPLERS, spaces.items()):
+        if sampler == OF_ONE_OBJECTIVE and len(objectives) > 1:
+            continue
+        is_slow = sampler == SLOW_TO_FIT
+        yield pytest.param(
+            sampler, search, objectives, seeds, marks=[pytest.mark.slow] * is_slow, id=f"{sampler} {name}"
+        )
+    yield pytest.param(SLOW_TO_FIT, CONTINUOUS, ONE, range(1), id=f"{SLOW_TO_FIT} one seed")
+
+
+@pytest.mark.parametrize(("sampler", "search", "objectives", "seeds"), list(searches()))
 def test_interrupted_every_ten_trials_a_search_is_the_unbroken_one(
     sampler: str, search: dict[str, Any], objectives: list[dict[str, str]], seeds: range
 ) -> None:
+    num_trials = 13 if sampler == SLOW_TO_FIT else NUM_TRIALS
     for seed in seeds:
         spec = study(sampler, search, objectives, seed)
-        unbroken = list(Tables().search(spec, NUM_TRIALS))
-        assert len(set(unbroken)) == NUM_TRIALS
+        unbroken = list(Tables().search(spec, num_trials))
+        assert len(set(unbroken)) == num_trials
         tables, interrupted = Tables(), list[str]()
-        while len(interrupted) < NUM_TRIALS:
-            most = min(NUM_TRIALS, len(interrupted) + 10)
-            going = tables.search(spec, NUM_TRIALS)
+        while len(interrupted) < num_trials:
+            most = min(num_trials, len(interrupted) + 10)
+            going = tables.search(spec, num_trials)
             while len(interrupted) < most:  # then the last of them is running
                 interrupted += new_ones(tables, itertools.islice(going, 1))
         assert interrupted == unbroken, f"sampler.seed {seed}"
 
 
 @pytest.mark.parametrize("search", [CONTINUOUS, SMALL, CONDITIONAL], ids=["continuous", "small", "conditional"])
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_extended_search_is_the_longer_one(sampler: str, search: dict[str, Any]) -> None:
-    spec = study(sampler, search, TWO)
+    if sampler == SLOW_TO_FIT and search is not CONTINUOUS:
+        pytest.skip("the slow test of interruptions has every space")
+    if sampler == OF_ONE_OBJECTIVE and search is SMALL:
+        with pytest.raises(SpecError, match="needs 2 dimensions"):
+            study(sampler, search, ONE)
+        return
+    spec = study(sampler, search, ONE if sampler == OF_ONE_OBJECTIVE else TWO)
     tables, extended = Tables(), []
-    for num_trials in (5, 20, NUM_TRIALS):
+    lengths = (5, 10, 12) if sampler == SLOW_TO_FIT else (5, 20, NUM_TRIALS)
+    for num_trials in lengths:
         extended += new_ones(tables, tables.search(spec, num_trials))
-    assert extended == list(Tables().search(spec, NUM_TRIALS))
+    assert extended == list(Tables().search(spec, lengths[-1]))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {SLOW_TO_FIT}))
 def test_optuna_sees_a_dimension_only_where_it_is_there(sampler: str) -> None:
     tables = Tables()
     spec = study(sampler, CONDITIONAL, ONE)
@@ -171,9 +199,9 @@ def test_optuna_sees_a_dimension_only_where_it_is_there(sampler: str) -> None:
     assert len(seen) == 3
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "cmaes", "qmc"])
 def test_trials_that_were_running_keep_their_place_and_generation(sampler: str) -> None:
-    spec = study(sampler, CONTINUOUS, TWO)
+    spec = study(sampler, CONTINUOUS, ONE if sampler == OF_ONE_OBJECTIVE else TWO)
     tables = Tables()
     going = tables.search(spec, 36, at_once=4)
     started = [next(going) for _ in range(22)]
@@ -192,7 +220,7 @@ def test_trials_that_were_running_keep_their_place_and_generation(sampler: str) 
     assert following is not None
     assert following.trial.trial_id not in started
     assert following.number == max(known.number or 0 for known in tables.known.values()) + 1
-    if sampler == "nsga2":
+    if sampler in ("nsga2", "nsga3"):
         assert following.generation == max(known.generation or 0 for known in tables.known.values())
 
 
@@ -300,7 +328,7 @@ def run(root: Path, spec: StudySpec, most: int = 1000, on_new: Callable[[str], N
         return rest.size + sum(row["status"] in FINISHED for row in state.recorder.trials().values())
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "grid"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "qmc", "random", "grid"])
 def test_a_study_that_is_resumed_and_extended_has_the_trials_of_an_unbroken_one(sampler: str, tmp_path: Path) -> None:
     grid = {"augmentation_strength": {"grid": [0, 0.25, 0.5, 1]}, "ensemble_size": {"grid": [1, 2, 3, 4, 5, 6]}}
     search = grid if sampler == "grid" else CONTINUOUS

@@ -1,0 +1,73 @@
+"""The sampler `cmaes`: an evolution strategy that adapts a covariance matrix."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from kd_sweep.study.adaptive_sampler import AdaptiveSampler
+from kd_sweep.study.recipe import MAX_COUNT
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.samplers import BaseSampler
+
+    from kd_sweep.driver.tune.optuna_samplers import Request
+
+SIGMA = 1 / 6
+"""The first standard deviation, as a share of each range: Optuna's."""
+
+
+class CmaesSampler(AdaptiveSampler):
+    """CMA-ES (arXiv 1604.00772), by the package that Optuna uses, for one objective."""
+
+    name: Literal["cmaes"]
+    population_size: int | None = Field(None, ge=4, le=MAX_COUNT)
+    """Trials of a generation; 4 + 3 ln d, rounded down, for d dimensions when null."""
+
+    max_objectives: ClassVar[int | None] = 1
+    min_ranges: ClassVar[int] = 2
+    package: ClassVar[str | None] = "cmaes"
+
+
+def optuna_sampler(settings: CmaesSampler, request: "Request") -> "BaseSampler":
+    """Return a sampler that replays the strategy on all completed trials, and asks it for one more.
+
+    Optuna's own keeps the strategy in its trials, and a resume has to make it anew. Here a generation is so many
+    completed trials in a row, so that the strategy is a function of them. Lists and conditional dimensions are drawn at
+    random.
+    """
+    import numpy as np
+    from cmaes import CMA
+    from optuna.distributions import CategoricalDistribution
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
+    from kd_sweep.driver.tune.unit_cube import UnitCubeSampler, coordinate_of
+
+    space = {
+        name: distribution
+        for name, distribution in sorted(request.space.items())
+        if not isinstance(distribution, CategoricalDistribution)
+        and not distribution.single()
+        and name not in request.conditional
+    }
+
+    def point(study: "Study") -> Any:
+        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+        strategy = CMA(
+            mean=np.full(len(space), 0.5),
+            sigma=SIGMA,
+            bounds=np.tile([0.0, 1.0], (len(space), 1)),
+            seed=request.seed % 2**31,
+            population_size=settings.population_size,
+        )
+        solutions = [
+            (np.array([coordinate_of(space[name], trial.params[name]) for name in space]), sign * trial.values[0])
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        ]
+        size = strategy.population_size
+        for first in range(0, len(solutions) - size + 1, size):
+            strategy.tell(solutions[first : first + size])
+        return strategy.ask()
+
+    return UnitCubeSampler(space, point, request.seed)
