@@ -1,4 +1,4 @@
-"""The samplers that propose from the results so far: what they have in common, and where they are.
+"""The adaptive samplers, which suggest one trial after another: what they have in common, and where they are.
 
 Each is a file of `FOLDER`, of the sampler's name. It has one subclass of `AdaptiveSampler` with the sampler's settings,
 and a function `optuna_sampler` (`driver/tune/optuna_samplers.py`). It loads neither Optuna nor torch at its top.

@@ -31,8 +31,8 @@ class OptunaSampler(Protocol):
     def __call__(self, settings: Any, request: Request) -> optuna.samplers.BaseSampler:
         """Return Optuna's sampler for one suggestion.
 
-        What it suggests must be a function of the settings, the request and the trials of Optuna's study. It can keep no
-        state, and trials count by their order and not by their numbers: a resumed search has them in another study.
+        What it suggests must be a function of the settings, the request and the trials of Optuna's study. It can keep
+        no state, and trials count by their order and not by their numbers: a resumed search has them in another study.
 
         Args:
             settings: of the sampler, as the study file gives them.

@@ -16,7 +16,8 @@ from optuna.distributions import FloatDistribution
 
 import kd_sweep
 from kd_sweep.driver.ray import private, ray_settings
-from kd_sweep.driver.tune.searcher import GENERATION, GeneticSampler
+from kd_sweep.driver.tune.optuna_samplers import sampler_for
+from kd_sweep.study.adaptive_sampler import sampler_settings
 
 RAY = Path(ray.__file__).parent
 BINARIES = ("_raylet.so", "core/src/ray/raylet/raylet", "core/src/ray/gcs/gcs_server")
@@ -176,17 +177,18 @@ def test_settings_are_read_again_and_a_greeting_of_nobody_fails() -> None:
     assert "AttributeError" not in done.stderr, moved("ray._raylet", done.stderr)
 
 
-def test_optuna_keeps_a_generation_where_it_is_read_and_written() -> None:
+@pytest.mark.parametrize("name", ["nsga2", "nsga3"])
+def test_optuna_keeps_a_generation_where_it_is_read_and_written(name: str) -> None:
     """Optuna's own key, of a trial that its sampler has made; and one that is given is believed."""
-    study = optuna.create_study(sampler=GeneticSampler(seed=0, population_size=2))
+    settings = sampler_settings()[name](name=name, population_size=2)
+    key = settings.generations or ""
+    study = optuna.create_study(sampler=sampler_for(settings, 0, {}, frozenset()))
     for _ in range(5):
         study.tell(study.ask({"x": FloatDistribution(0, 1)}), 0.0)
-    kept = [trial.system_attrs.get(GENERATION) for trial in study.trials]
-    assert kept == [0, 0, 1, 1, 2], (
-        f"{GENERATION} of Optuna {optuna.__version__}: trials have {study.trials[0].system_attrs}"
-    )
+    kept = [trial.system_attrs.get(key) for trial in study.trials]
+    assert kept == [0, 0, 1, 1, 2], f"{key} of Optuna {optuna.__version__}: trials have {study.trials[0].system_attrs}"
     given = optuna.trial.create_trial(
-        value=0.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}, system_attrs={GENERATION: 7}
+        value=0.0, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}, system_attrs={key: 7}
     )
     study.add_trial(given)
     assert study.sampler.get_trial_generation(study, study.trials[-1]) == 7  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """The sampler `cmaes`: an evolution strategy that adapts a covariance matrix."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from kd_sweep.driver.tune.optuna_samplers import Request
+    from kd_sweep.driver.tune.unit_cube import Space
 
 SIGMA = 1 / 6
 """The first standard deviation, as a share of each range: Optuna's."""
@@ -36,13 +37,9 @@ def optuna_sampler(settings: CmaesSampler, request: "Request") -> "BaseSampler":
     completed trials in a row, so that the strategy is a function of them. Lists and conditional dimensions are drawn at
     random.
     """
-    import numpy as np
-    from cmaes import CMA
     from optuna.distributions import CategoricalDistribution
-    from optuna.study import StudyDirection
-    from optuna.trial import TrialState
 
-    from kd_sweep.driver.tune.unit_cube import UnitCubeSampler, coordinate_of
+    from kd_sweep.driver.tune.unit_cube import UnitCubeSampler
 
     space = {
         name: distribution
@@ -51,23 +48,32 @@ def optuna_sampler(settings: CmaesSampler, request: "Request") -> "BaseSampler":
         and not distribution.single()
         and name not in request.conditional
     }
+    return UnitCubeSampler(space, lambda study: _point(settings, request, space, study), request.seed)
 
-    def point(study: "Study") -> Any:
-        sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-        strategy = CMA(
-            mean=np.full(len(space), 0.5),
-            sigma=SIGMA,
-            bounds=np.tile([0.0, 1.0], (len(space), 1)),
-            seed=request.seed % 2**31,
-            population_size=settings.population_size,
-        )
-        solutions = [
-            (np.array([coordinate_of(space[name], trial.params[name]) for name in space]), sign * trial.values[0])
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        ]
-        size = strategy.population_size
-        for first in range(0, len(solutions) - size + 1, size):
-            strategy.tell(solutions[first : first + size])
-        return strategy.ask()
 
-    return UnitCubeSampler(space, point, request.seed)
+def _point(settings: CmaesSampler, request: "Request", space: "Space", study: "Study") -> list[float]:
+    """Return what the strategy suggests after all completed trials of a study."""
+    import numpy as np
+    from cmaes import CMA
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
+    from kd_sweep.driver.tune.unit_cube import coordinate_of
+
+    strategy = CMA(
+        mean=np.full(len(space), 0.5),
+        sigma=SIGMA,
+        bounds=np.tile([0.0, 1.0], (len(space), 1)),
+        seed=request.seed % 2**31,
+        population_size=settings.population_size,
+    )
+    sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+    solutions = [
+        (np.array([coordinate_of(space[name], trial.params[name]) for name in space]), sign * trial.values[0])
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ]
+    size = strategy.population_size
+    for first in range(0, len(solutions) - size + 1, size):
+        strategy.tell(solutions[first : first + size])
+    point: list[float] = strategy.ask().tolist()
+    return point
