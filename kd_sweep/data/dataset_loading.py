@@ -1,6 +1,7 @@
 """The loading of a dataset: from the `data` section of a study to decoded images in memory."""
 
 from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Literal
 
@@ -87,11 +88,12 @@ def enlarged_digits(levels_NDHW: Tensor, image_size: int) -> Tensor:
 
 def _load_digits(data: Data, val_selection: Selection | None) -> Dataset:
     """Return scikit-learn's 1,797 handwritten digits (8 x 8, greyscale), enlarged bilinearly."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pixels_NDHW = enlarged_digits(torch.from_numpy(digits.images).float()[:, None], data.image_size)
-    labels_N = digits.target.astype(np.int64)
+    # Read without scikit-learn, which would take every worker a second of CPU to import.
+    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    digits_NF = np.loadtxt(str(file), delimiter=",", dtype=np.float32)  # 64 levels, and the label
+    levels_NDHW = torch.from_numpy(digits_NF[:, :-1].reshape(-1, 1, DIGIT_SIZE, DIGIT_SIZE))
+    pixels_NDHW = enlarged_digits(levels_NDHW, data.image_size)
+    labels_N = digits_NF[:, -1].astype(np.int64)
     train_N, val_N = selected_indices(data, labels_N, None)
     if val_selection is not None:
         val_N = val_N[val_selection(labels_N[val_N])]
@@ -102,6 +104,6 @@ def _load_digits(data: Data, val_selection: Selection | None) -> Dataset:
     return Dataset(
         train=subset(train_N),
         val=subset(val_N),
-        class_names=tuple(str(name) for name in digits.target_names),
+        class_names=tuple(str(digit) for digit in range(10)),
         horizontal_flip=bool(data.horizontal_flip),
     )

@@ -78,14 +78,14 @@ def reproducible(num_threads: int | None) -> Iterator[None]:
     # cuBLAS reads this once, when it is first used; without it its sums may differ between runs.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads_before = torch.get_num_threads()
-    deterministic_before = torch.are_deterministic_algorithms_enabled()
-    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic_before = torch.get_deterministic_debug_mode()
     fill_before = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark_before = torch.backends.cudnn.benchmark
     try:
         if num_threads is not None and num_threads != threads_before:
             torch.set_num_threads(num_threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # As use_deterministic_algorithms(True, warn_only=True), which loads torch's compiler: a second of CPU.
+        torch.set_deterministic_debug_mode("warn")
         # Filling new memory with NaN finds reads of uninitialised memory. There are none here, and it costs up to 10 %.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
@@ -93,7 +93,7 @@ def reproducible(num_threads: int | None) -> Iterator[None]:
     finally:
         if torch.get_num_threads() != threads_before:
             torch.set_num_threads(threads_before)
-        torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
+        torch.set_deterministic_debug_mode(deterministic_before)
         torch.utils.deterministic.fill_uninitialized_memory = fill_before  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark_before
 

@@ -1,12 +1,29 @@
 """Optimisers, and learning rates as a pure function of the step: there is no schedule state to save or lose."""
 
+import inspect
 import math
-from typing import assert_never
+from typing import TypeVar, assert_never, cast
 
 import torch
 from torch import nn
 
 from kd_sweep.study.recipe import Learner
+
+_Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
+
+
+def _uncompiled(kind: type[_Optimizer]) -> type[_Optimizer]:
+    """Return the optimiser without what guards its methods against `torch.compile`.
+
+    The guards load torch's compiler, a second of CPU in every worker, and do nothing where nothing is compiled.
+    """
+    guarded = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in guarded}
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    return cast(type[_Optimizer], type(kind.__name__, (kind,), methods | {"step": step}))
+
+
+_Sgd, _AdamW = _uncompiled(torch.optim.SGD), _uncompiled(torch.optim.AdamW)
 
 
 def build_optimizer(model: nn.Module, learner: Learner) -> torch.optim.Optimizer:
@@ -23,10 +40,10 @@ def build_optimizer(model: nn.Module, learner: Learner) -> torch.optim.Optimizer
     groups = [group for group in groups if group["params"]]
     match learner.optimizer:
         case "adamw":
-            return torch.optim.AdamW(groups, lr=learner.learning_rate)
+            return _AdamW(groups, lr=learner.learning_rate)
         case "sgd":
             nesterov = learner.nesterov and learner.momentum > 0
-            return torch.optim.SGD(groups, lr=learner.learning_rate, momentum=learner.momentum, nesterov=nesterov)
+            return _Sgd(groups, lr=learner.learning_rate, momentum=learner.momentum, nesterov=nesterov)
         case _:
             assert_never(learner.optimizer)
 

@@ -11,9 +11,9 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
+from importlib.metadata import version
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
@@ -341,7 +341,7 @@ class _TeacherTraining:
             versions={
                 "kd_sweep": __version__,
                 "torch": str(torch.__version__),
-                "torchvision": torchvision.__version__,
+                "torchvision": version("torchvision"),
                 "python": platform.python_version(),
             },
         )

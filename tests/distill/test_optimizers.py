@@ -77,6 +77,36 @@ def test_weight_decay_moves_weights_but_neither_biases_nor_norms(name):
 
 
 @pytest.mark.parametrize(
+    ("recipe", "torchs"),
+    [
+        ({}, lambda weights: torch.optim.SGD(weights, 0.1, momentum=0.9, nesterov=True)),
+        ({"optimizer": "adamw"}, lambda weights: torch.optim.AdamW(weights, 0.1)),
+    ],
+    ids=["sgd", "adamw"],
+)
+def test_steps_and_state_are_those_of_torchs_optimisers_bit_for_bit(recipe, torchs):
+    ours, theirs = (nn.Linear(3, 4, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    recipe = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, **recipe}
+    mine, other = (
+        build_optimizer(ours, Learner(**recipe)),
+        torchs([{"params": theirs.parameters(), "weight_decay": 0.0}]),
+    )
+    for _ in range(3):
+        images_BD = torch.randn(8, 3)
+        for model, optimizer in ((ours, mine), (theirs, other)):
+            optimizer.zero_grad()
+            model(images_BD).square().sum().backward()
+            optimizer.step()
+        assert torch.equal(ours.weight, theirs.weight)
+    assert ours.weight.requires_grad
+    assert torch.is_grad_enabled()
+    states = [optimizer.state_dict()["state"][0] for optimizer in (mine, other)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0] if states[0][name] is not None)
+
+
+@pytest.mark.parametrize(
     ("recipe", "steps"),
     [  # Two steps with gradient 1: v1 = 1, v2 = m + 1. Nesterov's go by 1 + m v, plain ones by v.
         ({"momentum": 0.5}, (1 + 0.5 * 1, 1 + 0.5 * 1.5)),

@@ -198,6 +198,26 @@ def test_without_an_objective_the_best_checkpoint_goes(tmp_path):
     assert [path.name for path in folder.glob("*.*")] == [latest(folder, LAST).name]
 
 
+def test_a_process_that_trains_loads_nothing_that_takes_long_and_is_not_needed(tmp_path):
+    """Each worker would take the time again: what compiles networks, networks of libraries, readers of other data."""
+    program = f"{TRIAL}\nprint(*sys.modules, file=sys.stderr)"
+    process = start_python(program, tiny_trial(student={"epochs": 1}).model_dump_json(), str(tmp_path))
+    rows, modules = process.communicate(timeout=120)
+    assert len(rows.splitlines()) == 1
+    loaded = set(modules.split())
+    assert "torch.optim" in loaded
+    assert not loaded & {
+        "torch._dynamo",
+        "torch._inductor",
+        "sympy",
+        "torchvision",
+        "timm",
+        "kornia",
+        "sklearn",
+        "pandas",
+    }
+
+
 @pytest.mark.slow
 def test_a_trial_killed_at_any_moment_and_resumed_equals_one_that_was_not(tmp_path):
     config = tiny_trial(ensemble_size=2, student={"epochs": 4})
