@@ -22,7 +22,7 @@ from rich.table import Table
 
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.compute import CHANNEL_BLOCK, memory_layout, reproducible, to_device
-from kd_sweep.distill.losses import distillation_loss
+from kd_sweep.distill.distillation_loss import distillation_loss
 from kd_sweep.distill.optimizers import build_optimizer
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher
 from kd_sweep.distill.trial import trial_epochs

@@ -25,6 +25,10 @@ class SpecError(UserError):
     """A study file, an override or a frozen study breaks a rule."""
 
 
+class PluginError(UserError):
+    """A plug-in cannot be imported, or what it registers is not what its kind must be."""
+
+
 class DataError(UserError):
     """A dataset is missing, empty or laid out in another way than its reader needs."""
 

@@ -10,12 +10,12 @@ import re
 
 from pydantic import ValidationError
 
+from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import write_atomic
 from kd_sweep.storage.terms import of_term, terms_of
-from kd_sweep.study.recipe import Strict
 from kd_sweep.study.trial import TeacherConfig
 
 RECORD = "teacher.json"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, Row, load_checkpoint, save_checkpoint, take_over
 from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device, to_device
-from kd_sweep.distill.losses import label_loss
+from kd_sweep.distill.distillation_loss import label_loss
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.teacher_records import (
     BEGUN,

@@ -10,7 +10,8 @@ from functools import cache
 from types import ModuleType
 from typing import ClassVar
 
-from kd_sweep.study.recipe import Count, Seed, Strict
+from kd_sweep.catalogue.parameters import Strict
+from kd_sweep.study.recipe import Count, Seed
 
 FOLDER = "kd_sweep.driver.tune.samplers"
 

@@ -1,8 +1,12 @@
 """The recipe of a trial, and its identity with it: images, their augmentation, networks, losses, metrics."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from kd_sweep.catalogue.kinds import LOSS, Kind
+from kd_sweep.catalogue.parameters import Strict
+from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
 
 DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
 """All but the embedded digits lie at `data.path`."""
@@ -16,8 +20,6 @@ MAX_COUNT = 1_000_000
 DEFAULT_WIDTH = 16
 """Channels of the first stage of a CIFAR-style ResNet (He et al. 2015, arXiv 1512.03385, section 4.2)."""
 
-TEMPERATURES = (0.01, 100.0)
-"""Below, softened logits can overflow; above, temperature² * KL is mostly what rounding to float32 leaves of the KL."""
 MAX_LEARNING_RATE = 100.0
 """Far above what any network learns with, and far below where a step overflows."""
 MAX_WEIGHT_DECAY = 10.0
@@ -27,19 +29,6 @@ MAX_WEIGHT = 1e6
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Strict(BaseModel):
-    """Unknown keys, wrong types, NaN and infinity are errors; instances never change."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        serialize_by_alias=True,
-    )
 
 
 class Data(Strict):
@@ -212,29 +201,27 @@ class Learner(Strict):
         return self
 
 
-class Distillation(Strict):
-    """What the student is trained on: alpha * CE + (1 - alpha) * match."""
+NO_LOSS = "none"
+"""The loss of a student that learns from the labels alone."""
 
-    loss: Literal["kl", "mse_logits", "dkd", "none"] = "kl"
+
+class Distillation(SelectingSection):
+    """What the student is trained on: alpha * CE + (1 - alpha) * loss."""
+
+    kind: ClassVar[Kind] = LOSS
+    selector: ClassVar[str] = "loss"
+
+    loss: str = "kl"
     """`kl`: temperature² * KL(teacher || student) at `temperature`. `mse_logits`: mean squared error of the logits.
     `dkd`: decoupled KD, whose two parts have weights of their own. `none`: the labels alone, whatever `alpha` is; the
-    teachers are only compared with."""
-    temperature: float = Field(4.0, ge=TEMPERATURES[0], le=TEMPERATURES[1])
+    teachers are only compared with. Or one of a plug-in, `package:name`."""
     alpha: Fraction = 0.1
     """Weight of the cross-entropy with the hard label; 1 - alpha is the weight of the teachers."""
-    ensemble_reducer: Literal["teachers", "probabilities"] = "teachers"
-    """`teachers`: mean over teachers of the match with each. `probabilities`: match with the mean of their softened
-    probabilities; not for `mse_logits`."""
     teacher_weights: tuple[Annotated[float, Field(ge=1 / MAX_WEIGHT, le=MAX_WEIGHT)], ...] | None = Field(
         None, min_length=1
     )
-    """Weight of each member, member 1 first, in either mean; an ensemble of M uses the first M, divided by their sum.
-    Written as multiples of member 1's. Equal when null."""
-    target_class_weight: float = Field(1.0, ge=0.0, le=MAX_WEIGHT)
-    """Of `dkd`: weight of the part about the labelled class against all others (alpha in arXiv 2203.08679)."""
-    non_target_class_weight: float = Field(8.0, ge=0.0, le=MAX_WEIGHT)
-    """Of `dkd`: weight of the part about the other classes among themselves (beta in arXiv 2203.08679)."""
-
+    """Weight of each member, member 1 first; an ensemble of M uses the first M, divided by their sum. Written as
+    multiples of member 1's. Equal when null."""
     teacher_batchnorm: Literal["eval", "train"] = "eval"
     """`eval`: teachers are frozen. `train`: their batch norm sees a batch as in training and its statistics go on
     drifting while the student is trained, as in the paper's published code; metrics are taken with the drifted
@@ -250,19 +237,8 @@ class Distillation(Strict):
             )
         return self
 
-    @model_validator(mode="after")
-    def _teachers_teach_something(self) -> "Distillation":
-        if self.loss == "dkd" and self.target_class_weight == self.non_target_class_weight == 0.0:
-            raise ValueError("target_class_weight and non_target_class_weight are both 0, and nothing would be taught")
-        return self
 
-    @model_validator(mode="after")
-    def _reducer_fits_the_loss(self) -> "Distillation":
-        if self.ensemble_reducer == "probabilities" and self.loss == "mse_logits":
-            raise ValueError(
-                "ensemble_reducer 'probabilities' has no meaning for loss 'mse_logits'; possible: teachers"
-            )
-        return self
+SelectedDistillation = Annotated[SerializeAsAny[Distillation], Selected()]
 
 
 class Metrics(Strict):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BeforeValidator, ByteSize, Discriminator, Field, Tag, field_validator, model_validator
 
+from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import (
@@ -18,7 +19,7 @@ from kd_sweep.study.recipe import (
     Learner,
     Metrics,
     Seed,
-    Strict,
+    SelectedDistillation,
 )
 
 RESERVED_NAMES = ("teachers", "logits", "datasets", "study.yaml")
@@ -320,11 +321,13 @@ class StudySpec(Strict):
 
     name: Name
     """The study's folder under the results root."""
+    plugins: tuple[str, ...] = ()
+    """Modules that add losses and the like to those that are built in. They are imported wherever the study runs."""
     data: Data = Data()
     augmentation: Augmentation = Augmentation()
     teacher: Learner = Learner()
     student: Learner = Learner()
-    distillation: Distillation = Distillation()
+    distillation: SelectedDistillation = Distillation()
     metrics: Metrics = Metrics()
     search: dict[str, Dimension] = Field({})
     """What varies: `augmentation_strength`, `ensemble_size`, `seed`, or any field above by its dotted name.

@@ -6,9 +6,20 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
+from kd_sweep.catalogue.parameters import Strict
+from kd_sweep.catalogue.selecting_section import SelectingSection
 from kd_sweep.errors import StorageError
 from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
-from kd_sweep.study.recipe import Augmentation, Data, Distillation, Fraction, Learner, Metrics, Seed, Strict
+from kd_sweep.study.recipe import (
+    Augmentation,
+    Data,
+    Distillation,
+    Fraction,
+    Learner,
+    Metrics,
+    Seed,
+    SelectedDistillation,
+)
 
 MAX_TEACHERS = 64
 
@@ -40,8 +51,13 @@ def section_json(section: Strict) -> str:
 
 
 def _content(section: Strict) -> dict[str, Any]:
-    """Return the fields that differ from their defaults: a field added later, at its default, renames nothing."""
+    """Return the fields that differ from their defaults: a field added later, at its default, renames nothing.
+
+    Of an entry of a plug-in every parameter counts, and its source with them, which says what the defaults were.
+    """
     content = section.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(section, SelectingSection) and section.source is not None:
+        content |= section.parameters()
     if "weights_digest" in content:
         content.pop("weights", None)  # the location of the file, and not which it is
     return content
@@ -149,7 +165,7 @@ class TrialConfig(Strict):
     augmentation: Augmentation = Augmentation()
     teacher: Learner = Learner()
     student: Learner = Learner()
-    distillation: Distillation = Distillation()
+    distillation: SelectedDistillation = Distillation()
     metrics: Metrics = Metrics()
     teacher_strengths: Strengths = (0.0,)
     """The strength at which each teacher is trained, member 1 first. 0: clean images. 1: the strongest."""
@@ -185,10 +201,13 @@ class TrialConfig(Strict):
         return mean_strength(self.teacher_strengths)
 
     def at(self, field: str) -> Any:
-        """Return the trial's value of a field that a study can search, `distillation.temperature` for example."""
+        """Return the trial's value of a field that a study can search, `distillation.temperature` for example.
+
+        None for a parameter that the trial has not, because it selects another entry of the catalogue.
+        """
         value: Any = self
         for name in ("mean_teacher_strength" if field == "augmentation_strength" else field).split("."):
-            value = getattr(value, name)
+            value = getattr(value, name, None)
         return value
 
     @property

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from kd_sweep.augmentation.mixing import MIXINGS, Partners, cutmix, mixup, partner_indices
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset import Dataset, ImageSet
-from kd_sweep.distill.losses import label_loss
+from kd_sweep.distill.distillation_loss import label_loss
 from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from kd_sweep.augmentation.mixing import MIXINGS, Partners
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.distill.losses import distillation_loss, label_loss
+from kd_sweep.distill.distillation_loss import distillation_loss, label_loss
 from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs

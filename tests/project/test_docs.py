@@ -17,6 +17,8 @@ from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
 import kd_sweep
+from kd_sweep.catalogue.entries import built_in_names
+from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.cli import app
 from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
@@ -88,7 +90,9 @@ SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metri
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the default of every field but the name of a sampler or scheduler."""
+    """Return the default of every field but the name of a sampler or scheduler: with all entries' parameters."""
+    if issubclass(model, SelectingSection):
+        model = section_class(model, built_in_names(model.kind))
     is_kind = model.__name__.endswith(("Sampler", "Scheduler"))
     return {
         name: "required" if field.default is PydanticUndefined else field.default

@@ -26,7 +26,7 @@ def message_of(text):
     [
         (
             "{loss: mse_logits, ensemble_reducer: probabilities}",
-            "has no meaning for loss 'mse_logits'; possible: teachers",
+            "'probabilities' has no effect with loss 'mse_logits'; possible: with 'dkd' or 'kl'",
         ),
         ("{ensemble_reducer: logits}", "ensemble_reducer"),
         ("{teacher_weights: [1.0, 2.0]}", "has 2 weights, and an ensemble can have 3 teachers; give one for each"),
@@ -42,9 +42,32 @@ def test_mistakes_are_one_line_with_their_line(distillation, rule):
     assert "(d.yaml, line 2)" in message
 
 
-def test_a_search_over_losses_that_the_reducer_does_not_fit_is_refused():
-    text = spec_text("{ensemble_reducer: probabilities}", "{distillation.loss: {grid: [kl, mse_logits]}}")
-    assert "no trial of distillation can have loss mse_logits" in message_of(text)
+def test_what_a_study_gives_one_loss_stays_with_it_where_others_are_searched():
+    text = spec_text(
+        "{ensemble_reducer: probabilities, non_target_class_weight: 2.0}",
+        "{ensemble_size: {grid: [2]}, distillation.loss: {grid: [kl, dkd, mse_logits]}}",
+    )
+    kl, dkd, mse = (trial.config.distillation for trial in planned_trials(parse_spec(text, "d.yaml")))
+    assert (kl.ensemble_reducer, dkd.ensemble_reducer) == ("probabilities", "probabilities")
+    assert dkd.non_target_class_weight == 2.0
+    assert not hasattr(kl, "non_target_class_weight")
+    assert not hasattr(mse, "ensemble_reducer")
+    plain = parse_spec(spec_text("{loss: mse_logits}", "{ensemble_size: {grid: [2]}}"), "d.yaml")
+    assert planned_trials(plain)[0].config.distillation == mse
+
+
+def test_a_searched_parameter_that_a_loss_lacks_makes_no_further_trials_of_it():
+    text = spec_text("{}", "{distillation.loss: {grid: [kl, mse_logits]}, distillation.temperature: {grid: [1, 4]}}")
+    trials = planned_trials(parse_spec(text, "d.yaml"))
+    assert [trial.config.at("distillation.temperature") for trial in trials] == [1.0, 4.0, None]
+
+
+def test_a_searched_parameter_that_no_loss_has_is_refused():
+    text = spec_text("{}", "{distillation.loss: {grid: [kl, none]}, distillation.target_class_weight: {grid: [1, 4]}}")
+    assert message_of(text) == (
+        "search.distillation.target_class_weight: has no effect with loss 'kl' or 'none'; possible: with 'dkd' "
+        "(d.yaml, line 3)"
+    )
 
 
 def test_arms_with_and_without_teachers_are_different_trials():
@@ -55,9 +78,7 @@ def test_arms_with_and_without_teachers_are_different_trials():
 
 
 def test_new_fields_at_their_defaults_name_no_trial_anew():
-    spec = parse_spec(
-        spec_text("{ensemble_reducer: teachers, teacher_weights: null, target_class_weight: 1.0}", "{}"), "d"
-    )
+    spec = parse_spec(spec_text("{ensemble_reducer: teachers, teacher_weights: null, temperature: 4.0}", "{}"), "d")
     assert planned_trials(spec)[0].config.trial_id == TrialConfig().trial_id
 
 

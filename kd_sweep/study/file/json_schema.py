@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from kd_sweep.catalogue.entries import entry_names
+from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import DATASETS
-from kd_sweep.study.space.searchable_fields import search_fields
+from kd_sweep.study.space.searchable_fields import search_fields, section_base
 from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.trial import SECTIONS
 
 
 def json_schema() -> dict[str, Any]:
@@ -24,6 +27,7 @@ def json_schema() -> dict[str, Any]:
         ]
     }
     search["propertyNames"] = {"enum": list(search_fields())}
+    schema["properties"] |= _selecting_sections()
     definitions = schema["$defs"]
     for kind in ("Grid", "Choice", "Uniform", "IntRange"):
         definitions[kind]["properties"]["when"]["propertyNames"] = {"enum": list(search_fields())}
@@ -47,3 +51,18 @@ def json_schema() -> dict[str, Any]:
         **schema,
         "title": "kd_sweep study",
     }
+
+
+def _selecting_sections() -> dict[str, Any]:
+    bases = {name: section_base(name) for name in SECTIONS}
+    return {name: _section_schema(base) for name, base in bases.items() if issubclass(base, SelectingSection)}
+
+
+def _section_schema(base: type[SelectingSection]) -> dict[str, Any]:
+    """Return the schema of a section with the parameters of every entry that it can select."""
+    names = entry_names(base.kind)
+    schema: dict[str, Any] = section_class(base, names).model_json_schema(by_alias=True, mode="validation")
+    selector = schema["properties"][base.selector]
+    of_plugins = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "Of a plug-in."}
+    schema["properties"][base.selector] = {**selector, "anyOf": [{"enum": names}, of_plugins]}
+    return schema

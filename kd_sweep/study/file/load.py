@@ -1,11 +1,14 @@
 """Loading of a study file into a validated `StudySpec`. Every mistake is one line with the line of the file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+from kd_sweep.catalogue.plugins import UnloadablePluginError, load_plugins
+from kd_sweep.catalogue.selecting_section import SEARCHED
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.messages import RuleError, rule_broken
 from kd_sweep.study.file.overrides import apply_overrides
@@ -27,18 +30,25 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     Raises:
         SpecError: one line with rule, value, file and line or the override, and alternatives.
     """
-    return parse_spec(read_text(path), str(path), overrides)
+    return parse_spec(read_text(path), str(path), overrides, path.parent)
 
 
-def parse_spec(text: str, source: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """Check a study given as YAML text. ``source`` is what errors call it; see `load_spec`."""
+def parse_spec(text: str, source: str, overrides: Sequence[str] = (), folder: Path | None = None) -> StudySpec:
+    """Check a study given as YAML text.
+
+    Args:
+        text: the YAML.
+        source: what errors call it.
+        overrides: as for `load_spec`.
+        folder: where modules of its plug-ins may lie.
+    """
     document = read_yaml(text, one_line(source, len(source)))
     apply_overrides(document, overrides)
-    return spec_of(document)
+    return spec_of(document, folder)
 
 
-def spec_of(document: Document) -> StudySpec:
-    """Check a study file's content.
+def spec_of(document: Document, folder: Path | None = None) -> StudySpec:
+    """Check a study file's content. The plug-ins that it names are imported; ``folder`` is where they may lie.
 
     Raises:
         SpecError: as `load_spec`.
@@ -51,8 +61,9 @@ def spec_of(document: Document) -> StudySpec:
     # The end of a frozen study holds where it came from. That is no setting: such a file can be launched as it is.
     content = {key: value for key, value in content.items() if key != "provenance" or not isinstance(value, dict)}
     content, alone = _scalars_as_grids(content)
+    _load_plugins(document, content.get("plugins"), folder)
     try:
-        spec = StudySpec.model_validate_json(json.dumps(content))
+        spec = StudySpec.model_validate_json(json.dumps(content), context={SEARCHED: _searched_names(content)})
         validate_space(spec)
     except ValidationError as error:
         broken = rule_broken(error, document.numbers)
@@ -62,6 +73,25 @@ def spec_of(document: Document) -> StudySpec:
         return spec
     path = broken.path
     raise document.error(path[:2] if path[:2] in alone else path, broken.rule) from None
+
+
+def _load_plugins(document: Document, modules: object, folder: Path | None) -> None:
+    """Import the plug-ins that the content names, if it names them as it must: else the spec's own check says so."""
+    if isinstance(modules, list) and all(isinstance(module, str) for module in modules):
+        try:
+            load_plugins(modules, folder)
+        except UnloadablePluginError as error:
+            raise document.error(("plugins", error.index), str(error)) from None
+
+
+def _searched_names(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the texts that a study's search lists for each field, such as the names of several losses."""
+    search = content.get("search")
+    names: dict[str, list[str]] = {}
+    for field, dimension in search.items() if isinstance(search, dict) else ():
+        listed = (dimension.get("grid") or dimension.get("choice")) if isinstance(dimension, dict) else None
+        names[field] = [value for value in listed if isinstance(value, str)] if isinstance(listed, list) else []
+    return names
 
 
 def read_text(path: Path, max_bytes: int = MAX_FILE_BYTES) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from kd_sweep.catalogue.selecting_section import NO_PARAMETER, UNKNOWN_ENTRY, SelectingSection, parameters_of_all
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
@@ -86,8 +87,10 @@ def value_rule(details: ErrorDetails, number: str | None = None) -> str:
     context = details.get("ctx", {})
     value = details["input"]
     kind = details["type"]
-    if kind == "value_error":
+    if kind in ("value_error", UNKNOWN_ENTRY):
         return str(context["error"])
+    if kind == NO_PARAMETER:
+        return f"{shown(value)} {context['error']}"
     if kind == "literal_error":
         possible = re.findall(r"'([^']*)'", context["expected"])
         return f"{shown(value)} is not an option, {alternatives(str(value), possible)}"
@@ -170,6 +173,13 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     return next((model for part in typing.get_args(annotation) if (model := _model_of(part))), None)
 
 
+def _all_keys(model: type[BaseModel] | None) -> list[str]:
+    """Return the keys of a section, those of every entry that it can select too."""
+    base = getattr(model, "base", None) or model
+    of_entries = parameters_of_all(base) if isinstance(base, type) and issubclass(base, SelectingSection) else {}
+    return [*_keys(model), *of_entries]
+
+
 def _keys(model: type[BaseModel] | None) -> list[str]:
     return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
 
@@ -181,9 +191,9 @@ def _right_key(model: type[BaseModel] | None, path: KeyPath) -> str:
     homes = [] if len(path) > 1 else [name for name in StudySpec.model_fields if key in _section_keys(name)]
     if homes:
         return f"it belongs in {' or '.join(homes)}"
-    return alternatives(key, _keys(model))
+    return alternatives(key, _all_keys(model))
 
 
 def _section_keys(section: str) -> list[str]:
     models = TAGGED.get(section, {"": _model_of(StudySpec.model_fields[section].annotation)})
-    return [key for model in models.values() for key in _keys(model)]
+    return [key for model in models.values() for key in _all_keys(model)]

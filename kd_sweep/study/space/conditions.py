@@ -1,6 +1,7 @@
 """The conditions of search dimensions: which of them a point has, and which values can come together.
 
-A dimension with `when` is there only where other dimensions have certain values. Where it is absent, its field has the
+A dimension with `when` is there only where other dimensions have certain values, and a parameter of some losses only
+where one of these is selected. Where it is absent, its field has the
 value that the study gives it outside `search`.
 """
 
@@ -12,8 +13,15 @@ from typing import NamedTuple
 from kd_sweep.errors import alternatives
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
-from kd_sweep.study.space.dimensions import dimension_size, dimension_values, holds, listed_values, range_bounds
-from kd_sweep.study.space.searchable_fields import search_field
+from kd_sweep.study.space.dimensions import (
+    dimension_size,
+    dimension_values,
+    holds,
+    listed_values,
+    possible_values,
+    range_bounds,
+)
+from kd_sweep.study.space.searchable_fields import entries_having, search_field, selector_of
 from kd_sweep.study.spec import Choice, Grid, StudySpec, Value
 
 Point = dict[str, Value]
@@ -137,12 +145,26 @@ def check_conditions(spec: StudySpec) -> None:
     for name, dimension in spec.search.items():
         for decider, values in dimension.when.items():
             _check_condition(spec, name, decider, values)
+    _check_parameters(spec)
     conditions = Conditions(spec)
     there = {name for branch in conditions.branches() for name in branch.names}
     for name in conditions.order:
         if name not in there:
             rule = "no trial has all that is asked here: the conditions exclude each other"
             raise RuleError(("search", name, "when"), rule)
+
+
+def _check_parameters(spec: StudySpec) -> None:
+    """Refuse to search a parameter that none of the entries has which trials can select."""
+    for name in spec.search:
+        selector = selector_of(name)
+        if selector is None:
+            continue
+        selectable, having = possible_values(spec, selector), entries_having(name)
+        if not set(having) & set(selectable):
+            key, names = selector.rpartition(".")[2], " or ".join(map(repr, selectable))
+            rule = f"has no effect with {key} {names}; possible: with {' or '.join(map(repr, having))}"
+            raise RuleError(("search", name), rule)
 
 
 def _check_condition(spec: StudySpec, name: str, decider: str, values: Sequence[Value]) -> None:
@@ -163,6 +185,9 @@ def _check_condition(spec: StudySpec, name: str, decider: str, values: Sequence[
             more = f", … ({len(possible)} in all)" if len(possible) > MAX_NAMED else ""
             listed = ", ".join(possible[:MAX_NAMED])
             raise RuleError(path, f"{_written(value)} is no value of search.{decider}; possible: {listed}{more}")
+        if decider == selector_of(name) and canonical not in (having := entries_having(name)):
+            key, names = name.rpartition(".")[2], ", ".join(map(shown, having))
+            raise RuleError(path, f"{_written(value)} has no parameter {key!r}; possible: {names}")
 
 
 def _written(value: Value) -> str:
@@ -172,7 +197,12 @@ def _written(value: Value) -> str:
 def _required(spec: StudySpec, name: str) -> dict[str, tuple[Value, ...]]:
     """Return the values, in canonical form, that other dimensions must have for this one to be there."""
     when = spec.search[name].when.items()
-    return {decider: tuple(map(search_field(decider).canonical, values)) for decider, values in when}
+    required = {decider: tuple(map(search_field(decider).canonical, values)) for decider, values in when}
+    if (selector := selector_of(name)) is not None and selector in spec.search:
+        having = entries_having(name)
+        possible = required.get(selector) or dimension_values(selector, spec.search[selector]) or []
+        required[selector] = tuple(value for value in possible if value in having)
+    return required
 
 
 def _deciders_first(required: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

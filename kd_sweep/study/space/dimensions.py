@@ -98,9 +98,15 @@ def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
 
 
 def fixed_value(spec: StudySpec, name: str) -> Any:
-    """Return the value of a field that ``spec`` does not search."""
+    """Return the value of a field that ``spec`` does not search; None for a parameter that its section has not."""
     section, _, key = name.rpartition(".")
-    return getattr(getattr(spec, section), key) if section else SearchSettings.model_fields[name].default
+    return getattr(getattr(spec, section), key, None) if section else SearchSettings.model_fields[name].default
+
+
+def possible_values(spec: StudySpec, name: str) -> tuple[Any, ...]:
+    """Return the values that trials of ``spec`` can have in a field that no range can give: text, say."""
+    dimension = spec.search.get(name)
+    return listed_values(dimension) if isinstance(dimension, Grid | Choice) else (fixed_value(spec, name),)
 
 
 def searched_ensembles(spec: StudySpec) -> list[tuple[float, ...]]:

@@ -7,14 +7,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from kd_sweep.catalogue.selecting_section import SelectingSection, parameters_of_all
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
+from kd_sweep.study.recipe import Distillation
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import fixed_value, listed_values
-from kd_sweep.study.space.searchable_fields import search_field
+from kd_sweep.study.space.searchable_fields import search_field, section_base
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Choice, Grid, IntRange, StudySpec
-from kd_sweep.study.trial import TrialConfig
 
 MAX_COMBINATIONS = 10_000
 MAX_VALUES = 100
@@ -44,7 +45,7 @@ def check_idle(spec: StudySpec) -> None:
         RuleError: the first that has none, with the reason.
     """
     conditions = Conditions(spec)
-    for rule in _RULES:
+    for rule in _rules():
         for name in rule.fields:
             _check_field(spec, conditions, rule, name)
 
@@ -52,7 +53,7 @@ def check_idle(spec: StudySpec) -> None:
 def _check_field(spec: StudySpec, conditions: Conditions, rule: Rule, name: str) -> None:
     values = _values(spec, conditions, name) if name in spec.search else []
     fixed = fixed_value(spec, name)
-    is_given, varies = fixed != _default(name), len(values) > 1
+    is_given, varies = fixed != _default(name) and _has(spec, name), len(values) > 1
     if not is_given and not varies and values in ([], [_default(name)]):
         return
     points = list(itertools.islice(_points(spec, conditions, rule, name), MAX_COMBINATIONS))
@@ -98,9 +99,17 @@ def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule, *, outsi
 
 def _default(name: str) -> Any:
     section, _, key = name.rpartition(".")
-    if section:
-        return getattr(TrialConfig.model_fields[section].default, key)
-    return SearchSettings.model_fields[name].default
+    if not section:
+        return SearchSettings.model_fields[name].default
+    base = section_base(section)
+    of_entries = parameters_of_all(base) if issubclass(base, SelectingSection) else {}
+    return of_entries.get(key, base).model_fields[key].default
+
+
+def _has(spec: StudySpec, name: str) -> bool:
+    """Return whether the study has a field outside its search: parameters of other entries it does not have."""
+    section, _, key = name.rpartition(".")
+    return not section or hasattr(getattr(spec, section), key)
 
 
 def _values(spec: StudySpec, conditions: Conditions, name: str) -> list[Any]:
@@ -167,52 +176,13 @@ def _of_learner(role: str) -> Iterator[Rule]:
 
 
 _STRENGTHS = ("augmentation.pipeline", "augmentation_strength", "teacher_strengths", "student_strength")
-_MATCH = ("temperature", "ensemble_reducer", "teacher_weights", "target_class_weight", "non_target_class_weight")
 
 
 def _of_distillation(*keys: str) -> tuple[str, ...]:
     return tuple(f"distillation.{key}" for key in keys)
 
 
-_RULES = (
-    *_of_learner("teacher"),
-    *_of_learner("student"),
-    Rule(
-        _of_distillation("temperature"),
-        _of_distillation("loss"),
-        lambda loss: loss in ("mse_logits", "none"),
-        "except with loss 'kl' or 'dkd'",
-    ),
-    Rule(
-        _of_distillation("target_class_weight", "non_target_class_weight"),
-        _of_distillation("loss"),
-        lambda loss: loss != "dkd",
-        "except with loss 'dkd'",
-    ),
-    Rule(
-        _of_distillation("alpha", "ensemble_reducer", "teacher_weights"),
-        _of_distillation("loss"),
-        lambda loss: loss == "none",
-        "with loss 'none', which is of the labels alone",
-    ),
-    Rule(
-        _of_distillation("loss", *_MATCH),
-        _of_distillation("alpha", "loss"),
-        lambda alpha, loss: alpha == 1.0 and loss != "none",
-        "with distillation.alpha 1, which is of the labels alone; possible: alpha below 1",
-    ),
-    Rule(
-        _of_distillation("ensemble_reducer", "teacher_weights"),
-        ("ensemble_size",),
-        lambda size: size == 1,
-        "with one teacher; possible: ensemble sizes from 2 on",
-    ),
-    Rule(
-        ("student.label_smoothing",),
-        _of_distillation("loss", "alpha"),
-        lambda loss, alpha: loss != "none" and alpha == 0.0,
-        "with distillation.alpha 0, where no label is learned; possible: alpha above 0",
-    ),
+_OF_IMAGES = (
     Rule(
         ("augmentation.pipeline", "augmentation.transforms"),
         _STRENGTHS,
@@ -241,3 +211,37 @@ _RULES = (
         "on a dataset with validation images of its own, of which all are used",
     ),
 )
+
+
+def _rules() -> tuple[Rule, ...]:
+    """Return every rule: those of entries' parameters follow from the entries that are known by now."""
+    loss_parameters = tuple(parameters_of_all(Distillation))
+    return (
+        *_of_learner("teacher"),
+        *_of_learner("student"),
+        Rule(
+            _of_distillation("alpha", "teacher_weights"),
+            _of_distillation("loss"),
+            lambda loss: loss == "none",
+            "with loss 'none', which is of the labels alone",
+        ),
+        Rule(
+            _of_distillation("loss", "teacher_weights", *loss_parameters),
+            _of_distillation("alpha", "loss"),
+            lambda alpha, loss: alpha == 1.0 and loss != "none",
+            "with distillation.alpha 1, which is of the labels alone; possible: alpha below 1",
+        ),
+        Rule(
+            _of_distillation("ensemble_reducer", "teacher_weights"),
+            ("ensemble_size",),
+            lambda size: size == 1,
+            "with one teacher; possible: ensemble sizes from 2 on",
+        ),
+        Rule(
+            ("student.label_smoothing",),
+            _of_distillation("loss", "alpha"),
+            lambda loss, alpha: loss != "none" and alpha == 0.0,
+            "with distillation.alpha 0, where no label is learned; possible: alpha above 0",
+        ),
+        *_OF_IMAGES,
+    )

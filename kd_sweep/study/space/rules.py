@@ -14,7 +14,12 @@ from kd_sweep.study.recipe import DATASETS, MAX_COUNT
 from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
-from kd_sweep.study.space.searchable_fields import SearchField, changed_section, search_fields, unknown_field
+from kd_sweep.study.space.searchable_fields import (
+    SearchField,
+    changed_section,
+    search_fields,
+    unknown_field,
+)
 from kd_sweep.study.space.settings import repeated_setting
 from kd_sweep.study.spec import (
     Choice,

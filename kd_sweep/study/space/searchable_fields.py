@@ -3,14 +3,16 @@
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
+from kd_sweep.catalogue.lookup import entry_of, unknown
+from kd_sweep.catalogue.parameters import Parameters, Strict
+from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.messages import value_rule
-from kd_sweep.study.recipe import Strict
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Value
 from kd_sweep.study.trial import LOCATION_FIELDS, SECTIONS, TrialConfig
@@ -67,13 +69,48 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
 
 
-@cache
 def search_fields() -> Mapping[str, SearchField]:
-    """Return every field that `search` may vary, by name."""
+    """Return every field that `search` may vary, by name: also the parameters of all entries that can be selected."""
+    of_entries = {
+        name: tuple(parameters_of_all(base).items())
+        for name in SECTIONS
+        if issubclass(base := section_base(name), SelectingSection)
+    }
+    return _fields(tuple(of_entries.items()))
+
+
+def section_base(name: str) -> type[Strict]:
+    """Return the class of a section of a trial, as it is without the parameters of an entry."""
+    section: type[Strict] = type(TrialConfig.model_fields[name].default)
+    return section.base if issubclass(section, SelectingSection) and section.base is not None else section
+
+
+def selector_of(name: str) -> str | None:
+    """Return the field that selects the entry whose parameter this is: `distillation.loss`; None for other fields."""
+    section, _, key = name.rpartition(".")
+    base = section_base(section) if section else Strict
+    if not issubclass(base, SelectingSection) or key in base.model_fields:
+        return None
+    return f"{section}.{base.selector}"
+
+
+def entries_having(name: str) -> list[str]:
+    """Return the names of the entries that have a parameter, `distillation.temperature` say."""
+    section, _, key = name.rpartition(".")
+    base = section_base(section)
+    return entries_with(base, key) if issubclass(base, SelectingSection) else []
+
+
+@lru_cache(maxsize=8)
+def _fields(of_entries: tuple[tuple[str, tuple[tuple[str, type[Parameters]], ...]], ...]) -> Mapping[str, SearchField]:
     fields: dict[str, SearchField] = {}
     for name in SECTIONS:
-        section = type(TrialConfig.model_fields[name].default)
-        for key, field in section.model_fields.items():
+        base = section_base(name)
+        for key, field in base.model_fields.items():
+            rules = [_selectable(base)] if issubclass(base, SelectingSection) and key == base.selector else []
+            _add(fields, name, key, field.annotation, [*field.metadata, *rules])
+        for key, parameters in dict(of_entries).get(name, ()):
+            field = parameters.model_fields[key]
             _add(fields, name, key, field.annotation, field.metadata)
     for name, field in SearchSettings.model_fields.items():
         _add(fields, None, name, field.annotation, field.metadata)
@@ -115,9 +152,10 @@ def changed_section(base: Strict, changes: tuple[tuple[str, Value], ...]) -> Str
     Raises:
         ValueError: the values cannot go together; the message is the rule.
     """
-    fields = {key: getattr(base, key) for key in type(base).model_fields}
     try:
-        return type(base)(**fields | dict(changes))
+        if isinstance(base, SelectingSection):
+            return base.changed(dict(changes))
+        return type(base)(**{key: getattr(base, key) for key in type(base).model_fields} | dict(changes))
     except ValidationError as error:
         raise ValueError(value_rule(error.errors(include_url=False)[0])) from None
 
@@ -132,6 +170,17 @@ def _add(fields: dict[str, SearchField], section: str | None, key: str, annotati
         limited = typing.Annotated[limited, rule]
     adapter: TypeAdapter[Any] = TypeAdapter(limited, config=ConfigDict(strict=True, allow_inf_nan=False))
     fields[name] = SearchField(name, section, key, kind, adapter)
+
+
+def _selectable(base: type[SelectingSection]) -> AfterValidator:
+    """Return the rule that a value names an entry."""
+
+    def check(name: str) -> str:
+        if entry_of(base.kind, name) is None:
+            raise ValueError(unknown(base.kind, name))
+        return name
+
+    return AfterValidator(check)
 
 
 def _never_null(annotation: Any) -> Any:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.errors import SpecError
-from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics, Strict
+from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics
 from kd_sweep.study.space.searchable_fields import changed_section, search_field
 from kd_sweep.study.space.settings import SearchSettings, trial_settings
 from kd_sweep.study.spec import StudySpec, Value

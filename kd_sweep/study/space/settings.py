@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kd_sweep.study.recipe import Fraction, Seed, Strict
+from kd_sweep.catalogue.parameters import Strict
+from kd_sweep.study.recipe import Fraction, Seed
 from kd_sweep.study.trial import MAX_TEACHERS, Settings, Strengths, mean_strength
 
 

@@ -58,9 +58,20 @@ def test_where_it_is_absent_the_field_is_the_studys_and_ids_are_those_of_a_searc
     ]
     assert [trial.trial_id for trial in trials] == expected
     assert [trial.config.trial_id for trial in trials] == expected
-    assert trials[0].config.distillation.non_target_class_weight == 8.0
+    assert not hasattr(trials[0].config.distillation, "non_target_class_weight")
     assert trials[0].point == {LOSS: "kl"}
     assert list(points_of(spec, (trial.config for trial in trials)).values()) == [trial.point for trial in trials]
+
+
+def test_a_parameter_of_one_loss_is_there_with_that_loss_alone():
+    both = {"grid": ["kl", "dkd"]}
+    implied, stated = (spec_of({LOSS: both, WEIGHT: {"grid": [2, 4], **when}}) for when in ({}, {"when": DKD}))
+    assert [trial.point for trial in planned_trials(implied)] == [
+        {LOSS: "kl"},
+        {LOSS: "dkd", WEIGHT: 2.0},
+        {LOSS: "dkd", WEIGHT: 4.0},
+    ]
+    assert [trial.trial_id for trial in planned_trials(implied)] == [t.trial_id for t in planned_trials(stated)]
 
 
 SPACE: dict[str, dict[str, Any]] = {
@@ -204,20 +215,9 @@ def test_the_line_of_a_condition_is_named():
 
 def test_what_has_an_effect_wherever_it_is_there_is_accepted():
     both = {"grid": ["kl", "dkd"]}
-    assert "has no effect except with loss 'dkd'" in broken_rule({LOSS: both, WEIGHT: {"grid": [1, 2]}})
     spec_of({LOSS: both, WEIGHT: {"grid": [1, 2], "when": DKD}})
     wrong = broken_rule({LOSS: both, WEIGHT: {"grid": [1, 2], "when": {LOSS: "kl"}}})
-    assert wrong.startswith(f"search.{WEIGHT}: has no effect except with loss 'dkd'")
-    # One value differs from what the others have, and counts as given.
-    assert "4 has no effect" in broken_rule({LOSS: both, WEIGHT: {"grid": [4], "when": {LOSS: "kl"}}}).replace(
-        "4.0", "4"
-    )
-    spec_of({LOSS: both, WEIGHT: {"grid": [4], "when": DKD}})
-    # What the study says outside `search` is of those trials alone that lack the dimension.
-    wrong = broken_rule(
-        {LOSS: both, WEIGHT: {"grid": [1, 2], "when": DKD}}, distillation={"non_target_class_weight": 3}
-    )
-    assert wrong.startswith(f"{WEIGHT}: 3.0 has no effect")
+    assert wrong == f"search.{WEIGHT}.when.{LOSS}: 'kl' has no parameter 'non_target_class_weight'; possible: 'dkd'"
     ensembles = {"teacher_strengths": {"grid": [[0.0], [0.0, 1.0]]}}
     reducer = {"grid": ["teachers", "probabilities"]}
     assert "with one teacher" in broken_rule(ensembles | {"distillation.ensemble_reducer": reducer})

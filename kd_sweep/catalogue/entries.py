@@ -1,0 +1,112 @@
+"""The entries of the catalogue, by kind and name: those of plug-ins are registered as the built-in ones are."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from kd_sweep.catalogue.kinds import Kind
+from kd_sweep.catalogue.parameters import NoParameters, Parameters
+from kd_sweep.errors import PluginError
+
+T = TypeVar("T")
+
+_entries: dict[tuple[Kind, str], "Entry"] = {}
+_BUILT_IN_PACKAGE = __name__.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that a study can select by name."""
+
+    kind: Kind
+    name: str
+    """`kl`; of a plug-in `package:name`."""
+    item: Any
+    """What was registered: a function or a class, as its kind demands."""
+    parameters: type[Parameters]
+    module: str
+    """Where it was registered."""
+    version: str
+    """As its author declares it; empty for what is built in."""
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it belongs to kd_sweep."""
+        return ":" not in self.name
+
+
+def register(
+    kind: Kind, name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1"
+) -> Callable[[T], T]:
+    """Return a decorator that registers a function or class as an entry.
+
+    Args:
+        kind: of the entry.
+        name: letters, digits and `_`. A plug-in's is preceded by the top-level package that the item is defined in.
+        parameters: the class of its parameters.
+        version: of the entry; another version is another entry, to which no old trial belongs.
+    """
+
+    def decorate(item: T) -> T:
+        module = str(getattr(item, "__module__", ""))
+        package = module.partition(".")[0]
+        is_built_in = package == _BUILT_IN_PACKAGE
+        _check(kind, name, item, parameters, module)
+        full_name = name if is_built_in else f"{package}:{name}"
+        entry = Entry(kind, full_name, item, parameters, module, "" if is_built_in else version)
+        other = _entries.get((kind, full_name))
+        if other is not None and _origin(other.item) != _origin(item):
+            raise PluginError(f"{kind.name} {full_name!r} is registered twice: {_origin(other.item)}, {_origin(item)}")
+        _entries[kind, full_name] = entry
+        return item
+
+    return decorate
+
+
+def registered(kind: Kind, name: str) -> Entry | None:
+    """Return the entry of this name, None where there is none: of those built in, and of plug-ins that are loaded."""
+    entry = _entries.get((kind, name))
+    if entry is None and ":" not in name and name in built_in_names(kind):
+        importlib.import_module(f"{kind.folder}.{name}")
+        entry = _entries[kind, name]
+    return entry
+
+
+def entry_names(kind: Kind) -> list[str]:
+    """Return the names of all entries: those built in, then those of plug-ins that are loaded, each sorted."""
+    foreign = sorted(name for of_kind, name in _entries if of_kind == kind and ":" in name)
+    return [*built_in_names(kind), *foreign]
+
+
+def built_in_names(kind: Kind) -> list[str]:
+    """Return the names of the built-in entries, sorted: they are the names of their files."""
+    folder = importlib.import_module(kind.folder)
+    return sorted(module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_"))
+
+
+def registered_by(module: str) -> list[Entry]:
+    """Return the entries that a module, or the package of that name, has registered."""
+    return [entry for entry in _entries.values() if f"{entry.module}.".startswith(f"{module}.")]
+
+
+def _check(kind: Kind, name: str, item: Any, parameters: type[Parameters], module: str) -> None:
+    if not name.replace("_", "a").isalnum() or not name.isascii():
+        raise PluginError(f"{kind.name} {name!r}: a name is letters, digits and _")
+    if module == "__main__":
+        raise PluginError(
+            f"{kind.name} {name!r}: is defined in the program itself, which workers cannot import; possible: a module "
+            "of its own, named in `plugins`"
+        )
+    if not (isinstance(parameters, type) and issubclass(parameters, Parameters)):
+        raise PluginError(f"{kind.name} {name!r}: {parameters!r} is not a subclass of kd_sweep's Parameters")
+    needed = [key for key, field in parameters.model_fields.items() if field.is_required()]
+    if needed:
+        raise PluginError(f"{kind.name} {name!r}: parameter {needed[0]!r} has no default")
+    if not callable(item):
+        raise PluginError(f"{kind.name} {name!r}: {item!r} is neither a function nor a class")
+
+
+def _origin(item: Any) -> str:
+    return f"{item.__module__}.{getattr(item, '__qualname__', item)}"

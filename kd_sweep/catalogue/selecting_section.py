@@ -1,0 +1,224 @@
+"""Sections of a study in which one key selects a catalogue entry, whose parameters are further keys of the section.
+
+The class of a section is made for the entry that it selects: the section's own fields, then the entry's parameters. So
+defaults, limits, errors, the study's schema and the ids of trials follow from the entry.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from pydantic import GetCoreSchemaHandler, ValidationError, ValidationInfo, create_model
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from kd_sweep.catalogue.entries import Entry, entry_names
+from kd_sweep.catalogue.kinds import Kind
+from kd_sweep.catalogue.lookup import entry_of, unknown
+from kd_sweep.catalogue.parameters import Parameters, Strict
+from kd_sweep.catalogue.source import entry_source
+from kd_sweep.errors import PluginError
+
+SEARCHED = "searched"
+"""Key of pydantic's validation context: the names that a study's search gives each dotted selector."""
+
+
+UNKNOWN_ENTRY, NO_PARAMETER = "unknown_entry", "no_parameter"
+"""Types of pydantic errors whose context holds the rule as `error`. After the second the value is to be shown first."""
+
+
+class SelectingSection(Strict):
+    """Base of such sections. A subclass has a field of type str, with a default, for the entry's name."""
+
+    kind: ClassVar[Kind]
+    selector: ClassVar[str]
+    """Name of that field."""
+    base: ClassVar[type["SelectingSection"] | None] = None
+    """Of a class that was made for entries: the section as it is written in code."""
+
+    def __new__(cls, **content: Any) -> Self:
+        """Make an instance of the class for the entry that ``content`` selects."""
+        if cls.base is not None:
+            return super().__new__(cls)
+        name = content.get(cls.selector, cls.model_fields[cls.selector].default)
+        instance: Self = super().__new__(section_class(cls, (name,)))
+        return instance
+
+    def __reduce__(self) -> Any:
+        return _restored, (self.base, self.model_dump_json())
+
+    @property
+    def entry(self) -> Entry:
+        """The entry that is selected.
+
+        Raises:
+            PluginError: its plug-in is not loaded.
+        """
+        name = getattr(self, self.selector)
+        entry = entry_of(self.kind, name)
+        if entry is None:
+            raise PluginError(f"{self.kind.name}: {unknown(self.kind, name)}")
+        return entry
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the entry's parameters, and its source where it has one, as JSON values by their keys."""
+        own = self.base.model_fields if self.base is not None else {}
+        return self.model_dump(mode="json", exclude=set(own))
+
+    @property
+    def source(self) -> str | None:
+        """Version and digest of the source of an entry of a plug-in; None where it is built in."""
+        source: str | None = getattr(self, source_field(type(self)), None)
+        return source
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """Return the section with some fields replaced, of one entry.
+
+        Parameters that the section was given, and that the entry has too, are kept. Changes of parameters that the
+        entry does not have are ignored: a study may search those of several.
+
+        Raises:
+            ValidationError: values that the section cannot have.
+        """
+        base = self.base or type(self)
+        name = changes.get(self.selector, getattr(self, self.selector))
+        model = section_class(base, (name,))
+        own = base.model_fields.keys()
+        kept = {
+            key: getattr(self, key) for key in type(self).model_fields if key in own or key in self.model_fields_set
+        }
+        if name != getattr(self, self.selector):
+            kept.pop(source_field(base), None)
+        content = {key: value for key, value in {**kept, **changes}.items() if key in model.model_fields}
+        section: Self = model(**content)
+        return section
+
+
+class Selected:
+    """Annotation of a field that holds such a section, as `Annotated[SerializeAsAny[Distillation], Selected()]`."""
+
+    def __get_pydantic_core_schema__(self, source: type[SelectingSection], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate a mapping by the class of the entry that it selects."""
+        base = source
+
+        def select(value: Any, inner: Any, info: ValidationInfo) -> Any:
+            if not isinstance(value, dict):
+                return inner(value)
+            name = value.get(base.selector, base.model_fields[base.selector].default)
+            searched = (info.context or {}).get(SEARCHED, {}).get(f"{info.field_name}.{base.selector}", ())
+            # What is no entry is refused where it stands, in the search.
+            known = [other for other in searched if entry_of(base.kind, other) is not None]
+            model = section_class(base, (name, *known))
+            check_keys(model, value)
+            return model.model_validate_json(json.dumps(value)) if info.mode == "json" else model.model_validate(value)
+
+        return core_schema.with_info_wrap_validator_function(select, handler(source))
+
+
+def source_field(section: type[SelectingSection]) -> str:
+    """Return the key under which a section of a plug-in's entry holds its source: `loss_source`."""
+    return f"{section.selector}_source"
+
+
+def section_class(base: type[SelectingSection], names: Sequence[Any]) -> type[Any]:
+    """Return the class of a section that may select any of ``names``.
+
+    Raises:
+        ValidationError: there is no such entry, at the selector.
+    """
+    entries = []
+    for name in dict.fromkeys(map(_hashable, names)):
+        if not isinstance(name, str):
+            raise _mistake(base, base.selector, name, "string_type", "")
+        entry = entry_of(base.kind, name)
+        if entry is None:
+            raise _mistake(base, base.selector, name, UNKNOWN_ENTRY, unknown(base.kind, name))
+        entries.append(entry)
+    return _class_for(base, tuple(entries))
+
+
+@cache
+def _class_for(base: type[SelectingSection], entries: tuple[Entry, ...]) -> type[SelectingSection]:
+    parameters = tuple(dict.fromkeys(entry.parameters for entry in entries))
+    _check_parameters(base, entries)
+    fields: dict[str, Any] = {}
+    if len(entries) == 1 and not entries[0].is_built_in:
+        fields[source_field(base)] = (str, entry_source(entries[0]))
+    bases: Any = (*_most_derived(parameters), base)
+    make: Any = create_model  # mypy knows no base classes that are computed
+    model = make(base.__name__, __base__=bases, __module__=base.__module__, **fields)
+    model.base = base
+    model.__doc__ = base.__doc__
+    made: type[SelectingSection] = model
+    return made
+
+
+def _most_derived(classes: tuple[type[Parameters], ...]) -> list[type[Parameters]]:
+    """Leave out classes of which another one is a subclass: Python knows no order for the two."""
+    return [one for one in classes if not any(other is not one and issubclass(other, one) for other in classes)]
+
+
+def check_keys(section: type[SelectingSection], content: Mapping[str, Any]) -> None:
+    """Check that a section has all keys of ``content``.
+
+    Raises:
+        ValidationError: it has not; where another entry has such a parameter, the message says which.
+    """
+    for key in content:
+        if key in section.model_fields or section.base is None:
+            continue
+        having = entries_with(section.base, key)
+        if having:
+            name = content.get(section.selector, section.model_fields[section.selector].default)
+            rule = f"has no effect with {section.selector} {name!r}; possible: with {' or '.join(map(repr, having))}"
+            raise _mistake(section, key, content[key], NO_PARAMETER, rule)
+
+
+def parameters_of_all(base: type[SelectingSection]) -> Mapping[str, type[Parameters]]:
+    """Return the parameters of all entries that a section can select by name, each with a class that has it.
+
+    Raises:
+        PluginError: a parameter is a number in one class and text in another, say: as a key it must be one thing.
+    """
+    entries = [entry for name in entry_names(base.kind) if (entry := entry_of(base.kind, name)) is not None]
+    return _parameters(base, tuple(entries))
+
+
+@cache
+def _parameters(base: type[SelectingSection], entries: tuple[Entry, ...]) -> dict[str, type[Parameters]]:
+    _check_parameters(base, entries)
+    classes: dict[str, type[Parameters]] = {}
+    for entry in entries:
+        for key in entry.parameters.model_fields:
+            classes.setdefault(key, entry.parameters)
+    return classes
+
+
+def entries_with(base: type[SelectingSection], key: str) -> list[str]:
+    """Return the names of the entries that have this parameter."""
+    entries = ((name, entry_of(base.kind, name)) for name in entry_names(base.kind))
+    return [name for name, entry in entries if entry is not None and key in entry.parameters.model_fields]
+
+
+def _check_parameters(base: type[SelectingSection], entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        for key in entry.parameters.model_fields:
+            if key in base.model_fields or key == source_field(base):
+                raise PluginError(
+                    f"{base.kind.name} {entry.name!r}: its parameter {key!r} is a key of every {base.kind.name}"
+                )
+
+
+def _mistake(base: type[SelectingSection], key: str, value: Any, kind: str, rule: str) -> ValidationError:
+    problem: Any = kind if kind == "string_type" else PydanticCustomError(kind, "{error}", {"error": rule})
+    return ValidationError.from_exception_data(base.__name__, [InitErrorDetails(type=problem, loc=(key,), input=value)])
+
+
+def _hashable(name: Any) -> Any:
+    return name if isinstance(name, str | int | float | bool | None) else str(name)
+
+
+def _restored(base: type[SelectingSection], content: str) -> SelectingSection:
+    fields = json.loads(content)
+    section: SelectingSection = section_class(base, (fields[base.selector],)).model_validate_json(content)
+    return section

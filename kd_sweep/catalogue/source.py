@@ -1,0 +1,93 @@
+"""The source of a plug-in: which files it is made of, and their digest.
+
+An entry's result may change with any line of the file that registers it, and of the files which that one imports. What
+counts are those that belong to the plug-in: of its own top-level package, or, where it is not installed, of its folder.
+"""
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from kd_sweep.catalogue.entries import Entry
+
+_DIGEST_LENGTH = 16
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def entry_source(entry: Entry) -> str:
+    """Return the declared version of a plug-in's entry, and the digest of its source: `1+6f0c…`."""
+    return f"{entry.version}+{module_digest(entry.module)}"
+
+
+@cache
+def module_digest(module: str) -> str:
+    """Return the digest of a module's files, as they were when it was first asked for in this process."""
+    whole = hashlib.sha256()
+    for name, path in sorted(source_files(module).items()):
+        whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()[:_DIGEST_LENGTH]
+
+
+def source_files(module: str) -> dict[str, Path]:
+    """Return the files that a module is made of by the names of their modules: its own, and what it imports of it."""
+    folder = plugin_folder(module)
+    files: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in files or not _belongs(name, module, folder):
+            continue
+        path = _file_of(name)
+        if path is not None:
+            files[name] = path
+            waiting += [*_parents(name), *_imported(name, path)]
+    return files
+
+
+def plugin_folder(module: str) -> Path | None:
+    """Return the folder that has the top-level package of a module; None where it has no file in Python."""
+    top = _file_of(module.partition(".")[0])
+    if top is None:
+        return None
+    return top.parents[1] if top.name == "__init__.py" else top.parent
+
+
+def _belongs(name: str, module: str, folder: Path | None) -> bool:
+    top = name.partition(".")[0]
+    if top == module.partition(".")[0]:
+        return True
+    if folder is None or any(part in _INSTALLED for part in folder.parts):
+        return False
+    path = _file_of(top)
+    return path is not None and folder in path.parents
+
+
+def _parents(name: str) -> list[str]:
+    """Return the packages that are imported before a module: of `a.b.c` `a` and `a.b`."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _imported(name: str, path: Path) -> Iterator[str]:
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the file of a module; None where it is none, or is not written in Python."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    origin = None if spec is None else spec.origin
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
