@@ -52,7 +52,7 @@ def run_trial(
         trial: which of its trials.
         root: a results root whose teachers are used, and that keeps those that are missing and trained now, with their
             outputs, as a launch does. None takes a temporary folder, which is deleted at the end.
-        device: `cpu`, `cuda`, `cuda:1`; what the study's `resources.gpus` asks for when None.
+        device: `cpu`, `cuda` or `cuda:1`; what the study's `resources.gpus` asks for when None.
         progress: is told of every event (`kd_sweep.driver.events`); what it raises ends the trial.
 
     Returns:
@@ -69,9 +69,10 @@ def run_trial(
         contents: list[str] = []
         spec = checked(study.spec, dataset_cache_dir(storage), say=contents.append)
         config = find_trial(spec, trial)
+        device = device or ("cuda" if spec.resources.gpus else "cpu")
+        _check_device(device)
         for line in contents:
             tell(Told(line))
-        device = device or ("cuda" if spec.resources.gpus else "cpu")
         _train_teachers(config, storage, device, spec.resources.cpus, tell)
         return _epochs(config, storage, device, spec.resources.cpus, tell, keep=root is not None)
 
@@ -108,6 +109,12 @@ def find_trial(spec: StudySpec, trial: TrialName) -> TrialConfig:
         ids = [one.trial_id for one in matching or planned]
         raise SpecError(f"trial: {trial!r} {what} of study {spec.name!r}; {alternatives(trial, ids, limit=4)}")
     return matching[0].config
+
+
+def _check_device(device: str) -> None:
+    from kd_sweep.distill.compute import resolve_device
+
+    resolve_device(device)
 
 
 def _searched(spec: StudySpec) -> str:

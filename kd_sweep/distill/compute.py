@@ -20,11 +20,14 @@ def resolve_device(device: str) -> torch.device:
     """Return the device that ``device`` names; ``auto`` is a CUDA GPU where there is one, else the CPU.
 
     Raises:
-        ClusterError: a GPU was requested by name and there is none.
+        ClusterError: there is no such device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    resolved = torch.device(device)
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise ClusterError(f"device: {device!r} is not a device; possible: auto, cpu, cuda, cuda:1") from None
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ClusterError(f"device: {device!r} needs a CUDA GPU, and this process sees none; possible: auto, cpu")
     return resolved

@@ -1,5 +1,7 @@
 """One trial in this process: the rows of a launch, and nothing written but what was asked for."""
 
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,13 +102,15 @@ def test_the_command_prints_a_row_for_each_epoch_and_loads_no_ray(
     imported, said = split_imports(done.stderr)
     assert done.returncode == 0, said
     assert "ray" not in imported
-    header, *rows = done.stdout.splitlines()
-    assert set(REPORTED_METRICS) < set(header.split(","))
-    assert [row.split(",")[0] for row in rows] == ["1", "2", "3"]
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert set(REPORTED_METRICS) < set(rows[0])
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert "epoch 3/3: val_accuracy 0." in said
     assert files_below(tmp_path) == before
 
 
 def test_a_wrong_trial_is_one_line(cli: Cli, tiny: Path) -> None:
     assert_one_line(cli("run", tiny, "9"), "trial: '9' is no trial of study 'tiny'; possible:")
-    assert_one_line(cli("run", tiny, "0", "--device", "gpu"), "gpu")
+    assert_one_line(
+        cli("run", tiny, "0", "--device", "gpu"), "device: 'gpu' is not a device; possible: auto, cpu, cuda, cuda:1"
+    )
