@@ -4,13 +4,15 @@ Commands import what they need when they run, so that `--help` answers at once.
 """
 
 import atexit
+import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from kd_sweep.cli.arguments import Command
+from kd_sweep.cli.arguments import Command, Commands
+from kd_sweep.cli.completion import VARIABLE
 from kd_sweep.cli.job_commands import logs, stop, submit
 from kd_sweep.cli.launch_commands import launch, plan, resume, run, schema
 from kd_sweep.cli.query_commands import analyse, query, status
@@ -23,17 +25,40 @@ from kd_sweep.waiting import shown
 
 app = typer.Typer(
     name="kd-sweep",
+    cls=Commands,
     help="Distributed hyperparameter sweeps for ensemble knowledge distillation.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_COMMANDS = (
-    *(launch, resume, plan, run, status, query, analyse, attention, verify, gc, augmentations, schema),
-    *(submit, logs, stop),
-)
-for command in _COMMANDS:
-    app.command(cls=Command)(command)
+GROUPS: dict[str, dict[Callable[..., None], str]] = {
+    "Studies": {
+        launch: "launch sweeps/digits.yaml --set 'search.seed.grid=[0,1,2]'",
+        resume: "resume results/digits",
+        plan: "plan sweeps/digits.yaml --no-probe",
+        run: "run sweeps/digits.yaml 0 --set student.epochs=1",
+        augmentations: "augmentations sweeps/digits.yaml --out strengths.png",
+        schema: "schema > study.schema.json",
+    },
+    "Results": {
+        status: "status results",
+        query: "query results leaderboard",
+        analyse: "analyse results digits",
+        attention: "attention results 7be4 --out attention.png",
+    },
+    "Files": {
+        verify: "verify results",
+        gc: "gc results --delete",
+    },
+    "Jobs on a cluster": {
+        submit: "submit sweeps/digits.yaml --root s3://bucket/results --address http://head:8265",
+        logs: "logs digits-1a2b3c --follow",
+        stop: "stop digits-1a2b3c",
+    },
+}
+"""The commands in the order of `--help`, each with the arguments of an example."""
+for group, examples in GROUPS.items():
+    for command, example in examples.items():
+        app.command(cls=Command, rich_help_panel=group, epilog=f"kd-sweep {example}")(command)
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 """What typer raises for arguments that do not fit a command; it has no name of its own there."""
 
@@ -77,5 +102,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         print_error(f"{name}: {' '.join(error.format_message().split()).removesuffix('.')}; see {name} --help")
         return 2
     except Exception:
-        print_traceback()
+        if VARIABLE not in os.environ:
+            print_traceback()
         return 1

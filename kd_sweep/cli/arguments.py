@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
+from kd_sweep.cli.completion import nothing, study_files, study_folders
 from kd_sweep.errors import QueryError, StorageError, UserError, alternatives
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 MORE = "--wide or --format csv"
 """How to see the columns that a terminal leaves out."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUMMARY_WIDTH = 61
+"""Characters of a command's summary, so that it fits behind its name in 80 columns."""
 _SQL = "SQL"
 """The name of the argument that may start like an option."""
 
@@ -24,6 +27,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as typer does, after a check of the arguments as they were written."""
+        if ctx.resilient_parsing:  # a shell asks for completions
+            return super().parse_args(ctx, args)
         parameters = self.get_params(ctx)
         if any(parameter.metavar == _SQL for parameter in parameters):
             args = behind_options(args, {option for parameter in parameters for option in parameter.opts})
@@ -39,6 +44,25 @@ class Command(TyperCommand):
         except FileNotFoundError:
             raise UserError("the working directory was deleted; change into another one") from None
         return super().invoke(ctx)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the example on a line of its own, never wrapped."""
+        if self.epilog:
+            formatter.write(f"\nExample:\n  {self.epilog}\n")
+
+
+class Commands(TyperGroup):
+    """All commands, listed in groups by `--help`."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each group with the first sentence of its commands."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            group = getattr(command, "rich_help_panel", None) or "Commands"
+            groups.setdefault(group, []).append((name, command.get_short_help_str(SUMMARY_WIDTH)))
+        for group, rows in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(rows)
 
 
 def behind_options(args: list[str], options: Set[str]) -> list[str]:
@@ -132,7 +156,10 @@ def limits_of(timeout_s: float | None, memory: str | None) -> "Limits":
 
 LOCAL_DASHBOARD = "http://127.0.0.1:8265"
 
-Spec = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.")]
+Spec = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.", autocompletion=study_files)]
+StudyFolder = Annotated[
+    str, typer.Argument(metavar="ROOT/STUDY", help="The study's folder.", autocompletion=study_folders)
+]
 ResultsRoot = Annotated[str, typer.Argument(metavar="ROOT", help="A results root or one study's folder.")]
 RootOption = Annotated[str, typer.Option("--root", help="The folder or s3://… for studies and teachers.")]
 Overrides = Annotated[
@@ -150,7 +177,9 @@ Dashboard = Annotated[
 Format = Annotated[str, format_option()]
 LinesFormat = Annotated[str, format_option("lines")]
 Wide = Annotated[bool, typer.Option("--wide", help="Print every column, however wide the terminal is.")]
-ImageFile = Annotated[Path, typer.Option("--out", help="The image file to write: .png, .jpg or .webp.")]
+ImageFile = Annotated[
+    Path, typer.Option("--out", help="The image file to write: .png, .jpg or .webp.", autocompletion=nothing)
+]
 NumImages = Annotated[int, typer.Option(min=1, max=64, help="Number of validation images, from every class in turn.")]
 Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="Stop the query after this time. Default: 300.")

@@ -16,7 +16,7 @@ def submit(
     overrides: Overrides = None,
     address: Dashboard = LOCAL_DASHBOARD,
 ) -> None:
-    """Run a study as a job of a cluster; it goes on when this machine sleeps. Prints the job's id."""
+    """Run a study as a job of a cluster. It goes on when this machine sleeps; its id is printed."""
     from kd_sweep.driver.ray import jobs
 
     with doing(f"asking the cluster at {address}"):
@@ -41,7 +41,7 @@ def stop(
     job: Annotated[str, typer.Argument(metavar="JOB", help="The id that `submit` printed.")],
     address: Dashboard = LOCAL_DASHBOARD,
 ) -> None:
-    """Stop a submitted job cleanly; submitting the study again goes on with it."""
+    """Stop a submitted job cleanly. Submitting the study again goes on with it."""
     from kd_sweep.driver.ray import jobs
 
     status = jobs.stop(job, address, lambda: print_message(f"stopping job {job}"))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import kd_sweep
-from kd_sweep.cli.arguments import MORE, Address, Format, Overrides, RootOption, Spec, Wide
+from kd_sweep.cli.arguments import MORE, Address, Format, Overrides, RootOption, Spec, StudyFolder, Wide
 from kd_sweep.cli.outcome import conclude
 from kd_sweep.cli.screen import print_output, print_table
 from kd_sweep.waiting import doing
@@ -17,7 +17,7 @@ def launch(
     overrides: Overrides = None,
     address: Address = None,
 ) -> None:
-    """Run a study, or go on with it where it exists already."""
+    """Run a study, or go on with it where it exists."""
     with doing("reading the study", plainly=True):
         from kd_sweep.driver.progress import RunDisplay
 
@@ -28,7 +28,7 @@ def launch(
 
 
 def resume(
-    study: Annotated[str, typer.Argument(metavar="ROOT/STUDY", help="The study's folder.")],
+    study: StudyFolder,
     address: Address = None,
 ) -> None:
     """Go on with an interrupted study; nothing is done twice."""
@@ -47,7 +47,7 @@ def plan(
     slots: Annotated[int | None, typer.Option(min=1, help="Trials at a time. Default: as many as fit here.")] = None,
     probe: Annotated[bool, typer.Option(help="Train for a few seconds to estimate the hours.")] = True,
 ) -> None:
-    """Show what a study would run and how long it would take. Starts nothing."""
+    """Show what a study would run, and how long. Starts nothing."""
     with doing("reading the study"):
         study = kd_sweep.Study.from_file(spec, overrides or ())
     for line in study.plan(root, slots=slots, probe=probe).lines():
@@ -68,7 +68,7 @@ def run(
     output: Format = "table",
     wide: Wide = False,
 ) -> None:
-    """Run one trial in this process, without Ray: breakpoints work. No table and no checkpoint is written."""
+    """Run one trial in this process. There is no Ray, breakpoints work, and no table or checkpoint is written."""
     with doing("starting"):
         from kd_sweep.cli.trial_lines import TrialLines
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kd_sweep.cli.arguments import MORE, Format, MemoryLimit, ResultsRoot, Timeout, Wide, limits_of
+from kd_sweep.cli.completion import nothing, study_names
 from kd_sweep.cli.screen import print_footnotes, print_output, print_table, screen
 from kd_sweep.waiting import doing
 
@@ -35,7 +36,7 @@ def query(
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
 ) -> None:
-    """Query the tables studies, trials, epochs and teachers, also while a sweep runs."""
+    """Query the tables, also while a sweep runs. They are studies, trials, epochs and teachers."""
     with doing("starting"):
         from kd_sweep.tables.queries.named_queries import answers
         from kd_sweep.tables.reader import open_results
@@ -54,7 +55,8 @@ def query(
 def analyse(
     root: ResultsRoot,
     study: Annotated[
-        str | None, typer.Argument(metavar="STUDY", help="Name of the study; not needed if there is only one.")
+        str | None,
+        typer.Argument(metavar="STUDY", help="The study's name, if there are several.", autocompletion=study_names),
     ] = None,
     output: Format = "table",
     wide: Wide = False,
@@ -66,10 +68,11 @@ def analyse(
     ] = None,
     margin: Annotated[float, typer.Option(help="A rise of fidelity below this counts as none.")] = 0.02,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/analysis.")
+        Path | None,
+        typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/analysis.", autocompletion=nothing),
     ] = None,
 ) -> None:
-    """Effects of strength and ensemble size with intervals, and a verdict on each of the paper's claims."""
+    """Show effects with intervals, and verdicts on claims. Effects are those of what varies; claims are the paper's."""
     with doing("analysing the study"):
         from kd_sweep.analysis import study_analysis
         from kd_sweep.tables.reader import open_results

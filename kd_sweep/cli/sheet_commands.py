@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from kd_sweep.cli.arguments import ImageFile, NumImages, Overrides, ResultsRoot, Spec, check_image_file
+from kd_sweep.cli.completion import trial_ids
 from kd_sweep.cli.screen import print_message
 from kd_sweep.waiting import doing
 
@@ -13,7 +14,11 @@ def attention(
     root: ResultsRoot,
     trials: Annotated[
         list[str],
-        typer.Argument(metavar="TRIAL", help="Ids of trials or unique prefixes of them, such as one a strength."),
+        typer.Argument(
+            metavar="TRIAL",
+            help="Ids of trials or beginnings of them, such as one a strength.",
+            autocompletion=trial_ids,
+        ),
     ],
     out: ImageFile,
     images: NumImages = 8,
@@ -22,7 +27,7 @@ def attention(
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
 ) -> None:
-    """Draw the attention of every teacher and the student over validation images, with their IoU."""
+    """Draw the attention of teachers and student. It lies over validation images, with the IoU of regions."""
     with doing("reading the tables"):
         from kd_sweep.tables.reader import open_results
         from kd_sweep.tables.trial_lookup import find_trials
@@ -43,7 +48,7 @@ def augmentations(
     images: NumImages = 8,
     overrides: Overrides = None,
 ) -> None:
-    """Draw validation images at each of a study's augmentation strengths. Trains nothing."""
+    """Draw images at each augmentation strength of a study. Trains nothing."""
     with doing("drawing augmented images"):
         from kd_sweep.study.file.load import load_spec
 

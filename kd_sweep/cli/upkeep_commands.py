@@ -35,7 +35,7 @@ def gc(
     caches: Annotated[bool, typer.Option("--caches", help="With --delete: the caches that are listed, too.")] = False,
     output: LinesFormat = "lines",
 ) -> None:
-    """List what no study refers to: teachers, checkpoints, files set aside, and caches apart. Delete with --delete."""
+    """List what no study refers to, and with --delete delete it. Caches are listed apart."""
     with doing("starting"):
         from kd_sweep.upkeep.gc import CACHE, Collector, garbage_table, totals
 
