@@ -56,8 +56,8 @@ def run_trial(
         progress: is told of every event (`kd_sweep.driver.events`); what it raises ends the trial.
 
     Returns:
-        A row for each epoch: `epoch`, from 1, every metric (None where it has no meaning), `learning_rate`, `epoch_s`
-        in seconds, `train_images_per_s`.
+        For each epoch: `epoch`, from 1, every metric (None without a meaning), `learning_rate`, `epoch_s` (seconds),
+        `train_images_per_s`.
 
     Raises:
         UserError: the study, its dataset or its models are wrong, or it has no such trial. One line.
@@ -69,8 +69,7 @@ def run_trial(
         contents: list[str] = []
         spec = checked(study.spec, dataset_cache_dir(storage), say=contents.append)
         config = find_trial(spec, trial)
-        device = device or ("cuda" if spec.resources.gpus else "cpu")
-        _check_device(device)
+        device = _device(device or ("cuda" if spec.resources.gpus else "cpu"))
         for line in contents:
             tell(Told(line))
         _train_teachers(config, storage, device, spec.resources.cpus, tell)
@@ -111,10 +110,11 @@ def find_trial(spec: StudySpec, trial: TrialName) -> TrialConfig:
     return matching[0].config
 
 
-def _check_device(device: str) -> None:
+def _device(device: str) -> str:
+    """Return a device as torch names it; `ClusterError` where there is none of that name."""
     from kd_sweep.distill.compute import resolve_device
 
-    resolve_device(device)
+    return str(resolve_device(device))
 
 
 def _searched(spec: StudySpec) -> str:

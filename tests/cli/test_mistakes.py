@@ -33,7 +33,7 @@ def files_below(folder: Path) -> set[Path]:
         ("scheduler.name=bohb", ["scheduler.name", "bohb", "asha"]),
         ("objectives=[{metric: val_acuracy, mode: max}]", ["objectives[0].metric", "did you mean 'val_accuracy'"]),
         ("scheduler={name: asha, metric: f1}", ["scheduler.metric", "f1", "possible:"]),
-        ("sampler.name=cmaes", ["sampler.name", "cmaes", "tpe"]),
+        ("sampler.name=anneal", ["sampler.name", "anneal", "tpe"]),
         ("nonsense", ["--set", "nonsense", "="]),
         ("teacher.weights=~no-such-user/weights.pt", ["teacher.weights", "~no-such-user", "cannot be a path"]),
         ("resources.cpus=4096", ["resources.cpus", "4096"]),
