@@ -16,18 +16,32 @@ if TYPE_CHECKING:
     from kd_sweep.driver.estimate import Estimate as Estimate
     from kd_sweep.driver.estimate import StudyPlan as StudyPlan
     from kd_sweep.driver.launch import resume as resume
+    from kd_sweep.handles.attention_results import AttentionResults as AttentionResults
+    from kd_sweep.handles.preprocessing import Preprocessing as Preprocessing
+    from kd_sweep.handles.root_results import RootResults as RootResults
+    from kd_sweep.handles.root_results import open_results as open_results
+    from kd_sweep.handles.study_results import StudyResults as StudyResults
+    from kd_sweep.handles.trial_results import TrialResults as TrialResults
+    from kd_sweep.tables.comparison import StudyComparison as StudyComparison
+    from kd_sweep.tables.comparison import TrialComparison as TrialComparison
     from kd_sweep.tables.reader import Results as Results
-    from kd_sweep.tables.reader import open_results as open_results
 
 _HOMES = {
+    "AttentionResults": "kd_sweep.handles.attention_results:AttentionResults",
     "Estimate": "kd_sweep.driver.estimate:Estimate",
     "Outcome": "kd_sweep.driver.converge:Outcome",
+    "Preprocessing": "kd_sweep.handles.preprocessing:Preprocessing",
     "Results": "kd_sweep.tables.reader:Results",
+    "RootResults": "kd_sweep.handles.root_results:RootResults",
     "Study": "kd_sweep.api.study:Study",
+    "StudyComparison": "kd_sweep.tables.comparison:StudyComparison",
     "StudyPlan": "kd_sweep.driver.estimate:StudyPlan",
+    "StudyResults": "kd_sweep.handles.study_results:StudyResults",
+    "TrialComparison": "kd_sweep.tables.comparison:TrialComparison",
+    "TrialResults": "kd_sweep.handles.trial_results:TrialResults",
     "errors": "kd_sweep.errors:",
     "events": "kd_sweep.driver.events:",
-    "open_results": "kd_sweep.tables.reader:open_results",
+    "open_results": "kd_sweep.handles.root_results:open_results",
     "resume": "kd_sweep.driver.launch:resume",
     "run_trial": "kd_sweep.api.single_trial:run_trial",
 }

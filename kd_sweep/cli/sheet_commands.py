@@ -1,6 +1,6 @@
 """Commands that draw sheets of images: attention, augmentations."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,9 +36,10 @@ def attention(
         stored = find_trials(open_results(root), trials)
     with doing("drawing attention maps"):
         from kd_sweep.figures.attention_sheet import attention_sheet
-        from kd_sweep.figures.trial_attention import trial_attention
+        from kd_sweep.trained.trial_attention import trial_attention
 
-        attention_sheet([trial_attention(trial, images, indices or (), best=best) for trial in stored]).save(out)
+        epoch: Literal["last", "best"] = "best" if best else "last"
+        attention_sheet([trial_attention(trial, indices or images, epoch=epoch) for trial in stored]).save(out)
     print_message(f"wrote {out}")
 
 

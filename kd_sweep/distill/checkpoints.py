@@ -178,7 +178,7 @@ def load_checkpoint(
 ) -> CheckpointHeader | None:
     """Restore what `save_checkpoint` was given as it was and return the header; None where there is no checkpoint.
 
-    ``optimizer`` is None where the training will not go on.
+    ``optimizer`` and ``drifting`` are None where they are not asked for: the training will not go on.
 
     Raises:
         CorruptFileError: the file is damaged, or is the checkpoint of something else. Nothing was restored.
@@ -191,7 +191,8 @@ def load_checkpoint(
     weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
     buffers = {name: value for name, value in tensors.items() if name.startswith(_DRIFTING)}
     own_buffers = _drifting_buffers(drifting or {})
-    fits = _shapes(weights) == _shapes(model.state_dict()) and _shapes(buffers) == _shapes(own_buffers)
+    fits = _shapes(weights) == _shapes(model.state_dict())
+    fits = fits and (drifting is None or _shapes(buffers) == _shapes(own_buffers))
     if header.owner != owner or not fits:
         raise CorruptFileError(f"{path}: is the checkpoint of {header.owner}, not of {owner} as it is configured now")
     model.load_state_dict(weights)

@@ -4,15 +4,12 @@ Shapes: I images, M networks, C classes, D channels, H x W pixels.
 """
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import torch
 from PIL import Image
-from torch import Tensor
 
-from kd_sweep.attention.regions import attention_regions, intersection_over_union
 from kd_sweep.figures.image_sheet import Block, Cell, Row, cell_pixels, overlay, sheet
-from kd_sweep.figures.trial_attention import TrialAttention
+from kd_sweep.trained.trial_attention import TrialAttention
 
 
 def attention_sheet(trials: Sequence[TrialAttention]) -> Image.Image:
@@ -41,14 +38,10 @@ def _images(trial: TrialAttention) -> Row:
 
 def _block(trial: TrialAttention) -> Block:
     threshold = trial.config.metrics.cam_threshold
-    regions_MIHW = attention_regions(trial.maps_MIHW, threshold)
-    with_student_MI = torch.stack(
-        [intersection_over_union(regions_IHW, regions_MIHW[-1]) for regions_IHW in regions_MIHW[:-1]]
-    )
-    shown_MI = torch.cat([with_student_MI, with_student_MI.mean(0, keepdim=True)])
+    shown_MI = torch.cat([trial.iou_student_TI, trial.iou_student_TI.mean(0, keepdim=True)])
     rows = []
-    for member in range(len(regions_MIHW)):
-        is_student = member == len(regions_MIHW) - 1
+    for member in range(len(shown_MI)):
+        is_student = member == len(shown_MI) - 1
         cells = [
             Cell(
                 overlay(trial.pixels_IDHW[image], trial.maps_MIHW[member, image], threshold),
@@ -57,7 +50,7 @@ def _block(trial: TrialAttention) -> Block:
             for image in range(len(trial.pixels_IDHW))
         ]
         rows.append(Row(_label(trial, member, is_student), tuple(cells)))
-    return Block(_heading(trial, regions_MIHW[:-1], with_student_MI), tuple(rows))
+    return Block(_heading(trial), tuple(rows))
 
 
 def _label(trial: TrialAttention, member: int, is_student: bool) -> tuple[str, ...]:
@@ -69,12 +62,12 @@ def _label(trial: TrialAttention, member: int, is_student: bool) -> tuple[str, .
     return (f"teacher {member + 1}", config.teacher.model, f"strength {strength:g}", kind, "IoU with student")
 
 
-def _heading(trial: TrialAttention, teacher_regions_MIHW: Tensor, with_student_MI: Tensor) -> str:
+def _heading(trial: TrialAttention) -> str:
     config = trial.config
     num_teachers = f"{config.ensemble_size} teacher{'s' * (config.ensemble_size > 1)}"
-    with_student = f"{float(with_student_MI.mean()):.2f}"
-    pairs = [intersection_over_union(*pair).mean() for pair in combinations(teacher_regions_MIHW, 2)]
-    between = f"between teachers {float(torch.stack(pairs).mean()):.2f}, " if pairs else ""
+    with_student = f"{float(trial.iou_student_TI.mean()):.2f}"
+    between_PI = trial.iou_teachers_PI
+    between = f"between teachers {float(between_PI.mean()):.2f}, " if len(between_PI) else ""
     return (
         f"strength {config.mean_teacher_strength:g}, {num_teachers}, seed {config.seed}, epoch {trial.epoch}. "
         f"IoU {between}student with teachers {with_student}. Trial {config.trial_id}"

@@ -35,7 +35,7 @@ def test_there_is_one_list() -> None:
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'lunch'; public: Estimate, "):
+    with pytest.raises(AttributeError, match="has no attribute 'lunch'; public: AttentionResults, "):
         getattr(kd_sweep, "lunch")  # noqa: B009
     assert not hasattr(kd_sweep, "StudySpec")
 
@@ -67,8 +67,9 @@ def test_arguments_on_the_page_are_those_of_the_code(name: str, arguments: str) 
 def test_every_function_and_method_is_on_the_page() -> None:
     functions = {name for name in NAMES if inspect.isfunction(getattr(kd_sweep, name))}
     methods = {
-        f"Study.{name}"
-        for name, value in vars(kd_sweep.Study).items()
+        f"{kind.__name__}.{name}"
+        for kind in (kd_sweep.Study, kd_sweep.StudyResults, kd_sweep.TrialResults)
+        for name, value in vars(kind).items()
         if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, classmethod))
     }
     assert functions | methods | {"Study"} == {name for name, _ in CALLS}

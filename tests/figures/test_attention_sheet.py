@@ -9,9 +9,9 @@ from PIL import Image
 from kd_sweep.cli import main
 from kd_sweep.figures.attention_sheet import attention_sheet
 from kd_sweep.figures.image_sheet import CELL, sheet
-from kd_sweep.figures.trial_attention import trial_attention
+from kd_sweep.trained.trial_attention import trial_attention
 from tests.distill.trials import tiny_trial
-from tests.figures.studies import only_trial, write_study
+from tests.trained.studies import only_trial, write_study
 
 
 def texts_of(trials, monkeypatch):

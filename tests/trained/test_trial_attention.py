@@ -8,11 +8,11 @@ from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST
 from kd_sweep.distill.teacher_records import WEIGHTS
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import CorruptFileError, DataError, StorageError
-from kd_sweep.figures.trial_attention import trial_attention
 from kd_sweep.study.recipe import Distillation
+from kd_sweep.trained.trial_attention import trial_attention
 from tests.distill.trials import tiny_trial
-from tests.figures.studies import only_trial, write_study
 from tests.latest import latest
+from tests.trained.studies import only_trial, write_study
 
 
 @pytest.mark.parametrize("batchnorm", ["eval", "train"])
@@ -38,11 +38,11 @@ def test_images_are_selected_by_their_indices(tmp_path):
     config = tiny_trial(student={"epochs": 1})
     write_study(tmp_path, config)
     val = resident_dataset(config.data, tmp_path).val
-    attention = trial_attention(only_trial(tmp_path, config), indices=[7, 3], device="cpu")
+    attention = trial_attention(only_trial(tmp_path, config), [7, 3], device="cpu")
     assert torch.equal(attention.pixels_IDHW, val.images_NDHW[[7, 3]])
     assert attention.labels_I.tolist() == val.labels_N[[7, 3]].tolist()
     with pytest.raises(DataError, match="image: 100 is not a validation image of digits; 0 to 99"):
-        trial_attention(only_trial(tmp_path, config), indices=[3, 100], device="cpu")
+        trial_attention(only_trial(tmp_path, config), [3, 100], device="cpu")
 
 
 def test_a_trial_without_a_checkpoint_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Studies of whole trials without a driver, for figures."""
+"""Studies of whole trials without a driver."""
 
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.storage.root import Root
@@ -16,7 +16,8 @@ def write_study(root, *configs):
         rows[config.trial_id] = run(config, root, root / "s" / CHECKPOINTS / config.trial_id)
     with StudyWriter(Root.open(root), "s") as writer:
         for number, config in enumerate(configs):
-            writer.upsert_trial(trial_row(number, trial_id=config.trial_id, config=config.model_dump_json()))
+            last = {"last_epoch": len(rows[config.trial_id]), "config": config.model_dump_json()}
+            writer.upsert_trial(trial_row(number, trial_id=config.trial_id, **last))
     return rows
 
 

@@ -1,0 +1,105 @@
+"""The results of a study as a notebook holds them: its spec, its tables, its trials by id."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.errors import QueryError
+from kd_sweep.handles.trial_results import TrialResults
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.tables.comparison import StudyComparison, compare_studies
+from kd_sweep.tables.queries.named_queries import answer
+from kd_sweep.tables.reader import Results
+from kd_sweep.tables.rendering.html_tables import html_blocks, html_facts, html_table
+from kd_sweep.tables.rendering.study_overview import overview
+from kd_sweep.tables.trial_lookup import StoredTrial, find_trials
+
+_SHOWN_TRIALS = 5
+"""Of the leaderboard, in a notebook."""
+
+
+class StudyResults(Results):
+    """One study. The methods of `Results` ask its tables alone: ``study.table("epochs")``, ``study.sql("SELECT …")``.
+
+    Each call reads what is on disk then, so a running sweep's rows appear. To be had of `open_results`.
+    """
+
+    @cached_property
+    def name(self) -> str:
+        """The study's name."""
+        return self.studies()[0]
+
+    @property
+    def spec(self) -> StudySpec:
+        """The study as it was launched, with every default.
+
+        Raises:
+            StorageError: it is damaged, both in the table and in `study.yaml`.
+        """
+        return StudyFolder.at(self.root).spec()
+
+    def trials(self, status: str | None = None) -> list[TrialResults]:
+        """Return the study's trials in the order in which they began; ``table("trials")`` has them as a table.
+
+        Args:
+            status: of those that are wanted, `completed` for example; all when None.
+
+        Raises:
+            CorruptFileError: the table is damaged.
+        """
+        rows = self.table("trials").to_pylist()
+        return [self._handle(row) for row in rows if status in (None, row["status"])]
+
+    def trial(self, trial_id: str) -> TrialResults:
+        """Return a trial by its id, or by a prefix of it that no other trial of the study has.
+
+        Raises:
+            QueryError: no trial has such an id, or several ids begin so. One line.
+        """
+        return TrialResults(find_trials(self, [trial_id])[0])
+
+    def best_trial(self) -> TrialResults:
+        """Return the first trial of the leaderboard: the best last value of the study's first objective.
+
+        Raises:
+            QueryError: no trial has a value yet.
+        """
+        leaders = answer(self, "leaderboard").slice(0, 1).to_pylist()
+        if not leaders:
+            raise QueryError(f"study: no trial of {self.name} has a value of its objective yet; see .status()")
+        return self.trial(leaders[0]["trial_id"])
+
+    def compare(self, other: Results) -> StudyComparison:
+        """Return how another study differs from this one, which is the first: settings, metrics, trials of one alone.
+
+        Args:
+            other: of this root or another.
+
+        Raises:
+            StorageError: the frozen study of one is missing or damaged in its table.
+            CorruptFileError: a table is damaged.
+        """
+        return compare_studies(self, other)
+
+    def __iter__(self) -> Iterator[TrialResults]:
+        """Yield the trials, as `trials` returns them."""
+        return iter(self.trials())
+
+    def __len__(self) -> int:
+        """Return how many trials there are."""
+        return int(self.table("trials").num_rows)
+
+    def __repr__(self) -> str:
+        status = self.status()[0]
+        done = f"{status['num_completed'] + status['num_stopped']} of {status['num_planned'] or len(self)}"
+        return f"<study {self.name} in {self.root}: {status['status']}, {done} trials done>"
+
+    def _repr_html_(self) -> str:
+        facts = overview(self.status()).to_pylist()[0]
+        leaders = answer(self, "leaderboard").slice(0, _SHOWN_TRIALS)
+        return html_blocks(
+            f"study {facts.pop('study')} in {self.root}", html_facts(facts), html_table(leaders, "best trials")
+        )
+
+    def _handle(self, row: dict[str, object]) -> TrialResults:
+        return TrialResults(StoredTrial(self.root.parent()[0], self.root, row))

@@ -1,0 +1,159 @@
+"""The attention of a trial: logits, attention maps and overlaps of its teachers and student on validation images.
+
+Shapes: I images, M networks, T teachers, P pairs of teachers, C classes, D channels, H x W pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from kd_sweep.attention.maps import AttentionKind, attention_maps, map_name
+from kd_sweep.attention.regions import attention_regions, intersection_over_union
+from kd_sweep.data.dataset import Dataset
+from kd_sweep.data.normalization import Normalization
+from kd_sweep.data.splits import evenly_over_classes
+from kd_sweep.distill.compute import reproducible, resolve_device
+from kd_sweep.errors import DataError
+from kd_sweep.study.trial import TrialConfig
+from kd_sweep.tables.trial_lookup import StoredTrial
+from kd_sweep.trained.trained_networks import Epoch, TrainedNetworks
+
+
+@dataclass(frozen=True, eq=False)
+class TrialAttention:
+    """Logits, attention maps and their overlaps of the networks of a trial on some images, on the CPU."""
+
+    config: TrialConfig
+    epoch: int
+    """Of the student's checkpoint."""
+    indices_I: Tensor
+    """Of the images in the validation set, from 0."""
+    pixels_IDHW: Tensor
+    """uint8."""
+    labels_I: Tensor
+    class_names: tuple[str, ...]
+    logits_MIC: Tensor
+    """Of the teachers, member 1 first, and, last, the student."""
+    maps_MIHW: Tensor
+    """In [0, 1], in the same order."""
+    map_names_M: tuple[str, ...]
+    """Kind of each map, `cam`, `grad_cam` or `rollout`, in the same order."""
+
+    iou_student_TI: Tensor
+    """IoU of each teacher's region, where its map is above `metrics.cam_threshold`, with the student's; float64."""
+    iou_teachers_PI: Tensor
+    """IoU of the regions of each unordered pair of teachers, (1, 2), (1, 3), …; float64. No pair for one teacher."""
+
+    @property
+    def network_names(self) -> tuple[str, ...]:
+        """`teacher 1`, …, `student`."""
+        return (*(f"teacher {member}" for member in range(1, len(self.logits_MIC))), "student")
+
+    def __repr__(self) -> str:
+        between = f"between teachers {float(self.iou_teachers_PI.mean()):.2f}, " if len(self.iou_teachers_PI) else ""
+        return (
+            f"<attention of trial {self.config.trial_id}, epoch {self.epoch}, on {len(self.labels_I)} images: "
+            f"IoU {between}student with teachers {float(self.iou_student_TI.mean()):.2f}>"
+        )
+
+    def table(self) -> pa.Table:
+        """Return a row per image and network: what it predicts, and how its region overlaps with the student's.
+
+        Columns: `image` (index in the validation set), `label`, `network` (`teacher 1`, …, `student`), `predicted`,
+        `probability` (of that class), `iou_student` (null for the student itself).
+        """
+        probability_MI, predicted_MI = (values.tolist() for values in self.logits_MIC.softmax(2).max(2))
+        iou_MI = [*self.iou_student_TI.tolist(), [None] * len(self.labels_I)]
+        images = list(enumerate(zip(self.indices_I.tolist(), self.labels_I.tolist(), strict=True)))
+        rows = [
+            {
+                "image": image,
+                "label": self.class_names[label],
+                "network": name,
+                "predicted": self.class_names[predicted_MI[number][position]],
+                "probability": probability_MI[number][position],
+                "iou_student": iou_MI[number][position],
+            }
+            for position, (image, label) in images
+            for number, name in enumerate(self.network_names)
+        ]
+        return pa.Table.from_pylist(rows)
+
+
+def trial_attention(
+    trial: StoredTrial, images: int | Sequence[int] = 8, *, epoch: Epoch = "last", device: str = "auto"
+) -> TrialAttention:
+    """Return the attention of a trial's teachers and of its student.
+
+    Args:
+        trial: which.
+        images: number of validation images, evenly over the classes; or their indices in the validation set, from 0.
+        epoch: of the student.
+        device: of the networks.
+
+    Raises:
+        DataError: the dataset cannot be read, or has no image at one of the indices.
+        QueryError: there is no such epoch.
+        StorageError: the trial has no checkpoint of that epoch, or a version with other fields wrote it.
+        CorruptFileError: the checkpoint or a teacher is damaged or gone.
+        SpecError: a network cannot be built, as where its library is missing.
+    """
+    trained = TrainedNetworks(trial, device)
+    dataset, metrics = trained.dataset, trained.config.metrics
+    indices_I = _selected(images, dataset, trained.config.data.name)
+    pixels_IDHW = dataset.val.pixels(indices_I)
+    with reproducible(None), torch.no_grad():
+        networks, number = trained.all(epoch)
+        logits_MIC, maps_MIHW = _outputs(networks, dataset, pixels_IDHW, metrics.attention, device)
+    iou_student_TI, iou_teachers_PI = _overlaps(attention_regions(maps_MIHW, metrics.cam_threshold))
+    return TrialAttention(
+        config=trained.config,
+        epoch=number,
+        indices_I=indices_I,
+        pixels_IDHW=pixels_IDHW,
+        labels_I=dataset.val.labels_N[indices_I],
+        class_names=dataset.class_names,
+        logits_MIC=logits_MIC,
+        maps_MIHW=maps_MIHW,
+        map_names_M=tuple(map_name(network, metrics.attention) for network in networks),
+        iou_student_TI=iou_student_TI,
+        iou_teachers_PI=iou_teachers_PI,
+    )
+
+
+def _overlaps(regions_MIHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the IoU of each teacher's region with the student's, which is the last, and of each pair of teachers."""
+    *teachers_IHW, student_IHW = regions_MIHW
+    with_student = [intersection_over_union(one_IHW, student_IHW) for one_IHW in teachers_IHW]
+    between = [intersection_over_union(*pair) for pair in combinations(teachers_IHW, 2)]
+    none = torch.empty((0, len(student_IHW)), dtype=torch.float64)
+    return torch.stack(with_student), torch.stack(between) if between else none
+
+
+def _selected(images: int | Sequence[int], dataset: Dataset, name: str) -> Tensor:
+    """Return the indices of validation images."""
+    if isinstance(images, int):
+        if images < 1:
+            raise DataError(f"images: {images} is not at least 1; possible: a number of images, or a list of indices")
+        return torch.from_numpy(evenly_over_classes(dataset.val.labels_N.numpy(), images))
+    if not images:
+        raise DataError("images: there is none; possible: a number of images, or a list of indices")
+    for index in images:
+        if not 0 <= index < len(dataset.val):
+            raise DataError(f"image: {index} is not a validation image of {name}; 0 to {len(dataset.val) - 1}")
+    return torch.tensor(list(images))
+
+
+def _outputs(
+    networks: Sequence[nn.Module], dataset: Dataset, pixels_IDHW: Tensor, kind: AttentionKind, device: str
+) -> tuple[Tensor, Tensor]:
+    """Return logits and attention maps of all networks, on the CPU."""
+    on_device = resolve_device(device)
+    images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))
+    outputs = [attention_maps(network, images_IDHW, kind) for network in networks]
+    logits, maps = ([tensor.cpu() for tensor in tensors] for tensors in zip(*outputs, strict=True))
+    return torch.stack(logits), torch.stack(maps)
