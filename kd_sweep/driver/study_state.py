@@ -17,6 +17,7 @@ from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.study.space.dimensions import extremes
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, points_of
+from kd_sweep.study.space.repeats import num_missing, num_repeats
 from kd_sweep.study.spec import GridSampler, StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 from kd_sweep.tables.schema import FINISHED
@@ -191,7 +192,8 @@ class StudyState:
     def _outstanding(self) -> Work:
         planned = self._planned
         finite = is_finite(self.spec)
-        wanted = planned.keys() if finite else points_of(self.spec, self.known.values()).keys()
+        points = {} if finite else points_of(self.spec, self.known.values())
+        wanted = planned.keys() if finite else points.keys()
         unfinished = [
             config
             for trial_id, config in self.known.items()
@@ -200,10 +202,11 @@ class StudyState:
         new = [trial for trial_id, trial in planned.items() if trial_id not in self.known]
         sampler = self.spec.sampler
         requested = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
-        adaptive = max(0, requested - len(wanted))
+        begun, missing = num_missing(self.spec, points.values())
+        adaptive = max(0, requested - begun) * num_repeats(self.spec) + missing
         limit = self.spec.budget.max_trials
         room = len(new) + adaptive if limit is None else max(0, limit - len(self.known))
-        self._num_trials = len(planned) if finite else max(requested, len(wanted))
+        self._num_trials = len(planned) if finite else len(wanted) + adaptive
         return Work(
             unfinished=unfinished,
             new=new[:room],

@@ -316,6 +316,27 @@ class Checkpoints(Strict):
     objective first. No limit when null."""
 
 
+def _from_zero(seeds: Any) -> Any:
+    """Write a number of seeds as the list that it stands for."""
+    if isinstance(seeds, bool) or not isinstance(seeds, int):
+        return _tuple(seeds)
+    if not 1 <= seeds <= MAX_REPEATS:
+        raise ValueError(f"{seeds} is not from 1 to {MAX_REPEATS}, the seeds that a point can be run with")
+    return tuple(range(seeds))
+
+
+MAX_REPEATS = 1000
+Seeds = Annotated[
+    Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_REPEATS)] | None,
+    BeforeValidator(
+        _from_zero,
+        json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_REPEATS)]
+        | Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_REPEATS)]
+        | None,
+    ),
+]
+
+
 class StudySpec(Strict):
     """A whole study: what is fixed, what is searched, and how it is run."""
 
@@ -345,6 +366,9 @@ class StudySpec(Strict):
     """As many as fit on the cluster when null."""
     retries: int = Field(1, ge=0, le=100)
     """How often a failed trial is tried again, from its newest checkpoint."""
+    seeds: Seeds = None
+    """Run each point with these seeds, and judge it by the mean; a number alone counts from 0. Each point has one seed,
+    `search.seed`, when null."""
 
     @field_validator("name")
     @classmethod

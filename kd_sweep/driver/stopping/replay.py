@@ -19,24 +19,34 @@ class Judge:
     Args:
         rule: the rule.
         objectives: what it judges by.
+        by_seed: whether trials are compared with those of their own seed alone.
     """
 
-    def __init__(self, rule: StoppingRule, objectives: Sequence[Objective]) -> None:
+    def __init__(self, rule: StoppingRule, objectives: Sequence[Objective], *, by_seed: bool = False) -> None:
         self._rule = rule
         self._objectives = objectives
-        self._history = History()
+        self._by_seed = by_seed
+        self._histories: dict[int | None, History] = {}
+        self._history_of: dict[str, History] = {}
 
     def add(self, trial_id: str, row: Mapping[str, Any]) -> bool:
-        """Take an epoch, a row with its metrics; return False, and change nothing, unless it is the trial's newest."""
-        return self._history.add(trial_id, row["epoch"], self._scores(row))
+        """Take an epoch; return False, and change nothing, unless it is the trial's newest.
+
+        Args:
+            trial_id: the trial.
+            row: its `epoch`, its metrics, and the trial's `seed`.
+        """
+        seed = row["seed"] if self._by_seed else None
+        history = self._history_of[trial_id] = self._histories.setdefault(seed, History())
+        return history.add(trial_id, row["epoch"], self._scores(row))
 
     def stops(self, trial_id: str) -> bool:
         """Return whether the trial ends with its newest epoch, which must be the last one that was added."""
-        return self._rule.stops(self._history, trial_id)
+        return self._rule.stops(self._history_of[trial_id], trial_id)
 
     def last_epoch(self, trial_id: str) -> int:
         """Return the trial's newest epoch, 0 where it has none."""
-        return self._history.last_epoch(trial_id)
+        return self._history_of[trial_id].last_epoch(trial_id) if trial_id in self._history_of else 0
 
     def _scores(self, row: Mapping[str, Any]) -> Scores | None:
         scores = []
@@ -71,8 +81,11 @@ def replay(spec: StudySpec, epochs_table: EpochsTable, unfinished: Collection[st
     rule, objectives = rule_of(spec), judged_by(spec)
     if rule is None:
         return None
-    judge, stopped = Judge(rule, objectives), []
-    table = epochs_table(["trial_id", "epoch", "finished_at", *(objective.metric for objective in objectives)])
+    judge, stopped = Judge(rule, objectives, by_seed=spec.seeds is not None), []
+    compared = ["seed"] if spec.seeds is not None else []
+    table = epochs_table(
+        ["trial_id", "epoch", "finished_at", *compared, *(objective.metric for objective in objectives)]
+    )
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "finished_at"}
     last_epochs = dict(zip(columns["trial_id"], columns["epoch"], strict=True))
     for index in _by_arrival(columns["trial_id"], table["finished_at"]):

@@ -5,7 +5,7 @@ what a source has to know, it is given from the study's tables when it is made.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from kd_sweep.driver.tune.optuna_samplers import sampler_for
+from kd_sweep.driver.tune.suggested_point import SuggestedPoint
 from kd_sweep.driver.tune.tune_trial import config_of, reports_in
 from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler
@@ -23,6 +24,7 @@ from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import dimension_size, index_of, listed_values, range_bounds, value_at
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import grid_points, point_of, points_of, random_point, trial_config
+from kd_sweep.study.space.repeats import repeats, without_seed
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Uniform, Value
 from kd_sweep.study.trial import TrialConfig
@@ -39,7 +41,7 @@ class Suggestion:
 
     trial: TrialConfig
     number: int | None = None
-    """Index among all that an adaptive sampler has suggested for the study, repeats included, from 0."""
+    """Index among all points that an adaptive sampler has suggested for the study, known ones included, from 0."""
     generation: int | None = None
     """Of a genetic sampler."""
 
@@ -92,7 +94,7 @@ class OptunaSource:
     Args:
         spec: the study.
         known: the trials that the tables hold. Optuna learns of those that a point of the space stands for; of these,
-            unfinished ones are suggested first.
+            unfinished ones are suggested first, and seeds that a point lacks.
         num_new: how many further trials the study shall have.
     """
 
@@ -107,8 +109,10 @@ class OptunaSource:
         self._number = 1 + max((trial.number for trial in known if trial.number is not None), default=-1)
         self._generation: int | None = None
         self._suggested: list[optuna.Trial] = []
-        self._unfinished: deque[Suggestion] = deque()
-        self._running: dict[str, int] = {}  # trial id -> the trial's number in Optuna's study
+        self._waiting: deque[tuple[Suggestion, bool]] = deque()
+        """Trials that shall run, and whether they have begun."""
+        self._points: dict[str, SuggestedPoint] = {}
+        """By the ids of their trials."""
         self._conditions = Conditions(spec)
         # By name, so that the order of the file changes nothing, but for those that decide on others.
         order = Conditions(spec.model_copy(update={"search": dict(sorted(spec.search.items()))})).order
@@ -118,48 +122,68 @@ class OptunaSource:
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
             sampler=self._sampler(0),
         )
-        points = points_of(spec, (trial.config for trial in known))
+        for point in self._known_points(known):
+            self._add(point)
+
+    def _known_points(self, known: Sequence[KnownTrial]) -> list[SuggestedPoint]:
+        """Return the points of the known trials, in the order of their suggestion."""
+        points: dict[tuple[Any, ...], SuggestedPoint] = {}
+        of_trials = points_of(self._spec, (trial.config for trial in known))
         for trial in known:
-            point = points.get(trial.config.trial_id)
-            if point is None:
+            trial_id = trial.config.trial_id
+            if trial_id not in of_trials:
                 continue
-            suggestion = Suggestion(trial.config, trial.number, trial.generation)
+            point = without_seed(self._spec, of_trials[trial_id])
+            suggested = points.setdefault(tuple(point.items()), SuggestedPoint(point, {}))
+            suggested.trials = suggested.trials or self._trials(point)
+            suggested.trials[trial_id] = trial.config
+            if suggested.number is None:
+                suggested.number, suggested.generation = trial.number, trial.generation
             if trial.finished:
-                self._add(
-                    suggestion, point, TrialState.FAIL if trial.values is None else TrialState.COMPLETE, trial.values
-                )
-            else:
-                self._add(suggestion, point, TrialState.RUNNING)
-                self._unfinished.append(suggestion)
+                suggested.outcomes[trial_id] = trial.values
+        return list(points.values())
 
     def next(self) -> Suggestion | None:
         """Return an unfinished trial, or a point that no trial of the study has had yet."""
-        if self._unfinished:
-            return self._unfinished.popleft()
-        if self._num_left <= 0:
-            return None
-        trials = (trial_config(self._spec, point) for point in self._candidates())
-        trial = next((trial for trial in trials if trial.trial_id not in self._known), None)
+        waiting = self._next_waiting()
+        if waiting is not None or self._num_left <= 0:
+            return waiting
+        candidates = (self._trials(point) for point in self._candidates())
+        trials = next((trials for trials in candidates if not self._known & trials.keys()), None)
         while self._suggested:
             # What runs is added in canonical form instead, as a resume would add it.
             self._study.tell(self._suggested.pop(), state=TrialState.FAIL)
-        if trial is None:
+        if trials is None:
             return None
-        self._num_left -= 1
-        self._known.add(trial.trial_id)
-        suggestion = Suggestion(trial, self._number - 1, self._generation)
-        self._add(suggestion, point_of(self._spec, trial, self._conditions), TrialState.RUNNING)
-        return suggestion
+        point = point_of(self._spec, next(iter(trials.values())), self._conditions)
+        self._add(SuggestedPoint(point, trials, self._number - 1, self._generation))
+        return self._next_waiting()
+
+    def _next_waiting(self) -> Suggestion | None:
+        """Take the first trial that has begun, or that may begin."""
+        for index, (suggestion, has_begun) in enumerate(self._waiting):
+            if has_begun or self._num_left > 0:
+                del self._waiting[index]
+                self._num_left -= 0 if has_begun else 1
+                return suggestion
+        return None
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
-        """Give Optuna the objectives' values, or that it failed."""
-        number = self._running.pop(trial.trial_id, None)
-        if number is None:
+        """Give Optuna the objectives' values, or that it failed; of a point with several trials when all have ended."""
+        point = self._points.get(trial.trial_id)
+        if point is None or trial.trial_id in point.outcomes:
             return
-        if values is None:
-            self._study.tell(number, state=TrialState.FAIL)
-        else:
-            self._study.tell(number, values)
+        point.outcomes[trial.trial_id] = values
+        if not point.is_over:
+            return
+        assert point.number_in_optuna is not None
+        outcome = point.outcome
+        self._study.tell(point.number_in_optuna, outcome, state=None if outcome else TrialState.FAIL)
+
+    def _trials(self, point: Point) -> dict[str, TrialConfig]:
+        """Return the trials of a point, by their ids, in the order of the seeds."""
+        trials = (trial_config(self._spec, repeat) for repeat in repeats(self._spec, point))
+        return {trial.trial_id: trial for trial in trials}
 
     def _candidates(self) -> Iterator[Point]:
         """Yield points to try: Optuna's, random ones where those are all known, at last every point that there is."""
@@ -189,23 +213,29 @@ class OptunaSource:
         conditional = frozenset(name for name, dimension in self._spec.search.items() if dimension.when)
         return sampler_for(self._settings, number, self._distributions, conditional)
 
-    def _add(
-        self, suggestion: Suggestion, point: Point, state: TrialState, values: tuple[float, ...] | None = None
-    ) -> None:
-        params = {name: _param(name, self._spec.search[name], value) for name, value in point.items()}
+    def _add(self, point: SuggestedPoint) -> None:
+        """Tell Optuna of a point, and let those of its trials that have not ended wait."""
+        params = {name: _param(name, self._spec.search[name], value) for name, value in point.point.items()}
+        outcome = point.outcome if point.is_over else None
+        ended = TrialState.FAIL if outcome is None else TrialState.COMPLETE
         # Trials of another sampler are the first generation.
-        attributes = {key: suggestion.generation or 0} if (key := self._settings.generations) else {}
+        attributes = {key: point.generation or 0} if (key := self._settings.generations) else {}
         self._study.add_trial(
             optuna.trial.create_trial(
-                state=state,
-                values=values,
+                state=ended if point.is_over else TrialState.RUNNING,
+                values=outcome,
                 params=params,
                 distributions={name: self._distributions[name] for name in params},
                 system_attrs=attributes,
             )
         )
-        if state == TrialState.RUNNING:
-            self._running[suggestion.trial.trial_id] = len(self._study.get_trials(deepcopy=False)) - 1
+        point.number_in_optuna = len(self._study.get_trials(deepcopy=False)) - 1
+        for trial_id, trial in point.trials.items():
+            self._points[trial_id] = point
+            if trial_id not in point.outcomes:
+                suggestion = Suggestion(trial, point.number, point.generation)
+                self._waiting.append((suggestion, trial_id in self._known))
+        self._known |= point.trials.keys()
 
 
 class TuneSearcher(Searcher):

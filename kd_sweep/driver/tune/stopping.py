@@ -6,7 +6,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.stopping.replay import Judge
-from kd_sweep.driver.tune.tune_trial import TuneTrial, reports_in, study_trial_id
+from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, reports_in, study_trial_id
 
 
 class RuleScheduler(FIFOScheduler):
@@ -23,16 +23,17 @@ class RuleScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """Return whether the trial goes on. Tune asks before it calls the callbacks, and not after the last epoch."""
         trial_id = study_trial_id(trial)
-        return str(self.STOP if self._add(trial_id, result) and self._judge.stops(trial_id) else self.CONTINUE)
+        return str(self.STOP if self._add(trial, result) and self._judge.stops(trial_id) else self.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Count a trial's last epoch. Of a stopped trial it is known."""
-        self._add(study_trial_id(trial), result)
+        self._add(trial, result)
 
-    def _add(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+    def _add(self, trial: TuneTrial, result: Mapping[str, Any]) -> bool:
         is_new = False
+        seed = {"seed": assignment_in(trial.config).trial.seed}
         for report in reports_in(result):
-            is_new = self._judge.add(trial_id, report.columns())
+            is_new = self._judge.add(study_trial_id(trial), report.columns() | seed)
         return is_new
 
     def __getstate__(self) -> dict[str, Any]:

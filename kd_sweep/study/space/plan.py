@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from kd_sweep.study.space.conditions import Conditions, Point, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds, searched_ensembles
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
+from kd_sweep.study.space.repeats import num_repeats, with_seeds
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import Parts, PlannedTeacher
 from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, NoScheduler, StudySpec, Value
@@ -82,12 +83,13 @@ def _listed(trials: list[PlannedTrial], teachers: list[PlannedTeacher], *, exact
 
 def _bounding_plan(spec: StudySpec) -> Plan:
     assert not isinstance(spec.sampler, GridSampler)
-    num_trials = min(spec.sampler.num_trials, spec.budget.max_trials or spec.sampler.num_trials, num_points(spec))
+    num_trials = min(spec.sampler.num_trials, num_points(spec)) * num_repeats(spec)
+    num_trials = min(num_trials, spec.budget.max_trials or num_trials)
     members = int(extremes(spec, "ensemble_size")[1])
     ensembles = searched_ensembles(spec)
     # Member j at strength s is one teacher, whatever its fellows are.
     distinct = len({pair for strengths in ensembles for pair in enumerate(strengths)}) if ensembles else members
-    num_teachers = min(members * num_trials, distinct * _most_for_teachers(spec))
+    num_teachers = min(members * num_trials, distinct * _most_for_teachers(with_seeds(spec)))
     return Plan(
         trials=[],
         teachers=[],

@@ -12,6 +12,7 @@ from kd_sweep.study.file.messages import value_rule
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import dimension_values, drawn_value, holds
+from kd_sweep.study.space.repeats import repeats, with_seeds
 from kd_sweep.study.space.rules import validate_space
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import ABSENT, Parts, PlannedTeacher, Values, section_of
@@ -163,8 +164,9 @@ def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
     Raises:
         SpecError: a point that a trial cannot have.
     """
+    trials = with_seeds(spec)
     if isinstance(spec.sampler, GridSampler):
-        return _distinct(spec, grid_points(spec))
+        return _distinct(trials, grid_points(trials))
     if not isinstance(spec.sampler, RandomSampler):
         return []
     conditions = Conditions(spec)
@@ -175,12 +177,13 @@ def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
     # Draws repeat in a small space; its last point takes rarity * ln(size) of them, far fewer than this bound.
     rarest = wanted if size is None else min(max(filter(None, rarities), default=1), MAX_RARITY)
     draws = (random_point(spec, index, conditions) for index in range(1000 + 20 * max(wanted, rarest)))
-    return _distinct(spec, draws, wanted)
+    points = (trial.point for trial in _distinct(spec, draws, wanted))
+    return _distinct(trials, (repeat for point in points for repeat in repeats(spec, point)))
 
 
 def planned_teachers(spec: StudySpec, trials: Iterable[PlannedTrial]) -> list[PlannedTeacher]:
     """Return the teachers that ``trials`` of ``spec`` need, each once, in the order of first use."""
-    parts = Parts(spec)
+    parts = Parts(with_seeds(spec))
     distinct: dict[Values, Values] = {}
     for trial in trials:
         distinct.setdefault(parts.values_of_teachers(trial.values), trial.values)
@@ -191,8 +194,9 @@ def points_of(spec: StudySpec, trials: Iterable[TrialConfig]) -> dict[str, Point
     """Return the point that each of ``trials`` is in the space of ``spec``, by trial id, without those that are none.
 
     A trial is a point only if that point would be the same trial today: its values are in the space, and what the space
-    leaves fixed is in the trial as in ``spec``.
+    leaves fixed is in the trial as in ``spec``. In a study with seeds, they are a dimension here.
     """
+    spec = with_seeds(spec)
     parts, conditions, points = Parts(spec), Conditions(spec), dict[str, Point]()
     for trial in trials:
         point = point_of(spec, trial, conditions)

@@ -14,6 +14,7 @@ from kd_sweep.study.recipe import DATASETS, MAX_COUNT
 from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
+from kd_sweep.study.space.repeats import num_repeats
 from kd_sweep.study.space.searchable_fields import (
     SearchField,
     changed_section,
@@ -62,6 +63,7 @@ def validate_space(spec: StudySpec) -> None:
     _check_combinations(spec)
     check_idle(spec)
     _check_teacher_weights(spec)
+    _check_seeds(spec)
     _check_sampler(spec)
     _check_metrics(spec)
     _check_scheduler(spec)
@@ -131,6 +133,17 @@ def _check_teacher_weights(spec: StudySpec) -> None:
         raise RuleError(("distillation", "teacher_weights"), rule)
 
 
+def _check_seeds(spec: StudySpec) -> None:
+    seeds = spec.seeds or ()
+    if seeds and "seed" in spec.search:
+        raise RuleError(
+            ("search", "seed"), "stands beside seeds, which each point is run with; leave one of the two out"
+        )
+    repeated = next((seed for index, seed in enumerate(seeds) if seed in seeds[:index]), None)
+    if repeated is not None:
+        raise RuleError(("seeds",), f"{repeated} is in the list twice")
+
+
 def _check_sampler(spec: StudySpec) -> None:
     if not isinstance(spec.sampler, GridSampler):
         if not spec.search and not isinstance(spec.sampler, RandomSampler):
@@ -144,7 +157,7 @@ def _check_sampler(spec: StudySpec) -> None:
             kind = {Choice: "choice", Uniform: "uniform", IntRange: "int"}[type(dimension)]
             rule = "sampler 'grid' needs a grid here; write grid: [...], or take another sampler, such as random or tpe"
             raise RuleError(("search", name, kind), rule)
-    num_trials = _num_asked(spec)
+    num_trials = _num_asked(spec) * num_repeats(spec)
     if num_trials > MAX_COUNT:
         rule = f"the grid has {num_trials} trials, more than {MAX_COUNT}; take sampler random with num_trials"
         raise RuleError(("search",), rule)
@@ -175,7 +188,7 @@ def _check_repeats(spec: StudySpec, sampler: str) -> None:
             continue
         rule = (
             f"sampler {sampler!r} would judge a configuration by one {name} of its choice; leave one value here, and "
-            "run the configurations that it finds with several by sampler grid"
+            + ("write seeds: 3 to run each with three" if name == "seed" else "run those that it finds by sampler grid")
         )
         raise RuleError(("search", name), rule)
 

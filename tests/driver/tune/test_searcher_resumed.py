@@ -64,7 +64,8 @@ SLOW_TO_FIT = "gp"
 
 
 def study(sampler: str, search: dict[str, Any], objectives: list[dict[str, str]], seed: int = 0) -> StudySpec:
-    content = {"name": "s", "search": search, "objectives": objectives}
+    dimensions = {name: dimension for name, dimension in search.items() if name != "seeds"}
+    content = {"name": "s", "search": dimensions, "objectives": objectives, "seeds": search.get("seeds")}
     return parse_spec(
         json.dumps(content | {"sampler": SAMPLERS.get(sampler, {}) | {"name": sampler, "seed": seed}}), "s"
     )
@@ -75,7 +76,8 @@ def accuracy_and_error(trial: TrialConfig) -> tuple[float, float]:
     size = trial.ensemble_size / 4 + 0.1 * len(trial.distillation.loss)
     rate = trial.student.learning_rate
     first = (trial.student_strength - 0.6) ** 2 + (trial.distillation.alpha - 0.3) ** 2 + (size - 0.9) ** 2
-    return 1 - first - 0.1 * abs(rate - 0.1), (trial.student_strength - 0.1) ** 2 + size * rate
+    luck = 0.05 * trial.seed * (trial.student_strength - 0.5)
+    return 1 - first - 0.1 * abs(rate - 0.1) + luck, (trial.student_strength - 0.1) ** 2 + size * rate
 
 
 def outcome(trial: TrialConfig, num_objectives: int) -> Values:
@@ -133,6 +135,7 @@ def searches() -> Iterator[Any]:
         "two objectives": (CONTINUOUS, TWO, range(5)),
         "small": (SMALL, TWO, range(3)),
         "conditional": (CONDITIONAL, ONE, range(3)),
+        "with seeds": (CONTINUOUS | {"seeds": 3}, ONE, range(3)),
     }
     for sampler, (name, (search, objectives, seeds)) in itertools.product(SAMPLERS, spaces.items()):
         if sampler == OF_ONE_OBJECTIVE and len(objectives) > 1:

@@ -31,8 +31,18 @@ def result(epoch: int, value: float | None) -> dict[str, Any]:
     return result_of(EpochDone(report_of(epoch, val_accuracy=value)))
 
 
-def tune_trial(trial_id: str) -> Trial:
-    return Trial("unused", stub=True, config={"trial_id": trial_id})
+def tune_trial(trial_id: str, seed: int = 0) -> Trial:
+    assigned = SimpleNamespace(trial=SimpleNamespace(seed=seed))
+    return Trial("unused", stub=True, config={"trial_id": trial_id, "assignment": assigned})
+
+
+def test_in_a_study_with_seeds_a_trial_is_judged_against_those_of_its_own() -> None:
+    """A lucky seed is no reason to stop the trials of the others."""
+    ours = RuleScheduler(Judge(Asha((1, 3), 2.0), [Objective()], by_seed=True))
+    assert ours.on_trial_result(None, tune_trial("a, lucky", 0), result(1, 0.9)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("a, unlucky", 1), result(1, 0.2)) == CONTINUE
+    assert ours.on_trial_result(None, tune_trial("b, lucky", 0), result(1, 0.8)) == STOP
+    assert ours.on_trial_result(None, tune_trial("b, unlucky", 1), result(1, 0.3)) == CONTINUE
 
 
 def test_a_trial_is_judged_against_those_of_earlier_runs() -> None:
