@@ -210,8 +210,7 @@ class OptunaSource:
         return point
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        conditional = frozenset(name for name, dimension in self._spec.search.items() if dimension.when)
-        return sampler_for(self._settings, number, self._distributions, conditional)
+        return sampler_for(self._settings, number, self._distributions, self._conditions.conditional)
 
     def _add(self, point: SuggestedPoint) -> None:
         """Tell Optuna of a point, and let those of its trials that have not ended wait."""

@@ -1,8 +1,7 @@
 """The conditions of search dimensions: which of them a point has, and which values can come together.
 
 A dimension with `when` is there only where other dimensions have certain values, and a parameter of some losses only
-where one of these is selected. Where it is absent, its field has the
-value that the study gives it outside `search`.
+where one of these is selected. Where it is absent, its field has the value that the study gives it outside `search`.
 """
 
 import math
@@ -56,6 +55,8 @@ class Conditions:
         """All dimensions, in the order of the file but that each comes after those that decide on it."""
         self.deciders = {decider for required in self._required.values() for decider in required}
         """The dimensions that others depend on."""
+        self.conditional = frozenset(name for name, required in self._required.items() if required)
+        """The dimensions that are not in every point."""
 
     def is_active(self, name: str, point: Mapping[str, Value]) -> bool:
         """Return whether a dimension is there, beside the values of those that come before it in `order`."""

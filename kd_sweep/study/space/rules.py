@@ -169,10 +169,11 @@ def _check_adaptive(spec: StudySpec, sampler: AdaptiveSampler) -> None:
         able = [name for name, other in sampler_settings().items() if other.max_objectives is None]
         rule = f"{sampler.name!r} optimises one objective, and the study has {len(spec.objectives)}"
         raise RuleError(("sampler", "name"), f"{rule}; possible: {', '.join(able)}")
+    conditional = Conditions(spec).conditional
     ranges = [
         name
         for name, dimension in spec.search.items()
-        if isinstance(dimension, Uniform | IntRange) and not dimension.when
+        if isinstance(dimension, Uniform | IntRange) and name not in conditional
     ]
     if len(ranges) < sampler.min_ranges:
         rule = f"{sampler.name!r} needs {sampler.min_ranges} dimensions that are uniform or int, without when"
