@@ -119,7 +119,8 @@ def _message(text, *overrides):
         ),
         (
             "name: d\nsampler: {num_trials: 3}",
-            "sampler.name: is missing; possible: cmaes, gp, grid, nsga2, nsga3, qmc, random, tpe (sweeps/x.yaml, line 2)",
+            "sampler.name: is missing; possible: cmaes, gp, grid, nsga2, nsga3, qmc, random, tpe "
+            "(sweeps/x.yaml, line 2)",
         ),
         (
             "name: d\ndistillation: {loss: kll}",
