@@ -53,6 +53,7 @@ def _launch(
         contents += caveats(spec)
         if frozen is None and folder.exists():
             frozen = folder.spec()
+            _check_name(folder, frozen)
         if frozen is not None:
             check_extension(frozen, spec)
         existed = folder.storage.exists()
@@ -68,6 +69,15 @@ def _launch(
         raise
 
 
+def _check_name(folder: StudyFolder, frozen: StudySpec) -> None:
+    """Refuse a folder that has another name than its tables: somebody has renamed it, or a rename was interrupted."""
+    if frozen.name != folder.name:
+        raise StorageError(
+            f"{folder.study}: holds the study {frozen.name!r}; name both so with: kd-sweep mv {folder.study} "
+            f"{folder.name}, or kd-sweep mv {folder.study} {frozen.name}"
+        )
+
+
 def resume(study: Location, address: str | None = None, progress: Progress | None = None) -> Outcome:
     """Go on with the study in this folder as its frozen spec says.
 
@@ -78,6 +88,5 @@ def resume(study: Location, address: str | None = None, progress: Progress | Non
     with doing("reading the study", plainly=True):
         folder = StudyFolder.at(study)
         spec = folder.spec()
-    if spec.name != folder.name:
-        raise StorageError(f"{folder.study}: holds the study {spec.name!r}; name the folder so again to resume it")
+        _check_name(folder, spec)
     return _launch(spec, folder, spec, address, progress)

@@ -23,6 +23,7 @@ from kd_sweep.storage.local_files import (
     link,
     local_sizes,
     replacement,
+    sync_folder,
 )
 from kd_sweep.storage.locations import expanded, open_location
 from kd_sweep.storage.object_store import persistently, read_one_version
@@ -210,6 +211,20 @@ class Root:
             else:
                 persistently(lambda: self.filesystem.copy_file(self.path(name), self.path(target)))
                 self.delete(name)
+
+    def move_folder(self, name: str, target: str) -> None:
+        """Rename a folder inside this one, in one step and durably.
+
+        Raises:
+            StorageError: something is there already, the folder cannot be renamed, or the root is not local: object
+                stores have no folders.
+        """
+        with self._failures(name, "renamed"):
+            if self.exists(target):
+                raise StorageError(f"{self.location_of(target)} is there already")
+            source = self.local_path(name)
+            source.rename(self.local_path(target))
+            sync_folder(source.parent)
 
     def copy(self, name: str, target: str) -> None:
         """Put a file's content under a second name, at once; ``target`` is replaced.

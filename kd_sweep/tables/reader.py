@@ -163,7 +163,7 @@ class Results:
     def _name_of(self, root: Root) -> str:
         """Return the name of a study: its folder may have been renamed, or be a copy."""
         if root.location not in self._names:
-            name = _stated_name(root)
+            name = stated_name(root)
             if name is None:
                 return root.parent()[1]
             self._names[root.location] = name
@@ -229,7 +229,7 @@ def is_study(root: Root) -> bool:
     return is_frozen(text) and named is not None and named[1] == root.parent()[1]
 
 
-def _stated_name(root: Root) -> str | None:
+def stated_name(root: Root) -> str | None:
     """Return the name of a study in its tables; None if they have no rows yet, or are damaged."""
     for table in ("studies", "trials"):
         try:

@@ -31,6 +31,7 @@ from kd_sweep.tables.recovery import DAMAGED_FOLDER
 from kd_sweep.tables.rendering.study_overview import span
 from kd_sweep.tables.schema import FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.tables.study_lease import study_lease
+from kd_sweep.upkeep.removal import REMOVED
 
 PROBES = (PROBE, preflight.PROBE)
 _PROBE_S = 3600.0
@@ -240,6 +241,8 @@ class _Wanted:
         folder, *rest = name.split("/")
         if not rest:
             return _Reason(name, "the probe of a launch that was killed") if name.startswith(PROBES) else None
+        if folder.startswith(REMOVED):
+            return _Reason(folder, "what is left of a study that was removed")
         if folder in self.trials:
             return _first(self._in_study(folder, rest), _leftover(name))
         rules = {TEACHERS: self._in_teachers, LOGITS: self._in_logits, DECODED: self._in_datasets}
