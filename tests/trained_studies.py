@@ -7,7 +7,7 @@ from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.storage.root import Root
-from kd_sweep.study.file.frozen import frozen_yaml
+from kd_sweep.study.file.frozen import SPEC_FILE, frozen_yaml
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.spec import StudySpec
@@ -22,7 +22,8 @@ def train_study(root: Path, text: str) -> StudySpec:
     best_by = spec.objectives[0] if spec.checkpoints.best else None
     with StudyWriter(Root.open(root), spec.name) as writer:
         recorder = Recorder(writer, spec, lambda config: [])
-        recorder.frozen(frozen_yaml(spec, {}))
+        frozen = frozen_yaml(spec, {})
+        recorder.frozen(frozen)
         recorder.study(len(planned), "completed")
         for trial in planned:
             config = trial.config
@@ -30,4 +31,5 @@ def train_study(root: Path, text: str) -> StudySpec:
             for row in run(config, root, root / spec.name / CHECKPOINTS / config.trial_id, best_by=best_by):
                 recorder.epoch(config.trial_id, EpochReport.of_row(row))
             recorder.ended(config.trial_id, "completed")
+    (root / spec.name / SPEC_FILE).write_text(frozen)
     return spec

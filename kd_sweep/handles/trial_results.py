@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from kd_sweep.handles.preprocessing import Preprocessing
-from kd_sweep.study.trial import TrialConfig, recorded_trial
+from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.comparison import TrialComparison, compare_trials
 from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_facts
 from kd_sweep.tables.schema import TRIALS
 from kd_sweep.tables.trial_lookup import StoredTrial, find_trials
+from kd_sweep.trained.stored_configuration import stored_configuration
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,9 +69,11 @@ class TrialResults:
         """Everything that decides the trial's result.
 
         Raises:
-            StorageError: a version of kd_sweep wrote it whose trials have other fields.
+            PluginError: it selects an entry of a plug-in that no module has which the study names.
+            StorageError: such a module cannot be imported, or a version of kd_sweep wrote the trial whose trials have
+                other fields.
         """
-        return recorded_trial(self.row)
+        return stored_configuration(self._stored)
 
     def epochs(self) -> pa.Table:
         """Return the trial's rows of the `epochs` table, in order, as Arrow; ``.to_pandas()`` makes a frame of them.

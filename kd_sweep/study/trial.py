@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from kd_sweep.catalogue.parameters import Strict
-from kd_sweep.catalogue.selecting_section import SelectingSection
-from kd_sweep.errors import StorageError
+from kd_sweep.catalogue.selecting_section import UNKNOWN_ENTRY, SelectingSection
+from kd_sweep.errors import PluginError, StorageError
 from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import (
     Augmentation,
@@ -264,11 +264,15 @@ def recorded_trial(row: Mapping[str, Any]) -> TrialConfig:
     """Return the trial of a row of the `trials` table.
 
     Raises:
+        PluginError: the trial selects an entry of a plug-in that is not loaded.
         StorageError: a version of kd_sweep wrote the row whose trials have other fields.
     """
     try:
         return TrialConfig.model_validate_json(row["config"])
-    except ValidationError:
+    except ValidationError as error:
+        for problem in error.errors():
+            if problem["type"] == UNKNOWN_ENTRY and ":" in str(problem["input"]):
+                raise PluginError(f"trial {row['trial_id']}: {problem['ctx']['error']}") from None
         raise StorageError(
             f"trial {row['trial_id']}: was written by a version of kd_sweep whose trials have other fields; go on with "
             "that version, or launch the study in another root"

@@ -16,8 +16,9 @@ from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.study.recipe import Data
-from kd_sweep.study.trial import TrialConfig, recorded_trial
+from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.trial_lookup import StoredTrial
+from kd_sweep.trained.stored_configuration import stored_configuration
 
 Epoch = Literal["last", "best"] | int
 """Of a trial: its newest, the one with the best value of its study's first objective, or one by its number."""
@@ -51,11 +52,12 @@ class TrainedNetworks:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
 
     Raises:
-        StorageError: a version with other fields wrote the trial.
+        PluginError: the trial selects an entry of a plug-in that cannot be found.
+        StorageError: a version with other fields wrote the trial, or a plug-in cannot be imported.
     """
 
     def __init__(self, trial: StoredTrial, device: str = "auto") -> None:
-        self.config: TrialConfig = recorded_trial(trial.row)
+        self.config: TrialConfig = stored_configuration(trial)
         self._trial = trial
         self._device = device
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -224,3 +225,41 @@ shown += [thing._repr_html_() for thing in (kd_sweep.open_results(sys.argv[1]), 
 assert not {"torch", "ray", "optuna", "torchvision"} & set(sys.modules), set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program, str(trained)], check=True, timeout=120)
+
+
+OWN_LOSS = """
+from kd_sweep.catalogue.decorators import loss
+
+@loss("gap")
+def gap(inputs, parameters):
+    return (inputs.student_logits_BC - inputs.teacher_logits_MBC.mean(0)).square().mean()
+"""
+
+
+def test_a_trial_of_a_plug_in_is_read_where_the_plug_in_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "handlesplugin.py").write_text(OWN_LOSS)
+    monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
+    own = "plugins: [handlesplugin]\ndistillation: {loss: 'handlesplugin:gap'}\n"
+    train_study(tmp_path / "root", STUDY.replace("search: {ensemble_size: {grid: [1, 2]}, ", f"{own}search: {{"))
+    program = """
+import sys, kd_sweep
+trial = kd_sweep.open_results(sys.argv[1])["digits"].trials()[0]
+try:
+    print(trial.config.distillation.loss, len(trial.epochs()))
+except kd_sweep.errors.KdSweepError as error:
+    print("refused:", error)
+"""
+
+    def answer(path: str) -> str:
+        environment = os.environ | {"PYTHONPATH": f"{path}:{os.environ.get('PYTHONPATH', '')}"}
+        command = [sys.executable, "-c", program, str(tmp_path / "root")]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert answer(str(tmp_path / "plugins")) == "handlesplugin:gap 2\n"
+    refused = answer("")
+    assert refused.startswith("refused: ")
+    assert "handlesplugin" in refused
+    assert refused.count("\n") == 1
