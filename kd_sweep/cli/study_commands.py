@@ -1,14 +1,24 @@
-"""Commands on one stored study: mv, rm."""
+"""Commands on a stored study or trial: mv, rm, note."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from kd_sweep.cli.arguments import StudyFolder
-from kd_sweep.cli.screen import print_message, print_output
+from kd_sweep.cli.arguments import MORE, Format, StudyFolder, Wide
+from kd_sweep.cli.completion import studies_and_trials
+from kd_sweep.cli.screen import print_message, print_output, print_table
 from kd_sweep.errors import UserError
 from kd_sweep.waiting import doing
+
+StudyOrTrial = Annotated[
+    str,
+    typer.Argument(
+        metavar="ROOT/STUDY[/TRIAL]",
+        help="The study's folder, with a trial's id or a beginning of it behind it.",
+        autocompletion=studies_and_trials,
+    ),
+]
 
 
 def mv(study: StudyFolder, name: Annotated[str, typer.Argument(metavar="NEWNAME", help="The new name.")]) -> None:
@@ -42,3 +52,35 @@ def rm(study: StudyFolder, yes: Annotated[bool, typer.Option("--yes", "-y", help
     if removal.num_teachers:
         root = study.rstrip("/").rpartition("/")[0] or "."
         print_message(f"{removal.num_teachers} teachers are used by no other study: kd-sweep gc {root} lists them")
+
+
+def note(
+    where: StudyOrTrial,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="What to note. Without it, notes are listed.")
+    ] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A word for it. Repeatable.")] = None,
+    delete: Annotated[str | None, typer.Option("--delete", metavar="ID", help="Delete the note of this id.")] = None,
+    output: Format = "table",
+    wide: Wide = False,
+) -> None:
+    """Note something of a study or a trial, or list its notes. It works while a sweep runs."""
+    with doing("reading the study"):
+        from kd_sweep.storage.root import Root
+        from kd_sweep.tables.notes import add_note, delete_note
+        from kd_sweep.tables.reader import Results
+        from kd_sweep.tables.trial_lookup import study_or_trial
+
+        study, trial_id = study_or_trial(Root.named(where))
+    if delete is not None and (text is not None or tags):
+        raise UserError("note: --delete goes with no text and no tags")
+    if delete is not None:
+        delete_note(study, delete)
+        print_message(f"deleted note {delete}")
+    elif text is not None or tags:
+        print_message(f"note {add_note(study, text or '', tags or (), trial_id)} of {where}")
+    else:
+        of_trial = "" if trial_id is None else "WHERE trial_id = $trial"
+        columns = "note_id, trial_id, text, tags, author, written_at"
+        notes = Results(study).sql(f"SELECT {columns} FROM notes {of_trial}", {"trial": trial_id} if trial_id else None)
+        print_table(notes, output, wide=wide, more=MORE)

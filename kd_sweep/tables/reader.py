@@ -16,6 +16,7 @@ from kd_sweep.storage.root import Root
 from kd_sweep.tables.current_files import current_term
 from kd_sweep.tables.epoch_scan import Snapshot, snapshot
 from kd_sweep.tables.keyed_table import read_table, table_schema
+from kd_sweep.tables.notes import notes_table, tags_of
 from kd_sweep.tables.queries import sql
 from kd_sweep.tables.rendering.study_overview import remaining_s
 from kd_sweep.tables.schema import STATUSES, TABLE_FILES, TABLES, added_columns, conformed, unified
@@ -66,13 +67,15 @@ class Results:
         return list(self._study_roots())
 
     def table(self, name: str) -> pa.Table:
-        """Return a whole table (``studies``, ``trials``, ``epochs``, ``teachers``) as Arrow.
+        """Return a whole table (``studies``, ``trials``, ``epochs``, ``teachers``, ``notes``) as Arrow.
 
         Raises `QueryError` for another name, `CorruptFileError` for a damaged file.
         """
         if name not in TABLES:
             raise QueryError(f"table: {name!r} is not a table; {alternatives(name, TABLES)}")
         roots = self._study_roots()
+        if name == "notes":
+            return notes_table(roots)
         return self._epochs(roots).dataset.to_table() if name == "epochs" else self._keyed(name, roots)
 
     def searched_columns(self) -> list[str]:
@@ -92,7 +95,7 @@ class Results:
         timeout_s: float | None = None,
         memory_bytes: int | None = None,
     ) -> pa.Table:
-        """Return the answer to one SQL statement (DuckDB's dialect) over the four tables.
+        """Return the answer to one SQL statement (DuckDB's dialect) over the five tables.
 
         It can only read, and only these tables: no files, no network, no settings. Of several columns of one name, all
         but the first have a number behind it; what Arrow has no type for, such as an interval, is text.
@@ -126,7 +129,7 @@ class Results:
         Keys: `study`, `status`, `num_planned`, `num_trials`, one `num_<status>` per status, `num_epochs`,
         `objective_metric` and its best value `best_objective`, `remaining_s` (an estimate; null unless trials run and
         some are completed), `host`, `pid` and `driver_alive` of the driver (null, null, False if nobody holds the
-        study), `updated_at`.
+        study), `updated_at`, `num_notes` (of the study and its trials), `tags` (of the study itself).
         """
         return [self._status_of(name, root) for name, root in self.select(study).items()]
 
@@ -147,6 +150,7 @@ class Results:
             name: self._keyed(name, roots) if sql.may_read(query, name) else self._schema(name, roots).empty_table()
             for name in TABLE_FILES
         }
+        tables["notes"] = notes_table(roots if sql.may_read(query, "notes") else {})
         return tables, self._epochs(roots if sql.may_read(query, "epochs") else {})
 
     def _study_roots(self) -> dict[str, Root]:
@@ -195,6 +199,7 @@ class Results:
         objective = (json.loads(row.get("objectives") or "[]") or [DEFAULT_OBJECTIVE])[0]
         best = pc.min_max(trials["best_objective"]).as_py()[objective["mode"]]
         paced = trials.select(["status", "train_s", "num_epochs", "last_epoch"]).to_pylist()
+        notes = notes_table(only).to_pylist()
         times = [row.get("updated_at"), pc.max(trials["finished_at"]).as_py()]
         if holder is not None:
             times.append(datetime.datetime.fromtimestamp(holder.renewed_at, datetime.UTC))
@@ -212,6 +217,8 @@ class Results:
             "host": holder.host if holder else None,
             "pid": holder.pid if holder else None,
             "updated_at": max((moment for moment in times if moment is not None), default=None),
+            "num_notes": len(notes),
+            "tags": tags_of(note for note in notes if note["trial_id"] is None),
         }
 
 

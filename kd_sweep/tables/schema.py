@@ -99,7 +99,24 @@ STUDIES = _schema(
 )
 """One row per study. `objectives` is a JSON list of {metric, mode}; `spec` is the frozen YAML."""
 
-TABLES: dict[str, pa.Schema] = {"studies": STUDIES, "trials": TRIALS, "epochs": EPOCHS, "teachers": TEACHERS}
+NOTES = _schema(
+    ("study", pa.string()),
+    ("trial_id", pa.string()),
+    ("note_id", pa.string()),
+    ("text", pa.string()),
+    ("tags", pa.list_(pa.field("element", pa.string()))),
+    ("written_at", _TIME),
+    ("author", pa.string()),
+)
+"""One row per note (`tables.notes`); `trial_id` is null where it is about the study."""
+
+TABLES: dict[str, pa.Schema] = {
+    "studies": STUDIES,
+    "trials": TRIALS,
+    "epochs": EPOCHS,
+    "teachers": TEACHERS,
+    "notes": NOTES,
+}
 """Every table that SQL sees, by name."""
 
 EPOCHS_FOLDER = "epochs"

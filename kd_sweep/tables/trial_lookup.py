@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kd_sweep.errors import QueryError
+from kd_sweep.errors import QueryError, StorageError
 from kd_sweep.storage.root import Root
-from kd_sweep.tables.reader import Results
+from kd_sweep.tables.reader import Results, is_study
 
 _MAX_LISTED = 4
 
@@ -63,3 +63,18 @@ def _matching_id(prefix: str, trial_ids: Iterable[str], root: Root) -> str:
     what = f"is the beginning of {len(matching)} trials ({listed})" if matching else f"is no trial in {root}"
     query = f"kd-sweep query {root} 'SELECT trial_id, status FROM trials'"
     raise QueryError(f"trial: {prefix!r} {what}; see {query}")
+
+
+def study_or_trial(location: Root) -> tuple[Root, str | None]:
+    """Return the study's folder and the trial's id that ROOT/STUDY or ROOT/STUDY/TRIAL names; None is the study itself.
+
+    Raises:
+        StorageError: there is no such study.
+        QueryError: the study has no such trial, or several whose ids begin so.
+    """
+    if is_study(location):
+        return location, None
+    study, beginning = location.parent()
+    if not is_study(study):
+        raise StorageError(f"{location}: is not a study; possible: ROOT/STUDY, or ROOT/STUDY/TRIAL with a trial's id")
+    return study, find_trials(Results(study), [beginning])[0].trial_id

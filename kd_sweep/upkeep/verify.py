@@ -25,6 +25,7 @@ from kd_sweep.study.trial import recorded_trial
 from kd_sweep.tables.current_files import current_term, files_of_other_terms, table_file
 from kd_sweep.tables.epoch_parts import Part, counted, list_parts, parts_among, read_part, superseded
 from kd_sweep.tables.keyed_table import read_table
+from kd_sweep.tables.notes import NOTES_FOLDER, notes_table
 from kd_sweep.tables.reader import driver_alive, open_results
 from kd_sweep.tables.recovery import DAMAGED_FOLDER
 from kd_sweep.tables.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES, TRIALS_COPY
@@ -257,6 +258,10 @@ def _leftovers(study: Root) -> Iterator[Finding]:
         yield Finding(NOTE, study.location_of(DRIVER_LEASE), f"{state} {holder}", "")
     if damaged := damaged_lease(study):
         yield Finding(NOTE, study.location_of(damaged), "is damaged, so nobody holds it", "the next driver deletes it")
+    try:
+        notes_table({"": study})
+    except CorruptFileError as error:
+        yield Finding(PROBLEM, study.location_of(NOTES_FOLDER), str(error), "")
     for name in study.files(DAMAGED_FOLDER):
         yield Finding(
             NOTE,

@@ -28,6 +28,8 @@ def overview(rows: Sequence[Mapping[str, Any]], now: datetime.datetime | None = 
     }
     if any(row["num_failed"] for row in rows):
         columns["failed"] = [row["num_failed"] for row in rows]
+    if any(row["tags"] for row in rows):
+        columns["tags"] = [", ".join(row["tags"]) for row in rows]
     return pa.table(columns)
 
 

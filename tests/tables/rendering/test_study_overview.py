@@ -23,6 +23,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "best_objective": 0.9916,
         "remaining_s": 5400.0,
         "updated_at": NOW - datetime.timedelta(seconds=90),
+        "tags": [],
     } | changes
 
 
@@ -51,6 +52,11 @@ def test_what_is_not_known_is_missing_and_failures_are_told() -> None:
         None,
         2,
     )
+
+
+def test_tags_are_shown_where_a_study_has_some() -> None:
+    shown = overview([row(), row(tags=["rerun", "paper"])], NOW).to_pylist()
+    assert [found["tags"] for found in shown] == ["", "rerun, paper"]
 
 
 @pytest.mark.parametrize(
