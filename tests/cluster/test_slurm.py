@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -64,16 +65,23 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
 
+def written_key(folder: Path) -> Path:
+    """Return a key of munge in a folder that all may enter, both new."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+    return key
+
+
 @pytest.fixture
 def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Yield an environment in which Slurm's commands reach a cluster of this machine alone."""
     folder = tmp_path / "slurm"
+    key = written_key(folder)
     for name in ("state", "spool"):
-        (folder / name).mkdir(parents=True)
-    key = folder / "munge.key"
-    key.write_bytes(os.urandom(1024))
-    key.chmod(0o400)
-    folder.chmod(0o755)
+        (folder / name).mkdir()
     host = subprocess.run(["hostname", "-s"], capture_output=True, text=True, check=True).stdout.strip()
     configuration = folder / "slurm.conf"
     ports = {"controller": free_port(), "node": free_port()}
@@ -85,8 +93,8 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
         "COLUMNS": "200",
     }
     environment.pop("RAY_ADDRESS", None)
-    munge = ["--foreground", "--force", f"--socket={folder}/munge.socket", f"--key-file={key}"]
-    munge += [f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed"]
+    files = {"socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log", "seed-file": "munged.seed"}
+    munge = ["--foreground", "--force", f"--key-file={key}", *(f"--{key}={folder / f}" for key, f in files.items())]
     daemons = []
     try:
         for command in (
@@ -123,6 +131,31 @@ def run(environment: dict[str, str], *command: str) -> str:
     return done.stdout + done.stderr
 
 
+class Job(NamedTuple):
+    """A job of the cluster."""
+
+    cluster: dict[str, str]
+    number: str
+
+    def told(self, what: str) -> str:
+        """Return one of the things that Slurm says of it."""
+        found = re.search(rf"\b{what}=(\S+)", run(self.cluster, "scontrol", "show", "job", self.number))
+        return found[1] if found else ""
+
+    @property
+    def state(self) -> str:
+        return self.told("JobState")
+
+    def change(self, *settings: str) -> None:
+        assert run(self.cluster, "scontrol", "update", f"JobId={self.number}", *settings) == ""
+
+
+def num_epochs(root: Path) -> int:
+    with contextlib.suppress(KdSweepError):
+        return open_results(root).table("epochs").num_rows
+    return 0
+
+
 def test_a_study_is_stopped_by_the_time_limit_requeued_and_finished(
     slurm: dict[str, str], on_path: None, tmp_path: Path
 ) -> None:
@@ -130,39 +163,23 @@ def test_a_study_is_stopped_by_the_time_limit_requeued_and_finished(
     spec.write_text(SPEC)
     script = REPOSITORY / "cluster" / "slurm" / "sweep.sbatch"
     asked = ["--time=30", "--signal=B:USR1@120", "--cpus-per-task=2", f"--output={log}", "--parsable", "--chdir=/"]
-    job = run(slurm, "sbatch", *asked, str(script), str(spec), str(root)).strip()
-    assert job.isdigit(), job
-
-    def told(what: str) -> str:
-        found = re.search(rf"\b{what}=(\S+)", run(slurm, "scontrol", "show", "job", job))
-        return found[1] if found else ""
-
-    def state() -> str:
-        return told("JobState")
-
-    def change(*settings: str) -> None:
-        assert run(slurm, "scontrol", "update", f"JobId={job}", *settings) == ""
-
-    def rows() -> int:
-        with contextlib.suppress(KdSweepError):
-            return open_results(root).table("epochs").num_rows
-        return 0
+    job = Job(slurm, run(slurm, "sbatch", *asked, str(script), str(spec), str(root)).strip())
+    assert job.number.isdigit(), job.number
 
     def said() -> str:
         return log.read_text() if log.exists() else ""
 
     # How soon the study is in the middle depends on the machine: its limit is set when it is, one to two minutes ahead.
-    eventually(rows, 300, "the study has begun")
-    hours, minutes, _ = map(int, told("RunTime").split(":"))
-    change(f"TimeLimit={60 * hours + minutes + 2}")
-    eventually(lambda: f"requeueing job {job}" in said(), 150, "the time limit's signal has come")
-    eventually(lambda: state() == "PENDING", 60, "the job is back in the queue")
-    done = rows()
-    assert 0 < done < 6 * EPOCHS, "the study was stopped in the middle"
+    eventually(lambda: num_epochs(root), 300, "the study has begun")
+    hours, minutes, _ = map(int, job.told("RunTime").split(":"))
+    job.change(f"TimeLimit={60 * hours + minutes + 2}")
+    eventually(lambda: f"requeueing job {job.number}" in said(), 150, "the time limit's signal has come")
+    eventually(lambda: job.state == "PENDING", 60, "the job is back in the queue")
+    assert 0 < num_epochs(root) < 6 * EPOCHS, "the study was stopped in the middle"
     assert set(open_results(root).table("trials")["status"].to_pylist()) & {"interrupted"}
-    change("TimeLimit=30", "StartTime=now")  # Slurm holds a requeued job back for two minutes
-    eventually(lambda: state() in ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED"), 800, "the job has ended")
-    assert state() == "COMPLETED", said()
+    job.change("TimeLimit=30", "StartTime=now")  # Slurm holds a requeued job back for two minutes
+    eventually(lambda: job.state in ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED"), 800, "the job has ended")
+    assert job.state == "COMPLETED", said()
     assert "restart 1" in said()
     epochs = open_results(root).table("epochs")
     found = sorted(zip(epochs["trial_id"].to_pylist(), epochs["epoch"].to_pylist(), strict=True))

@@ -6,6 +6,8 @@ from pathlib import PurePath
 
 from coverage import Coverage
 
+from tests.project.architecture import PACKAGE
+
 
 def table(statements: dict[str, tuple[int, int]]) -> list[str]:
     """Return a line per package: its name, its number of statements, and the percentage of them that ran.
@@ -30,10 +32,8 @@ def main() -> None:
     coverage.load()
     statements = {}
     for file in coverage.get_data().measured_files():
-        parts = PurePath(file).parts
         _, executable, _, missing, _ = coverage.analysis2(file)
-        below = PurePath(*parts[parts.index("kd_sweep") + 1 :])
-        statements[below.as_posix()] = (len(executable), len(executable) - len(missing))
+        statements[PurePath(file).relative_to(PACKAGE).as_posix()] = (len(executable), len(executable) - len(missing))
     sys.stdout.write("\n".join(table(statements)) + "\n")
 
 

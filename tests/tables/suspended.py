@@ -93,6 +93,36 @@ class _Watched:
         root_module.persistently = counted
 
 
+class _Driver:
+    """The steps of the first driver, by name."""
+
+    def __init__(self, root: Root, lease_s: float, pause_s: float) -> None:
+        self._root, self._lease_s, self._pause_s = root, lease_s, pause_s
+        self.lease: Lease | None = None
+        self.writer: StudyWriter | None = None
+
+    def take(self) -> None:
+        self.lease = study_lease(self._root.child(STUDY), STUDY, lease_s=self._lease_s)
+
+    def begin(self) -> None:
+        self.writer = StudyWriter(self._root, STUDY, lease=self.lease)
+
+    def flush(self) -> None:
+        assert self.writer is not None
+        extend(self.writer, FIRST, "running")
+        self.writer.flush()
+        time.sleep(self._pause_s)
+
+    def close(self) -> None:
+        assert self.writer is not None
+        extend(self.writer, FIRST, "completed")
+        self.writer.close()
+
+    def release(self) -> None:
+        assert self.lease is not None
+        self.lease.release()
+
+
 def drive(
     location: str, lease_s: float, stop_at: int, of_heartbeat: bool, environment: dict[str, str], outcome: Connection
 ) -> None:
@@ -103,48 +133,21 @@ def drive(
     root = Root.open(location)
     watched = _Watched(stop_at, of_heartbeat)
     watched.local() if root.is_local else watched.store()
-    lease: Lease | None = None
-    writer: StudyWriter | None = None
-
-    def take() -> None:
-        nonlocal lease
-        lease = study_lease(root.child(STUDY), STUDY, lease_s=lease_s)
-
-    def begin() -> None:
-        nonlocal writer
-        writer = StudyWriter(root, STUDY, lease=lease)
-
-    def flush() -> None:
-        assert writer is not None
-        extend(writer, FIRST, "running")
-        writer.flush()
-        if of_heartbeat:
-            time.sleep(lease_s / 5)
-
-    def close() -> None:
-        assert writer is not None
-        extend(writer, FIRST, "completed")
-        writer.close()
-
-    def release() -> None:
-        assert lease is not None
-        lease.release()
-
-    steps = []
-    for step in (take, begin, *[flush] * 2, close, release):
+    driver, steps = _Driver(root, lease_s, pause_s=lease_s / 5 if of_heartbeat else 0.0), []
+    for step in (driver.take, driver.begin, *[driver.flush] * 2, driver.close, driver.release):
         watched.step = step.__name__
         try:
             step()
             steps.append((step.__name__, "done"))
         except StudyLockedError:
             steps.append((step.__name__, "locked"))
-            if lease is None or writer is None:
+            if driver.writer is None:
                 break
     watched.step = ""
-    outcome.send(Ended(lease.term if lease else 0, steps, watched.stopped_in))
-    if lease is not None:
+    outcome.send(Ended(driver.lease.term if driver.lease else 0, steps, watched.stopped_in))
+    if driver.lease is not None:
         with contextlib.suppress(StudyLockedError):
-            lease.release()
+            driver.lease.release()
 
 
 def start(location: str, lease_s: float, stop_at: int, of_heartbeat: bool = False) -> tuple[BaseProcess, Connection]:

@@ -3,6 +3,8 @@
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -72,11 +74,7 @@ def take_over(location: str, stop_at: int, lease_s: float, *, of_heartbeat: bool
         elif successor == "died":
             lease._ended.set()
         check(location, ours, is_newest=True)
-        assert first.pid is not None
-        os.kill(first.pid, signal.SIGCONT)
-        assert heard.poll(120)
-        ended: Ended = heard.recv()
-        first.join(60)
+        ended = let_go_on(first, heard)
         is_newest = ended.term < lease.term
         check(location, ours, is_newest=is_newest)
         if successor == "lives":
@@ -94,6 +92,16 @@ def take_over(location: str, stop_at: int, lease_s: float, *, of_heartbeat: bool
         names = [name for name, _ in ended.steps]
         after = ended.steps[names.index(ended.stopped_in) + names.count(ended.stopped_in) :]
         assert all(outcome == "locked" for name, outcome in after if name != "release"), ended
+    return ended
+
+
+def let_go_on(suspended: BaseProcess, heard: Connection) -> Ended:
+    """Return what a driver that was suspended tells of its end."""
+    assert suspended.pid is not None
+    os.kill(suspended.pid, signal.SIGCONT)
+    assert heard.poll(120)
+    ended: Ended = heard.recv()
+    suspended.join(60)
     return ended
 
 

@@ -82,38 +82,30 @@ def test_each_kind_of_garbage_by_name(root: Path) -> None:
     kept = put(root, *teacher_files(waiting), f"grids/{CHECKPOINTS}/{done.trial_id}/{BEST}")
     kept |= put(root, *(name for name in teacher_files(done) if name.startswith("teachers/")))
     first = done.teachers[0].teacher_id
-    free = put(
-        root,
-        f"teachers/{STRANGE}/model.safetensors",
-        f"teachers/{STRANGE}/teacher.json",
+    single = {
         f"teachers/{first}/model.safetensors.corrupt",
         f"teachers/{first}/.last.safetensors.aa.tmp",
-        f"logits/{STRANGE}/{done.stream.stream_id}/epoch-00001.safetensors",
-        f"logits/{first}/{done.stream.stream_id}/epoch-00001.safetensors",
         f"logits/{first}/clean-grad_cam.safetensors",
         f"datasets/{STRANGE}-aa-32.npy",
         f"datasets/{STRANGE}-bb-0.known",
-        f"grids/{CHECKPOINTS}/{STRANGE}/{LAST}",
-        f"grids/{CHECKPOINTS}/{STRANGE}/{BEST}",
-        "grids/damaged/epochs-1.parquet",
-        "grids/.trials.parquet.aa.tmp",
-    )
-    listed = found(root)
-    assert set(listed) == {
-        f"teachers/{STRANGE}",
-        f"teachers/{first}/model.safetensors.corrupt",
-        f"teachers/{first}/.last.safetensors.aa.tmp",
-        f"logits/{STRANGE}",
-        f"logits/{first}/{done.stream.stream_id}",
-        f"logits/{first}/clean-grad_cam.safetensors",
-        f"datasets/{STRANGE}-aa-32.npy",
-        f"datasets/{STRANGE}-bb-0.known",
-        f"grids/{CHECKPOINTS}/{STRANGE}",
         "grids/damaged/epochs-1.parquet",
         "grids/.trials.parquet.aa.tmp",
     }
-    inside = {path for path in listed if path.startswith("grids/")}
-    assert set(found(root / "grids")) == inside, "one study's folder alone"
+    outputs = f"logits/{first}/{done.stream.stream_id}"
+    free = put(
+        root,
+        *single,
+        f"teachers/{STRANGE}/model.safetensors",
+        f"teachers/{STRANGE}/teacher.json",
+        f"logits/{STRANGE}/{done.stream.stream_id}/epoch-00001.safetensors",
+        f"{outputs}/epoch-00001.safetensors",
+        f"grids/{CHECKPOINTS}/{STRANGE}/{LAST}",
+        f"grids/{CHECKPOINTS}/{STRANGE}/{BEST}",
+    )
+    listed = found(root)
+    folders = {f"teachers/{STRANGE}", f"logits/{STRANGE}", outputs, f"grids/{CHECKPOINTS}/{STRANGE}"}
+    assert set(listed) == single | folders
+    assert set(found(root / "grids")) == {path for path in listed if path.startswith("grids/")}
     with Collector(root, exclusive=True) as collector:
         collector.delete(collector.find())
     assert found(root) == {}
@@ -207,14 +199,12 @@ def test_where_references_are_unknown_nothing_is_garbage(root: Path, name: str, 
         found(root)
 
 
-def test_the_command_lists_and_deletes_on_request(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_and_deletes_on_request(root: Path, cli: Cli) -> None:
     study(root)
     put(root, f"teachers/{STRANGE}/teacher.json", f"teachers/{STRANGE}/model.safetensors")
 
     def gc(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["gc", str(root), *arguments])
-        return (ended.value.code, *capsys.readouterr())
+        return cli("gc", root, *arguments)
 
     code, out, err = gc()
     assert (code, out.split()) == (0, ["10B", f"teachers/{STRANGE}:", "a", "teacher", "that", "no", "trial", "uses"])
@@ -235,7 +225,7 @@ def test_the_command_lists_and_deletes_on_request(root: Path, capsys: pytest.Cap
     assert gc() == (0, "", f"{root}: 0 paths, 0B could go\n")
 
 
-def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, cli: Cli) -> None:
     done, _ = study(root, statuses=("completed", "completed"))
     record = TeacherRecord(
         teacher_id=done.teachers[0].teacher_id.translate(str.maketrans("0123456789", "9876543210")),
@@ -255,26 +245,21 @@ def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, capsys:
     write_record(Root.open(root), record, 1)
     (stale,) = put(root, f"logits/{done.teachers[0].teacher_id}/{done.stream.stream_id}/epoch-00001.safetensors")
 
-    def gc(*arguments: str) -> tuple[list[str], str]:
-        with pytest.raises(SystemExit):
-            main(["gc", str(root), *arguments])
-        out, err = capsys.readouterr()
-        return out.splitlines(), err
-
-    (teacher, heading, cache), err = gc()
+    _, out, err = cli("gc", root)
+    teacher, heading, cache = out.splitlines()
     assert teacher.endswith("a teacher that no trial uses; training it again would take 2 h")
     assert heading == "caches, made again where a study that is extended or launched again needs them:"
     assert cache.endswith("no trial still to run looks it up")
     assert f"1 cache, 5B could go; kd-sweep gc {root} --delete --caches deletes them too" in err
-    rows = json.loads("\n".join(gc("--format", "json")[0]))
+    rows = json.loads(cli("gc", root, "--format", "json")[1])
     assert [(row["kind"], row["cost"]) for row in rows] == [
         ("garbage", "training it again would take 2 h"),
         ("cache", "computed again for the trials that an extended study adds"),
     ]
-    gc("--delete")
+    cli("gc", root, "--delete")
     assert (root / stale).exists()
     assert not (root / "teachers" / record.teacher_id).exists()
-    gc("--delete", "--caches")
+    cli("gc", root, "--delete", "--caches")
     assert not (root / stale).exists()
 
 

@@ -57,14 +57,21 @@ class Filler:
             self._fill()
 
 
-@pytest.mark.parametrize("phase", ["teachers", "trials"])
+@pytest.mark.parametrize(("phase", "cpus"), [("teachers", 1), ("trials", 2)])
 def test_a_disk_that_fills_up_ends_the_sweep_which_goes_on_later(
-    phase: str, disk: Path, tiny: Path, uninterrupted: Path, kd_sweep: Run, start_kd_sweep: Start, cli: Cli
+    phase: str,
+    cpus: int,
+    disk: Path,
+    tiny: Path,
+    uninterrupted: Path,
+    kd_sweep: Run,
+    start_kd_sweep: Start,
+    cli: Cli,
 ) -> None:
     root = disk / "results"
     if phase == "trials":
         shutil.copytree(uninterrupted / "teachers", root / "teachers")
-    process = start_kd_sweep("launch", tiny, "--root", root, cpus=2)
+    process = start_kd_sweep("launch", tiny, "--root", root, cpus=cpus)
     assert process.stdout is not None
     for line in process.stdout:
         if f"{phase}: 4 to " in line:  # its first processes are still starting

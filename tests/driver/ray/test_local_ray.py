@@ -92,7 +92,7 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
     """Also where somebody else has `ray` in the temporary folder, and where this user's clusters ask for no token."""
     (short / "ray").write_text("not yours")
     variables = {"TMPDIR": str(short), "HOME": str(tmp_path / "home"), "RAY_AUTH_MODE": "disabled"}
-    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", variables=variables)
+    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", *SMALL, variables=variables)
     assert process.stdout is not None
     seen: set[str] = set()
     tokens: set[tuple[str, int]] = set()

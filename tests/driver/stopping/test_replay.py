@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from kd_sweep.driver.stopping.replay import replay
+from kd_sweep.driver.stopping.replay import Replay, replay
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.spec import StudySpec, judged_by
 from tests.driver.stopping.schedulers import SCHEDULERS
@@ -42,6 +42,15 @@ def row_of(spec: StudySpec, trials: Curves, trial: str, epoch: int) -> dict[str,
     return {"epoch": epoch} | {one.metric: score if one.mode == "max" else -score for one, score in pairs}
 
 
+def resumed(spec: StudySpec, rows: list[dict[str, Any]], unfinished: set[str]) -> Replay:
+    """Return the replay of these epochs; none of them counts again, as it would after a retry that starts over."""
+    replayed = replay(spec, holding(rows), unfinished)
+    assert replayed is not None
+    for again in rows:
+        assert not replayed.judge.add(again["trial_id"], again)
+    return replayed
+
+
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_after_interruptions_it_decides_as_unbroken(name: str, ties: bool) -> None:
@@ -69,14 +78,10 @@ def test_after_interruptions_it_decides_as_unbroken(name: str, ties: bool) -> No
                 written = index - rng.randint(0, 6)
                 begun = {row["trial_id"] for row in rows}
                 unfinished = {one for one in begun if ended.get(one, index) >= written}
-                resumed = replay(spec, holding(rows), unfinished)
-                assert resumed is not None
+                judge, stopped = resumed(spec, rows, unfinished)
                 last = {row["trial_id"]: index for index, row in enumerate(rows)}
-                assert set(resumed.stopped) == {one for one in unfinished if decided[last[one]]}
-                num_found += len(resumed.stopped)
-                judge = resumed.judge
-                for again in rows:  # a retry that starts over
-                    assert not judge.add(again["trial_id"], again)
+                assert set(stopped) == {one for one in unfinished if decided[last[one]]}
+                num_found += len(stopped)
             row = row_of(spec, trials, trial, epoch)
             assert judge.add(trial, row)
             assert judge.stops(trial) == decided[index], (seed, trial, epoch)

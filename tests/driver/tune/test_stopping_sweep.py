@@ -29,14 +29,19 @@ scheduler: """
 
 
 @pytest.mark.parametrize(
-    "scheduler",
+    ("scheduler", "ends"),
     [
-        pytest.param("{name: pareto_asha, reduction_factor: 2}", marks=pytest.mark.long),
-        "{name: patience, patience: 2, min_delta: 0.01}",
+        ("{name: patience, patience: 2, min_delta: 0.01}", {"trial 5/12": signal.SIGKILL}),
+        pytest.param(
+            "{name: pareto_asha, reduction_factor: 2}",
+            {"trial 3/12": signal.SIGKILL, "trial 8/12": signal.SIGINT},
+            marks=pytest.mark.long,
+        ),
     ],
+    ids=["patience", "pareto_asha"],
 )
 def test_a_killed_sweep_stops_the_trials_of_an_unbroken_one(
-    scheduler: str, tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start
+    scheduler: str, ends: dict[str, signal.Signals], tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start
 ) -> None:
     file, unbroken, killed = tmp_path / "early.yaml", tmp_path / "unbroken", tmp_path / "killed"
     file.write_text(STUDY + scheduler + "\n")
@@ -45,7 +50,7 @@ def test_a_killed_sweep_stops_the_trials_of_an_unbroken_one(
     statuses = open_results(unbroken).table("trials")["status"].to_pylist()
     assert 2 <= statuses.count("stopped") < len(statuses) == 12
     shutil.copytree(unbroken / "teachers", killed / "teachers")
-    for end, last in ((signal.SIGKILL, "trial 3/12"), (signal.SIGINT, "trial 8/12")):
+    for last, end in ends.items():
         process = start_kd_sweep("launch", file, "--root", killed)
         read_until(last, process)
         os.killpg(process.pid, end) if end == signal.SIGKILL else process.send_signal(end)

@@ -29,13 +29,14 @@ def until_there_is(pattern: str, root: Path, process: "subprocess.Popen[str]") -
 
 
 @pytest.mark.parametrize(
-    ("stop", "phase"),
-    [(signal.SIGTERM, "teachers"), (signal.SIGINT, "trials")],
+    ("stop", "phase", "cpus"),
+    [(signal.SIGTERM, "teachers", 1), (signal.SIGINT, "trials", 2)],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_a_stopped_sweep_resumes_to_the_same_tables(
     stop: signal.Signals,
     phase: str,
+    cpus: int,
     uninterrupted: Path,
     tiny: Path,
     tmp_path: Path,
@@ -45,7 +46,7 @@ def test_a_stopped_sweep_resumes_to_the_same_tables(
     root = tmp_path / "results"
     if phase == "trials":
         shutil.copytree(uninterrupted / "teachers", root / "teachers")
-    process = start_kd_sweep("launch", tiny, "--root", root, cpus=2)
+    process = start_kd_sweep("launch", tiny, "--root", root, cpus=cpus)
     until_there_is(CHECKPOINTS[phase], root, process)
     process.send_signal(stop)
     output, _ = process.communicate(timeout=60)
