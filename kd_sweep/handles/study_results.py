@@ -1,14 +1,18 @@
 """The results of a study as a notebook holds them: its spec, its tables, its trials by id."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 
+from kd_sweep.data.paths import absolute_path
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError
 from kd_sweep.handles.trial_results import TrialResults
+from kd_sweep.storage.root import Root
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.comparison import StudyComparison, compare_studies
 from kd_sweep.tables.queries.named_queries import answer
+from kd_sweep.tables.queries.sql import Limits
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_facts, html_table
 from kd_sweep.tables.rendering.study_overview import overview
@@ -23,6 +27,12 @@ class StudyResults(Results):
 
     Each call reads what is on disk then, so a running sweep's rows appear. To be had of `open_results`.
     """
+
+    def __init__(
+        self, root: Root, limits: Limits | None = None, data_location: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(root, limits)
+        self._data_location = data_location or {}
 
     @cached_property
     def name(self) -> str:
@@ -56,7 +66,7 @@ class StudyResults(Results):
         Raises:
             QueryError: no trial has such an id, or several ids begin so. One line.
         """
-        return TrialResults(find_trials(self, [trial_id])[0])
+        return TrialResults(replace(find_trials(self, [trial_id])[0], data_location=self._data_location))
 
     def best_trial(self) -> TrialResults:
         """Return the first trial of the leaderboard: the best last value of the study's first objective.
@@ -68,6 +78,25 @@ class StudyResults(Results):
         if not leaders:
             raise QueryError(f"study: no trial of {self.name} has a value of its objective yet; see .status()")
         return self.trial(leaders[0]["trial_id"])
+
+    def with_data(self, path: str, train_list: str | None = None, val_list: str | None = None) -> "StudyResults":
+        """Return the study with its images elsewhere than at its launch, as on another machine.
+
+        They have to be the same images, which is checked when they are read.
+
+        Args:
+            path: as `data.path` in a study file.
+            train_list: as `data.train_list`; as at the launch when None.
+            val_list: as `data.val_list`; as at the launch when None.
+
+        Raises:
+            DataError: no file can have such a path.
+        """
+        given = {"path": path, "train_list": train_list, "val_list": val_list}
+        location = {
+            name: str(absolute_path(value, f"data.{name}")) for name, value in given.items() if value is not None
+        }
+        return StudyResults(self.root, self.limits, location)
 
     def compare(self, other: Results) -> StudyComparison:
         """Return how another study differs from this one, which is the first: settings, metrics, trials of one alone.
@@ -102,4 +131,4 @@ class StudyResults(Results):
         )
 
     def _handle(self, row: dict[str, object]) -> TrialResults:
-        return TrialResults(StoredTrial(self.root.parent()[0], self.root, row))
+        return TrialResults(StoredTrial(self.root.parent()[0], self.root, row, self._data_location))

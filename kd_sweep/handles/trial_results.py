@@ -1,6 +1,7 @@
 """The results of a trial as a notebook holds them: its configuration, epochs, networks, preprocessing, attention."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -165,4 +166,5 @@ class TrialResults:
 
     def _newest(self) -> StoredTrial:
         """Return the trial with its row as it is now: its checkpoints may be newer than ours."""
-        return find_trials(Results(self._stored.study), [self.trial_id])[0]
+        (newest,) = find_trials(Results(self._stored.study), [self.trial_id])
+        return replace(self._stored, row=newest.row)

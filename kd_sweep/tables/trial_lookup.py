@@ -1,8 +1,8 @@
 """The lookup of trials: by id, or by a unique prefix of it."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from kd_sweep.errors import QueryError, StorageError
@@ -22,6 +22,8 @@ class StoredTrial:
     """The study's folder."""
     row: dict[str, Any]
     """Of the `trials` table."""
+    data_location: Mapping[str, str] = field(default_factory=dict)
+    """Fields of `data` that say where its images are now; where the study has them when there are none."""
 
     @property
     def trial_id(self) -> str:

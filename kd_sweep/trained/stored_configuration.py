@@ -1,13 +1,19 @@
 """The configuration of a trial that is in the tables, with the plug-ins that its study names."""
 
+from typing import Any
+
 from kd_sweep.driver.study_folder import StudyFolder
-from kd_sweep.errors import PluginError
-from kd_sweep.study.trial import TrialConfig, recorded_trial
+from kd_sweep.errors import PluginError, StorageError
+from kd_sweep.study.recipe import Data
+from kd_sweep.study.trial import LOCATION_FIELDS, TrialConfig, recorded_trial
 from kd_sweep.tables.trial_lookup import StoredTrial
 
 
 def stored_configuration(trial: StoredTrial) -> TrialConfig:
-    """Return the configuration of a trial; where it selects an entry of a plug-in, the study's plug-ins are imported.
+    """Return the configuration of a trial, with the location of its images as it is now.
+
+    That is the trial's own `data_location`, else the one that the study was last launched with. Where the trial selects
+    an entry of a plug-in, the study's plug-ins are imported.
 
     Raises:
         PluginError: no plug-in has an entry that the trial selects.
@@ -15,7 +21,22 @@ def stored_configuration(trial: StoredTrial) -> TrialConfig:
             trials have other fields.
     """
     try:
-        return recorded_trial(trial.row)
+        config = recorded_trial(trial.row)
     except PluginError:
         StudyFolder.at(trial.study).spec()
-        return recorded_trial(trial.row)
+        config = recorded_trial(trial.row)
+    if config.data.path is None:
+        return config
+    data = config.data.model_copy(update=_launched_location(trial, config.data) | dict(trial.data_location))
+    return config.model_copy(update={"data": data})
+
+
+def _launched_location(trial: StoredTrial, data: Data) -> dict[str, Any]:
+    """Return where the study had these images when it was last launched; nothing where its spec cannot be read."""
+    try:
+        launched = StudyFolder.at(trial.study).spec().data
+    except StorageError:
+        return {}
+    if launched.fingerprint != data.fingerprint:
+        return {}
+    return {name: getattr(launched, name) for name in LOCATION_FIELDS}

@@ -1,6 +1,7 @@
 """The trained networks of a trial, read back from a root: its student as a checkpoint has it, and its teachers."""
 
 from functools import lru_cache
+from numbers import Integral
 from typing import Literal, NoReturn
 
 from torch import nn
@@ -125,13 +126,16 @@ def _number(trial: StoredTrial, epoch: Epoch) -> int | None:
     if epoch == "last":
         return None
     if epoch == "best":
-        best: int | None = trial.row["best_epoch"]
-        return best or _no_checkpoint(trial)
-    last = trial.row["last_epoch"] or 0
-    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= last:
-        numbers = f", 1 to {last}" if last else ""
-        raise QueryError(f"epoch: {epoch!r} is no epoch of trial {trial.trial_id}; possible: last, best{numbers}")
-    return epoch
+        epoch = trial.row["best_epoch"] or "best"
+    last = trial.row["last_epoch"]
+    if last is None:
+        _no_checkpoint(trial)
+    if isinstance(epoch, bool) or not isinstance(epoch, Integral) or not 1 <= epoch <= last:
+        is_best = epoch == "best"
+        why = "its study's objective has no value in" if is_best else "is no epoch of"
+        possible = f"last, 1 to {last}" if is_best else f"last, best, 1 to {last}"
+        raise QueryError(f"epoch: {epoch!r} {why} trial {trial.trial_id}; possible: {possible}")
+    return int(epoch)
 
 
 def _checkpoint(trial: StoredTrial, wanted: int | None) -> StoredFile:

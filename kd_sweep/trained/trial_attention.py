@@ -6,6 +6,7 @@ Shapes: I images, M networks, T teachers, P pairs of teachers, C classes, D chan
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from numbers import Integral
 
 import pyarrow as pa
 import torch
@@ -136,16 +137,18 @@ def _overlaps(regions_MIHW: Tensor) -> tuple[Tensor, Tensor]:
 
 def _selected(images: int | Sequence[int], dataset: Dataset, name: str) -> Tensor:
     """Return the indices of validation images."""
-    if isinstance(images, int):
+    possible = "possible: a number of images, or a list of indices"
+    if isinstance(images, int | Integral):
         if images < 1:
-            raise DataError(f"images: {images} is not at least 1; possible: a number of images, or a list of indices")
-        return torch.from_numpy(evenly_over_classes(dataset.val.labels_N.numpy(), images))
-    if not images:
-        raise DataError("images: there is none; possible: a number of images, or a list of indices")
-    for index in images:
+            raise DataError(f"images: {images} is not at least 1; {possible}")
+        return torch.from_numpy(evenly_over_classes(dataset.val.labels_N.numpy(), int(images)))
+    indices = [int(index) for index in images]
+    if not indices:
+        raise DataError(f"images: there is none; {possible}")
+    for index in indices:
         if not 0 <= index < len(dataset.val):
             raise DataError(f"image: {index} is not a validation image of {name}; 0 to {len(dataset.val) - 1}")
-    return torch.tensor(list(images))
+    return torch.tensor(indices)
 
 
 def _outputs(

@@ -9,7 +9,7 @@ import torch
 
 from kd_sweep.distill.checkpoints import BEST, CHECKPOINTS, LAST
 from kd_sweep.distill.teacher_records import RECORD
-from kd_sweep.errors import CorruptFileError, DataError, KdSweepError, QueryError, StorageError
+from kd_sweep.errors import CorruptFileError, KdSweepError, QueryError, StorageError
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.trial_lookup import StoredTrial, find_trials
 from kd_sweep.trained.trained_networks import Epoch, TrainedNetworks
@@ -133,10 +133,17 @@ def test_a_trial_that_has_not_begun_has_no_network(trained: Path) -> None:
     trial = trial_of(trained, "eval")
     nothing = {"status": "running", "last_epoch": None, "best_epoch": None}
     waiting = StoredTrial(trial.root, trial.root.child("elsewhere"), trial.row | nothing)
-    for epoch in ("last", "best"):
+    for epoch in ("last", "best", 1):
         assert "is running and has no checkpoint (" in one_line(StorageError, waiting, "student", epoch)
         assert "its first epoch is not done" in one_line(StorageError, waiting, "student", epoch)
-    assert one_line(QueryError, waiting, "student", 1).endswith("possible: last, best")
+
+
+def test_a_trial_whose_objective_has_no_value_has_no_best_epoch(trained: Path) -> None:
+    trial = trial_of(trained, "eval")
+    without = StoredTrial(trial.root, trial.study, trial.row | {"best_epoch": None})
+    message = one_line(QueryError, without, "student", "best")
+    assert message.endswith(f"its study's objective has no value in trial {trial.trial_id}; possible: last, 1 to 5")
+    assert TrainedNetworks(without, "cpu").student(np.int64(5))[1] == 5
 
 
 def test_a_root_that_cannot_be_written_is_read_all_the_same(tmp_path: Path, write_images) -> None:
@@ -153,7 +160,3 @@ def test_a_root_that_cannot_be_written_is_read_all_the_same(tmp_path: Path, writ
     trial = find_trials(results, results.table("trials")["trial_id"].to_pylist())[0]
     networks = TrainedNetworks(trial, "cpu")
     assert accuracy(networks.student()[0], networks) == epoch_row(trial, 1)["val_accuracy"]
-    folder.rename(tmp_path / "gone")
-    later = StoredTrial(trial.root.child("x"), trial.study, trial.row)
-    message = one_line(DataError, later, "student")
-    assert "data.path" in message
