@@ -18,7 +18,7 @@ from kd_sweep.cli.launch_commands import launch, plan, resume, run, schema
 from kd_sweep.cli.query_commands import analyse, query, status
 from kd_sweep.cli.screen import leave, open_streams, print_error, print_output, print_traceback
 from kd_sweep.cli.sheet_commands import attention, augmentations
-from kd_sweep.cli.study_commands import mv, note, rm
+from kd_sweep.cli.study_commands import diff, mv, note, rm
 from kd_sweep.cli.upkeep_commands import gc, verify
 from kd_sweep.errors import KdSweepError
 from kd_sweep.version import __version__
@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[Callable[..., None], str]] = {
         status: "status results",
         query: "query results leaderboard",
         analyse: "analyse results digits",
+        diff: "diff results/digits results/digits-9",
         attention: "attention results 7be4 --out attention.png",
     },
     "Files": {

@@ -1,15 +1,18 @@
-"""Commands on a stored study or trial: mv, rm, note."""
+"""Commands on a stored study or trial: mv, rm, note, diff."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kd_sweep.cli.arguments import MORE, Format, StudyFolder, Wide
 from kd_sweep.cli.completion import studies_and_trials
 from kd_sweep.cli.screen import print_message, print_output, print_table
-from kd_sweep.errors import UserError
+from kd_sweep.errors import QueryError, UserError, alternatives
 from kd_sweep.waiting import doing
+
+if TYPE_CHECKING:
+    from kd_sweep.tables.comparison import StudyComparison, TrialComparison
 
 StudyOrTrial = Annotated[
     str,
@@ -84,3 +87,47 @@ def note(
         columns = "note_id, trial_id, text, tags, author, written_at"
         notes = Results(study).sql(f"SELECT {columns} FROM notes {of_trial}", {"trial": trial_id} if trial_id else None)
         print_table(notes, output, wide=wide, more=MORE)
+
+
+PARTS = ("settings", "metrics", "pairs", "only_first", "only_second")
+"""The tables of a comparison of two studies; of two trials the first two."""
+
+
+def diff(
+    first: StudyOrTrial,
+    second: StudyOrTrial,
+    part: Annotated[
+        str, typer.Option("--part", help=f"Which table csv, json and parquet have: {', '.join(PARTS)}.")
+    ] = "metrics",
+    output: Format = "table",
+    wide: Wide = False,
+) -> None:
+    """Compare two studies or trials. Settings that differ, and metrics side by side."""
+    with doing("reading the tables"):
+        if part not in PARTS:
+            raise QueryError(f"--part: {part!r} is not a part; {alternatives(part, PARTS)}")
+        comparison = _compared(first, second)
+    parts = {name: table for name in PARTS if (table := getattr(comparison, name, None)) is not None}
+    if output != "table":
+        if part not in parts:
+            raise QueryError(f"--part: two trials have no {part}; {alternatives(part, parts)}")
+        print_table(parts[part], output)
+        return
+    print_output(f"first: {first}\nsecond: {second}")
+    for name, table in parts.items():
+        print_output(f"\n{name}:" if table.num_rows else f"\n{name}: none")
+        if table.num_rows:
+            print_table(table, output, wide=wide, more=MORE)
+
+
+def _compared(first: str, second: str) -> "StudyComparison | TrialComparison":
+    from kd_sweep.handles.study_results import StudyResults
+    from kd_sweep.storage.root import Root
+    from kd_sweep.tables.trial_lookup import study_or_trial
+
+    named = [study_or_trial(Root.named(location)) for location in (first, second)]
+    study, other = (StudyResults(folder) for folder, _ in named)
+    ids = [trial_id for _, trial_id in named if trial_id is not None]
+    if len(ids) == 1:
+        raise QueryError("diff: compares two studies or two trials, and these are one of each")
+    return study.trial(ids[0]).compare(other.trial(ids[1])) if ids else study.compare(other)
