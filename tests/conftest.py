@@ -17,6 +17,7 @@ from hypothesis import settings
 from kd_sweep.cli import main
 from tests.command_line import COMMAND, Cli, Run, Start, environment
 from tests.left_processes import RUN, end_what_is_left
+from tests.longest_first import rank
 from tests.tiny_study import TINY
 
 settings.register_profile("any speed", deadline=None)
@@ -32,9 +33,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with whole sweeps come first: two processes that share the files end at about the same time then."""
+    """Run long files first."""
     with_sweeps = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in with_sweeps)
+    items.sort(key=lambda item: rank(item.path, has_sweeps=item.path in with_sweeps))
 
 
 @pytest.hookimpl(trylast=True)
@@ -134,8 +135,10 @@ def kd_sweep() -> Run:
 
 
 @pytest.fixture
-def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Cli:
+def cli(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Run `kd-sweep` with these arguments in this process; return its exit code, stdout and stderr."""
+    # On a busy machine, imports alone can take so long that a line says what is being done.
+    monkeypatch.setattr("kd_sweep.waiting.PLAIN_DELAY_S", 600.0)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:

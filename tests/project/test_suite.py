@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.left_processes import RUN, end_what_is_left, left_processes
+from tests.longest_first import LONGEST, rank
 from tests.project.package_coverage import table
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -71,6 +72,14 @@ def test_a_process_that_is_left_is_ended_and_no_other() -> None:
         for process in (ours, anothers, harmless):
             process.kill()
             process.wait()
+
+
+def test_the_files_that_come_first_are_there() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).exists()] == []
+    names = [*LONGEST[:2], "metrics/test_calibration.py", "driver/test_budget.py"]
+    assert all((TESTS / name).exists() for name in names)
+    ranks = [rank(TESTS / name, has_sweeps=name != "metrics/test_calibration.py") for name in names]
+    assert ranks[0] < ranks[1] < ranks[3] < ranks[2]
 
 
 def test_coverage_is_added_up_by_package() -> None:

@@ -1,0 +1,25 @@
+"""The order in which files of tests are run: the longest first, so that processes that share them end together."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+LONGEST = (
+    "driver/ray/test_local_ray.py",
+    "driver/tune/test_sweep.py",
+    "tables/test_fencing.py",
+    "test_sweeps.py",
+    "driver/faults/test_disk_full.py",
+    "driver/faults/test_soak.py",
+    "driver/tune/test_stopping_sweep.py",
+    "distill/teachers/test_teachers.py",
+    "tables/test_crash.py",
+)
+"""Files that take a minute or more of one process, about the longest first. The first ones need different roots."""
+
+
+def rank(file: Path, *, has_sweeps: bool) -> int:
+    """Return how early a file is run, the lowest first: the longest, those with whole sweeps, the others."""
+    name = file.relative_to(FOLDER).as_posix()
+    if name in LONGEST:
+        return LONGEST.index(name)
+    return len(LONGEST) + (not has_sweeps)
