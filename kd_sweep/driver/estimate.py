@@ -11,6 +11,8 @@ from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.distill.teacher_records import TEACHERS, teacher_record
 from kd_sweep.driver.pace import describe
 from kd_sweep.driver.study_checks import check_models, checked
+from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.driver.warm_start import warm_start_notes, with_warm_start
 from kd_sweep.errors import DataError, KdSweepError, SpecError
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.caveats import caveats
@@ -137,6 +139,8 @@ def make_plan(spec: StudySpec, root: Location, slots: int | None, *, probe: bool
             if probe
             else _checked_without_data(spec, cache_dir, contents.append)
         )
+    spec = with_warm_start(spec, Root.named(root), _frozen(spec, root))
+    contents += warm_start_notes(spec)
     with doing("listing trials and teachers"):
         planned = plan(spec)
     rest = planned
@@ -145,6 +149,14 @@ def make_plan(spec: StudySpec, root: Location, slots: int | None, *, probe: bool
             rest = rest_of(planned, _finished_trials(spec, planned, root), _finished_teachers(planned, root))
     at_a_time = slots or max(1, (os.cpu_count() or 1) // spec.resources.cpus)
     return StudyPlan(spec, planned, rest, (*contents, *caveats(spec)), missing, root, at_a_time, probe)
+
+
+def _frozen(spec: StudySpec, root: Location) -> StudySpec | None:
+    """Return the study as it was launched; None where it is new, or cannot be read."""
+    try:
+        return StudyFolder(root, spec.name).spec()
+    except KdSweepError:
+        return None
 
 
 def _listed_trials(planned: Plan, *, with_ids: bool) -> Iterator[str]:

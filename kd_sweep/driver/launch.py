@@ -8,6 +8,7 @@ from kd_sweep.driver.events import Progress
 from kd_sweep.driver.ray.connection import check_local_resources
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
+from kd_sweep.driver.warm_start import warm_start_notes, with_warm_start
 from kd_sweep.errors import ClusterError, RayStartError, StorageError
 from kd_sweep.storage.root import Location
 from kd_sweep.study.caveats import caveats
@@ -54,6 +55,8 @@ def _launch(
         if frozen is None and folder.exists():
             frozen = folder.spec()
             _check_name(folder, frozen)
+        spec = with_warm_start(spec, folder.storage, frozen)
+        contents += warm_start_notes(spec)
         if frozen is not None:
             check_extension(frozen, spec)
         existed = folder.storage.exists()

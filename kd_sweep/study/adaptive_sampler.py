@@ -24,6 +24,8 @@ class AdaptiveSampler(Strict):
     """Distinct trials; fewer where the space has fewer points."""
     seed: Seed = 0
 
+    learns: ClassVar[bool] = True
+    """Whether results change what it suggests."""
     max_objectives: ClassVar[int | None] = None
     """How many it can optimise; None for any number."""
     min_ranges: ClassVar[int] = 0

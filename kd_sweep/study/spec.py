@@ -21,6 +21,7 @@ from kd_sweep.study.recipe import (
     Seed,
     SelectedDistillation,
 )
+from kd_sweep.study.warm_trials import WarmStart
 
 RESERVED_NAMES = ("teachers", "logits", "datasets", "study.yaml")
 """Folders of a results root that are no studies."""
@@ -369,6 +370,8 @@ class StudySpec(Strict):
     seeds: Seeds = None
     """Run each point with these seeds, and judge it by the mean; a number alone counts from 0. Each point has one seed,
     `search.seed`, when null."""
+    warm_start: WarmStart | None = None
+    """Another study, whose trials an adaptive sampler learns from. Of the launch: it cannot change."""
 
     @field_validator("name")
     @classmethod

@@ -10,6 +10,9 @@ from optuna.distributions import BaseDistribution
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_modules
 from kd_sweep.study.identity import derived_seed
 
+WARM = "warm_start"
+"""The attribute of Optuna's trials that are those of another study."""
+
 
 @dataclass(frozen=True)
 class Request:

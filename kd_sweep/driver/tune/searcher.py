@@ -14,9 +14,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from kd_sweep.driver.tune.optuna_samplers import sampler_for
+from kd_sweep.driver.tune.optuna_samplers import WARM, sampler_for
 from kd_sweep.driver.tune.suggested_point import SuggestedPoint
 from kd_sweep.driver.tune.tune_trial import config_of, reports_in
+from kd_sweep.driver.warm_start import warm_points
 from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler
 from kd_sweep.study.recipe import MAX_COUNT
@@ -122,6 +123,8 @@ class OptunaSource:
             directions=["maximize" if objective.mode == "max" else "minimize" for objective in spec.objectives],
             sampler=self._sampler(0),
         )
+        for warm in warm_points(spec, self._conditions):
+            self._study.add_trial(self._optuna_trial(TrialState.COMPLETE, *warm, user_attrs={WARM: True}))
         for point in self._known_points(known):
             self._add(point)
 
@@ -214,20 +217,10 @@ class OptunaSource:
 
     def _add(self, point: SuggestedPoint) -> None:
         """Tell Optuna of a point, and let those of its trials that have not ended wait."""
-        params = {name: _param(name, self._spec.search[name], value) for name, value in point.point.items()}
         outcome = point.outcome if point.is_over else None
         ended = TrialState.FAIL if outcome is None else TrialState.COMPLETE
-        # Trials of another sampler are the first generation.
-        attributes = {key: point.generation or 0} if (key := self._settings.generations) else {}
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=ended if point.is_over else TrialState.RUNNING,
-                values=outcome,
-                params=params,
-                distributions={name: self._distributions[name] for name in params},
-                system_attrs=attributes,
-            )
-        )
+        state = ended if point.is_over else TrialState.RUNNING
+        self._study.add_trial(self._optuna_trial(state, point.point, outcome, point.generation))
         point.number_in_optuna = len(self._study.get_trials(deepcopy=False)) - 1
         for trial_id, trial in point.trials.items():
             self._points[trial_id] = point
@@ -235,6 +228,26 @@ class OptunaSource:
                 suggestion = Suggestion(trial, point.number, point.generation)
                 self._waiting.append((suggestion, trial_id in self._known))
         self._known |= point.trials.keys()
+
+    def _optuna_trial(
+        self,
+        state: TrialState,
+        point: Point,
+        values: tuple[float, ...] | None,
+        generation: int | None = None,
+        user_attrs: dict[str, Any] | None = None,
+    ) -> optuna.trial.FrozenTrial:
+        params = {name: _param(name, self._spec.search[name], value) for name, value in point.items()}
+        # Trials of another sampler are the first generation.
+        attributes = {key: generation or 0} if (key := self._settings.generations) else {}
+        return optuna.trial.create_trial(
+            state=state,
+            values=values,
+            params=params,
+            distributions={name: self._distributions[name] for name in params},
+            system_attrs=attributes,
+            user_attrs=user_attrs,
+        )
 
 
 class TuneSearcher(Searcher):

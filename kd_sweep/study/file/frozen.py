@@ -128,6 +128,7 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
             unmixed.add(f"{role}.weights")
     before = {name: value for name, value in _mixing_fields(old) if name not in unmixed}
     after = {name: value for name, value in _mixing_fields(new) if name not in unmixed}
+    _check_warm_start(old, new)
     for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
         if name in searched or before.get(name) == after.get(name):
             continue
@@ -142,6 +143,15 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
             "launched; results would mix (choose another name, or set it back)"
         )
         raise SpecError(f"{name}: {rule}")
+
+
+def _check_warm_start(old: StudySpec, new: StudySpec) -> None:
+    before, after = (None if spec.warm_start is None else spec.warm_start.study for spec in (old, new))
+    if before != after:
+        raise SpecError(
+            f"warm_start.study: {shown(after)} differs from {shown(before)}, with which study {old.name!r} was "
+            "launched; it is read once, at the launch (choose another name, or set it back)"
+        )
 
 
 def _always_searched(spec: StudySpec) -> set[str]:

@@ -65,6 +65,7 @@ def validate_space(spec: StudySpec) -> None:
     _check_teacher_weights(spec)
     _check_seeds(spec)
     _check_sampler(spec)
+    _check_warm_start(spec)
     _check_metrics(spec)
     _check_scheduler(spec)
 
@@ -161,6 +162,16 @@ def _check_sampler(spec: StudySpec) -> None:
     if num_trials > MAX_COUNT:
         rule = f"the grid has {num_trials} trials, more than {MAX_COUNT}; take sampler random with num_trials"
         raise RuleError(("search",), rule)
+
+
+def _check_warm_start(spec: StudySpec) -> None:
+    if spec.warm_start is None:
+        return
+    if not getattr(spec.sampler, "learns", False):
+        able = ", ".join(name for name, settings in sampler_settings().items() if settings.learns)
+        raise RuleError(("warm_start",), f"sampler {spec.sampler.name!r} learns from no trials; possible: {able}")
+    if spec.warm_start.study == spec.name:
+        raise RuleError(("warm_start", "study"), f"{spec.name!r} is the study itself; name another")
 
 
 def _check_adaptive(spec: StudySpec, sampler: AdaptiveSampler) -> None:

@@ -1,6 +1,6 @@
 """The sampler `cmaes`: an evolution strategy that adapts a covariance matrix."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,7 @@ from kd_sweep.study.adaptive_sampler import AdaptiveSampler
 from kd_sweep.study.recipe import MAX_COUNT
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from optuna import Study
     from optuna.samplers import BaseSampler
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SIGMA = 1 / 6
 """The first standard deviation, as a share of each range: Optuna's."""
+BEST_SHARE = 0.1
+"""Of another study's trials, from whose distribution a warm start begins (arXiv 2012.06932)."""
 
 
 class CmaesSampler(AdaptiveSampler):
@@ -54,26 +57,27 @@ def optuna_sampler(settings: CmaesSampler, request: "Request") -> "BaseSampler":
 def _point(settings: CmaesSampler, request: "Request", space: "Space", study: "Study") -> list[float]:
     """Return what the strategy suggests after all completed trials of a study."""
     import numpy as np
-    from cmaes import CMA
+    from cmaes import CMA, get_warm_start_mgd
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
+    from kd_sweep.driver.tune.optuna_samplers import WARM
     from kd_sweep.driver.tune.unit_cube import coordinate_of
 
-    strategy = CMA(
-        mean=np.full(len(space), 0.5),
-        sigma=SIGMA,
-        bounds=np.tile([0.0, 1.0], (len(space), 1)),
-        seed=request.seed % 2**31,
-        population_size=settings.population_size,
-    )
     sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
-    solutions = [
-        (np.array([coordinate_of(space[name], trial.params[name]) for name in space]), sign * trial.values[0])
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    ]
+    own: list[tuple[npt.NDArray[np.float64], float]] = []
+    others: list[tuple[npt.NDArray[np.float64], float]] = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        coordinates = np.array([coordinate_of(space[name], trial.params[name]) for name in space])
+        (others if WARM in trial.user_attrs else own).append((coordinates, sign * trial.values[0]))
+    begin: dict[str, Any] = {"mean": np.full(len(space), 0.5), "sigma": SIGMA}
+    if others:
+        share = min(1.0, max(BEST_SHARE, 1.001 / len(others)))  # at least one
+        begin = dict(zip(("mean", "sigma", "cov"), get_warm_start_mgd(others, gamma=share), strict=True))
+    bounds, seed = np.tile([0.0, 1.0], (len(space), 1)), request.seed % 2**31
+    strategy = CMA(**begin, bounds=bounds, seed=seed, population_size=settings.population_size)
     size = strategy.population_size
-    for first in range(0, len(solutions) - size + 1, size):
-        strategy.tell(solutions[first : first + size])
+    for first in range(0, len(own) - size + 1, size):
+        strategy.tell(own[first : first + size])
     point: list[float] = strategy.ask().tolist()
     return point

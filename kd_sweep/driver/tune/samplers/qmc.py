@@ -1,6 +1,6 @@
 """The sampler `qmc`: a quasi-random sequence."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler
 
@@ -16,6 +16,8 @@ class QmcSampler(AdaptiveSampler):
     name: Literal["qmc"]
     sequence: Literal["sobol", "halton"] = "sobol"
     """Scrambled with the seed."""
+
+    learns: ClassVar[bool] = False
 
 
 def optuna_sampler(settings: QmcSampler, request: "Request") -> "BaseSampler":
