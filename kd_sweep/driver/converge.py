@@ -4,6 +4,7 @@ Nothing that Ray Tune or Optuna saved is needed; the study folder is the only st
 """
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,6 +24,9 @@ from kd_sweep.waiting import doing
 
 if TYPE_CHECKING:
     from kd_sweep.driver.ray.connection import Cluster
+
+
+NO_SIGNALS = "not in the main thread, so no signal ends this run; it ends in order when what follows it raises"
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def _converge(
             if not state.work:
                 return _outcome(state, state.work, ran=False)
         announcer(RunBegan(spec.name, str(folder.study), spec.objectives[0]))
+        if threading.current_thread() is not threading.main_thread():
+            announcer.tell(NO_SIGNALS)
         interrupted = None
         try:
             interrupt = stack.enter_context(watching_signals())

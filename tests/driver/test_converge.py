@@ -15,7 +15,7 @@ from PIL import Image
 
 from kd_sweep.cli import main
 from kd_sweep.data import fingerprints
-from kd_sweep.driver.converge import Outcome
+from kd_sweep.driver.converge import NO_SIGNALS, Outcome
 from kd_sweep.driver.events import Event, RunBegan, Told
 from kd_sweep.driver.launch import launch
 from kd_sweep.driver.ray import connection, preflight
@@ -117,10 +117,13 @@ def test_a_second_signal_while_ray_is_shut_down_is_told_in_one_line(
 def test_a_launch_works_in_any_thread(pretended: Callable[..., None], tmp_path: Path) -> None:
     pretended()
     outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.append(launch(parse_spec(SPEC, "s.yaml"), tmp_path)))
+    heard: list[Event] = []
+    spec = parse_spec(SPEC, "s.yaml")
+    thread = threading.Thread(target=lambda: outcomes.append(launch(spec, tmp_path, progress=heard.append)))
     thread.start()
     thread.join()
     assert [outcome.exit_code for outcome in outcomes] == [0]
+    assert Told(NO_SIGNALS) in heard
 
 
 def test_a_launch_says_what_the_dataset_holds_and_a_resume_notices_other_pixels(
@@ -217,6 +220,19 @@ def test_what_follows_a_run_hears_of_it_and_nothing_is_printed(
     assert Told("starting Ray", is_routine=True) in heard
     assert capfd.readouterr() == ("", "")
     assert (outcome.study, outcome.ran, outcome.left) == (str(tmp_path / "s"), True, 4)
+
+
+def test_a_signal_ends_a_launch_from_python_with_an_outcome(pretended: Callable[..., None], tmp_path: Path) -> None:
+    """As the stop button of a notebook does; the handlers that were there before are put back."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    pretended(interrupt)
+    outcome = launch(parse_spec(SPEC, "s.yaml"), tmp_path)
+    assert (outcome.interrupted, outcome.exit_code, outcome.left) == ("SIGINT", 1, 4)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    pretended()
+    heard: list[Event] = []
+    assert launch(parse_spec(SPEC, "s.yaml"), tmp_path, progress=heard.append).interrupted is None
+    assert Told(NO_SIGNALS) not in heard
 
 
 def test_what_a_listener_raises_ends_the_run_in_order(pretended: Callable[..., None], tmp_path: Path) -> None:
