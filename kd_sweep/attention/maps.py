@@ -13,7 +13,7 @@ from kd_sweep.attention.cam import class_activation_maps
 from kd_sweep.attention.grad_cam import grad_cam
 from kd_sweep.attention.rollout import rollout_maps
 from kd_sweep.networks.class_token_transformer import ClassTokenTransformer
-from kd_sweep.networks.classifiers import Classifier
+from kd_sweep.networks.classifier_interface import Classifier
 
 AttentionKind = Literal["cam", "grad_cam"]
 

@@ -4,7 +4,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 from kd_sweep.catalogue.kinds import Kind
 from kd_sweep.catalogue.parameters import NoParameters, Parameters
@@ -14,6 +15,16 @@ T = TypeVar("T")
 
 _entries: dict[tuple[Kind, str], "Entry"] = {}
 _BUILT_IN_PACKAGE = __name__.partition(".")[0]
+
+
+class Family(NamedTuple):
+    """The names that a built-in entry answers for, instead of its own."""
+
+    matches: Callable[[str], bool]
+    examples: tuple[str, ...]
+    """Some of the names, or all of them."""
+    wording: str
+    """All of them, in messages: `resnet8 … resnet110`."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,13 @@ class Entry:
     """Where it was registered."""
     version: str
     """As its author declares it; empty for what is built in."""
+    family: Family | None = None
+    """Of an entry that answers for several names."""
+
+    @property
+    def wording(self) -> str:
+        """How messages call what is selected."""
+        return repr(self.name) if self.family is None else self.family.wording
 
     @property
     def is_built_in(self) -> bool:
@@ -38,7 +56,12 @@ class Entry:
 
 
 def register(
-    kind: Kind, name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1"
+    kind: Kind,
+    name: str,
+    *,
+    parameters: type[Parameters] = NoParameters,
+    version: str = "1",
+    family: Family | None = None,
 ) -> Callable[[T], T]:
     """Return a decorator that registers a function or class as an entry.
 
@@ -47,6 +70,7 @@ def register(
         name: letters, digits and `_`. A plug-in's is preceded by the top-level package that the item is defined in.
         parameters: the class of its parameters.
         version: of the entry; another version is another entry, to which no old trial belongs.
+        family: the names that a built-in entry answers for, instead of its own.
     """
 
     def decorate(item: T) -> T:
@@ -55,7 +79,7 @@ def register(
         is_built_in = package == _BUILT_IN_PACKAGE
         _check(kind, name, item, parameters, module)
         full_name = name if is_built_in else f"{package}:{name}"
-        entry = Entry(kind, full_name, item, parameters, module, "" if is_built_in else version)
+        entry = Entry(kind, full_name, item, parameters, module, "" if is_built_in else version, family)
         other = _entries.get((kind, full_name))
         if other is not None and _origin(other.item) != _origin(item):
             raise PluginError(f"{kind.name} {full_name!r} is registered twice: {_origin(other.item)}, {_origin(item)}")
@@ -67,23 +91,48 @@ def register(
 
 def registered(kind: Kind, name: str) -> Entry | None:
     """Return the entry of this name, None where there is none: of those built in, and of plug-ins that are loaded."""
-    entry = _entries.get((kind, name))
-    if entry is None and ":" not in name and name in built_in_names(kind):
-        importlib.import_module(f"{kind.folder}.{name}")
-        entry = _entries[kind, name]
-    return entry
+    library, colon, _ = name.partition(":")
+    if colon:
+        return _entries.get((kind, name)) or (_built_in(kind, kind.otherwise) if library in kind.libraries else None)
+    entry = _built_in(kind, name) if name in _files(kind) else None
+    if entry is not None and entry.family is None:
+        return entry
+    answering = (entry for entry in _all_built_in(kind) if entry.family is not None and entry.family.matches(name))
+    return next(answering, _built_in(kind, kind.otherwise) if kind.otherwise else None)
+
+
+def entries_of(kind: Kind) -> list[Entry]:
+    """Return all entries: those built in, then those of plug-ins that are loaded, each sorted by name."""
+    foreign = sorted(name for of_kind, name in _entries if of_kind == kind and ":" in name)
+    return [*_all_built_in(kind), *(_entries[kind, name] for name in foreign)]
 
 
 def entry_names(kind: Kind) -> list[str]:
-    """Return the names of all entries: those built in, then those of plug-ins that are loaded, each sorted."""
-    foreign = sorted(name for of_kind, name in _entries if of_kind == kind and ":" in name)
-    return [*built_in_names(kind), *foreign]
+    """Return the names of all entries, in the order of `entries_of`; of families their examples."""
+    named = ((entry.name,) if entry.family is None else entry.family.examples for entry in entries_of(kind))
+    return [name for names in named for name in names]
 
 
-def built_in_names(kind: Kind) -> list[str]:
-    """Return the names of the built-in entries, sorted: they are the names of their files."""
+def _all_built_in(kind: Kind) -> list[Entry]:
+    return [_built_in(kind, name) for name in _files(kind)]
+
+
+def _built_in(kind: Kind, name: str) -> Entry:
+    """Return the entry of a file of the kind's folder."""
+    if (kind, name) not in _entries:
+        importlib.import_module(f"{kind.folder}.{name}")
+    return _entries[kind, name]
+
+
+def _files(kind: Kind) -> tuple[str, ...]:
     folder = importlib.import_module(kind.folder)
-    return sorted(module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_"))
+    return _modules(tuple(folder.__path__))
+
+
+@cache
+def _modules(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the modules in folders, sorted: those of the entries there."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_")))
 
 
 def registered_by(module: str) -> list[Entry]:

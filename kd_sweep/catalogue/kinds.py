@@ -10,6 +10,11 @@ class Kind(NamedTuple):
     """In messages: `loss`."""
     folder: str
     """The package whose modules are the built-in entries. A module's name is its entry's, unless it begins with `_`."""
+    otherwise: str = ""
+    """The built-in entry that answers for all names without a colon that no other entry has."""
+    libraries: tuple[str, ...] = ()
+    """What that entry has names of too, as `library:name`."""
 
 
 LOSS = Kind("loss", "kd_sweep.distill.losses")
+NETWORK = Kind("network", "kd_sweep.networks.entries", otherwise="library", libraries=("torchvision", "timm"))

@@ -23,8 +23,9 @@ def unknown(kind: Kind, name: str) -> str:
     """Return the rule that is broken by a name that stands for no entry, with what is possible."""
     package, colon, _ = name.partition(":")
     if colon and not any(entry.startswith(f"{package}:") for entry in entry_names(kind)):
+        libraries = ", ".join(f"{library}:NAME" for library in kind.libraries)
         return (
             f"{name!r} is not an option: no plug-in {package!r} that has a {kind.name} is loaded; possible: "
-            f"name its module in `plugins`, such as plugins: [{package}]"
+            f"{libraries and f'{libraries}, or '}name its module in `plugins`, such as plugins: [{package}]"
         )
     return f"{name!r} is not an option, {alternatives(name, entry_names(kind))}"

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from pydantic import GetCoreSchemaHandler, ValidationError, ValidationInfo, create_model
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from kd_sweep.catalogue.entries import Entry, entry_names
+from kd_sweep.catalogue.entries import Entry, entries_of
 from kd_sweep.catalogue.kinds import Kind
 from kd_sweep.catalogue.lookup import entry_of, unknown
 from kd_sweep.catalogue.parameters import Parameters, Strict
@@ -109,7 +109,7 @@ class Selected:
             # What is no entry is refused where it stands, in the search.
             known = [other for other in searched if entry_of(base.kind, other) is not None]
             model = section_class(base, (name, *known))
-            check_keys(model, value)
+            value = own_keys(model, value)
             return model.model_validate_json(json.dumps(value)) if info.mode == "json" else model.model_validate(value)
 
         return core_schema.with_info_wrap_validator_function(select, handler(source))
@@ -158,20 +158,31 @@ def _most_derived(classes: tuple[type[Parameters], ...]) -> list[type[Parameters
     return [one for one in classes if not any(other is not one and issubclass(other, one) for other in classes)]
 
 
-def check_keys(section: type[SelectingSection], content: Mapping[str, Any]) -> None:
-    """Check that a section has all keys of ``content``.
+def own_keys(section: type[SelectingSection], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``content`` without the parameters of other entries, which may stand there at their defaults.
 
     Raises:
-        ValidationError: it has not; where another entry has such a parameter, the message says which.
+        ValidationError: one has another value; the message says which entries have such a parameter.
     """
-    for key in content:
-        if key in section.model_fields or section.base is None:
-            continue
-        having = entries_with(section.base, key)
-        if having:
+    base = section.base
+    if base is None:
+        return dict(content)
+    foreign = {key: having for key in content.keys() - section.model_fields if (having := entries_with(base, key))}
+    for key, value in content.items():
+        if key in foreign and not _is_default(foreign[key][0].parameters, key, value):
             name = content.get(section.selector, section.model_fields[section.selector].default)
-            rule = f"has no effect with {section.selector} {name!r}; possible: with {' or '.join(map(repr, having))}"
-            raise _mistake(section, key, content[key], NO_PARAMETER, rule)
+            possible = " or ".join(entry.wording for entry in foreign[key])
+            rule = f"has no effect with {section.selector} {name!r}; possible: with {possible}"
+            raise _mistake(section, key, value, NO_PARAMETER, rule)
+    return {key: value for key, value in content.items() if key not in foreign}
+
+
+def _is_default(parameters: type[Parameters], key: str, value: Any) -> bool:
+    try:
+        given = parameters.model_validate_json(json.dumps({key: value}))
+    except (ValidationError, TypeError):
+        return False
+    return bool(getattr(given, key) == parameters.model_fields[key].default)
 
 
 def parameters_of_all(base: type[SelectingSection]) -> Mapping[str, type[Parameters]]:
@@ -180,8 +191,7 @@ def parameters_of_all(base: type[SelectingSection]) -> Mapping[str, type[Paramet
     Raises:
         PluginError: a parameter is a number in one class and text in another, say: as a key it must be one thing.
     """
-    entries = [entry for name in entry_names(base.kind) if (entry := entry_of(base.kind, name)) is not None]
-    return _parameters(base, tuple(entries))
+    return _parameters(base, tuple(entries_of(base.kind)))
 
 
 @cache
@@ -194,10 +204,9 @@ def _parameters(base: type[SelectingSection], entries: tuple[Entry, ...]) -> dic
     return classes
 
 
-def entries_with(base: type[SelectingSection], key: str) -> list[str]:
-    """Return the names of the entries that have this parameter."""
-    entries = ((name, entry_of(base.kind, name)) for name in entry_names(base.kind))
-    return [name for name, entry in entries if entry is not None and key in entry.parameters.model_fields]
+def entries_with(base: type[SelectingSection], key: str) -> list[Entry]:
+    """Return the entries that have this parameter."""
+    return [entry for entry in entries_of(base.kind) if key in entry.parameters.model_fields]
 
 
 def _check_parameters(base: type[SelectingSection], entries: Sequence[Entry]) -> None:

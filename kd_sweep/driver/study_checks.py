@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from kd_sweep.catalogue.selecting_section import parameters_of_all
 from kd_sweep.data.contents import inspect_data
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
@@ -56,10 +57,11 @@ def check_models(spec: StudySpec, *, download: bool = True) -> None:
 def _variants(spec: StudySpec, role: str, learner: Learner) -> Iterator[Learner]:
     """Yield the networks that trials can have as their teacher or student, each once."""
     conditions = Conditions(spec)
-    fields = {f"{role}.{key}": key for key in ("model", "stem")}
+    keys = (learner.selector, *parameters_of_all(Learner))
+    fields = {f"{role}.{key}": key for key in keys}
     possible = {name: conditions.corners(name) for name in conditions.closed(fields)}
     points = (
         {key: point[name] for name, key in fields.items() if name in point} for point in conditions.points(possible)
     )
     for changes in {tuple(point.items()): point for point in points}.values():
-        yield learner.model_copy(update=changes)
+        yield learner.changed(changes)

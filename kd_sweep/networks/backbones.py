@@ -1,9 +1,9 @@
-"""Backbones: networks of torchvision and timm with the interface of the built-in ones, and the checks of them.
+"""Backbones: networks of torchvision, timm and plug-ins with the interface of a classifier, and the checks of them.
 
 Shapes: B images, D channels, h x w feature map, C classes.
 """
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,19 +12,22 @@ from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.class_token_transformer import ClassTokenTransformer, class_token_transformer
-from kd_sweep.networks.model_libraries import POSSIBLE, create_network
-from kd_sweep.networks.model_names import no_small_stem
+from kd_sweep.networks.model_libraries import POSSIBLE
 from kd_sweep.networks.pooled_norm import divisor, folded_weight, norm_after_pooling
 from kd_sweep.networks.recorded_pass import Step, record_pass
-from kd_sweep.networks.stems import first_halvings, leave_out
+from kd_sweep.networks.stems import first_halvings
 from kd_sweep.study.recipe import Learner
 
-_PROBE_CLASSES = 7
 PROBE_IMAGES = 4
+NEEDED = (
+    "needed: an nn.Linear as its last layer, of the mean of a feature map over its pixels, or the attributes of "
+    "kd_sweep's Classifier"
+)
+"""Of a network of a plug-in."""
 
 
 class Backbone(nn.Module):
-    """A network of another library, with the feature map that its classifier reads.
+    """A network of another library or a plug-in, with the feature map that its classifier reads.
 
     Args:
         network: maps images to logits.
@@ -32,12 +35,20 @@ class Backbone(nn.Module):
         features: name of the module that gives the last feature map before pooling.
         channels_last: whether that map is (B, h, w, D).
         norm: name of the normalisation between pooling and classifier, where there is one.
+        errors: around every pass of the network.
     """
 
     def __init__(
-        self, network: nn.Module, classifier: str, features: str, channels_last: bool, norm: str | None = None
+        self,
+        network: nn.Module,
+        classifier: str,
+        features: str,
+        channels_last: bool,
+        norm: str | None = None,
+        errors: AbstractContextManager[None] | None = None,
     ) -> None:
         super().__init__()
+        self._errors = nullcontext() if errors is None else errors
         self.network = network
         self._classifier = classifier
         self._features = features
@@ -67,7 +78,8 @@ class Backbone(nn.Module):
 
     def forward(self, images_BDHW: Tensor) -> Tensor:
         """Return logits_BC."""
-        logits_BC: Tensor = self.network(images_BDHW)
+        with self._errors:
+            logits_BC: Tensor = self.network(images_BDHW)
         return logits_BC
 
     def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +91,7 @@ class Backbone(nn.Module):
         outputs: list[Tensor] = []
         handle = self.features.register_forward_hook(lambda _module, _args, output: outputs.append(output))
         try:
-            logits_BC = self.network(images_BDHW)
+            logits_BC = self(images_BDHW)
         finally:
             handle.remove()
         features_BDhw = outputs[-1].permute(0, 3, 1, 2) if self._channels_last else outputs[-1]
@@ -89,78 +101,71 @@ class Backbone(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """A network, its images, and its field in the study file."""
+class Wanted:
+    """A network, and what it is for."""
 
     learner: Learner
     num_classes: int
+    """C."""
     channels: int
+    """Of the images."""
     image_size: int
-    field: str
+    """Height and width in pixels."""
 
     @property
     def label(self) -> str:
-        """The field and the network, which begin messages."""
-        stem = " with stem 'small'" if self.learner.stem == "small" else ""
-        return f"{self.field}: {self.learner.model!r}{stem}"
+        """The network, which begins messages."""
+        stem = " with stem 'small'" if self.stem == "small" else ""
+        return f"model: {self.learner.model!r}{stem}"
+
+    @property
+    def stem(self) -> str | None:
+        """None where the network has one alone."""
+        stem: str | None = getattr(self.learner, "stem", None)
+        return stem
+
+    @property
+    def possible(self) -> str:
+        """What ends messages."""
+        return POSSIBLE if self.learner.source is None else NEEDED
 
     def record(self, network: nn.Module) -> list[Step]:
+        """Return the steps of a pass."""
         return record_pass(network, self.channels, self.image_size, self.label)
 
 
-def build_backbone(
-    learner: Learner, num_classes: int, channels: int, image_size: int, field: str
+def with_attention(
+    network: nn.Module, wanted: Wanted, errors: AbstractContextManager[None] | None = None
 ) -> Backbone | ClassTokenTransformer:
-    """Return an untrained network of torchvision or timm.
+    """Return an untrained network with the source of its attention maps.
 
     Args:
-        learner: whose `model` is a name of either library, torchvision first, or `torchvision:NAME` or `timm:NAME`.
-        num_classes: C.
-        channels: of the images.
-        image_size: height and width in pixels.
-        field: of `model` in the study file, for messages.
+        network: maps images to logits.
+        wanted: what it is for.
+        errors: around every pass of the network.
 
     Raises:
-        SpecError: no such model, it does not take such images, it has no stem to make small, or its classifier reads
-            neither a feature map nor the class token of a transformer.
+        SpecError: it does not take such images, or its classifier reads neither a feature map nor the class token of a
+            transformer.
     """
-    wanted = _Wanted(learner, num_classes, channels, image_size, field)
-    backbone = _with_attention(_network(wanted), wanted)
-    if isinstance(backbone, Backbone):
-        _check_classifier_reads_only_features(backbone, channels, image_size, wanted.label)
+    backbone = _with_attention(network, wanted, errors)
+    # On the meta device there are shapes alone, which most mistakes are seen in.
+    if isinstance(backbone, Backbone) and not next(network.parameters()).is_meta:
+        _check_classifier_reads_only_features(backbone, wanted)
         _check_maps_are_of_the_whole_classifier(backbone, wanted)
     return backbone
 
 
-def check_backbone(learner: Learner, field: str, image_size: int, channels: int) -> None:
-    """Raise SpecError where `build_backbone` would; a pass that computes shapes alone finds most mistakes."""
-    wanted = _Wanted(learner, _PROBE_CLASSES, channels, image_size, field)
-    # Constructors that compute with tensors cannot do so without data.
-    with suppress(NotImplementedError), torch.device("meta"):
-        _with_attention(_network(wanted), wanted)
-    with torch.random.fork_rng(devices=[]):
-        build_backbone(learner, _PROBE_CLASSES, channels, image_size, field)
-
-
-def _network(wanted: _Wanted) -> nn.Module:
-    learner = wanted.learner
-    network = create_network(learner.model, wanted.num_classes, wanted.channels, wanted.image_size, wanted.field)
-    if learner.stem == "small":
-        halvings = first_halvings(wanted.record(network))
-        if not halvings:
-            raise no_small_stem(learner, wanted.field)
-        leave_out(network, halvings)
-    return network
-
-
-def _with_attention(network: nn.Module, wanted: _Wanted) -> Backbone | ClassTokenTransformer:
+def _with_attention(
+    network: nn.Module, wanted: Wanted, errors: AbstractContextManager[None] | None
+) -> Backbone | ClassTokenTransformer:
     """Wrap the network by the source of its attention maps: a transformer's class token, else the last feature map."""
     transformer = class_token_transformer(network)
     if transformer is None:
-        return _with_features(network, wanted)
+        return _with_features(network, wanted, errors)
     classifier = _classifier(wanted.record(network), wanted)[1]
     if classifier.weight is not transformer.classifier_weight:
-        raise SpecError(f"{wanted.label} has no linear classifier of its class token alone; {POSSIBLE}")
+        raise SpecError(f"{wanted.label} has no linear classifier of its class token alone; {wanted.possible}")
     side = transformer.patches_per_side(wanted.channels, wanted.image_size)
     if side < 2:
         raise SpecError(
@@ -170,7 +175,7 @@ def _with_attention(network: nn.Module, wanted: _Wanted) -> Backbone | ClassToke
     return transformer
 
 
-def _with_features(network: nn.Module, wanted: _Wanted) -> Backbone:
+def _with_features(network: nn.Module, wanted: Wanted, errors: AbstractContextManager[None] | None) -> Backbone:
     """Find the last linear layer and the last feature map before pooling, by watching one pass."""
     steps = wanted.record(network)
     last, classifier = _classifier(steps, wanted)
@@ -179,12 +184,12 @@ def _with_features(network: nn.Module, wanted: _Wanted) -> Backbone:
     channels_last = len(shape) == 4 and shape[3] == width and shape[1] != width
     if len(shape) != 4 or not (channels_last or shape[1] == width):
         raise SpecError(
-            f"{wanted.label} has no feature map that its classifier reads, so it has no attention map; {POSSIBLE}"
+            f"{wanted.label} has no feature map that its classifier reads, so it has no attention map; "
+            f"{wanted.possible}"
         )
     map_size = shape[1:3] if channels_last else shape[2:]
     if min(map_size) < 2:
-        offers_stem = wanted.learner.stem == "full" and first_halvings(steps)
-        stem = f"{wanted.field.removesuffix('model')}stem: small, " if offers_stem else ""
+        stem = "stem: small, " if wanted.stem == "full" and first_halvings(steps) else ""
         raise SpecError(
             f"{wanted.label} leaves a feature map of {map_size[0]} x {map_size[1]} at data.image_size "
             f"{wanted.image_size}, attention maps need 2 x 2; take {stem}a larger image_size, or a model that reduces "
@@ -192,14 +197,17 @@ def _with_features(network: nn.Module, wanted: _Wanted) -> Backbone:
         )
     names = {module: name for name, module in network.named_modules()}
     norm = norm_after_pooling([step.module for step in steps[:last]], module, width)
-    return Backbone(network, names[classifier], names[module], channels_last, None if norm is None else names[norm])
+    named_norm = None if norm is None else names[norm]
+    return Backbone(network, names[classifier], names[module], channels_last, named_norm, errors)
 
 
-def _classifier(steps: list[Step], wanted: _Wanted) -> tuple[int, nn.Linear]:
+def _classifier(steps: list[Step], wanted: Wanted) -> tuple[int, nn.Linear]:
     """Return the index of the last step of a linear layer, and that layer."""
     linear = [(index, step.module) for index, step in enumerate(steps) if isinstance(step.module, nn.Linear)]
     if not linear or linear[-1][1].out_features != wanted.num_classes:
-        raise SpecError(f"{wanted.label} has no linear classifier, which attention maps are read from; {POSSIBLE}")
+        raise SpecError(
+            f"{wanted.label} has no linear classifier, which attention maps are read from; {wanted.possible}"
+        )
     return linear[-1]
 
 
@@ -220,9 +228,9 @@ def _last_map(steps: list[Step]) -> Step:
     return steps[0]
 
 
-def _check_classifier_reads_only_features(backbone: Backbone, channels: int, image_size: int, label: str) -> None:
+def _check_classifier_reads_only_features(backbone: Backbone, wanted: Wanted) -> None:
     """Raise SpecError unless two images give the same logits once their feature maps are made equal."""
-    images_BDHW = torch.randn(2, channels, image_size, image_size)
+    images_BDHW = torch.randn(2, wanted.channels, wanted.image_size, wanted.image_size)
     handle = backbone.features.register_forward_hook(lambda _module, _args, output: torch.zeros_like(output))
     try:
         with torch.no_grad():
@@ -231,10 +239,12 @@ def _check_classifier_reads_only_features(backbone: Backbone, channels: int, ima
         backbone.train()
         handle.remove()
     if not torch.equal(first_C, second_C):
-        raise SpecError(f"{label} has no feature map that its classifier reads alone, so no attention map; {POSSIBLE}")
+        raise SpecError(
+            f"{wanted.label} has no feature map that its classifier reads alone, so no attention map; {wanted.possible}"
+        )
 
 
-def _check_maps_are_of_the_whole_classifier(backbone: Backbone, wanted: _Wanted) -> None:
+def _check_maps_are_of_the_whole_classifier(backbone: Backbone, wanted: Wanted) -> None:
     """Raise SpecError unless the mean of the features times the classifier's weight is the logits, but for a constant.
 
     It is not where two classifiers are averaged, or features are pooled by another rule than the mean.
@@ -258,5 +268,5 @@ def _check_maps_are_of_the_whole_classifier(backbone: Backbone, wanted: _Wanted)
     if float((varying_BC - of_map_BC).abs().max()) > 1e-3 * float(varying_BC.abs().max()) + rounding:
         raise SpecError(
             f"{wanted.label} has a classifier that reads more than the mean of its last feature map, such as two heads "
-            f"or another pooling, so its attention map would be of a part of it; {POSSIBLE}"
+            f"or another pooling, so its attention map would be of a part of it; {wanted.possible}"
         )

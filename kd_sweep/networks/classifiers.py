@@ -1,45 +1,25 @@
-"""Classifiers by name, built in or of torchvision or timm: their common interface, and their building."""
-
-from typing import Protocol, cast, runtime_checkable
+"""The building of classifiers by name: built in, of torchvision or timm, or of a plug-in."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kd_sweep.data.dataset import Dataset
-from kd_sweep.networks.model_names import check_built_in, depth_of, wide_shape_of
+from kd_sweep.networks.classifier_interface import Classifier
 from kd_sweep.study.recipe import Learner
-
-
-@runtime_checkable
-class Classifier(Protocol):
-    """The interface of every network with a feature map, beside that of an `nn.Module`."""
-
-    @property
-    def classifier_weight(self) -> Tensor:
-        """Weight (C, D) of the mean of the features in the logits."""
-
-    @property
-    def features(self) -> nn.Module:
-        """The module that gives the last feature map before pooling."""
-
-    @property
-    def features_channels_last(self) -> bool:
-        """Whether that module gives (B, h, w, D)."""
-
-    def forward_with_features(self, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits_BC and the last feature map before pooling, (B, D, h, w)."""
 
 
 def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module:
     """Return an untrained network for ``dataset``, on the CPU.
 
-    Its weights are a function of (model, width, stem, dataset's shape, ``init_seed``); torch's own random state stays.
+    Its weights are a function of (model, its parameters, dataset's shape, ``init_seed``), as long as a plug-in draws
+    them from torch; torch's own random state stays.
 
     Returns:
         A `Classifier`: `model(images)` gives logits_BC, `model.forward_with_features(images)` also the features.
 
     Raises:
         SpecError: no such model, or one that gives no attention maps.
+        TrialError: one of a plug-in that cannot be built, or is not what it must be.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)
@@ -66,17 +46,15 @@ def build_for(learner: Learner, num_classes: int, channels: int, image_size: int
     Raises:
         SpecError: as `build_model`.
     """
-    check_built_in(learner, "model")
-    depth = depth_of(learner.model)
-    if depth is not None:
-        from kd_sweep.networks.architectures.resnet import CifarResNet
+    entry, images = learner.entry, (num_classes, channels, image_size)
+    if not entry.is_built_in:
+        from kd_sweep.networks.plugin_networks import plugin_classifier
 
-        return CifarResNet(depth, num_classes, channels, learner.width)
-    wide = wide_shape_of(learner.model)
-    if wide is not None:
-        from kd_sweep.networks.architectures.wide_resnet import WideResNet
+        return plugin_classifier(learner, *images)
+    name = () if entry.family is None else (learner.model,)
+    network: nn.Module = entry.item(*name, *images, learner)
+    if isinstance(network, Classifier):
+        return network
+    from kd_sweep.networks.backbones import Wanted, with_attention
 
-        return WideResNet(*wide, num_classes, channels)
-    from kd_sweep.networks.backbones import build_backbone
-
-    return cast(nn.Module, build_backbone(learner, num_classes, channels, image_size, "model"))
+    return with_attention(network, Wanted(learner, *images))

@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.errors import SpecError
+from kd_sweep.networks.backbones import Backbone
+from kd_sweep.networks.class_token_transformer import ClassTokenTransformer
 from kd_sweep.networks.model_libraries import one_line
-from kd_sweep.networks.model_names import is_built_in
+from kd_sweep.networks.plugin_networks import PluginClassifier
 from kd_sweep.study.recipe import Learner
 
 PUBLISHED = "pretrained"
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "weights", "state_dict_ema", "model_ema")
 """Keys of the tensors in checkpoints; those of training come before their running average."""
+WRAPPED = (Backbone, ClassTokenTransformer, PluginClassifier)
+"""Networks whose tensors have the names that they have without kd_sweep in `network`."""
 AVERAGED = "n_averaged"
 COUNTER = "num_batches_tracked"
 """Tensor of batch norm, unused with a fixed momentum; files of old versions of torch have none."""
@@ -39,8 +43,7 @@ def load_initial_weights(model: nn.Module, learner: Learner, field: str) -> None
     """
     if learner.weights is None:
         return
-    inner = getattr(model, "network", None)
-    network: nn.Module = inner if isinstance(inner, nn.Module) else model
+    network = model.network if isinstance(model, WRAPPED) else model
     expected = network.state_dict()
     if learner.weights == PUBLISHED:
         tensors = fitted_names(_published(learner, field), expected)
@@ -57,8 +60,10 @@ def load_initial_weights(model: nn.Module, learner: Learner, field: str) -> None
 
 
 def _classifier_names(model: Any, network: nn.Module) -> frozenset[str]:
+    layer = getattr(model, "classifier", None)
+    weight = layer.weight if isinstance(layer, nn.Linear) else model.classifier_weight
     for name, parameter in network.named_parameters():
-        if parameter is model.classifier.weight:
+        if parameter is weight:
             return frozenset({name, name.removesuffix("weight") + "bias"})
     return frozenset()
 
@@ -141,7 +146,7 @@ def fitted_names(tensors: Mapping[str, Tensor], expected: Collection[str]) -> di
 
 def check_published_weights(learner: Learner, field: str) -> None:
     """Raise SpecError where no library publishes weights of ``learner.model``. Nothing is downloaded."""
-    if is_built_in(learner.model):
+    if not learner.is_of_library:
         raise SpecError(f"{field}: no weights of {learner.model!r} are published; possible: the path of a file, null")
     from kd_sweep.networks.model_libraries import check_published
 

@@ -10,14 +10,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kd_sweep.catalogue.entries import entry_names
+from kd_sweep.catalogue.kinds import NETWORK
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.downloads import while_it_answers
-from kd_sweep.networks.model_names import BUILT_IN, WIDE_EXAMPLES
 
 TORCH_SERVER = "https://download.pytorch.org"
 HF_SERVER = "https://huggingface.co"
 _TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-POSSIBLE = f"possible: {BUILT_IN[0]} … {BUILT_IN[-1]}, resnet18, densenet121, efficientnet_b0, swin_t, …"
+POSSIBLE = "possible: resnet8 … resnet110, resnet18, densenet121, efficientnet_b0, swin_t, …"
 
 
 def create_network(model: str, num_classes: int, channels: int, image_size: int, field: str) -> nn.Module:
@@ -130,7 +131,7 @@ def library_of(model: str, field: str) -> tuple[str, str]:
         return library, name
     if model in _torchvision_names():
         return "torchvision", model
-    own = _torchvision_names() | frozenset((*BUILT_IN, *WIDE_EXAMPLES))
+    own = _torchvision_names() | frozenset(entry_names(NETWORK))
     if importlib.util.find_spec("timm") is None:
         raise SpecError(
             f"{field}: {model!r} is neither built in nor a classifier of torchvision; {_nearest(model, own)}; "

@@ -1,10 +1,10 @@
 """Checks of a network that a study names. They load torch only for weights and networks that are not built in."""
 
 import hashlib
+from contextlib import suppress
 
 from kd_sweep.data.paths import absolute_path
-from kd_sweep.errors import DataError, SpecError
-from kd_sweep.networks.model_names import check_built_in, is_built_in
+from kd_sweep.errors import DataError, SpecError, TrialError
 from kd_sweep.study.recipe import Learner
 
 PROBE_CLASSES = 7
@@ -15,7 +15,7 @@ WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 def check_model(learner: Learner, field: str, image_size: int, channels: int, *, download: bool = True) -> None:
     """Raise SpecError where ``learner.model`` cannot be built, or gives no attention maps at ``image_size``.
 
-    Built-in names are answered at once; others are built once and tried on two images.
+    Built-in names are answered at once; others are built once and tried on some images.
 
     Args:
         learner: the network.
@@ -24,15 +24,34 @@ def check_model(learner: Learner, field: str, image_size: int, channels: int, *,
         channels: of the images.
         download: try published weights too, which downloads them; else only whether there are some.
     """
-    if not is_built_in(learner.model):
-        from kd_sweep.networks.backbones import check_backbone
-
-        check_backbone(learner, field, image_size, channels)
-    check_built_in(learner, field)
+    section = field.removesuffix("model")
+    if learner.is_of_library or learner.source is not None:
+        try:
+            _check_by_building(learner, image_size, channels)
+        except (SpecError, TrialError) as error:
+            raise SpecError(f"{section}{error}") from error
     if learner.weights is not None:
-        weights_field = f"{field.removesuffix('model')}weights"
+        weights_field = f"{section}weights"
         with_digest = with_weights_digest(learner, weights_field)
         check_weights(with_digest, weights_field, image_size, channels, download=download)
+
+
+def _check_by_building(learner: Learner, image_size: int, channels: int) -> None:
+    import torch
+
+    from kd_sweep.networks.classifiers import build_for
+    from kd_sweep.networks.plugin_networks import check_passes
+
+    images = (PROBE_CLASSES, channels, image_size)
+    if learner.is_of_library:
+        # A pass that computes shapes alone finds most mistakes. Some constructors compute with tensors, and need data.
+        with suppress(NotImplementedError), torch.device("meta"):
+            build_for(learner, *images)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_for(learner, *images)
+        if learner.source is not None:
+            check_passes(network, learner, *images)
 
 
 def with_weights_digest(learner: Learner, field: str) -> Learner:

@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from kd_sweep.catalogue.kinds import LOSS, Kind
+from kd_sweep.catalogue.kinds import LOSS, NETWORK, Kind
+from kd_sweep.catalogue.lookup import entry_of
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
 
@@ -16,9 +17,6 @@ IMAGE_SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "tiny_imagenet": 64}
 
 MAX_COUNT = 1_000_000
 """Upper limit of epochs, trials and the like, so that a slip of the keyboard is an error and not a full disk."""
-
-DEFAULT_WIDTH = 16
-"""Channels of the first stage of a CIFAR-style ResNet (He et al. 2015, arXiv 1512.03385, section 4.2)."""
 
 MAX_LEARNING_RATE = 100.0
 """Far above what any network learns with, and far below where a step overflows."""
@@ -142,17 +140,15 @@ class Augmentation(Strict):
 Precision = Literal["float32", "bfloat16"]
 
 
-class Learner(Strict):
+class Learner(SelectingSection):
     """A network and the recipe that trains it."""
 
+    kind: ClassVar[Kind] = NETWORK
+    selector: ClassVar[str] = "model"
+
     model: str = "resnet8"
-    """`resnet8`, `resnet14`, … `resnet110` (CIFAR-style), a wide one such as `wrn-16-2`, or a torchvision or timm
-    classifier by name."""
-    width: int = Field(DEFAULT_WIDTH, ge=1, le=1024)
-    """Channels of the first stage of a CIFAR-style ResNet (16 when null); no meaning for other models."""
-    stem: Literal["full", "small"] = "full"
-    """Of a torchvision or timm network made for 224 pixels. `small` leaves out its first two halvings, so that 32-pixel
-    images end in a feature map of 4 x 4: a convolution of stride 2 gets stride 1, a pooling is left out."""
+    """`resnet8`, `resnet14`, … `resnet110` (CIFAR-style), a wide one such as `wrn-16-2`, a torchvision or timm
+    classifier by name, or a network of a plug-in, `package:name`."""
     weights: str | None = None
     """What training starts from: a .safetensors or .pth file of the same network, or `pretrained` for the weights that
     torchvision or timm downloads. A classifier of other classes is left out. Null: random weights."""
@@ -183,12 +179,13 @@ class Learner(Strict):
     @classmethod
     def _one_name_for_a_model(cls, model: str) -> str:
         """Leave out what adds nothing: a name alone is one that is built in, then one of torchvision."""
-        return model.removeprefix("torchvision:")
+        bare = model.removeprefix("torchvision:")
+        return bare if entry_of(NETWORK, bare) == entry_of(NETWORK, model) else model
 
-    @field_validator("width", mode="before", json_schema_input_type=Annotated[int, Field(ge=1, le=1024)] | None)
-    @classmethod
-    def _null_is_the_default(cls, width: Any) -> Any:
-        return DEFAULT_WIDTH if width is None else width
+    @property
+    def is_of_library(self) -> bool:
+        """Whether torchvision or timm builds the network, as far as its name says."""
+        return self.entry.name == NETWORK.otherwise
 
     @model_validator(mode="after")
     def _schedule_is_complete(self) -> "Learner":
@@ -199,6 +196,9 @@ class Learner(Strict):
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1.0:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} is not less than epochs {self.epochs}")
         return self
+
+
+SelectedLearner = Annotated[SerializeAsAny[Learner], Selected()]
 
 
 NO_LOSS = "none"

@@ -20,6 +20,7 @@ from kd_sweep.study.recipe import (
     Metrics,
     Seed,
     SelectedDistillation,
+    SelectedLearner,
 )
 from kd_sweep.study.warm_trials import WarmStart
 
@@ -347,8 +348,8 @@ class StudySpec(Strict):
     """Modules that add losses and the like to those that are built in. They are imported wherever the study runs."""
     data: Data = Data()
     augmentation: Augmentation = Augmentation()
-    teacher: Learner = Learner()
-    student: Learner = Learner()
+    teacher: SelectedLearner = Learner()
+    student: SelectedLearner = Learner()
     distillation: SelectedDistillation = Distillation()
     metrics: Metrics = Metrics()
     search: dict[str, Dimension] = Field({})

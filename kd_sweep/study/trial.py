@@ -19,6 +19,7 @@ from kd_sweep.study.recipe import (
     Metrics,
     Seed,
     SelectedDistillation,
+    SelectedLearner,
 )
 
 MAX_TEACHERS = 64
@@ -95,7 +96,7 @@ class TeacherConfig(Strict):
     data: Data
     augmentation: Augmentation
     augmentation_strength: Fraction
-    learner: Learner
+    learner: SelectedLearner
     seed: int
     member: int = Field(ge=1)
     """Number in the ensemble, from 1. The same (seed, member) is the same teacher in an ensemble of any size."""
@@ -163,8 +164,8 @@ class TrialConfig(Strict):
 
     data: Data = Data()
     augmentation: Augmentation = Augmentation()
-    teacher: Learner = Learner()
-    student: Learner = Learner()
+    teacher: SelectedLearner = Learner()
+    student: SelectedLearner = Learner()
     distillation: SelectedDistillation = Distillation()
     metrics: Metrics = Metrics()
     teacher_strengths: Strengths = (0.0,)

@@ -16,5 +16,4 @@ def test_every_network_that_a_search_can_make_is_built():
     with pytest.raises(SpecError, match="'shufflenet_v2_x0_5' leaves a feature map of 1 x 1"):
         check_models(parse_spec(json.dumps(content), "d.yaml"))
     content["search"] = {"student.model": {"grid": ["shufflenet_v2_x0_5", "resnet8"]}}
-    with pytest.raises(SpecError, match=r"student\.stem: 'small' has no meaning for model 'resnet8'"):
-        check_models(parse_spec(json.dumps(content), "d.yaml"))
+    check_models(parse_spec(json.dumps(content), "d.yaml"))

@@ -10,7 +10,8 @@ import torch
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.class_token_transformer import ClassTokenTransformer
-from kd_sweep.networks.classifiers import Classifier, build_model
+from kd_sweep.networks.classifier_interface import Classifier
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner
 from tests.networks.refusals import message_of
@@ -173,7 +174,10 @@ def test_images_too_small_for_the_network():
             "teacher.model: 'resnt50' is not a model; did you mean 'resnet50'?",
         ),
         ("timm:swin_tiny", "teacher.model: 'swin_tiny' is not a classifier of timm; did you mean 'sw"),
-        ("hub:x", "teacher.model: 'hub' is not a library of models; possible: torchvision:NAME, timm:NAME"),
+        (
+            "torchvision:resnet8",
+            "teacher.model: 'resnet8' is not a classifier of torchvision; did you mean 'resnet18'?",
+        ),
         ("fasterrcnn_resnet50_fpn", "teacher.model: 'fasterrcnn_resnet50_fpn' is not a model; "),
         ("qqqq", "teacher.model: 'qqqq' is not a model; possible: resnet8 … resnet110, resnet18, "),
         ("", "teacher.model: '' is not a model; possible: "),

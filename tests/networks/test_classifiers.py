@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from kd_sweep.networks.classifiers import Classifier, build_model
-from kd_sweep.networks.model_names import BUILT_IN
-from kd_sweep.networks.network_checks import check_model
+from kd_sweep.networks.classifier_interface import Classifier
+from kd_sweep.networks.classifiers import build_for, build_model
+from kd_sweep.networks.entries.cifar_resnet import DEPTHS
+from kd_sweep.networks.entries.wrn import PUBLISHED
+from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.recipe import Learner
 from tests.networks.refusals import message_of
 
@@ -19,8 +21,8 @@ def state_equal(one, two):
 
 
 def test_built_in_names_are_6n_plus_2_without_the_well_known_50():
-    depths = [int(name.removeprefix("resnet")) for name in BUILT_IN]
-    assert depths == [depth for depth in range(8, 111) if depth % 6 == 2 and depth != 50]
+    assert all(name == f"resnet{depth}" for name, depth in DEPTHS.items())
+    assert list(DEPTHS.values()) == [depth for depth in range(8, 111) if depth % 6 == 2 and depth != 50]
 
 
 @pytest.mark.parametrize(("depth", "published"), [(20, 0.27e6), (32, 0.46e6), (56, 0.85e6), (110, 1.7e6)])
@@ -102,12 +104,43 @@ def test_built_in_names_load_no_model_library():
     assert done.stdout.strip() == "set()"
 
 
-def test_width_of_another_library_s_model():
-    learner = Learner(model="resnet18", width=8)
-    assert message_of(check_model, learner, "teacher.model", 64, 3) == (
-        "teacher.width: 8 has no meaning for model 'resnet18', which has one width; "
-        "possible: leave it out, or take a model of resnet8 … resnet110"
-    )
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            "model: resnet18, width: 8",
+            "width: 8 has no effect with model 'resnet18'; possible: with resnet8 … resnet110",
+        ),
+        (
+            "model: wrn-16-2, width: 8",
+            "width: 8 has no effect with model 'wrn-16-2'; possible: with resnet8 … resnet110",
+        ),
+        (
+            "stem: small",
+            "stem: 'small' has no effect with model 'resnet8'; possible: with a network of torchvision or timm, such "
+            "as resnet18",
+        ),
+    ],
+)
+def test_parameters_of_other_networks(section, message):
+    text = f"name: a\nteacher: {{{section}}}"
+    assert message_of(parse_spec, text, "a.yaml") == f"teacher.{message} (a.yaml, line 2)"
+
+
+def test_parameters_of_other_networks_may_stand_at_their_defaults():
+    """As they do in frozen studies of when every network had them."""
+    spec = parse_spec("name: a\nteacher: {model: wrn-16-2, width: 16, stem: full}\nstudent: {width: null}", "a.yaml")
+    assert spec.teacher == Learner(model="wrn-16-2")
+    assert spec.student == Learner()
+
+
+@pytest.mark.parametrize("name", [*DEPTHS, *PUBLISHED])
+def test_built_in_networks_take_images_of_every_size(name):
+    with torch.device("meta"):
+        model = build_for(Learner(model=name), 5, 3, 8)
+        logits, features = model.forward_with_features(torch.zeros(2, 3, 8, 8))
+    assert logits.shape == (2, 5)
+    assert min(features.shape[2:]) >= 2
 
 
 def test_learns_a_little_in_a_few_steps(digits):

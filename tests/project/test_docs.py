@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
 import kd_sweep
-from kd_sweep.catalogue.entries import built_in_names
+from kd_sweep.catalogue.entries import entry_names
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.cli import app
 from kd_sweep.study import recipe
@@ -92,7 +92,7 @@ SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metri
 def fields_of(model: type[BaseModel]) -> dict[str, Any]:
     """Return the default of every field but the name of a sampler or scheduler: with all entries' parameters."""
     if issubclass(model, SelectingSection):
-        model = section_class(model, built_in_names(model.kind))
+        model = section_class(model, entry_names(model.kind))
     is_kind = model.__name__.endswith(("Sampler", "Scheduler"))
     return {
         name: "required" if field.default is PydanticUndefined else field.default

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_sweep.networks.architectures.residual_classifier import ResidualClassifier
-from kd_sweep.study.recipe import DEFAULT_WIDTH
 
 
 class ResidualBlock(nn.Module):
@@ -41,7 +40,7 @@ class CifarResNet(ResidualClassifier):
         width: channels of the first stage; the others have 2 and 4 times as many.
     """
 
-    def __init__(self, depth: int, num_classes: int, channels: int, width: int = DEFAULT_WIDTH) -> None:
+    def __init__(self, depth: int, num_classes: int, channels: int, width: int) -> None:
         num_blocks = (depth - 2) // 6
         stem = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)

@@ -64,5 +64,8 @@ def _section_schema(base: type[SelectingSection]) -> dict[str, Any]:
     schema: dict[str, Any] = section_class(base, names).model_json_schema(by_alias=True, mode="validation")
     selector = schema["properties"][base.selector]
     of_plugins = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "Of a plug-in."}
-    schema["properties"][base.selector] = {**selector, "anyOf": [{"enum": names}, of_plugins]}
+    schema["properties"][base.selector] = {
+        **selector,
+        **({"examples": names} if base.kind.otherwise else {"anyOf": [{"enum": names}, of_plugins]}),
+    }
     return schema

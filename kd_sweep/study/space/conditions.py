@@ -20,7 +20,7 @@ from kd_sweep.study.space.dimensions import (
     possible_values,
     range_bounds,
 )
-from kd_sweep.study.space.searchable_fields import entries_having, search_field, selector_of
+from kd_sweep.study.space.searchable_fields import entries_having, is_parameter_of, search_field, selector_of
 from kd_sweep.study.spec import Choice, Grid, StudySpec, Value
 
 Point = dict[str, Value]
@@ -161,10 +161,11 @@ def _check_parameters(spec: StudySpec) -> None:
         selector = selector_of(name)
         if selector is None:
             continue
-        selectable, having = possible_values(spec, selector), entries_having(name)
-        if not set(having) & set(selectable):
+        selectable = possible_values(spec, selector)
+        if not any(is_parameter_of(name, value) for value in selectable):
             key, names = selector.rpartition(".")[2], " or ".join(map(repr, selectable))
-            rule = f"has no effect with {key} {names}; possible: with {' or '.join(map(repr, having))}"
+            having = " or ".join(entry.wording for entry in entries_having(name))
+            rule = f"has no effect with {key} {names}; possible: with {having}"
             raise RuleError(("search", name), rule)
 
 
@@ -186,8 +187,8 @@ def _check_condition(spec: StudySpec, name: str, decider: str, values: Sequence[
             more = f", … ({len(possible)} in all)" if len(possible) > MAX_NAMED else ""
             listed = ", ".join(possible[:MAX_NAMED])
             raise RuleError(path, f"{_written(value)} is no value of search.{decider}; possible: {listed}{more}")
-        if decider == selector_of(name) and canonical not in (having := entries_having(name)):
-            key, names = name.rpartition(".")[2], ", ".join(map(shown, having))
+        if decider == selector_of(name) and not is_parameter_of(name, canonical):
+            key, names = name.rpartition(".")[2], ", ".join(entry.wording for entry in entries_having(name))
             raise RuleError(path, f"{_written(value)} has no parameter {key!r}; possible: {names}")
 
 
@@ -200,9 +201,8 @@ def _required(spec: StudySpec, name: str) -> dict[str, tuple[Value, ...]]:
     when = spec.search[name].when.items()
     required = {decider: tuple(map(search_field(decider).canonical, values)) for decider, values in when}
     if (selector := selector_of(name)) is not None and selector in spec.search:
-        having = entries_having(name)
         possible = required.get(selector) or dimension_values(selector, spec.search[selector]) or []
-        required[selector] = tuple(value for value in possible if value in having)
+        required[selector] = tuple(value for value in possible if is_parameter_of(name, value))
     return required
 
 

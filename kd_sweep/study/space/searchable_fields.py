@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
+from kd_sweep.catalogue.entries import Entry
 from kd_sweep.catalogue.lookup import entry_of, unknown
 from kd_sweep.catalogue.parameters import Parameters, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
@@ -94,11 +95,19 @@ def selector_of(name: str) -> str | None:
     return f"{section}.{base.selector}"
 
 
-def entries_having(name: str) -> list[str]:
-    """Return the names of the entries that have a parameter, `distillation.temperature` say."""
+def entries_having(name: str) -> list[Entry]:
+    """Return the entries that have a parameter, `distillation.temperature` say."""
     section, _, key = name.rpartition(".")
     base = section_base(section)
     return entries_with(base, key) if issubclass(base, SelectingSection) else []
+
+
+def is_parameter_of(name: str, value: Value) -> bool:
+    """Return whether the entry that the selector's ``value`` names has a parameter, `distillation.temperature` say."""
+    section, _, key = name.rpartition(".")
+    base = section_base(section)
+    entry = entry_of(base.kind, value) if issubclass(base, SelectingSection) and isinstance(value, str) else None
+    return entry is not None and key in entry.parameters.model_fields
 
 
 @lru_cache(maxsize=8)

@@ -76,9 +76,9 @@ def test_a_parameter_of_one_loss_is_there_with_that_loss_alone():
 
 SPACE: dict[str, dict[str, Any]] = {
     "ensemble_size": {"grid": [1, 2, 3]},
-    "student.model": {"grid": ["resnet8", "resnet14", "wrn-16-2"]},
+    "student.model": {"grid": ["resnet8", "resnet14", "resnet20"]},
     "student.optimizer": {"grid": ["sgd", "adamw"]},
-    "student.width": {"grid": [4, 8]},
+    "student.weight_decay": {"grid": [0.0, 0.5]},
     "student.momentum": {"grid": [0.5, 0.9]},
     "student.batch_size": {"grid": [16, 32]},
 }
@@ -231,7 +231,7 @@ def test_values_of_one_section_are_checked_where_they_come_together():
 
 
 def test_networks_are_checked_as_trials_have_them():
-    models = {"student.model": {"grid": ["resnet8", "resnet18"]}, "student.stem": {"grid": ["full", "small"]}}
+    models = {"student.model": {"grid": ["swin_t", "resnet18"]}, "student.stem": {"grid": ["full", "small"]}}
     data = {"image_size": 64}
     with pytest.raises(SpecError, match="stem"):
         check_models(spec_of(models, data=data), download=False)

@@ -111,7 +111,7 @@ def test_a_field_with_an_effect_in_some_trial_is_taken(content: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (Learner(width=16), Learner.model_validate({"width": None})),
+        (Learner(width=16), Learner(width=None)),
         (Learner(model="resnet18"), Learner(model="torchvision:resnet18")),
         (Data(imbalance_ratio=1.0), Data()),
         (Data(horizontal_flip=False), Data()),
