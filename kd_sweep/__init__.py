@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from kd_sweep import errors as errors
     from kd_sweep.api.single_trial import run_trial as run_trial
     from kd_sweep.api.study import Study as Study
+    from kd_sweep.catalogue.decorators import loss as loss
+    from kd_sweep.catalogue.parameters import Parameters as Parameters
+    from kd_sweep.distill.loss_inputs import LossInputs as LossInputs
     from kd_sweep.driver import events as events
     from kd_sweep.driver.converge import Outcome as Outcome
     from kd_sweep.driver.estimate import Estimate as Estimate
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "AttentionResults": "kd_sweep.handles.attention_results:AttentionResults",
     "Estimate": "kd_sweep.driver.estimate:Estimate",
+    "LossInputs": "kd_sweep.distill.loss_inputs:LossInputs",
     "Outcome": "kd_sweep.driver.converge:Outcome",
+    "Parameters": "kd_sweep.catalogue.parameters:Parameters",
     "Preprocessing": "kd_sweep.handles.preprocessing:Preprocessing",
     "Results": "kd_sweep.tables.reader:Results",
     "RootResults": "kd_sweep.handles.root_results:RootResults",
@@ -41,6 +46,7 @@ _HOMES = {
     "TrialResults": "kd_sweep.handles.trial_results:TrialResults",
     "errors": "kd_sweep.errors:",
     "events": "kd_sweep.driver.events:",
+    "loss": "kd_sweep.catalogue.decorators:loss",
     "open_results": "kd_sweep.handles.root_results:open_results",
     "resume": "kd_sweep.driver.launch:resume",
     "run_trial": "kd_sweep.api.single_trial:run_trial",

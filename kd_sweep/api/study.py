@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import SpecError, StorageError
-from kd_sweep.study.file.load import read_text, spec_of
+from kd_sweep.study.file.load import load_named_plugins, read_text, spec_of
 from kd_sweep.study.file.overrides import apply_overrides, put_value
 from kd_sweep.study.file.python_values import python_document
 from kd_sweep.study.file.yaml_reader import Document, one_line, read_yaml
@@ -51,15 +51,16 @@ class Study:
         """
         document = read_yaml(read_text(Path(path)), one_line(str(path), len(str(path))))
         apply_overrides(document, overrides)
-        return cls._of(document)
+        return cls._of(document, Path(path).parent)
 
     @classmethod
-    def _of(cls, document: Document) -> "Study":
+    def _of(cls, document: Document, folder: Path | None = None) -> "Study":
         study = cls.__new__(cls)
-        study._hold(document)
+        study._hold(document, folder)
         return study
 
-    def _hold(self, document: Document) -> None:
+    def _hold(self, document: Document, folder: Path | None = None) -> None:
+        load_named_plugins(document, folder)
         self._document = document
         self._spec = spec_of(document)
         document.content.pop("provenance", None)  # of a frozen study: where that came from is no setting

@@ -7,9 +7,9 @@ defaults, limits, errors, the study's schema and the ids of trials follow from t
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import GetCoreSchemaHandler, ValidationError, ValidationInfo, create_model
+from pydantic import AfterValidator, GetCoreSchemaHandler, ValidationError, ValidationInfo, create_model
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from kd_sweep.catalogue.entries import Entry, entries_of
@@ -58,6 +58,8 @@ class SelectingSection(Strict):
         entry = entry_of(self.kind, name)
         if entry is None:
             raise PluginError(f"{self.kind.name}: {unknown(self.kind, name)}")
+        if self.source is not None and self.source != entry_source(entry):
+            raise PluginError(f"{self.kind.name}: the plug-in of {name!r} is another version here than {self.source}")
         return entry
 
     def parameters(self) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class SelectingSection(Strict):
     @property
     def source(self) -> str | None:
         """Version and digest of the source of an entry of a plug-in; None where it is built in."""
-        source: str | None = getattr(self, source_field(type(self)), None)
+        source: str | None = getattr(self, source_field(self), None)
         return source
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
@@ -104,18 +106,48 @@ class Selected:
         def select(value: Any, inner: Any, info: ValidationInfo) -> Any:
             if not isinstance(value, dict):
                 return inner(value)
+            if (stored := _stored_class(base, value)) is not None:
+                return _validated(stored, value, info.mode)
             name = value.get(base.selector, base.model_fields[base.selector].default)
             searched = (info.context or {}).get(SEARCHED, {}).get(f"{info.field_name}.{base.selector}", ())
             # What is no entry is refused where it stands, in the search.
             known = [other for other in searched if entry_of(base.kind, other) is not None]
             model = section_class(base, (name, *known))
-            value = own_keys(model, value)
-            return model.model_validate_json(json.dumps(value)) if info.mode == "json" else model.model_validate(value)
+            return _validated(model, own_keys(model, value), info.mode)
 
         return core_schema.with_info_wrap_validator_function(select, handler(source))
 
 
-def source_field(section: type[SelectingSection]) -> str:
+def _stored_class(base: type[SelectingSection], content: Mapping[str, Any]) -> type[SelectingSection] | None:
+    """Return the class for a section as it was stored whose plug-in is not loaded here, or not in that version.
+
+    Its parameters are taken as they are: whoever only reads results needs no plug-in.
+    """
+    name, source = content.get(base.selector), content.get(source_field(base))
+    if not isinstance(name, str) or not isinstance(source, str):
+        return None
+    entry = entry_of(base.kind, name)
+    if entry is not None and (entry.is_built_in or entry_source(entry) == source):
+        return None
+    return _class_of_keys(base, tuple(key for key in content if key not in base.model_fields))
+
+
+@cache
+def _class_of_keys(base: type[SelectingSection], keys: tuple[str, ...]) -> type[SelectingSection]:
+    fields: dict[str, Any] = {key: (Annotated[Any, AfterValidator(_as_tuples)], ...) for key in keys}
+    make: Any = create_model  # mypy knows no keys that are computed
+    model = make(base.__name__, __base__=base, __module__=base.__module__, **fields)
+    model.base = base
+    model.__doc__ = base.__doc__
+    made: type[SelectingSection] = model
+    return made
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+def source_field(section: type[SelectingSection] | SelectingSection) -> str:
     """Return the key under which a section of a plug-in's entry holds its source: `loss_source`."""
     return f"{section.selector}_source"
 
@@ -223,11 +255,18 @@ def _mistake(base: type[SelectingSection], key: str, value: Any, kind: str, rule
     return ValidationError.from_exception_data(base.__name__, [InitErrorDetails(type=problem, loc=(key,), input=value)])
 
 
+def _validated(model: type[SelectingSection], value: Mapping[str, Any], mode: str) -> SelectingSection:
+    return model.model_validate_json(json.dumps(value)) if mode == "json" else model.model_validate(value)
+
+
 def _hashable(name: Any) -> Any:
     return name if isinstance(name, str | int | float | bool | None) else str(name)
 
 
 def _restored(base: type[SelectingSection], content: str) -> SelectingSection:
     fields = json.loads(content)
+    model = _stored_class(base, fields)
+    if model is not None:
+        return model.model_validate_json(content)
     section: SelectingSection = section_class(base, (fields[base.selector],)).model_validate_json(content)
     return section

@@ -86,10 +86,11 @@ def resume(study: Location, address: str | None = None, progress: Progress | Non
 
     Raises:
         StorageError: the folder is not a study.
+        PluginError: a plug-in of the study cannot be imported here.
         UserError: as for `launch`.
     """
     with doing("reading the study", plainly=True):
         folder = StudyFolder.at(study)
-        spec = folder.spec()
+        spec = folder.load_plugins(folder.spec())
         _check_name(folder, spec)
     return _launch(spec, folder, spec, address, progress)

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.catalogue.selecting_section import parameters_of_all
 from kd_sweep.data.contents import inspect_data
 from kd_sweep.errors import SpecError
@@ -33,7 +34,8 @@ def checked(
         say(line)
     check_models(spec, download=download)
     weights = {role: with_weights_digest(getattr(spec, role), f"{role}.weights") for role in ("teacher", "student")}
-    return spec.model_copy(update={"data": contents.data, **weights})
+    plugins = PluginBundle.of_modules(spec.plugins).digest if spec.plugins else None
+    return spec.model_copy(update={"data": contents.data, "plugins_digest": plugins, **weights})
 
 
 def check_sampler(spec: StudySpec) -> None:

@@ -13,6 +13,7 @@ from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.lease_holder import is_lease_file
+from kd_sweep.storage.plugin_files import load_stored_plugins, plugin_file, write_plugins
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.file.frozen import FrozenStudy, freeze, load_frozen, parse_frozen
 from kd_sweep.study.spec import StudySpec
@@ -114,6 +115,31 @@ class StudyFolder:
         if here is None:
             return freeze(spec, provenance())
         return here if here.spec == spec else freeze(spec, here.provenance)
+
+    def load_plugins(self, spec: StudySpec) -> StudySpec:
+        """Import the plug-ins of the frozen spec as they were at launch, and return the spec with their parameters.
+
+        Raises:
+            PluginError: one of them cannot be imported here, or another version of it has been.
+            StorageError: the folder has lost them.
+        """
+        if spec.plugins_digest is None:
+            return spec
+        try:
+            load_stored_plugins(self.study, spec.plugins, spec.plugins_digest)
+        except FileNotFoundError:
+            raise StorageError(
+                f"{self.study}: has lost its plug-ins, {plugin_file(spec.plugins_digest)}; launch the study's own file"
+            ) from None
+        except CorruptFileError as error:
+            raise StorageError(f"{error}; launch the study's own file") from None
+        self._read = None  # it was read without them
+        return self.spec()
+
+    def write_plugins(self, spec: StudySpec) -> None:
+        """Keep the source of the study's plug-ins beside its frozen spec."""
+        if spec.plugins_digest is not None:
+            write_plugins(self.study, spec.plugins, spec.plugins_digest)
 
     def write_frozen(self, text: str) -> None:
         """Make `study.yaml` this text, unless it is. A damaged one is set aside before."""

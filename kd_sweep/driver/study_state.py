@@ -84,6 +84,7 @@ class StudyState:
     def __enter__(self) -> "StudyState":
         self._lease = self.folder.lock()
         try:
+            self.folder.write_plugins(self.spec)
             in_table = self.folder.frozen_in_table()
             self._frozen = self.folder.frozen(self.spec, in_table)
             if in_table is None:

@@ -21,6 +21,10 @@ class WorkerSettings:
     """`cpu` or `cuda`."""
     num_threads: int
     """Of the CPU."""
+    plugins: tuple[str, ...] = ()
+    """Modules to import first, from the study's folder."""
+    plugins_digest: str | None = None
+    """Of their source."""
     best_by: Objective | None = None
     """By what a trial's best epoch is the best, where its checkpoint is kept."""
 

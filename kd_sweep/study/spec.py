@@ -346,6 +346,8 @@ class StudySpec(Strict):
     """The study's folder under the results root."""
     plugins: tuple[str, ...] = ()
     """Modules that add losses and the like to those that are built in. They are imported wherever the study runs."""
+    plugins_digest: str | None = None
+    """Digest of their source, filled in at launch: the study's folder keeps it, and goes on with it."""
     data: Data = Data()
     augmentation: Augmentation = Augmentation()
     teacher: SelectedLearner = Learner()

@@ -22,7 +22,7 @@ from kd_sweep.storage.lease_holder import holder_of
 from kd_sweep.storage.local_files import is_temporary
 from kd_sweep.storage.root import PROBE, Location, Root
 from kd_sweep.storage.tensor_files import CORRUPT
-from kd_sweep.study.space.points import is_finite, planned_trials
+from kd_sweep.study.space.points import is_finite
 from kd_sweep.study.trial import recorded_trial
 from kd_sweep.tables.current_files import table_file
 from kd_sweep.tables.keyed_table import read_table
@@ -31,6 +31,7 @@ from kd_sweep.tables.recovery import DAMAGED_FOLDER
 from kd_sweep.tables.rendering.study_overview import span
 from kd_sweep.tables.schema import FINISHED, TABLE_FILES, TRIALS_COPY
 from kd_sweep.tables.study_lease import study_lease
+from kd_sweep.upkeep.planned_configs import planned_configs
 from kd_sweep.upkeep.removal import REMOVED
 
 PROBES = (PROBE, preflight.PROBE)
@@ -213,7 +214,8 @@ class _Wanted:
     def add(self, root: Root, name: str) -> None:
         """Add the references of a study."""
         study = root.child(name)
-        spec = StudyFolder(root, name).spec()
+        folder = StudyFolder(root, name)
+        spec = folder.spec()
         try:
             trials = read_table(study, TABLE_FILES["trials"])
             about = read_table(study, TABLE_FILES["studies"]).to_pylist()
@@ -224,7 +226,7 @@ class _Wanted:
         rows = trials.to_pylist()
         known = {row["trial_id"]: recorded_trial(row) for row in rows}
         finished = {row["trial_id"] for row in rows if row["status"] in FINISHED}
-        trials = {trial.trial_id: trial.config for trial in planned_trials(spec)} | known
+        trials = {config.trial_id: config for config in planned_configs(folder, spec)} | known
         self.trials[name] = set(trials)
         self.fingerprints |= {spec.data.fingerprint} if spec.data.fingerprint else set()
         goes_on = not is_finite(spec) and any(row["status"] != "completed" for row in about)

@@ -20,7 +20,6 @@ from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import CORRUPT, check_data
 from kd_sweep.storage.terms import of_term, terms_of
-from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.trial import recorded_trial
 from kd_sweep.tables.current_files import current_term, files_of_other_terms, table_file
 from kd_sweep.tables.epoch_parts import Part, counted, list_parts, parts_among, read_part, superseded
@@ -29,6 +28,7 @@ from kd_sweep.tables.notes import NOTES_FOLDER, notes_table
 from kd_sweep.tables.reader import driver_alive, open_results
 from kd_sweep.tables.recovery import DAMAGED_FOLDER
 from kd_sweep.tables.schema import EPOCHS_FOLDER, FINISHED, TABLE_FILES, TRIALS_COPY
+from kd_sweep.upkeep.planned_configs import planned_configs
 
 PROBLEM, NOTE = "problem", "note"
 COLLECTED = "kd-sweep gc deletes it"
@@ -213,7 +213,8 @@ def _orphans(study: Root, trial_ids: list[str]) -> Iterator[Finding]:
 
 def _planned(study: Root) -> set[str]:
     try:
-        return {trial.trial_id for trial in planned_trials(StudyFolder.at(study).spec())}
+        folder = StudyFolder.at(study)
+        return {config.trial_id for config in planned_configs(folder, folder.spec())}
     except StorageError:
         return set()
 

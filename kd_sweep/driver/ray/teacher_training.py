@@ -26,6 +26,7 @@ from kd_sweep.driver.ray.crashes import how_crashed
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, why_lost
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.worker_messages import TeacherEpochDone, TeacherStarted, WorkerSettings
+from kd_sweep.driver.worker_plugins import with_plugins
 from kd_sweep.errors import StorageError
 from kd_sweep.storage.root import Location
 from kd_sweep.study.spec import StudySpec
@@ -48,6 +49,7 @@ def train_teacher(teacher: TeacherConfig, settings: WorkerSettings) -> Iterator[
     from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
 
     device, num_threads = settings.device, settings.num_threads
+    teacher = with_plugins(teacher, settings)
     for row in teacher_epochs(teacher, settings.root, device=device, num_threads=num_threads):
         yield TeacherEpochDone(row["epoch"])
     yield ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads).record

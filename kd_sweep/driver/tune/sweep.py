@@ -104,6 +104,8 @@ def _settings(state: StudyState) -> WorkerSettings:
         study=spec.name,
         device="cuda" if spec.resources.gpus else "cpu",
         num_threads=spec.resources.cpus,
+        plugins=spec.plugins,
+        plugins_digest=spec.plugins_digest,
         best_by=spec.objectives[0] if spec.checkpoints.best else None,
     )
 

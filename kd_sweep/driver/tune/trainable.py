@@ -11,6 +11,7 @@ from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
 from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
+from kd_sweep.driver.worker_plugins import with_plugins
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.storage.root import Root
 
@@ -57,7 +58,8 @@ class TrialActor(tune.Trainable):
         """Return the epochs that the checkpoint has and the driver has not; of a trial that is done, at least one."""
         from kd_sweep.distill.trial import trial_epochs
 
-        trial, settings = assignment.trial, assignment.settings
+        settings = assignment.settings
+        trial = with_plugins(assignment.trial, settings)
         self._num_epochs = trial.student.epochs
         root = Root.open(settings.root)
         folder = StudyFolder(root, settings.study).checkpoint_folder(trial.trial_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_sweep.catalogue.selecting_section import SelectingSection, source_field
 from kd_sweep.errors import SpecError, StorageError, alternatives
 from kd_sweep.study.file.load import MAX_FILE_BYTES, read_text, spec_of
 from kd_sweep.study.file.yaml_reader import MAX_NODES, Document, one_line, read_yaml, shown
@@ -101,7 +102,7 @@ def parse_frozen(text: str, source: str) -> FrozenStudy:
     try:
         document = read_yaml(text, one_line(source, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
         _check_written(document, text)
-        spec = spec_of(document)
+        spec = spec_of(document, frozen=True)
     except SpecError as error:
         raise StorageError(f"damaged study: {error}") from None
     about = document.content["provenance"]
@@ -161,9 +162,12 @@ def _always_searched(spec: StudySpec) -> set[str]:
 def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
     """Yield the dotted name and value of every field that must not change."""
     for section in MIXING:
-        for key, value in getattr(spec, section):
+        content = getattr(spec, section)
+        for key, value in content:
             if section == "scheduler" and key in ("metric", "mode"):
                 continue
+            if isinstance(content, SelectingSection) and section != "scheduler" and key == source_field(content):
+                continue  # in the ids of trials: another version makes other trials
             yield f"{section}.{key}", list(value) if isinstance(value, tuple) else value
     # As resolved: a scheduler without a metric of its own follows the first objective, which may change.
     judged = judged_by(spec)

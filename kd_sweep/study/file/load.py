@@ -44,11 +44,17 @@ def parse_spec(text: str, source: str, overrides: Sequence[str] = (), folder: Pa
     """
     document = read_yaml(text, one_line(source, len(source)))
     apply_overrides(document, overrides)
-    return spec_of(document, folder)
+    load_named_plugins(document, folder)
+    return spec_of(document)
 
 
-def spec_of(document: Document, folder: Path | None = None) -> StudySpec:
-    """Check a study file's content. The plug-ins that it names are imported; ``folder`` is where they may lie.
+def spec_of(document: Document, *, frozen: bool = False) -> StudySpec:
+    """Check a study file's content, whose plug-ins are loaded.
+
+    Args:
+        document: the content.
+        frozen: it is a study as it was launched, whose plug-ins may be elsewhere: its fields were checked then, and
+            only their types are now.
 
     Raises:
         SpecError: as `load_spec`.
@@ -61,10 +67,10 @@ def spec_of(document: Document, folder: Path | None = None) -> StudySpec:
     # The end of a frozen study holds where it came from. That is no setting: such a file can be launched as it is.
     content = {key: value for key, value in content.items() if key != "provenance" or not isinstance(value, dict)}
     content, alone = _scalars_as_grids(content)
-    _load_plugins(document, content.get("plugins"), folder)
     try:
         spec = StudySpec.model_validate_json(json.dumps(content), context={SEARCHED: _searched_names(content)})
-        validate_space(spec)
+        if not frozen:
+            validate_space(spec)
     except ValidationError as error:
         broken = rule_broken(error, document.numbers)
     except RuleError as error:
@@ -75,8 +81,17 @@ def spec_of(document: Document, folder: Path | None = None) -> StudySpec:
     raise document.error(path[:2] if path[:2] in alone else path, broken.rule) from None
 
 
-def _load_plugins(document: Document, modules: object, folder: Path | None) -> None:
-    """Import the plug-ins that the content names, if it names them as it must: else the spec's own check says so."""
+def load_named_plugins(document: Document, folder: Path | None) -> None:
+    """Import the plug-ins that a study file names. Where it does not name them as it must, `spec_of` says so.
+
+    Args:
+        document: the file's content.
+        folder: of the file, where modules may lie.
+
+    Raises:
+        SpecError: a module is missing, raises, or registers nothing. One line, as for `load_spec`.
+    """
+    modules = document.content.get("plugins") if isinstance(document.content, dict) else None
     if isinstance(modules, list) and all(isinstance(module, str) for module in modules):
         try:
             load_plugins(modules, folder)
