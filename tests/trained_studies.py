@@ -5,6 +5,7 @@ from pathlib import Path
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.study_checks import checked
+from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.storage.root import Root
 from kd_sweep.study.file.frozen import SPEC_FILE, frozen_yaml
@@ -31,5 +32,6 @@ def train_study(root: Path, text: str) -> StudySpec:
             for row in run(config, root, root / spec.name / CHECKPOINTS / config.trial_id, best_by=best_by):
                 recorder.epoch(config.trial_id, EpochReport.of_row(row))
             recorder.ended(config.trial_id, "completed")
+    StudyFolder(root, spec.name).write_plugins(spec)
     (root / spec.name / SPEC_FILE).write_text(frozen)
     return spec

@@ -49,9 +49,10 @@ def source_files(module: str) -> dict[str, Path]:
 
 def plugin_folder(module: str) -> Path | None:
     """Return the folder that has the top-level package of a module; None where it has no file in Python."""
-    top = _file_of(module.partition(".")[0])
+    package = module.partition(".")[0]
+    top = _file_of(package)
     if top is None:
-        return None
+        return next((Path(folder).parent for folder in _folders_of(package)), None)
     return top.parents[1] if top.name == "__init__.py" else top.parent
 
 
@@ -91,3 +92,9 @@ def _file_of(module: str) -> Path | None:
         return None
     origin = None if spec is None else spec.origin
     return Path(origin) if origin is not None and origin.endswith(".py") else None
+
+
+def _folders_of(package: str) -> list[str]:
+    """Return the folders of a package without a file of its own."""
+    spec = importlib.util.find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec is not None else []

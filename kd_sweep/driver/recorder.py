@@ -264,7 +264,8 @@ class Recorder:
     def _identity(self, config: TrialConfig) -> dict[str, Any]:
         point = point_of(self._spec, config, self._conditions)
         searched = {column_name(name): _scalar(point.get(name)) for name in self._search}
-        return searched | {
+        sources = {column_name(name): source for name, source in config.plugin_sources.items()}
+        return {**searched, **sources} | {
             "trial_id": config.trial_id,
             "augmentation_strength": config.mean_teacher_strength,
             "ensemble_size": config.ensemble_size,

@@ -29,7 +29,7 @@ def with_plugins(config: C, settings: WorkerSettings) -> C:
         config = type(config).model_validate_json(config.model_dump_json())
         for _, section in config:
             if isinstance(section, SelectingSection) and section.source is not None:
-                _ = section.entry
+                _ = section.entry  # it raises where that is not what the trial was made with
     except (KdSweepError, FileNotFoundError) as error:
         raise TrialError(f"node {socket.gethostname()}: {error}") from None
     return config

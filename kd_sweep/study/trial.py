@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from kd_sweep.catalogue.parameters import Strict
-from kd_sweep.catalogue.selecting_section import UNKNOWN_ENTRY, SelectingSection
-from kd_sweep.errors import PluginError, StorageError
+from kd_sweep.catalogue.selecting_section import SelectingSection, source_field
+from kd_sweep.errors import StorageError
 from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import (
     Augmentation,
@@ -212,6 +212,15 @@ class TrialConfig(Strict):
         return value
 
     @property
+    def plugin_sources(self) -> dict[str, str]:
+        """Version and digest of the source of each entry of a plug-in: `distillation.loss_source` and the like."""
+        return {
+            f"{name}.{source_field(section)}": section.source
+            for name, section in self
+            if isinstance(section, SelectingSection) and section.source is not None
+        }
+
+    @property
     def init_seed(self) -> int:
         """Seed of the student's initial weights."""
         return derived_seed("student-init", self.seed)
@@ -265,15 +274,11 @@ def recorded_trial(row: Mapping[str, Any]) -> TrialConfig:
     """Return the trial of a row of the `trials` table.
 
     Raises:
-        PluginError: the trial selects an entry of a plug-in that is not loaded.
         StorageError: a version of kd_sweep wrote the row whose trials have other fields.
     """
     try:
         return TrialConfig.model_validate_json(row["config"])
-    except ValidationError as error:
-        for problem in error.errors():
-            if problem["type"] == UNKNOWN_ENTRY and ":" in str(problem["input"]):
-                raise PluginError(f"trial {row['trial_id']}: {problem['ctx']['error']}") from None
+    except ValidationError:
         raise StorageError(
             f"trial {row['trial_id']}: was written by a version of kd_sweep whose trials have other fields; go on with "
             "that version, or launch the study in another root"

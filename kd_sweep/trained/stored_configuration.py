@@ -1,5 +1,6 @@
-"""The configuration of a trial that is in the tables, with the plug-ins that its study names."""
+"""The configuration of a trial that is in the tables, with the plug-ins of its study."""
 
+import contextlib
 from typing import Any
 
 from kd_sweep.driver.study_folder import StudyFolder
@@ -13,17 +14,18 @@ def stored_configuration(trial: StoredTrial) -> TrialConfig:
     """Return the configuration of a trial, with the location of its images as it is now.
 
     That is the trial's own `data_location`, else the one that the study was last launched with. Where the trial selects
-    an entry of a plug-in, the study's plug-ins are imported.
+    entries of plug-ins, the study's plug-ins are imported. Where they cannot be, or are another version than the trial
+    was run with, whatever needs such an entry says so: a student can be built without the loss that it learned by.
 
     Raises:
-        PluginError: no plug-in has an entry that the trial selects.
-        StorageError: a plug-in that the study names cannot be imported; or a version of kd_sweep wrote the trial whose
-            trials have other fields.
+        StorageError: a version of kd_sweep wrote the trial whose trials have other fields.
     """
-    try:
-        config = recorded_trial(trial.row)
-    except PluginError:
-        StudyFolder.at(trial.study).spec()
+    config = recorded_trial(trial.row)
+    if config.plugin_sources:
+        folder = StudyFolder.at(trial.study)
+        spec = folder.spec()
+        with contextlib.suppress(PluginError, StorageError):
+            folder.load_plugins(spec)
         config = recorded_trial(trial.row)
     if config.data.path is None:
         return config

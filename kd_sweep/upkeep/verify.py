@@ -13,7 +13,7 @@ from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, checkpoints_in, read
 from kd_sweep.distill.teacher_logits import LOGITS
 from kd_sweep.distill.teacher_records import RECORD, TEACHERS, WEIGHTS, finished_term, read_record, teacher_folder
 from kd_sweep.driver.study_folder import SPEC_FILE, StudyFolder
-from kd_sweep.errors import CorruptFileError, PluginError, StorageError
+from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.lease_holder import DRIVER_LEASE, damaged_lease, holder_of
 from kd_sweep.storage.local_files import is_temporary
 from kd_sweep.storage.root import Location, Root
@@ -116,7 +116,7 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     try:
         for row in trials.values():
             used |= {teacher.teacher_id for teacher in recorded_trial(row).needed_teachers}
-    except (StorageError, PluginError) as error:
+    except StorageError as error:
         yield Finding(PROBLEM, study.location_of(table_file(study, TRIALS)), str(error), "")
     yield from _checkpoints(study, trials, is_running=is_running)
     yield from _leftovers(study)

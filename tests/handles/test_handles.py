@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -236,7 +235,9 @@ def gap(inputs, parameters):
 """
 
 
-def test_a_trial_of_a_plug_in_is_read_where_the_plug_in_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_of_a_plugin_is_read_with_the_plugin_that_its_study_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "handlesplugin.py").write_text(OWN_LOSS)
     monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
@@ -245,21 +246,27 @@ def test_a_trial_of_a_plug_in_is_read_where_the_plug_in_is(tmp_path: Path, monke
     program = """
 import sys, kd_sweep
 trial = kd_sweep.open_results(sys.argv[1])["digits"].trials()[0]
+section = trial.config.distillation
+print(section.loss, section.source, len(trial.epochs()), type(trial.student()).__name__)
 try:
-    print(trial.config.distillation.loss, len(trial.epochs()))
-except kd_sweep.errors.KdSweepError as error:
-    print("refused:", error)
+    print(section.entry.item.__name__)
+except kd_sweep.errors.PluginError as error:
+    print(error)
 """
 
-    def answer(path: str) -> str:
-        environment = os.environ | {"PYTHONPATH": f"{path}:{os.environ.get('PYTHONPATH', '')}"}
+    def answer() -> list[str]:
         command = [sys.executable, "-c", program, str(tmp_path / "root")]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout.splitlines()
 
-    assert answer(str(tmp_path / "plugins")) == "handlesplugin:gap 2\n"
-    refused = answer("")
-    assert refused.startswith("refused: ")
-    assert "handlesplugin" in refused
-    assert refused.count("\n") == 1
+    first, last = answer()
+    assert first.startswith("handlesplugin:gap 1+")
+    assert first.endswith(" 2 CifarResNet")
+    assert last == "gap"
+    (bundle,) = (tmp_path / "root" / "digits").glob("plugins-*.zip")
+    bundle.unlink()
+    assert answer() == [
+        first,
+        "loss: 'handlesplugin:gap' is not an option: no plug-in 'handlesplugin' that has a "
+        "loss is loaded; possible: name its module in `plugins`, such as plugins: [handlesplugin]",
+    ]
