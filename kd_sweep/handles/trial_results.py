@@ -70,9 +70,7 @@ class TrialResults:
         """Everything that decides the trial's result.
 
         Raises:
-            PluginError: it selects an entry of a plug-in that no module has which the study names.
-            StorageError: such a module cannot be imported, or a version of kd_sweep wrote the trial whose trials have
-                other fields.
+            StorageError: a version of kd_sweep wrote the trial whose trials have other fields.
         """
         return stored_configuration(self._stored)
 
