@@ -23,6 +23,8 @@ SEARCHED = "searched"
 """Key of pydantic's validation context: the names that a study's search gives each dotted selector."""
 
 
+OTHER_PLUGINS = "other_plugins"
+"""Key of it: whether a study is read whose plug-ins are loaded in another version."""
 UNKNOWN_ENTRY, NO_PARAMETER = "unknown_entry", "no_parameter"
 """Types of pydantic errors whose context holds the rule as `error`. After the second the value is to be shown first."""
 
@@ -106,10 +108,12 @@ class Selected:
         def select(value: Any, inner: Any, info: ValidationInfo) -> Any:
             if not isinstance(value, dict):
                 return inner(value)
-            if (stored := _stored_class(base, value)) is not None:
+            context = info.context or {}
+            searched = context.get(SEARCHED, {}).get(f"{info.field_name}.{base.selector}", ())
+            stored = _stored_class(base, value, searched, context.get(OTHER_PLUGINS, False))
+            if stored is not None:
                 return _validated(stored, value, info.mode)
             name = value.get(base.selector, base.model_fields[base.selector].default)
-            searched = (info.context or {}).get(SEARCHED, {}).get(f"{info.field_name}.{base.selector}", ())
             # What is no entry is refused where it stands, in the search.
             known = [other for other in searched if entry_of(base.kind, other) is not None]
             model = section_class(base, (name, *known))
@@ -118,18 +122,33 @@ class Selected:
         return core_schema.with_info_wrap_validator_function(select, handler(source))
 
 
-def _stored_class(base: type[SelectingSection], content: Mapping[str, Any]) -> type[SelectingSection] | None:
+def _stored_class(
+    base: type[SelectingSection], content: Mapping[str, Any], searched: Sequence[str] = (), others: bool = False
+) -> type[SelectingSection] | None:
     """Return the class for a section as it was stored whose plug-in is not loaded here, or not in that version.
 
     Its parameters are taken as they are: whoever only reads results needs no plug-in.
+
+    Args:
+        base: the section.
+        content: what was stored.
+        searched: the entries that a study searches.
+        others: whether the plug-ins that are loaded are other versions than the study's.
     """
     name, source = content.get(base.selector), content.get(source_field(base))
-    if not isinstance(name, str) or not isinstance(source, str):
+    of_plugins = [one for one in (name, *searched) if isinstance(one, str) and ":" in one]
+    if any(_is_missing(base, one) or others for one in searched if one in of_plugins):
+        return _class_of_keys(base, tuple(key for key in content if key not in base.model_fields))
+    if name not in of_plugins or not isinstance(source, str):
         return None
     entry = entry_of(base.kind, name)
-    if entry is not None and (entry.is_built_in or entry_source(entry) == source):
+    if entry is not None and entry_source(entry) == source:
         return None
     return _class_of_keys(base, tuple(key for key in content if key not in base.model_fields))
+
+
+def _is_missing(base: type[SelectingSection], name: str) -> bool:
+    return entry_of(base.kind, name) is None
 
 
 @cache

@@ -110,3 +110,28 @@ def test_a_bundle_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
         with pytest.raises(CorruptFileError, match="leads out of the folder"):
             PluginBundle({name: b""}).unpack(tmp_path / "inner")
     assert not list(tmp_path.rglob("mykd.py"))
+
+
+def test_a_frozen_study_is_read_without_its_plugins_and_with_other_versions(folder: Path) -> None:
+    (folder / "s.yaml").write_text(
+        STUDY.replace('loss: "mykd:margin", ', "").replace(
+            "  distillation.power", '  distillation.loss: {grid: [kl, "mykd:margin"]}\n  distillation.power'
+        )
+    )
+    freeze = (
+        "from kd_sweep import Study; from kd_sweep.study.file.frozen import frozen_yaml; "
+        "from kd_sweep.driver.study_checks import checked; from pathlib import Path; "
+        "spec = checked(Study.from_file('s.yaml').spec, say=print); Path('frozen').write_text(frozen_yaml(spec, {}))"
+    )
+    output_of(freeze, folder)
+    read = (
+        "from kd_sweep.study.file.frozen import parse_frozen, frozen_yaml; from pathlib import Path; "
+        "text = Path('frozen').read_text(); spec = parse_frozen(text, 'frozen').spec; "
+        "print(frozen_yaml(spec, {}) == text, spec.distillation.margin)"
+    )
+    loaded = "from kd_sweep import Study; Study.from_file('s.yaml'); "
+    assert output_of(read, folder) == "True 0.2"
+    assert output_of(loaded + read, folder) == "True 0.2"
+    write_modules(folder, mykd=MARGIN.replace("margin: float", "gap: float").replace(".margin", ".gap"))
+    (folder / "s.yaml").write_text("name: other\nplugins: [mykd]\n")
+    assert output_of(loaded + read, folder) == "True 0.2"

@@ -157,7 +157,8 @@ def test_the_plugin_on_the_page_runs_in_the_study_on_the_page(tmp_path: Path) ->
     (tmp_path / "mykd.py").write_text(module)
     (tmp_path / "study.yaml").write_text(study)
     program = (
-        "import kd_sweep; study = kd_sweep.Study.from_file('study.yaml').set({'student.epochs': 1, 'teacher.epochs': 1, "
+        "import kd_sweep; "
+        "study = kd_sweep.Study.from_file('study.yaml').set({'student.epochs': 1, 'teacher.epochs': 1, "
         "'data.max_train_images': 200, 'data.max_val_images': 100, 'data.image_size': 8}); "
         "print(len(study.plan().trials), len(kd_sweep.run_trial(study, 1)))"
     )

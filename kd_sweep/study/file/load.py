@@ -1,14 +1,16 @@
 """Loading of a study file into a validated `StudySpec`. Every mistake is one line with the line of the file."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.catalogue.plugins import UnloadablePluginError, load_plugins
-from kd_sweep.catalogue.selecting_section import SEARCHED
+from kd_sweep.catalogue.selecting_section import OTHER_PLUGINS, SEARCHED
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.messages import RuleError, rule_broken
 from kd_sweep.study.file.overrides import apply_overrides
@@ -68,7 +70,8 @@ def spec_of(document: Document, *, frozen: bool = False) -> StudySpec:
     content = {key: value for key, value in content.items() if key != "provenance" or not isinstance(value, dict)}
     content, alone = _scalars_as_grids(content)
     try:
-        spec = StudySpec.model_validate_json(json.dumps(content), context={SEARCHED: _searched_names(content)})
+        context = {SEARCHED: _searched_names(content), OTHER_PLUGINS: frozen and _has_other_plugins(content)}
+        spec = StudySpec.model_validate_json(json.dumps(content), context=context)
         if not frozen:
             validate_space(spec)
     except ValidationError as error:
@@ -97,6 +100,14 @@ def load_named_plugins(document: Document, folder: Path | None) -> None:
             load_plugins(modules, folder)
         except UnloadablePluginError as error:
             raise document.error(("plugins", error.index), str(error)) from None
+
+
+def _has_other_plugins(content: Mapping[str, Any]) -> bool:
+    """Return whether a plug-in of a frozen study is loaded in another version than it was launched with."""
+    modules = content.get("plugins") or ()
+    if not all(module in sys.modules for module in modules):
+        return False
+    return bool(modules) and PluginBundle.of_modules(modules).digest != content.get("plugins_digest")
 
 
 def _searched_names(content: Mapping[str, Any]) -> dict[str, list[str]]:
