@@ -7,6 +7,7 @@ than what it took is refused.
 import math
 from typing import Any
 
+from kd_sweep.driver.worker_plugins import TravellingPlugins
 from kd_sweep.errors import ClusterError
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.trial import TrialConfig
@@ -40,7 +41,7 @@ def check_share(gpus: float, peak_bytes: int, total_bytes: int) -> None:
     )
 
 
-def check_memory(gpus: float, trial: TrialConfig) -> None:
+def check_memory(gpus: float, trial: TrialConfig, plugins: TravellingPlugins | None = None) -> None:
     """Measure `trial` on one GPU of the connected Ray and check its share of it; needs a GPU.
 
     A trial that fails for another reason than memory is let through: its own row will say why.
@@ -48,6 +49,7 @@ def check_memory(gpus: float, trial: TrialConfig) -> None:
     Args:
         gpus: as for `check_share`.
         trial: the one that takes most memory.
+        plugins: those that it needs, if any.
 
     Raises:
         ClusterError: the share is too small, a whole GPU is too small, or none was free for minutes.
@@ -56,7 +58,7 @@ def check_memory(gpus: float, trial: TrialConfig) -> None:
 
     task = ray.remote(measure).options(num_cpus=1, num_gpus=1, max_retries=1)
     try:
-        peak_bytes, total_bytes = ray.get(task.remote(trial.model_dump_json()), timeout=PROBE_S)
+        peak_bytes, total_bytes = ray.get(task.remote(trial.model_dump_json(), plugins), timeout=PROBE_S)
     except ray.exceptions.GetTimeoutError:
         raise ClusterError(f"resources.gpus: no GPU was free for a first measurement within {PROBE_S:g} s") from None
     except ray.exceptions.RayError as error:
@@ -66,7 +68,7 @@ def check_memory(gpus: float, trial: TrialConfig) -> None:
     check_share(gpus, peak_bytes, total_bytes)
 
 
-def measure(trial_json: str) -> tuple[int, int]:
+def measure(trial_json: str, plugins: TravellingPlugins | None) -> tuple[int, int]:
     """Run a few batches of a trial on this process's GPU; return the bytes that torch reserved at most, and the GPU's.
 
     Teachers are trained in the same process, as a trial trains those that are missing. Runs in a worker.
@@ -75,6 +77,8 @@ def measure(trial_json: str) -> tuple[int, int]:
 
     from kd_sweep.distill.trial import trial_epochs
 
+    if plugins is not None:
+        plugins.load()
     trial = shortened(TrialConfig.model_validate_json(trial_json))
     torch.cuda.reset_peak_memory_stats()
     with scratch_folder("memory") as folder:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.driver.ray.ray_settings import JOB_STOP_WAIT_S
 from kd_sweep.errors import ClusterError, StorageError, alternatives
 from kd_sweep.storage.locations import check_uri
@@ -26,7 +27,7 @@ POLL_S = 0.5
 def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -> str:
     """Start the study as a job of the cluster and return the job's id. A study that exists goes on.
 
-    The study file and this package travel along, so nothing of ours needs to be installed there.
+    The study file, its plug-ins and this package travel along, so none of them needs to be installed there.
 
     Args:
         spec: the study file; paths in it are those of the cluster.
@@ -50,6 +51,7 @@ def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -
         words += ["--set", override]
     with _client(address) as client, scratch_folder("job") as folder:
         shutil.copy(spec, folder)
+        PluginBundle.of_modules(study.plugins).unpack(folder)
         job: str = client.submit_job(
             entrypoint=f"exec {shlex.join(words)}",
             submission_id=f"{study.name}-{secrets.token_hex(3)}",

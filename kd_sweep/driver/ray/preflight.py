@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from kd_sweep.errors import ClusterError
+from kd_sweep.errors import ClusterError, KdSweepError
 from kd_sweep.storage.root import Root
 
 if TYPE_CHECKING:  # the nodes import this module, and may lack what these need
     from kd_sweep.driver.ray.connection import Cluster, RayNode
+    from kd_sweep.driver.worker_plugins import TravellingPlugins
     from kd_sweep.study.spec import StudySpec
+
+    TriedPlugins = tuple[TravellingPlugins, str]
+    """The plug-ins of a study, and a trial of it as JSON."""
 
 COMPARED = ("python", "ray", "torch", "torchvision", "kd_sweep")
 """What must have one version everywhere, or a trial's numbers would depend on where it ran."""
@@ -41,6 +45,8 @@ class NodeReport:
     """Whether the driver's probe file is in the results root there."""
     root_failure: str | None
     """Why the node cannot write in the results root; None where it can."""
+    plugin_failure: str | None = None
+    """Why the study's plug-ins cannot be loaded there; None where they can, or it has none."""
 
 
 def check_cluster(cluster: "Cluster", spec: "StudySpec", storage: Root) -> None:
@@ -55,15 +61,30 @@ def check_cluster(cluster: "Cluster", spec: "StudySpec", storage: Root) -> None:
         ClusterError: a node differs, or the GPUs' memory is too small. One line.
     """
     if not cluster.local:
-        check_nodes(cluster.workers(spec.resources), storage, needs_gpu=spec.resources.gpus > 0)
+        nodes, needs_gpu = cluster.workers(spec.resources), spec.resources.gpus > 0
+        check_nodes(nodes, storage, needs_gpu=needs_gpu, plugins=_tried_plugins(spec))
     if 0 < spec.resources.gpus < 1:
         from kd_sweep.driver.ray.gpu_memory import check_memory
         from kd_sweep.study.space.plan import example_trial, plan
 
-        check_memory(spec.resources.gpus, example_trial(spec, plan(spec)))
+        tried = _tried_plugins(spec)
+        check_memory(spec.resources.gpus, example_trial(spec, plan(spec)), tried[0] if tried else None)
 
 
-def check_nodes(nodes: Iterable["RayNode"], storage: Root, *, needs_gpu: bool) -> None:
+def _tried_plugins(spec: "StudySpec") -> "TriedPlugins | None":
+    """Return what a node needs to try a trial's plug-ins; None where the study has none."""
+    from kd_sweep.driver.worker_plugins import TravellingPlugins
+    from kd_sweep.study.space.plan import example_trial, plan
+
+    trial = example_trial(spec, plan(spec))
+    if not spec.plugins and not trial.plugin_sources:
+        return None
+    return TravellingPlugins.of_modules(spec.plugins), trial.model_dump_json()
+
+
+def check_nodes(
+    nodes: Iterable["RayNode"], storage: Root, *, needs_gpu: bool, plugins: "TriedPlugins | None" = None
+) -> None:
     """Return if every node has this process's versions, can import the trials' code and shares the results root.
 
     A probe file is written in the root, and one by each node; they are gone when this returns or raises.
@@ -72,6 +93,7 @@ def check_nodes(nodes: Iterable["RayNode"], storage: Root, *, needs_gpu: bool) -
         nodes: those to check.
         storage: the results root.
         needs_gpu: whether the trials use a GPU.
+        plugins: what they need of plug-ins, if anything.
 
     Raises:
         ClusterError: a node differs; it is named. One line.
@@ -79,7 +101,7 @@ def check_nodes(nodes: Iterable["RayNode"], storage: Root, *, needs_gpu: bool) -
     probe = f"{PROBE}{secrets.token_hex(6)}"
     storage.write_bytes(probe, b"", durable=False)
     try:
-        reports = _ask(list(nodes), storage.location, probe)
+        reports = _ask(list(nodes), storage.location, probe, plugins)
         here = versions()
         for name, report in reports.items():
             check_report(name, report, here, storage.location, needs_gpu=needs_gpu)
@@ -112,6 +134,8 @@ def check_report(name: str, report: NodeReport, here: dict[str, str], root: str,
             )
     if report.failure is not None:
         raise ClusterError(f"node {name}: the trials' code cannot be imported there ({report.failure})")
+    if report.plugin_failure is not None:
+        raise ClusterError(f"node {name}: {report.plugin_failure}")
     if needs_gpu and report.num_cuda_devices == 0:
         raise ClusterError(
             f"node {name}: offers GPUs to Ray, but torch sees no CUDA device there; check its driver and CUDA build"
@@ -141,13 +165,14 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def report_node(root: str, probe: str, answer: str) -> NodeReport:
+def report_node(root: str, probe: str, answer: str, plugins: "TriedPlugins | None") -> NodeReport:
     """Report on the node that this process runs on. Runs in a worker; everything it may lack is imported inside.
 
     Args:
         root: the results root.
         probe: the driver's file in it.
         answer: the file to write in it.
+        plugins: the study's, if it has any, and a trial that selects their entries.
     """
     failure, num_cuda_devices = None, 0
     try:
@@ -155,6 +180,7 @@ def report_node(root: str, probe: str, answer: str) -> NodeReport:
         num_cuda_devices = importlib.import_module("torch").cuda.device_count()
     except (ImportError, OSError, RuntimeError) as error:
         failure = _one_line(error)
+    plugin_failure = _plugin_failure(*plugins) if plugins is not None and failure is None else None
     root_failure: str | None = None
     sees_root = False
     try:
@@ -164,7 +190,20 @@ def report_node(root: str, probe: str, answer: str) -> NodeReport:
             storage.write_bytes(answer, b"", durable=False)
     except Exception as error:  # whatever it is, the driver must know it
         root_failure = _one_line(error)
-    return NodeReport(versions(), failure, num_cuda_devices, sees_root, root_failure)
+    return NodeReport(versions(), failure, num_cuda_devices, sees_root, root_failure, plugin_failure)
+
+
+def _plugin_failure(plugins: "TravellingPlugins", trial_json: str) -> str | None:
+    """Return why a trial's plug-ins cannot be loaded on this node; None where they can."""
+    from kd_sweep.driver.worker_plugins import with_entries
+    from kd_sweep.study.trial import TrialConfig
+
+    try:
+        plugins.load()
+        with_entries(TrialConfig.model_validate_json(trial_json))
+    except KdSweepError as error:
+        return str(error)
+    return None
 
 
 def node_name(node: "RayNode") -> str:
@@ -173,7 +212,7 @@ def node_name(node: "RayNode") -> str:
     return f"{address} ({host})" if host and host != address else str(address)
 
 
-def _ask(nodes: "list[RayNode]", root: str, probe: str) -> dict[str, NodeReport]:
+def _ask(nodes: "list[RayNode]", root: str, probe: str, plugins: "TriedPlugins | None") -> dict[str, NodeReport]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -181,7 +220,7 @@ def _ask(nodes: "list[RayNode]", root: str, probe: str) -> dict[str, NodeReport]
     names = {
         task.options(
             num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(root, probe, f"{probe}-{number}"): node_name(node)
+        ).remote(root, probe, f"{probe}-{number}", plugins): node_name(node)
         for number, node in enumerate(nodes)
     }
     done, waiting = ray.wait(list(names), num_returns=len(names), timeout=ANSWER_S)
