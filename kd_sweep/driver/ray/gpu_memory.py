@@ -7,7 +7,7 @@ than what it took is refused.
 import math
 from typing import Any
 
-from kd_sweep.driver.worker_plugins import TravellingPlugins
+from kd_sweep.driver.ray.worker_plugins import TravellingPlugins
 from kd_sweep.errors import ClusterError
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.trial import TrialConfig

@@ -46,14 +46,11 @@ def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -
             f"--root {root}: is relative to nothing on the cluster; possible: /folder, s3://bucket/prefix"
         )
     check_uri(root)
-    words = ["python", "-m", "kd_sweep", "launch", spec.name, "--root", root, "--address", "auto"]
-    for override in overrides:
-        words += ["--set", override]
     with _client(address) as client, scratch_folder("job") as folder:
         shutil.copy(spec, folder)
         PluginBundle.of_modules(study.plugins).unpack(folder)
         job: str = client.submit_job(
-            entrypoint=f"exec {shlex.join(words)}",
+            entrypoint=_command(spec.name, root, overrides),
             submission_id=f"{study.name}-{secrets.token_hex(3)}",
             metadata={"study": study.name, "root": root},
             runtime_env={
@@ -65,6 +62,14 @@ def submit(spec: Path, address: str, root: str, overrides: Sequence[str] = ()) -
             },
         )
         return job
+
+
+def _command(spec: str, root: str, overrides: Sequence[str]) -> str:
+    """Return the shell's command that a job runs, in the folder of the study file."""
+    words = ["python", "-m", "kd_sweep", "launch", spec, "--root", root, "--address", "auto"]
+    for override in overrides:
+        words += ["--set", override]
+    return f"exec {shlex.join(words)}"
 
 
 def write_logs(job: str, address: str, sink: TextIO, *, follow: bool) -> str:

@@ -13,7 +13,7 @@ from kd_sweep.storage.root import Root
 
 if TYPE_CHECKING:  # the nodes import this module, and may lack what these need
     from kd_sweep.driver.ray.connection import Cluster, RayNode
-    from kd_sweep.driver.worker_plugins import TravellingPlugins
+    from kd_sweep.driver.ray.worker_plugins import TravellingPlugins
     from kd_sweep.study.spec import StudySpec
 
     TriedPlugins = tuple[TravellingPlugins, str]
@@ -73,7 +73,7 @@ def check_cluster(cluster: "Cluster", spec: "StudySpec", storage: Root) -> None:
 
 def _tried_plugins(spec: "StudySpec") -> "TriedPlugins | None":
     """Return what a node needs to try a trial's plug-ins; None where the study has none."""
-    from kd_sweep.driver.worker_plugins import TravellingPlugins
+    from kd_sweep.driver.ray.worker_plugins import TravellingPlugins
     from kd_sweep.study.space.plan import example_trial, plan
 
     trial = example_trial(spec, plan(spec))
@@ -195,7 +195,7 @@ def report_node(root: str, probe: str, answer: str, plugins: "TriedPlugins | Non
 
 def _plugin_failure(plugins: "TravellingPlugins", trial_json: str) -> str | None:
     """Return why a trial's plug-ins cannot be loaded on this node; None where they can."""
-    from kd_sweep.driver.worker_plugins import with_entries
+    from kd_sweep.driver.ray.worker_plugins import with_entries
     from kd_sweep.study.trial import TrialConfig
 
     try:

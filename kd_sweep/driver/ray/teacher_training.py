@@ -24,9 +24,9 @@ from kd_sweep.driver.pace import describe_teacher
 from kd_sweep.driver.ray.connection import ray_options
 from kd_sweep.driver.ray.crashes import how_crashed
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, why_lost
+from kd_sweep.driver.ray.worker_plugins import with_plugins
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.worker_messages import TeacherEpochDone, TeacherStarted, WorkerSettings
-from kd_sweep.driver.worker_plugins import with_plugins
 from kd_sweep.errors import StorageError
 from kd_sweep.storage.root import Location
 from kd_sweep.study.spec import StudySpec

@@ -8,10 +8,10 @@ from typing import Any
 from ray import tune
 
 from kd_sweep.distill.checkpoints import read_history
+from kd_sweep.driver.ray.worker_plugins import with_plugins
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
 from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
-from kd_sweep.driver.worker_plugins import with_plugins
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.storage.root import Root
 
