@@ -13,8 +13,8 @@ import kd_sweep.driver.recorder as recorder_module
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.stopping import RuleScheduler
-from kd_sweep.driver.tune.tune_trial import result_of
-from kd_sweep.driver.worker_messages import EpochDone
+from kd_sweep.driver.tune.tune_trial import config_of, result_of
+from kd_sweep.driver.worker_messages import Assignment, EpochDone, WorkerSettings
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.reader import open_results
@@ -22,14 +22,16 @@ from tests.driver.reports import report_of
 from tests.driver.stopping.schedulers import SCHEDULERS
 
 NUM_EPOCHS = 6
+SETTINGS = WorkerSettings(root="r", study="s", device="cpu", num_threads=1)
 
 
-def study(scheduler: str) -> StudySpec:
+def study(scheduler: str, *, with_seeds: bool = False) -> StudySpec:
     objectives = [{"metric": "val_accuracy"}, {"metric": "predictive_kl_val", "mode": "min"}]
     content = {
         "name": "s",
         "student": {"epochs": NUM_EPOCHS},
-        "search": {"ensemble_size": {"grid": [1, 2, 3]}, "seed": {"grid": [0, 1, 2, 3]}},
+        "search": {"ensemble_size": {"grid": [1, 2, 3]}} | ({} if with_seeds else {"seed": {"grid": [0, 1, 2, 3]}}),
+        "seeds": 4 if with_seeds else None,
         "objectives": objectives if "pareto" in scheduler else objectives[:1],
     }
     return parse_spec(json.dumps(content)[:-1] + f', "scheduler": {scheduler}}}', "s.yaml")
@@ -57,7 +59,7 @@ def run(root: Path, spec: StudySpec, most: int = 10_000, *, told: bool = True) -
         scheduler = RuleScheduler(state.judge)
         for config in [*state.work.unfinished, *(trial.config for trial in state.work.new)]:
             state.recorder.started(config)
-            tune_trial = Trial("unused", stub=True, config={"trial_id": config.trial_id})
+            tune_trial = Trial("unused", stub=True, config=config_of(Assignment(config, SETTINGS)))
             for epoch in range(state.recorder.last_epoch(config.trial_id) + 1, NUM_EPOCHS + 1):
                 most -= 1
                 report = report_of(epoch, **metrics_of(config.trial_id, epoch))
@@ -92,6 +94,22 @@ def test_an_interrupted_study_ends_as_an_unbroken_one(name: str, tmp_path: Path)
     statuses = [status for status, _, _ in ends(tmp_path / "broken").values()]
     assert 2 <= statuses.count("stopped") < len(statuses) == 12
     assert set(statuses) <= {"stopped", "completed"}
+
+
+def test_an_interrupted_study_with_seeds_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    spec = study(SCHEDULERS["asha"], with_seeds=True)
+    assert run(tmp_path / "unbroken", spec)
+    while not run(tmp_path / "broken", spec, 7, told=False):
+        pass
+    assert ends(tmp_path / "broken") == ends(tmp_path / "unbroken")
+    rows = open_results(tmp_path / "broken").table("trials").to_pylist()
+    # The first trial of a seed has nobody to be compared with.
+    first = {row["seed"]: row["status"] for row in sorted(rows, key=lambda row: row["started_at"], reverse=True)}
+    assert first == dict.fromkeys(range(4), "completed")
+    compared = ends(tmp_path / "unbroken")
+    assert run(tmp_path / "together", study(SCHEDULERS["asha"]))
+    assert ends(tmp_path / "together").keys() == compared.keys()
+    assert ends(tmp_path / "together") != compared
 
 
 def test_a_trial_whose_driver_died_before_it_could_stop_it_is_stopped_by_the_resume(tmp_path: Path) -> None:
