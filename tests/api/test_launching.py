@@ -117,8 +117,9 @@ def test_events_tell_the_whole_run_and_nothing_is_printed(launched: Launched) ->
     assert printed == ""
     assert heard[0] == "RunBegan"
     assert heard.count("RunBegan") == 2
-    # Four teachers, and twelve epochs of four trials: one that ended the first run, eleven in the second.
-    assert (heard.count("TeacherTrained"), heard.count("TrialEpoch"), heard.count("TrialEnded")) == (4, 12, 4)
+    assert (heard.count("TeacherTrained"), heard.count("TrialEnded")) == (4, 4)
+    # Twelve epochs of four trials. One that was in flight when the first run ended may be in its checkpoint by then.
+    assert heard.count("TrialEpoch") in (11, 12)
     assert set(heard) >= {"Told", "WorkCounted", "TeachersBegan", "TeacherBegan", "TeacherEpoch", "TrialsBegan", "Tick"}
 
 

@@ -93,6 +93,7 @@ def _tune(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),
                 verbose=0,
+                progress_reporter=tune.CLIReporter(),  # else Tune shows an empty table in a notebook
             ),
         ).fit()
 
