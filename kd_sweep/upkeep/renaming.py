@@ -54,8 +54,8 @@ def rename_study(location: Location, name: str) -> Root:
 
 
 def _with_name(spec: StudySpec, name: str) -> StudySpec:
-    """Return the study with another name, checked as that of a study file is."""
-    return spec_of(python_document(spec.model_dump(mode="json") | {"name": name}))
+    """Return the study with another name, checked as that of a study file is; its plug-ins need not be here."""
+    return spec.model_copy(update={"name": spec_of(python_document({"name": name})).name})
 
 
 def _check_free(folder: StudyFolder, name: str) -> None:
