@@ -43,7 +43,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
 def written(call: Any) -> str:
     """Return a function's arguments as the page writes them."""
     parameters = [one for one in inspect.signature(call).parameters.values() if one.name not in ("self", "cls")]
-    texts = [str(one.replace(annotation=inspect.Parameter.empty)) for one in parameters]
+    texts = [re.sub(r"<class '.*?(\w+)'>", r"\1", str(one.replace(annotation=one.empty))) for one in parameters]
     first_named = next((index for index, one in enumerate(parameters) if one.kind is one.KEYWORD_ONLY), None)
     if first_named is not None:
         texts.insert(first_named, "*")
