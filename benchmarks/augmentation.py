@@ -17,7 +17,6 @@ from rich.table import Table
 from torch import Tensor
 
 from kd_sweep.augmentation import transforms
-from kd_sweep.augmentation.mixing import MIXINGS
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.study.recipe import Augmentation, Data
@@ -156,7 +155,10 @@ def main() -> None:
         ("kd_sweep stream, strength 0", stream_epoch(dataset, arguments.batch_size, 0.0)),
         ("kd_sweep stream, strength 0.5", stream_epoch(dataset, arguments.batch_size, STRENGTH)),
         ("kd_sweep stream, strength 1", stream_epoch(dataset, arguments.batch_size, 1.0)),
-        *((f"kd_sweep {name} at 0.5", stream_epoch(dataset, arguments.batch_size, STRENGTH, name)) for name in MIXINGS),
+        *(
+            (f"kd_sweep {name} at 0.5", stream_epoch(dataset, arguments.batch_size, STRENGTH, name))
+            for name in ("mixup", "cutmix")
+        ),
         ("kornia AugmentationSequential", kornia_epoch(dataset, arguments.batch_size, STRENGTH)),
         ("torchvision v2, per image", torchvision_epoch(small, arguments.batch_size, STRENGTH)),
     ]

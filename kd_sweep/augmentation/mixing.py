@@ -77,10 +77,6 @@ def partner_indices(count: int, generator: torch.Generator) -> Tensor:
     return partner_N
 
 
-MIXINGS: dict[str, Mixing] = {"mixup": mixup, "cutmix": cutmix}
-"""By the name of their pipeline."""
-
-
 def _rectangle(center_2B: Tensor, area_B: Tensor, length_21: Tensor) -> tuple[Tensor, Tensor]:
     """Return first and end pixel, down and across, (2, B) each, of cut-off rectangles of an area as a fraction."""
     half_2B = (area_B.sqrt() * length_21 / 2).floor()

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kd_sweep.augmentation.mixing import MIXINGS, NUM_DRAWS, Mixing, Partners, partner_indices
-from kd_sweep.augmentation.pipelines import pipeline_of
+from kd_sweep.augmentation.mixing import NUM_DRAWS, Mixing, Partners, partner_indices
+from kd_sweep.augmentation.pipeline_protocol import Pipeline, PipelineSetting
+from kd_sweep.augmentation.plugin_pipeline import PluginPipeline
 from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.data.normalization import Normalization
 from kd_sweep.study.identity import derived_seed
@@ -65,6 +66,9 @@ class AugmentationStream:
         stream: seed, strength, transforms and batch size.
         dataset: the images.
         device: where batches are made.
+
+    Raises:
+        TrialError: the pipeline is one of a plug-in and not as it has to be; also where batches are made.
     """
 
     def __init__(self, stream: StreamConfig, dataset: Dataset, device: torch.device | str = "cpu") -> None:
@@ -74,8 +78,8 @@ class AugmentationStream:
         self._train = self._resident(dataset.train)
         self._val = self._resident(dataset.val)
         self._normalization = Normalization.of(dataset, self.device)
-        self._pipeline = pipeline_of(stream, dataset, self._normalization)
-        self._mixing = MIXINGS.get(stream.augmentation.pipeline) if stream.augmentation_strength > 0 else None
+        self._pipeline = _pipeline(stream, dataset, self._normalization)
+        self._mixing = self._pipeline.mixing if stream.augmentation_strength > 0 else None
 
     @property
     def num_batches(self) -> int:
@@ -160,6 +164,16 @@ class AugmentationStream:
         if self.device.type == "cpu" or image_set.images_NDHW.nbytes > resident_bytes(self.device):
             return image_set
         return image_set.to(self.device)
+
+
+def _pipeline(stream: StreamConfig, dataset: Dataset, normalization: Normalization) -> Pipeline:
+    """Return the pipeline that ``stream`` names."""
+    setting = PipelineSetting(stream.data.name, dataset.horizontal_flip, normalization)
+    entry = stream.augmentation.entry
+    if not entry.is_built_in:
+        return PluginPipeline(stream.augmentation, setting)
+    pipeline: Pipeline = entry.item(setting, stream.augmentation)
+    return pipeline
 
 
 def _shifted(batch: Batch) -> Batch:

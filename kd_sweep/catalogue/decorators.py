@@ -1,11 +1,12 @@
 """The decorators that register entries, one for each kind."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kd_sweep.catalogue.entries import register
-from kd_sweep.catalogue.kinds import LOSS, NETWORK
+from kd_sweep.catalogue.kinds import LOSS, NETWORK, PIPELINE
 from kd_sweep.catalogue.parameters import NoParameters, Parameters
+from kd_sweep.catalogue.traits import PipelineTraits
 
 T = TypeVar("T")
 
@@ -42,3 +43,30 @@ def network(name: str, *, parameters: type[Parameters] = NoParameters, version: 
         version: another one makes other teachers and trials.
     """
     return register(NETWORK, name, parameters=parameters, version=version)
+
+
+def pipeline(
+    name: str,
+    *,
+    num_draws: int | Callable[[Any], int],
+    parameters: type[Parameters] = NoParameters,
+    version: str = "1",
+    clean_at_zero: bool = True,
+) -> Callable[[T], T]:
+    """Register what a strength does to images, for `augmentation.pipeline`.
+
+    The function gets a `PipelineInputs` and the parameters, and returns images of the same shape, float32, on the same
+    device, finite and in [0, 1] where they are to look like images; they are normalised afterwards. It has to be a
+    pure function of its inputs: what is random comes from `PipelineInputs.draws_BP`, the strength scales it, and
+    numbers that it draws by itself are an error.
+
+    Args:
+        name: letters, digits and `_`; a study selects it as `package:name`.
+        num_draws: random numbers for each image, or a function of the parameters that returns how many.
+        parameters: their class.
+        version: another one makes other trials.
+        clean_at_zero: images at strength 0 are clean: the function is not called there. Otherwise it is, and what needs
+            clean images, as affinity, has those of pipeline `strength`.
+    """
+    traits = PipelineTraits(num_draws, clean_at_zero)
+    return register(PIPELINE, name, parameters=parameters, version=version, traits=traits)

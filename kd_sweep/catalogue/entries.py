@@ -43,6 +43,8 @@ class Entry:
     """As its author declares it; empty for what is built in."""
     family: Family | None = None
     """Of an entry that answers for several names."""
+    traits: Any = None
+    """What its kind asks of it beside, such as `PipelineTraits`."""
 
     @property
     def wording(self) -> str:
@@ -62,6 +64,7 @@ def register(
     parameters: type[Parameters] = NoParameters,
     version: str = "1",
     family: Family | None = None,
+    traits: Any = None,
 ) -> Callable[[T], T]:
     """Return a decorator that registers a function or class as an entry.
 
@@ -71,6 +74,7 @@ def register(
         parameters: the class of its parameters.
         version: of the entry; another version is another entry, to which no old trial belongs.
         family: the names that a built-in entry answers for, instead of its own.
+        traits: what the kind asks of its entries beside.
     """
 
     def decorate(item: T) -> T:
@@ -79,7 +83,7 @@ def register(
         is_built_in = package == _BUILT_IN_PACKAGE
         _check(kind, name, item, parameters, module)
         full_name = name if is_built_in else f"{package}:{name}"
-        entry = Entry(kind, full_name, item, parameters, module, "" if is_built_in else version, family)
+        entry = Entry(kind, full_name, item, parameters, module, "" if is_built_in else version, family, traits)
         other = _entries.get((kind, full_name))
         if other is not None and _origin(other.item) != _origin(item):
             raise PluginError(f"{kind.name} {full_name!r} is registered twice: {_origin(other.item)}, {_origin(item)}")

@@ -18,3 +18,4 @@ class Kind(NamedTuple):
 
 LOSS = Kind("loss", "kd_sweep.distill.losses")
 NETWORK = Kind("network", "kd_sweep.networks.entries", otherwise="library", libraries=("torchvision", "timm"))
+PIPELINE = Kind("pipeline", "kd_sweep.augmentation.pipelines")

@@ -1,13 +1,14 @@
 """The recipe of a trial, and its identity with it: images, their augmentation, networks, losses, metrics."""
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from kd_sweep.catalogue.kinds import LOSS, NETWORK, Kind
+from kd_sweep.catalogue.kinds import LOSS, NETWORK, PIPELINE, Kind
 from kd_sweep.catalogue.lookup import entry_of
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
+from kd_sweep.catalogue.traits import PipelineTraits
 
 DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
 """All but the embedded digits lie at `data.path`."""
@@ -108,33 +109,27 @@ class Data(Strict):
         return self
 
 
-Transform = Literal["geometry", "color", "erasing"]
-TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
-
-
-class Augmentation(Strict):
+class Augmentation(SelectingSection):
     """What `augmentation_strength` scales, and how."""
 
-    pipeline: Literal["strength", "weak_strong", "randaugment", "autoaugment", "trivialaugment", "mixup", "cutmix"] = (
-        "strength"
-    )
+    kind: ClassVar[Kind] = PIPELINE
+    selector: ClassVar[str] = "pipeline"
+
+    pipeline: str = "strength"
     """`strength`: `transforms`, continuously. `weak_strong`: the paper's two presets for the dataset, 0 weak and 1
     strong, in between the share of images that are shown strong. `randaugment`, `trivialaugment`: strength is the
     magnitude, and below 1/2 also the probability, strength * 2, of each operation. `autoaugment`: strength is the share
-    of images. `mixup`, `cutmix`: an image has up to strength / 2 of another one in it, and of its label. But for
-    `weak_strong`, 0 is no augmentation."""
-    transforms: tuple[Transform, ...] = Field(TRANSFORMS, min_length=1)
-    """Geometry: flip, shift, scale, rotate, shear. Color: brightness, contrast, saturation. Erasing: one rectangle."""
+    of images. `mixup`, `cutmix`: an image has up to strength / 2 of another one in it, and of its label. Or one of a
+    plug-in, `package:name`. But for `weak_strong`, 0 is no augmentation."""
 
-    @model_validator(mode="after")
-    def _transforms_are_of_one_pipeline(self) -> "Augmentation":
-        """Write them in one order, that in which they are applied: another is the same augmentation."""
-        if len(set(self.transforms)) < len(self.transforms):
-            raise ValueError(f"transforms {list(self.transforms)} has one of them twice")
-        object.__setattr__(self, "transforms", tuple(sorted(self.transforms, key=TRANSFORMS.index)))
-        if self.pipeline != "strength" and self.transforms != TRANSFORMS:
-            raise ValueError(f"transforms has no meaning for pipeline {self.pipeline!r}; possible: with 'strength'")
-        return self
+    @property
+    def clean_at_zero(self) -> bool:
+        """Whether images are clean at strength 0."""
+        traits: PipelineTraits = self.entry.traits
+        return traits.clean_at_zero
+
+
+SelectedAugmentation = Annotated[SerializeAsAny[Augmentation], Selected()]
 
 
 Precision = Literal["float32", "bfloat16"]

@@ -19,6 +19,7 @@ from kd_sweep.study.recipe import (
     Learner,
     Metrics,
     Seed,
+    SelectedAugmentation,
     SelectedDistillation,
     SelectedLearner,
 )
@@ -349,7 +350,7 @@ class StudySpec(Strict):
     plugins_digest: str | None = None
     """Digest of their source, filled in at launch: the study's folder keeps it, and goes on with it."""
     data: Data = Data()
-    augmentation: Augmentation = Augmentation()
+    augmentation: SelectedAugmentation = Augmentation()
     teacher: SelectedLearner = Learner()
     student: SelectedLearner = Learner()
     distillation: SelectedDistillation = Distillation()

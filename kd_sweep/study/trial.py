@@ -18,6 +18,7 @@ from kd_sweep.study.recipe import (
     Learner,
     Metrics,
     Seed,
+    SelectedAugmentation,
     SelectedDistillation,
     SelectedLearner,
 )
@@ -78,7 +79,7 @@ class StreamConfig(Strict):
     """An endless, reproducible sequence of augmented batches."""
 
     data: Data
-    augmentation: Augmentation
+    augmentation: SelectedAugmentation
     augmentation_strength: Fraction
     batch_size: int
     seed: int
@@ -94,7 +95,7 @@ class TeacherConfig(Strict):
     """One teacher: an architecture, a training recipe, the images it saw, a seed."""
 
     data: Data
-    augmentation: Augmentation
+    augmentation: SelectedAugmentation
     augmentation_strength: Fraction
     learner: SelectedLearner
     seed: int
@@ -138,7 +139,7 @@ def mean_strength(strengths: tuple[float, ...]) -> float:
 
 def reference_augmentation(augmentation: Augmentation) -> Augmentation:
     """Return the augmentation that shows clean images at strength 0: the weakest of the paper's presets does not."""
-    return Augmentation() if augmentation.pipeline == "weak_strong" else augmentation
+    return augmentation if augmentation.clean_at_zero else Augmentation()
 
 
 def trial_digest(sections: Mapping[str, str], settings: Settings) -> str:
@@ -163,7 +164,7 @@ class TrialConfig(Strict):
     """One point of the search space with everything that decides its result."""
 
     data: Data = Data()
-    augmentation: Augmentation = Augmentation()
+    augmentation: SelectedAugmentation = Augmentation()
     teacher: SelectedLearner = Learner()
     student: SelectedLearner = Learner()
     distillation: SelectedDistillation = Distillation()

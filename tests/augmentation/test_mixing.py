@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from kd_sweep.augmentation.mixing import MIXINGS, Partners, cutmix, mixup, partner_indices
+from kd_sweep.augmentation.mixing import Partners, cutmix, mixup, partner_indices
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.distill.distillation_loss import label_loss
@@ -16,6 +16,7 @@ from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 
 STRENGTHS = (0.0, 0.05, 0.3, 0.5, 0.8, 1.0)
+MIXINGS = {"mixup": mixup, "cutmix": cutmix}
 both = pytest.mark.parametrize("name", MIXINGS)
 
 

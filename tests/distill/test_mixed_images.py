@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kd_sweep.augmentation.mixing import MIXINGS, Partners
+from kd_sweep.augmentation.mixing import Partners
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.distillation_loss import distillation_loss, label_loss
 from kd_sweep.distill.teacher_logits import LogitCache
@@ -14,6 +14,8 @@ from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.networks.classifiers import initial_model
 from kd_sweep.study.recipe import Augmentation, Distillation, Metrics
 from tests.distill.trials import metrics_of, run, tiny_trial
+
+MIXINGS = ("mixup", "cutmix")
 
 
 def mixed_label(labels_B, partners, num_classes):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from kd_sweep.catalogue.selecting_section import SelectingSection, parameters_of_all
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
-from kd_sweep.study.recipe import Distillation
+from kd_sweep.study.recipe import Augmentation, Distillation
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import fixed_value, listed_values
 from kd_sweep.study.space.searchable_fields import search_field, section_base
@@ -133,7 +133,7 @@ def _values(spec: StudySpec, conditions: Conditions, name: str) -> list[Any]:
 def _no_strength(pipeline: str, strength: float, teachers: tuple[float, ...] | None, student: float | None) -> bool:
     of_teachers = teachers if teachers is not None else (strength,)
     of_student = student if student is not None else sum(of_teachers)
-    return pipeline != "weak_strong" and not any(of_teachers) and not of_student
+    return not any(of_teachers) and not of_student and Augmentation(pipeline=pipeline).clean_at_zero
 
 
 def _own_validation(name: str, val_list: str | None) -> bool:
@@ -184,13 +184,6 @@ def _of_distillation(*keys: str) -> tuple[str, ...]:
 
 _OF_IMAGES = (
     Rule(
-        ("augmentation.pipeline", "augmentation.transforms"),
-        _STRENGTHS,
-        _no_strength,
-        "at strength 0, where images are clean; possible: search.augmentation_strength above 0",
-        everywhere=False,  # a scale of strengths begins at 0
-    ),
-    Rule(
         ("data.horizontal_flip",),
         (*_STRENGTHS, "augmentation.transforms"),
         lambda pipeline, *rest: (
@@ -216,6 +209,7 @@ _OF_IMAGES = (
 def _rules() -> tuple[Rule, ...]:
     """Return every rule: those of entries' parameters follow from the entries that are known by now."""
     loss_parameters = tuple(parameters_of_all(Distillation))
+    pipeline_parameters = tuple(f"augmentation.{key}" for key in parameters_of_all(Augmentation))
     return (
         *_of_learner("teacher"),
         *_of_learner("student"),
@@ -242,6 +236,13 @@ def _rules() -> tuple[Rule, ...]:
             _of_distillation("loss", "alpha"),
             lambda loss, alpha: loss != "none" and alpha == 0.0,
             "with distillation.alpha 0, where no label is learned; possible: alpha above 0",
+        ),
+        Rule(
+            ("augmentation.pipeline", *pipeline_parameters),
+            _STRENGTHS,
+            _no_strength,
+            "at strength 0, where images are clean; possible: search.augmentation_strength above 0",
+            everywhere=False,  # a scale of strengths begins at 0
         ),
         *_OF_IMAGES,
     )
