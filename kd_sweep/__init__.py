@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from kd_sweep import errors as errors
     from kd_sweep.api.single_trial import run_trial as run_trial
     from kd_sweep.api.study import Study as Study
+    from kd_sweep.augmentation.pipeline_inputs import PipelineInputs as PipelineInputs
+    from kd_sweep.catalogue.decorators import dataset as dataset
     from kd_sweep.catalogue.decorators import loss as loss
+    from kd_sweep.catalogue.decorators import pipeline as pipeline
     from kd_sweep.catalogue.parameters import Parameters as Parameters
+    from kd_sweep.data.arrays import Arrays as Arrays
     from kd_sweep.distill.loss_inputs import LossInputs as LossInputs
     from kd_sweep.driver import events as events
     from kd_sweep.driver.converge import Outcome as Outcome
@@ -30,11 +34,13 @@ if TYPE_CHECKING:
     from kd_sweep.tables.reader import Results as Results
 
 _HOMES = {
+    "Arrays": "kd_sweep.data.arrays:Arrays",
     "AttentionResults": "kd_sweep.handles.attention_results:AttentionResults",
     "Estimate": "kd_sweep.driver.estimate:Estimate",
     "LossInputs": "kd_sweep.distill.loss_inputs:LossInputs",
     "Outcome": "kd_sweep.driver.converge:Outcome",
     "Parameters": "kd_sweep.catalogue.parameters:Parameters",
+    "PipelineInputs": "kd_sweep.augmentation.pipeline_inputs:PipelineInputs",
     "Preprocessing": "kd_sweep.handles.preprocessing:Preprocessing",
     "Results": "kd_sweep.tables.reader:Results",
     "RootResults": "kd_sweep.handles.root_results:RootResults",
@@ -44,10 +50,12 @@ _HOMES = {
     "StudyResults": "kd_sweep.handles.study_results:StudyResults",
     "TrialComparison": "kd_sweep.tables.comparison:TrialComparison",
     "TrialResults": "kd_sweep.handles.trial_results:TrialResults",
+    "dataset": "kd_sweep.catalogue.decorators:dataset",
     "errors": "kd_sweep.errors:",
     "events": "kd_sweep.driver.events:",
     "loss": "kd_sweep.catalogue.decorators:loss",
     "open_results": "kd_sweep.handles.root_results:open_results",
+    "pipeline": "kd_sweep.catalogue.decorators:pipeline",
     "resume": "kd_sweep.driver.launch:resume",
     "run_trial": "kd_sweep.api.single_trial:run_trial",
 }

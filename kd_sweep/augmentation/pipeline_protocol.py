@@ -16,8 +16,8 @@ from kd_sweep.data.normalization import Normalization
 class PipelineSetting:
     """What a pipeline that is built in is made for."""
 
-    dataset: str
-    """Its name."""
+    presets: str
+    """Whose published presets and policies are for the dataset: `cifar` or `imagenet`."""
     horizontal_flip: bool
     """Whether mirroring keeps the label."""
     normalization: Normalization

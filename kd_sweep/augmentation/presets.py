@@ -12,8 +12,6 @@ from kd_sweep.augmentation.random_operations import OPERATION_DRAWS, randomly_op
 from kd_sweep.augmentation.transforms import DRAWS, NUM_DRAWS, crop, recolor
 from kd_sweep.data.normalization import Normalization
 
-CIFAR_LIKE = frozenset({"cifar10", "cifar100", "digits"})
-"""Datasets whose presets are CIFAR's; the others have ImageNet's."""
 CIFAR_CROP_AREA = 0.2
 IMAGENET_CROP_AREA = 0.08
 CIFAR_ROTATION_DEGREES = 15.0

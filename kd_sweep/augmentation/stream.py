@@ -168,7 +168,7 @@ class AugmentationStream:
 
 def _pipeline(stream: StreamConfig, dataset: Dataset, normalization: Normalization) -> Pipeline:
     """Return the pipeline that ``stream`` names."""
-    setting = PipelineSetting(stream.data.name, dataset.horizontal_flip, normalization)
+    setting = PipelineSetting(stream.data.entry.traits.presets, dataset.horizontal_flip, normalization)
     entry = stream.augmentation.entry
     if not entry.is_built_in:
         return PluginPipeline(stream.augmentation, setting)

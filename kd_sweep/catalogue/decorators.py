@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kd_sweep.catalogue.entries import register
-from kd_sweep.catalogue.kinds import LOSS, NETWORK, PIPELINE
+from kd_sweep.catalogue.kinds import DATASET, LOSS, NETWORK, PIPELINE
 from kd_sweep.catalogue.parameters import NoParameters, Parameters
-from kd_sweep.catalogue.traits import PipelineTraits
+from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
 
 T = TypeVar("T")
 
@@ -43,6 +43,31 @@ def network(name: str, *, parameters: type[Parameters] = NoParameters, version: 
         version: another one makes other teachers and trials.
     """
     return register(NETWORK, name, parameters=parameters, version=version)
+
+
+def dataset(
+    name: str,
+    *,
+    parameters: type[Parameters] = NoParameters,
+    version: str = "1",
+    image_size: int | None = None,
+    horizontal_flip: bool = False,
+) -> Callable[[T], T]:
+    """Register a dataset, for `data.name`.
+
+    The function gets the parameters and returns `Arrays`: images and labels in NumPy. It is called once in each process
+    and has to return the same every time: a study's dataset is known by the digest of its images and labels, which is
+    in the ids of trials in place of its parameters, its version and its source.
+
+    Args:
+        name: letters, digits and `_`; a study selects it as `package:name`.
+        parameters: their class.
+        version: for people.
+        image_size: `data.image_size` where a study leaves it out; with None it has to say it.
+        horizontal_flip: whether mirroring an image keeps its label.
+    """
+    traits = DatasetTraits(image_size=image_size, horizontal_flip=horizontal_flip)
+    return register(DATASET, name, parameters=parameters, version=version, traits=traits)
 
 
 def pipeline(

@@ -18,4 +18,5 @@ class Kind(NamedTuple):
 
 LOSS = Kind("loss", "kd_sweep.distill.losses")
 NETWORK = Kind("network", "kd_sweep.networks.entries", otherwise="library", libraries=("torchvision", "timm"))
+DATASET = Kind("dataset", "kd_sweep.data.datasets")
 PIPELINE = Kind("pipeline", "kd_sweep.augmentation.pipelines")

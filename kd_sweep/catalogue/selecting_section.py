@@ -35,6 +35,10 @@ class SelectingSection(Strict):
     kind: ClassVar[Kind]
     selector: ClassVar[str]
     """Name of that field."""
+    source_key: ClassVar[str | None] = None
+    """Own field that says more of a plug-in's entry than its source; None: a field is added that holds the source."""
+    searchable: ClassVar[bool] = True
+    """Whether a study can search the entry and its parameters."""
     base: ClassVar[type["SelectingSection"] | None] = None
     """Of a class that was made for entries: the section as it is written in code."""
 
@@ -71,8 +75,8 @@ class SelectingSection(Strict):
 
     @property
     def source(self) -> str | None:
-        """Version and digest of the source of an entry of a plug-in; None where it is built in."""
-        source: str | None = getattr(self, source_field(self), None)
+        """Version and digest of the source of an entry of a plug-in; None where it is built in, or not known by it."""
+        source: str | None = None if self.source_key else getattr(self, source_field(self), None)
         return source
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
@@ -142,7 +146,7 @@ def _stored_class(
     if name not in of_plugins or not isinstance(source, str):
         return None
     entry = entry_of(base.kind, name)
-    if entry is not None and entry_source(entry) == source:
+    if entry is not None and (base.source_key is not None or entry_source(entry) == source):
         return None
     return _class_of_keys(base, tuple(key for key in content if key not in base.model_fields))
 
@@ -168,7 +172,7 @@ def _as_tuples(value: Any) -> Any:
 
 def source_field(section: type[SelectingSection] | SelectingSection) -> str:
     """Return the key under which a section of a plug-in's entry holds its source: `loss_source`."""
-    return f"{section.selector}_source"
+    return section.source_key or f"{section.selector}_source"
 
 
 def section_class(base: type[SelectingSection], names: Sequence[Any]) -> type[Any]:
@@ -193,7 +197,7 @@ def _class_for(base: type[SelectingSection], entries: tuple[Entry, ...]) -> type
     parameters = tuple(dict.fromkeys(entry.parameters for entry in entries))
     _check_parameters(base, entries)
     fields: dict[str, Any] = {}
-    if len(entries) == 1 and not entries[0].is_built_in:
+    if len(entries) == 1 and not entries[0].is_built_in and base.source_key is None:
         fields[source_field(base)] = (str, entry_source(entries[0]))
     bases: Any = (*_most_derived(parameters), base)
     make: Any = create_model  # mypy knows no base classes that are computed
@@ -229,6 +233,8 @@ def own_keys(section: type[SelectingSection], content: Mapping[str, Any]) -> dic
 
 
 def _is_default(parameters: type[Parameters], key: str, value: Any) -> bool:
+    if value == parameters.model_fields[key].default:
+        return True
     try:
         given = parameters.model_validate_json(json.dumps({key: value}))
     except (ValidationError, TypeError):

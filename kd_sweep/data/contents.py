@@ -8,15 +8,13 @@ import numpy as np
 
 from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.paths import absolute_path
+from kd_sweep.data.readers.array_datasets import array_dataset
 from kd_sweep.data.selection import selected_indices
 from kd_sweep.data.splits import Indices
 from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.study.recipe import Data
 from kd_sweep.tables.rendering.value_text import escaped
 from kd_sweep.waiting import doing
-
-DIGITS_COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
-"""Number of images of each digit in scikit-learn's set."""
 
 LINE = 80
 """Characters in a line of a terminal."""
@@ -70,17 +68,30 @@ def inspect_data(data: Data, cache_dir: Path | None = None) -> Contents:
     Raises:
         DataError: as `load_dataset`, but for damaged images.
     """
-    if data.name == "digits":
-        labels_N = np.repeat(np.arange(len(DIGITS_COUNTS)), DIGITS_COUNTS)
-        names = tuple(str(digit) for digit in range(len(DIGITS_COUNTS)))
-        return Contents(data, _counts(data, labels_N, None), names)
-    with doing(f"searching {data.path}"):
+    if not data.entry.traits.lists_files:
+        with doing(f"making {data.name}"):
+            arrays = array_dataset(data)
+        complete = data.model_copy(update={"fingerprint": arrays.fingerprint})
+        counts = _counts(data, arrays.train.labels_N, None if arrays.val is None else arrays.val.labels_N)
+        return Contents(complete, counts, arrays.class_names)
+    with doing(f"searching {getattr(data, 'path', '')}"):
         dataset = list_images(data, cache_dir)
-    lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key)) is not None}
+    lists = {key: value for key in ("train_list", "val_list") if (value := getattr(data, key, None)) is not None}
     paths = {key: str(absolute_path(value, f"data.{key}")) for key, value in lists.items()}
     complete = data.model_copy(update={"path": str(dataset.root), "fingerprint": dataset.fingerprint, **paths})
     counts = _counts(data, dataset.train.labels_N, None if dataset.val is None else dataset.val.labels_N)
     return Contents(complete, counts, dataset.class_names, _copies(dataset), dataset.passed_over)
+
+
+def num_channels(data: Data) -> int:
+    """Return 1 where the images are greyscale, 3 where they are RGB, as those of all files.
+
+    Raises:
+        DataError: the dataset is one of arrays, and its function returned none.
+    """
+    if data.entry.traits.lists_files:
+        return 3
+    return int(array_dataset(data).train.images_NHWD.shape[-1])
 
 
 def check_data(data: Data, cache_dir: Path | None = None) -> Data:

@@ -1,7 +1,6 @@
 """The loading of a dataset: from the `data` section of a study to decoded images in memory."""
 
 from collections.abc import Callable
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_sweep.data.contents import check_data
-from kd_sweep.data.dataset import Dataset, ImageSet
+from kd_sweep.data.dataset import CHUNK_IMAGES, Dataset, ImageSet
 from kd_sweep.data.dataset_listing import list_images
 from kd_sweep.data.decoding.decoder import decode_images
 from kd_sweep.data.fingerprints import store_fingerprint
+from kd_sweep.data.readers.array_datasets import ArrayPart, array_dataset
 from kd_sweep.data.selection import selected_indices
 from kd_sweep.data.splits import Indices
 from kd_sweep.data.undecoded_images import UndecodedDataset, UndecodedImages
@@ -22,8 +21,6 @@ from kd_sweep.study.identity import digest
 from kd_sweep.study.recipe import Data
 
 Split = Literal["train", "val"]
-DIGIT_SIZE, DIGIT_LEVELS = 8, 16
-"""Height and width of scikit-learn's digits in pixels, and the level of white."""
 Selection = Callable[[Indices], Indices]
 """Labels of images -> indices of those that are wanted, in their order."""
 
@@ -39,8 +36,8 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
     Raises:
         DataError: no such dataset; files missing, laid out in another way, changed since launch, or damaged.
     """
-    if data.name == "digits":
-        return _load_digits(check_data(data), val_selection)
+    if not data.entry.traits.lists_files:
+        return _of_arrays(data, val_selection)
     dataset = list_images(data, cache_dir)
     if cache_dir is not None:
         store_fingerprint(dataset.fingerprint, cache_dir)
@@ -58,7 +55,7 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
         return ImageSet(torch.from_numpy(images_NDHW), torch.from_numpy(images.labels_N), stored)
 
     train, val = decoded("train"), decoded("val")
-    return Dataset(train, val, dataset.class_names, horizontal_flip=data.horizontal_flip is not False)
+    return Dataset(train, val, dataset.class_names, horizontal_flip=data.mirrors)
 
 
 def _selected(data: Data, dataset: UndecodedDataset, val_selection: Selection | None) -> dict[Split, UndecodedImages]:
@@ -78,32 +75,43 @@ def _cache_file(cache_dir: Path | None, fingerprint: str, images: UndecodedImage
     return cache_dir / f"{fingerprint}-{digest(list(images.names))}-{image_size}.npy"
 
 
-def enlarged_digits(levels_NDHW: Tensor, image_size: int) -> Tensor:
-    """Return digits of levels 0 to 16, float32 (N, 1, H, W), as uint8 of ``image_size``, enlarged bilinearly."""
-    images_NDHW = levels_NDHW * (255 / DIGIT_LEVELS)
-    if image_size != images_NDHW.shape[-1]:
-        images_NDHW = F.interpolate(images_NDHW, (image_size, image_size), mode="bilinear", align_corners=False)
+def resized_arrays(levels_NDHW: Tensor, image_size: int) -> Tensor:
+    """Return levels from 0 to 255, float32 (N, D, H, W), as uint8: their central square, resized bilinearly.
+
+    Antialiased where it becomes smaller.
+    """
+    height, width = levels_NDHW.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    images_NDHW = levels_NDHW[..., top : top + side, left : left + side]
+    if image_size != side:
+        size = (image_size, image_size)
+        images_NDHW = F.interpolate(
+            images_NDHW, size, mode="bilinear", align_corners=False, antialias=image_size < side
+        )
     return images_NDHW.round().clamp(0, 255).to(torch.uint8)
 
 
-def _load_digits(data: Data, val_selection: Selection | None) -> Dataset:
-    """Return scikit-learn's 1,797 handwritten digits (8 x 8, greyscale), enlarged bilinearly."""
-    # Read without scikit-learn, which would take every worker a second of CPU to import.
-    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
-    digits_NF = np.loadtxt(str(file), delimiter=",", dtype=np.float32)  # 64 levels, and the label
-    levels_NDHW = torch.from_numpy(digits_NF[:, :-1].reshape(-1, 1, DIGIT_SIZE, DIGIT_SIZE))
-    pixels_NDHW = enlarged_digits(levels_NDHW, data.image_size)
-    labels_N = digits_NF[:, -1].astype(np.int64)
-    train_N, val_N = selected_indices(data, labels_N, None)
+def _of_arrays(data: Data, val_selection: Selection | None) -> Dataset:
+    """Return the images of a dataset that is arrays."""
+    arrays = array_dataset(data)
+    train, val = arrays.train, arrays.val
+    train_N, val_N = selected_indices(data, train.labels_N, None if val is None else val.labels_N)
+    held_out = train if val is None else val
     if val_selection is not None:
-        val_N = val_N[val_selection(labels_N[val_N])]
-
-    def subset(indices_N: Indices) -> ImageSet:
-        return ImageSet(pixels_NDHW[torch.from_numpy(indices_N)], torch.from_numpy(labels_N[indices_N]))
-
+        val_N = val_N[val_selection(held_out.labels_N[val_N])]
     return Dataset(
-        train=subset(train_N),
-        val=subset(val_N),
-        class_names=tuple(str(digit) for digit in range(10)),
-        horizontal_flip=bool(data.horizontal_flip),
+        train=_image_set(train, train_N, data.image_size),
+        val=_image_set(held_out, val_N, data.image_size),
+        class_names=arrays.class_names,
+        horizontal_flip=data.mirrors,
     )
+
+
+def _image_set(part: ArrayPart, indices_N: Indices, image_size: int) -> ImageSet:
+    chunks = []
+    for start in range(0, len(indices_N), CHUNK_IMAGES):
+        images_NHWD = part.images_NHWD[indices_N[start : start + CHUNK_IMAGES]]
+        levels_NDHW = torch.from_numpy(np.ascontiguousarray(images_NHWD.transpose(0, 3, 1, 2))).float()
+        chunks.append(resized_arrays(levels_NDHW if images_NHWD.dtype == np.uint8 else levels_NDHW * 255, image_size))
+    return ImageSet(torch.cat(chunks), torch.from_numpy(part.labels_N[indices_N]))

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from kd_sweep.catalogue.traits import DatasetTraits
 from kd_sweep.data.dataset import Dataset
-from kd_sweep.data.dataset_loading import DIGIT_LEVELS, DIGIT_SIZE, enlarged_digits
+from kd_sweep.data.dataset_loading import resized_arrays
 from kd_sweep.data.decoding.decoder import decode_image, opened_image
 from kd_sweep.data.normalization import Normalization
 from kd_sweep.errors import DataError
@@ -27,7 +28,8 @@ class NetworkInput:
     """
 
     def __init__(self, data: Data, dataset: Dataset) -> None:
-        self._is_digits = data.name == "digits"
+        traits: DatasetTraits = data.entry.traits
+        self._levels = None if traits.lists_files else traits.levels
         self._size, self._channels = dataset.image_size, dataset.channels
         self._normalization = Normalization.of(dataset, torch.device("cpu"))
 
@@ -48,8 +50,8 @@ class NetworkInput:
             return self._in_channels(torch.from_numpy(decode_image(Path(image), self._size, str(image)).copy()))
         if not isinstance(image, Image.Image):
             raise DataError(f"image: {type(image).__name__} is no image; possible: an image of Pillow, or a path")
-        if self._is_digits and image.size == (DIGIT_SIZE, DIGIT_SIZE):
-            return _digit(image, self._size)
+        if self._levels is not None and image.width == image.height:
+            return self._of_array(image, self._levels)
         return self._in_channels(torch.from_numpy(opened_image(image, self._size).copy()))
 
     def _in_channels(self, pixels_DHW: Tensor) -> Tensor:
@@ -59,11 +61,10 @@ class NetworkInput:
         grey = Image.fromarray(pixels_DHW.permute(1, 2, 0).numpy()).convert("L")
         return torch.from_numpy(np.array(grey))[None]
 
-
-def _digit(image: Image.Image, image_size: int) -> Tensor:
-    """Return an image of 8 x 8 pixels as scikit-learn's digits are: from their 17 levels, where it has no others."""
-    pixels_HW = torch.from_numpy(opened_image(image, DIGIT_SIZE)[0].copy()).float()
-    levels_HW = (pixels_HW * (DIGIT_LEVELS / 255)).round()
-    if not torch.equal((levels_HW * (255 / DIGIT_LEVELS)).round(), pixels_HW):
-        levels_HW = pixels_HW * (DIGIT_LEVELS / 255)
-    return enlarged_digits(levels_HW[None, None], image_size)[0]
+    def _of_array(self, image: Image.Image, levels: int) -> Tensor:
+        """Return a square image as those of the dataset's arrays: of their levels, where it has no others."""
+        pixels_DHW = self._in_channels(torch.from_numpy(opened_image(image, image.width).copy())).float()
+        whole_DHW = (pixels_DHW * (levels / 255)).round()
+        if torch.equal((whole_DHW * (255 / levels)).round(), pixels_DHW):
+            pixels_DHW = whole_DHW * (255 / levels)
+        return resized_arrays(pixels_DHW[None], self._size)[0]

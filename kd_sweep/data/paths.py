@@ -1,8 +1,34 @@
-"""Paths that a study file names, as absolute paths."""
+"""Paths that a study file names: the parameter of datasets that lie at one, and absolute paths."""
 
 from pathlib import Path
 
+from pydantic import model_validator
+
+from kd_sweep.catalogue.parameters import Parameters
 from kd_sweep.errors import DataError
+
+
+class PathParameters(Parameters):
+    """Of such datasets."""
+
+    path: str | None = None
+    """Where the dataset lies; for an `image_list`, the folder that the paths in the lists start from."""
+
+    @model_validator(mode="after")
+    def _path_is_given(self) -> "PathParameters":
+        if not self.path:
+            raise ValueError(f"path is needed for data.name {dataset_name(self)!r}")
+        return self
+
+    @property
+    def location(self) -> str:
+        """The path, which is always there."""
+        return self.path or ""
+
+
+def dataset_name(section: Parameters) -> str:
+    """Return the name of the dataset in whose section the parameters are."""
+    return str(getattr(section, "name", ""))
 
 
 def absolute_path(path: str, field: str) -> Path:

@@ -15,7 +15,7 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.conditions import Conditions
 from kd_sweep.study.space.points import point_of
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import LOCATION_FIELDS, TrialConfig, recorded_trial
+from kd_sweep.study.trial import TrialConfig, recorded_trial
 from kd_sweep.tables.schema import FINISHED, column_name
 from kd_sweep.tables.writer import StudyWriter
 from kd_sweep.version import __version__
@@ -64,7 +64,7 @@ class Recorder:
         configs = {}
         for trial_id, row in self._writer.trials.items():
             config = recorded_trial(row)
-            data = config.data.model_copy(update={name: getattr(self._spec.data, name) for name in LOCATION_FIELDS})
+            data = config.data.model_copy(update=self._spec.data.origin)
             configs[trial_id] = config.model_copy(update={"data": data})
         return configs
 

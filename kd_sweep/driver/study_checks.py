@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.catalogue.selecting_section import parameters_of_all
-from kd_sweep.data.contents import inspect_data
+from kd_sweep.data.contents import inspect_data, num_channels
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
 from kd_sweep.study.recipe import Learner
@@ -50,7 +50,7 @@ def check_sampler(spec: StudySpec) -> None:
 
 def check_models(spec: StudySpec, *, download: bool = True) -> None:
     """Raise SpecError where a network that the study names cannot be built; the dataset need not be there."""
-    channels = 1 if spec.data.name == "digits" else 3
+    channels = num_channels(spec.data)
     for role, learner in (("teacher", spec.teacher), ("student", spec.student)):
         for variant in _variants(spec, role, learner):
             check_model(variant, f"{role}.model", spec.data.image_size, channels, download=download)

@@ -33,7 +33,7 @@ class Preprocessing:
     def __call__(self, images: "Image.Image | str | Path | Iterable[Image.Image | str | Path]") -> "Tensor":
         """Return what the networks of the study take: float32 (B, D, H, W) on the CPU; B is 1 for a single image.
 
-        D is 1 for digits and else 3; H and W are `data.image_size`.
+        D is 1 for digits and other greyscale arrays, else 3; H and W are `data.image_size`.
 
         Args:
             images: an image of Pillow of any size and mode, the path of a file, or several of these. They stay as they

@@ -4,17 +4,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from kd_sweep.catalogue.kinds import LOSS, NETWORK, PIPELINE, Kind
+from kd_sweep.catalogue.kinds import DATASET, LOSS, NETWORK, PIPELINE, Kind
 from kd_sweep.catalogue.lookup import entry_of
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
-from kd_sweep.catalogue.traits import PipelineTraits
-
-DATASETS = ("digits", "cifar10", "cifar100", "tiny_imagenet", "image_folder", "image_list")
-"""All but the embedded digits lie at `data.path`."""
-
-IMAGE_SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "tiny_imagenet": 64}
-"""`data.image_size` where a study file leaves it out. The model's default, 16, names trials and stays for ever."""
+from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
 
 MAX_COUNT = 1_000_000
 """Upper limit of epochs, trials and the like, so that a slip of the keyboard is an error and not a full disk."""
@@ -30,26 +24,25 @@ Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Data(Strict):
+class Data(SelectingSection):
     """Which images, at which size, and how validation is split off."""
+
+    kind: ClassVar[Kind] = DATASET
+    selector: ClassVar[str] = "name"
+    source_key: ClassVar[str | None] = "fingerprint"
+    searchable: ClassVar[bool] = False
 
     name: str = "digits"
     """`digits` (scikit-learn's, embedded), `cifar10`, `cifar100`, `tiny_imagenet`, `image_folder` (a folder per class,
-    in `train/` and `test/` or alone) or `image_list` (text files of `path label` lines, as for ImageNet-LT)."""
-    path: str | None = None
-    """Where the dataset lies; for an `image_list`, the folder that the paths in the lists start from."""
-    download: bool = False
-    """Download `cifar10` or `cifar100` to `path` at launch where it is not there yet."""
-    train_list: str | None = None
-    """The training images of an `image_list`."""
-    val_list: str | None = None
-    """The validation images of an `image_list`; `validation_fraction` of the training images when null."""
+    in `train/` and `test/` or alone), `image_list` (text files of `path label` lines, as for ImageNet-LT) or one of a
+    plug-in, `package:name`."""
     imbalance_ratio: float | None = Field(None, ge=1.0, le=MAX_COUNT)
     """Make the training set long-tailed: class i of K keeps n_max * imbalance_ratio^(-i / (K - 1)) images, drawn with
     `split_seed`, so that the first class has this many times the images of the last. Null or 1: all images."""
     image_size: int = Field(16, ge=8, le=1024)
     """Height and width that models see, in pixels. Where it is left out: `digits` 16, `cifar10` and `cifar100` 32,
-    `tiny_imagenet` 64; an `image_folder` and an `image_list` need it."""
+    `tiny_imagenet` 64; an `image_folder` and an `image_list` need it. This default, 16, names trials and stays for
+    ever."""
     validation_fraction: float = Field(0.2, gt=0.0, lt=1.0)
     """Share of the images held out where the dataset brings no test split of its own."""
     split_seed: Seed = 0
@@ -61,15 +54,16 @@ class Data(Strict):
     horizontal_flip: bool | None = None
     """Whether mirroring keeps the label. Null: the dataset's own answer (digits: no, photographs: yes)."""
     fingerprint: str | None = None
-    """Digest of the files' names and content, filled in at launch: a changed dataset is noticed, a moved one does not
-    matter."""
+    """Digest of the images' content, of files with their names, filled in at launch: a changed dataset is noticed, a
+    moved one does not matter."""
 
     @model_validator(mode="before")
     @classmethod
     def _image_size_of_the_dataset(cls, content: Any) -> Any:
         """Write the size out, so that it is in the frozen study and in every digest."""
         name = content.get("name", "digits") if isinstance(content, dict) else None
-        image_size = IMAGE_SIZES.get(name) if isinstance(name, str) else None
+        entry = entry_of(DATASET, name) if isinstance(name, str) else None
+        image_size = None if entry is None else entry.traits.image_size
         return content if image_size is None else {"image_size": image_size, **content}
 
     @model_validator(mode="after")
@@ -77,36 +71,34 @@ class Data(Strict):
         """Write what adds nothing as null: a ratio of 1, and the dataset's own answer on mirroring."""
         if self.imbalance_ratio == 1.0:
             object.__setattr__(self, "imbalance_ratio", None)
-        if self.horizontal_flip is (self.name != "digits"):
+        entry = entry_of(DATASET, self.name)
+        if entry is not None and self.horizontal_flip is entry.traits.horizontal_flip:
             object.__setattr__(self, "horizontal_flip", None)
         return self
 
     @model_validator(mode="after")
-    def _path_where_needed(self) -> "Data":
-        if self.name in DATASETS and self.name != "digits" and not self.path:
-            raise ValueError(f"path is needed for data.name {self.name!r}")
-        if self.name == "digits" and self.path:
-            raise ValueError("path has no meaning for data.name 'digits', which is embedded")
-        return self
-
-    @model_validator(mode="after")
     def _image_size_where_needed(self) -> "Data":
-        if self.name in ("image_folder", "image_list") and "image_size" not in self.model_fields_set:
+        if "image_size" not in self.model_fields_set:
             raise ValueError(
                 f"image_size is needed for data.name {self.name!r}: height and width that models see, 32 or 224 say"
             )
         return self
 
-    @model_validator(mode="after")
-    def _fields_of_other_datasets(self) -> "Data":
-        if self.name == "image_list" and not self.train_list:
-            raise ValueError("train_list is needed for data.name 'image_list'")
-        for key in ("train_list", "val_list"):
-            if self.name != "image_list" and getattr(self, key) is not None:
-                raise ValueError(f"{key} has no meaning for data.name {self.name!r}; possible: with 'image_list'")
-        if self.download and self.name not in ("cifar10", "cifar100"):
-            raise ValueError(f"download is not offered for data.name {self.name!r}; possible: cifar10, cifar100")
-        return self
+    @property
+    def mirrors(self) -> bool:
+        """Whether mirroring an image keeps its label."""
+        traits: DatasetTraits = self.entry.traits
+        return traits.horizontal_flip if self.horizontal_flip is None else self.horizontal_flip
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The parameters of the dataset by their keys: where images come from, and not which they are, once they have a
+        fingerprint.
+        """
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in Data.model_fields}
+
+
+SelectedData = Annotated[SerializeAsAny[Data], Selected()]
 
 
 class Augmentation(SelectingSection):

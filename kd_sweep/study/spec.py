@@ -20,6 +20,7 @@ from kd_sweep.study.recipe import (
     Metrics,
     Seed,
     SelectedAugmentation,
+    SelectedData,
     SelectedDistillation,
     SelectedLearner,
 )
@@ -349,7 +350,7 @@ class StudySpec(Strict):
     """Modules that add losses and the like to those that are built in. They are imported wherever the study runs."""
     plugins_digest: str | None = None
     """Digest of their source, filled in at launch: the study's folder keeps it, and goes on with it."""
-    data: Data = Data()
+    data: SelectedData = Data()
     augmentation: SelectedAugmentation = Augmentation()
     teacher: SelectedLearner = Learner()
     student: SelectedLearner = Learner()

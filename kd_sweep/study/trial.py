@@ -19,6 +19,7 @@ from kd_sweep.study.recipe import (
     Metrics,
     Seed,
     SelectedAugmentation,
+    SelectedData,
     SelectedDistillation,
     SelectedLearner,
 )
@@ -28,9 +29,6 @@ MAX_TEACHERS = 64
 Strengths = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_TEACHERS)]
 """Of an ensemble, member 1 first."""
 
-LOCATION_FIELDS = ("path", "train_list", "val_list", "download")
-"""Fields of `data` that hold where images come from, and not which they are, once they have a fingerprint."""
-
 SECTIONS = ("data", "augmentation", "teacher", "student", "distillation", "metrics")
 """The parts of a trial that are models of their own."""
 _NOTHING = "{}"
@@ -38,10 +36,10 @@ _NOTHING = "{}"
 
 
 def data_identity(data: Data) -> dict[str, Any]:
-    """Return what makes a dataset itself: its fingerprint, where it has one, and not its location."""
+    """Return what makes a dataset itself: its fingerprint, where it has one, and not its origin."""
     content = _content(data)
     if data.fingerprint is not None:
-        for name in LOCATION_FIELDS:
+        for name in data.origin:
             content.pop(name, None)
     return content
 
@@ -78,7 +76,7 @@ def _parts_of(config: Strict) -> dict[str, str]:
 class StreamConfig(Strict):
     """An endless, reproducible sequence of augmented batches."""
 
-    data: Data
+    data: SelectedData
     augmentation: SelectedAugmentation
     augmentation_strength: Fraction
     batch_size: int
@@ -94,7 +92,7 @@ class StreamConfig(Strict):
 class TeacherConfig(Strict):
     """One teacher: an architecture, a training recipe, the images it saw, a seed."""
 
-    data: Data
+    data: SelectedData
     augmentation: SelectedAugmentation
     augmentation_strength: Fraction
     learner: SelectedLearner
@@ -163,7 +161,7 @@ def trial_digest(sections: Mapping[str, str], settings: Settings) -> str:
 class TrialConfig(Strict):
     """One point of the search space with everything that decides its result."""
 
-    data: Data = Data()
+    data: SelectedData = Data()
     augmentation: SelectedAugmentation = Augmentation()
     teacher: SelectedLearner = Learner()
     student: SelectedLearner = Learner()

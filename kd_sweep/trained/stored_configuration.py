@@ -6,7 +6,7 @@ from typing import Any
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import PluginError, StorageError
 from kd_sweep.study.recipe import Data
-from kd_sweep.study.trial import LOCATION_FIELDS, TrialConfig, recorded_trial
+from kd_sweep.study.trial import TrialConfig, recorded_trial
 from kd_sweep.tables.trial_lookup import StoredTrial
 
 
@@ -21,13 +21,13 @@ def stored_configuration(trial: StoredTrial) -> TrialConfig:
         StorageError: a version of kd_sweep wrote the trial whose trials have other fields.
     """
     config = recorded_trial(trial.row)
-    if config.plugin_sources:
+    if config.plugin_sources or ":" in config.data.name:
         folder = StudyFolder.at(trial.study)
         spec = folder.spec()
         with contextlib.suppress(PluginError, StorageError):
             folder.load_plugins(spec)
         config = recorded_trial(trial.row)
-    if config.data.path is None:
+    if "path" not in config.data.origin:
         return config
     data = config.data.model_copy(update=_launched_location(trial, config.data) | dict(trial.data_location))
     return config.model_copy(update={"data": data})
@@ -41,4 +41,4 @@ def _launched_location(trial: StoredTrial, data: Data) -> dict[str, Any]:
         return {}
     if launched.fingerprint != data.fingerprint:
         return {}
-    return {name: getattr(launched, name) for name in LOCATION_FIELDS}
+    return launched.origin

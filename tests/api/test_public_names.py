@@ -35,7 +35,7 @@ def test_there_is_one_list() -> None:
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'lunch'; public: AttentionResults, "):
+    with pytest.raises(AttributeError, match="has no attribute 'lunch'; public: Arrays, "):
         getattr(kd_sweep, "lunch")  # noqa: B009
     assert not hasattr(kd_sweep, "StudySpec")
 
@@ -47,7 +47,7 @@ def written(call: Any) -> str:
     first_named = next((index for index, one in enumerate(parameters) if one.kind is one.KEYWORD_ONLY), None)
     if first_named is not None:
         texts.insert(first_named, "*")
-    return f"({', '.join(texts)})"
+    return re.sub(r"<class '[\w.]*?(\w+)'>", r"\1", f"({', '.join(texts)})")
 
 
 CALLS = re.findall(r"^#+ `(?:kd_sweep\.)?([\w.]+)(\(.*\))`$", PAGE.read_text(), re.MULTILINE)

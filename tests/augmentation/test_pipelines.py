@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.catalogue.entries import built_in_names
+from kd_sweep.catalogue.entries import entry_names
 from kd_sweep.catalogue.kinds import PIPELINE
 from kd_sweep.data.dataset import Dataset, ImageSet
 from kd_sweep.data.dataset_loading import load_dataset
@@ -17,7 +17,7 @@ from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig
 from tests.cifar_archive import ABSENT, ARCHIVE, first_jpegs
 
-PIPELINES = tuple(built_in_names(PIPELINE))
+PIPELINES = tuple(entry_names(PIPELINE))
 NAMES = ("cifar10", "image_folder")
 OF_DATASET = ("weak_strong", "autoaugment")
 """Pipelines that have presets or policies for two kinds of dataset."""

@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.catalogue import entries
 from kd_sweep.catalogue.decorators import pipeline
 from kd_sweep.catalogue.parameters import Parameters
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.errors import TrialError
 from kd_sweep.study.recipe import Augmentation, Data
 from kd_sweep.study.trial import StreamConfig, TrialConfig
+from tests.catalogue_entries import own_entries
 
 
 class FadeParameters(Parameters):
@@ -36,10 +36,10 @@ def fade(inputs, parameters):
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch):
-    """A catalogue of this test alone."""
-    monkeypatch.setattr(entries, "_entries", dict(entries._entries))
-    pipeline("fade", num_draws=lambda parameters: parameters.steps, parameters=FadeParameters)(fade)
+def catalogue():
+    with own_entries():
+        pipeline("fade", num_draws=lambda parameters: parameters.steps, parameters=FadeParameters)(fade)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -95,12 +95,6 @@ def test_too_few_training_images_for_the_classes():
         assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("call", [check_data, load_dataset])
-def test_unknown_dataset(call):
-    with pytest.raises(DataError, match=r"^data.name: 'digit' is not a dataset; did you mean 'digits'\? possible: "):
-        call(Data(name="digit"))
-
-
 def test_launch_checks_of_built_in_names_do_not_load_torch():
     program = (
         "import sys\n"

@@ -17,6 +17,7 @@ from kd_sweep.networks.backbones import NEEDED
 from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner
+from tests.catalogue_entries import own_entries
 from tests.networks.refusals import message_of
 
 
@@ -130,12 +131,13 @@ MISTAKES = {
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch):
+def registered():
     """Register them as a package `tests` would, for this module alone."""
-    monkeypatch.setattr(entries, "_entries", dict(entries._entries))
     mistakes = {name: build for name, (build, _) in MISTAKES.items()}
-    for name, build in {"tiny": tiny, "own": own, "later": later, **mistakes}.items():
-        entries.register(NETWORK, name, parameters=TinyParameters)(build)
+    with own_entries():
+        for name, build in {"tiny": tiny, "own": own, "later": later, **mistakes}.items():
+            entries.register(NETWORK, name, parameters=TinyParameters)(build)
+        yield
 
 
 @pytest.mark.parametrize("name", MISTAKES)

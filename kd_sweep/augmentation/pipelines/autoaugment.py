@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 def autoaugment(setting: "PipelineSetting", _: NoParameters) -> "Pipeline":
     """Return the pipeline (Cubuk et al. 2018, arXiv 1805.09501)."""
     from kd_sweep.augmentation.policies import CIFAR10_POLICY, IMAGENET_POLICY
-    from kd_sweep.augmentation.presets import CIFAR_LIKE
     from kd_sweep.augmentation.random_operations import AutoAugment
 
-    policy = CIFAR10_POLICY if setting.dataset in CIFAR_LIKE else IMAGENET_POLICY
+    policy = CIFAR10_POLICY if setting.presets == "cifar" else IMAGENET_POLICY
     return AutoAugment(policy, setting.horizontal_flip, setting.normalization)

@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 @register(PIPELINE, "weak_strong", traits=PipelineTraits(clean_at_zero=False))
 def weak_strong(setting: "PipelineSetting", _: NoParameters) -> "Pipeline":
     """Return the pipeline (arXiv 2405.00739)."""
-    from kd_sweep.augmentation.presets import CIFAR_LIKE, WeakStrong
+    from kd_sweep.augmentation.presets import WeakStrong
 
-    return WeakStrong(setting.dataset in CIFAR_LIKE, setting.horizontal_flip, setting.normalization)
+    return WeakStrong(setting.presets == "cifar", setting.horizontal_flip, setting.normalization)

@@ -17,51 +17,52 @@ from kd_sweep.data.paths import absolute_path
 from kd_sweep.data.readers.cifar_batches import BATCHES, read_batches
 from kd_sweep.data.readers.cifar_layouts import find_copy
 from kd_sweep.data.readers.cifar_parquet import read_parquet
-from kd_sweep.data.readers.image_folder import list_image_folder
+from kd_sweep.data.readers.class_folders import list_class_folders
 from kd_sweep.data.splits import Indices
 from kd_sweep.data.undecoded_images import Source, UndecodedDataset, UndecodedImages
 from kd_sweep.errors import DataError
-from kd_sweep.study.recipe import Data
 
 NUM_CLASSES = {"cifar10": 10, "cifar100": 100}
 CHUNK_BYTES = 2**22
 
 
-def list_cifar(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
-    """Return the images of `cifar10` or `cifar100` at ``data.path``, downloaded if that is asked for.
+def list_cifar(name: str, path: str, download: bool, cache_dir: Path | None = None) -> UndecodedDataset:
+    """Return the images of a published dataset at ``path``.
 
     Args:
-        data: the `data` section of a study.
+        name: `cifar10` or `cifar100`.
+        path: `data.path`.
+        download: whether it is downloaded where it is not there.
         cache_dir: where earlier processes stored fingerprints of a folder per class.
 
     Raises:
         DataError: there is no copy in a known form, it is incomplete or damaged, or it has other classes.
     """
-    root = absolute_path(data.path or "", "data.path")
-    copy = find_copy(data.name, root)
-    if copy is None and data.download:
-        _download(data.name, root)
-        copy = find_copy(data.name, root)
+    root = absolute_path(path, "data.path")
+    copy = find_copy(name, root)
+    if copy is None and download:
+        _download(name, root)
+        copy = find_copy(name, root)
     if copy is None:
-        raise DataError(_absence(data.name, root))
+        raise DataError(_absence(name, root))
     if copy.form == "folders":
-        dataset = list_image_folder(data.model_copy(update={"path": str(copy.root)}), cache_dir)
-        _check_num_classes(data.name, root, len(dataset.class_names))
+        dataset = list_class_folders(str(copy.root), name, cache_dir, published=True)
+        _check_num_classes(name, root, len(dataset.class_names))
         return dataset
     read = read_batches if copy.form == "batches" else read_parquet
-    train, class_names = read(copy.train, data.name)
-    val = read(copy.test, data.name)[0] if copy.test else None
+    train, class_names = read(copy.train, name)
+    val = read(copy.test, name)[0] if copy.test else None
     for part in [train] if val is None else [train, val]:
-        _check_labels(data.name, root, part)
-    _check_num_classes(data.name, root, len(np.unique(train.labels_N)))
-    if len(class_names) != NUM_CLASSES[data.name]:
-        class_names = tuple(str(label) for label in range(NUM_CLASSES[data.name]))
+        _check_labels(name, root, part)
+    _check_num_classes(name, root, len(np.unique(train.labels_N)))
+    if len(class_names) != NUM_CLASSES[name]:
+        class_names = tuple(str(label) for label in range(NUM_CLASSES[name]))
     return UndecodedDataset(
         root,
         class_names,
         train,
         val,
-        _fingerprint(data.name, copy.train, copy.test),
+        _fingerprint(name, copy.train, copy.test),
         copies=_count_copies(train, val),
         passed_over=str(copy.passed_over),
     )

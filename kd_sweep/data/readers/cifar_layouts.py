@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_sweep.data.readers.cifar_batches import BATCHES
+from kd_sweep.data.readers.class_folders import find_splits
 from kd_sweep.data.readers.folder_walk import PassedOver, Walk
-from kd_sweep.data.readers.image_folder import find_splits
 from kd_sweep.data.readers.split_names import named_splits, split_name
 from kd_sweep.errors import DataError
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from kd_sweep.data.undecoded_images import UndecodedDataset, UndecodedImages
 from kd_sweep.errors import DataError
 
 SIZE, DEVICE, INODE, MODIFIED_NS, CHANGED_NS = range(5)
-PUBLISHED = ("cifar10", "cifar100", "tiny_imagenet")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def dataset_of_files(
     val: ImageFiles | None,
     cache_dir: Path | None,
     passed_over: PassedOver | None = None,
+    *,
+    published: bool = False,
 ) -> UndecodedDataset:
     """Return these files as a dataset.
 
@@ -95,6 +97,7 @@ def dataset_of_files(
         val: validation images; None where they are split off.
         cache_dir: where earlier processes stored fingerprints; None: all files are read.
         passed_over: other files and folders there.
+        published: whether it is a published set, which may have more copies.
 
     Raises:
         DataError: an image is in both sets, under whatever name; or there twice, where validation is split off
@@ -105,12 +108,15 @@ def dataset_of_files(
     parts = [(train, train_images)]
     if val is not None and val_images is not None:
         parts.append((val, val_images))
-    fingerprint = _fingerprint(kind, parts, cache_dir)
+    most_copies = MAX_PUBLISHED_COPIES if published else MAX_COPIES
+    fingerprint = _fingerprint(kind, parts, cache_dir, most_copies)
     others = str(passed_over or "")
     return UndecodedDataset(root, class_names, train_images, val_images, fingerprint.value, fingerprint.copies, others)
 
 
-def _fingerprint(kind: str, parts: list[tuple[ImageFiles, UndecodedImages]], cache_dir: Path | None) -> Fingerprint:
+def _fingerprint(
+    kind: str, parts: list[tuple[ImageFiles, UndecodedImages]], cache_dir: Path | None, most_copies: Fraction
+) -> Fingerprint:
     """Return the fingerprint of all files, after a check that none is a copy of one in another part."""
     state = _state(kind, parts)
     known = fingerprints.known_fingerprint(state, cache_dir)
@@ -125,7 +131,7 @@ def _fingerprint(kind: str, parts: list[tuple[ImageFiles, UndecodedImages]], cac
         _distinct_if_empty(parts[0][0], contents[0]),
         _distinct_if_empty(parts[1][0], contents[1]) if len(parts) > 1 else None,
         [files.paths for files, _ in parts],
-        MAX_PUBLISHED_COPIES if kind in PUBLISHED else MAX_COPIES,
+        most_copies,
     )
     value = fingerprints.combined_fingerprint(kind, (entry for part in entries for entry in part))
     fingerprint = Fingerprint(value, copies)

@@ -16,7 +16,6 @@ from kd_sweep.data.readers.text_files import read_lines
 from kd_sweep.data.splits import Indices
 from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.errors import DataError
-from kd_sweep.study.recipe import Data
 
 RULE = "it is a text file of lines `path label`"
 
@@ -31,21 +30,25 @@ class _List:
     lines: list[int]
 
 
-def list_image_lists(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
-    """Return the images that `data.train_list` and `data.val_list` name.
+def list_image_lists(
+    path: str, train_list: str, val_list: str | None, cache_dir: Path | None = None
+) -> UndecodedDataset:
+    """Return the images that two lists name.
 
     Args:
-        data: the `data` section of a study.
+        path: `data.path`, the folder that the paths in the lists start from.
+        train_list: `data.train_list`, a file.
+        val_list: `data.val_list`; None: validation images are split off.
         cache_dir: where earlier processes stored fingerprints; None: all files are read for the fingerprint.
 
     Raises:
         DataError: a list is missing, empty or malformed, names absent files or one file twice, has labels out of range
             or one class alone, or validation images that are training images.
     """
-    root = dataset_root(data.path or "", "it is the folder that the paths in the lists start from")
-    train = _read("train_list", data.train_list or "")
+    root = dataset_root(path, "it is the folder that the paths in the lists start from")
+    train = _read("train_list", train_list)
     num_classes = _check_labels(train)
-    listed_val = None if data.val_list is None else _read("val_list", data.val_list)
+    listed_val = None if val_list is None else _read("val_list", val_list)
     if listed_val is not None:
         _check_range(listed_val, num_classes)
     elif np.bincount(train.labels_N).max() < 2:

@@ -14,7 +14,6 @@ from kd_sweep.study.file.yaml_reader import MAX_NODES, Document, one_line, read_
 from kd_sweep.study.file.yaml_writer import yaml_text
 from kd_sweep.study.identity import IDENTITY_VERSION
 from kd_sweep.study.spec import StudySpec, judged_by
-from kd_sweep.study.trial import LOCATION_FIELDS
 
 SPEC_FILE = "study.yaml"
 FILE_SHA256 = "file_sha256"
@@ -122,7 +121,7 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
     """
     searched = _always_searched(old) & _always_searched(new)
     moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
-    unmixed = {f"data.{name}" for name in LOCATION_FIELDS} if moved else set()
+    unmixed = {f"data.{name}" for name in (*old.data.origin, *new.data.origin)} if moved else set()
     for role in ("teacher", "student"):
         before_digest = getattr(old, role).weights_digest
         if before_digest is not None and before_digest == getattr(new, role).weights_digest:
@@ -134,8 +133,12 @@ def check_extension(old: StudySpec, new: StudySpec) -> None:
         if name in searched or before.get(name) == after.get(name):
             continue
         if name == "data.fingerprint":
+            path = new.data.origin.get("path")
+            images = (
+                f"data.name: the images of {new.data.name!r}" if path is None else f"data.path: the images in {path}"
+            )
             raise SpecError(
-                f"data.path: the images in {new.data.path} are not those that study {old.name!r} was launched with "
+                f"{images} are not those that study {old.name!r} was launched with "
                 f"(data.fingerprint {after.get(name)}, at launch {before.get(name)}); results would mix (choose "
                 f"another name, or bring the old images back)"
             )
@@ -166,7 +169,8 @@ def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
         for key, value in content:
             if section == "scheduler" and key in ("metric", "mode"):
                 continue
-            if isinstance(content, SelectingSection) and section != "scheduler" and key == source_field(content):
+            is_source = isinstance(content, SelectingSection) and content.source_key is None
+            if is_source and section != "scheduler" and key == source_field(content):
                 continue  # in the ids of trials: another version makes other trials
             yield f"{section}.{key}", list(value) if isinstance(value, tuple) else value
     # As resolved: a scheduler without a metric of its own follows the first objective, which may change.

@@ -5,7 +5,6 @@ from typing import Any
 from kd_sweep.catalogue.entries import entry_names
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
-from kd_sweep.study.recipe import DATASETS
 from kd_sweep.study.space.searchable_fields import search_fields, section_base
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import SECTIONS
@@ -31,8 +30,7 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for kind in ("Grid", "Choice", "Uniform", "IntRange"):
         definitions[kind]["properties"]["when"]["propertyNames"] = {"enum": list(search_fields())}
-    definitions["Data"]["properties"]["name"]["enum"] = list(DATASETS)
-    del definitions["Data"]["properties"]["image_size"]["default"]  # it depends on the name
+    del schema["properties"]["data"]["properties"]["image_size"]["default"]  # it depends on the name
     metrics = list(REPORTED_METRICS)
     objective = definitions["Objective"]["properties"]
     objective["metric"]["enum"] = metrics

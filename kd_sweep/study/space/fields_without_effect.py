@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from kd_sweep.catalogue.kinds import DATASET
+from kd_sweep.catalogue.lookup import entry_of
 from kd_sweep.catalogue.selecting_section import SelectingSection, parameters_of_all
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
@@ -20,7 +22,6 @@ from kd_sweep.study.spec import Choice, Grid, IntRange, StudySpec
 MAX_COMBINATIONS = 10_000
 MAX_VALUES = 100
 """So many values of a field are tried."""
-OWN_VALIDATION = ("cifar10", "cifar100", "tiny_imagenet")
 
 
 class Rule(NamedTuple):
@@ -137,7 +138,8 @@ def _no_strength(pipeline: str, strength: float, teachers: tuple[float, ...] | N
 
 
 def _own_validation(name: str, val_list: str | None) -> bool:
-    return name in OWN_VALIDATION or val_list is not None
+    entry = entry_of(DATASET, name)
+    return val_list is not None or (entry is not None and bool(entry.traits.has_validation))
 
 
 def _nothing_drawn(name: str, val_list: str | None, *draws: object) -> bool:

@@ -10,7 +10,7 @@ from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.metric_record import Null
-from kd_sweep.study.recipe import DATASETS, MAX_COUNT
+from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
@@ -46,10 +46,6 @@ def validate_space(spec: StudySpec) -> None:
     Raises:
         SpecError: one line with the field, the rule, the value and what is possible instead.
     """
-    if spec.data.name not in DATASETS:
-        raise RuleError(
-            ("data", "name"), f"unknown dataset {shown(spec.data.name)}, {alternatives(spec.data.name, DATASETS)}"
-        )
     for name, dimension in spec.search.items():
         field = search_fields().get(name)
         if field is None:

@@ -14,9 +14,10 @@ from kd_sweep.catalogue.parameters import Parameters, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.messages import value_rule
+from kd_sweep.study.recipe import Data
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Value
-from kd_sweep.study.trial import LOCATION_FIELDS, SECTIONS, TrialConfig
+from kd_sweep.study.trial import SECTIONS, TrialConfig
 
 Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers"]
 
@@ -26,7 +27,7 @@ NEVER_NULL = frozenset({"teacher_strengths", "student_strength"})
 """Fields whose null stands for a value that another field has: a search names the value itself."""
 FIXED_FIELDS = frozenset(
     {
-        *("data.name", "data.fingerprint", *(f"data.{name}" for name in LOCATION_FIELDS)),
+        *("data.name", "data.fingerprint"),
         *(f"{role}.{field}" for role in ("teacher", "student") for field in ("weights", "weights_digest")),
     }
 )
@@ -75,7 +76,7 @@ def search_fields() -> Mapping[str, SearchField]:
     of_entries = {
         name: tuple(parameters_of_all(base).items())
         for name in SECTIONS
-        if issubclass(base := section_base(name), SelectingSection)
+        if issubclass(base := section_base(name), SelectingSection) and base.searchable
     }
     return _fields(tuple(of_entries.items()))
 
@@ -140,8 +141,9 @@ def search_field(name: str) -> SearchField:
 
 def unknown_field(name: str) -> str:
     """Return why ``name`` cannot be searched, and what can."""
-    fixed = "a study has one dataset, " if name in FIXED_FIELDS else ""
-    section = name.partition(".")[0]
+    section, _, key = name.partition(".")
+    of_dataset = section == "data" and key in parameters_of_all(Data)
+    fixed = "a study has one dataset, " if name in FIXED_FIELDS or of_dataset else ""
     near = [other for other in search_fields() if other.startswith(f"{section}.")] if "." in name else []
     top = [other for other in search_fields() if "." not in other]
     dotted = [other for other in search_fields() if other.endswith(f".{name}")]

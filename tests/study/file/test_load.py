@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from kd_sweep.catalogue.entries import entry_names
+from kd_sweep.catalogue.kinds import DATASET
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
-from kd_sweep.study.recipe import DATASETS
 from kd_sweep.study.spec import Grid, Uniform
 
 SWEEPS = sorted((Path(__file__).resolve().parents[3] / "sweeps").glob("*.yaml"))
@@ -130,7 +131,7 @@ def _message(text, *overrides):
         ("name: d\nseed: 3", "seed: unknown key, write it under search: search.seed (sweeps/x.yaml, line 2)"),
         ("name: d\ntemperature: 3", "temperature: unknown key, it belongs in distillation (sweeps/x.yaml, line 2)"),
         (
-            "name: d\ndata: {name: image_folder}",
+            "name: d\ndata: {name: image_folder, image_size: 32}",
             "data: path is needed for data.name 'image_folder' (sweeps/x.yaml, line 2)",
         ),
         (
@@ -140,7 +141,8 @@ def _message(text, *overrides):
         ),
         (
             "name: d\ndata: {name: digit}",
-            f"data.name: unknown dataset 'digit', {alternatives('digit', DATASETS)} (sweeps/x.yaml, line 2)",
+            f"data.name: 'digit' is not an option, {alternatives('digit', entry_names(DATASET))} "
+            "(sweeps/x.yaml, line 2)",
         ),
         (
             "name: d\nsearch:\n  ensemble_size:\n    grid: [0]",
@@ -184,7 +186,11 @@ def test_mistakes_in_plain_words(text, message):
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ("data: {path: images}", "data: path has no meaning for data.name 'digits', which is embedded"),
+        (
+            "data: {path: images}",
+            "data.path: 'images' has no effect with name 'digits'; possible: with 'cifar10' or 'cifar100' or "
+            "'image_folder' or 'image_list' or 'tiny_imagenet'",
+        ),
         ("teacher: {schedule: step}", "teacher: milestones are needed for schedule 'step'"),
         ("student: {epochs: 2, warmup_epochs: 2}", "student: warmup_epochs 2 is not less than epochs 2"),
         (

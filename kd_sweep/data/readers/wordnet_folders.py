@@ -7,28 +7,27 @@ name of a validation image, a tab and its WordNet id. The test images have no la
 from pathlib import Path
 
 from kd_sweep.data.paths import dataset_root
+from kd_sweep.data.readers.class_folders import list_classes
 from kd_sweep.data.readers.folder_walk import Walk, files_at
 from kd_sweep.data.readers.image_files import ImageFiles, dataset_of_files
-from kd_sweep.data.readers.image_folder import list_classes
 from kd_sweep.data.readers.text_files import read_lines
 from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.errors import DataError
-from kd_sweep.study.recipe import Data
 
 LAYOUT = "tiny_imagenet is train/WNID/images/ with val/images/ and val/val_annotations.txt"
 
 
-def list_tiny_imagenet(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
-    """Return the images at ``data.path``.
+def list_wordnet_folders(path: str, cache_dir: Path | None = None) -> UndecodedDataset:
+    """Return the images at ``path``.
 
     Args:
-        data: the `data` section of a study.
+        path: `data.path`.
         cache_dir: where earlier processes stored fingerprints; None: all files are read for the fingerprint.
 
     Raises:
         DataError: missing, laid out in another way, annotations that are malformed or name absent files or classes.
     """
-    root = dataset_root(data.path or "", LAYOUT)
+    root = dataset_root(path, LAYOUT)
     annotations = root / "val" / "val_annotations.txt"
     for folder in (root / "train", root / "val" / "images"):
         if not folder.is_dir():
@@ -38,7 +37,7 @@ def list_tiny_imagenet(data: Data, cache_dir: Path | None = None) -> UndecodedDa
     walk = Walk(root)
     class_names, train = list_classes(walk, root / "train")
     val = _annotated(annotations, class_names)
-    return dataset_of_files("tiny_imagenet", root, class_names, train, val, cache_dir, walk.passed_over)
+    return dataset_of_files("tiny_imagenet", root, class_names, train, val, cache_dir, walk.passed_over, published=True)
 
 
 def _annotated(annotations: Path, class_names: tuple[str, ...]) -> ImageFiles:

@@ -17,7 +17,6 @@ from kd_sweep.data.readers.image_files import ImageFiles, dataset_of_files
 from kd_sweep.data.readers.split_names import named_splits
 from kd_sweep.data.undecoded_images import UndecodedDataset
 from kd_sweep.errors import DataError
-from kd_sweep.study.recipe import Data
 
 HELD_OUT = ("val", "test")
 
@@ -31,17 +30,21 @@ class Splits:
     others: tuple[str, ...]
 
 
-def list_image_folder(data: Data, cache_dir: Path | None = None) -> UndecodedDataset:
-    """Return the images in the class folders at ``data.path``.
+def list_class_folders(
+    path: str, name: str, cache_dir: Path | None = None, *, published: bool = False
+) -> UndecodedDataset:
+    """Return the images in the class folders at ``path``.
 
     Args:
-        data: the `data` section of a study.
+        path: `data.path`.
+        name: of the dataset.
         cache_dir: where earlier processes stored fingerprints; None: all files are read for the fingerprint.
+        published: whether it is a published set, which may have more copies.
 
     Raises:
         DataError: the folder is missing, empty or laid out in another way, or has too few images to hold some out.
     """
-    root = dataset_root(data.path or "", f"an {data.name} is a folder with one folder per class")
+    root = dataset_root(path, f"an {name} is a folder with one folder per class")
     walk = Walk(root)
     class_names, train, val = _listing(walk, root)
     if val is None and np.bincount(train.labels_N).max() < 2:
@@ -49,7 +52,7 @@ def list_image_folder(data: Data, cache_dir: Path | None = None) -> UndecodedDat
             f"data.path: every class folder of {root} holds a single image, so none can be held out; "
             f"add images, or lay them out as train/ and val/"
         )
-    return dataset_of_files(data.name, root, class_names, train, val, cache_dir, walk.passed_over)
+    return dataset_of_files(name, root, class_names, train, val, cache_dir, walk.passed_over, published=published)
 
 
 def find_splits(walk: Walk, root: Path, names: list[str]) -> Splits | None:
