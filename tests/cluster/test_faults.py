@@ -18,6 +18,7 @@ import ray
 
 from kd_sweep.errors import KdSweepError
 from kd_sweep.tables.reader import open_results
+from tests.catalogue.modules import MARGIN, write_modules
 from tests.cluster.hosts import Host, Network, eventually, hosts, why_not
 from tests.comparing_tables import comparable
 
@@ -31,9 +32,11 @@ REPOSITORY = Path(__file__).parents[2]
 EPOCHS, TEACHER_EPOCHS = 12, 2
 SPEC = f"""
 name: spread
+plugins: [mykd]
 data: {{name: digits, image_size: 8, max_train_images: 800, max_val_images: 100}}
 teacher: {{model: resnet8, width: 4, epochs: {TEACHER_EPOCHS}}}
 student: {{model: resnet8, width: 4, epochs: {EPOCHS}}}
+distillation: {{loss: "mykd:margin", margin: 0.2}}
 search:
   augmentation_strength: {{grid: [0.0, 0.5]}}
   ensemble_size: {{grid: [1, 2]}}
@@ -49,6 +52,7 @@ LAG_S = 5
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spec") / "spread.yaml"
     path.write_text(SPEC)
+    write_modules(path.parent, mykd=MARGIN)
     return path
 
 

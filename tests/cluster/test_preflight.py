@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from kd_sweep.tables.reader import open_results
+from tests.catalogue.modules import MARGIN, write_modules
 from tests.cluster.hosts import Host, free_port, hosts, why_not
 
 pytestmark = [
@@ -175,3 +176,25 @@ def test_a_node_that_does_not_share_the_root_is_named(
         assert_refused(done, root, complaint, "(alone)", str(root))
     finally:
         alone.kill()
+
+
+def test_a_node_that_lacks_what_a_plugin_needs_is_named(cluster: tuple[Host, str], tiny: Path, tmp_path: Path) -> None:
+    head, address = cluster
+    (tmp_path / "installed").mkdir()
+    write_modules(tmp_path / "installed", {"site-packages/onlyhere": ""})
+    write_modules(tiny.parent, mykd="import onlyhere\n" + MARGIN)
+    tiny.write_text(tiny.read_text() + 'plugins: [mykd]\ndistillation: {loss: "mykd:margin"}\n')
+    path = f"{REPOSITORY}:{tmp_path / 'installed/site-packages'}"
+    command = [
+        sys.executable,
+        "-m",
+        "kd_sweep",
+        "launch",
+        str(tiny),
+        "--root",
+        str(tmp_path / "r"),
+        "--address",
+        address,
+    ]
+    done = head.run(*command, timeout=120, PYTHONPATH=path)
+    assert_refused(done, tmp_path / "r", "node ", "module 'mykd' cannot be imported", "No module named 'onlyhere'")
