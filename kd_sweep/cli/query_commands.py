@@ -29,7 +29,9 @@ def query(
     root: ResultsRoot,
     sql: Annotated[
         str,
-        typer.Argument(metavar="SQL", help="A SELECT, or summary, leaderboard, trend, best_epoch, teachers, pareto."),
+        typer.Argument(
+            metavar="SQL", help="A SELECT, or summary, leaderboard, points, trend, best_epoch, teachers, pareto."
+        ),
     ] = "summary",
     output: Format = "table",
     wide: Wide = False,

@@ -73,6 +73,27 @@ def leaderboard(results: Results) -> pa.Table:
     return _without_empty(answer, searched[2:])
 
 
+def points(results: Results) -> pa.Table:
+    """Points by the mean of their study's first objective over seeds, best first, with their rank in the study.
+
+    Of finished trials. Columns beside: the sample standard deviation, and how many trials the mean is of.
+    """
+    answers = []
+    searched = _searched(results)
+    for name, (objective, *_) in _objectives(results).items():
+        direction = "DESC" if objective["mode"] == "max" else "ASC"
+        order = f"avg(objective) {direction}, {_ordered(searched)}"
+        query = f"""
+            SELECT study, row_number() OVER (ORDER BY {order}) AS rank, $metric AS objective_metric,
+                avg(objective) AS objective, stddev_samp(objective) AS objective_std, count(*) AS num_trials,
+                {_list(searched)}
+            FROM trials WHERE study = $study AND {_FINISHED_SQL} AND objective IS NOT NULL
+            GROUP BY {_list(["study", *searched])} ORDER BY rank"""
+        answers.append(results.sql(query, {"study": name, "metric": objective["metric"]}))
+    answer = pa.concat_tables(answers, promote_options="default")
+    return _without_empty(answer, ["objective_std", *searched[2:]])
+
+
 def trend(results: Results) -> pa.Table:
     """One row per configuration and epoch: means over the trials that reached the epoch, and how many they are."""
     searched = _searched(results)
@@ -165,7 +186,7 @@ def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
 
 
 NAMED_QUERIES: dict[str, Callable[[Results], pa.Table]] = {
-    query.__name__: query for query in (summary, leaderboard, trend, best_epoch, pareto, teachers)
+    query.__name__: query for query in (summary, leaderboard, points, trend, best_epoch, pareto, teachers)
 }
 
 

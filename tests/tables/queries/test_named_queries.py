@@ -98,6 +98,21 @@ def test_leaderboard_sorts_by_the_first_objective_and_its_mode(results: Results,
     assert set(found["objective_metric"].to_pylist()) == {OBJECTIVES[study][0]["metric"]}
 
 
+@pytest.mark.parametrize("study", ["first", "second"])
+def test_points_are_ranked_by_the_mean_over_seeds(results: Results, study: str):
+    found = answer(only(results, study), "points").to_pandas()
+    trials = results.pandas("trials").query(f"study == '{study}' and objective.notna()")
+    trials = trials[trials["status"].isin(["completed", "stopped"])]
+    groups = [name for name in GROUPS if name in found.columns]
+    means = trials.groupby(groups, dropna=False)["objective"].agg(["mean", "std", "size"]).reset_index()
+    expected = means.sort_values("mean", ascending=OBJECTIVES[study][0]["mode"] == "min")
+    assert found["rank"].to_list() == list(range(1, len(expected) + 1))
+    assert found["objective"].to_list() == pytest.approx(expected["mean"].to_list())
+    assert found["num_trials"].to_list() == expected["size"].to_list()
+    assert max(found["num_trials"]) > 1
+    assert found["objective_std"].fillna(-1).to_list() == pytest.approx(expected["std"].fillna(-1).to_list())
+
+
 def test_leaderboard_of_all_studies_ranks_each(results: Results):
     found = answer(results, "leaderboard")
     each = [answer(only(results, study), "leaderboard") for study in ("first", "second")]
