@@ -47,7 +47,7 @@ def written(call: Any) -> str:
     first_named = next((index for index, one in enumerate(parameters) if one.kind is one.KEYWORD_ONLY), None)
     if first_named is not None:
         texts.insert(first_named, "*")
-    return re.sub(r"<class '[\w.]*?(\w+)'>", r"\1", f"({', '.join(texts)})")
+    return f"({', '.join(texts)})"
 
 
 CALLS = re.findall(r"^#+ `(?:kd_sweep\.)?([\w.]+)(\(.*\))`$", PAGE.read_text(), re.MULTILINE)
