@@ -226,8 +226,14 @@ assert not {"torch", "ray", "optuna", "torchvision"} & set(sys.modules), set(sys
     subprocess.run([sys.executable, "-c", program, str(trained)], check=True, timeout=120)
 
 
-OWN_LOSS = """
-from kd_sweep.catalogue.decorators import loss
+OWN_ENTRIES = """
+from kd_sweep.catalogue.decorators import loss, network
+from torch import nn
+
+@network("small")
+def small(num_classes, channels, image_size, parameters):
+    convolution = nn.Conv2d(channels, 8, 3, padding=1)
+    return nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes))
 
 @loss("gap")
 def gap(inputs, parameters):
@@ -235,38 +241,46 @@ def gap(inputs, parameters):
 """
 
 
+READING = """
+import sys, torch, kd_sweep
+trial = kd_sweep.open_results(sys.argv[1])["digits"].trials()[0]
+section = trial.config.distillation
+print(section.loss, section.source, len(trial.epochs()))
+for call in (lambda: section.entry.item.__name__, lambda: trial.student()(torch.zeros(3, 1, 8, 8)).shape):
+    try:
+        print(call())
+    except kd_sweep.errors.KdSweepError as error:
+        print(error)
+"""
+
+
 def test_a_trial_of_a_plugin_is_read_with_the_plugin_that_its_study_keeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "handlesplugin.py").write_text(OWN_LOSS)
+    (tmp_path / "plugins" / "handlesplugin.py").write_text(OWN_ENTRIES)
     monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
     own = "plugins: [handlesplugin]\ndistillation: {loss: 'handlesplugin:gap'}\n"
-    train_study(tmp_path / "root", STUDY.replace("search: {ensemble_size: {grid: [1, 2]}, ", f"{own}search: {{"))
-    program = """
-import sys, kd_sweep
-trial = kd_sweep.open_results(sys.argv[1])["digits"].trials()[0]
-section = trial.config.distillation
-print(section.loss, section.source, len(trial.epochs()), type(trial.student()).__name__)
-try:
-    print(section.entry.item.__name__)
-except kd_sweep.errors.PluginError as error:
-    print(error)
-"""
+    text = STUDY.replace("search: {ensemble_size: {grid: [1, 2]}, ", f"{own}search: {{")
+    student = "student: {model: 'handlesplugin:small', epochs: 2}"
+    train_study(tmp_path / "root", text.replace("student: {model: resnet8, width: 4, epochs: 2}", student))
+    trial = kd_sweep.open_results(tmp_path / "root")["digits"].best_trial()
+    assert trial.student()(trial.preprocess(Image.new("L", (8, 8)))).shape == (1, 10)
 
     def answer() -> list[str]:
-        command = [sys.executable, "-c", program, str(tmp_path / "root")]
+        command = [sys.executable, "-c", READING, str(tmp_path / "root")]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
         return done.stdout.splitlines()
 
-    first, last = answer()
+    first, *given = answer()
     assert first.startswith("handlesplugin:gap 1+")
-    assert first.endswith(" 2 CifarResNet")
-    assert last == "gap"
+    assert first.endswith(" 2")
+    assert given == ["gap", "torch.Size([3, 10])"]
     (bundle,) = (tmp_path / "root" / "digits").glob("plugins-*.zip")
     bundle.unlink()
-    assert answer() == [
-        first,
-        "loss: 'handlesplugin:gap' is not an option: no plug-in 'handlesplugin' that has a "
-        "loss is loaded; possible: name its module in `plugins`, such as plugins: [handlesplugin]",
+    again, *refused = answer()
+    assert again == first
+    assert [line.partition(";")[0] for line in refused] == [
+        "loss: 'handlesplugin:gap' is not an option: no plug-in 'handlesplugin' that has a loss is loaded",
+        "network: 'handlesplugin:small' is not an option: no plug-in 'handlesplugin' that has a network is loaded",
     ]
