@@ -242,22 +242,18 @@ def _is_default(parameters: type[Parameters], key: str, value: Any) -> bool:
     return bool(getattr(given, key) == parameters.model_fields[key].default)
 
 
-def parameters_of_all(base: type[SelectingSection]) -> Mapping[str, type[Parameters]]:
-    """Return the parameters of all entries that a section can select by name, each with a class that has it.
-
-    Raises:
-        PluginError: a parameter is a number in one class and text in another, say: as a key it must be one thing.
-    """
+def parameters_of_all(base: type[SelectingSection]) -> Mapping[str, tuple[type[Parameters], ...]]:
+    """Return the parameters of all entries that a section can select by name, each with the classes that have it."""
     return _parameters(base, tuple(entries_of(base.kind)))
 
 
 @cache
-def _parameters(base: type[SelectingSection], entries: tuple[Entry, ...]) -> dict[str, type[Parameters]]:
+def _parameters(base: type[SelectingSection], entries: tuple[Entry, ...]) -> dict[str, tuple[type[Parameters], ...]]:
     _check_parameters(base, entries)
-    classes: dict[str, type[Parameters]] = {}
-    for entry in entries:
-        for key in entry.parameters.model_fields:
-            classes.setdefault(key, entry.parameters)
+    classes: dict[str, tuple[type[Parameters], ...]] = {}
+    for parameters in dict.fromkeys(entry.parameters for entry in entries):
+        for key in parameters.model_fields:
+            classes[key] = (*classes.get(key, ()), parameters)
     return classes
 
 

@@ -101,3 +101,38 @@ def test_the_schema_has_the_parameters_of_plugins_that_are_loaded(folder: Path) 
     )
     assert "'minimum': 0" in output_of(program, folder)
     assert "How far apart." in output_of(program, folder)
+
+
+TWO_LOSSES = (
+    MARGIN
+    + """
+
+class Wide(kd_sweep.Parameters):
+    margin: float = Field(5.0, ge=4)
+
+
+@kd_sweep.loss("wide", parameters=Wide)
+def wide(inputs, parameters):
+    return inputs.student_logits_BC.mean()
+"""
+)
+
+
+def test_two_losses_may_have_a_parameter_of_one_name_with_other_limits_and_defaults(folder: Path) -> None:
+    write_modules(folder, mykd=TWO_LOSSES)
+    search = 'distillation.loss: {grid: ["mykd:margin", "mykd:wide"]}\n  distillation.margin: {grid: [0.1, 4.5]}'
+    text = STUDY.replace("distillation.power: {grid: [1, 2]}", search).replace('loss: "mykd:margin", margin: 0.2', "")
+    (folder / "s.yaml").write_text(text)
+    assert "no trial of distillation can have loss mykd:wide, margin 0.1: 0.1 is not at least 4" in error_of(
+        LOAD, folder
+    )
+    alone = text.replace("[0.1, 4.5]}", '[0.1, 0.2], when: {distillation.loss: "mykd:margin"}}')
+    (folder / "s.yaml").write_text(alone)
+    program = LOAD + "print(*(trial.config.distillation.margin for trial in study.plan().trials))"
+    assert output_of(program, folder) == "0.1 0.2 5.0 0.1 0.2 5.0"
+
+
+def test_a_parameter_of_one_name_has_one_type(folder: Path) -> None:
+    write_modules(folder, mykd=MARGIN.replace("margin: float = Field(0.5, ge=0)", "temperature: int = 1"))
+    (folder / "s.yaml").write_text(STUDY.replace(", margin: 0.2", ""))
+    assert "distillation.temperature is number and whole number, in different entries" in error_of(LOAD, folder)

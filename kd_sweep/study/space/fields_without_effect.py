@@ -54,12 +54,12 @@ def check_idle(spec: StudySpec) -> None:
 def _check_field(spec: StudySpec, conditions: Conditions, rule: Rule, name: str) -> None:
     values = _values(spec, conditions, name) if name in spec.search else []
     fixed = fixed_value(spec, name)
-    is_given, varies = fixed != _default(name) and _has(spec, name), len(values) > 1
-    if not is_given and not varies and values in ([], [_default(name)]):
+    is_given, varies = fixed != _default(spec, name) and _has(spec, name), len(values) > 1
+    if not is_given and not varies and values in ([], [_default(spec, name)]):
         return
     points = list(itertools.islice(_points(spec, conditions, rule, name), MAX_COMBINATIONS))
     there = [_is_idle(spec, rule, point) for point in points if name in point]
-    if there and values != [_default(name)] and (any(there) if varies and rule.everywhere else all(there)):
+    if there and values != [_default(spec, name)] and (any(there) if varies and rule.everywhere else all(there)):
         raise _mistake(spec, name, values, rule)
     elsewhere = [_is_idle(spec, rule, point) for point in points if name not in point]
     if elsewhere and is_given and all(elsewhere):
@@ -98,13 +98,14 @@ def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule, *, outsi
     return RuleError(path, f"{value} has no effect {rule.why}")
 
 
-def _default(name: str) -> Any:
+def _default(spec: StudySpec, name: str) -> Any:
     section, _, key = name.rpartition(".")
     if not section:
         return SearchSettings.model_fields[name].default
-    base = section_base(section)
-    of_entries = parameters_of_all(base) if issubclass(base, SelectingSection) else {}
-    return of_entries.get(key, base).model_fields[key].default
+    base, own = section_base(section), type(getattr(spec, section))
+    if issubclass(base, SelectingSection) and key not in own.model_fields:
+        return parameters_of_all(base)[key][0].model_fields[key].default
+    return own.model_fields[key].default
 
 
 def _has(spec: StudySpec, name: str) -> bool:

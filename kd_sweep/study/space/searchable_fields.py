@@ -1,18 +1,19 @@
 """The fields of a trial that a study can search: their names, kinds and limits, and values in canonical form."""
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from kd_sweep.catalogue.entries import Entry
 from kd_sweep.catalogue.lookup import entry_of, unknown
 from kd_sweep.catalogue.parameters import Parameters, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
-from kd_sweep.errors import SpecError, alternatives
+from kd_sweep.errors import PluginError, SpecError, alternatives
 from kd_sweep.study.file.messages import value_rule
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.space.settings import SearchSettings
@@ -111,20 +112,44 @@ def is_parameter_of(name: str, value: Value) -> bool:
     return entry is not None and key in entry.parameters.model_fields
 
 
+OfEntries = tuple[tuple[str, tuple[type[Parameters], ...]], ...]
+"""The parameters that entries of a section have, and the classes that have each."""
+
+
 @lru_cache(maxsize=8)
-def _fields(of_entries: tuple[tuple[str, tuple[tuple[str, type[Parameters]], ...]], ...]) -> Mapping[str, SearchField]:
+def _fields(of_entries: tuple[tuple[str, OfEntries], ...]) -> Mapping[str, SearchField]:
     fields: dict[str, SearchField] = {}
     for name in SECTIONS:
         base = section_base(name)
         for key, field in base.model_fields.items():
             rules = [_selectable(base)] if issubclass(base, SelectingSection) and key == base.selector else []
             _add(fields, name, key, field.annotation, [*field.metadata, *rules])
-        for key, parameters in dict(of_entries).get(name, ()):
-            field = parameters.model_fields[key]
-            _add(fields, name, key, field.annotation, field.metadata)
+        for key, classes in dict(of_entries).get(name, ()):
+            infos = [parameters.model_fields[key] for parameters in classes]
+            if len(kinds := {_kind(info.annotation) or "a list or mapping" for info in infos}) > 1:
+                both = " and ".join(sorted(kinds))
+                raise PluginError(f"plugins: {name}.{key} is {both}, in different entries; one has to be renamed")
+            _add(fields, name, key, *_of_any(infos))
     for name, field in SearchSettings.model_fields.items():
         _add(fields, None, name, field.annotation, field.metadata)
     return fields
+
+
+def _of_any(infos: Sequence[FieldInfo]) -> tuple[Any, list[Any]]:
+    """Return annotation and rules of a parameter of several entries: what one of them takes.
+
+    Whether the entry that a trial selects takes it is checked with its whole section.
+    """
+    if len({repr((info.annotation, info.metadata)) for info in infos}) == 1:
+        return infos[0].annotation, infos[0].metadata
+    kinds = [_limited(info.annotation, info.metadata) for info in infos]
+    return typing.Union[tuple(kinds)], [Field(union_mode="left_to_right")]  # noqa: UP007 - it is computed
+
+
+def _limited(annotation: Any, rules: Sequence[Any]) -> Any:
+    for rule in rules:
+        annotation = typing.Annotated[annotation, rule]
+    return annotation
 
 
 def search_field(name: str) -> SearchField:
