@@ -29,6 +29,10 @@ class PluginError(UserError):
     """A plug-in cannot be imported, or what it registers is not what its kind must be."""
 
 
+class StoppingRuleError(PluginError):
+    """The stopping rule of a plug-in raises, or returns something else than a decision."""
+
+
 class DataError(UserError):
     """A dataset is missing, empty or laid out in another way than its reader needs."""
 

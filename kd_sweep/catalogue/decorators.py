@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kd_sweep.catalogue.entries import register
-from kd_sweep.catalogue.kinds import DATASET, LOSS, NETWORK, PIPELINE
+from kd_sweep.catalogue.kinds import DATASET, LOSS, NETWORK, PIPELINE, STOPPING_RULE
 from kd_sweep.catalogue.parameters import NoParameters, Parameters
 from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
 
@@ -95,3 +95,21 @@ def pipeline(
     """
     traits = PipelineTraits(num_draws, clean_at_zero)
     return register(PIPELINE, name, parameters=parameters, version=version, traits=traits)
+
+
+def stopping_rule(name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1") -> Callable[[T], T]:
+    """Register what decides which trials end early, for `scheduler.name`.
+
+    The function or class gets the parameters and the epochs of the study's longest trial, and returns a `StoppingRule`
+    (`driver/stopping/rule.py`): an object whose method `stops(history, trial_id)` returns whether a trial ends with its
+    newest epoch, from the history and nothing else. None is returned where no trial ends early.
+
+    Trials are judged by all objectives of the study, or, where the parameters are a subclass of `OneMetricParameters`,
+    by one metric that the study can name.
+
+    Args:
+        name: letters, digits and `_`; a study selects it as `package:name`.
+        parameters: their class.
+        version: with another one a study that has begun does not go on.
+    """
+    return register(STOPPING_RULE, name, parameters=parameters, version=version)

@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, GetCoreSchemaHandler, ValidationError, ValidationInfo, create_model
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from kd_sweep.catalogue.entries import Entry, entries_of
+from kd_sweep.catalogue.entries import Entry, entries_of, entry_names
 from kd_sweep.catalogue.kinds import Kind
 from kd_sweep.catalogue.lookup import entry_of, unknown
 from kd_sweep.catalogue.parameters import Parameters, Strict
 from kd_sweep.catalogue.source import entry_source
-from kd_sweep.errors import PluginError
+from kd_sweep.errors import PluginError, alternatives
 
 SEARCHED = "searched"
 """Key of pydantic's validation context: the names that a study's search gives each dotted selector."""
@@ -25,8 +25,8 @@ SEARCHED = "searched"
 
 OTHER_PLUGINS = "other_plugins"
 """Key of it: whether a study is read whose plug-ins are loaded in another version."""
-UNKNOWN_ENTRY, NO_PARAMETER = "unknown_entry", "no_parameter"
-"""Types of pydantic errors whose context holds the rule as `error`. After the second the value is to be shown first."""
+UNKNOWN_ENTRY, BROKEN_RULE, NO_PARAMETER = "unknown_entry", "broken_rule", "no_parameter"
+"""Types of pydantic errors whose context holds the rule as `error`. After the last the value is to be shown first."""
 
 
 class SelectingSection(Strict):
@@ -39,6 +39,8 @@ class SelectingSection(Strict):
     """Own field that says more of a plug-in's entry than its source; None: a field is added that holds the source."""
     searchable: ClassVar[bool] = True
     """Whether a study can search the entry and its parameters."""
+    is_of_entry: ClassVar[bool] = False
+    """Whether the section is there to select an entry: then it says which, and has keys of that one alone."""
     base: ClassVar[type["SelectingSection"] | None] = None
     """Of a class that was made for entries: the section as it is written in code."""
 
@@ -120,6 +122,8 @@ class Selected:
             name = value.get(base.selector, base.model_fields[base.selector].default)
             # What is no entry is refused where it stands, in the search.
             known = [other for other in searched if entry_of(base.kind, other) is not None]
+            if base.is_of_entry and base.selector not in value:
+                raise _mistake(base, base.selector, value, BROKEN_RULE, f"is missing; {_possible(base)}")
             model = section_class(base, (name, *known))
             return _validated(model, own_keys(model, value), info.mode)
 
@@ -187,7 +191,7 @@ def section_class(base: type[SelectingSection], names: Sequence[Any]) -> type[An
             raise _mistake(base, base.selector, name, "string_type", "")
         entry = entry_of(base.kind, name)
         if entry is None:
-            raise _mistake(base, base.selector, name, UNKNOWN_ENTRY, unknown(base.kind, name))
+            raise _mistake(base, base.selector, name, UNKNOWN_ENTRY, _unknown(base, name))
         entries.append(entry)
     return _class_for(base, tuple(entries))
 
@@ -222,6 +226,10 @@ def own_keys(section: type[SelectingSection], content: Mapping[str, Any]) -> dic
     base = section.base
     if base is None:
         return dict(content)
+    unknown_key = next((key for key in content if key not in section.model_fields), None)
+    if section.is_of_entry and unknown_key is not None:
+        rule = f"unknown key, {alternatives(unknown_key, section.model_fields.keys() - {source_field(section)})}"
+        raise _mistake(section, unknown_key, content[unknown_key], BROKEN_RULE, rule)
     foreign = {key: having for key in content.keys() - section.model_fields if (having := entries_with(base, key))}
     for key, value in content.items():
         if key in foreign and not _is_default(foreign[key][0].parameters, key, value):
@@ -278,6 +286,16 @@ def _mistake(base: type[SelectingSection], key: str, value: Any, kind: str, rule
 
 def _validated(model: type[SelectingSection], value: Mapping[str, Any], mode: str) -> SelectingSection:
     return model.model_validate_json(json.dumps(value)) if mode == "json" else model.model_validate(value)
+
+
+def _unknown(base: type[SelectingSection], name: str) -> str:
+    if not base.is_of_entry or ":" in name:
+        return unknown(base.kind, name)
+    return f"unknown {base.__name__.lower()} {name!r}, {alternatives(name, entry_names(base.kind))}"
+
+
+def _possible(base: type[SelectingSection]) -> str:
+    return f"possible: {', '.join(entry_names(base.kind))}"
 
 
 def _hashable(name: Any) -> Any:

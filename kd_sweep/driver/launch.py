@@ -12,7 +12,7 @@ from kd_sweep.driver.warm_start import warm_start_notes, with_warm_start
 from kd_sweep.errors import ClusterError, RayStartError, StorageError
 from kd_sweep.storage.root import Location
 from kd_sweep.study.caveats import caveats
-from kd_sweep.study.file.frozen import check_extension
+from kd_sweep.study.file.frozen import FAILED_RULE, check_extension
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.waiting import doing
 
@@ -58,7 +58,7 @@ def _launch(
         spec = with_warm_start(spec, folder.storage, frozen)
         contents += warm_start_notes(spec)
         if frozen is not None:
-            check_extension(frozen, spec)
+            check_extension(frozen, spec, folder.frozen_study().provenance.get(FAILED_RULE))
         existed = folder.storage.exists()
     try:
         folder.storage.check_writable()

@@ -7,6 +7,7 @@ from pathlib import Path
 from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.catalogue.selecting_section import parameters_of_all
 from kd_sweep.data.contents import inspect_data, num_channels
+from kd_sweep.driver.stopping.study_rule import rule_of
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
 from kd_sweep.study.recipe import Learner
@@ -26,9 +27,10 @@ def checked(
         download: whether published weights are downloaded to be checked.
 
     Raises:
-        UserError: the dataset or a model is not what it must be.
+        UserError: the dataset, a model or the stopping rule of a plug-in is not what it must be.
     """
     check_sampler(spec)
+    rule_of(spec)
     contents = inspect_data(spec.data, cache_dir)
     for line in contents.lines():
         say(line)

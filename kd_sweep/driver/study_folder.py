@@ -75,7 +75,11 @@ class StudyFolder:
         Raises:
             StorageError: the folder is not a study, or both are damaged.
         """
-        return (self.frozen_in_table() or self.frozen_in_file()).spec
+        return self.frozen_study().spec
+
+    def frozen_study(self) -> FrozenStudy:
+        """Return the frozen study that has this spec; raise as `spec` does."""
+        return self.frozen_in_table() or self.frozen_in_file()
 
     def frozen_in_table(self) -> FrozenStudy | None:
         """Return the frozen study as the studies table has it; None where it has none, or it cannot be read."""

@@ -13,7 +13,8 @@ from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.stopping.replay import Judge, Replay, replay
 from kd_sweep.driver.study_folder import StudyFolder, with_versions
 from kd_sweep.driver.worker_messages import EpochReport
-from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.errors import CorruptFileError, StoppingRuleError, StorageError
+from kd_sweep.study.file.frozen import FAILED_RULE, freeze
 from kd_sweep.study.space.dimensions import extremes
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, points_of
@@ -136,6 +137,13 @@ class StudyState:
             self._publish_spec()
         return change
 
+    def rule_failed(self) -> None:
+        """Note in the frozen spec that the stopping rule has failed, so that the study can go on with a mended one."""
+        failed = {FAILED_RULE: str(self.spec.scheduler.source)}
+        self._frozen = freeze(self._frozen.spec, self._frozen.provenance | failed)
+        self.recorder.frozen(self._frozen.text)
+        self._publish_spec()
+
     @property
     def judge(self) -> Judge | None:
         """What decides which trials stop early, and knows all epochs of earlier runs; None without a scheduler."""
@@ -143,7 +151,11 @@ class StudyState:
 
     @cached_property
     def _replay(self) -> Replay | None:
-        return replay(self.spec, self.recorder.epochs_table, self._begun())
+        try:
+            return replay(self.spec, self.recorder.epochs_table, self._begun())
+        except StoppingRuleError:
+            self.rule_failed()
+            raise
 
     def _begun(self) -> set[str]:
         """Return the ids of trials that have epochs and are not finished."""

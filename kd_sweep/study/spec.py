@@ -1,7 +1,5 @@
 """The study file as typed fields. A rule that needs neither dataset nor cluster is checked when the spec is built."""
 
-import itertools
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -24,6 +22,7 @@ from kd_sweep.study.recipe import (
     SelectedDistillation,
     SelectedLearner,
 )
+from kd_sweep.study.scheduler import NO_RULE, Scheduler, SelectedScheduler
 from kd_sweep.study.warm_trials import WarmStart
 
 RESERVED_NAMES = ("teachers", "logits", "datasets", "study.yaml")
@@ -193,90 +192,6 @@ else:
     ]
 
 
-class NoScheduler(Strict):
-    """Every trial runs all its epochs."""
-
-    name: Literal["none"] = "none"
-
-
-class AshaScheduler(Strict):
-    """Asynchronous successive halving: at each rung the worse trials stop."""
-
-    name: Literal["asha"]
-    metric: str | None = None
-    """A reported metric; the first objective's when null."""
-    mode: Literal["min", "max"] | None = None
-    grace_period: Count = 1
-    """The first rung, in epochs."""
-    reduction_factor: float = Field(2.0, ge=1.5, le=100.0)
-    """Rungs are `reduction_factor` times apart, and the best 1/`reduction_factor` go on from each. Below 1.5 two rungs
-    can fall into one epoch."""
-
-
-class MedianScheduler(Strict):
-    """Stop a trial whose best value lies below the median of the other trials' running means."""
-
-    name: Literal["median"]
-    metric: str | None = None
-    """A reported metric; the first objective's when null."""
-    mode: Literal["min", "max"] | None = None
-    grace_period: Count = 1
-    """No trial stops before this epoch."""
-    min_trials: Count = 3
-    """No trial stops before this many others reached the epoch."""
-
-
-class HyperbandScheduler(Strict):
-    """Several `asha` brackets that begin at different epochs; a trial's id says which one it is in."""
-
-    name: Literal["hyperband"]
-    metric: str | None = None
-    """A reported metric; the first objective's when null."""
-    mode: Literal["min", "max"] | None = None
-    grace_period: Count = 1
-    """The first rung of bracket 0, in epochs."""
-    reduction_factor: float = Field(3.0, ge=1.5, le=100.0)
-    """Rungs are `reduction_factor` times apart, and so are the first rungs of the brackets."""
-    brackets: Count | None = None
-    """How many, those that begin earliest; all that begin within `student.epochs` when null."""
-
-    def max_brackets(self, longest: int) -> int:
-        """Return how many brackets have their first rung within ``longest`` epochs."""
-        first_rungs = (math.ceil(self.grace_period * self.reduction_factor**index) for index in itertools.count())
-        return sum(1 for _ in itertools.takewhile(lambda rung: rung <= longest, first_rungs))
-
-
-class PatienceScheduler(Strict):
-    """Stop a trial that has not improved for some epochs, whatever the others do."""
-
-    name: Literal["patience"]
-    metric: str | None = None
-    """A reported metric; the first objective's when null."""
-    mode: Literal["min", "max"] | None = None
-    grace_period: Count = 1
-    """No trial stops before this epoch."""
-    patience: Count = 5
-    """Epochs without an improvement after which a trial stops."""
-    min_delta: float = Field(0.0, ge=0.0)
-    """An improvement is better than the last one by more than this."""
-
-
-class ParetoAshaScheduler(Strict):
-    """Asynchronous successive halving by all objectives: trials are ranked by dominance."""
-
-    name: Literal["pareto_asha"]
-    grace_period: Count = 1
-    """The first rung, in epochs."""
-    reduction_factor: float = Field(2.0, ge=1.5, le=100.0)
-    """Rungs are `reduction_factor` times apart, and the best 1/`reduction_factor` go on from each."""
-
-
-Scheduler = Annotated[
-    NoScheduler | AshaScheduler | MedianScheduler | HyperbandScheduler | PatienceScheduler | ParetoAshaScheduler,
-    Field(discriminator="name"),
-]
-
-
 class Resources(Strict):
     """What one trial, or the training of one teacher, occupies."""
 
@@ -364,7 +279,7 @@ class StudySpec(Strict):
     objectives: tuple[Objective, ...] = Field((Objective(),), min_length=1)
     """What samplers optimise and the leaderboard sorts by; several give a Pareto set."""
     sampler: Sampler = GridSampler()
-    scheduler: Scheduler = NoScheduler()
+    scheduler: SelectedScheduler = Scheduler()
     resources: Resources = Resources()
     budget: Budget = Budget()
     checkpoints: Checkpoints = Checkpoints()
@@ -391,8 +306,9 @@ class StudySpec(Strict):
 def judged_by(spec: StudySpec) -> tuple[Objective, ...]:
     """Return the metrics and modes that the scheduler judges trials by; none where there is no scheduler."""
     scheduler, first = spec.scheduler, spec.objectives[0]
-    if isinstance(scheduler, NoScheduler):
+    if scheduler.name == NO_RULE:
         return ()
-    if isinstance(scheduler, ParetoAshaScheduler):
+    if "metric" not in type(scheduler).model_fields:
         return spec.objectives
-    return (Objective(metric=scheduler.metric or first.metric, mode=scheduler.mode or first.mode),)
+    metric, mode = getattr(scheduler, "metric", None), getattr(scheduler, "mode", None)
+    return (Objective(metric=metric or first.metric, mode=mode or first.mode),)

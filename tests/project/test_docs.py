@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 import kd_sweep
 from kd_sweep.catalogue.entries import entry_names
+from kd_sweep.catalogue.kinds import STOPPING_RULE
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.cli import app
 from kd_sweep.study import recipe
@@ -25,6 +26,7 @@ from kd_sweep.study import spec as specs
 from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.metric_catalogue import METRICS, METRICS_VERSION, REPORTED_METRICS
+from kd_sweep.study.scheduler import NO_RULE, Scheduler
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
@@ -79,11 +81,7 @@ FIELDS = {
     "`checkpoints`": specs.Checkpoints,
     "`random`": specs.RandomSampler,
     **{f"`{name}`": settings for name, settings in sampler_settings().items()},
-    "`asha`": specs.AshaScheduler,
-    "`median`": specs.MedianScheduler,
-    "`hyperband`": specs.HyperbandScheduler,
-    "`patience`": specs.PatienceScheduler,
-    "`pareto_asha`": specs.ParetoAshaScheduler,
+    **{f"`{name}`": section_class(Scheduler, [name]) for name in entry_names(STOPPING_RULE) if name != NO_RULE},
 }
 SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metrics"} | {
     *("search", "objectives", "sampler", "scheduler", "resources", "budget", "checkpoints")
@@ -92,7 +90,7 @@ SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metri
 
 def fields_of(model: type[BaseModel]) -> dict[str, Any]:
     """Return the default of every field but the name of a sampler or scheduler: with all entries' parameters."""
-    if issubclass(model, SelectingSection):
+    if issubclass(model, SelectingSection) and model.base is None:
         model = section_class(model, entry_names(model.kind))
     is_kind = model.__name__.endswith(("Sampler", "Scheduler"))
     return {
@@ -139,8 +137,11 @@ def test_every_kind_of_dimension_is_documented() -> None:
 
 def test_every_sampler_and_scheduler_is_documented() -> None:
     text = (ROOT / "docs/study-files.md").read_text()
-    for model in (*specs.Sampler.__args__[0].__args__, *specs.Scheduler.__args__[0].__args__):  # type: ignore[attr-defined]
-        name = model.model_fields["name"].annotation.__args__[0]
+    samplers = [
+        model.model_fields["name"].annotation.__args__[0]
+        for model in specs.Sampler.__args__[0].__args__  # type: ignore[attr-defined]
+    ]
+    for name in (*samplers, *entry_names(STOPPING_RULE)):
         assert f"### `{name}`" in text or f"`{{name: {name}}}` is the default" in text
 
 

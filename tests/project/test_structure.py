@@ -15,6 +15,7 @@ MAX_FOLDER_FILES = 16
 
 SAME_NAME = {
     "trial": "study/ has what a trial is, distill/ runs one",
+    "none": "a loss and a stopping rule are called so",
 }
 """File names that several modules share, with the reason."""
 

@@ -8,9 +8,9 @@ from kd_sweep.driver.stopping.history import History
 class StoppingRule(Protocol):
     """Decides whether a trial ends early, from the epochs that trials have reported and from nothing else.
 
-    A rule is one file of this folder with a frozen dataclass of its settings. It keeps no state: what it has to know is
-    in the history. So a driver that fills a history from the tables decides as one that was never interrupted. To add
-    a rule: its file, its line in `study_rule.py`, a scheduler in `study/spec.py`, checks in `study/space/rules.py`.
+    A rule is a frozen dataclass in a file of `rules/`, beside its parameters and the function that makes the one of the
+    other. It keeps no state: what it has to know is in the history. So a driver that fills a history from the tables
+    decides as one that was never interrupted.
     """
 
     def stops(self, history: History, trial_id: str) -> bool:

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Collection, Mapping
 
-import numpy as np
-
 from kd_sweep.driver.stopping.history import History, Scores
 
 
@@ -28,5 +26,7 @@ def scores_at_rung(history: History, trial_id: str, rungs: Collection[int]) -> M
 
 def falls_behind(trial_id: str, at_rung: Mapping[str, Scores], reduction_factor: float) -> bool:
     """Return whether a trial's first score is below the 1 - 1/``reduction_factor`` quantile of the others', if any."""
+    import numpy as np  # a study file is checked without it
+
     others = [scores[0] for other, scores in at_rung.items() if other != trial_id]
     return bool(others) and bool(at_rung[trial_id][0] < np.percentile(others, (1 - 1 / reduction_factor) * 100))

@@ -7,6 +7,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.stopping.replay import Judge
 from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, reports_in, study_trial_id
+from kd_sweep.errors import StoppingRuleError
 
 
 class RuleScheduler(FIFOScheduler):
@@ -19,11 +20,21 @@ class RuleScheduler(FIFOScheduler):
     def __init__(self, judge: Judge) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._judge = judge
+        self._failure: StoppingRuleError | None = None
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """Return whether the trial goes on. Tune asks before it calls the callbacks, and not after the last epoch."""
         trial_id = study_trial_id(trial)
-        return str(self.STOP if self._add(trial, result) and self._judge.stops(trial_id) else self.CONTINUE)
+        try:
+            return str(self.STOP if self._add(trial, result) and self._judge.stops(trial_id) else self.CONTINUE)
+        except StoppingRuleError as failure:  # which Tune would take for one of the trial
+            self._failure = self._failure or failure
+            return str(self.CONTINUE)
+
+    def check(self) -> None:
+        """Raise `StoppingRuleError` where the rule has failed."""
+        if self._failure is not None:
+            raise self._failure
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Count a trial's last epoch. Of a stopped trial it is known."""

@@ -61,7 +61,10 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
     searcher = TuneSearcher(source_of(state), settings, objectives, recorder.last_epoch)
-    scheduler = RuleScheduler(state.judge) if state.judge else FIFOScheduler()
+    scheduler = FIFOScheduler()
+    if state.judge is not None:
+        scheduler = RuleScheduler(state.judge)
+        interrupt.watch(scheduler.check)
     _tune(spec, cluster, searcher, scheduler, callback)
 
 

@@ -30,6 +30,8 @@ HEADER = """\
 # The study as it was launched, with every default written out; `kd-sweep resume` reads it.
 # Change the study through `kd-sweep launch` with its own file, not here: this file's checksum would no longer fit.
 """
+FAILED_RULE = "failed_stopping_rule"
+"""Key of the provenance: the source of a stopping rule that failed, which another one may replace."""
 MIXING = ("data", "augmentation", "teacher", "student", "distillation", "metrics", "scheduler")
 """Sections in which a change would put results of two recipes under one name."""
 
@@ -109,23 +111,23 @@ def parse_frozen(text: str, source: str) -> FrozenStudy:
     return FrozenStudy(text, spec, provenance)
 
 
-def check_extension(old: StudySpec, new: StudySpec) -> None:
+def check_extension(old: StudySpec, new: StudySpec, failed_rule: str | None = None) -> None:
     """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
 
     The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change. So may
     the location of the same images, and the base value of a field that both studies search without a condition, which
     no trial uses.
 
+    Args:
+        old: the study as it was launched.
+        new: what it is to be.
+        failed_rule: the source of a stopping rule that has failed: its own mended source may take its place.
+
     Raises:
         SpecError: the first field that would mix results, with both values.
     """
     searched = _always_searched(old) & _always_searched(new)
-    moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
-    unmixed = {f"data.{name}" for name in (*old.data.origin, *new.data.origin)} if moved else set()
-    for role in ("teacher", "student"):
-        before_digest = getattr(old, role).weights_digest
-        if before_digest is not None and before_digest == getattr(new, role).weights_digest:
-            unmixed.add(f"{role}.weights")
+    unmixed = _unmixed(old, new, failed_rule)
     before = {name: value for name, value in _mixing_fields(old) if name not in unmixed}
     after = {name: value for name, value in _mixing_fields(new) if name not in unmixed}
     _check_warm_start(old, new)
@@ -156,6 +158,19 @@ def _check_warm_start(old: StudySpec, new: StudySpec) -> None:
             f"warm_start.study: {shown(after)} differs from {shown(before)}, with which study {old.name!r} was "
             "launched; it is read once, at the launch (choose another name, or set it back)"
         )
+
+
+def _unmixed(old: StudySpec, new: StudySpec, failed_rule: str | None) -> set[str]:
+    """Return the fields that may differ since they say where something is, or because what they named has failed."""
+    moved = old.data.fingerprint is not None and old.data.fingerprint == new.data.fingerprint
+    unmixed = {f"data.{name}" for name in (*old.data.origin, *new.data.origin)} if moved else set()
+    for role in ("teacher", "student"):
+        digest = getattr(old, role).weights_digest
+        if digest is not None and digest == getattr(new, role).weights_digest:
+            unmixed.add(f"{role}.weights")
+    if failed_rule is not None and old.scheduler.source == failed_rule:
+        unmixed.add("scheduler.name_source")
+    return unmixed
 
 
 def _always_searched(spec: StudySpec) -> set[str]:

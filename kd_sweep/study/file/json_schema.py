@@ -5,9 +5,12 @@ from typing import Any
 from kd_sweep.catalogue.entries import entry_names
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.space.searchable_fields import search_fields, section_base
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import SECTIONS
+
+OF_PLUGIN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "Of a plug-in."}
 
 
 def json_schema() -> dict[str, Any]:
@@ -35,10 +38,8 @@ def json_schema() -> dict[str, Any]:
     objective = definitions["Objective"]["properties"]
     objective["metric"]["enum"] = metrics
     del objective["mode"]["default"]  # it depends on the metric
-    for scheduler in ("AshaScheduler", "MedianScheduler", "HyperbandScheduler", "PatienceScheduler"):
-        definitions[scheduler]["properties"]["metric"]["enum"] = [*metrics, None]
-    for definition in ("GridSampler", "NoScheduler"):
-        definitions[definition]["required"] = ["name"]
+    schema["properties"]["scheduler"] = _scheduler(metrics)
+    definitions["GridSampler"]["required"] = ["name"]
     schema["properties"]["provenance"] = {
         "type": "object",
         "description": "Where a frozen study came from. Ignored when the file is launched.",
@@ -56,14 +57,32 @@ def _selecting_sections() -> dict[str, Any]:
     return {name: _section_schema(base) for name, base in bases.items() if issubclass(base, SelectingSection)}
 
 
+def _scheduler(metrics: list[str]) -> dict[str, Any]:
+    schema = _by_entry(Scheduler)
+    for rule in schema["anyOf"]:
+        if "metric" in rule["properties"]:
+            rule["properties"]["metric"]["enum"] = [*metrics, None]
+    return schema
+
+
+def _by_entry(base: type[SelectingSection]) -> dict[str, Any]:
+    """Return the schema of a section that has the keys of the entry that it selects, and no others."""
+    selector = base.selector
+    kinds: list[dict[str, Any]] = [{"type": "object", "properties": {selector: OF_PLUGIN}, "required": [selector]}]
+    for name in entry_names(base.kind):
+        schema: dict[str, Any] = section_class(base, [name]).model_json_schema(by_alias=True, mode="validation")
+        named = {"const": name, "type": "string"}
+        kinds.append({**schema, "properties": schema["properties"] | {selector: named}, "required": [selector]})
+    return {"anyOf": kinds, "description": base.__doc__}
+
+
 def _section_schema(base: type[SelectingSection]) -> dict[str, Any]:
     """Return the schema of a section with the parameters of every entry that it can select."""
     names = entry_names(base.kind)
     schema: dict[str, Any] = section_class(base, names).model_json_schema(by_alias=True, mode="validation")
     selector = schema["properties"][base.selector]
-    of_plugins = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "Of a plug-in."}
     schema["properties"][base.selector] = {
         **selector,
-        **({"examples": names} if base.kind.otherwise else {"anyOf": [{"enum": names}, of_plugins]}),
+        **({"examples": names} if base.kind.otherwise else {"anyOf": [{"enum": names}, OF_PLUGIN]}),
     }
     return schema

@@ -8,23 +8,23 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from kd_sweep.catalogue.selecting_section import NO_PARAMETER, UNKNOWN_ENTRY, SelectingSection, parameters_of_all
+from kd_sweep.catalogue.selecting_section import (
+    BROKEN_RULE,
+    NO_PARAMETER,
+    UNKNOWN_ENTRY,
+    SelectingSection,
+    parameters_of_all,
+)
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import (
     DIMENSION_KINDS,
-    AshaScheduler,
     Choice,
     Grid,
     GridSampler,
-    HyperbandScheduler,
     IntRange,
-    MedianScheduler,
-    NoScheduler,
-    ParetoAshaScheduler,
-    PatienceScheduler,
     RandomSampler,
     StudySpec,
     Uniform,
@@ -32,14 +32,6 @@ from kd_sweep.study.spec import (
 
 TAGGED: dict[str, dict[str, type[BaseModel]]] = {
     "sampler": {"grid": GridSampler, "random": RandomSampler, **sampler_settings()},
-    "scheduler": {
-        "none": NoScheduler,
-        "asha": AshaScheduler,
-        "median": MedianScheduler,
-        "hyperband": HyperbandScheduler,
-        "patience": PatienceScheduler,
-        "pareto_asha": ParetoAshaScheduler,
-    },
     "search": {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange},
 }
 SEARCH_NAMES = tuple(SearchSettings.model_fields)
@@ -87,7 +79,7 @@ def value_rule(details: ErrorDetails, number: str | None = None) -> str:
     context = details.get("ctx", {})
     value = details["input"]
     kind = details["type"]
-    if kind in ("value_error", UNKNOWN_ENTRY):
+    if kind in ("value_error", UNKNOWN_ENTRY, BROKEN_RULE):
         return str(context["error"])
     if kind == NO_PARAMETER:
         return f"{shown(value)} {context['error']}"

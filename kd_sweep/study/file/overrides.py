@@ -6,9 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from kd_sweep.catalogue.lookup import entry_of
+from kd_sweep.catalogue.selecting_section import section_class
 from kd_sweep.errors import SpecError
 from kd_sweep.study.file.messages import TAGGED
 from kd_sweep.study.file.yaml_reader import Document, KeyPath, one_line, read_yaml, shown, written
+from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.spec import DIMENSION_KINDS
 
 DIMENSION_KEYS = frozenset({*DIMENSION_KINDS, "step", "log"})
@@ -86,7 +89,7 @@ def _put(document: Document, path: KeyPath, value: Document, origin: str) -> Non
     step = _key_in(container, str(path[-1]), done, origin)
     container[step] = value.content
     if len(path) == 2 and path[0] in ("sampler", "scheduler") and path[1] == "name":
-        _drop_foreign_keys(container, TAGGED[str(path[0])].get(str(value.content)))
+        _drop_foreign_keys(container, _model(str(path[0]), str(value.content)))
     changed = (*done, step)
     document.origins = _without(document.origins, changed) | {changed: origin}
     written_so = {(*changed, *inside): number for inside, number in value.numbers.items()}
@@ -124,6 +127,14 @@ def _choose_kind(content: dict[str, Any], name: str, key: str) -> None:
         search[name] = {}
     elif key in DIMENSION_KINDS and key not in dimension:
         search[name] = {old: value for old, value in dimension.items() if old not in DIMENSION_KEYS}
+
+
+def _model(section: str, name: str) -> type[BaseModel] | None:
+    """Return the class of a sampler or scheduler of this name; None where there is none."""
+    if section in TAGGED:
+        return TAGGED[section].get(name)
+    model: type[BaseModel] | None = section_class(Scheduler, [name]) if entry_of(Scheduler.kind, name) else None
+    return model
 
 
 def _drop_foreign_keys(section: dict[str, Any], model: type[BaseModel] | None) -> None:

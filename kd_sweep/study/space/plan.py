@@ -5,13 +5,14 @@ import math
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
+from kd_sweep.study.scheduler import NO_RULE
 from kd_sweep.study.space.conditions import Conditions, Point, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds, searched_ensembles
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
 from kd_sweep.study.space.repeats import num_repeats, with_seeds
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import Parts, PlannedTeacher
-from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, NoScheduler, StudySpec, Value
+from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
 TEACHER_FIELDS = ("augmentation_strength", "seed")
@@ -49,7 +50,7 @@ def plan(spec: StudySpec) -> Plan:
 
 def _finite_plan(spec: StudySpec) -> Plan:
     trials = planned_trials(spec)[: spec.budget.max_trials]
-    return _listed(trials, planned_teachers(spec, trials), exact=isinstance(spec.scheduler, NoScheduler))
+    return _listed(trials, planned_teachers(spec, trials), exact=spec.scheduler.name == NO_RULE)
 
 
 def rest_of(planned: Plan, trials: Set[str], teachers: Set[str]) -> Plan:

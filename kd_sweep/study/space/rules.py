@@ -4,6 +4,7 @@ import itertools
 import math
 from typing import Any
 
+from kd_sweep.catalogue.plugins import described
 from kd_sweep.errors import alternatives
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
 from kd_sweep.study.file.messages import RuleError
@@ -11,6 +12,7 @@ from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import MAX_COUNT
+from kd_sweep.study.scheduler import Asked, StoppingParameters
 from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
@@ -27,12 +29,7 @@ from kd_sweep.study.spec import (
     Dimension,
     Grid,
     GridSampler,
-    HyperbandScheduler,
     IntRange,
-    MedianScheduler,
-    NoScheduler,
-    ParetoAshaScheduler,
-    PatienceScheduler,
     RandomSampler,
     StudySpec,
     Uniform,
@@ -209,11 +206,9 @@ def _check_metrics(spec: StudySpec) -> None:
             raise RuleError(("objectives", index, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
         if objective.metric in [earlier.metric for earlier in spec.objectives[:index]]:
             raise RuleError(path, f"{objective.metric!r} is an objective twice")
-    if isinstance(spec.scheduler, NoScheduler | ParetoAshaScheduler):
-        return
-    if (metric := spec.scheduler.metric) is not None:
+    if (metric := getattr(spec.scheduler, "metric", None)) is not None:
         _check_metric(spec, metric, ("scheduler", "metric"))
-        if spec.scheduler.mode is None and metric != spec.objectives[0].metric:
+        if getattr(spec.scheduler, "mode", None) is None and metric != spec.objectives[0].metric:
             # The first objective's mode may be the wrong one for another metric: the best trials would stop.
             rule = f"is missing for {metric!r}, which is not the first objective; possible: max, min"
             raise RuleError(("scheduler", "mode"), rule)
@@ -235,27 +230,14 @@ def _check_metric(spec: StudySpec, name: str, path: tuple[str | int, ...]) -> No
 
 def _check_scheduler(spec: StudySpec) -> None:
     scheduler = spec.scheduler
-    if isinstance(scheduler, NoScheduler):
-        return
-    longest = int(extremes(spec, "student.epochs")[1])
-    if scheduler.grace_period >= longest:
-        rule = f"{scheduler.grace_period} is not below student.epochs, {longest}: no trial could stop early"
-        raise RuleError(("scheduler", "grace_period"), rule)
-    if isinstance(scheduler, MedianScheduler) and scheduler.min_trials >= (trials := _num_asked(spec)):
-        rule = f"{scheduler.min_trials} is not below {trials}, the trials of the study: no trial could stop early"
-        raise RuleError(("scheduler", "min_trials"), rule)
-    if isinstance(scheduler, HyperbandScheduler) and (scheduler.brackets or 1) > scheduler.max_brackets(longest):
-        most = scheduler.max_brackets(longest)
-        rule = f"{scheduler.brackets} is more than {most}, the brackets that begin within student.epochs, {longest}"
-        raise RuleError(("scheduler", "brackets"), rule)
-    if isinstance(scheduler, PatienceScheduler) and scheduler.patience >= longest - 1:
-        rule = f"{scheduler.patience} is not below student.epochs - 1, {longest - 1}: no trial could stop early"
-        raise RuleError(("scheduler", "patience"), rule)
-    if isinstance(scheduler, ParetoAshaScheduler):
-        if len(spec.objectives) == 1:
-            rule = "'pareto_asha' ranks trials by several objectives, and the study has one; name another, or take asha"
-            raise RuleError(("scheduler", "name"), rule)
-        return
+    if isinstance(scheduler, StoppingParameters):
+        asked = Asked(int(extremes(spec, "student.epochs")[1]), _num_asked(spec), len(spec.objectives))
+        try:
+            mistake = next(iter(scheduler.mistakes(asked)), None)
+        except Exception as error:
+            raise RuleError(("scheduler", "name"), f"{spec.scheduler.name!r} raised {described(error)}") from error
+        if mistake is not None:
+            raise RuleError(("scheduler", mistake[0]), mistake[1])
     _check_mode(spec)
 
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from kd_sweep.driver.stopping.asha import Asha
 from kd_sweep.driver.stopping.history import History
+from kd_sweep.driver.stopping.rules.asha import Asha
 from kd_sweep.driver.stopping.rungs import rung_epochs
 from tests.driver.stopping.rays_asha import RaysAsha
 from tests.driver.stopping.simulated import curves, num_stopped_alike

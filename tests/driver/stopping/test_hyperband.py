@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from kd_sweep.driver.stopping.history import Scores
-from kd_sweep.driver.stopping.hyperband import Hyperband, bracket_shares
+from kd_sweep.driver.stopping.rules.hyperband import Hyperband, bracket_shares
 from kd_sweep.driver.stopping.study_rule import rule_of
 from kd_sweep.study.file.load import parse_spec
 from tests.driver.stopping.rays_asha import RaysAsha

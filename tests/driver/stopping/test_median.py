@@ -8,7 +8,7 @@ import pytest
 from ray.tune.schedulers import MedianStoppingRule
 
 from kd_sweep.driver.stopping.history import History, Scores
-from kd_sweep.driver.stopping.median import Median
+from kd_sweep.driver.stopping.rules.median import Median
 from tests.driver.stopping.simulated import curves, num_stopped_alike
 
 

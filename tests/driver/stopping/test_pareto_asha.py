@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from kd_sweep.driver.stopping.history import History, Scores
-from kd_sweep.driver.stopping.pareto_asha import ParetoAsha
 from kd_sweep.driver.stopping.pareto_ranking import num_ranked_before
+from kd_sweep.driver.stopping.rules.pareto_asha import ParetoAsha
 from kd_sweep.driver.stopping.rungs import rung_epochs
 from tests.driver.stopping.simulated import curves, num_stopped_alike
 

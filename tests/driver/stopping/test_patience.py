@@ -5,7 +5,7 @@ from itertools import accumulate
 import pytest
 
 from kd_sweep.driver.stopping.history import History
-from kd_sweep.driver.stopping.patience import Patience
+from kd_sweep.driver.stopping.rules.patience import Patience
 from tests.driver.stopping.simulated import curves
 
 

@@ -4,14 +4,17 @@ import pickle
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from kd_sweep.driver.stopping.asha import Asha
+from kd_sweep.driver.stopping.history import History
 from kd_sweep.driver.stopping.replay import Judge
+from kd_sweep.driver.stopping.rules.asha import Asha
 from kd_sweep.driver.tune.stopping import RuleScheduler
 from kd_sweep.driver.tune.tune_trial import result_of
 from kd_sweep.driver.worker_messages import EpochDone, EpochsInCheckpoint, TrialFailed
+from kd_sweep.errors import StoppingRuleError
 from kd_sweep.study.spec import Objective
 from tests.driver.reports import report_of
 
@@ -69,6 +72,21 @@ def test_the_last_epoch_of_a_trial_counts() -> None:
     assert ours.on_trial_result(None, stopped, result(1, 0.1)) == STOP
     ours.on_trial_complete(None, stopped, result(1, 0.1))
     assert judge.last_epoch("bad") == 1
+
+
+def test_a_rule_that_fails_ends_the_sweep_and_not_the_trial() -> None:
+    """Tune takes what a scheduler raises for a failure of the trial: it is raised where signals are checked."""
+
+    class Failing:
+        def stops(self, history: History, trial_id: str) -> bool:
+            raise StoppingRuleError(f"failed at {trial_id}")
+
+    ours = RuleScheduler(Judge(Failing(), [Objective()]))
+    ours.check()
+    for trial in ("first", "second"):
+        assert ours.on_trial_result(None, tune_trial(trial), result(1, 0.6)) == CONTINUE
+    with pytest.raises(StoppingRuleError, match="failed at first"):
+        ours.check()
 
 
 def test_results_without_an_epoch_or_a_value_change_nothing() -> None:

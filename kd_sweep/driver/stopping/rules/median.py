@@ -1,10 +1,28 @@
-"""The median rule: a trial ends where it has never been as good as half of the others were on average."""
+"""Stopping rule `median`: a trial ends where it has never been as good as half of the others were on average."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
+from kd_sweep.catalogue.decorators import stopping_rule
 from kd_sweep.driver.stopping.history import History
+from kd_sweep.study.recipe import Count
+from kd_sweep.study.scheduler import Asked, OneMetricParameters
+
+
+class MedianParameters(OneMetricParameters):
+    """Of `median`."""
+
+    grace_period: Count = 1
+    """No trial stops before this epoch."""
+    min_trials: Count = 3
+    """No trial stops before this many others reached the epoch."""
+
+    def mistakes(self, asked: Asked) -> Iterator[tuple[str, str]]:
+        """Yield what no trial, or too few of them, can reach."""
+        yield from asked.grace_period(self.grace_period)
+        if self.min_trials >= asked.num_trials:
+            trials = f"{asked.num_trials}, the trials of the study"
+            yield "min_trials", f"{self.min_trials} is not below {trials}: no trial could stop early"
 
 
 @dataclass(frozen=True)
@@ -23,6 +41,8 @@ class Median:
 
     def stops(self, history: History, trial_id: str) -> bool:
         """Return whether the trial ends with its newest epoch."""
+        import numpy as np  # a study file is checked without it
+
         epoch = history.last_epoch(trial_id)
         if epoch < self.grace_period or trial_id not in history.at_epoch(epoch):
             return False
@@ -31,3 +51,9 @@ class Median:
             return False
         best = max(scores[0] for scores in history.of_trial(trial_id) if scores is not None)
         return bool(best < np.median(means))
+
+
+@stopping_rule("median", parameters=MedianParameters)
+def median(parameters: MedianParameters, _: int) -> Median:
+    """Return the rule."""
+    return Median(parameters.grace_period, parameters.min_trials)
