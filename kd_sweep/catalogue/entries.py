@@ -25,6 +25,8 @@ class Family(NamedTuple):
     """Some of the names, or all of them."""
     wording: str
     """All of them, in messages: `resnet8 … resnet110`."""
+    refusal: Callable[[str], str | None] | None = None
+    """Returns why a name is none of them after all. It may take seconds, and is asked for a message alone."""
 
 
 @dataclass(frozen=True)

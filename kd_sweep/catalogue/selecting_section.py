@@ -234,6 +234,10 @@ def own_keys(section: type[SelectingSection], content: Mapping[str, Any]) -> dic
     for key, value in content.items():
         if key in foreign and not _is_default(foreign[key][0].parameters, key, value):
             name = content.get(section.selector, section.model_fields[section.selector].default)
+            entry = entry_of(base.kind, name)
+            refusal = entry.family.refusal if entry is not None and entry.family is not None else None
+            if refusal is not None and (why := refusal(name)) is not None:
+                raise _mistake(section, section.selector, name, UNKNOWN_ENTRY, why)
             possible = " or ".join(entry.wording for entry in foreign[key])
             rule = f"has no effect with {section.selector} {name!r}; possible: with {possible}"
             raise _mistake(section, key, value, NO_PARAMETER, rule)

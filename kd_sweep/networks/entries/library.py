@@ -19,12 +19,22 @@ class LibraryParameters(Parameters):
     feature map of 4 x 4: a convolution of stride 2 gets stride 1, a pooling is left out."""
 
 
+def _refusal(name: str) -> str | None:
+    from kd_sweep.networks.model_libraries import library_of
+
+    try:
+        library_of(name, "model")
+    except SpecError as error:
+        return str(error).removeprefix("model: ")
+    return None
+
+
 @register(
     NETWORK,
     "library",
     parameters=LibraryParameters,
     # No name is tried here: it is what remains, and only the libraries, which take seconds to load, know their names.
-    family=Family(lambda _: False, ("resnet18",), "a network of torchvision or timm, such as resnet18"),
+    family=Family(lambda _: False, ("resnet18",), "a network of torchvision or timm, such as resnet18", _refusal),
 )
 def library(name: str, num_classes: int, channels: int, image_size: int, parameters: LibraryParameters) -> "nn.Module":
     """Return an untrained network.
