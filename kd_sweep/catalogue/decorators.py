@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kd_sweep.catalogue.entries import register
-from kd_sweep.catalogue.kinds import DATASET, LOSS, NETWORK, PIPELINE, STOPPING_RULE
+from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, NETWORK, PIPELINE, STOPPING_RULE
 from kd_sweep.catalogue.parameters import NoParameters, Parameters
 from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
 
@@ -113,3 +113,19 @@ def stopping_rule(name: str, *, parameters: type[Parameters] = NoParameters, ver
         version: with another one a study that has begun does not go on.
     """
     return register(STOPPING_RULE, name, parameters=parameters, version=version)
+
+
+def attention_map(name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1") -> Callable[[T], T]:
+    """Register how it is measured where a network attends to, for `metrics.attention`.
+
+    The function gets a network with a feature map (a `Classifier`: `networks/classifier_interface.py`), in evaluation
+    mode, float32 images (B, channels, H, W), and the parameters. It returns logits (B, C) and maps (B, h, w) of any
+    height and width, which are enlarged to the images and scaled to [0, 1] for each of them. Gradients are off where it
+    is called, it may enable them; it leaves the network as it was.
+
+    Args:
+        name: letters, digits and `_`; a study selects it as `package:name`.
+        parameters: their class.
+        version: another one makes other trials.
+    """
+    return register(ATTENTION_MAP, name, parameters=parameters, version=version)

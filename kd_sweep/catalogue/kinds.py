@@ -17,6 +17,7 @@ class Kind(NamedTuple):
 
 
 LOSS = Kind("loss", "kd_sweep.distill.losses")
+ATTENTION_MAP = Kind("attention map", "kd_sweep.attention.map_kinds")
 NETWORK = Kind("network", "kd_sweep.networks.entries", otherwise="library", libraries=("torchvision", "timm"))
 DATASET = Kind("dataset", "kd_sweep.data.datasets")
 PIPELINE = Kind("pipeline", "kd_sweep.augmentation.pipelines")

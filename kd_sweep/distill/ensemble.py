@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.attention.maps import enlarged_to_unit_range, small_attention_maps
+from kd_sweep.attention.maps import enlarged_to_unit_range, maps_id, small_attention_maps
 from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.compute import forward
@@ -168,7 +168,7 @@ class Ensemble:
         return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:
-        dataset, device, kind = self._stream.dataset, self._device, self._metrics.attention
+        dataset, device, kind = self._stream.dataset, self._device, maps_id(self._metrics)
         outputs = self._cache.clean(member.teacher_id, kind, (len(dataset.val), dataset.num_classes))
         if outputs is None:
             outputs = self._compute_clean(member.model)
@@ -179,7 +179,7 @@ class Ensemble:
         logits, maps = [], []
         with torch.no_grad():
             for batch in self._stream.clean_batches(self._stream.dataset.val):
-                logits_BC, maps_Bhw = small_attention_maps(model, batch.images_BDHW, self._metrics.attention)
+                logits_BC, maps_Bhw = small_attention_maps(model, batch.images_BDHW, self._metrics)
                 logits.append(logits_BC)
                 maps.append(maps_Bhw)
         return CleanOutputs(torch.cat(logits).cpu(), torch.cat(maps).cpu())

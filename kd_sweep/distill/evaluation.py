@@ -104,7 +104,7 @@ def _clean_outputs(
     """Return logits (V, C), labels (V,) and the student's attention metrics on clean validation images."""
     logits, labels, overlap, apart = [], [], ImageMeans(), ImageMeans()
     for batch in stream.clean_batches(stream.dataset.val):
-        logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics.attention)
+        logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics)
         logits.append(logits_BC)
         labels.append(batch.labels_B)
         on_batch = student_attention_metrics(maps_BHW, ensemble.clean_maps(batch.indices_B), metrics.cam_threshold)

@@ -79,7 +79,7 @@ class LogitCache:
 
         Args:
             teacher_id: which teacher.
-            attention: which kind of attention map.
+            attention: which kind of attention map, as `attention.maps.maps_id` names it.
             shape: of the logits.
         """
         tensors = self._read(self._clean_path(teacher_id, attention))

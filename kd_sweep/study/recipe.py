@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from kd_sweep.catalogue.kinds import DATASET, LOSS, NETWORK, PIPELINE, Kind
+from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, NETWORK, PIPELINE, Kind
 from kd_sweep.catalogue.lookup import entry_of
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
@@ -228,15 +228,22 @@ class Distillation(SelectingSection):
 SelectedDistillation = Annotated[SerializeAsAny[Distillation], Selected()]
 
 
-class Metrics(Strict):
+class Metrics(SelectingSection):
     """How the per-epoch metrics are taken."""
 
-    attention: Literal["grad_cam", "cam"] = "grad_cam"
+    kind: ClassVar[Kind] = ATTENTION_MAP
+    selector: ClassVar[str] = "attention"
+
+    attention: str = "grad_cam"
     """`grad_cam`: class activation map of the predicted class, weighted by gradients. `cam`: summed over the classes,
-    as in arXiv 2405.00739. Transformers that classify by a class token have the rollout of their attention instead."""
+    as in arXiv 2405.00739. Or one of a plug-in, `package:name`. Transformers that classify by a class token have the
+    rollout of their attention instead."""
     cam_threshold: float = Field(0.4, gt=0.0, lt=1.0)
     """A pixel belongs to the attention region where its map, scaled to [0, 1] per image, is above this."""
     affinity: bool = False
     """Report `affinity` and `diversity`. They need a teacher without augmentation, which is trained where none is."""
     per_class: bool = False
     """Report `fidelity_per_class_val`, a list as long as there are classes, in every row of `epochs`."""
+
+
+SelectedMetrics = Annotated[SerializeAsAny[Metrics], Selected()]

@@ -21,6 +21,7 @@ from kd_sweep.study.recipe import (
     SelectedData,
     SelectedDistillation,
     SelectedLearner,
+    SelectedMetrics,
 )
 from kd_sweep.study.scheduler import NO_RULE, Scheduler, SelectedScheduler
 from kd_sweep.study.warm_trials import WarmStart
@@ -270,7 +271,7 @@ class StudySpec(Strict):
     teacher: SelectedLearner = Learner()
     student: SelectedLearner = Learner()
     distillation: SelectedDistillation = Distillation()
-    metrics: Metrics = Metrics()
+    metrics: SelectedMetrics = Metrics()
     search: dict[str, Dimension] = Field({})
     """What varies: `augmentation_strength`, `ensemble_size`, `seed`, or any field above by its dotted name.
 

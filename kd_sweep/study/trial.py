@@ -22,6 +22,7 @@ from kd_sweep.study.recipe import (
     SelectedData,
     SelectedDistillation,
     SelectedLearner,
+    SelectedMetrics,
 )
 
 MAX_TEACHERS = 64
@@ -166,7 +167,7 @@ class TrialConfig(Strict):
     teacher: SelectedLearner = Learner()
     student: SelectedLearner = Learner()
     distillation: SelectedDistillation = Distillation()
-    metrics: Metrics = Metrics()
+    metrics: SelectedMetrics = Metrics()
     teacher_strengths: Strengths = (0.0,)
     """The strength at which each teacher is trained, member 1 first. 0: clean images. 1: the strongest."""
     student_strength: Fraction = 0.0

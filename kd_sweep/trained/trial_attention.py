@@ -12,13 +12,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.attention.maps import AttentionKind, attention_maps, map_name
+from kd_sweep.attention.maps import attention_maps, map_name
 from kd_sweep.attention.regions import attention_regions, intersection_over_union
 from kd_sweep.data.dataset import Dataset
 from kd_sweep.data.normalization import Normalization
 from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.distill.compute import reproducible, resolve_device
 from kd_sweep.errors import DataError
+from kd_sweep.study.recipe import Metrics
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.trial_lookup import StoredTrial
 from kd_sweep.trained.trained_networks import Epoch, TrainedNetworks
@@ -42,7 +43,7 @@ class TrialAttention:
     maps_MIHW: Tensor
     """In [0, 1], in the same order."""
     map_names_M: tuple[str, ...]
-    """Kind of each map, `cam`, `grad_cam` or `rollout`, in the same order."""
+    """Kind of each map, `cam`, `grad_cam`, one of a plug-in, or `rollout`, in the same order."""
 
     iou_student_TI: Tensor
     """IoU of each teacher's region, where its map is above `metrics.cam_threshold`, with the student's; float64."""
@@ -109,7 +110,7 @@ def trial_attention(
     pixels_IDHW = dataset.val.pixels(indices_I)
     with reproducible(None), torch.no_grad():
         networks, number = trained.all(epoch)
-        logits_MIC, maps_MIHW = _outputs(networks, dataset, pixels_IDHW, metrics.attention, device)
+        logits_MIC, maps_MIHW = _outputs(networks, dataset, pixels_IDHW, metrics, device)
     iou_student_TI, iou_teachers_PI = _overlaps(attention_regions(maps_MIHW, metrics.cam_threshold))
     return TrialAttention(
         config=trained.config,
@@ -120,7 +121,7 @@ def trial_attention(
         class_names=dataset.class_names,
         logits_MIC=logits_MIC,
         maps_MIHW=maps_MIHW,
-        map_names_M=tuple(map_name(network, metrics.attention) for network in networks),
+        map_names_M=tuple(map_name(network, metrics) for network in networks),
         iou_student_TI=iou_student_TI,
         iou_teachers_PI=iou_teachers_PI,
     )
@@ -152,11 +153,11 @@ def _selected(images: int | Sequence[int], dataset: Dataset, name: str) -> Tenso
 
 
 def _outputs(
-    networks: Sequence[nn.Module], dataset: Dataset, pixels_IDHW: Tensor, kind: AttentionKind, device: str
+    networks: Sequence[nn.Module], dataset: Dataset, pixels_IDHW: Tensor, metrics: Metrics, device: str
 ) -> tuple[Tensor, Tensor]:
     """Return logits and attention maps of all networks, on the CPU."""
     on_device = resolve_device(device)
     images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))
-    outputs = [attention_maps(network, images_IDHW, kind) for network in networks]
+    outputs = [attention_maps(network, images_IDHW, metrics) for network in networks]
     logits, maps = ([tensor.cpu() for tensor in tensors] for tensors in zip(*outputs, strict=True))
     return torch.stack(logits), torch.stack(maps)

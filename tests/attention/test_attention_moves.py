@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.networks.classifiers import build_model
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import Learner, Metrics
 
 CANVAS, DIGIT = 24, 12
 
@@ -64,7 +64,7 @@ def test_the_maps_follow_the_digit(trained, small_digits, kind):
     centres = []
     for corner in corners:
         images = placed(digits, torch.tensor([corner]).expand(len(digits), 2))
-        centres.append(centres_of_mass(attention_maps(trained, images, kind)[1]))
+        centres.append(centres_of_mass(attention_maps(trained, images, Metrics(attention=kind))[1]))
     shift = torch.stack(centres)
     # From left to right, and from top to bottom, by 12 pixels: the other direction stays.
     for start, end, moved in ((0, 1, 1), (2, 3, 1), (0, 2, 0), (1, 3, 0)):
@@ -78,7 +78,7 @@ def test_the_maps_follow_the_digit(trained, small_digits, kind):
 def test_the_maps_change_when_the_digit_moves_a_little(trained, small_digits, kind):
     digits = small_digits[2][:100]
     here, there = (placed(digits, torch.tensor([corner]).expand(len(digits), 2)) for corner in ((6, 6), (6, 9)))
-    maps_here, maps_there = (attention_maps(trained, images, kind)[1] for images in (here, there))
+    maps_here, maps_there = (attention_maps(trained, images, Metrics(attention=kind))[1] for images in (here, there))
     moved = (centres_of_mass(maps_there) - centres_of_mass(maps_here))[:, 1]
     assert moved.mean() > 0.5
     assert not torch.equal(maps_here, maps_there)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.class_activation import class_activation_maps
 from kd_sweep.attention.maps import enlarged_to_unit_range
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.recipe import Learner

@@ -6,10 +6,10 @@ from captum.attr import LayerGradCam
 from torch import nn
 from torch.nn import functional as F
 
-from kd_sweep.attention.grad_cam import grad_cam
+from kd_sweep.attention.gradient_activation import gradient_activation_maps
 from kd_sweep.attention.maps import attention_maps, enlarged_to_unit_range
 from kd_sweep.networks.classifiers import build_model
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import Learner, Metrics
 
 
 class WithHead(nn.Module):
@@ -47,7 +47,7 @@ def captums(model, layer, images):
 def test_of_a_head_that_is_not_linear_is_captums(seed):
     torch.manual_seed(seed)
     model, images = WithHead(channels_last=False).eval(), torch.randn(4, 3, 30, 30)
-    logits, maps = grad_cam(model, model.features, False, images)
+    logits, maps = gradient_activation_maps(model, model.features, False, images)
     maps = enlarged_to_unit_range(maps, 30)
     torch.testing.assert_close(maps, captums(model, model.features, images), atol=1e-5, rtol=0)
     torch.testing.assert_close(logits, model(images).detach())
@@ -58,7 +58,7 @@ def test_of_a_head_that_is_not_linear_is_captums(seed):
 def test_of_a_residual_network_is_captums(seed, noise_dataset):
     model = build_model(Learner(width=8), noise_dataset(channels=1, size=32), seed).eval()
     images = torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(seed))
-    _, maps = attention_maps(model, images, "grad_cam")
+    _, maps = attention_maps(model, images, Metrics(attention="grad_cam"))
     torch.testing.assert_close(maps, captums(model, model.blocks, images), atol=1e-5, rtol=0)
 
 
@@ -71,7 +71,9 @@ def test_with_pooling_and_a_linear_layer_is_the_predicted_classs_activation_map(
     expected = (features * weight[:, :, None, None]).sum(1).relu().detach()
     expected = F.interpolate(expected[:, None], (32, 32), mode="bilinear", align_corners=False)[:, 0]
     expected = (expected - expected.amin((1, 2), True)) / (expected.amax((1, 2), True) - expected.amin((1, 2), True))
-    torch.testing.assert_close(attention_maps(model, images, "grad_cam")[1], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        attention_maps(model, images, Metrics(attention="grad_cam"))[1], expected, atol=1e-5, rtol=0
+    )
 
 
 def test_channels_last_is_the_same_network_in_another_layout():
@@ -81,7 +83,8 @@ def test_channels_last_is_the_same_network_in_another_layout():
     last.head[2].weight.data = weight.unflatten(1, (6, 7, 7)).permute(0, 2, 3, 1).flatten(1)
     images = torch.randn(3, 3, 30, 30)
     torch.testing.assert_close(
-        grad_cam(last, last.features, True, images), grad_cam(first, first.features, False, images)
+        gradient_activation_maps(last, last.features, True, images),
+        gradient_activation_maps(first, first.features, False, images),
     )
 
 
@@ -90,7 +93,7 @@ def test_leaves_nothing_behind(frozen):
     model = WithHead(channels_last=False).eval().requires_grad_(not frozen)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
-        logits, maps = grad_cam(model, model.features, False, torch.randn(3, 3, 30, 30))
+        logits, maps = gradient_activation_maps(model, model.features, False, torch.randn(3, 3, 30, 30))
         assert not torch.is_grad_enabled()
     assert torch.is_grad_enabled()
     assert not logits.requires_grad
@@ -103,7 +106,7 @@ def test_leaves_nothing_behind(frozen):
 def test_a_map_without_support_for_the_class_is_0():
     model = WithHead(channels_last=False).eval()
     nn.init.zeros_(model.head[-1].weight)
-    _, maps = grad_cam(model, model.features, False, torch.randn(2, 3, 30, 30))
+    _, maps = gradient_activation_maps(model, model.features, False, torch.randn(2, 3, 30, 30))
     assert torch.equal(maps, torch.zeros(2, 7, 7))
 
 
@@ -111,6 +114,6 @@ def test_an_error_in_the_network_leaves_the_gradient_mode_as_it_was():
     model = WithHead(channels_last=False).eval()
     with torch.no_grad():
         with pytest.raises(RuntimeError):
-            grad_cam(model, model.features, False, torch.randn(2, 3, 10, 10))
+            gradient_activation_maps(model, model.features, False, torch.randn(2, 3, 10, 10))
         assert not torch.is_grad_enabled()
     assert not model.features._forward_hooks

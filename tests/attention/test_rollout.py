@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.attention.rollout import Rollout, class_token_maps, rollout_maps
 from kd_sweep.networks.class_token_transformer import class_token_transformer
+from kd_sweep.study.recipe import Metrics
 
 
 def slow_rollout(layers):
@@ -124,7 +125,7 @@ def test_of_a_network_is_that_of_the_weights_it_computed(case):
     build, weights_of, num_prefix_tokens = CASES[case]
     network, images = sharpen(build()), torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     model = class_token_transformer(network)
-    logits, maps = attention_maps(model, images, "cam")
+    logits, maps = attention_maps(model, images, Metrics(attention="cam"))
     with torch.no_grad():
         torch.testing.assert_close(logits, network(images))
         layers = weights_of(network, images)

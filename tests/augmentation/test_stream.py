@@ -128,7 +128,7 @@ FRESH = """
 import hashlib, torch
 from kd_sweep.study.recipe import Augmentation, Data, Learner
 from kd_sweep.study.trial import StreamConfig
-from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.class_activation import class_activation_maps
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.networks.classifiers import build_model

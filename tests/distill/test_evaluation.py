@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, mutual_info_score
 
-from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.class_activation import class_activation_maps
 from kd_sweep.attention.maps import enlarged_to_unit_range
 from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream

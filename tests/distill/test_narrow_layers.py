@@ -26,7 +26,7 @@ OF_LIBRARIES = ["timm:repvgg_a0", "timm:gernet_s"]
 TRAINS = """
 import copy, sys, torch
 from kd_sweep.distill.compute import to_device
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import Learner, Metrics
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.networks.classifiers import build_for
 
@@ -48,7 +48,7 @@ for argument in sys.argv[1:]:
     exact = gradients(copy.deepcopy(built).double(), images.double()) if small else []
     placed = to_device(built, torch.device("cpu"))
     print(argument, max(map(error, gradients(placed, images), exact), default=0), flush=True)
-    attention_maps(placed.eval().requires_grad_(False), images, "grad_cam")
+    attention_maps(placed.eval().requires_grad_(False), images, Metrics(attention="grad_cam"))
 """
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd_sweep.attention.cam import class_activation_maps
+from kd_sweep.attention.class_activation import class_activation_maps
 from kd_sweep.attention.maps import enlarged_to_unit_range
 from kd_sweep.attention.regions import attention_regions
 from kd_sweep.metrics import paper_code

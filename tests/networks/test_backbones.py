@@ -13,7 +13,7 @@ from kd_sweep.networks.class_token_transformer import ClassTokenTransformer
 from kd_sweep.networks.classifier_interface import Classifier
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.networks.network_checks import check_model
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import Learner, Metrics
 from tests.networks.refusals import message_of
 
 QUICK = ["resnet18", "shufflenet_v2_x0_5", "timm:test_convnext", "timm:test_resnet", "timm:test_efficientnet"]
@@ -108,7 +108,7 @@ def test_transformers_that_read_a_class_token_are_taken(noise_dataset, name):
     model = build_model(Learner(model=name), noise_dataset(channels=1, size=64), 0).eval()
     assert isinstance(model, ClassTokenTransformer)
     images = torch.randn(2, 1, 64, 64)
-    logits, maps = attention_maps(model, images, "cam")
+    logits, maps = attention_maps(model, images, Metrics(attention="cam"))
     assert logits.shape == (2, 5)
     torch.testing.assert_close(logits, model(images).detach())
     assert maps.shape == (2, 64, 64)

@@ -16,7 +16,7 @@ from kd_sweep.errors import TrialError
 from kd_sweep.networks.backbones import NEEDED
 from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.network_checks import check_model
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import Learner, Metrics
 from tests.catalogue_entries import own_entries
 from tests.networks.refusals import message_of
 
@@ -157,7 +157,7 @@ def test_networks_have_attention_maps_and_their_own_parameters(noise_dataset, na
     assert sum(isinstance(module, nn.Conv2d) for module in model.modules()) == 2
     images = torch.randn(4, 3, 12, 12)
     for kind in ("cam", "grad_cam"):
-        logits, maps = attention_maps(model, images, kind)
+        logits, maps = attention_maps(model, images, Metrics(attention=kind))
         assert logits.shape == (4, 5)
         assert maps.shape == (4, 12, 12)
         assert maps.amax((1, 2)).tolist() == [1.0] * 4

@@ -11,7 +11,7 @@ from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.networks.recorded_pass import record_pass
 from kd_sweep.networks.stems import first_halvings, leave_out
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import Learner, Metrics
 
 QUICK = ["resnet18", "mobilenet_v2", "shufflenet_v2_x1_0", "timm:mobilenetv2_050", "timm:test_resnet"]
 SLOW = ["densenet121", "efficientnet_b0", "regnet_y_400mf", "googlenet", "timm:resnet18d", "timm:tf_efficientnet_lite0"]
@@ -35,7 +35,7 @@ def test_32_pixels_end_in_a_map_of_4_x_4(noise_dataset, name):
     logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     for kind in ("cam", "grad_cam"):
-        logits, maps = attention_maps(model.eval(), images, kind)
+        logits, maps = attention_maps(model.eval(), images, Metrics(attention=kind))
         assert maps.shape == (2, 32, 32)
         assert torch.isfinite(maps).all()
         assert torch.isfinite(logits).all()

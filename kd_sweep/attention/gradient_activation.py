@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 
-def grad_cam(model: nn.Module, features: nn.Module, channels_last: bool, images_BDHW: Tensor) -> tuple[Tensor, Tensor]:
+def gradient_activation_maps(
+    model: nn.Module, features: nn.Module, channels_last: bool, images_BDHW: Tensor
+) -> tuple[Tensor, Tensor]:
     r"""Return the logits of images, and the attention maps of the class that the network predicts.
 
     .. math:: \mathrm{relu}\Big(\sum_d \alpha_d f_d(y, x)\Big), \quad
