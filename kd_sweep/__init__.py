@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from kd_sweep.api.single_trial import run_trial as run_trial
     from kd_sweep.api.study import Study as Study
     from kd_sweep.augmentation.pipeline_inputs import PipelineInputs as PipelineInputs
+    from kd_sweep.catalogue.decorators import attention_map as attention_map
     from kd_sweep.catalogue.decorators import dataset as dataset
     from kd_sweep.catalogue.decorators import loss as loss
+    from kd_sweep.catalogue.decorators import network as network
     from kd_sweep.catalogue.decorators import pipeline as pipeline
     from kd_sweep.catalogue.parameters import Parameters as Parameters
     from kd_sweep.data.arrays import Arrays as Arrays
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from kd_sweep.handles.root_results import open_results as open_results
     from kd_sweep.handles.study_results import StudyResults as StudyResults
     from kd_sweep.handles.trial_results import TrialResults as TrialResults
+    from kd_sweep.networks.classifier_interface import Classifier as Classifier
     from kd_sweep.tables.comparison import StudyComparison as StudyComparison
     from kd_sweep.tables.comparison import TrialComparison as TrialComparison
     from kd_sweep.tables.reader import Results as Results
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Arrays": "kd_sweep.data.arrays:Arrays",
     "AttentionResults": "kd_sweep.handles.attention_results:AttentionResults",
+    "Classifier": "kd_sweep.networks.classifier_interface:Classifier",
     "Estimate": "kd_sweep.driver.estimate:Estimate",
     "LossInputs": "kd_sweep.distill.loss_inputs:LossInputs",
     "Outcome": "kd_sweep.driver.converge:Outcome",
@@ -50,10 +54,12 @@ _HOMES = {
     "StudyResults": "kd_sweep.handles.study_results:StudyResults",
     "TrialComparison": "kd_sweep.tables.comparison:TrialComparison",
     "TrialResults": "kd_sweep.handles.trial_results:TrialResults",
+    "attention_map": "kd_sweep.catalogue.decorators:attention_map",
     "dataset": "kd_sweep.catalogue.decorators:dataset",
     "errors": "kd_sweep.errors:",
     "events": "kd_sweep.driver.events:",
     "loss": "kd_sweep.catalogue.decorators:loss",
+    "network": "kd_sweep.catalogue.decorators:network",
     "open_results": "kd_sweep.handles.root_results:open_results",
     "pipeline": "kd_sweep.catalogue.decorators:pipeline",
     "resume": "kd_sweep.driver.launch:resume",

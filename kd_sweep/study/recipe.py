@@ -6,7 +6,6 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, NETWORK, PIPELINE, Kind
 from kd_sweep.catalogue.lookup import entry_of
-from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
 from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
 

@@ -43,7 +43,7 @@ for argument in sys.argv[1:]:
     channels, image_size = (1, 16) if small else (3, 64)
     torch.set_num_threads(2 if small else 1)
     torch.manual_seed(0)
-    built = build_for(Learner(model=model, width=int(width or 16)), 5, channels, image_size)
+    built = build_for(Learner(model=model, **({"width": int(width)} if width else {})), 5, channels, image_size)
     images = torch.randn(16, channels, image_size, image_size)
     exact = gradients(copy.deepcopy(built).double(), images.double()) if small else []
     placed = to_device(built, torch.device("cpu"))

@@ -27,11 +27,11 @@ def tiny_trial(
     **fields: Any,
 ) -> TrialConfig:
     """Return a trial on 200 digits of 8 x 8 pixels, with teachers and student at one strength."""
-    learner = {"model": "resnet8", "width": 4}
+    learner = Learner(model="resnet8", width=4)  # a width is of such networks alone
     return TrialConfig(
         data=Data(image_size=8, max_train_images=200, max_val_images=100),
-        teacher=Learner(**{**learner, "epochs": 2, **(teacher or {})}),
-        student=Learner(**{**learner, "epochs": 3, **(student or {})}),
+        teacher=learner.changed({"epochs": 2, **(teacher or {})}),
+        student=learner.changed({"epochs": 3, **(student or {})}),
         teacher_strengths=(augmentation_strength,) * ensemble_size,
         student_strength=augmentation_strength,
         **fields,

@@ -30,7 +30,6 @@ from kd_sweep.study.scheduler import NO_RULE, Scheduler
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
-from tests.catalogue.modules import output_of
 from tests.command_line import Cli
 from tests.project.pages import OURS, PAGES, README, ROOT, blocks, documented, page_id, prose, sections, table_rows
 from tests.project.write_metrics import COLUMNS, PAGE, written
@@ -150,23 +149,6 @@ def test_study_files_in_examples_are_valid(page: Path) -> None:
     for text in blocks(page, "yaml"):
         if "plugins: [" not in text and (text.lstrip("# ").startswith("name:") or "\nname:" in text):
             parse_spec(text, page_id(page))
-
-
-def test_the_plugins_on_the_page_run_in_the_study_on_the_page(tmp_path: Path) -> None:
-    page = ROOT / "docs/extending.md"
-    (study, *_) = blocks(page, "yaml")
-    (tmp_path / "mykd.py").write_text("\n".join(blocks(page, "py")))
-    (tmp_path / "study.yaml").write_text(study)
-    program = (
-        "import kd_sweep; "
-        "study = kd_sweep.Study.from_file('study.yaml').set({'student.epochs': 1, 'teacher.epochs': 1, "
-        "'data.max_train_images': 200, 'data.max_val_images': 100, 'data.image_size': 8}); "
-        "print(len(study.plan().trials), len(kd_sweep.run_trial(study, 1))); "
-        "study = study.set({'data.name': 'mykd:stripes', 'augmentation.pipeline': 'mykd:dimmed', "
-        "'search.augmentation_strength': {'grid': [0.5]}}); "
-        "print(len(study.plan().trials), kd_sweep.run_trial(study, 1)[0]['val_accuracy'] > 0.1)"
-    )
-    assert output_of(program, tmp_path) == "2 1\n2 True"
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
