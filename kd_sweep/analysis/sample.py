@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.analysis.statistics.resolution import resolutions
@@ -26,11 +25,10 @@ from kd_sweep.analysis.trial_settings import (
 )
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError, alternatives
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS, differences
+from kd_sweep.study.metric_catalogue import differences
 from kd_sweep.tables.reader import Results
-from kd_sweep.tables.schema import FINISHED, added_columns
+from kd_sweep.tables.schema import FINISHED, metric_columns, searched_columns
 
-_LATER_METRICS = ("mutual_information_", "generalization_gap_")
 """Prefixes of metrics that a study's tables may hold although this version does not report them."""
 _INDEPENDENT_SAMPLERS = ("grid", "random")
 """Samplers that suggest trials whatever the outcomes of others."""
@@ -133,7 +131,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
     used = completed + list(_of_teachers(stopped, known))
     configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
-    settings = described(used, configs, set(added_columns(table.schema)) - set(metrics))
+    settings = described(used, configs, searched_columns(table.schema))
     return Sample(
         study=name,
         outcomes=tuple(known),
@@ -167,18 +165,6 @@ def only_study(results: Results, study: str | None) -> str:
     if len(names) != 1:
         raise QueryError(f"study: {results.root} holds {len(names)} studies, name one; {alternatives('', names)}")
     return names[0]
-
-
-def metric_columns(schema: pa.Schema) -> list[str]:
-    """Return the metrics that a trials table of this version, or of a later one, may hold."""
-    later = [
-        field.name
-        for field in schema
-        if field.name.startswith(_LATER_METRICS)
-        and field.name not in REPORTED_METRICS
-        and pa.types.is_floating(field.type)
-    ]
-    return [*REPORTED_METRICS, *later]
 
 
 def _is_completed(row: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.extra_metrics import metric_named
 
 STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
 """The dimensions that effects are taken along."""
@@ -68,14 +68,14 @@ def arm_of(recipe: Recipe, *outcomes: str) -> Arm:
     What the teachers are like does not depend on what the student is trained on, and only attention depends on the map.
     """
     loss = None if all(map(is_of_teachers, outcomes)) else recipe.taught_by
-    metrics = [REPORTED_METRICS.get(outcome) for outcome in outcomes]
+    metrics = [metric_named(outcome) for outcome in outcomes]
     of_attention = any(metric is not None and metric.of_attention for metric in metrics)
     return Arm(loss, recipe.maps if of_attention else None)
 
 
 def is_of_teachers(outcome: str) -> bool:
     """Whether an outcome is about the teachers alone."""
-    metric = REPORTED_METRICS.get(outcome)
+    metric = metric_named(outcome)
     return metric is not None and metric.is_of_teachers
 
 

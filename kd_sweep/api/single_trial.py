@@ -21,10 +21,10 @@ from kd_sweep.driver.events import (
 )
 from kd_sweep.driver.pace import describe_teacher
 from kd_sweep.driver.study_checks import checked
+from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.temporary_folders import scratch_folder
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.points import is_finite, planned_trials, trial_config
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
@@ -151,7 +151,7 @@ def _epochs(
         config, root=root, checkpoint_dir=None, device=device, num_threads=num_threads, cache_logits=keep
     ):
         rows.append(dict(row))
-        tell(TrialEpoch(config.trial_id, row["epoch"], {name: row[name] for name in REPORTED_METRICS}))
+        tell(TrialEpoch(config.trial_id, row["epoch"], EpochReport.of_row(row).metrics))
     tell(TrialEnded(config.trial_id, "completed"))
     return rows
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kd_sweep.catalogue.entries import register
-from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, NETWORK, PIPELINE, STOPPING_RULE
+from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, METRIC, NETWORK, PIPELINE, STOPPING_RULE
 from kd_sweep.catalogue.parameters import NoParameters, Parameters
-from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
+from kd_sweep.catalogue.traits import DatasetTraits, MetricTraits, PipelineTraits
+from kd_sweep.errors import PluginError
 
 T = TypeVar("T")
 
@@ -95,6 +96,27 @@ def pipeline(
     """
     traits = PipelineTraits(num_draws, clean_at_zero)
     return register(PIPELINE, name, parameters=parameters, version=version, traits=traits)
+
+
+def metric(
+    name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1", **traits: Any
+) -> Callable[[T], T]:
+    """Register a metric that trials report after each epoch beside those that every trial has, for `metrics.extra`.
+
+    The function gets an `EpochOutputs` (`metrics/epoch_outputs.py`) and the parameters. It returns a finite number in
+    the range that it declares, or None where it declares that. Its column is `package_name`.
+
+    Args:
+        name: lower-case letters, digits and `_`; a study selects it as `package:name`.
+        parameters: their class.
+        version: another one makes other trials.
+        traits: fields of `catalogue.traits.MetricTraits`; ``meaning`` is needed.
+    """
+    try:
+        declared = MetricTraits(**traits)
+    except TypeError as error:
+        raise PluginError(f"metric {name!r}: {error}") from None
+    return register(METRIC, name, parameters=parameters, version=version, traits=declared)
 
 
 def stopping_rule(name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1") -> Callable[[T], T]:

@@ -39,8 +39,9 @@ class SelectingSection(Strict):
     """Own field that says more of a plug-in's entry than its source; None: a field is added that holds the source."""
     searchable: ClassVar[bool] = True
     """Whether a study can search the entry and its parameters."""
-    is_of_entry: ClassVar[bool] = False
-    """Whether the section is there to select an entry: then it says which, and has keys of that one alone."""
+    word: ClassVar[str] = ""
+    """Of a section that is there to select an entry: what messages call it. It says which, and has keys of that one
+    alone."""
     base: ClassVar[type["SelectingSection"] | None] = None
     """Of a class that was made for entries: the section as it is written in code."""
 
@@ -122,7 +123,7 @@ class Selected:
             name = value.get(base.selector, base.model_fields[base.selector].default)
             # What is no entry is refused where it stands, in the search.
             known = [other for other in searched if entry_of(base.kind, other) is not None]
-            if base.is_of_entry and base.selector not in value:
+            if base.word and base.selector not in value:
                 raise _mistake(base, base.selector, value, BROKEN_RULE, f"is missing; {_possible(base)}")
             model = section_class(base, (name, *known))
             return _validated(model, own_keys(model, value), info.mode)
@@ -227,7 +228,7 @@ def own_keys(section: type[SelectingSection], content: Mapping[str, Any]) -> dic
     if base is None:
         return dict(content)
     unknown_key = next((key for key in content if key not in section.model_fields), None)
-    if section.is_of_entry and unknown_key is not None:
+    if section.word and unknown_key is not None:
         rule = f"unknown key, {alternatives(unknown_key, section.model_fields.keys() - {source_field(section)})}"
         raise _mistake(section, unknown_key, content[unknown_key], BROKEN_RULE, rule)
     foreign = {key: having for key in content.keys() - section.model_fields if (having := entries_with(base, key))}
@@ -293,9 +294,9 @@ def _validated(model: type[SelectingSection], value: Mapping[str, Any], mode: st
 
 
 def _unknown(base: type[SelectingSection], name: str) -> str:
-    if not base.is_of_entry or ":" in name:
+    if not base.word or ":" in name:
         return unknown(base.kind, name)
-    return f"unknown {base.__name__.lower()} {name!r}, {alternatives(name, entry_names(base.kind))}"
+    return f"unknown {base.word} {name!r}, {alternatives(name, entry_names(base.kind))}"
 
 
 def _possible(base: type[SelectingSection]) -> str:

@@ -1,5 +1,6 @@
 """What entries say of themselves, beside their parameters: a record for each kind that asks for more."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,3 +35,21 @@ class DatasetTraits:
     """Of arrays: the level of white, from 0 on, of which an image is made."""
     presets: Literal["cifar", "imagenet"] = "imagenet"
     """Whose published presets and policies are for it."""
+
+
+@dataclass(frozen=True)
+class MetricTraits:
+    """Of a metric."""
+
+    meaning: str
+    """Its definition in a sentence or two, on one line."""
+    low: float = -math.inf
+    high: float = math.inf
+    """The range of its values, both ends included."""
+    unit: str = "number"
+    about: Literal["student", "teachers", "ensemble", "student and teachers"] = "student"
+    """Whom it is about: what is about teachers or the ensemble alone is the same whatever the student does."""
+    better: Literal["max", "min"] | None = None
+    """The mode of an objective that gives none; None where neither more nor less is better in itself."""
+    can_be_null: bool = False
+    """Whether it may have no value."""

@@ -15,6 +15,8 @@ from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.errors import NonFiniteError, TrialError
+from kd_sweep.metrics.epoch_outputs import EpochOutputs
+from kd_sweep.metrics.extra_values import extra_metrics
 from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities
 from kd_sweep.metrics.split_metrics import (
     chance_metrics,
@@ -36,7 +38,7 @@ def evaluate(
     answers: EnsembleEpoch,
     metrics: Metrics,
 ) -> dict[str, Any]:
-    """Return the metrics of `study.metric_catalogue.METRICS`, in their order.
+    """Return the metrics of `study.metric_catalogue.METRICS`, in their order, and the extra ones of the study.
 
     Those by class are lists, with None for classes that have no image, or None where they are not requested. The
     student is left in evaluation mode.
@@ -64,12 +66,17 @@ def evaluate(
         for metrics_of_part in (on_train, on_clean, on_augmented, ensemble.clean_metrics, on_attention):
             measured |= metrics_of_part
         measured |= differences(measured)
-        by_class = _fidelity_by_class(clean_VC, ensemble, labels_V) if metrics.per_class else None
-    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), "fidelity_per_class_val": by_class}
+        asked = _asked(EpochOutputs(epoch, clean_VC, ensemble.clean_logits, labels_V), metrics)
+    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), **asked}
 
 
-def _fidelity_by_class(clean_VC: Tensor, ensemble: Ensemble, labels_V: Tensor) -> list[float | None]:
-    return agreement_per_class(clean_VC, ensemble_log_probabilities(ensemble.clean_logits), labels_V)
+def _asked(outputs: EpochOutputs, metrics: Metrics) -> dict[str, Any]:
+    """Return the extra metrics of the study, and those by class, which are None where they are not requested."""
+    by_class = None
+    if metrics.per_class:
+        ensemble_log_VC = ensemble_log_probabilities(outputs.teacher_logits_MVC)
+        by_class = agreement_per_class(outputs.student_logits_VC, ensemble_log_VC, outputs.labels_V)
+    return {**extra_metrics(metrics.extra, outputs), "fidelity_per_class_val": by_class}
 
 
 def checked_metrics(measured: dict[str, float | None], epoch: int, num_classes: int) -> dict[str, float | None]:

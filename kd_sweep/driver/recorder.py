@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.driver.worker_messages import EpochReport
+from kd_sweep.study.extra_metrics import extra_columns
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.conditions import Conditions
 from kd_sweep.study.space.points import point_of
@@ -54,6 +55,7 @@ class Recorder:
         self._search = tuple(name for name in spec.search if name not in SETTINGS)
         self._configs: dict[str, TrialConfig] = {}
         self._latest: datetime | None = None
+        self._extra = extra_columns(spec.metrics.extra)
 
     def trials(self) -> Mapping[str, Mapping[str, Any]]:
         """Return every trial's row by its id."""
@@ -280,7 +282,7 @@ class Recorder:
         rows = self._writer.epochs_of(trial_id)
         metric, last = self._objective.metric, rows[-1]
         best = self._objective.best_of(rows) or {}
-        return {name: last.get(name) for name in MEASURED} | {
+        return {name: last.get(name) for name in (*MEASURED, *self._extra)} | {
             "last_epoch": last["epoch"],
             "train_s": sum(row["epoch_s"] for row in rows),
             "host": last.get("host"),

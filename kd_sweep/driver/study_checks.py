@@ -10,9 +10,11 @@ from kd_sweep.data.contents import inspect_data, num_channels
 from kd_sweep.driver.stopping.study_rule import rule_of
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
+from kd_sweep.study.extra_metrics import extra_columns
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.space.conditions import Conditions
 from kd_sweep.study.spec import StudySpec
+from kd_sweep.tables.schema import EPOCHS, TRIALS, is_of_searched_field
 
 
 def checked(
@@ -31,6 +33,7 @@ def checked(
     """
     check_sampler(spec)
     rule_of(spec)
+    check_metrics(spec)
     contents = inspect_data(spec.data, cache_dir)
     for line in contents.lines():
         say(line)
@@ -48,6 +51,17 @@ def check_sampler(spec: StudySpec) -> None:
             f"sampler.name: {spec.sampler.name!r} needs {package}, which is not installed; "
             "pip install -e '.[samplers]' in the checkout"
         )
+
+
+def check_metrics(spec: StudySpec) -> None:
+    """Raise SpecError where the column of an extra metric means something else already."""
+    taken = {*EPOCHS.names, *TRIALS.names}
+    for index, column in enumerate(extra_columns(spec.metrics.extra)):
+        if column in taken or is_of_searched_field(column):
+            raise SpecError(
+                f"metrics.extra[{index}].name: its column {column!r} is, or reads like, one that tables have already; "
+                "possible: another name of the metric or of its package"
+            )
 
 
 def check_models(spec: StudySpec, *, download: bool = True) -> None:

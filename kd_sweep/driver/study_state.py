@@ -14,6 +14,7 @@ from kd_sweep.driver.stopping.replay import Judge, Replay, replay
 from kd_sweep.driver.study_folder import StudyFolder, with_versions
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.errors import CorruptFileError, StoppingRuleError, StorageError
+from kd_sweep.study.extra_metrics import extra_columns
 from kd_sweep.study.file.frozen import FAILED_RULE, freeze
 from kd_sweep.study.space.dimensions import extremes
 from kd_sweep.study.space.plan import num_points
@@ -90,7 +91,8 @@ class StudyState:
             self._frozen = self.folder.frozen(self.spec, in_table)
             if in_table is None:
                 self.folder.write_frozen(self._frozen.text)
-            self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease)
+            metrics = extra_columns(self.spec.metrics.extra)
+            self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease, metrics=metrics)
             self.recorder = Recorder(self._writer, self.spec, self._history)
             self.hours = HourBudget(self.spec, self.recorder)
             for config in [*self.recorder.configs().values(), *self._found_again()]:

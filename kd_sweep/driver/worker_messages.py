@@ -43,6 +43,12 @@ class Assignment:
     """So many epochs of the trial does the driver have. What its checkpoint has beyond them is reported first."""
 
 
+_ROW = {*REPORTED_METRICS, *CLASS_METRICS} | {
+    *("epoch", "metrics_version", "learning_rate", "epoch_s", "train_images_per_s"),
+}
+"""Keys of a trial's row for an epoch that are no extra metrics."""
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """What a trial's process reports of an epoch."""
@@ -50,7 +56,7 @@ class EpochReport:
     epoch: int
     """From 1."""
     metrics: Mapping[str, float | None]
-    """Every one of `REPORTED_METRICS`; None where it has no meaning."""
+    """Every one of `REPORTED_METRICS`, None where it has no meaning, and the extra ones of the study."""
     metrics_version: int | None
     by_class: Mapping[str, list[float | None] | None]
     """Every one of `CLASS_METRICS`; None where the study does not ask for it."""
@@ -72,7 +78,8 @@ class EpochReport:
         """
         return cls(
             epoch=row["epoch"],
-            metrics={name: row.get(name) for name in REPORTED_METRICS},
+            metrics={name: row.get(name) for name in REPORTED_METRICS}
+            | {name: value for name, value in row.items() if name not in _ROW},
             metrics_version=row.get("metrics_version"),
             by_class={name: row.get(name) for name in CLASS_METRICS},
             learning_rate=row.get("learning_rate"),

@@ -14,7 +14,7 @@ from kd_sweep.tables.comparison import TrialComparison, compare_trials
 from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_facts
-from kd_sweep.tables.schema import TRIALS
+from kd_sweep.tables.schema import searched_columns
 from kd_sweep.tables.trial_lookup import StoredTrial, find_trials
 from kd_sweep.trained.stored_configuration import stored_configuration
 
@@ -62,7 +62,7 @@ class TrialResults:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The trial's strength, ensemble size and seed, and the other fields that its study searches, by column."""
-        added = [name for name in self.row if name not in TRIALS.names]
+        added = searched_columns(pa.schema([(name, pa.null()) for name in self.row]))
         return {name: self.row[name] for name in (*_POINT, *added)}
 
     @cached_property

@@ -46,6 +46,7 @@ class Null(Enum):
     NO_OTHER_IMAGE = "where there is no other image"
     CHANCE_IS_1 = "where chance is 1"
     NO_FULL_BATCH = "with fewer than 128 validation images"
+    DECLARED = "where its author says so"
 
 
 @dataclass(frozen=True, slots=True)

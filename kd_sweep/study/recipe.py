@@ -8,6 +8,7 @@ from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, NETWORK, PIPE
 from kd_sweep.catalogue.lookup import entry_of
 from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
 from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
+from kd_sweep.study.extra_metrics import ExtraMetrics
 
 MAX_COUNT = 1_000_000
 """Upper limit of epochs, trials and the like, so that a slip of the keyboard is an error and not a full disk."""
@@ -243,6 +244,17 @@ class Metrics(SelectingSection):
     """Report `affinity` and `diversity`. They need a teacher without augmentation, which is trained where none is."""
     per_class: bool = False
     """Report `fidelity_per_class_val`, a list as long as there are classes, in every row of `epochs`."""
+    extra: ExtraMetrics = ()
+    """Metrics that are reported in addition, `[{name: brier_score}]` say: built-in ones, and those of plug-ins."""
+
+    @model_validator(mode="after")
+    def _one_order(self) -> "Metrics":
+        """Write extra metrics sorted by name: another order is the same trial."""
+        columns = [metric.column for metric in self.extra]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"extra has {max(columns, key=columns.count)!r} twice")
+        object.__setattr__(self, "extra", tuple(sorted(self.extra, key=lambda metric: metric.name)))
+        return self
 
 
 SelectedMetrics = Annotated[SerializeAsAny[Metrics], Selected()]

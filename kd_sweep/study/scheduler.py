@@ -18,7 +18,7 @@ class Scheduler(SelectingSection):
 
     kind: ClassVar[Kind] = STOPPING_RULE
     selector: ClassVar[str] = "name"
-    is_of_entry: ClassVar[bool] = True
+    word: ClassVar[str] = "scheduler"
 
     name: str = NO_RULE
     """`none`, `asha`, `median`, `hyperband`, `patience` or `pareto_asha`."""

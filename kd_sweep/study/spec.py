@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ByteSize, Discriminator, Field, Tag, field
 
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.extra_metrics import metric_named
 from kd_sweep.study.recipe import (
     MAX_COUNT,
     Augmentation,
@@ -151,7 +151,7 @@ class Objective(Strict):
     def _mode_of_the_metric(cls, content: Any) -> Any:
         """Write the mode out, so that it is in the frozen study."""
         name = content.get("metric", "val_accuracy") if isinstance(content, dict) else None
-        metric = REPORTED_METRICS.get(name) if isinstance(name, str) else None
+        metric = metric_named(name) if isinstance(name, str) else None
         return content if metric is None or metric.better is None else {"mode": metric.better, **content}
 
     def better(self, value: float, best: float | None) -> bool:

@@ -59,6 +59,8 @@ def _content(section: Strict) -> dict[str, Any]:
     content = section.model_dump(mode="json", exclude_defaults=True)
     if isinstance(section, SelectingSection) and section.source is not None:
         content |= section.parameters()
+    if isinstance(section, Metrics) and section.extra:
+        content["extra"] = [{"name": metric.name, **_content(metric)} for metric in section.extra]
     if "weights_digest" in content:
         content.pop("weights", None)  # the location of the file, and not which it is
     return content

@@ -7,12 +7,17 @@ import pyarrow as pa
 
 from kd_sweep.errors import StorageError
 from kd_sweep.study.metric_catalogue import CLASS_METRICS, METRICS_VERSION, REPORTED_METRICS
+from kd_sweep.study.trial import SECTIONS
 
 SCHEMA_VERSION = "1"
 """Layout of the tables. Raised when a column changes its meaning or type; a new nullable column does not raise it."""
 _METADATA = {b"schema_version": SCHEMA_VERSION.encode(), b"metrics_version": str(METRICS_VERSION).encode()}
 _TIME = pa.timestamp("us", tz="UTC")
 _METRICS = [("metrics_version", pa.int32()), *((name, pa.float64()) for name in REPORTED_METRICS)]
+
+
+_SECTIONS = tuple(f"{section}_" for section in SECTIONS)
+"""What the columns of searched fields begin with. No extra metric's does."""
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -164,6 +169,29 @@ def as_text(value: object) -> str | None:
 def added_columns(schema: pa.Schema, base: pa.Schema = TRIALS) -> list[str]:
     """Return the names of the columns that a study added, in order."""
     return [name for name in schema.names if name not in base.names]
+
+
+def is_of_searched_field(column: str) -> bool:
+    """Whether a column that a study added is that of a searched field; others are of extra metrics."""
+    return column.startswith(_SECTIONS)
+
+
+def searched_columns(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns that a study added to its trials for searched fields, in order."""
+    return [name for name in added_columns(schema) if is_of_searched_field(name)]
+
+
+def metric_columns(schema: pa.Schema) -> list[str]:
+    """Return the metrics in a table of trials: those that every trial reports, and what studies added or later
+    versions have.
+    """
+    added = set(added_columns(schema)) - set(searched_columns(schema))
+    return [*REPORTED_METRICS, *(field.name for field in schema if field.name in added and field.type == pa.float64())]
+
+
+def with_metrics(schema: pa.Schema, extra: Iterable[str]) -> pa.Schema:
+    """Return the schema with columns for extra metrics."""
+    return pa.schema([*schema, *(pa.field(name, pa.float64()) for name in extra)], metadata=schema.metadata)
 
 
 def unified(base: pa.Schema, others: Iterable[pa.Schema]) -> pa.Schema:

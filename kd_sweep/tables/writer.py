@@ -19,11 +19,10 @@ from kd_sweep.tables.epoch_parts import Part, closing_merge, due_merge, merge, w
 from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.keyed_table import KeyedTable
 from kd_sweep.tables.recovery import recover
-from kd_sweep.tables.schema import EPOCHS, STUDIES, TABLE_FILES, TEACHERS, TRIALS, TRIALS_COPY
+from kd_sweep.tables.schema import EPOCHS, STUDIES, TABLE_FILES, TEACHERS, TRIALS, TRIALS_COPY, with_metrics
 from kd_sweep.tables.value_checks import checked, checks_of
 
 _LOG = logging.getLogger(__name__)
-_CHECKS = checks_of(EPOCHS)
 _MAX_BUFFERED_ROWS = 50_000
 _MERGE_PAUSE_S = 60.0
 
@@ -38,23 +37,30 @@ class StudyWriter:
         study: its name.
         flush_s: seconds between flushes by `maybe_flush`.
         lease: the driver's lease; checked before anything is written.
+        metrics: columns of metrics that trials report beside those of every trial.
 
     Raises:
         StorageError: the folder cannot be read or written.
         StudyLockedError: ``lease`` was lost.
     """
 
-    def __init__(self, root: Root, study: str, *, flush_s: float = 5.0, lease: Lease | None = None) -> None:
+    def __init__(
+        self, root: Root, study: str, *, flush_s: float = 5.0, lease: Lease | None = None, metrics: Sequence[str] = ()
+    ) -> None:
         self.study = study
         self.root = root.child(study)
         self.flush_s = flush_s
         self._lease = lease
+        self._epochs = with_metrics(EPOCHS, metrics)
+        self._checks = checks_of(self._epochs)
         self.term = latest_term(self.root) + 1 if lease is None else lease.term
         """In the names of all files that it writes."""
         with self._holding():
             recovered = recover(self.root, self.term)
             trials, copy = (of_term(name, self.term) for name in (TABLE_FILES["trials"], TRIALS_COPY))
-            self._trials = KeyedTable(self.root, trials, TRIALS, "trial_id", extensible=True, copy=copy)
+            self._trials = KeyedTable(
+                self.root, trials, with_metrics(TRIALS, metrics), "trial_id", extensible=True, copy=copy
+            )
             self._teachers = KeyedTable(self.root, of_term(TABLE_FILES["teachers"], self.term), TEACHERS, "teacher_id")
             self._study = KeyedTable(self.root, of_term(TABLE_FILES["studies"], self.term), STUDIES, "study")
         self.set_aside: tuple[str, ...] = recovered.set_aside
@@ -94,7 +100,7 @@ class StudyWriter:
         Raises:
             ValueError: an epoch is left out, a column is unknown, a value has the wrong type, is NaN or infinite.
         """
-        cells = checked(row, _CHECKS)
+        cells = checked(row, self._checks)
         trial_id, epoch = cells.get("trial_id"), cells.get("epoch")
         if not trial_id or epoch is None or epoch < 1:
             raise ValueError(f"an epoch needs a trial_id and an epoch from 1: {trial_id!r}, {epoch!r}")
@@ -138,7 +144,8 @@ class StudyWriter:
     def epochs_table(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of every epoch of every trial, flushed or not, sorted by trial and epoch."""
         names = list(dict.fromkeys(["trial_id", "epoch", *columns]))
-        flushed = snapshot([self.root]).dataset.to_table(columns=names)
+        dataset = snapshot([self.root]).dataset
+        flushed = dataset.to_table(columns=[name for name in names if name in dataset.schema.names])
         both = pa.concat_tables([flushed, self._buffered().select(names)], promote_options="default")
         return both.sort_by([("trial_id", "ascending"), ("epoch", "ascending")]).select(list(columns))
 
@@ -215,8 +222,8 @@ class StudyWriter:
                 delete_term(self.root, self.term)
 
     def _buffered(self) -> pa.Table:
-        columns = [pa.array([row.get(field.name) for row in self._buffer], field.type) for field in EPOCHS]
-        return pa.Table.from_arrays(columns, schema=EPOCHS)
+        columns = [pa.array([row.get(field.name) for row in self._buffer], field.type) for field in self._epochs]
+        return pa.Table.from_arrays(columns, schema=self._epochs)
 
     def _flush_epochs(self) -> None:
         if not self._buffer:

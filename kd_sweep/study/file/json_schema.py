@@ -3,7 +3,9 @@
 from typing import Any
 
 from kd_sweep.catalogue.entries import entry_names
+from kd_sweep.catalogue.kinds import METRIC
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
+from kd_sweep.study.extra_metrics import ExtraMetric, column_of
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.space.searchable_fields import search_fields, section_base
@@ -34,7 +36,8 @@ def json_schema() -> dict[str, Any]:
     for kind in ("Grid", "Choice", "Uniform", "IntRange"):
         definitions[kind]["properties"]["when"]["propertyNames"] = {"enum": list(search_fields())}
     del schema["properties"]["data"]["properties"]["image_size"]["default"]  # it depends on the name
-    metrics = list(REPORTED_METRICS)
+    metrics = [*REPORTED_METRICS, *map(column_of, entry_names(METRIC))]
+    definitions["ExtraMetric"] = _by_entry(ExtraMetric)
     objective = definitions["Objective"]["properties"]
     objective["metric"]["enum"] = metrics
     del objective["mode"]["default"]  # it depends on the metric

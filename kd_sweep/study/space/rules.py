@@ -7,6 +7,7 @@ from typing import Any
 from kd_sweep.catalogue.plugins import described
 from kd_sweep.errors import alternatives
 from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
+from kd_sweep.study.extra_metrics import extra_columns, metric_named
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
@@ -202,7 +203,7 @@ def _check_metrics(spec: StudySpec) -> None:
     for index, objective in enumerate(spec.objectives):
         path: tuple[str | int, ...] = ("objectives", index, "metric")
         _check_metric(spec, objective.metric, path)
-        if "mode" not in objective.model_fields_set and REPORTED_METRICS[objective.metric].better is None:
+        if "mode" not in objective.model_fields_set and _better(objective.metric) is None:
             raise RuleError(("objectives", index, "mode"), f"is missing for {objective.metric!r}; possible: max, min")
         if objective.metric in [earlier.metric for earlier in spec.objectives[:index]]:
             raise RuleError(path, f"{objective.metric!r} is an objective twice")
@@ -214,10 +215,18 @@ def _check_metrics(spec: StudySpec) -> None:
             raise RuleError(("scheduler", "mode"), rule)
 
 
+def _better(name: str) -> str | None:
+    metric = metric_named(name)
+    return None if metric is None else metric.better
+
+
 def _check_metric(spec: StudySpec, name: str, path: tuple[str | int, ...]) -> None:
+    extra = extra_columns(spec.metrics.extra)
     metric = REPORTED_METRICS.get(name)
     if metric is None:
-        raise RuleError(path, f"no trial reports {shown(name)}, {alternatives(name, REPORTED_METRICS)}")
+        if name in extra:
+            return
+        raise RuleError(path, f"no trial reports {shown(name)}, {alternatives(name, [*REPORTED_METRICS, *extra])}")
     if metric.asked_by is not None and not getattr(spec.metrics, metric.asked_by):
         raise RuleError(path, f"{name!r} is not reported unless metrics.{metric.asked_by} is true")
     if Null.ONE_TEACHER in metric.null and extremes(spec, "ensemble_size")[0] < 2:
