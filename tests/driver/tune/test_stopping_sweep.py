@@ -62,6 +62,48 @@ def test_a_killed_sweep_stops_the_trials_of_an_unbroken_one(
     assert kd_sweep("verify", killed).returncode == 0
 
 
+RULE = """
+from kd_sweep.catalogue.decorators import stopping_rule
+
+@stopping_rule("strict")
+class Strict:
+    def __init__(self, parameters, longest):
+        pass
+
+    def stops(self, history, trial_id):
+        return {decision}
+"""
+
+
+def test_a_study_goes_on_with_the_mended_rule_of_a_plugin(tmp_path: Path, kd_sweep: Run) -> None:
+    file, root, rule = tmp_path / "early.yaml", tmp_path / "results", tmp_path / "own_rules.py"
+    file.write_text(
+        STUDY.replace("[0.2, 0.002, 0.1, 0.05, 0.001, 0.02]", "[0.1, 0.02]") + "{name: 'own_rules:strict'}\n"
+    )
+    file.write_text(file.read_text() + "plugins: [own_rules]\n")
+    rule.write_text(RULE.format(decision="1 / (history.last_epoch(trial_id) - 2) > 0"))
+    failed = kd_sweep("launch", file, "--root", root)
+    assert (failed.returncode, failed.stderr.count("Traceback")) == (1, 0)
+    *_, line = failed.stderr.strip().splitlines()
+    assert (
+        "scheduler.name: 'own_rules:strict' raised ZeroDivisionError: division by zero (own_rules.py, line 10)" in line
+    )
+    assert "launch its own file again" in line
+    before = open_results(root).table("trials").to_pylist()
+    assert [row["last_epoch"] for row in before] == [2]
+    assert "own_rules:strict" in kd_sweep("resume", root / "early").stderr  # it fails again, at the same epoch
+    rule.write_text(RULE.format(decision="history.last_epoch(trial_id) == 3"))
+    mended = kd_sweep("launch", file, "--root", root)
+    assert mended.returncode == 0, mended.stderr
+    after = open_results(root).table("trials").to_pylist()
+    assert {(row["status"], row["rung"]) for row in after} == {("stopped", 3)}
+    assert len(after) == 4
+    rule.write_text(RULE.format(decision="False"))
+    refused = kd_sweep("launch", file, "--root", root)
+    assert refused.returncode == 2
+    assert "scheduler.name_source: " in refused.stderr
+
+
 def read_until(text: str, process: "subprocess.Popen[str]") -> None:
     assert process.stdout is not None
     output = []
