@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from kd_sweep.catalogue.decorators import attention_map as attention_map
     from kd_sweep.catalogue.decorators import dataset as dataset
     from kd_sweep.catalogue.decorators import loss as loss
+    from kd_sweep.catalogue.decorators import metric as metric
     from kd_sweep.catalogue.decorators import network as network
     from kd_sweep.catalogue.decorators import pipeline as pipeline
+    from kd_sweep.catalogue.decorators import stopping_rule as stopping_rule
     from kd_sweep.catalogue.parameters import Parameters as Parameters
     from kd_sweep.data.arrays import Arrays as Arrays
     from kd_sweep.distill.loss_inputs import LossInputs as LossInputs
@@ -60,10 +62,12 @@ _HOMES = {
     "events": "kd_sweep.driver.events:",
     "loss": "kd_sweep.catalogue.decorators:loss",
     "network": "kd_sweep.catalogue.decorators:network",
+    "metric": "kd_sweep.catalogue.decorators:metric",
     "open_results": "kd_sweep.handles.root_results:open_results",
     "pipeline": "kd_sweep.catalogue.decorators:pipeline",
     "resume": "kd_sweep.driver.launch:resume",
     "run_trial": "kd_sweep.api.single_trial:run_trial",
+    "stopping_rule": "kd_sweep.catalogue.decorators:stopping_rule",
 }
 """The module of each public name, and its name there; a module is public as a whole."""
 
