@@ -5,16 +5,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs/tutorial.md"
+EXAMPLES = ROOT / "examples/README.md"
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "sweeps/README.md",
+    EXAMPLES,
+    ROOT / "examples/README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("cluster/**/*.md")),
 ]
-OURS = [page for page in PAGES if "cluster" not in page.as_posix().removeprefix(ROOT.as_posix())]
-"""Pages whose commands need no cluster."""
+OURS = [
+    page
+    for page in PAGES
+    if page not in (TUTORIAL, EXAMPLES) and "cluster" not in page.as_posix().removeprefix(ROOT.as_posix())
+]
+"""Pages whose commands need no cluster, nor what the page itself makes first."""
 
 
 def page_id(page: Path) -> str:

@@ -1,0 +1,92 @@
+"""Each example runs where a stranger copies it to: outside the checkout, by commands and in Python."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import COMMAND, environment
+from tests.project.pages import ROOT
+from tests.trained_studies import train_study
+
+EXAMPLES = ROOT / "examples"
+FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/study.yaml"))
+NOTEBOOK = EXAMPLES / "results.ipynb"
+RUN_LAST_TRIAL = """
+import json
+import kd_sweep
+
+study = kd_sweep.Study.from_file("study.yaml")
+study = study.set({"data.max_train_images": 300, "data.max_val_images": 90, "teacher.epochs": 1, "student.epochs": 2})
+print(json.dumps(kd_sweep.run_trial(study, len(study.plan().trials) - 1)))
+"""
+STUDY = """
+name: shown
+data: {name: digits, image_size: 8, max_train_images: 200, max_val_images: 100}
+teacher: {model: resnet8, width: 4, epochs: 1}
+student: {model: resnet8, width: 4, epochs: 2}
+search: {ensemble_size: 2}
+"""
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", FOLDERS, ids=lambda path: path.name)
+def test_a_copied_example_is_planned_and_trains(example: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(example, tmp_path / example.name)
+    plan = run(folder, *COMMAND, "plan", "study.yaml", "--no-probe")
+    assert plan.startswith(f"study {example.name.replace('_', '-')}: ")
+    first, second = json.loads(run(folder, sys.executable, "-c", RUN_LAST_TRIAL))
+    assert second["train_loss"] < first["train_loss"]
+    assert not (folder / "results").exists()
+
+
+def test_every_example_is_described() -> None:
+    page = (EXAMPLES / "README.md").read_text()
+    parts = [path for path in EXAMPLES.iterdir() if path.name != "README.md"]
+    assert [path.name for path in parts if f"]({path.name}" not in page] == []
+
+
+def code_cells() -> list[str]:
+    """Return the code of the notebook, having checked the form of its cells (nbformat 4.5)."""
+    notebook = json.loads(NOTEBOOK.read_text())
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    for cell in notebook["cells"]:
+        keys = {"cell_type", "id", "metadata", "source"}
+        assert set(cell) == keys | ({"execution_count", "outputs"} if cell["cell_type"] == "code" else set())
+        assert not cell.get("outputs")
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+AS_A_NOTEBOOK = """
+import ast, json, sys
+
+names = {}
+for cell in json.load(sys.stdin):
+    *body, last = ast.parse(cell).body
+    exec(compile(ast.Module(body, []), "cell", "exec"), names)
+    value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    show = getattr(value, "_repr_html_", None)
+    print(show() if show else value)
+"""
+"""Runs cells as a notebook does, and shows the value of each one's last line."""
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    train_study(tmp_path / "results", STUDY)
+    command = [sys.executable, "-c", AS_A_NOTEBOOK]
+    cells = json.dumps(code_cells())
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), input=cells, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for shown in ("shown", "val_accuracy", "class ", "overlap of student and teachers: 0.", "PIL.Image.Image"):
+        assert shown in done.stdout, (shown, done.stdout)
