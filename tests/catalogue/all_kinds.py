@@ -1,0 +1,98 @@
+"""A plug-in with an entry of each kind, and a study that selects them all."""
+
+MODULE = '''
+import kd_sweep
+import numpy as np
+from pydantic import Field
+from torch import nn
+
+
+class Noise(kd_sweep.Parameters):
+    noise: float = Field(0.4, ge=0, le=1)
+
+
+class Width(kd_sweep.Parameters):
+    channels: int = Field(8, ge=1)
+
+
+class Margin(kd_sweep.Parameters):
+    margin: float = Field(0.5, ge=0)
+    power: int = Field(2, ge=1)
+
+
+class Gap(kd_sweep.Parameters):
+    gap: float = Field(0.3, gt=0)
+    first_epoch: int = Field(1, ge=1)
+
+
+@kd_sweep.dataset("stripes", parameters=Noise, image_size=8)
+def stripes(parameters):
+    labels = np.arange(240) % 3
+    across = np.tile(np.arange(8) % 4 < 2, (8, 1))
+    patterns = np.stack([across, across.T, np.eye(8)])
+    noise = np.random.default_rng(0).random((240, 8, 8)) * parameters.noise
+    return kd_sweep.Arrays(patterns[labels] * (1 - parameters.noise) + noise, labels)
+
+
+@kd_sweep.network("tiny", parameters=Width)
+class Tiny(nn.Module):
+    def __init__(self, num_classes, channels, image_size, parameters):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, parameters.channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(parameters.channels)
+        self.classifier = nn.Linear(parameters.channels, num_classes)
+
+    def forward(self, images_BDHW):
+        features_BDHW = self.norm(self.convolution(images_BDHW)).relu()
+        return self.classifier(features_BDHW.mean((2, 3)))
+
+
+@kd_sweep.loss("margin", parameters=Margin)
+def margin(inputs, parameters):
+    distance_MBC = (inputs.student_logits_BC - inputs.teacher_logits_MBC).abs() - parameters.margin
+    loss_M = (distance_MBC.clamp(min=0) ** parameters.power).mean((1, 2))
+    return (inputs.shares_M * loss_M).sum()
+
+
+@kd_sweep.pipeline("dimmed", num_draws=1)
+def dimmed(inputs, parameters):
+    return inputs.images_BDHW * (1 - inputs.strength * inputs.draws_BP[:, 0])[:, None, None, None]
+
+
+@kd_sweep.attention_map("brightness")
+def brightness(model, images_BDHW, parameters):
+    return model(images_BDHW), images_BDHW.mean(1)
+
+
+@kd_sweep.metric("confidence", meaning="Mean top-1 probability on `val`.", low=0, high=1, better="max")
+def confidence(outputs, parameters):
+    return float(outputs.student_logits_VC.softmax(1).amax(1).mean())
+
+
+@kd_sweep.stopping_rule("far_behind", parameters=Gap)
+class FarBehind:
+    def __init__(self, parameters, longest):
+        self.parameters = parameters
+
+    def stops(self, history, trial_id):
+        epoch = history.last_epoch(trial_id)
+        scores = history.at_epoch(epoch)
+        best = max(score[0] for score in scores.values())
+        return epoch >= self.parameters.first_epoch and scores[trial_id][0] < best - self.parameters.gap
+'''
+
+STUDY = """
+name: own
+plugins: [mykd]
+data: {name: "mykd:stripes", noise: 0.5}
+augmentation: {pipeline: "mykd:dimmed"}
+teacher: {model: "mykd:tiny", channels: 6, epochs: 2}
+student: {model: "mykd:tiny", epochs: 3}
+distillation: {loss: "mykd:margin", margin: 0.2}
+metrics: {attention: "mykd:brightness", extra: [{name: "mykd:confidence"}]}
+scheduler: {name: "mykd:far_behind", gap: 0.9}
+objectives: [{metric: mykd_confidence}]
+search:
+  augmentation_strength: {grid: [0.0, 0.5]}
+  student.channels: {grid: [4, 8]}
+"""
