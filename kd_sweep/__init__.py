@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kd_sweep.driver.estimate import Estimate as Estimate
     from kd_sweep.driver.estimate import StudyPlan as StudyPlan
     from kd_sweep.driver.launch import resume as resume
+    from kd_sweep.driver.stopping.history import History as History
     from kd_sweep.handles.attention_results import AttentionResults as AttentionResults
     from kd_sweep.handles.preprocessing import Preprocessing as Preprocessing
     from kd_sweep.handles.root_results import RootResults as RootResults
@@ -43,6 +44,7 @@ _HOMES = {
     "AttentionResults": "kd_sweep.handles.attention_results:AttentionResults",
     "Classifier": "kd_sweep.networks.classifier_interface:Classifier",
     "Estimate": "kd_sweep.driver.estimate:Estimate",
+    "History": "kd_sweep.driver.stopping.history:History",
     "LossInputs": "kd_sweep.distill.loss_inputs:LossInputs",
     "Outcome": "kd_sweep.driver.converge:Outcome",
     "Parameters": "kd_sweep.catalogue.parameters:Parameters",

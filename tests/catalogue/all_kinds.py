@@ -1,6 +1,6 @@
 """A plug-in with an entry of each kind, and a study that selects them all."""
 
-MODULE = '''
+MODULE = """
 import kd_sweep
 import numpy as np
 from pydantic import Field
@@ -38,13 +38,12 @@ def stripes(parameters):
 class Tiny(nn.Module):
     def __init__(self, num_classes, channels, image_size, parameters):
         super().__init__()
-        self.convolution = nn.Conv2d(channels, parameters.channels, 3, padding=1)
-        self.norm = nn.BatchNorm2d(parameters.channels)
-        self.classifier = nn.Linear(parameters.channels, num_classes)
+        width = parameters.channels
+        self.features = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
+        self.classifier = nn.Linear(width, num_classes)
 
     def forward(self, images_BDHW):
-        features_BDHW = self.norm(self.convolution(images_BDHW)).relu()
-        return self.classifier(features_BDHW.mean((2, 3)))
+        return self.classifier(self.features(images_BDHW).mean((2, 3)))
 
 
 @kd_sweep.loss("margin", parameters=Margin)
@@ -79,7 +78,7 @@ class FarBehind:
         scores = history.at_epoch(epoch)
         best = max(score[0] for score in scores.values())
         return epoch >= self.parameters.first_epoch and scores[trial_id][0] < best - self.parameters.gap
-'''
+"""
 
 STUDY = """
 name: own
