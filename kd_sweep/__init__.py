@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kd_sweep.handles.root_results import open_results as open_results
     from kd_sweep.handles.study_results import StudyResults as StudyResults
     from kd_sweep.handles.trial_results import TrialResults as TrialResults
+    from kd_sweep.metrics.epoch_outputs import EpochOutputs as EpochOutputs
     from kd_sweep.networks.classifier_interface import Classifier as Classifier
     from kd_sweep.tables.comparison import StudyComparison as StudyComparison
     from kd_sweep.tables.comparison import TrialComparison as TrialComparison
@@ -43,6 +44,7 @@ _HOMES = {
     "Arrays": "kd_sweep.data.arrays:Arrays",
     "AttentionResults": "kd_sweep.handles.attention_results:AttentionResults",
     "Classifier": "kd_sweep.networks.classifier_interface:Classifier",
+    "EpochOutputs": "kd_sweep.metrics.epoch_outputs:EpochOutputs",
     "Estimate": "kd_sweep.driver.estimate:Estimate",
     "History": "kd_sweep.driver.stopping.history:History",
     "LossInputs": "kd_sweep.distill.loss_inputs:LossInputs",

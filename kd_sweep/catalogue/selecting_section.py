@@ -278,10 +278,12 @@ def entries_with(base: type[SelectingSection], key: str) -> list[Entry]:
 def _check_parameters(base: type[SelectingSection], entries: Sequence[Entry]) -> None:
     for entry in entries:
         for key in entry.parameters.model_fields:
-            if key in base.model_fields or key == source_field(base):
+            if key in base.model_fields:
                 raise PluginError(
                     f"{base.kind.name} {entry.name!r}: its parameter {key!r} is a key of every {base.kind.name}"
                 )
+            if key.endswith("_source"):
+                raise PluginError(f"{base.kind.name} {entry.name!r}: its parameter {key!r} ends as keys of versions do")
 
 
 def _mistake(base: type[SelectingSection], key: str, value: Any, kind: str, rule: str) -> ValidationError:

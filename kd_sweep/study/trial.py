@@ -1,13 +1,13 @@
 """The configurations of a trial, its teachers and their image streams, each named by the digest of its content."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
 from kd_sweep.catalogue.parameters import Strict
-from kd_sweep.catalogue.selecting_section import SelectingSection, source_field
+from kd_sweep.catalogue.selecting_section import SelectingSection
 from kd_sweep.errors import StorageError
 from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import (
@@ -217,9 +217,7 @@ class TrialConfig(Strict):
     def plugin_sources(self) -> dict[str, str]:
         """Version and digest of the source of each entry of a plug-in: `distillation.loss_source` and the like."""
         return {
-            f"{name}.{source_field(section)}": section.source
-            for name, section in self
-            if isinstance(section, SelectingSection) and section.source is not None
+            f"{name}_source": section.source for name, section in selecting_sections(self) if section.source is not None
         }
 
     @property
@@ -270,6 +268,15 @@ class TrialConfig(Strict):
             batch_size=self.student.batch_size,
             seed=derived_seed("student-stream", self.seed),
         )
+
+
+def selecting_sections(config: Strict) -> Iterator[tuple[str, SelectingSection]]:
+    """Yield what selects entries in a trial or teacher, by its field: `distillation.loss`; metrics by their columns."""
+    for name, section in config:
+        if isinstance(section, SelectingSection):
+            yield f"{name}.{section.selector}", section
+        if isinstance(section, Metrics):
+            yield from ((f"{name}.{metric.column}", metric) for metric in section.extra)
 
 
 def recorded_trial(row: Mapping[str, Any]) -> TrialConfig:

@@ -18,6 +18,8 @@ _METRICS = [("metrics_version", pa.int32()), *((name, pa.float64()) for name in 
 
 _SECTIONS = tuple(f"{section}_" for section in SECTIONS)
 """What the columns of searched fields begin with. No extra metric's does."""
+SOURCE = "_source"
+"""What the columns of plug-ins' versions end with. No parameter's name does."""
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -172,13 +174,18 @@ def added_columns(schema: pa.Schema, base: pa.Schema = TRIALS) -> list[str]:
 
 
 def is_of_searched_field(column: str) -> bool:
-    """Whether a column that a study added is that of a searched field; others are of extra metrics."""
-    return column.startswith(_SECTIONS)
+    """Whether a column that a study added is that of a searched field; others are of plug-ins' sources and metrics."""
+    return column.startswith(_SECTIONS) and not column.endswith(SOURCE)
 
 
 def searched_columns(schema: pa.Schema) -> list[str]:
     """Return the names of the columns that a study added to its trials for searched fields, in order."""
     return [name for name in added_columns(schema) if is_of_searched_field(name)]
+
+
+def source_columns(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns with the versions of plug-ins' entries, in order."""
+    return [name for name in added_columns(schema) if name.startswith(_SECTIONS) and name.endswith(SOURCE)]
 
 
 def metric_columns(schema: pa.Schema) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kd_sweep import errors, open_results
+from tests.catalogue import all_kinds
 from tests.catalogue.modules import MARGIN, STUDY, output_of, write_modules
 from tests.command_line import Cli, Run, Start
 
@@ -126,3 +127,26 @@ def test_a_plugin_that_fails_in_a_step_fails_its_trial_in_one_line(tmp_path: Pat
     assert "nan" in messages["nan"]
     assert "'mykd:constant' returned a scalar that does not depend on the student" in messages["constant"]
     assert all(error.count("\n") == 0 for error in messages.values())
+
+
+def test_a_study_may_select_an_entry_of_each_kind(tmp_path: Path, kd_sweep: Run, cli: Cli) -> None:
+    write_modules(tmp_path, mykd=all_kinds.MODULE)
+    assert len(all_kinds.MODULE.strip().splitlines()) <= 80
+    (tmp_path / "s.yaml").write_text(all_kinds.STUDY)
+    root = tmp_path / "results"
+    done = kd_sweep("launch", tmp_path / "s.yaml", "--root", root)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "mykd.py").unlink()
+    trials = rows_of(root)
+    assert len(trials) == 4
+    assert all(0.3 < row["mykd_confidence"] <= 1 for row in trials)
+    assert {row["best_objective"] is not None for row in trials} == {True}
+    assert cli("verify", str(root))[0] == 0
+    assert kd_sweep("resume", root / "own").returncode == 0
+    code, summary, _ = cli("query", str(root), "--format", "csv")
+    assert (code, summary.splitlines()[0].count("_source")) == (0, 0)
+    program = (
+        "import kd_sweep, sys; trial = kd_sweep.open_results(sys.argv[1])['own'].trials()[0]; "
+        "print(trial.student().training, trial.attention(images=2).maps_MIHW.shape)"
+    ).replace("sys.argv[1]", repr(str(root)))
+    assert output_of(program, tmp_path) == "False torch.Size([2, 2, 8, 8])"

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.catalogue.parameters import Strict
-from kd_sweep.catalogue.selecting_section import SelectingSection
 from kd_sweep.driver.worker_messages import WorkerSettings
 from kd_sweep.errors import KdSweepError, TrialError
 from kd_sweep.storage.plugin_files import load_bundle, load_stored_plugins
 from kd_sweep.storage.root import Root
+from kd_sweep.study.trial import selecting_sections
 
 C = TypeVar("C", bound=Strict)
 
@@ -40,8 +40,8 @@ def with_entries(config: C) -> C:
         PluginError: an entry that it selects is not loaded, or is another version.
     """
     config = type(config).model_validate_json(config.model_dump_json())
-    for _, section in config:
-        if isinstance(section, SelectingSection) and section.source is not None:
+    for _, section in selecting_sections(config):
+        if section.source is not None:
             _ = section.entry  # it raises where that is not what the trial was made with
     return config
 

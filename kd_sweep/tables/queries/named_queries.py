@@ -233,8 +233,11 @@ def footnotes(results: Results, columns: Iterable[str], study: str | None = None
 
 
 def _searched(results: Results) -> list[str]:
-    """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added."""
-    return [*_DIMENSIONS, *results.searched_columns()]
+    """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added.
+
+    Last are versions of plug-ins, where there are several: trials of two are never averaged.
+    """
+    return [*_DIMENSIONS, *results.searched_columns(), *results.varying_sources()]
 
 
 def _objectives(results: Results) -> dict[str, list[dict[str, str]]]:
