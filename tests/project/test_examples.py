@@ -48,6 +48,40 @@ def test_a_copied_example_is_planned_and_trains(example: Path, tmp_path: Path) -
     assert not (folder / "results").exists()
 
 
+RULE_DECIDES = """
+import kd_sweep
+from kd_sweep.driver.stopping.replay import Judge
+from kd_sweep.driver.stopping.study_rule import rule_of
+from kd_sweep.study.spec import judged_by
+
+spec = kd_sweep.Study.from_file("study.yaml").spec
+judge = Judge(rule_of(spec), judged_by(spec))
+for epoch in (1, 2):
+    for trial, accuracy in (("best", 0.9), ("near", 0.65), ("far", 0.5)):
+        judge.add(trial, {"epoch": epoch, "val_accuracy": accuracy})
+    print([trial for trial in ("best", "near", "far") if judge.stops(trial)])
+"""
+
+
+def test_the_stopping_rule_ends_a_trial_that_is_far_behind_after_its_grace_period(tmp_path: Path) -> None:
+    folder = shutil.copytree(EXAMPLES / "own_stopping_rule", tmp_path / "rule")
+    assert run(folder, sys.executable, "-c", RULE_DECIDES).splitlines() == ["[]", "['far']"]
+
+
+def test_the_metric_is_the_share_of_the_teachers_mistakes_that_the_student_makes(tmp_path: Path) -> None:
+    """Counted by hand: the ensemble is wrong on the last three of four images, and the student copies one of them."""
+    folder = shutil.copytree(EXAMPLES / "own_metric", tmp_path / "metric")
+    program = (
+        "import copied, torch; from types import SimpleNamespace; one_hot = torch.nn.functional.one_hot; "
+        "answers = lambda *classes: one_hot(torch.tensor(classes), 3) * 5.0; "
+        "outputs = lambda labels: SimpleNamespace(student_logits_VC=answers(0, 1, 2, 0), "
+        "teacher_logits_MVC=answers(0, 1, 1, 2)[None], labels_V=torch.tensor(labels)); "
+        "print(copied.errors(outputs([0, 2, 2, 0]), None), copied.errors(outputs([0, 1, 1, 2]), None))"
+    )
+    share, none = run(folder, sys.executable, "-c", program).split()
+    assert (float(share), none) == (pytest.approx(1 / 3), "None")
+
+
 def test_every_example_is_described() -> None:
     page = (EXAMPLES / "README.md").read_text()
     parts = [path for path in EXAMPLES.iterdir() if path.name != "README.md"]
