@@ -27,9 +27,8 @@ from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.study.metric_catalogue import differences
 from kd_sweep.tables.reader import Results
-from kd_sweep.tables.schema import FINISHED, metric_columns, searched_columns
+from kd_sweep.tables.schema import FINISHED, metric_columns, searched_columns, source_columns
 
-"""Prefixes of metrics that a study's tables may hold although this version does not report them."""
 _INDEPENDENT_SAMPLERS = ("grid", "random")
 """Samplers that suggest trials whatever the outcomes of others."""
 Outcomes = Mapping[str, float]
@@ -131,7 +130,8 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
     used = completed + list(_of_teachers(stopped, known))
     configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
-    settings = described(used, configs, searched_columns(table.schema))
+    varied = [*searched_columns(table.schema), *source_columns(table.schema)]
+    settings = described(used, configs, varied)
     return Sample(
         study=name,
         outcomes=tuple(known),

@@ -210,3 +210,23 @@ def test_the_command_prints_and_writes(tmp_path, cli):
     for wrong in (["nothing"], ["planted", "--format", "xml"], ["planted", "--out", tmp_path / "o"]):
         code, out, err = cli("analyse", tmp_path, *wrong)
         assert (code, out, err.count("\n")) == (2, "", 1), err
+
+
+def test_trials_of_two_versions_of_a_plugin_are_never_averaged(tmp_path):
+    made = [
+        trial(strength, 1, seed, val_accuracy=level + strength / 10, distillation_loss_source=source)
+        for level, source in ((0.5, "1+aa"), (0.8, "1+bb"))
+        for strength in (0.0, 1.0)
+        for seed in (0, 1)
+    ]
+    sample = analyse(write_study(tmp_path, made), resamples=100).sample
+    values = {
+        (setting.others[0][1], setting.augmentation_strength): [row["val_accuracy"] for row in trials.values()]
+        for setting, trials in sample.trials.items()
+    }
+    assert values == {
+        ("1+aa", 0.0): [0.5, 0.5],
+        ("1+aa", 1.0): [0.6, 0.6],
+        ("1+bb", 0.0): [0.8, 0.8],
+        ("1+bb", 1.0): [0.9, 0.9],
+    }
