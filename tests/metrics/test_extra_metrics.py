@@ -134,8 +134,6 @@ def test_extra_metrics_are_part_of_the_id_in_any_order(tmp_path: Path) -> None:
     assert trial_of(study(tmp_path, margin, brier, name=name)).trial_id == ids[3]
     assert trial_of(study(tmp_path, {**margin, "quantile": 0.5}, name=name)).trial_id == ids[2]
     assert trial_of(study(tmp_path, {**margin, "quantile": 0.6}, name=name)).trial_id != ids[2]
-    other = plugin(tmp_path, "return value * 2")
-    (tmp_path / f"{other}.py").rename(tmp_path / f"{other}_edited.py")
     spec = study(tmp_path, margin, name=name)
     assert parse_frozen(frozen_yaml(spec, {}), "study.yaml").spec == spec
     assert TrialConfig.model_validate_json(trial_of(spec).model_dump_json()) == trial_of(spec)
