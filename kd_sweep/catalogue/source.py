@@ -7,6 +7,7 @@ counts are those that belong to the plug-in: of its own top-level package, or, w
 import ast
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from kd_sweep.catalogue.entries import Entry
 
 _DIGEST_LENGTH = 16
 _INSTALLED = ("site-packages", "dist-packages")
+_OWN_PACKAGE = __name__.partition(".")[0]
 
 
 def entry_source(entry: Entry) -> str:
@@ -60,10 +62,15 @@ def _belongs(name: str, module: str, folder: Path | None) -> bool:
     top = name.partition(".")[0]
     if top == module.partition(".")[0]:
         return True
-    if folder is None or any(part in _INSTALLED for part in folder.parts):
+    if folder is None or _is_installed(folder) or top == _OWN_PACKAGE or top in sys.stdlib_module_names:
         return False
     path = _file_of(top)
-    return path is not None and folder in path.parents
+    # A folder may have a virtual environment in it, whose packages are no part of the plug-in.
+    return path is not None and folder in path.parents and not _is_installed(path)
+
+
+def _is_installed(path: Path) -> bool:
+    return any(part in _INSTALLED for part in path.parts)
 
 
 def _parents(name: str) -> list[str]:

@@ -74,6 +74,17 @@ def test_files_that_a_module_imports_count_and_others_do_not(folder: Path) -> No
         before = after
 
 
+def test_a_virtual_environment_in_the_folder_is_no_part_of_the_plugin(folder: Path) -> None:
+    write_modules(folder, {".venv/lib/site-packages/installed": "", "kd_sweep_like": ""})
+    imports = "import sys; sys.path.append('.venv/lib/site-packages')\nimport installed, json, kd_sweep_like"
+    write_modules(folder, mykd=f"{imports}\n{MARGIN}")
+    program = (
+        "from kd_sweep import Study; Study.from_file('s.yaml'); from kd_sweep.catalogue.source import source_files; "
+        "print(*sorted(source_files('mykd')))"
+    )
+    assert output_of(program, folder) == "kd_sweep_like mykd"
+
+
 def test_a_package_needs_no_init_file(folder: Path) -> None:
     (folder / "mykd.py").unlink()
     write_modules(folder, {"mykd/losses": MARGIN})
