@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from kd_sweep.cli import main
+from tests.catalogue_entries import own_entries
 from tests.command_line import COMMAND, Cli, Run, Start, environment
 from tests.left_processes import RUN, end_what_is_left
 from tests.longest_first import rank
@@ -45,6 +46,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         lines = "\n  ".join(left)
         sys.stderr.write(f"\nERROR: after {PATIENCE_S:g} s these processes of the tests were left:\n  {lines}\n")
+
+
+@pytest.fixture(autouse=True)
+def _entries_of_this_test() -> Iterator[None]:
+    """Messages list all entries of the catalogue: none of another test's plug-ins."""
+    with own_entries():
+        yield
 
 
 @pytest.fixture

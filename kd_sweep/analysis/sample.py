@@ -130,8 +130,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
     used = completed + list(_of_teachers(stopped, known))
     configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
-    varied = [*searched_columns(table.schema), *source_columns(table.schema)]
-    settings = described(used, configs, varied)
+    settings = described(used, configs, [*searched_columns(table.schema), *source_columns(table.schema)])
     return Sample(
         study=name,
         outcomes=tuple(known),

@@ -187,9 +187,10 @@ def section_class(base: type[SelectingSection], names: Sequence[Any]) -> type[An
         ValidationError: there is no such entry, at the selector.
     """
     entries = []
-    for name in dict.fromkeys(map(_hashable, names)):
+    for name in names:
         if not isinstance(name, str):
             raise _mistake(base, base.selector, name, "string_type", "")
+    for name in dict.fromkeys(names):
         entry = entry_of(base.kind, name)
         if entry is None:
             raise _mistake(base, base.selector, name, UNKNOWN_ENTRY, _unknown(base, name))
@@ -303,10 +304,6 @@ def _unknown(base: type[SelectingSection], name: str) -> str:
 
 def _possible(base: type[SelectingSection]) -> str:
     return f"possible: {', '.join(entry_names(base.kind))}"
-
-
-def _hashable(name: Any) -> Any:
-    return name if isinstance(name, str | int | float | bool | None) else str(name)
 
 
 def _restored(base: type[SelectingSection], content: str) -> SelectingSection:
