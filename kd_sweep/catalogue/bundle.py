@@ -1,6 +1,5 @@
 """The source of a study's plug-ins as one file, which travels with the study to whatever process runs it."""
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -8,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from kd_sweep.catalogue.source import plugin_folder, source_files
+from kd_sweep.catalogue.source import digest_of_files, plugin_folder, source_files
 from kd_sweep.errors import CorruptFileError
 
-DIGEST_LENGTH = 16
 _DATE = (2000, 1, 1, 0, 0, 0)
 """Of all files in it: the same source is the same file."""
 
@@ -58,8 +56,7 @@ class PluginBundle:
     @cached_property
     def digest(self) -> str:
         """Of names and content."""
-        lines = (f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in sorted(self.files.items()))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()[:DIGEST_LENGTH]
+        return digest_of_files(self.files)
 
     def zipped(self) -> bytes:
         """Return it as the content of a ZIP file."""

@@ -24,7 +24,7 @@ def load_plugins(modules: Sequence[str], folder: Path | None = None) -> None:
         folder: of the study file; searched after the folders where Python finds modules.
 
     Raises:
-        PluginError: a module is missing, raises, or registers nothing; ``index`` is its index in ``modules``.
+        UnloadablePluginError: a module is missing, raises, or registers nothing.
     """
     if folder is not None and str(folder.absolute()) not in sys.path:
         sys.path.append(str(folder.absolute()))
@@ -36,7 +36,7 @@ def load_plugins(modules: Sequence[str], folder: Path | None = None) -> None:
 
 
 class UnloadablePluginError(PluginError):
-    """One of the modules that a study names is no plug-in."""
+    """One of the modules that a study names is no plug-in: that at ``index``, from 0."""
 
     def __init__(self, message: str, index: int) -> None:
         super().__init__(message)

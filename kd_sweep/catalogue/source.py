@@ -8,7 +8,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -27,10 +27,13 @@ def entry_source(entry: Entry) -> str:
 @cache
 def module_digest(module: str) -> str:
     """Return the digest of a module's files, as they were when it was first asked for in this process."""
-    whole = hashlib.sha256()
-    for name, path in sorted(source_files(module).items()):
-        whole.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return whole.hexdigest()[:_DIGEST_LENGTH]
+    return digest_of_files({name: path.read_bytes() for name, path in source_files(module).items()})
+
+
+def digest_of_files(files: Mapping[str, bytes]) -> str:
+    """Return the digest of names and contents."""
+    lines = (f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in sorted(files.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
 def source_files(module: str) -> dict[str, Path]:
