@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from kd_sweep.analysis.effects import too_few_seeds
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Floats
-from kd_sweep.analysis.statistics.ranks import RankCorrelation, rank_correlation, spearman
 from kd_sweep.analysis.trial_settings import STRENGTH, STUDENT, Setting
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats
+from kd_sweep.statistics.ranks import RankCorrelation, rank_correlation, spearman
 
 ATTENTION = ("attention_overlap_teachers", "attention_iou_teachers")
 

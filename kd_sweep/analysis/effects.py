@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from kd_sweep.analysis.comparisons import Comparison, Pair, comparisons, paired_differences
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate
-from kd_sweep.analysis.statistics.shapes import least_std
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Setting
 from kd_sweep.analysis.wording import counted
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate
+from kd_sweep.statistics.shapes import least_std
 
 MEAN = "mean"
 

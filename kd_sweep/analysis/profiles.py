@@ -10,9 +10,9 @@ import numpy as np
 
 from kd_sweep.analysis.comparisons import Pair, extremes, strata
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.statistics.intervals import Floats
 from kd_sweep.analysis.trial_settings import STRENGTH, Setting
 from kd_sweep.analysis.wording import counted, listed
+from kd_sweep.statistics.intervals import Floats
 
 _WELL_COVERED = 0.5
 """A level with a smaller share of the trials of the best covered one is left out: it would cost all other seeds."""

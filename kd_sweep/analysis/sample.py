@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from kd_sweep.analysis.statistics.resolution import resolutions
 from kd_sweep.analysis.trial_settings import (
     NO_TEACHING,
     SIZE,
@@ -25,6 +24,7 @@ from kd_sweep.analysis.trial_settings import (
 )
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.statistics.resolution import resolutions
 from kd_sweep.study.metric_catalogue import differences
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED, metric_columns, searched_columns, source_columns

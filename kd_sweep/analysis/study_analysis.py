@@ -18,10 +18,10 @@ from kd_sweep.analysis.comparisons import EXTREMES
 from kd_sweep.analysis.correlations import correlations_table
 from kd_sweep.analysis.effects import effects_table
 from kd_sweep.analysis.sample import Sample, read_sample
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Bootstrap
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT
 from kd_sweep.analysis.wording import counted, listed
 from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.output_formats import FORMATS, render

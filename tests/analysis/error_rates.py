@@ -10,8 +10,8 @@ import numpy as np
 
 from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.statistics.intervals import Bootstrap
 from kd_sweep.analysis.trial_settings import Recipe, Setting
+from kd_sweep.statistics.intervals import Bootstrap
 
 OUTCOMES = (
     *("attention_iou_teachers", "generalization_gap", "generalization_gap_augmented"),

@@ -10,9 +10,10 @@ from kd_sweep.analysis.claims.paper_claims import SHUFFLED, Question, loss_arms
 from kd_sweep.analysis.correlations import within_seeds
 from kd_sweep.analysis.profiles import Profiles, pair_profiles, profiles
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Floats, Interval
-from kd_sweep.analysis.statistics.permutations import exact_p
-from kd_sweep.analysis.statistics.shapes import (
+from kd_sweep.analysis.trial_settings import LOSS, Setting
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Floats, Interval
+from kd_sweep.statistics.permutations import exact_p
+from kd_sweep.statistics.shapes import (
     Contrast,
     Level,
     against_lowest,
@@ -24,7 +25,6 @@ from kd_sweep.analysis.statistics.shapes import (
     mean_contrast,
     trend,
 )
-from kd_sweep.analysis.trial_settings import LOSS, Setting
 
 Basis = Literal["profiles", "ranks", "losses"]
 

@@ -8,11 +8,11 @@ from kd_sweep.analysis.claims.evidence import Along, Evidence
 from kd_sweep.analysis.claims.paper_claims import OVERLAP
 from kd_sweep.analysis.claims.verdicts import PValues, Verdict
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Interval
-from kd_sweep.analysis.statistics.permutations import seeds_within_reach
-from kd_sweep.analysis.statistics.significance import MAX_SEEDS
 from kd_sweep.analysis.trial_settings import NO_TEACHING, STRENGTH, STUDENT
 from kd_sweep.analysis.wording import counted, number, probability
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Interval
+from kd_sweep.statistics.permutations import seeds_within_reach
+from kd_sweep.statistics.significance import MAX_SEEDS
 
 LARGE_SHARE = 0.1
 """Above this share of chance a mutual information's sentence says so."""

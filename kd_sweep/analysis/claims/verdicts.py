@@ -6,10 +6,10 @@ from typing import Literal
 from kd_sweep.analysis.claims.evidence import Evidence, evidence_on
 from kd_sweep.analysis.claims.paper_claims import MATCHING, Question, is_selected_by, matching_questions, questions
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Bootstrap
-from kd_sweep.analysis.statistics.permutations import smallest_p
-from kd_sweep.analysis.statistics.shapes import Contrast
-from kd_sweep.analysis.statistics.significance import holm, normal_p, seeds_to_decide, skewed_p
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap
+from kd_sweep.statistics.permutations import smallest_p
+from kd_sweep.statistics.shapes import Contrast
+from kd_sweep.statistics.significance import holm, normal_p, seeds_to_decide, skewed_p
 
 Answer = Literal["supported", "refuted", "mixed", "undecided", "not tested"]
 

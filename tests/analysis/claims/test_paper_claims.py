@@ -7,8 +7,8 @@ import pytest
 from kd_sweep.analysis.claims.paper_claims import CLAIMS, LOGITS_MATCHING
 from kd_sweep.analysis.claims.verdicts import verdicts
 from kd_sweep.analysis.sample import read_sample
-from kd_sweep.analysis.statistics.intervals import Bootstrap
 from kd_sweep.analysis.study_analysis import analyse
+from kd_sweep.statistics.intervals import Bootstrap
 from tests.analysis.tables import trial, write_study
 
 OUTCOMES = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kd_sweep.analysis.statistics.permutations import exact_p, seeds_within_reach, smallest_p
+from kd_sweep.statistics.permutations import exact_p, seeds_within_reach, smallest_p
 
 
 def squares(values):

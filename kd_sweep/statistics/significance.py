@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import nctdtr, stdtr, stdtrit
 
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Floats
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats
 
 MAX_SEEDS = 1000
 """Where `seeds_to_decide` stops counting."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kd_sweep.analysis.statistics.intervals import Bootstrap, cluster_counts, tail_level
+from kd_sweep.statistics.intervals import Bootstrap, cluster_counts, tail_level
 
 QUICK = Bootstrap(resamples=2000)
 

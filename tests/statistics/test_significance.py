@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kd_sweep.analysis.statistics.significance import holm, normal_p, seeds_to_decide, skewed_p
+from kd_sweep.statistics.significance import holm, normal_p, seeds_to_decide, skewed_p
 
 
 def t_statistics(values):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from kd_sweep.analysis.statistics.intervals import (
+from kd_sweep.statistics.intervals import (
     MIN_CLUSTERS,
     Bootstrap,
     Estimate,
@@ -20,8 +20,8 @@ from kd_sweep.analysis.statistics.intervals import (
     t_quantile,
     t_statistic,
 )
-from kd_sweep.analysis.statistics.resolution import ROUNDING
-from kd_sweep.analysis.statistics.significance import PValue, holm, skewed_p
+from kd_sweep.statistics.resolution import ROUNDING
+from kd_sweep.statistics.significance import PValue, holm, skewed_p
 
 _STEP = np.array([-1.0, 1.0])
 

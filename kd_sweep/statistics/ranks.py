@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_sweep.analysis.statistics.intervals import MIN_CLUSTERS, Floats, Interval, Ints, t_quantile
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats, Interval, Ints, t_quantile
 
 NEAR_CEILING = 0.98
 """Above this share of the greatest correlation that ties allow, an interval is no more than a description."""

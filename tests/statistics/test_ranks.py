@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_sweep.analysis.statistics.ranks import rank_correlation, spearman
+from kd_sweep.statistics.ranks import rank_correlation, spearman
 
 
 def greatest_spearman(x, y):

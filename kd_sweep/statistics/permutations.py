@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from kd_sweep.analysis.statistics.intervals import Floats, Ints
+from kd_sweep.statistics.intervals import Floats, Ints
 
 _SEED = 2405
 _MAX_ALL = 50_000

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kd_sweep.analysis.statistics.resolution import resolution, resolutions
+from kd_sweep.statistics.resolution import resolution, resolutions
 
 GENERATOR = np.random.default_rng(0)
 
