@@ -73,7 +73,7 @@ def run(
         from kd_sweep.cli.trial_lines import TrialLines
 
         study = kd_sweep.Study.from_file(spec, overrides or ())
-        lines = TrialLines(study.spec.objectives)
+        lines = TrialLines(study.spec)
     rows = kd_sweep.run_trial(study, trial, root=root, device=device, progress=lines)
     print_table(lines.table(rows, whole=wide or output != "table"), output, wide=wide, more=MORE)
 

@@ -5,21 +5,23 @@ from typing import Any
 
 import kd_sweep
 from kd_sweep.cli.screen import print_message
-from kd_sweep.study.spec import Objective
+from kd_sweep.study.extra_metrics import extra_columns
+from kd_sweep.study.spec import StudySpec
 
 SHOWN = ("train_loss", "train_accuracy", "val_accuracy", "fidelity_val", "epoch_s")
-"""What a terminal shows of an epoch, beside the objectives."""
+"""What a terminal shows of an epoch, beside objectives and extra metrics."""
 
 
 class TrialLines:
     """Prints what is told of a trial.
 
     Args:
-        objectives: of its study.
+        spec: its study.
     """
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
-        self._metrics = [objective.metric for objective in objectives]
+    def __init__(self, spec: StudySpec) -> None:
+        self._metrics = [objective.metric for objective in spec.objectives]
+        self._extra = extra_columns(spec.metrics.extra)
         self._num_epochs = 0
 
     def __call__(self, event: "kd_sweep.events.Event") -> None:
@@ -43,7 +45,7 @@ class TrialLines:
         import pyarrow as pa
 
         table = pa.Table.from_pylist([dict(row) for row in rows])
-        return table if whole else table.select(list(dict.fromkeys(["epoch", *self._metrics, *SHOWN])))
+        return table if whole else table.select(list(dict.fromkeys(["epoch", *self._metrics, *self._extra, *SHOWN])))
 
     def _values(self, metrics: Mapping[str, float | None]) -> list[str]:
         values = {name: metrics[name] for name in self._metrics}

@@ -4,6 +4,8 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -115,6 +117,16 @@ class Recorder:
         self._writer.upsert_trial(self._identity(config) | self._summary(trial_id) | {"status": status, "rung": None})
         if last_epoch >= config.student.epochs:
             self.ended(trial_id, "completed")
+
+    def rank_anew(self) -> None:
+        """Take what trials' rows say of their objective anew where the study's first objective is another now."""
+        stored = json.loads(self._writer.study_row.get("objectives") or "[]")
+        if not stored or stored[0] == self._objective.model_dump():
+            return
+        epochs = self._writer.epochs_table(["trial_id", "epoch", self._objective.metric]).to_pylist()
+        for trial_id, rows in groupby(epochs, key=itemgetter("trial_id")):
+            if trial_id in self._writer.trials:
+                self._writer.upsert_trial({"trial_id": trial_id, **self._score(list(rows))})
 
     def has_lost(self) -> list[str]:
         """Return the ids of trials that have epochs and no row: their table was damaged."""
@@ -280,13 +292,19 @@ class Recorder:
 
     def _summary(self, trial_id: str) -> dict[str, Any]:
         rows = self._writer.epochs_of(trial_id)
-        metric, last = self._objective.metric, rows[-1]
-        best = self._objective.best_of(rows) or {}
-        return {name: last.get(name) for name in (*MEASURED, *self._extra)} | {
+        last = rows[-1]
+        measured = {name: last.get(name) for name in (*MEASURED, *self._extra)} | {
             "last_epoch": last["epoch"],
             "train_s": sum(row["epoch_s"] for row in rows),
             "host": last.get("host"),
-            "objective": last.get(metric),
+        }
+        return measured | self._score(rows)
+
+    def _score(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what a trial's row says of its objective, from its epochs."""
+        metric, best = self._objective.metric, self._objective.best_of(rows) or {}
+        return {
+            "objective": rows[-1].get(metric),
             "best_epoch": best.get("epoch"),
             "best_objective": best.get(metric),
         }

@@ -94,6 +94,7 @@ class StudyState:
             metrics = extra_columns(self.spec.metrics.extra)
             self._writer = StudyWriter(self.folder.storage, self.spec.name, lease=self._lease, metrics=metrics)
             self.recorder = Recorder(self._writer, self.spec, self._history)
+            self.recorder.rank_anew()
             self.hours = HourBudget(self.spec, self.recorder)
             for config in [*self.recorder.configs().values(), *self._found_again()]:
                 self.recorder.reconcile(config)

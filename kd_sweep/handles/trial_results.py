@@ -14,7 +14,7 @@ from kd_sweep.tables.comparison import TrialComparison, compare_trials
 from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_facts
-from kd_sweep.tables.schema import searched_columns
+from kd_sweep.tables.schema import extra_metrics_of, searched_columns
 from kd_sweep.tables.trial_lookup import StoredTrial, find_trials
 from kd_sweep.trained.stored_configuration import stored_configuration
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Epoch = Literal["last", "best"] | int
 _POINT = ("augmentation_strength", "ensemble_size", "seed")
-_SHOWN = ("last_epoch", "best_epoch", "val_accuracy", "fidelity_val", "ensemble_accuracy", "error")
+_SHOWN = ("last_epoch", "best_epoch", "val_accuracy", "fidelity_val", "ensemble_accuracy")
 
 
 class TrialResults:
@@ -152,7 +152,8 @@ class TrialResults:
         return f"<trial {self.trial_id} of study {self.study}: {self.status}{reached}{measured}>"
 
     def _repr_html_(self) -> str:
-        shown = {name: self.row[name] for name in _SHOWN if self.row.get(name) is not None}
+        names = (*_SHOWN, *extra_metrics_of(self.row), "error")
+        shown = {name: self.row[name] for name in names if self.row.get(name) is not None}
         return html_blocks(
             f"trial {self.trial_id} of study {self.study}", html_facts({"status": self.status} | self.settings | shown)
         )

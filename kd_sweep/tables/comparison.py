@@ -13,10 +13,10 @@ from kd_sweep.study.file.frozen import parse_frozen
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_table
-from kd_sweep.tables.schema import FINISHED, as_text
+from kd_sweep.tables.schema import FINISHED, as_text, extra_metric_columns, extra_metrics_of
 
 COMPARED = ("last_epoch", "train_s", *REPORTED_METRICS)
-"""Columns of `trials` whose values are put side by side, in this order."""
+"""Columns of `trials` whose values are put side by side, in this order; extra metrics come behind them."""
 _POINT = ("augmentation_strength", "ensemble_size", "seed")
 _SETTINGS = pa.schema([("field", pa.string()), ("first", pa.string()), ("second", pa.string())])
 _METRICS = pa.schema(
@@ -35,8 +35,8 @@ class TrialComparison:
     """A row per field of the configurations that differs: `field` (its dotted name), `first`, `second` (text; JSON but
     for text by itself; null where the field is null, or a trial of another version has none)."""
     metrics: pa.Table
-    """A row per column of `COMPARED` that either trial has: `column`, `first`, `second`, `difference` (second minus
-    first; null where either is)."""
+    """A row per column of `COMPARED`, and per extra metric, that either trial has: `column`, `first`, `second`,
+    `difference` (second minus first; null where either is)."""
 
     def _repr_html_(self) -> str:
         title = f"trial {self.first} and trial {self.second}"
@@ -80,7 +80,8 @@ def compare_trials(first: Mapping[str, Any], second: Mapping[str, Any]) -> Trial
         second: another.
     """
     settings = _differing(json.loads(first["config"]), json.loads(second["config"]))
-    rows = [_side_by_side(column, first.get(column), second.get(column)) for column in COMPARED]
+    extra = dict.fromkeys([*extra_metrics_of(first), *extra_metrics_of(second)])
+    rows = [_side_by_side(column, first.get(column), second.get(column)) for column in (*COMPARED, *extra)]
     present = [row for row in rows if (row["first"], row["second"]) != (None, None)]
     return TrialComparison(
         str(first["trial_id"]), str(second["trial_id"]), settings, pa.Table.from_pylist(present, _METRICS)
@@ -117,7 +118,9 @@ def compare_studies(first: Results, second: Results) -> StudyComparison:
         table.select(["trial_id", "status", *_POINT, *results.searched_columns()]).take(pa.array(indices, pa.int64()))
         for table, results, indices in zip(tables, (first, second), alone, strict=True)
     ]
-    return StudyComparison(*names, settings, pa.Table.from_pylist(rows, schema), _means(pairs), only[0], only[1])
+    extra = dict.fromkeys(name for table in tables for name in extra_metric_columns(table.schema))
+    means = _means(pairs, (*COMPARED, *extra))
+    return StudyComparison(*names, settings, pa.Table.from_pylist(rows, schema), means, only[0], only[1])
 
 
 def paired_trials(
@@ -188,11 +191,12 @@ def _side_by_side(column: str, first: float | None, second: float | None) -> dic
     return {"column": column, "first": first, "second": second, "difference": difference}
 
 
-def _means(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> pa.Table:
+def _means(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], columns: Sequence[str]) -> pa.Table:
     finished = [pair for pair in pairs if all(row["status"] in FINISHED for row in pair)]
     rows = []
-    for column in COMPARED:
-        values = [(one[column], other[column]) for one, other in finished if None not in (one[column], other[column])]
+    for column in columns:
+        sides = [(one.get(column), other.get(column)) for one, other in finished]
+        values = [(one, other) for one, other in sides if one is not None and other is not None]
         if values:
             means = [sum(side) / len(values) for side in zip(*values, strict=True)]
             rows.append(_side_by_side(column, *means) | {"num_pairs": len(values)})

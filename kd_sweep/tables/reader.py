@@ -19,7 +19,17 @@ from kd_sweep.tables.keyed_table import read_table, table_schema
 from kd_sweep.tables.notes import notes_table, tags_of
 from kd_sweep.tables.queries import sql
 from kd_sweep.tables.rendering.study_overview import remaining_s
-from kd_sweep.tables.schema import STATUSES, TABLE_FILES, TABLES, conformed, searched_columns, source_columns, unified
+from kd_sweep.tables.schema import (
+    EPOCHS,
+    STATUSES,
+    TABLE_FILES,
+    TABLES,
+    conformed,
+    extra_metric_columns,
+    searched_columns,
+    source_columns,
+    unified,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -82,11 +92,18 @@ class Results:
         """Return the columns of ``trials`` that studies added: their searched fields beyond strength, size and seed."""
         return searched_columns(self._schema("trials", self._study_roots()))
 
+    def extra_metrics(self, table: str = "trials") -> list[str]:
+        """Return the columns with metrics that studies added (`metrics.extra`), of ``trials`` or of ``epochs``."""
+        roots = self._study_roots()
+        if table == "epochs":
+            return extra_metric_columns(self._epochs(roots).dataset.schema, EPOCHS)
+        return extra_metric_columns(self._schema(table, roots))
+
     def varying_sources(self) -> list[str]:
         """Return the columns of ``trials`` with versions of plug-ins' entries of which there are several."""
         names = source_columns(self._schema("trials", self._study_roots()))
         table = self.table("trials") if names else pa.table({})
-        return [name for name in names if len(pc.unique(table[name])) > 1]
+        return [name for name in names if len(pc.unique(table[name].drop_null())) > 1]
 
     def pandas(self, name: str) -> "pandas.DataFrame":
         """Return a whole table as a pandas frame; errors as `table`. Needs pandas, which kd_sweep does not install."""

@@ -1,7 +1,7 @@
 """The tables: their columns, their versions, and how a table of another version or with searched columns is read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -188,12 +188,23 @@ def source_columns(schema: pa.Schema) -> list[str]:
     return [name for name in added_columns(schema) if name.startswith(_SECTIONS) and name.endswith(SOURCE)]
 
 
+def extra_metric_columns(schema: pa.Schema, base: pa.Schema = TRIALS) -> list[str]:
+    """Return the metrics in a table of trials or epochs that studies added, or that later versions have, in order."""
+    return [field.name for field in schema if field.type == pa.float64() and _is_of_extra_metric(field.name, base)]
+
+
+def extra_metrics_of(row: Mapping[str, object]) -> list[str]:
+    """Return the columns of a row of trials that have the value of such a metric, in order."""
+    return [name for name, value in row.items() if isinstance(value, float) and _is_of_extra_metric(name, TRIALS)]
+
+
+def _is_of_extra_metric(column: str, base: pa.Schema) -> bool:
+    return column not in base.names and not column.startswith(_SECTIONS)
+
+
 def metric_columns(schema: pa.Schema) -> list[str]:
-    """Return the metrics in a table of trials: those that every trial reports, and what studies added or later
-    versions have.
-    """
-    added = set(added_columns(schema)) - set(searched_columns(schema))
-    return [*REPORTED_METRICS, *(field.name for field in schema if field.name in added and field.type == pa.float64())]
+    """Return all metrics in a table of trials: those that every trial reports, then the extra ones."""
+    return [*REPORTED_METRICS, *extra_metric_columns(schema)]
 
 
 def with_metrics(schema: pa.Schema, extra: Iterable[str]) -> pa.Schema:

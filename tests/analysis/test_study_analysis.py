@@ -136,6 +136,16 @@ def test_outcomes_can_be_chosen(tmp_path):
     assert set(found.correlations["y"].to_pylist()) == {"val_accuracy"}
 
 
+def test_metrics_that_a_study_added_are_outcomes(tmp_path):
+    made = [{**row, "mykd_margin": 3.0 * row["augmentation_strength"] + row["seed"] / 8} for row in planted(seeds=3)]
+    analysis = analyse(write_study(tmp_path, made), resamples=500, outcomes=["mykd_margin"])
+    effects = analysis.effects.to_pylist()
+    (whole,) = [row for row in effects if row["is_pooled"] and (row["from_level"], row["to_level"]) == (0.0, 0.5)]
+    assert (whole["outcome"], whole["estimate"], whole["num_seeds"]) == ("mykd_margin", pytest.approx(1.5), 3)
+    pooled = [row for row in analysis.correlations.to_pylist() if row["ensemble_size"] is None]
+    assert {(row["x"], row["y"]) for row in pooled} >= {("augmentation_strength", "mykd_margin")}
+
+
 def test_the_table_says_what_is_held_and_left_out(tmp_path):
     planned = [(t, own) for t in planted(seeds=3) for own in (0.0, 0.5)]
     made = [{**t, "trial_id": f"{t['trial_id']}-{own}", "student_strength": own} for t, own in planned]

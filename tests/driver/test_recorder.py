@@ -82,6 +82,25 @@ def test_the_best_epoch_is_that_of_the_first_objective(study: Study) -> None:
     assert study.recorder.trained_s() == 6.0
 
 
+def test_with_another_first_objective_trials_are_ranked_by_that(study: Study) -> None:
+    study.recorder.study(1, "running")
+    study.recorder.started(study.trial)
+    for epoch, (loss, accuracy) in enumerate([(0.7, 0.5), (0.3, 0.9), (0.4, 0.6)], start=1):
+        study.recorder.epoch(study.trial.trial_id, report_of(epoch, val_loss=loss, val_accuracy=accuracy))
+    study.recorder.rank_anew()
+    ranked = ("objective", "best_epoch", "best_objective")
+    assert study.row(*ranked) == (0.4, 2, 0.3)
+    for objective, expected in (
+        ("{metric: val_accuracy, mode: min}", (0.6, 1, 0.5)),
+        ("{metric: val_accuracy}", (0.6, 2, 0.9)),
+    ):
+        spec = parse_spec(STUDY.partition("objectives")[0] + f"objectives: [{objective}]", "s.yaml")
+        recorder = Recorder(study.writer, spec, lambda config: [])
+        recorder.rank_anew()
+        recorder.study(1, "running")
+        assert study.row(*ranked) == expected
+
+
 def test_an_epoch_that_is_reported_twice_counts_once(study: Study) -> None:
     study.recorder.started(study.trial)
     for loss in (0.7, 0.1):

@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import brier_score_loss
 
 from kd_sweep.analysis.sample import read_sample
+from kd_sweep.cli.trial_lines import TrialLines
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.study_checks import check_metrics
@@ -25,6 +26,7 @@ from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.writer import StudyWriter
 
@@ -173,6 +175,13 @@ def test_a_column_that_means_something_else_is_refused(tmp_path: Path) -> None:
         check_metrics(spec)
 
 
+def test_an_extra_metric_is_in_what_a_terminal_shows_of_a_trial(tmp_path: Path) -> None:
+    spec = study(tmp_path, {"name": "brier_score"})
+    rows = trial_epochs(trial_of(spec), root=tmp_path, checkpoint_dir=None, device="cpu", num_threads=1)
+    shown = TrialLines(spec).table(list(rows), whole=False)
+    assert 0 < shown["brier_score"][0].as_py() < 2
+
+
 def record(root: Path, spec: StudySpec) -> None:
     """Run the study's one trial and write its tables."""
     config = trial_of(spec)
@@ -195,8 +204,10 @@ def test_columns_of_two_studies_with_other_metrics_are_read_together(tmp_path: P
         assert rows["s"][f"{name}_margin"] >= 0
         assert 0 < rows["other"]["brier_score"] < 2
         assert rows["s"]["brier_score"] is rows["other"][f"{name}_margin"] is None
-    answer = results.sql(f"SELECT objective, {name}_margin AS margin FROM trials WHERE study = 's'").to_pylist()
-    assert answer[0]["objective"] == answer[0]["margin"]
+    (objective,) = results.sql(f"SELECT objective, {name}_margin AS margin FROM trials WHERE study = 's'").to_pylist()
+    assert objective["objective"] == objective["margin"]
     assert results.searched_columns() == []
+    for query in ("summary", "leaderboard", "trend", "best_epoch"):
+        assert "brier_score" in answer(results, query).column_names
     assert "brier_score" in read_sample(results, "other").outcomes
     assert f"{name}_margin" in read_sample(results, "s").outcomes

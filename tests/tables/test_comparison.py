@@ -26,7 +26,8 @@ search: {{seed: {{grid: [0, 1, 2]}}, student.learning_rate: {{grid: [0.1, 0.2]}}
 
 def write(root: Path, name: str, trials: list[dict[str, Any]], loss: str = "kl") -> Results:
     spec = parse_spec(SPEC.format(name=name, loss=loss), "s.yaml")
-    with StudyWriter(Root.open(root), name) as writer:
+    extra = {column for trial in trials for column in trial if column.startswith("mykd_")}
+    with StudyWriter(Root.open(root), name, metrics=sorted(extra)) as writer:
         writer.set_study(spec=frozen_yaml(spec, {}))
         for number, trial in enumerate(trials):
             point = {"augmentation_strength": 0.5, "ensemble_size": 1, "seed": 0}
@@ -43,11 +44,13 @@ def test_trials_differ_in_these_settings_and_metrics():
         "trial_id": "aa",
         "config": json.dumps({"seed": 0, "student": {"model": "a", "lr": 0.1}, "strengths": [0.5], "old": 1}),
         **{"val_accuracy": 0.75, "last_epoch": 4, "attention_iou_teachers": None, "val_loss": 1.0},
+        **{"mykd_margin": 2.0, "student_width": 4.0, "distillation_loss_source": "1+ab"},
     }
     second = {
         "trial_id": "bb",
         "config": json.dumps({"seed": 0, "student": {"model": "b", "lr": 0.1}, "strengths": [0.5, 1.0], "old": None}),
         **{"val_accuracy": 0.5, "last_epoch": 3, "attention_iou_teachers": None, "val_loss": None},
+        **{"mykd_margin": 0.5, "brier_score": 0.25, "student_width": 8.0},
     }
     comparison = compare_trials(first, second)
     assert (comparison.first, comparison.second) == ("aa", "bb")
@@ -60,6 +63,8 @@ def test_trials_differ_in_these_settings_and_metrics():
         ("last_epoch", 4.0, 3.0, -1.0),
         ("val_loss", 1.0, None, None),
         ("val_accuracy", 0.75, 0.5, -0.25),
+        ("mykd_margin", 2.0, 0.5, -1.5),
+        ("brier_score", None, 0.25, None),
     ]
     assert compare_trials(first, first).settings.num_rows == 0
 
@@ -100,6 +105,12 @@ def test_studies_of_other_losses_are_paired_by_their_points(tmp_path: Path):
     assert row == {"column": "val_accuracy", "first": 0.375, "second": 0.625, "difference": 0.25, "num_pairs": 2}
     assert only(comparison.only_first) == [("a2", "completed", 0.5, 1, 2, 0.1)]
     assert only(comparison.only_second) == [("b2", "completed", 0.5, 1, 2, 0.2)]
+
+
+def test_metrics_that_both_studies_added_are_compared(tmp_path: Path):
+    values = [{"trial_id": "a0", "mykd_margin": 1.0}, {"trial_id": "b0", "mykd_margin": 4.0, "mykd_lead": 1.0}]
+    first, second = (write(tmp_path, name, [trial]) for name, trial in zip(("one", "two"), values, strict=True))
+    assert only(compare_studies(first, second).metrics) == [("mykd_margin", 1.0, 4.0, 3.0, 1)]
 
 
 def test_points_that_a_study_has_twice_are_no_pair():

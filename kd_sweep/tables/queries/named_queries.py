@@ -41,27 +41,32 @@ _FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) 
 def summary(results: Results) -> pa.Table:
     """One row per configuration: outcomes of its finished trials, mean over seeds.
 
-    Columns: `study`, the searched fields but `seed`, `num_trials`, each outcome, and `<outcome>_std` (sample standard
-    deviation) where a configuration has more than one trial.
+    Columns: `study`, the searched fields but `seed`, `num_trials`, each outcome, extra metrics last, and
+    `<outcome>_std` (sample standard deviation) where a configuration has more than one trial.
     """
     groups = ["study", *_searched(results)]
-    means = [f"avg({name}) AS {name}" for name in _OUTCOMES]
-    spreads = [f"stddev_samp({name}) AS {name}_std" for name in _OUTCOMES]
+    extra = results.extra_metrics()
+    outcomes = [*_OUTCOMES, *extra]
+    means = [f"avg({name}) AS {name}" for name in outcomes]
+    spreads = [f"stddev_samp({name}) AS {name}_std" for name in outcomes]
     query = f"""
         SELECT {_list(groups)}, count(*) AS num_trials, {", ".join(means + spreads)}
         FROM trials WHERE {_FINISHED_SQL}
         GROUP BY {_list(groups)} ORDER BY {_ordered(groups)}"""
     answer = results.sql(query)
-    return _without_empty(answer, [f"{name}_std" for name in _OUTCOMES] + groups[3:])
+    return _without_empty(answer, [f"{name}_std" for name in outcomes] + extra + groups[3:])
 
 
 def leaderboard(results: Results) -> pa.Table:
-    """Trials by the last value of their study's first objective, best first, with their rank in the study."""
-    answers = []
+    """Trials by the last value of their study's first objective, best first, with their rank in the study.
+
+    Extra metrics are columns too.
+    """
+    answers, extra = [], results.extra_metrics()
     searched = [*_searched(results), "seed"]
     for name, (objective, *_) in _objectives(results).items():
         direction = "DESC" if objective["mode"] == "max" else "ASC"
-        others = [column for column in ("val_accuracy", "fidelity_val") if column != objective["metric"]]
+        others = [name for name in ("val_accuracy", "fidelity_val", *extra) if name != objective["metric"]]
         query = f"""
             SELECT study, row_number() OVER (ORDER BY objective {direction}, trial_id) AS rank, trial_id,
                 $metric AS objective_metric, objective, {_list(searched)}, status, best_objective, best_epoch,
@@ -70,7 +75,7 @@ def leaderboard(results: Results) -> pa.Table:
             ORDER BY rank"""
         answers.append(results.sql(query, {"study": name, "metric": objective["metric"]}))
     answer = pa.concat_tables(answers, promote_options="default")
-    return _without_empty(answer, searched[2:])
+    return _without_empty(answer, [*searched[2:], *(name for name in extra if name in answer.column_names)])
 
 
 def points(results: Results) -> pa.Table:
@@ -96,10 +101,10 @@ def points(results: Results) -> pa.Table:
 
 def trend(results: Results) -> pa.Table:
     """One row per configuration and epoch: means over the trials that reached the epoch, and how many they are."""
-    searched = _searched(results)
+    searched, asked_for = _searched(results), results.extra_metrics("epochs")
     extra = searched[2:]
     joined = f"JOIN (SELECT study, trial_id, {_list(extra)} FROM trials) USING (study, trial_id)" if extra else ""
-    means = ", ".join(f"avg({name}) AS {name}" for name in _TREND)
+    means = ", ".join(f"avg({name}) AS {name}" for name in (*_TREND, *asked_for))
     # One study's name is not read from millions of rows.
     studies = results.studies()
     named, parameters = ("$study AS study", {"study": studies[0]}) if len(studies) == 1 else ("study", None)
@@ -107,25 +112,27 @@ def trend(results: Results) -> pa.Table:
     query = f"""
         SELECT {named}, {_list([*searched, "epoch"])}, count(*) AS num_trials, {means}
         FROM epochs {joined} GROUP BY {_list(groups)} ORDER BY {_ordered(groups)}"""
-    return _without_empty(results.sql(query, parameters), extra)
+    return _without_empty(results.sql(query, parameters), [*extra, *asked_for])
 
 
 def best_epoch(results: Results) -> pa.Table:
     """One row per trial: the epoch of its best accuracy on clean validation images, the first of equals, and the
-    metrics of that epoch that compare with published values. Trials that still run are at their best so far.
+    metrics of that epoch that compare with published values, and extra ones. Trials that still run are at their best
+    so far.
     """
+    metrics = [*_AT_BEST, *results.extra_metrics("epochs")]
     searched = [*_searched(results), "seed"]
     extra = searched[2:-1]
     keys = ["study", "trial_id", "status", *searched, "epoch"]
     of_trials = _list(["study", "trial_id", "status", *extra])
     query = f"""
-        SELECT {_list([*keys, *_AT_BEST])}
+        SELECT {_list([*keys, *metrics])}
         FROM epochs JOIN (SELECT {of_trials} FROM trials) USING (study, trial_id)
         QUALIFY row_number() OVER (
             PARTITION BY study, trial_id ORDER BY val_accuracy DESC NULLS LAST, epoch
         ) = 1
         ORDER BY {_ordered(["study", *searched, "trial_id"])}"""
-    return _without_empty(results.sql(query), [*extra, *_AT_BEST])
+    return _without_empty(results.sql(query), [*extra, *metrics])
 
 
 def teachers(results: Results) -> pa.Table:

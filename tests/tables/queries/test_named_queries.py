@@ -223,6 +223,59 @@ def test_of_equal_epochs_the_first_is_best(tmp_path: Path):
     assert {row["trial_id"]: row["epoch"] for row in found} == {trial_id(0): 2, trial_id(1): 1, trial_id(2): 2}
 
 
+@pytest.fixture(scope="module")
+def with_extra(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A study that asks for a metric of a plug-in, which one trial has no value of, beside one that does not."""
+    root = tmp_path_factory.mktemp("extra")
+    for study, metrics in (("own", ["mykd_margin"]), ("plain", [])):
+        with StudyWriter(Root.open(root), study, metrics=metrics) as writer:
+            objective = metrics[0] if metrics else "val_loss"
+            writer.set_study(objectives=json.dumps([{"metric": objective, "mode": "min"}]))
+            for number in range(12):
+                values = [None if number == 7 else number * epoch / 10 for epoch in (1, 2)]
+                for epoch, value in enumerate(values, 1):
+                    writer.add_epoch(epoch_row(number, epoch, **dict.fromkeys(metrics, value)))
+                own = dict.fromkeys(metrics, values[-1]) | {"val_accuracy": 0.5, "fidelity_val": 0.25}
+                writer.upsert_trial(trial_row(number, **own, objective=values[-1], last_epoch=2))
+    return open_results(root)
+
+
+def test_extra_metrics_are_in_the_answers_where_studies_have_them(with_extra: Results):
+    own, plain = only(with_extra, "own"), only(with_extra, "plain")
+    trials, epochs = own.pandas("trials"), own.pandas("epochs")
+    groups = ["augmentation_strength", "ensemble_size"]
+    summary = answer(own, "summary").to_pandas()
+    expected = trials.groupby(groups)["mykd_margin"].agg(["mean", "std"])
+    assert summary["mykd_margin"].to_list() == pytest.approx(expected["mean"].to_list())
+    assert summary["mykd_margin_std"].to_list() == pytest.approx(expected["std"].to_list(), nan_ok=True)
+    trend = answer(own, "trend").to_pandas()
+    means = epochs.groupby([*groups, "epoch"])["mykd_margin"].mean()
+    assert trend["mykd_margin"].to_list() == pytest.approx(means.to_list())
+    best = answer(own, "best_epoch").to_pandas()
+    at_best = best.merge(epochs, on=["trial_id", "epoch"])
+    pd.testing.assert_series_equal(at_best["mykd_margin_x"], at_best["mykd_margin_y"], check_names=False)
+    for name in NAMED_QUERIES:
+        assert "mykd_margin" not in answer(plain, name).column_names
+
+
+def test_an_extra_metric_is_an_objective_and_a_column_of_the_leaderboard(with_extra: Results):
+    leaders = answer(only(with_extra, "own"), "leaderboard").to_pylist()
+    assert [row["objective"] for row in leaders] == sorted(number / 5 for number in range(12) if number != 7)
+    assert "mykd_margin" not in leaders[0], "it is the objective"
+    with StudyWriter(with_extra.root, "own", metrics=["mykd_margin"]) as writer:
+        writer.set_study(objectives=json.dumps([{"metric": "val_accuracy", "mode": "max"}]))
+    shown = answer(with_extra, "leaderboard").to_pylist()
+    values = {(row["study"], row["trial_id"]): row["mykd_margin"] for row in shown}
+    assert (values["own", trial_id(3)], values["plain", trial_id(3)]) == (pytest.approx(0.6), None)
+
+
+def test_a_study_that_has_no_epochs_yet_has_its_extra_metrics(tmp_path: Path):
+    with StudyWriter(Root.open(tmp_path), "s", metrics=["mykd_margin"]) as writer:
+        writer.upsert_trial(trial_row(1, "running"))
+    for name in NAMED_QUERIES:
+        answer(open_results(tmp_path), name)
+
+
 @pytest.mark.parametrize("name", NAMED_QUERIES)
 def test_every_query_answers_an_empty_study(tmp_path: Path, name: str):
     with StudyWriter(Root.open(tmp_path), "s") as writer:
