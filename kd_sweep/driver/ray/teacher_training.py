@@ -1,7 +1,5 @@
 """The training of the teachers that a finite study needs: each once, as Ray tasks ahead of the trials."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -24,7 +22,7 @@ from kd_sweep.driver.pace import describe_teacher
 from kd_sweep.driver.ray.connection import ray_options
 from kd_sweep.driver.ray.crashes import how_crashed
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES, why_lost
-from kd_sweep.driver.ray.worker_plugins import with_plugins
+from kd_sweep.driver.ray.teacher_task import TeacherMessage, train_teacher
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.worker_messages import TeacherEpochDone, TeacherStarted, WorkerSettings
 from kd_sweep.errors import StorageError
@@ -34,25 +32,6 @@ from kd_sweep.study.trial import TeacherConfig
 from kd_sweep.waiting import doing
 
 POLL_S = 0.25
-
-
-TeacherMessage = TeacherStarted | TeacherEpochDone | TeacherRecord
-
-
-def train_teacher(teacher: TeacherConfig, settings: WorkerSettings) -> Iterator[TeacherMessage]:
-    """Train one teacher, or find it trained. Runs in a worker.
-
-    Yields:
-        That it has started, each epoch that is trained here, at last the teacher's record.
-    """
-    yield TeacherStarted(os.getpid())
-    from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
-
-    device, num_threads = settings.device, settings.num_threads
-    teacher = with_plugins(teacher, settings)
-    for row in teacher_epochs(teacher, settings.root, device=device, num_threads=num_threads):
-        yield TeacherEpochDone(row["epoch"])
-    yield ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads).record
 
 
 @dataclass

@@ -6,6 +6,7 @@ from kd_sweep.catalogue.entries import entry_names
 from kd_sweep.catalogue.kinds import METRIC
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.study.extra_metrics import ExtraMetric, column_of
+from kd_sweep.study.file.field_docstrings import DescribedSchema
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.space.searchable_fields import search_fields, section_base
@@ -21,7 +22,7 @@ def json_schema() -> dict[str, Any]:
     It knows names, types and limits of every field, the fields that can be searched and the metrics that trials
     report. Rules between fields (a grid sampler needs grids) are checked by `kd_sweep.study.file.load.load_spec` alone.
     """
-    schema = StudySpec.model_json_schema(by_alias=True, mode="validation")
+    schema = StudySpec.model_json_schema(schema_generator=DescribedSchema)
     search = schema["properties"]["search"]
     dimension = search["additionalProperties"]
     search["additionalProperties"] = {
@@ -73,7 +74,7 @@ def _by_entry(base: type[SelectingSection]) -> dict[str, Any]:
     selector = base.selector
     kinds: list[dict[str, Any]] = [{"type": "object", "properties": {selector: OF_PLUGIN}, "required": [selector]}]
     for name in entry_names(base.kind):
-        schema: dict[str, Any] = section_class(base, [name]).model_json_schema(by_alias=True, mode="validation")
+        schema: dict[str, Any] = section_class(base, [name]).model_json_schema(schema_generator=DescribedSchema)
         named = {"const": name, "type": "string"}
         kinds.append({**schema, "properties": schema["properties"] | {selector: named}, "required": [selector]})
     return {"anyOf": kinds, "description": base.__doc__}
@@ -82,7 +83,7 @@ def _by_entry(base: type[SelectingSection]) -> dict[str, Any]:
 def _section_schema(base: type[SelectingSection]) -> dict[str, Any]:
     """Return the schema of a section with the parameters of every entry that it can select."""
     names = entry_names(base.kind)
-    schema: dict[str, Any] = section_class(base, names).model_json_schema(by_alias=True, mode="validation")
+    schema: dict[str, Any] = section_class(base, names).model_json_schema(schema_generator=DescribedSchema)
     selector = schema["properties"][base.selector]
     schema["properties"][base.selector] = {
         **selector,

@@ -68,3 +68,11 @@ def _described(schema):
 
 def test_every_section_says_what_it_is():
     assert [name for name, description in _described(json_schema()) if not description] == []
+
+
+def test_a_field_says_what_it_is():
+    properties = json_schema()["properties"]
+    assert properties["search"]["description"].startswith("What varies: `augmentation_strength`, ")
+    distillation = properties["distillation"]["properties"]  # an entry's parameter, and one of the section that has it
+    assert distillation["temperature"]["description"] == "What logits are divided by before the softmax."
+    assert distillation["alpha"]["description"].startswith("Weight of the cross-entropy with the hard label; ")
