@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kd_sweep.handles.trial_results import TrialResults as TrialResults
     from kd_sweep.metrics.epoch_outputs import EpochOutputs as EpochOutputs
     from kd_sweep.networks.classifier_interface import Classifier as Classifier
+    from kd_sweep.study.scheduler import OneMetricParameters as OneMetricParameters
     from kd_sweep.tables.comparison import StudyComparison as StudyComparison
     from kd_sweep.tables.comparison import TrialComparison as TrialComparison
     from kd_sweep.tables.reader import Results as Results
@@ -48,6 +49,7 @@ _HOMES = {
     "Estimate": "kd_sweep.driver.estimate:Estimate",
     "History": "kd_sweep.driver.stopping.history:History",
     "LossInputs": "kd_sweep.distill.loss_inputs:LossInputs",
+    "OneMetricParameters": "kd_sweep.study.scheduler:OneMetricParameters",
     "Outcome": "kd_sweep.driver.converge:Outcome",
     "Parameters": "kd_sweep.catalogue.parameters:Parameters",
     "PipelineInputs": "kd_sweep.augmentation.pipeline_inputs:PipelineInputs",

@@ -126,8 +126,8 @@ def stopping_rule(name: str, *, parameters: type[Parameters] = NoParameters, ver
     (`driver/stopping/rule.py`): an object whose method `stops(history, trial_id)` returns whether a trial ends with its
     newest epoch, from the history and nothing else. None is returned where no trial ends early.
 
-    Trials are judged by all objectives of the study, or, where the parameters are a subclass of `OneMetricParameters`,
-    by one metric that the study can name.
+    Trials are judged by all objectives of the study, or, where the parameters are a subclass of
+    `kd_sweep.OneMetricParameters`, by one metric that the study can name.
 
     Args:
         name: letters, digits and `_`; a study selects it as `package:name`.
