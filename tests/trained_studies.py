@@ -8,6 +8,7 @@ from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.storage.root import Root
+from kd_sweep.study.extra_metrics import extra_columns
 from kd_sweep.study.file.frozen import SPEC_FILE, frozen_yaml
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.space.points import planned_trials
@@ -21,7 +22,7 @@ def train_study(root: Path, text: str) -> StudySpec:
     spec = checked(parse_spec(text, "s.yaml"), say=print)
     planned = planned_trials(spec)
     best_by = spec.objectives[0] if spec.checkpoints.best else None
-    with StudyWriter(Root.open(root), spec.name) as writer:
+    with StudyWriter(Root.open(root), spec.name, metrics=extra_columns(spec.metrics.extra)) as writer:
         recorder = Recorder(writer, spec, lambda config: [])
         frozen = frozen_yaml(spec, {})
         recorder.frozen(frozen)

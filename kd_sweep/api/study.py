@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import SpecError, StorageError
-from kd_sweep.study.file.load import load_named_plugins, read_text, spec_of
-from kd_sweep.study.file.overrides import apply_overrides, put_value
+from kd_sweep.study.file.load import is_of_plugins, load_named_plugins, override, read_text, spec_of
+from kd_sweep.study.file.overrides import put_value
 from kd_sweep.study.file.python_values import python_document
 from kd_sweep.study.file.yaml_reader import Document, one_line, read_yaml
 from kd_sweep.study.file.yaml_writer import yaml_text
@@ -50,7 +50,7 @@ class Study:
             SpecError: one line with rule, value, file and line or override, and what is possible.
         """
         document = read_yaml(read_text(Path(path)), one_line(str(path), len(str(path))))
-        apply_overrides(document, overrides)
+        override(document, overrides, Path(path).parent)
         return cls._of(document, Path(path).parent)
 
     @classmethod
@@ -87,8 +87,11 @@ class Study:
             SpecError: there is no such field, or the study that would come of it breaks a rule. One line.
         """
         document = copy.deepcopy(self._document)
-        for name, new in {**_changes(key, value), **fields}.items():
-            put_value(document, name, python_document(new), "set")
+        changes = {**_changes(key, value), **fields}
+        for name in sorted(changes, key=is_of_plugins, reverse=True):
+            if not is_of_plugins(name):
+                load_named_plugins(document, None)
+            put_value(document, name, python_document(changes[name]), "set")
         return self._of(document)
 
     def plan(self, root: "Location" = "results", *, slots: int | None = None, probe: bool = False) -> "StudyPlan":

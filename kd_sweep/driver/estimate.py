@@ -1,6 +1,5 @@
 """The plan of a study as `kd-sweep plan` shows it: trials, teachers, epochs, and how long they take."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.distill.teacher_records import TEACHERS, teacher_record
 from kd_sweep.driver.pace import describe
+from kd_sweep.driver.ray.local_checks import usable_cpus
 from kd_sweep.driver.study_checks import check_models, checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.warm_start import warm_start_notes, with_warm_start
@@ -147,7 +147,7 @@ def make_plan(spec: StudySpec, root: Location, slots: int | None, *, probe: bool
     if missing is None:  # ids depend on the images
         with doing("searching for what is done already"):
             rest = rest_of(planned, _finished_trials(spec, planned, root), _finished_teachers(planned, root))
-    at_a_time = slots or max(1, (os.cpu_count() or 1) // spec.resources.cpus)
+    at_a_time = slots or max(1, usable_cpus() // spec.resources.cpus)
     return StudyPlan(spec, planned, rest, (*contents, *caveats(spec)), missing, root, at_a_time, probe)
 
 
@@ -171,7 +171,8 @@ def _probed_seconds(spec: StudySpec, planned: Plan) -> tuple[float, float]:
     with doing("training for a few seconds, to see how long an epoch takes"):
         from kd_sweep.driver.epoch_probe import seconds_per_epoch
 
-        return seconds_per_epoch(example_trial(spec, planned), num_threads=spec.resources.cpus)
+        device = "auto" if spec.resources.gpus else "cpu"
+        return seconds_per_epoch(example_trial(spec, planned), device=device, num_threads=spec.resources.cpus)
 
 
 def _cache_dir(root: Location) -> Path | None:

@@ -1,5 +1,10 @@
 """The building of classifiers by name: built in, of torchvision or timm, or of a plug-in."""
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,7 +17,7 @@ def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module
     """Return an untrained network for ``dataset``, on the CPU.
 
     Its weights are a function of (model, its parameters, dataset's shape, ``init_seed``), as long as a plug-in draws
-    them from torch; torch's own random state stays.
+    them from torch, NumPy's global generator or Python's; their own states stay.
 
     Returns:
         A `Classifier`: `model(images)` gives logits_BC, `model.forward_with_features(images)` also the features.
@@ -21,9 +26,23 @@ def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module
         SpecError: no such model, or one that gives no attention maps.
         TrialError: one of a plug-in that cannot be built, or is not what it must be.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(init_seed)
+    with _seeded(init_seed):
         return build_for(learner, dataset.num_classes, dataset.channels, dataset.image_size)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed what a network may draw from while it is built, and put the states back afterwards."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
 
 
 def initial_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module:

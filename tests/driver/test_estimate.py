@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from kd_sweep.distill.teacher_records import TeacherRecord, write_record
 from kd_sweep.driver.estimate import make_plan
@@ -73,3 +74,16 @@ def test_of_a_sampler_that_adapts_only_trials_in_the_space_are_done(sampler: str
     assert described(content, tmp_path)[1].startswith("done already: 3 of the trials")
     content["search"] = {"augmentation_strength": {"uniform": [0, 0.5]}}
     assert described(content, tmp_path)[1].startswith("done already: 2 of the trials")
+
+
+def test_a_study_without_gpus_is_tried_on_the_cpu_as_a_launch_runs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"width": 2, "epochs": 1}
+    data = {"image_size": 8, "max_train_images": 20, "max_val_images": 20}
+    content = {"name": "s", "data": data, "teacher": small, "student": small}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    tried = make_plan(parse_spec(json.dumps(content), "s"), tmp_path, 1, probe=True).estimate
+    assert tried is not None
+    assert tried.source == "from a short probe on this machine"
+    assert tried.hours > 0

@@ -1,9 +1,11 @@
 """Networks of plug-ins: what is built of them, and with which message one is refused."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -135,7 +137,7 @@ def registered():
     """Register them as a package `tests` would, for this module alone."""
     mistakes = {name: build for name, (build, _) in MISTAKES.items()}
     with own_entries():
-        for name, build in {"tiny": tiny, "own": own, "later": later, **mistakes}.items():
+        for name, build in {"tiny": tiny, "own": own, "later": later, "drawing": drawing, **mistakes}.items():
             entries.register(NETWORK, name, parameters=TinyParameters)(build)
         yield
 
@@ -166,6 +168,30 @@ def test_networks_have_attention_maps_and_their_own_parameters(noise_dataset, na
     other = build_model(learner, noise_dataset(), 6)
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), again.parameters(), strict=True))
     assert not torch.equal(next(model.parameters()), next(other.parameters()))
+
+
+def drawing(num_classes, channels, _image_size, parameters):
+    """Weights from NumPy and from Python's own generator."""
+    network = Tiny(num_classes, channels, parameters.depth)
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(np.random.standard_normal((num_classes, 6))))
+        network.head.bias.fill_(random.random())
+    return network
+
+
+def test_what_is_drawn_from_numpy_and_python_is_a_function_of_the_seed_too(noise_dataset):
+    learner = Learner(model="tests:drawing")
+    np.random.seed(1)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    first = build_model(learner, noise_dataset(), 2**40 + 5).state_dict()
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    np.random.seed(2)
+    random.seed(2)
+    again = build_model(learner, noise_dataset(), 2**40 + 5).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    other = build_model(learner, noise_dataset(), 6).state_dict()
+    assert not torch.equal(other["network.head.weight"], first["network.head.weight"])
+    assert not torch.equal(other["network.head.bias"], first["network.head.bias"])
 
 
 @pytest.mark.parametrize(("name", "head"), [("tests:tiny", "head.weight"), ("tests:own", "weight")])

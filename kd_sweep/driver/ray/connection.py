@@ -15,6 +15,7 @@ from typing import Any, NotRequired, TypedDict
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.address import check_address
 from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
+from kd_sweep.driver.ray.local_checks import usable_cpus
 from kd_sweep.driver.ray.local_ray import local_ray, local_settings
 from kd_sweep.driver.ray.ray_settings import IN_A_JOB, INIT_OPTIONS, QUIET, environment
 from kd_sweep.errors import ClusterError
@@ -200,9 +201,9 @@ def _why_not_connected(address: str, error: Exception) -> str:
 
 def check_local_resources(wanted: Resources) -> None:
     """Refuse what this machine does not have before Ray is started for nothing."""
-    cpus = os.cpu_count() or 1
+    cpus = usable_cpus()
     if wanted.cpus > cpus:
-        raise ClusterError(f"resources.cpus: {wanted.cpus} is more than the {cpus} of this machine")
+        raise ClusterError(f"resources.cpus: {wanted.cpus} is more than the {cpus} that this process may use here")
     if wanted.gpus:
         import torch
 

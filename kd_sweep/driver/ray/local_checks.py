@@ -1,4 +1,4 @@
-"""The checks of this machine before it starts Ray: a folder for sockets, the loopback interface, address space."""
+"""The checks of this machine before it starts Ray: its CPUs, a folder for sockets, the loopback interface, memory."""
 
 import os
 import resource
@@ -28,6 +28,23 @@ CONNECT_S = 5.0
 
 RANDOM_NAME = "x" * 8
 """As long as what `scratch_folder` adds to a name."""
+
+
+QUOTAS = ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
+"""Files of control groups: of version 2, quota and period; of version 1, one each."""
+
+
+def usable_cpus(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many CPUs this process may use: fewer than the machine has under `taskset`, Slurm or in a container.
+
+    Args:
+        groups: where this process's control group is mounted, as it is in a container.
+    """
+    texts = [(groups / name).read_text().split() if (groups / name).is_file() else [] for name in QUOTAS]
+    quota, period = [*texts[0], *texts[1], *texts[2], "max", "max"][:2]
+    cpus = len(os.sched_getaffinity(0))
+    is_limited = quota.isdecimal() and period.isdecimal()
+    return max(1, min(cpus, int(quota) // int(period))) if is_limited else cpus
 
 
 def checked_parent() -> Path:

@@ -20,7 +20,7 @@ from ray._private import node, services, worker
 from ray._private.parameter import RayParams
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
-from kd_sweep.driver.ray.local_checks import SESSIONS, SOCKETS
+from kd_sweep.driver.ray.local_checks import SESSIONS, SOCKETS, usable_cpus
 from kd_sweep.driver.ray.ray_settings import INIT_OPTIONS
 
 T = TypeVar("T")
@@ -163,6 +163,7 @@ def start_local(folder: Path, check: Callable[[Daemons], None]) -> None:
         ray.init(
             address="local",
             include_dashboard=False,
+            num_cpus=usable_cpus(),  # Ray counts those of the whole machine
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder / SESSIONS),
             _skip_env_hook=True,  # what a runtime environment needs is an agent

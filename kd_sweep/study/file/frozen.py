@@ -13,6 +13,7 @@ from kd_sweep.study.file.load import MAX_FILE_BYTES, read_text, spec_of
 from kd_sweep.study.file.yaml_reader import MAX_NODES, Document, one_line, read_yaml, shown
 from kd_sweep.study.file.yaml_writer import yaml_text
 from kd_sweep.study.identity import IDENTITY_VERSION
+from kd_sweep.study.recipe import Metrics
 from kd_sweep.study.spec import StudySpec, judged_by
 
 SPEC_FILE = "study.yaml"
@@ -187,6 +188,8 @@ def _mixing_fields(spec: StudySpec) -> Iterator[tuple[str, Any]]:
             is_source = isinstance(content, SelectingSection) and content.source_key is None
             if is_source and section != "scheduler" and key == source_field(content):
                 continue  # in the ids of trials: another version makes other trials
+            if isinstance(content, Metrics) and key == "extra":  # the sources are in ids, too
+                value = [metric.model_dump(mode="json", exclude={source_field(metric)}) for metric in value]
             yield f"{section}.{key}", list(value) if isinstance(value, tuple) else value
     # As resolved: a scheduler without a metric of its own follows the first objective, which may change.
     judged = judged_by(spec)

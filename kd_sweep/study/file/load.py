@@ -45,9 +45,32 @@ def parse_spec(text: str, source: str, overrides: Sequence[str] = (), folder: Pa
         folder: where modules of its plug-ins may lie.
     """
     document = read_yaml(text, one_line(source, len(source)))
-    apply_overrides(document, overrides)
-    load_named_plugins(document, folder)
+    override(document, overrides, folder)
     return spec_of(document)
+
+
+def override(document: Document, overrides: Sequence[str], folder: Path | None) -> None:
+    """Change ``document`` in place by ``overrides``, and load the plug-ins that it names then.
+
+    Those of `plugins` come first: an override that names another scheduler drops keys that this one does not have.
+
+    Args:
+        document: a study file's content.
+        overrides: as for `load_spec`.
+        folder: of the file, where modules may lie.
+
+    Raises:
+        SpecError: an override is none, or a plug-in cannot be loaded.
+    """
+    of_plugins = [text for text in overrides if is_of_plugins(text.partition("=")[0])]
+    apply_overrides(document, of_plugins)
+    load_named_plugins(document, folder)
+    apply_overrides(document, [text for text in overrides if text not in of_plugins])
+
+
+def is_of_plugins(key: str) -> bool:
+    """Whether a dotted name is that of the modules of plug-ins."""
+    return key.strip().partition(".")[0] == "plugins"
 
 
 def spec_of(document: Document, *, frozen: bool = False) -> StudySpec:

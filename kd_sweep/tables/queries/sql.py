@@ -170,7 +170,7 @@ class _Run:
         connection, limits = self._connection, self._limits
         for name, table in self._tables.items():
             connection.register(name, table)
-        threads = min(MAX_THREADS, os.cpu_count() or 1)
+        threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
         own = (f"SET memory_limit='{limits.memory_bytes}B'", f"SET threads={threads}", "SET lock_configuration=true")
         for setting in (*_SETTINGS, *own):
             connection.execute(setting)

@@ -1,9 +1,15 @@
 """What a cluster offers and what keeps it from running a study; the decisions, without a cluster."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from kd_sweep.driver.ray.connection import IN_A_JOB, Cluster, check_fits, shipped_code
 from kd_sweep.driver.ray.gpu_memory import CONTEXT_BYTES, check_share, shortened
+from kd_sweep.driver.ray.local_checks import usable_cpus
 from kd_sweep.driver.ray.preflight import NodeReport, check_report, node_name, versions
 from kd_sweep.errors import ClusterError
 from kd_sweep.study.file.load import parse_spec
@@ -140,6 +146,45 @@ class TestGpuMemory:
         assert short.data.max_train_images == 200
         whole = trial.model_copy(update={"data": trial.data.model_copy(update={"max_train_images": None})})
         assert shortened(whole).data.max_train_images == 2048
+
+
+def usable_with(cores: set[int], program: str) -> str:
+    """Run a program in a process that may use these cores."""
+    limit = f"import os; os.sched_setaffinity(0, {cores}); "
+    done = subprocess.run([sys.executable, "-c", limit + program], capture_output=True, text=True, timeout=120)
+    return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+
+def test_a_process_that_may_use_one_core_counts_one() -> None:
+    one = {min(os.sched_getaffinity(0))}
+    assert usable_with(one, "from kd_sweep.driver.ray.local_checks import usable_cpus; print(usable_cpus())") == "1"
+    checked = "from kd_sweep.driver.ray.connection import Resources, check_local_resources as check; "
+    assert usable_with(one, checked + "check(Resources(cpus=2))").endswith(
+        "resources.cpus: 2 is more than the 1 that this process may use here"
+    )
+    planned = (
+        "from kd_sweep import Study; "
+        "print(Study(name='s', search={'seed': {'grid': [0, 1, 2]}}).plan('/nowhere', probe=False).slots)"
+    )
+    assert usable_with(one, planned) == "1"
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu.max": "100000 100000"}, 1),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({}, None),
+    ],
+)
+def test_a_containers_quota_counts(tmp_path: Path, files: dict[str, str], quota: int | None) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    assert usable_cpus(tmp_path) == (quota or len(os.sched_getaffinity(0)))
 
 
 def test_the_package_travels_unless_the_job_has_brought_it(monkeypatch: pytest.MonkeyPatch) -> None:

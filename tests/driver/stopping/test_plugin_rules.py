@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kd_sweep import Study
 from kd_sweep.driver.stopping.replay import Judge
 from kd_sweep.driver.stopping.study_rule import rule_of
 from kd_sweep.errors import SpecError, StoppingRuleError
@@ -15,10 +16,10 @@ from kd_sweep.study.spec import StudySpec, judged_by
 PLUGIN = """
 import numpy
 from pydantic import Field
-from kd_sweep.catalogue.decorators import stopping_rule
-from kd_sweep.study.scheduler import OneMetricParameters
+import kd_sweep
+from kd_sweep import stopping_rule
 
-class Parameters(OneMetricParameters):
+class Parameters(kd_sweep.OneMetricParameters):
     margin: float = Field(0.25, gt=0.0)
 
 @stopping_rule("cautious", parameters=Parameters)
@@ -79,6 +80,23 @@ def test_a_rule_judges_by_one_metric_or_by_all_objectives(tmp_path: Path) -> Non
     assert [one.metric for one in judged_by(study(tmp_path, name, "cautious'"))] == ["val_accuracy"]
     assert [one.metric for one in judged_by(study(tmp_path, name, "of_all'"))] == ["val_accuracy", "ece"]
     assert rule_of(study(tmp_path, name, "of_all'")) is None
+
+
+def test_another_rule_of_a_plugin_drops_what_it_does_not_have(tmp_path: Path) -> None:
+    name = plugin(tmp_path)
+    text = "name: s\nscheduler: {name: asha, grace_period: 2, metric: val_accuracy}\n"
+    named, rule = f"plugins=[{name}]", f"scheduler.name={name}:cautious"
+    for overrides in ([named, rule], [rule, named]):
+        scheduler = parse_spec(text, "s.yaml", overrides, tmp_path).scheduler
+        assert (scheduler.name, scheduler.metric, hasattr(scheduler, "grace_period")) == (  # type: ignore[attr-defined]
+            f"{name}:cautious",
+            "val_accuracy",
+            False,
+        )
+    with pytest.raises(SpecError, match=r"^scheduler\.grace_period: unknown key, possible: margin, metric, "):
+        parse_spec(text, "s.yaml", [named, rule, "scheduler.grace_period=2"], tmp_path)
+    study = Study(name="s", scheduler={"name": "asha", "grace_period": 2})
+    assert study.set({"scheduler.name": f"{name}:cautious", "plugins": [name]}).spec.scheduler.name_source is not None  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
