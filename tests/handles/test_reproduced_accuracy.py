@@ -1,7 +1,8 @@
 """A trial's networks, asked about the original image files through its preprocessing, answer as its row says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
+from torchvision.models import _api, vision_transformer
 
 from kd_sweep import open_results
 from kd_sweep.augmentation.stream import AugmentationStream
@@ -111,3 +113,27 @@ def test_a_vision_transformer(tmp_path: Path) -> None:
     write_odd_files(folder)
     train_study(tmp_path / "root", study(f"{{name: image_folder, path: '{folder}', image_size: 32}}", VIT))
     check(tmp_path / "root", of_folder(folder))
+
+
+@pytest.fixture
+def small_vit() -> Iterator[str]:
+    """The name of a small network of torchvision's class: the smallest that it names has 86 million weights."""
+
+    def vit_of_tests(*, weights: None, **options: Any) -> nn.Module:
+        sizes = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+        return vision_transformer.VisionTransformer(**sizes, **options)
+
+    vit_of_tests.__module__ = vision_transformer.__name__
+    _api.register_model()(vit_of_tests)
+    yield "torchvision:vit_of_tests"
+    del _api.BUILTIN_MODELS["vit_of_tests"]
+
+
+def test_a_vision_transformer_of_torchvision(tmp_path: Path, small_vit: str) -> None:
+    folder = tmp_path / "images"
+    write_odd_files(folder)
+    network = f"{{model: '{small_vit}', epochs: 2, learning_rate: 0.01}}"
+    train_study(tmp_path / "root", study(f"{{name: image_folder, path: '{folder}', image_size: 32}}", network))
+    check(tmp_path / "root", of_folder(folder))
+    trial = open_results(tmp_path / "root")["s"].best_trial()
+    assert any(isinstance(module, vision_transformer.VisionTransformer) for module in trial.student().modules())
