@@ -26,7 +26,7 @@ from kd_sweep.study.recipe import (
 from kd_sweep.study.scheduler import NO_RULE, Scheduler, SelectedScheduler
 from kd_sweep.study.warm_trials import WarmStart
 
-RESERVED_NAMES = ("teachers", "logits", "datasets", "study.yaml")
+RESERVED_NAMES = ("teachers", "logits", "datasets", "service", "study.yaml")
 """Folders of a results root that are no studies."""
 
 MAX_AMOUNT = 1e12
@@ -298,7 +298,8 @@ class StudySpec(Strict):
     @classmethod
     def _name_is_free(cls, name: str) -> str:
         if name.lower() in RESERVED_NAMES:
-            kept = "its frozen study" if name.lower() == "study.yaml" else f"{name.lower()} of all studies"
+            special = {"study.yaml": "its frozen study", "service": "the lease of the service that runs its studies"}
+            kept = special.get(name.lower(), f"{name.lower()} of all studies")
             where = "a study's folder" if name.lower() == "study.yaml" else "the results root"
             raise ValueError(f"{name!r} is taken: {where} keeps {kept} under that name")
         return name

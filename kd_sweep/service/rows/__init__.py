@@ -1,0 +1,1 @@
+"""What the service itself keeps: rows in SQLite or PostgreSQL."""

@@ -1,0 +1,137 @@
+"""The database of the service: SQLite on a local disk, or PostgreSQL by its URL; one change at a time."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from kd_sweep.service.rows.models import SCHEMA_VERSION, Base, Meta
+from kd_sweep.service.service_errors import DatabaseError
+
+BUSY_S = 30.0
+"""How long a change waits for another process's."""
+ONE_AT_A_TIME = 0x6B647377
+"""The number of PostgreSQL's lock that every change takes: the letters kdsw."""
+_CHANGES = "kd_sweep_changes"
+
+
+class Database:
+    """The service's rows.
+
+    Changes wait for each other, in this process and in others: what one of them reads stays true until it has written.
+
+    Args:
+        url: `sqlite:////path/of/file` or `postgresql+psycopg://…`.
+
+    Raises:
+        DatabaseError: there is no such database, or it is of another version. One line.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+            self._is_sqlite = parsed.get_backend_name() == "sqlite"
+            options: dict[str, Any] = {"connect_args": {"timeout": BUSY_S}} if self._is_sqlite else {}
+            engine = create_engine(parsed, pool_size=20, max_overflow=60, pool_pre_ping=not self._is_sqlite, **options)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise DatabaseError(
+                f"--database: {_reason(error)}; possible: sqlite:////path/of/file, postgresql+psycopg://user@host/name"
+            ) from None
+        self.name = parsed.render_as_string(hide_password=True)
+        """Its URL without the password."""
+        self._lock = threading.Lock()
+        event.listen(engine, "begin", _begin_sqlite if self._is_sqlite else _begin_postgresql)
+        if self._is_sqlite:
+            event.listen(engine, "connect", _connect_sqlite)
+        self._engine = engine
+        self._reading = sessionmaker(engine, expire_on_commit=False)
+        self._changing = sessionmaker(engine.execution_options(**{_CHANGES: True}), expire_on_commit=False)
+        try:
+            self._make_tables()
+        except SQLAlchemyError as error:
+            self.close()
+            raise DatabaseError(f"the database {self.name} cannot be opened: {_reason(error)}") from None
+        except DatabaseError:
+            self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Yield a session that sees the rows as they are now, throughout."""
+        with self._failures(), self._reading() as session:
+            yield session
+
+    @contextmanager
+    def changing(self) -> Iterator[Session]:
+        """Yield a session in which no other change happens, and commit it when the block ends well."""
+        with ExitStack() as stack:
+            stack.enter_context(self._failures())
+            if self._is_sqlite:  # in the order of arrival, and without the pauses with which SQLite waits
+                stack.enter_context(self._lock)
+            yield stack.enter_context(self._changing.begin())
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def _make_tables(self) -> None:
+        if self._is_sqlite:
+            _make_file(Path(self._engine.url.database or ""))
+        with self.changing() as session:
+            connection = session.connection()
+            if not inspect(connection).has_table(Meta.__tablename__):
+                Base.metadata.create_all(connection)
+                session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
+                session.add(Meta(key="made_at", value=f"{time.time():.0f}"))
+                return
+            row = session.get(Meta, "schema_version")
+        if row is None or row.value != str(SCHEMA_VERSION):
+            version = "none" if row is None else row.value
+            raise DatabaseError(
+                f"the database {self.name} is of schema version {version}, and this kd_sweep needs {SCHEMA_VERSION}; "
+                "use the version of kd_sweep that made it, or another --state or --database"
+            )
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise DatabaseError(f"the database {self.name} failed: {_reason(error)}") from error
+
+
+def _make_file(path: Path) -> None:
+    """Make the file of a new database, for this user alone: rows hold hashes of tokens and secrets of webhooks."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise DatabaseError(f"the database {path} cannot be written: {error.strerror}") from None
+
+
+def _connect_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # Python begins no transactions of its own: `_begin_sqlite` does
+    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {setting}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    changes = connection.get_execution_options().get(_CHANGES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if changes else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get(_CHANGES):
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _reason(error: Exception) -> str:
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0] if lines else type(error).__name__

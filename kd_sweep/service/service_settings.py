@@ -1,0 +1,78 @@
+"""The settings of a service: its root, where its own files are, and what it allows."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kd_sweep.errors import StorageError
+from kd_sweep.service.queue.policy import Policy
+from kd_sweep.storage.root import Root
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8400
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What `kd-sweep serve` was told."""
+
+    root: str
+    """The results root: an absolute path or a URI."""
+    state: Path
+    """The folder of the service's own files, on a local disk."""
+    database: str
+    """The URL of its rows."""
+    address: str | None = None
+    """A Ray cluster, HOST:PORT, to which this machine belongs; the service starts a Ray of its own when None."""
+    max_studies: int = 1
+    """How many studies run at once."""
+    policy: Policy = field(default_factory=Policy)
+    read_only: bool = False
+    """Answer, and run and change nothing."""
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+
+    @property
+    def runs(self) -> Path:
+        """The folder with a folder for each driver: what it was given, and how it ended."""
+        return self.state / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs of drivers and of the head."""
+        return self.state / "logs"
+
+
+def service_settings(
+    root: str, *, state: Path | None = None, database: str | None = None, **others: Any
+) -> ServiceSettings:
+    """Return the settings with every default, and make the folder of the service's own files.
+
+    Args:
+        root: the results root as the user names it.
+        state: that folder; one for this root below ``XDG_STATE_HOME`` when None.
+        database: the URL of the rows; a file of SQLite in that folder when None.
+        others: the other fields of `ServiceSettings`.
+
+    Raises:
+        StorageError: a folder cannot be made or used.
+    """
+    location = Root.named(root).location
+    folder = (state_folder(location) if state is None else state).absolute()
+    settings = ServiceSettings(location, folder, database or f"sqlite:///{folder / 'service.sqlite'}", **others)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        for inner in (settings.runs, settings.logs):
+            inner.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"--state {folder}: cannot be made or used: {error.strerror}") from None
+    return settings
+
+
+def state_folder(location: str) -> Path:
+    """Return the folder for the service's own files of the root at this location."""
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return base / "kd_sweep" / hashlib.sha256(location.encode()).hexdigest()[:16]
