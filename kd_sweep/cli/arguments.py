@@ -117,7 +117,9 @@ def _values(parameters: list[Any], given: dict[str, Any]) -> Iterator[tuple[str,
 def format_option(*others: str) -> Any:
     """Return the option `--format`, checked before the work. `others` are allowed besides the formats of a table."""
 
-    def check(output: str) -> str:
+    def check(context: typer.Context, output: str) -> str:
+        if context.resilient_parsing:  # a shell asks for completions
+            return output
         from kd_sweep.tables.rendering.output_formats import FORMATS
 
         if output not in (possible := (*others, *FORMATS)):

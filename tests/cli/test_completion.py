@@ -93,9 +93,10 @@ def test_a_root_that_is_none_or_damaged_completes_to_nothing_in_silence(folder: 
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", ""), words
 
 
-def test_completing_a_file_loads_nothing_heavy(folder: Path) -> None:
+@pytest.mark.parametrize("words", ["launch o", "analyse results o", "resume results/o"])
+def test_completing_a_file_or_a_study_loads_nothing_heavy(folder: Path, words: str) -> None:
     name, value = IMPORT_TIMES
-    imported, said = split_imports(ask(folder, "launch o", **{name: value}).stderr)
+    imported, said = split_imports(ask(folder, words, **{name: value}).stderr)
     assert said == ""
     assert not imported & {"pyarrow", "numpy", "torch", "ray", "duckdb"}  # typer itself may load pydantic
 
