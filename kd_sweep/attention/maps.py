@@ -66,7 +66,7 @@ def small_attention_maps(model: nn.Module, images_BDHW: Tensor, metrics: Metrics
     return of_entry
 
 
-def _of_plugin(model: nn.Module, images_BDHW: Tensor, metrics: Metrics) -> tuple[Tensor, Tensor]:
+def _of_plugin(model: Any, images_BDHW: Tensor, metrics: Metrics) -> tuple[Tensor, Tensor]:
     label = f"metrics.attention: {metrics.attention!r}"
     with PluginErrors(label):
         outputs: Any = metrics.entry.item(model, images_BDHW, metrics)
@@ -77,8 +77,13 @@ def _of_plugin(model: nn.Module, images_BDHW: Tensor, metrics: Metrics) -> tuple
         if output.ndim != num_dimensions or len(output) != num_images or output.numel() == 0:
             expected = "(images, classes)" if num_dimensions == 2 else "(images, height, width)"
             raise TrialError(f"{label} returned {name} of shape {tuple(output.shape)}, not {expected} of {num_images}")
-        if not bool(output.isfinite().all()):
-            raise TrialError(f"{label} returned {name} that are not finite")
+        if output.is_complex() or not bool(output.isfinite().all()):
+            raise TrialError(f"{label} returned {name} that are not finite real numbers")
+    num_classes = len(model.classifier_weight)
+    if outputs[0].shape[1] != num_classes:
+        raise TrialError(f"{label} returned logits of {outputs[0].shape[1]} classes, not of {num_classes}")
+    if model.training:
+        raise TrialError(f"{label} left the network in training mode")
     logits_BC, maps_Bhw = (output.detach().to(images_BDHW.device, torch.float32) for output in outputs)
     return logits_BC, maps_Bhw
 

@@ -146,6 +146,11 @@ def registered_by(module: str) -> list[Entry]:
     return [entry for entry in _entries.values() if f"{entry.module}.".startswith(f"{module}.")]
 
 
+def plugin_packages() -> set[str]:
+    """Return the top-level packages of the plug-ins that are loaded."""
+    return {entry.module.partition(".")[0] for entry in _entries.values() if not entry.is_built_in}
+
+
 def _check(kind: Kind, name: str, item: Any, parameters: type[Parameters], module: str) -> None:
     if not name.replace("_", "a").isalnum() or not name.isascii():
         raise PluginError(f"{kind.name} {name!r}: a name is letters, digits and _")

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from kd_sweep.catalogue.entries import registered_by
+from kd_sweep.catalogue.entries import plugin_packages, registered_by
 from kd_sweep.catalogue.source import plugin_folder
 from kd_sweep.errors import PluginError
 
+_OWN_FOLDER = str(Path(__file__).parents[1])
 ENTRY_POINTS = "kd_sweep"
 """The group of entry points under which installed packages name the module that registers their entries."""
 
@@ -66,14 +67,15 @@ def _load(module: str, folder: Path | None) -> None:
         importlib.import_module(module)
     except PluginError:
         raise
-    except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name in (module, module.partition(".")[0])
+    except (Exception, SystemExit) as error:
+        top = module.partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and error.name in (module, top)
         if missing or (isinstance(error, ValueError | TypeError) and not module.replace(".", "").isidentifier()):
             where = "where Python finds modules" + (f", and not in {folder.absolute()}" if folder is not None else "")
             raise PluginError(
                 f"there is no module {module!r} {where}; possible: install it, or set PYTHONPATH"
             ) from None
-        raise PluginError(f"module {module!r} cannot be imported: {described(error)}") from error
+        raise PluginError(f"module {module!r} cannot be imported: {described(error, top)}") from error
     _check_folder(module, folder)
     if not registered_by(module):
         raise PluginError(
@@ -94,9 +96,26 @@ def _check_folder(module: str, folder: Path | None) -> None:
         raise PluginError(f"module {module!r} is that of {imported}, and {own} has another of this name; rename one")
 
 
-def described(error: BaseException) -> str:
-    """Return an exception of a plug-in on one line: class, message, and the line of the plug-in's own file."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename]
-    line = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{line}"
+def described(error: BaseException, package: str = "") -> str:
+    """Return an exception of a plug-in on one line: class, message, and the line of the plug-in's own file.
+
+    Args:
+        error: the exception.
+        package: of a plug-in that is not loaded yet.
+    """
+    frames = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
+    elsewhere = (at for at in reversed(frames) if "importlib" not in at[0] and not at[0].startswith(_OWN_FOLDER))
+    line = origin(error, package) or next(elsewhere, None)
+    where = f" ({Path(line[0]).name}, line {line[1]})" if line is not None else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+
+
+def origin(error: BaseException, package: str = "") -> tuple[str, int] | None:
+    """Return the file and line of a plug-in from which an exception came; None where it came from none."""
+    packages = plugin_packages() | {package}
+    own = [
+        (frame.f_code.co_filename, number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in packages
+    ]
+    return own[-1] if own else None

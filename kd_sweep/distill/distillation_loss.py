@@ -59,6 +59,9 @@ def _of_plugin(inputs: LossInputs, spec: Distillation) -> Tensor:
         raise TrialError(f"distillation.loss: {spec.loss!r} returned a {type(loss).__name__}, not a scalar tensor")
     if loss.shape != ():
         raise TrialError(f"distillation.loss: {spec.loss!r} returned the shape {tuple(loss.shape)}, not a scalar")
+    if not loss.is_floating_point():
+        kind = str(loss.dtype).removeprefix("torch.")
+        raise TrialError(f"distillation.loss: {spec.loss!r} returned a scalar of {kind}, not of floating point")
     if inputs.student_logits_BC.requires_grad and not loss.requires_grad:
         raise TrialError(f"distillation.loss: {spec.loss!r} returned a scalar that does not depend on the student")
     return loss

@@ -32,7 +32,7 @@ from kd_sweep.distill.teacher_records import (
     weights_file,
     write_record,
 )
-from kd_sweep.distill.training import train_epoch
+from kd_sweep.distill.training import steps_of, train_epoch
 from kd_sweep.distill.worker_memory import RecentlyUsed, resident_dataset
 from kd_sweep.errors import CorruptFileError, StudyLockedError
 from kd_sweep.metrics.predictions import accuracy
@@ -296,7 +296,7 @@ class _TeacherTraining:
             correct.append((logits_BC.detach().argmax(1) == batch.labels_B).sum())
             return label_loss(logits_BC, batch.labels_B, learner.label_smoothing, batch.partners)
 
-        with epoch_randomness(self._teacher.init_seed, epoch, self._device):
+        with epoch_randomness(self._teacher.init_seed, epoch, self._device), steps_of(teacher=learner):
             trained = train_epoch(
                 self._model,
                 self._optimizer,

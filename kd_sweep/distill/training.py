@@ -6,15 +6,18 @@ Shapes: B batch, C classes.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from kd_sweep.catalogue.plugins import described, origin
+from kd_sweep.catalogue.selecting_section import SelectingSection
 from kd_sweep.distill.compute import forward
 from kd_sweep.distill.optimizers import set_learning_rate
-from kd_sweep.errors import NonFiniteError
+from kd_sweep.errors import KdSweepError, NonFiniteError, TrialError
 from kd_sweep.study.recipe import Precision
 
 if TYPE_CHECKING:
@@ -36,6 +39,26 @@ class TrainedEpoch:
     learning_rate: float
     """Of the last step."""
     train_s: float
+
+
+@contextmanager
+def steps_of(**selected: SelectingSection) -> Iterator[None]:
+    """Name the plug-ins' entries whose work is done in the block, where a loss is NaN or a backward pass raises.
+
+    Args:
+        selected: what selects the entries, by its section: ``student`` for example.
+    """
+    named = [f"{section}.{of.selector} {getattr(of, of.selector)!r}" for section, of in selected.items() if of.source]
+    try:
+        yield
+    except NonFiniteError as error:
+        if not named:
+            raise
+        raise NonFiniteError(f"{error}, with {' and '.join(named)}") from error
+    except Exception as error:
+        if isinstance(error, KdSweepError) or not named or origin(error) is None:
+            raise
+        raise TrialError(f"a step with {' and '.join(named)} raised {described(error)}") from error
 
 
 def train_epoch(

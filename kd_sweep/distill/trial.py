@@ -22,7 +22,7 @@ from kd_sweep.distill.evaluation import evaluate
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.distill.teacher_logits import LogitCache
-from kd_sweep.distill.training import TrainedEpoch, train_epoch
+from kd_sweep.distill.training import TrainedEpoch, steps_of, train_epoch
 from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.networks.classifiers import initial_model
 from kd_sweep.storage.root import Location, Root
@@ -163,13 +163,14 @@ class _StudentTraining:
                 logits_BC, teacher_logits_MBC, batch.labels_B, distillation, learner.label_smoothing, batch.partners
             )
 
-        trained = train_epoch(
-            self._student,
-            self._optimizer,
-            self._stream.batches(epoch),
-            batch_loss,
-            lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
-            epoch,
-            learner.precision,
-        )
+        with steps_of(student=learner, distillation=distillation):
+            trained = train_epoch(
+                self._student,
+                self._optimizer,
+                self._stream.batches(epoch),
+                batch_loss,
+                lambda step: learning_rate_at((epoch - 1) * steps + step, steps, learner),
+                epoch,
+                learner.precision,
+            )
         return trained, meter.metrics()

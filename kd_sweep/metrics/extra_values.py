@@ -33,10 +33,10 @@ def _value(metric: ExtraMetric, outputs: EpochOutputs) -> float | None:
     )
     try:
         value = metric.entry.item(own, metric)
+        number = _number(value)
     except Exception as error:
         raise TrialError(f"{what} raised {described(error)} {where}") from error
     record = record_of(metric.entry)
-    number = _number(value)
     if number is None and value is not None:
         raise TrialError(f"{what} returned {_shown(value)} {where}, not a number")
     if not (record.can_be_null if number is None else math.isfinite(number)):

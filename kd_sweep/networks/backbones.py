@@ -160,7 +160,7 @@ def _with_attention(
     network: nn.Module, wanted: Wanted, errors: AbstractContextManager[None] | None
 ) -> Backbone | ClassTokenTransformer:
     """Wrap the network by the source of its attention maps: a transformer's class token, else the last feature map."""
-    transformer = class_token_transformer(network)
+    transformer = class_token_transformer(network, errors)
     if transformer is None:
         return _with_features(network, wanted, errors)
     classifier = _classifier(wanted.record(network), wanted)[1]

@@ -5,6 +5,7 @@ Shapes: B images, G attention heads, T tokens (the prefix, then the patches in r
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -19,10 +20,14 @@ class ClassTokenTransformer(nn.Module):
         network: maps images to logits.
         num_prefix_tokens: at least 1, the tokens before those of the patches: first the class token, then registers
             where the network has some.
+        errors: around every pass of the network.
     """
 
-    def __init__(self, network: nn.Module, num_prefix_tokens: int) -> None:
+    def __init__(
+        self, network: nn.Module, num_prefix_tokens: int, errors: AbstractContextManager[None] | None = None
+    ) -> None:
         super().__init__()
+        self._errors = nullcontext() if errors is None else errors
         self.network = network
         self.num_prefix_tokens = num_prefix_tokens
 
@@ -38,7 +43,8 @@ class ClassTokenTransformer(nn.Module):
 
     def forward(self, images_BDHW: Tensor) -> Tensor:
         """Return logits_BC."""
-        logits_BC: Tensor = self.network(images_BDHW)
+        with self._errors:
+            logits_BC: Tensor = self.network(images_BDHW)
         return logits_BC
 
     def forward_with_attention(self, images_BDHW: Tensor, on_layer: Callable[[Tensor], None]) -> Tensor:
@@ -55,7 +61,7 @@ class ClassTokenTransformer(nn.Module):
         attentions = [module for module in self.network.modules() if _is_attention(module)]
         handles = [module.register_forward_pre_hook(report) for module in attentions]
         try:
-            with torch.no_grad():
+            with self._errors, torch.no_grad():
                 logits_BC: Tensor = self.network(images_BDHW)
         finally:
             for handle in handles:
@@ -75,24 +81,30 @@ class ClassTokenTransformer(nn.Module):
         return math.isqrt(num_tokens - self.num_prefix_tokens)
 
 
-def class_token_transformer(network: nn.Module) -> ClassTokenTransformer | None:
+def class_token_transformer(
+    network: nn.Module, errors: AbstractContextManager[None] | None = None
+) -> ClassTokenTransformer | None:
     """Return ``network`` wrapped, or None where its classifier does not read a class token.
 
     None too where its attention layers or its tokens are of a kind whose weights are not known here.
+
+    Args:
+        network: maps images to logits.
+        errors: around every pass of it.
     """
     attentions = [module for module in network.modules() if _is_attention(module)]
     if not attentions or not all(_has_known_weights(module) for module in attentions):
         return None
     of_torchvision = all(isinstance(module, nn.MultiheadAttention) for module in attentions)
     if of_torchvision and hasattr(network, "class_token"):
-        return ClassTokenTransformer(network, 1)
+        return ClassTokenTransformer(network, 1, errors)
     reads_class_token = (
         getattr(network, "global_pool", None) == "token" and getattr(network, "cls_token", None) is not None
     )
     num_prefix_tokens = getattr(network, "num_prefix_tokens", None)
     if of_torchvision or not reads_class_token or not isinstance(num_prefix_tokens, int):
         return None
-    return None if hasattr(network, "head_dist") else ClassTokenTransformer(network, num_prefix_tokens)
+    return None if hasattr(network, "head_dist") else ClassTokenTransformer(network, num_prefix_tokens, errors)
 
 
 def _last_linear(network: nn.Module) -> nn.Linear:

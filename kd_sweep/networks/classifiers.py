@@ -26,12 +26,12 @@ def build_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Module
         SpecError: no such model, or one that gives no attention maps.
         TrialError: one of a plug-in that cannot be built, or is not what it must be.
     """
-    with _seeded(init_seed):
+    with seeded(init_seed):
         return build_for(learner, dataset.num_classes, dataset.channels, dataset.image_size)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed what a network may draw from while it is built, and put the states back afterwards."""
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):

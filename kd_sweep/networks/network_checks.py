@@ -39,7 +39,7 @@ def check_model(learner: Learner, field: str, image_size: int, channels: int, *,
 def _check_by_building(learner: Learner, image_size: int, channels: int) -> None:
     import torch
 
-    from kd_sweep.networks.classifiers import build_for
+    from kd_sweep.networks.classifiers import build_for, seeded
     from kd_sweep.networks.plugin_networks import check_passes
 
     images = (PROBE_CLASSES, channels, image_size)
@@ -47,8 +47,7 @@ def _check_by_building(learner: Learner, image_size: int, channels: int) -> None
         # A pass that computes shapes alone finds most mistakes. Some constructors compute with tensors, and need data.
         with suppress(NotImplementedError), torch.device("meta"):
             build_for(learner, *images)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         network = build_for(learner, *images)
         if learner.source is not None:
             check_passes(network, learner, *images)

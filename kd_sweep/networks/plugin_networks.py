@@ -3,6 +3,7 @@
 Shapes: B images, D channels, H x W pixels, h x w feature map, C classes.
 """
 
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -96,7 +97,7 @@ def plugin_classifier(learner: Learner, num_classes: int, channels: int, image_s
     if next(network.parameters(), None) is None:
         raise TrialError(f"{wanted.label} returned a network without parameters")
     _check_pass(network.eval(), torch.zeros(2, channels, image_size, image_size), errors, wanted)
-    network.train()
+    network.train().register_forward_hook(partial(_check_outputs, wanted.label, num_classes))
     if isinstance(network, Classifier):
         return PluginClassifier(network, errors)
     try:
@@ -128,15 +129,22 @@ def _check_pass(
 ) -> Tensor:
     with errors, torch.set_grad_enabled(gradients):
         logits: Any = network(images_BDHW)
-    if not isinstance(logits, Tensor):
-        raise TrialError(f"{wanted.label} returned a {type(logits).__name__} for images, not logits")
-    expected = (len(images_BDHW), wanted.num_classes)
-    if logits.shape != expected:
-        raise TrialError(
-            f"{wanted.label} returned logits of shape {tuple(logits.shape)}, not (images, classes) {expected}"
-        )
-    if not logits.is_meta and not bool(logits.isfinite().all()):
+    checked = _checked(logits, wanted.label, (len(images_BDHW), wanted.num_classes))
+    if not checked.is_meta and not bool(checked.isfinite().all()):
         raise TrialError(f"{wanted.label} returned logits that are not finite")
+    return checked
+
+
+def _check_outputs(label: str, num_classes: int, _network: nn.Module, inputs: tuple[Tensor, ...], logits: Any) -> None:
+    """Check what a pass returned, in a step of a training too."""
+    _checked(logits, label, (len(inputs[0]), num_classes))
+
+
+def _checked(logits: Any, label: str, expected: tuple[int, int]) -> Tensor:
+    if not isinstance(logits, Tensor):
+        raise TrialError(f"{label} returned a {type(logits).__name__} for images, not logits")
+    if logits.shape != expected:
+        raise TrialError(f"{label} returned logits of shape {tuple(logits.shape)}, not (images, classes) {expected}")
     return logits
 
 

@@ -13,6 +13,7 @@ from kd_sweep.study.metric_record import (
     DIFFERENCE_OF_SHARES,
     INFORMATION,
     NOT_NEGATIVE,
+    OF_A_LOSS,
     SHARE,
     About,
     Metric,
@@ -43,7 +44,7 @@ def _accuracies() -> Iterator[Metric]:
         "train_loss",
         "Mean distillation loss over the images of the training stream. Depends on `distillation`, so it compares only "
         "between trials with the same.",
-        NOT_NEGATIVE, "loss", TRAIN, "student", "min",
+        OF_A_LOSS, "loss", TRAIN, "student", "min",
     )  # fmt: skip
     yield Metric("train_accuracy", "Top-1 accuracy on the training stream.", SHARE, "share", TRAIN, "student", "max")
     yield Metric(

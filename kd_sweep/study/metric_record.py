@@ -35,6 +35,7 @@ class Range(NamedTuple):
 SHARE = Range(0.0, 1.0, "0 to 1")
 DIFFERENCE_OF_SHARES = Range(-1.0, 1.0, "−1 to 1")
 NOT_NEGATIVE = Range(0.0, math.inf, "≥ 0")
+OF_A_LOSS = Range(-math.inf, math.inf, "≥ 0; of a plug-in's loss any number")
 AT_MOST_1 = Range(-math.inf, 1.0, "≤ 1")
 INFORMATION = Range(0.0, None, "0 to log(classes)")
 

@@ -34,7 +34,10 @@ MISTAKES = {
         lambda m, i, _: (m(i)[:3], torch.ones(4, 2, 2)),
         "returned logits of shape (3, 5), not (images, classes) of",
     ),
-    "nan": (lambda m, i, _: (m(i), torch.full((4, 2, 2), float("nan"))), "returned maps that are not finite"),
+    "nan": (
+        lambda m, i, _: (m(i), torch.full((4, 2, 2), float("nan"))),
+        "returned maps that are not finite real numbers",
+    ),
 }
 
 

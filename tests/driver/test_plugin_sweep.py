@@ -93,8 +93,12 @@ def assert_rows_equal_those_of_one_process(root: Path, folder: Path) -> None:
         }
 
 
+SMALL = """teacher: {epochs: 1}
+student: {width: 4, epochs: 1}
+"""
 FAILING = """
 import kd_sweep
+from torch import nn
 
 @kd_sweep.loss("raises")
 def raises(inputs, parameters):
@@ -111,22 +115,48 @@ def nan(inputs, parameters):
 @kd_sweep.loss("constant")
 def constant(inputs, parameters):
     return inputs.teacher_logits_MBC.sum()
+
+@kd_sweep.pipeline("cropped", num_draws=0)
+def cropped(inputs, parameters):
+    return inputs.images_BDHW[:, :, 1:]
+
+@kd_sweep.network("late")
+class Late(nn.Module):
+    def __init__(self, num_classes, channels, image_size, parameters):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(channels, 2, 3), nn.ReLU())
+        self.classifier = nn.Linear(2, num_classes)
+
+    def forward(self, images_BDHW):
+        logits_BC = self.classifier(self.features(images_BDHW).mean((2, 3)))
+        return logits_BC if len(images_BDHW) < 9 else logits_BC[:, 1:]
 """
 
 
 def test_a_plugin_that_fails_in_a_step_fails_its_trial_in_one_line(tmp_path: Path, kd_sweep: Run) -> None:
     write_modules(tmp_path, mykd=FAILING)
     names = ", ".join(f'"mykd:{name}"' for name in ("raises", "vector", "nan", "constant"))
-    text = STUDY.partition("distillation:")[0] + f"retries: 0\nsearch: {{distillation.loss: {{grid: [{names}]}}}}\n"
-    (tmp_path / "s.yaml").write_text(text)
+    search = (
+        f"distillation.loss: {{grid: [{names}]}}, teacher.model: {{grid: [resnet8, 'mykd:late']}}, "
+        "augmentation.pipeline: {grid: [strength, 'mykd:cropped']}, augmentation_strength: 0.5"
+    )
+    (tmp_path / "s.yaml").write_text(STUDY.partition("teacher:")[0] + f"{SMALL}retries: 0\nsearch: {{{search}}}\n")
     done = kd_sweep("launch", tmp_path / "s.yaml", "--root", tmp_path / "results")
     assert done.returncode == 3, done.stderr
-    messages = {row["distillation_loss"].partition(":")[2]: row["error"] for row in rows_of(tmp_path / "results")}
-    assert messages["raises"].endswith("distillation.loss: 'mykd:raises' raised KeyError: 'what' (mykd.py, line 6)")
-    assert "'mykd:vector' returned the shape (64,), not a scalar" in messages["vector"]
-    assert "nan" in messages["nan"]
-    assert "'mykd:constant' returned a scalar that does not depend on the student" in messages["constant"]
-    assert all(error.count("\n") == 0 for error in messages.values())
+    rows = rows_of(tmp_path / "results")
+    assert {(len(rows), row["status"], row["error"].count("\n")) for row in rows} == {(16, "failed", 0)}
+    cropped = "augmentation.pipeline: 'mykd:cropped' returned the shape (64, 1, 7, 8), not (64, 1, 8, 8)"
+    late = "model: 'mykd:late' returned logits of shape (64, 9), not (images, classes) (64, 10)"
+    losses = {
+        "raises": "distillation.loss: 'mykd:raises' raised KeyError: 'what' (mykd.py, line 7)",
+        "vector": "distillation.loss: 'mykd:vector' returned the shape (64,), not a scalar",
+        "nan": "the training loss is nan in epoch 1, batch 1, with distillation.loss 'mykd:nan'",
+        "constant": "distillation.loss: 'mykd:constant' returned a scalar that does not depend on the student",
+    }
+    for row in rows:
+        expected = losses[row["distillation_loss"].partition(":")[2]]
+        expected = late if row["teacher"] == "mykd:late" else expected
+        assert row["error"].endswith(cropped if row["augmentation_pipeline"] == "mykd:cropped" else expected)
 
 
 def test_a_study_may_select_an_entry_of_each_kind(tmp_path: Path, kd_sweep: Run, cli: Cli) -> None:

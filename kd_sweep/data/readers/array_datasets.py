@@ -133,6 +133,9 @@ def _labels(data: Data, labels: NDArray[Any], name: str, count: int) -> Indices:
 
 def _class_names(data: Data, arrays: Arrays, train: ArrayPart) -> tuple[str, ...]:
     highest, present = int(train.labels_N.max()), np.unique(train.labels_N)
+    given: object = arrays.class_names
+    if given is not None and not isinstance(given, list | tuple):
+        raise _mistake(data, f"returned class_names that are a {type(given).__name__}, not a tuple of names")
     names = tuple(map(str, range(highest + 1) if arrays.class_names is None else arrays.class_names))
     if highest >= len(names):
         raise _mistake(data, f"returned the label {highest} with {len(names)} class_names")

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from kd_sweep.catalogue.bundle import PluginBundle
-from kd_sweep.catalogue.plugins import UnloadablePluginError, load_plugins
+from kd_sweep.catalogue.plugins import UnloadablePluginError, described, load_plugins, origin
 from kd_sweep.catalogue.selecting_section import OTHER_PLUGINS, SEARCHED
-from kd_sweep.errors import SpecError, alternatives
+from kd_sweep.errors import KdSweepError, SpecError, alternatives
 from kd_sweep.study.file.messages import RuleError, rule_broken
 from kd_sweep.study.file.overrides import apply_overrides
 from kd_sweep.study.file.yaml_reader import Document, KeyPath, one_line, read_yaml, shown
@@ -101,6 +101,10 @@ def spec_of(document: Document, *, frozen: bool = False) -> StudySpec:
         broken = rule_broken(error, document.numbers)
     except RuleError as error:
         broken = error
+    except Exception as error:
+        if isinstance(error, KdSweepError) or origin(error) is None:
+            raise
+        raise document.error((), f"a check of a plug-in's parameters raised {described(error)}") from error
     else:
         return spec
     path = broken.path
