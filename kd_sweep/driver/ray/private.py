@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-from ray._private import node, services, worker
+from ray._private import node, services, utils, worker
 from ray._private.parameter import RayParams
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
@@ -125,7 +125,10 @@ class LocalNode(node.Node):
             words = [_without_agent(word) for word in command]
             return start([*words, f"--{LISTEN_PORT}={self._listen_port}"], *rest, **how)
 
-        with _replaced(services, "start_ray_process", started):
+        with ExitStack() as stack:
+            stack.enter_context(_replaced(services, "start_ray_process", started))
+            # Else Ray imports all that a dashboard needs, for half a second, to see whether it is installed.
+            stack.enter_context(_replaced(utils, "get_dashboard_dependency_error", lambda: None))
             super().start_raylet(*arguments, **options)
         self._once_ready(lambda: services.get_node(self.gcs_address, self._node_id))
 

@@ -46,6 +46,7 @@ CALLED: dict[str, tuple[str, ...] | str] = {
     "ray._private.node:Node.__init__": ("self", "ray_params"),
     "ray._private.node:Node.start_api_server": ("self", "include_dashboard", "raise_on_failure"),
     "ray._private.node:Node.start_raylet": ("self", "plasma_directory", "fallback_directory", "object_store_memory"),
+    "ray._private.utils:get_dashboard_dependency_error": (),
     "ray._private.worker:print_to_stdstream": ("data", "ignore_prefix"),
     "ray.tune.execution.class_cache:_ActorClassCache.get": ("self", "trainable_cls"),
     "ray.air.execution._internal.actor_manager:RayActorManager._actor_task_failed": (
@@ -69,6 +70,7 @@ WRITTEN = {
     "ray._private.services:start_raylet": "process_info = start_ray_process(",
     "ray._private.services:start_raylet(dashboard)": '"--dashboard_agent_command=',
     "ray._private.services:start_raylet(runtime_env)": '"--runtime_env_agent_command=',
+    "ray._private.services:get_dashboard_dependency_error": "if ray._private.utils.get_dashboard_dependency_error() is",
     "ray.tune.execution.class_cache:_ActorClassCache._cache": "self._cache[trainable_cls]",
     "ray.air.execution._internal.actor_manager:RayActorManager": "isinstance(exception, RayActorError)",
 }
