@@ -156,6 +156,19 @@ def limits_of(timeout_s: float | None, memory: str | None) -> "Limits":
     return Limits(default.timeout_s if timeout_s is None else timeout_s, num_bytes)
 
 
+def named_values(settings: list[str]) -> dict[str, str]:
+    """Return the values of `--param NAME=VALUE` by name; `QueryError` where one has no `=`, or a name comes twice."""
+    values: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise QueryError(f"--param: {setting!r} is not NAME=VALUE, such as metric=val_accuracy")
+        if name.strip() in values:
+            raise QueryError(f"--param: {name.strip()} is given twice")
+        values[name.strip()] = value.strip()
+    return values
+
+
 LOCAL_DASHBOARD = "http://127.0.0.1:8265"
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The study file.", autocompletion=study_files)]
@@ -167,6 +180,10 @@ RootOption = Annotated[str, typer.Option("--root", help="The folder or s3://… 
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a field: --set search.seed.grid=[0,1,2]. Repeatable."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="Of a named query: --param metric=val_loss. Repeatable."),
 ]
 Address = Annotated[
     str | None,

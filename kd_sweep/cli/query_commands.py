@@ -6,9 +6,19 @@ from typing import Annotated
 
 import typer
 
-from kd_sweep.cli.arguments import MORE, Format, MemoryLimit, ResultsRoot, Timeout, Wide, limits_of
+from kd_sweep.cli.arguments import (
+    MORE,
+    Format,
+    MemoryLimit,
+    Parameters,
+    ResultsRoot,
+    Timeout,
+    Wide,
+    limits_of,
+    named_values,
+)
 from kd_sweep.cli.completion import nothing, study_names
-from kd_sweep.cli.screen import print_footnotes, print_output, print_table, screen
+from kd_sweep.cli.screen import print_footnotes, print_message, print_output, print_table, screen
 from kd_sweep.waiting import doing
 
 
@@ -30,9 +40,10 @@ def query(
     sql: Annotated[
         str,
         typer.Argument(
-            metavar="SQL", help="A SELECT, or summary, leaderboard, points, trend, best_epoch, teachers, pareto."
+            metavar="SQL", help="A SELECT, or a name: summary, leaderboard, trend, bands, … (docs/queries.md has all)."
         ),
     ] = "summary",
+    parameters: Parameters = None,
     output: Format = "table",
     wide: Wide = False,
     timeout: Timeout = None,
@@ -41,16 +52,19 @@ def query(
     """Query the tables, also while a sweep runs. They are studies, trials, epochs and teachers."""
     with doing("starting"):
         from kd_sweep.tables.queries.named_queries import answers
+        from kd_sweep.tables.queries.named_query import remarks_of
         from kd_sweep.tables.reader import open_results
 
         limits = limits_of(timeout, memory_limit)
     with doing("reading the tables"):
         results = open_results(root, limits)
-        tables = answers(results, sql, one=output != "table")
+        tables = answers(results, sql, named_values(parameters or []), one=output != "table")
     for number, table in enumerate(tables):
         if number:
             print_output("")
         print_table(table, output, wide=wide, more=MORE)
+        for remark in remarks_of(table):
+            print_message(remark)
     print_footnotes(results, [name for table in tables for name in table.column_names])
 
 

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.storage.root import Root
+from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.sql import Limits
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_table
@@ -33,6 +37,10 @@ class RootResults(Results):
     def __getitem__(self, study: str) -> StudyResults:
         """Return the results of a study; `QueryError` with the possible names where there is none of this name."""
         return StudyResults(self.select(study)[study], self.limits)
+
+    def view(self, name: str, **parameters: Any) -> pa.Table:
+        """Return the answer to a named query of docs/queries.md, of all studies; as `StudyResults.view`."""
+        return answer(self, name, parameters)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the studies, sorted."""

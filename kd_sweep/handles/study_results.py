@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
 
 from kd_sweep.data.paths import absolute_path
 from kd_sweep.driver.study_folder import StudyFolder
@@ -78,6 +81,18 @@ class StudyResults(Results):
         if not leaders:
             raise QueryError(f"study: no trial of {self.name} has a value of its objective yet; see .status()")
         return self.trial(leaders[0]["trial_id"])
+
+    def view(self, name: str, **parameters: Any) -> pa.Table:
+        """Return the answer to a named query of docs/queries.md, of this study alone.
+
+        Args:
+            name: `bands`, `summary` or another.
+            parameters: those of the query; the others have their defaults.
+
+        Raises:
+            QueryError: an unknown name, or a parameter that is unknown, missing or wrong. One line.
+        """
+        return answer(self, name, parameters)
 
     def with_data(self, path: str, train_list: str | None = None, val_list: str | None = None) -> "StudyResults":
         """Return the study with its images elsewhere than at its launch, as on another machine.

@@ -105,6 +105,11 @@ class Results:
         table = self.table("trials") if names else pa.table({})
         return [name for name in names if len(pc.unique(table[name].drop_null())) > 1]
 
+    def objectives(self) -> dict[str, list[dict[str, str]]]:
+        """Return the objectives of each study, `metric` and `mode`; at least one, `DEFAULT_OBJECTIVE` where none is."""
+        rows = {row["study"]: row["objectives"] for row in self.table("studies").to_pylist()}
+        return {name: json.loads(rows.get(name) or "[]") or [DEFAULT_OBJECTIVE] for name in self.studies()}
+
     def pandas(self, name: str) -> "pandas.DataFrame":
         """Return a whole table as a pandas frame; errors as `table`. Needs pandas, which kd_sweep does not install."""
         frame: pandas.DataFrame = self.table(name).to_pandas()

@@ -51,13 +51,14 @@ def find_trials(results: Results, ids: Iterable[str]) -> list[StoredTrial]:
     studies = results.select()
     trials: dict[str, StoredTrial] = {}
     for prefix in ids:
-        row = rows[_matching_id(prefix, rows, results.root)]
+        row = rows[matching_id(prefix, rows, results.root)]
         study = studies[row["study"]]
         trials.setdefault(row["trial_id"], StoredTrial(study.parent()[0], study, row))
     return list(trials.values())
 
 
-def _matching_id(prefix: str, trial_ids: Iterable[str], root: Root) -> str:
+def matching_id(prefix: str, trial_ids: Iterable[str], root: Root) -> str:
+    """Return the id that a prefix stands for; `QueryError` where that is none of ``trial_ids``, or several."""
     matching = sorted(trial_id for trial_id in trial_ids if prefix and trial_id.startswith(prefix))
     if prefix in matching or len(matching) == 1:
         return prefix if prefix in matching else matching[0]

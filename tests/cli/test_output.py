@@ -54,6 +54,29 @@ def test_sql_of_the_documentation_runs_pasted_whole(cli: Cli, results: Path) -> 
     assert_one_line(cli("query", results, "SELECT 1; DROP TABLE trials"), "DROP is not allowed")
 
 
+def test_a_named_query_takes_parameters(cli: Cli, results: Path) -> None:
+    line = (
+        "query",
+        results,
+        "bands",
+        "--param",
+        "metric=ece",
+        "--param",
+        "quantiles=0, 1",
+        "--param",
+        "by=ensemble_size",
+    )
+    code, out, err = cli(*line, "--format", "json")
+    assert (code, err) == (0, "")
+    assert [list(row) for row in json.loads(out)] == [["study", "ensemble_size", "epoch", "num_trials", "q0", "q1"]] * 2
+    code, out, err = cli("query", results, "density", "--param", "high=0", "--format", "csv")
+    assert (code, out.count("\n"), err) == (0, 1, "2 values are outside of what is drawn.\n")
+    assert_one_line(cli("query", results, "bands", "--param", "metric"), "--param: 'metric' is not NAME=VALUE")
+    assert_one_line(cli("query", results, "bands", "--param", "by=x", "--param", "by=y"), "--param: by is given twice")
+    assert_one_line(cli("query", results, "bands", "--param", "metrik=ece"), "did you mean 'metric'?")
+    assert_one_line(cli("query", results, "SELECT 1", "--param", "a=1"), "SQL: has no parameters")
+
+
 # --- terminals, pipes and signals -------------------------------------------------------------------------------------
 
 

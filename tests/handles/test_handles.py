@@ -97,6 +97,17 @@ def test_a_study_is_itself_alone_in_a_root_of_several(root: Path) -> None:
         results["other"].spec  # noqa: B018
 
 
+def test_views_are_of_the_study_or_of_all(root: Path) -> None:
+    results = kd_sweep.open_results(root)
+    study = results.studies()[0]
+    epochs = results[study].table("epochs").to_pandas()
+    found = results[study].view("bands", metric="val_loss", by=[], quantiles=[0, 1]).to_pandas()
+    assert found["q1"].to_list() == epochs.groupby("epoch")["val_loss"].max().to_list()
+    assert set(results.view("progress")["study"].to_pylist()) == set(results)
+    with pytest.raises(QueryError, match="'bandz' is not a named query; did you mean 'bands'"):
+        results[study].view("bandz")
+
+
 def test_a_trial_has_its_row_configuration_and_epochs(trained: Path) -> None:
     trial = two_teachers(trained)
     assert (trial.study, trial.status, trial.trial_id) == ("digits", "completed", trial.config.trial_id)

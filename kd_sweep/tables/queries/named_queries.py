@@ -1,7 +1,6 @@
 """Named queries: the tables that `kd-sweep query NAME` prints without SQL."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,11 +8,15 @@ import pyarrow as pa
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.study.caveats import CAM
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.tables.queries.named_query import NamedQuery, without_parameters
+from kd_sweep.tables.queries.setting_columns import FINISHED_SQL, listed, ordered, searched_fields, without_empty
 from kd_sweep.tables.queries.sql import statements
-from kd_sweep.tables.reader import DEFAULT_OBJECTIVE, Results
-from kd_sweep.tables.schema import FINISHED
+from kd_sweep.tables.queries.views.epoch_views import EPOCH_VIEWS
+from kd_sweep.tables.queries.views.ranked_trials import PARALLEL
+from kd_sweep.tables.queries.views.run_views import RUN_VIEWS
+from kd_sweep.tables.queries.views.seed_views import SEED_VIEWS
+from kd_sweep.tables.reader import Results
 
-_DIMENSIONS = ("augmentation_strength", "ensemble_size")
 _OUTCOMES = (
     "val_accuracy",
     "fidelity_val",
@@ -35,7 +38,6 @@ _AT_BEST = (
     "generalization_gap",
     *(name for name, metric in REPORTED_METRICS.items() if metric.kind == "paper code"),
 )
-_FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) + ")"
 
 
 def summary(results: Results) -> pa.Table:
@@ -44,17 +46,17 @@ def summary(results: Results) -> pa.Table:
     Columns: `study`, the searched fields but `seed`, `num_trials`, each outcome, extra metrics last, and
     `<outcome>_std` (sample standard deviation) where a configuration has more than one trial.
     """
-    groups = ["study", *_searched(results)]
+    groups = ["study", *searched_fields(results)]
     extra = results.extra_metrics()
     outcomes = [*_OUTCOMES, *extra]
     means = [f"avg({name}) AS {name}" for name in outcomes]
     spreads = [f"stddev_samp({name}) AS {name}_std" for name in outcomes]
     query = f"""
-        SELECT {_list(groups)}, count(*) AS num_trials, {", ".join(means + spreads)}
-        FROM trials WHERE {_FINISHED_SQL}
-        GROUP BY {_list(groups)} ORDER BY {_ordered(groups)}"""
+        SELECT {listed(groups)}, count(*) AS num_trials, {", ".join(means + spreads)}
+        FROM trials WHERE {FINISHED_SQL}
+        GROUP BY {listed(groups)} ORDER BY {ordered(groups)}"""
     answer = results.sql(query)
-    return _without_empty(answer, [f"{name}_std" for name in outcomes] + extra + groups[3:])
+    return without_empty(answer, [f"{name}_std" for name in outcomes] + extra + groups[3:])
 
 
 def leaderboard(results: Results) -> pa.Table:
@@ -63,19 +65,19 @@ def leaderboard(results: Results) -> pa.Table:
     Extra metrics are columns too.
     """
     answers, extra = [], results.extra_metrics()
-    searched = [*_searched(results), "seed"]
-    for name, (objective, *_) in _objectives(results).items():
+    searched = [*searched_fields(results), "seed"]
+    for name, (objective, *_) in results.objectives().items():
         direction = "DESC" if objective["mode"] == "max" else "ASC"
         others = [name for name in ("val_accuracy", "fidelity_val", *extra) if name != objective["metric"]]
         query = f"""
             SELECT study, row_number() OVER (ORDER BY objective {direction}, trial_id) AS rank, trial_id,
-                $metric AS objective_metric, objective, {_list(searched)}, status, best_objective, best_epoch,
-                last_epoch, {_list(others)}, train_s
+                $metric AS objective_metric, objective, {listed(searched)}, status, best_objective, best_epoch,
+                last_epoch, {listed(others)}, train_s
             FROM trials WHERE study = $study AND objective IS NOT NULL
             ORDER BY rank"""
         answers.append(results.sql(query, {"study": name, "metric": objective["metric"]}))
     answer = pa.concat_tables(answers, promote_options="default")
-    return _without_empty(answer, [*searched[2:], *(name for name in extra if name in answer.column_names)])
+    return without_empty(answer, [*searched[2:], *(name for name in extra if name in answer.column_names)])
 
 
 def points(results: Results) -> pa.Table:
@@ -84,35 +86,35 @@ def points(results: Results) -> pa.Table:
     Of finished trials. Columns beside: the sample standard deviation, and how many trials the mean is of.
     """
     answers = []
-    searched = _searched(results)
-    for name, (objective, *_) in _objectives(results).items():
+    searched = searched_fields(results)
+    for name, (objective, *_) in results.objectives().items():
         direction = "DESC" if objective["mode"] == "max" else "ASC"
-        order = f"avg(objective) {direction}, {_ordered(searched)}"
+        order = f"avg(objective) {direction}, {ordered(searched)}"
         query = f"""
             SELECT study, row_number() OVER (ORDER BY {order}) AS rank, $metric AS objective_metric,
                 avg(objective) AS objective, stddev_samp(objective) AS objective_std, count(*) AS num_trials,
-                {_list(searched)}
-            FROM trials WHERE study = $study AND {_FINISHED_SQL} AND objective IS NOT NULL
-            GROUP BY {_list(["study", *searched])} ORDER BY rank"""
+                {listed(searched)}
+            FROM trials WHERE study = $study AND {FINISHED_SQL} AND objective IS NOT NULL
+            GROUP BY {listed(["study", *searched])} ORDER BY rank"""
         answers.append(results.sql(query, {"study": name, "metric": objective["metric"]}))
     answer = pa.concat_tables(answers, promote_options="default")
-    return _without_empty(answer, ["objective_std", *searched[2:]])
+    return without_empty(answer, ["objective_std", *searched[2:]])
 
 
 def trend(results: Results) -> pa.Table:
     """One row per configuration and epoch: means over the trials that reached the epoch, and how many they are."""
-    searched, asked_for = _searched(results), results.extra_metrics("epochs")
+    searched, asked_for = searched_fields(results), results.extra_metrics("epochs")
     extra = searched[2:]
-    joined = f"JOIN (SELECT study, trial_id, {_list(extra)} FROM trials) USING (study, trial_id)" if extra else ""
+    joined = f"JOIN (SELECT study, trial_id, {listed(extra)} FROM trials) USING (study, trial_id)" if extra else ""
     means = ", ".join(f"avg({name}) AS {name}" for name in (*_TREND, *asked_for))
     # One study's name is not read from millions of rows.
     studies = results.studies()
     named, parameters = ("$study AS study", {"study": studies[0]}) if len(studies) == 1 else ("study", None)
     groups = [*searched, "epoch"] if len(studies) == 1 else ["study", *searched, "epoch"]
     query = f"""
-        SELECT {named}, {_list([*searched, "epoch"])}, count(*) AS num_trials, {means}
-        FROM epochs {joined} GROUP BY {_list(groups)} ORDER BY {_ordered(groups)}"""
-    return _without_empty(results.sql(query, parameters), [*extra, *asked_for])
+        SELECT {named}, {listed([*searched, "epoch"])}, count(*) AS num_trials, {means}
+        FROM epochs {joined} GROUP BY {listed(groups)} ORDER BY {ordered(groups)}"""
+    return without_empty(results.sql(query, parameters), [*extra, *asked_for])
 
 
 def best_epoch(results: Results) -> pa.Table:
@@ -121,18 +123,18 @@ def best_epoch(results: Results) -> pa.Table:
     so far.
     """
     metrics = [*_AT_BEST, *results.extra_metrics("epochs")]
-    searched = [*_searched(results), "seed"]
+    searched = [*searched_fields(results), "seed"]
     extra = searched[2:-1]
     keys = ["study", "trial_id", "status", *searched, "epoch"]
-    of_trials = _list(["study", "trial_id", "status", *extra])
+    of_trials = listed(["study", "trial_id", "status", *extra])
     query = f"""
-        SELECT {_list([*keys, *metrics])}
+        SELECT {listed([*keys, *metrics])}
         FROM epochs JOIN (SELECT {of_trials} FROM trials) USING (study, trial_id)
         QUALIFY row_number() OVER (
             PARTITION BY study, trial_id ORDER BY val_accuracy DESC NULLS LAST, epoch
         ) = 1
-        ORDER BY {_ordered(["study", *searched, "trial_id"])}"""
-    return _without_empty(results.sql(query), [*extra, *metrics])
+        ORDER BY {ordered(["study", *searched, "trial_id"])}"""
+    return without_empty(results.sql(query), [*extra, *metrics])
 
 
 def teachers(results: Results) -> pa.Table:
@@ -140,7 +142,7 @@ def teachers(results: Results) -> pa.Table:
 
     `num_trials` is null where the study also searches fields that make teachers differ.
     """
-    extra = _searched(results)[2:]
+    extra = searched_fields(results)[2:]
     teaching = [name for name in extra if name.startswith(("teacher_", "data_", "augmentation_"))]
     differs = " OR ".join(f'trials."{name}" IS NOT NULL' for name in teaching) or "false"
     query = f"""
@@ -159,13 +161,13 @@ def pareto(results: Results) -> pa.Table:
 
     Trials without a value for every objective are left out. Sorted by the first objective, best first.
     """
-    searched = [*_searched(results), "seed"]
+    searched = [*searched_fields(results), "seed"]
     answers = []
-    for name, objectives in _objectives(results).items():
+    for name, objectives in results.objectives().items():
         metrics = list(dict.fromkeys(objective["metric"] for objective in objectives))
         columns = ["study", "trial_id", *metrics, *searched, "status", "last_epoch"]
         present = " AND ".join(f'"{metric}" IS NOT NULL' for metric in metrics)
-        query = f"SELECT {_list(columns)} FROM trials WHERE study = $study AND {_FINISHED_SQL} AND {present}"
+        query = f"SELECT {listed(columns)} FROM trials WHERE study = $study AND {FINISHED_SQL} AND {present}"
         trials = results.sql(query, {"study": name})
         signs = [-1.0 if objective["mode"] == "max" else 1.0 for objective in objectives]
         values = [trials[objective["metric"]].to_pylist() for objective in objectives]
@@ -173,7 +175,7 @@ def pareto(results: Results) -> pa.Table:
             tuple(sign * value for sign, value in zip(signs, row, strict=True)) for row in zip(*values, strict=True)
         ]
         answers.append(trials.take(pa.array(non_dominated(points), pa.int64())))
-    return _without_empty(pa.concat_tables(answers, promote_options="default"), searched[2:])
+    return without_empty(pa.concat_tables(answers, promote_options="default"), searched[2:])
 
 
 def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
@@ -192,31 +194,56 @@ def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
     return front
 
 
-NAMED_QUERIES: dict[str, Callable[[Results], pa.Table]] = {
-    query.__name__: query for query in (summary, leaderboard, points, trend, best_epoch, pareto, teachers)
+_ALL = 20
+"""How many names a message has."""
+
+NAMED_QUERIES: dict[str, NamedQuery] = {
+    query.name: query
+    for query in (
+        *map(without_parameters, (summary, leaderboard, points, trend, best_epoch, pareto, teachers)),
+        *EPOCH_VIEWS,
+        *SEED_VIEWS,
+        PARALLEL,
+        *RUN_VIEWS,
+    )
 }
+"""All that `kd-sweep query ROOT NAME` answers, by name."""
 
 
-def answer(results: Results, name: str) -> pa.Table:
-    """Return the answer to a named query; `QueryError` for an unknown name."""
+def answer(results: Results, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+    """Return the answer to a named query.
+
+    Args:
+        results: the tables to query.
+        name: of the query.
+        parameters: by name; text stands for numbers and lists too. Those left out have their defaults.
+
+    Raises:
+        QueryError: an unknown name, or a parameter that is unknown, missing or wrong. One line.
+    """
     if name not in NAMED_QUERIES:
-        raise QueryError(f"query: {name!r} is not a named query; {alternatives(name, NAMED_QUERIES)}")
-    return NAMED_QUERIES[name](results)
+        raise QueryError(f"query: {name!r} is not a named query; {alternatives(name, NAMED_QUERIES, _ALL)}")
+    return NAMED_QUERIES[name].answer(results, parameters or {})
 
 
-def answers(results: Results, question: str, *, one: bool = False) -> list[pa.Table]:
+def answers(
+    results: Results, question: str, parameters: Mapping[str, Any] | None = None, *, one: bool = False
+) -> list[pa.Table]:
     """Return the answer to a named query, or to each statement of a text of SQL.
 
     Args:
         results: the tables to query.
         question: the name, or the SQL.
+        parameters: of the named query; SQL has none.
         one: refuse more than one statement.
 
     Raises:
         QueryError: an unknown name, SQL that is wrong or writes, none at all, or too much of it. One line.
     """
     if question.strip().isidentifier():
-        return [answer(results, question.strip())]
+        return [answer(results, question.strip(), parameters)]
+    if parameters:
+        raise QueryError(f"SQL: has no parameters; those of a named query: {', '.join(NAMED_QUERIES)}")
     parsed = statements(question)
     if len(parsed) > 1 and one:
         raise QueryError(f"SQL: {len(parsed)} statements, where one is needed; --format table takes several")
@@ -237,30 +264,3 @@ def footnotes(results: Results, columns: Iterable[str], study: str | None = None
     query = """SELECT count(*) AS number FROM trials
         WHERE contains(config, '"attention":"cam"') AND ($study IS NULL OR study = $study)"""
     return [CAM] if results.sql(query, {"study": study})["number"][0].as_py() else []
-
-
-def _searched(results: Results) -> list[str]:
-    """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added.
-
-    Last are versions of plug-ins, where there are several: trials of two are never averaged.
-    """
-    return [*_DIMENSIONS, *results.searched_columns(), *results.varying_sources()]
-
-
-def _objectives(results: Results) -> dict[str, list[dict[str, str]]]:
-    rows = {row["study"]: row["objectives"] for row in results.table("studies").to_pylist()}
-    return {name: json.loads(rows.get(name) or "[]") or [DEFAULT_OBJECTIVE] for name in results.studies()}
-
-
-def _list(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in columns)
-
-
-def _ordered(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{name}" NULLS LAST' for name in columns)
-
-
-def _without_empty(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Drop those of the columns that hold nothing."""
-    empty: list[Any] = [name for name in columns if table[name].null_count == table.num_rows]
-    return table.drop_columns(empty) if empty else table

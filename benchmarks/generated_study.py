@@ -1,0 +1,177 @@
+"""A study of any size whose curves look like a sweep's, written through the real writer; nothing is trained for it.
+
+Strengths 0 to 1, sizes 1 to 3, as many seeds as it takes. Accuracy rises and levels off, agreement grows with size, one
+trial in twenty was stopped early and one in a hundred failed. Shares are counts of 10,000 images, as real ones are.
+
+Run: python benchmarks/generated_study.py ROOT --trials 10000 --epochs 200
+"""
+
+import argparse
+import datetime
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_sweep.storage.root import Root
+from kd_sweep.study.metric_catalogue import METRICS_VERSION
+from kd_sweep.tables.writer import StudyWriter
+
+NUM_IMAGES = 10_000
+NUM_SLOTS = 50
+NUM_HOSTS = 5
+NUM_STRENGTHS, NUM_SIZES = 11, 3
+ROWS_PER_FLUSH = 2_000
+EPOCH_S = 1.5
+BEGAN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+OBJECTIVES = [{"metric": "val_accuracy", "mode": "max"}, {"metric": "ece", "mode": "min"}]
+
+
+def settings_of(number: int) -> dict[str, Any]:
+    """Return strength, size and seed of a trial; each combination once."""
+    return {
+        "augmentation_strength": number % NUM_STRENGTHS / (NUM_STRENGTHS - 1),
+        "ensemble_size": number // NUM_STRENGTHS % NUM_SIZES + 1,
+        "seed": number // (NUM_STRENGTHS * NUM_SIZES),
+    }
+
+
+def curves_of(number: int, num_epochs: int) -> dict[str, np.ndarray]:
+    """Return the metrics of a trial, a value per epoch; the same for the same trial, whatever else is generated."""
+    generator = np.random.default_rng([number, 2405])
+    strength, size = settings_of(number)["augmentation_strength"], settings_of(number)["ensemble_size"]
+
+    def share(limit: float, half: float, noise: float) -> np.ndarray:
+        level = limit + generator.normal(0, 0.01)
+        rising = level * (1 - 0.9 * np.exp(-np.arange(1, num_epochs + 1) / half))
+        values = rising + generator.normal(0, noise, num_epochs)
+        return np.round(np.clip(values, 0, 1) * NUM_IMAGES) / NUM_IMAGES
+
+    accuracy = share(0.7 + 0.04 * size + 0.2 * strength * (1 - strength), 20 + 20 * strength, 0.004)
+    train = share(0.97 - 0.3 * strength, 15 + 20 * strength, 0.004)
+    curves = {
+        "val_accuracy": accuracy,
+        "train_accuracy": train,
+        "generalization_gap": train - accuracy,
+        "val_loss": 2.5 * (1.02 - accuracy) + np.abs(generator.normal(0, 0.01, num_epochs)),
+        "train_loss": 3.0 * (1.02 - train) + np.abs(generator.normal(0, 0.01, num_epochs)),
+        "fidelity_train": share(0.9 - 0.2 * strength, 15, 0.004),
+        "fidelity_val": share(0.95 - 0.02 * size - 0.1 * strength, 15, 0.004),
+        "fidelity_val_augmented": share(0.92 - 0.02 * size - 0.3 * strength, 15, 0.004),
+        "ece": np.abs(0.05 - 0.03 * strength + generator.normal(0, 0.004, num_epochs)),
+        "attention_iou_student": share(0.5 - 0.1 * strength, 30, 0.002),
+        "attention_iou_student_chance": share(0.25, 30, 0.002),
+        "teacher_accuracy": np.full(num_epochs, accuracy[-1]),
+        "ensemble_accuracy": np.full(num_epochs, min(accuracy[-1] + 0.01 * size, 1.0)),
+    }
+    if size > 1:
+        of_teachers = {"diversity_teachers": 0.1 + 0.1 * strength, "attention_iou_teachers": 0.5 - 0.2 * strength}
+        of_teachers |= {"attention_iou_teachers_chance": 0.25}
+        curves |= {name: np.full(num_epochs, value + generator.normal(0, 0.01)) for name, value in of_teachers.items()}
+    return curves
+
+
+def length_of(number: int, num_epochs: int) -> tuple[int, str]:
+    """Return how many epochs a trial has in the end, and its status then."""
+    if number % 100 == 99:
+        return max(num_epochs // 2, 1), "failed"
+    return (max(num_epochs // 4, 1), "stopped") if number % 20 == 7 else (num_epochs, "completed")
+
+
+def trial_id(number: int) -> str:
+    """Return 16 hexadecimal digits."""
+    return f"{(number + 1) * 0x9E3779B97F4A7C15 % 2**64:016x}"
+
+
+def epochs_of(number: int, num_epochs: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield a trial's epochs as rows of `epochs`, each with what the trial's row says then."""
+    slot, turn = number % NUM_SLOTS, number // NUM_SLOTS
+    host = f"node-{slot % NUM_HOSTS}"
+    began = BEGAN + datetime.timedelta(seconds=turn * (num_epochs * EPOCH_S + 5) + slot / 10)
+    last, ends_as = length_of(number, num_epochs)
+    curves = {name: values.tolist() for name, values in curves_of(number, num_epochs).items()}
+    identity = {"trial_id": trial_id(number), "metrics_version": METRICS_VERSION, **settings_of(number)}
+    best, best_epoch = -1.0, 0
+    for epoch in range(1, last + 1):
+        metrics = {name: values[epoch - 1] for name, values in curves.items()}
+        finished_at = began + datetime.timedelta(seconds=epoch * EPOCH_S)
+        ran = {"epoch_s": EPOCH_S, "train_images_per_s": 3e4, "learning_rate": 0.1 * (1 - epoch / num_epochs)}
+        ran |= {"finished_at": finished_at, "host": host, "pid": 1000 + slot, "attempt": 1}
+        if metrics["val_accuracy"] > best:
+            best, best_epoch = metrics["val_accuracy"], epoch
+        state: dict[str, Any] = (
+            {"status": ends_as, "finished_at": finished_at} if epoch == last else {"status": "running"}
+        )
+        state |= {"last_epoch": epoch, "num_epochs": num_epochs, "started_at": began, "host": host, "attempts": 1}
+        state |= {"objective": metrics["val_accuracy"], "best_objective": best, "best_epoch": best_epoch}
+        state |= {"train_s": epoch * EPOCH_S, "config": "{}", "student": "resnet20", "teacher": "resnet20"}
+        if ends_as == "stopped" and epoch == last:
+            state["rung"] = epoch
+        yield identity | metrics | ran | {"epoch": epoch}, identity | metrics | state
+
+
+def teachers() -> Iterator[dict[str, Any]]:
+    """Yield rows of `teachers`: three of each strength and of five seeds."""
+    for index in range(NUM_STRENGTHS * NUM_SIZES * 5):
+        strength = index % NUM_STRENGTHS / (NUM_STRENGTHS - 1)
+        made = {"model": "resnet20", "epochs": 100, "num_parameters": 272_474, "train_s": 100.0}
+        made |= {"val_accuracy": 0.9 - 0.1 * strength, "train_accuracy": 0.99, "pid": 1000 + index % NUM_SLOTS}
+        yield made | {
+            "teacher_id": f"teacher-{index:08x}",
+            "augmentation_strength": strength,
+            "member": index // NUM_STRENGTHS % NUM_SIZES + 1,
+            "seed": index // (NUM_STRENGTHS * NUM_SIZES),
+            "host": f"node-{index % NUM_HOSTS}",
+            "finished_at": BEGAN - datetime.timedelta(seconds=110 * (index // NUM_SLOTS) + 5),
+        }
+
+
+def write(root: Path, name: str, num_trials: int, num_epochs: int, *, epochs_per_s: float | None = None) -> None:
+    """Write a study: trials in groups that run side by side, epoch by epoch.
+
+    Args:
+        root: the results root.
+        name: of the study.
+        num_trials: how many.
+        num_epochs: that each is asked for.
+        epochs_per_s: as fast as a live sweep would report them; None: as fast as it can.
+    """
+    with StudyWriter(Root.open(root), name) as writer:
+        writer.set_study(objectives=json.dumps(OBJECTIVES), num_planned=num_trials, status="running", sampler="grid")
+        for teacher in teachers():
+            writer.upsert_teacher(teacher)
+        written, began = 0, time.monotonic()
+        for first in range(0, num_trials, NUM_SLOTS):
+            running = [epochs_of(number, num_epochs) for number in range(first, min(first + NUM_SLOTS, num_trials))]
+            while running:
+                reported = [(trial, row) for trial in running if (row := next(trial, None)) is not None]
+                running = [trial for trial, _ in reported]
+                for _, (epoch, row) in reported:
+                    writer.add_epoch(epoch)
+                    writer.upsert_trial(row)
+                    written += 1
+                    if epochs_per_s is None:
+                        if written % ROWS_PER_FLUSH == 0:
+                            writer.flush()
+                    else:
+                        time.sleep(max(written / epochs_per_s - (time.monotonic() - began), 0))
+                        writer.maybe_flush()
+        writer.set_study(status="completed")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--name", default="generated")
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--epochs-per-s", type=float, help="as a live sweep would; default: as fast as it can")
+    arguments = parser.parse_args()
+    write(arguments.root, arguments.name, arguments.trials, arguments.epochs, epochs_per_s=arguments.epochs_per_s)
+
+
+if __name__ == "__main__":
+    main()
