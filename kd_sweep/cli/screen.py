@@ -34,7 +34,7 @@ def print_error(text: str) -> None:
 
 def print_footnotes(results: Any, columns: Iterable[str], study: str | None = None) -> None:
     """Print the footnotes of the columns that were printed."""
-    from kd_sweep.tables.queries.named_queries import footnotes
+    from kd_sweep.tables.queries.footnotes import footnotes
 
     for footnote in footnotes(results, columns, study):
         print_message(footnote)

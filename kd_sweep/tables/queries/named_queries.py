@@ -1,12 +1,11 @@
 """Named queries: the tables that `kd-sweep query NAME` prints without SQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from kd_sweep.errors import QueryError, alternatives
-from kd_sweep.study.caveats import CAM
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.tables.queries.named_query import NamedQuery, without_parameters
 from kd_sweep.tables.queries.setting_columns import FINISHED_SQL, listed, ordered, searched_fields, without_empty
@@ -248,19 +247,3 @@ def answers(
     if len(parsed) > 1 and one:
         raise QueryError(f"SQL: {len(parsed)} statements, where one is needed; --format table takes several")
     return [results.sql(statement) for statement in parsed or [question]]
-
-
-def footnotes(results: Results, columns: Iterable[str], study: str | None = None) -> list[str]:
-    """Return the warnings about the values of these columns, a line each.
-
-    Args:
-        results: the tables of the values.
-        columns: names, or expressions that hold names.
-        study: its name; None for all.
-    """
-    if not any("attention_" in name for name in columns):
-        return []
-    # A configuration is canonical JSON with every field.
-    query = """SELECT count(*) AS number FROM trials
-        WHERE contains(config, '"attention":"cam"') AND ($study IS NULL OR study = $study)"""
-    return [CAM] if results.sql(query, {"study": study})["number"][0].as_py() else []

@@ -56,8 +56,8 @@ def epoch_step(last: int, most: int) -> int:
     return 1 if last <= most else math.ceil(last / max(most - 2, 1))
 
 
-def taken_sql(step: int, last: int) -> str:
-    """Return the condition that an epoch is taken."""
+def taken_sql(step: int, last: int | str) -> str:
+    """Return the condition that an epoch is taken; ``last`` is the last one, or the column that holds it."""
     return "true" if step == 1 else f"(epoch % {step} = 0 OR epoch IN (1, {last}))"
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from kd_sweep.errors import QueryError
+from kd_sweep.tables.queries.footnotes import footnotes
 from kd_sweep.tables.queries.named_query import NamedQuery, Names, Numbers, QueryParameters, with_remarks
 from kd_sweep.tables.queries.setting_columns import listed, ordered, searched_fields, without_empty
 from kd_sweep.tables.queries.views.epoch_rows import epoch_rows, epoch_step, last_epoch, taken_sql, thinned
@@ -16,9 +17,10 @@ from kd_sweep.tables.reader import Results
 from kd_sweep.tables.trial_lookup import matching_id
 
 MAX_CURVES = 100
-MAX_CURVE_EPOCHS = 1_000
+MAX_CURVE_ROWS = 25_000
 MAX_BANDS = 100
 MAX_BAND_ROWS = 10_000
+MAX_BAND_VALUES = 30_000
 MAX_COLUMNS, MAX_ROWS = 400, 200
 MAX_QUANTILES = 9
 
@@ -37,35 +39,40 @@ class CurvesParameters(QueryParameters):
 def curves(results: Results, parameters: CurvesParameters) -> pa.Table:
     """The epochs of some trials: one row per trial and epoch."""
     (metric,) = checked_metrics(results, [parameters.metric], "epochs", "metric")
-    ids, remarks = _chosen(results, parameters.trials)
+    chosen, remarks = _chosen(results, parameters.trials)
     columns = [*searched_fields(results), "seed"]
-    last = last_epoch(results)
-    step = epoch_step(last, MAX_CURVE_EPOCHS)
-    rows = epoch_rows(results, metric, [*columns, "status"], with_ids=True)
+    step = epoch_step(last_epoch(results), MAX_CURVE_ROWS // max(len(chosen), 1))
+    rows = epoch_rows(results, metric, [*columns, "status", "last_epoch"], with_ids=True)
+    # The ids alone leave few of millions of rows, before two columns are put together.
     query = f"""
         SELECT study, trial_id, {listed(columns)}, status, epoch, value
         FROM ({rows.select} AND epochs.trial_id IN (SELECT unnest($ids)))
-        WHERE {taken_sql(step, last)}
+        WHERE (study || '/' || trial_id) IN (SELECT unnest($chosen)) AND {taken_sql(step, "last_epoch")}
         ORDER BY {ordered(["study", "trial_id", "epoch"])}"""
-    answer = results.sql(query, {**rows.parameters, "ids": ids or [""]})
-    return with_remarks(without_empty(answer, columns[2:-1]), [*remarks, *thinned(step)])
+    names = [f"{study}/{trial_id}" for study, trial_id in chosen]
+    ids = [trial_id for _, trial_id in chosen]
+    answer = results.sql(query, {**rows.parameters, "ids": ids or [""], "chosen": names or [""]})
+    notes = [*remarks, *thinned(step), *footnotes(results, [metric])]
+    return with_remarks(without_empty(answer, columns[2:-1]), notes)
 
 
-def _chosen(results: Results, wanted: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the ids of the trials to draw, and what is to be said of them."""
-    trials = results.table("trials").select(["study", "trial_id", "objective"])
-    ids = trials["trial_id"].to_pylist()
+def _chosen(results: Results, wanted: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return study and id of the trials to draw, and what is to be said of them."""
+    trials = results.table("trials").select(["study", "trial_id"])
+    known = list(zip(*(trials[name].to_pylist() for name in trials.column_names), strict=True))
     if wanted:
-        chosen = {matching_id(beginning, set(ids), results.root) for beginning in wanted}
-        number = sum(trial_id in chosen for trial_id in ids)
-        if number > MAX_CURVES:
-            raise QueryError(f"curves: these are {number} trials of several studies, more than {MAX_CURVES}; name one")
-        return sorted(chosen), []
+        ids = {trial_id for _, trial_id in known}
+        chosen = {matching_id(beginning, ids, results.root) for beginning in wanted}
+        named = [(study, trial_id) for study, trial_id in known if trial_id in chosen]
+        if len(named) > MAX_CURVES:
+            raise QueryError(
+                f"curves: {len(named)} trials, of several studies, are more than {MAX_CURVES}; name a study"
+            )
+        return named, []
     sample = spread_over_ranks(results, MAX_CURVES, [])
-    remarks = (
-        [] if sample.num_rows == len(ids) else [f"{sample.num_rows} of {len(ids)} trials, evenly over their ranks."]
-    )
-    return sample["trial_id"].to_pylist(), remarks
+    pairs = list(zip(sample["study"].to_pylist(), sample["trial_id"].to_pylist(), strict=True))
+    remarks = [] if len(pairs) == len(known) else [f"{len(pairs)} of {len(known)} trials, evenly over their ranks."]
+    return pairs, remarks
 
 
 class BandsParameters(QueryParameters):
@@ -91,8 +98,9 @@ def bands(results: Results, parameters: BandsParameters) -> pa.Table:
     (metric,) = checked_metrics(results, [parameters.metric], "epochs", "metric")
     settings = settings_of(results, parameters.by, MAX_BANDS, "bands")
     last = last_epoch(results)
-    step = epoch_step(last, MAX_BAND_ROWS // max(settings.number, 1))
     quantiles = list(dict.fromkeys(parameters.quantiles))
+    most = min(MAX_BAND_ROWS, MAX_BAND_VALUES // len(quantiles))
+    step = epoch_step(last, most // max(settings.number, 1))
     values = ", ".join(f"quantiles[{index}] AS {quantile_column(q)}" for index, q in enumerate(quantiles, 1))
     rows = epoch_rows(results, metric, settings.columns)
     groups = ["study", *settings.columns, "epoch"]
@@ -102,7 +110,9 @@ def bands(results: Results, parameters: BandsParameters) -> pa.Table:
             FROM ({rows.select}) WHERE {taken_sql(step, last)} GROUP BY {listed(groups)})
         ORDER BY {ordered(groups)}"""
     answer = results.sql(query.replace("$quantiles", str(quantiles)), rows.parameters)
-    return with_remarks(without_empty(answer, settings.columns), [*settings.remarks, *thinned(step)])
+    return with_remarks(
+        without_empty(answer, settings.columns), [*settings.remarks, *thinned(step), *footnotes(results, [metric])]
+    )
 
 
 def quantile_column(quantile: float) -> str:
@@ -154,7 +164,7 @@ def density(results: Results, parameters: DensityParameters) -> pa.Table:
         ORDER BY x, y"""
     given = {"study": study, "low": low, "high": high, "height": height, "last": whole["last"] or 0}
     remarks = [f"{whole['outside']} values are outside of what is drawn."] if whole["outside"] else []
-    return with_remarks(results.sql(query, given), remarks)
+    return with_remarks(results.sql(query, given), [*remarks, *footnotes(results, [metric])])
 
 
 def _range(parameters: DensityParameters, least: float | None, greatest: float | None) -> tuple[float, float]:
@@ -174,7 +184,7 @@ EPOCH_VIEWS = (
         pa.schema(
             [*_KEYS, ("seed", pa.int64()), ("status", pa.string()), ("epoch", pa.int32()), ("value", pa.float64())]
         ),
-        MAX_CURVES * MAX_CURVE_EPOCHS,
+        MAX_CURVE_ROWS,
     ),
     NamedQuery(
         bands,

@@ -127,15 +127,21 @@ def _slots(spans: Iterable[dict[str, Any]]) -> list[int]:
     """Return the slot of each span, from 1 on each host: the lowest free one. They are sorted by beginning."""
     free: dict[str | None, list[int]] = {}
     busy: dict[str | None, list[tuple[datetime.datetime, int]]] = {}
+    teachers: dict[str, int] = {}
     slots = []
     for span in spans:
         host, began = span["host"], span["began_at"]
         waiting, running = free.setdefault(host, []), busy.setdefault(host, [])
+        if span["kind"] == "teacher" and span["id"] in teachers:  # it is another study's too, and ran once
+            slots.append(teachers[span["id"]])
+            continue
         while running and running[0][0] <= began:
             heapq.heappush(waiting, heapq.heappop(running)[1])
         slot = heapq.heappop(waiting) if waiting else len(running) + 1
         heapq.heappush(running, (span["ended_at"] or _NEVER, slot))
         slots.append(slot)
+        if span["kind"] == "teacher":
+            teachers[span["id"]] = slot
     return slots
 
 

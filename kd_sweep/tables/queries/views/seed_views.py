@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from kd_sweep.tables.queries.footnotes import footnotes
 from kd_sweep.tables.queries.named_query import NamedQuery, Names, QueryParameters, with_remarks
 from kd_sweep.tables.queries.setting_columns import DIMENSIONS, listed, ordered, without_empty
 from kd_sweep.tables.queries.views.view_columns import checked_metrics, settings_of
@@ -56,7 +57,7 @@ def dose_response(results: Results, parameters: DoseResponseParameters) -> pa.Ta
     select = f'SELECT study, {_names(settings.columns)}seed, "{outcome}" AS value, NULL AS chance {_OF_COMPLETED}'
     rows = _means(results, ["study", *settings.columns], select)
     num_points = sum(len(row["seeds"]) for row in rows)
-    remarks = [*settings.remarks, *_left_out(results)]
+    remarks = [*settings.remarks, *_left_out(results), *footnotes(results, [outcome])]
     if num_points > MAX_POINTS:
         remarks.append(f"Without the values of single seeds: {num_points} are more than {MAX_POINTS}.")
         rows = [row | {"seeds": None, "values": None} for row in rows]
@@ -85,7 +86,8 @@ def agreement(results: Results, parameters: AgreementParameters) -> pa.Table:
         row |= dict(zip(_AGREEMENT, _PAIRS[row["pair"]], strict=False))
     keys = [(name, pa.string()) for name in _AGREEMENT]
     table = _table(results, rows, settings.columns, keys, [("chance", pa.float64())])
-    return with_remarks(table, [*settings.remarks, *_left_out(results)])
+    columns = [column for *_, column, _ in _PAIRS]
+    return with_remarks(table, [*settings.remarks, *_left_out(results), *footnotes(results, columns)])
 
 
 def _names(columns: list[str]) -> str:

@@ -137,19 +137,43 @@ def test_unnamed_curves_are_even_over_the_ranks_and_no_more_than_fit(tmp_path: P
     assert remarks_of(found) == ["100 of 130 trials, evenly over their ranks."]
 
 
-def test_very_long_curves_and_bands_are_thinned_with_first_and_last(tmp_path: Path):
-    results = written(tmp_path, {0: [epoch / 4 for epoch in range(1, 2_501)], 1: [1.0] * 10}, "train_loss")
-    found = answer(results, "curves", {"metric": "train_loss", "trials": trial_id(0)})
-    epochs = found["epoch"].to_pylist()
-    assert (epochs[0], epochs[-1]) == (1, 2_500)
-    assert 500 < len(epochs) <= 1_000
-    assert len(set(np.diff(epochs)[1:-1])) == 1
-    assert found["value"].to_pylist() == [epoch / 4 for epoch in epochs]
-    assert "one in 3:" in remarks_of(found)[0]
-    many = written(tmp_path / "more", {number: [0.5] * 150 for number in range(80)})
-    bands = answer(many, "bands", {"metric": "val_loss"})
-    assert 5_000 < bands.num_rows <= 10_000
+def test_very_long_curves_are_thinned_with_first_and_last(tmp_path: Path):
+    lengths = {0: 60_001, **dict.fromkeys(range(1, 10), 10)}
+    results = written(tmp_path, {number: [epoch / 4 for epoch in range(1, n + 1)] for number, n in lengths.items()})
+    found = answer(results, "curves", {"metric": "val_loss"})
+    assert found.num_rows <= 25_000
+    rows = found.to_pandas()
+    assert rows["value"].to_list() == [epoch / 4 for epoch in rows["epoch"]]
+    for number, length in lengths.items():
+        epochs = rows[rows["trial_id"] == trial_id(number)]["epoch"].to_list()
+        assert (epochs[0], epochs[-1]) == (1, length)
+        assert len(set(np.diff(epochs)[1:-1])) <= 1
+    assert found.num_rows > 2_000
+    assert "one in 25:" in remarks_of(found)[0]
+    whole = answer(results, "curves", {"metric": "val_loss", "trials": trial_id(3)})
+    assert whole.num_rows < 10
+
+
+@pytest.mark.parametrize(("quantiles", "most"), [("0.5", 10_000), ("0,0.1,0.2,0.3,0.5,0.6,0.7,0.8,1", 3_333)])
+def test_bands_of_many_settings_are_thinned_with_first_and_last(tmp_path: Path, quantiles: str, most: int):
+    many = written(tmp_path, {number: [0.5] * 150 for number in range(80)})
+    bands = answer(many, "bands", {"metric": "val_loss", "quantiles": quantiles})
+    assert most / 2 < bands.num_rows <= most
     assert {1, 150} <= set(bands["epoch"].to_pylist())
+    assert bands.num_rows == 80 * len(set(bands["epoch"].to_pylist()))
+
+
+def test_curves_that_a_sample_left_out_of_one_study_are_not_in_it_for_the_other(tmp_path: Path):
+    """The same trial is in both, at another rank."""
+    for study, sign in (("a", 1), ("b", -1)):
+        with StudyWriter(Root.open(tmp_path), study) as writer:
+            for number in range(90):
+                writer.add_epoch(epoch_row(number, 1))
+                objective = sign * (number * 37 % 90) / 128
+                writer.upsert_trial(trial_row(number, last_epoch=1, objective=objective))
+    found = answer(open_results(tmp_path), "curves").to_pandas()
+    assert found.groupby("study").size().to_dict() == {"a": 50, "b": 50}
+    assert set(found.query("study == 'a'")["trial_id"]) != set(found.query("study == 'b'")["trial_id"])
 
 
 @pytest.mark.parametrize("bounds", [{}, {"low": 0.25, "high": "0.75"}])
@@ -213,7 +237,7 @@ def test_views_of_epochs_while_they_are_written(tmp_path: Path):
     with StudyWriter(Root.open(tmp_path), "s") as writer:
         writer.set_study(status="running")
         results = open_results(tmp_path)
-        for epoch in range(1, 20):
+        for epoch in range(1, 11):
             for number in range(3):
                 writer.add_epoch(epoch_row(number, epoch))
                 writer.upsert_trial(trial_row(number, "running", last_epoch=epoch))

@@ -99,6 +99,16 @@ def test_a_timeline_has_attempts_and_teachers_in_slots(tmp_path: Path):
     assert [row["id"] for row in early] == ["t"]
 
 
+def test_a_teacher_of_two_studies_has_one_slot(tmp_path: Path):
+    for study in ("a", "b"):
+        with StudyWriter(Root.open(tmp_path), study) as writer:
+            for name in ("t", "u"):
+                writer.upsert_teacher({"teacher_id": name, "host": "a", "train_s": 30.0, "finished_at": NOON})
+    found = answer(open_results(tmp_path), "timeline").to_pylist()
+    slots = {(row["study"], row["id"]): row["slot"] for row in found}
+    assert slots == {("a", "t"): 1, ("b", "t"): 1, ("a", "u"): 2, ("b", "u"): 2}
+
+
 def test_what_runs_has_no_end(tmp_path: Path):
     root = Root.open(tmp_path)
     with study_lease(root.child("s"), "s") as lease, StudyWriter(root, "s", lease=lease) as writer:

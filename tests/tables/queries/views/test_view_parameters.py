@@ -7,7 +7,9 @@ import pytest
 
 from kd_sweep.errors import QueryError
 from kd_sweep.storage.root import Root
+from kd_sweep.study.caveats import CAM
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
+from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.queries.views.viewed_studies import settings_in
@@ -79,3 +81,22 @@ def test_mistakes_are_one_line(root: Path, name: str, given: dict[str, object], 
     with pytest.raises(QueryError, match=message) as error:
         answer(open_results(root / "second"), name, given)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "is_told"),
+    [
+        *((name, {"metric": "attention_iou_student"}, True) for name in ("curves", "bands", "density")),
+        ("dose_response", {"outcome": "attention_area_student"}, True),
+        ("agreement", {}, True),
+        ("bands", {}, False),
+        ("dose_response", {}, False),
+    ],
+)
+def test_the_weakness_of_class_activation_maps_is_told(
+    tmp_path: Path, name: str, given: dict[str, object], is_told: bool
+):
+    """As under other answers with such a metric, though no column of a view has its name."""
+    with StudyWriter(Root.open(tmp_path), "s") as writer:
+        writer.upsert_trial(trial_row(1, config='{"metrics":{"attention":"cam"}}'))
+    assert (CAM in remarks_of(answer(open_results(tmp_path), name, given))) == is_told
