@@ -55,6 +55,11 @@ def test_mistakes_in_the_study_are_one_line(folder: Path, change: tuple[str, str
     ("text", "message"),
     [
         ("1 / 0", "module 'mykd' cannot be imported: ZeroDivisionError: division by zero (mykd.py, line 1) (s.yaml,"),
+        ("raise SystemExit(3)", "module 'mykd' cannot be imported: SystemExit: 3 (mykd.py, line 1) (s.yaml, line 3)"),
+        (
+            "import json\njson.loads('{')",
+            "in double quotes: line 1 column 2 (char 1) (mykd.py, line 2) (s.yaml, line 3)",
+        ),
         ("import nothing_of_that_name", "cannot be imported: ModuleNotFoundError: No module named 'nothing_of_that"),
         ("x = 1", "module 'mykd' registers nothing; it has to use one of the decorators of kd_sweep, such as @loss"),
         ("import kd_sweep\nkd_sweep.loss('a b')(print)", "loss 'a b': a name is letters, digits and _"),

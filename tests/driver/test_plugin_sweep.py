@@ -175,6 +175,7 @@ def test_a_study_may_select_an_entry_of_each_kind(tmp_path: Path, kd_sweep: Run,
     assert kd_sweep("resume", root / "own").returncode == 0
     code, summary, _ = cli("query", str(root), "--format", "csv")
     assert (code, summary.splitlines()[0].count("_source")) == (0, 0)
+    assert '"mykd_confidence"' in summary.splitlines()[0].split(",")
     program = (
         "import kd_sweep, sys; trial = kd_sweep.open_results(sys.argv[1])['own'].trials()[0]; "
         "print(trial.student().training, trial.attention(images=2).maps_MIHW.shape)"

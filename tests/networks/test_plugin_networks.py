@@ -56,11 +56,10 @@ class Own(Tiny):
         return self.weight
 
     def forward(self, images):
-        return self.forward_with_features(images)[0]
+        return self.blocks(images).mean((2, 3)) @ self.weight.T
 
     def forward_with_features(self, images):
-        features = self.blocks(images)
-        return features.mean((2, 3)) @ self.weight.T, features
+        return self(images=images), self.blocks(images)
 
 
 def tiny(num_classes, channels, _image_size, parameters):
