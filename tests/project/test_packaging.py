@@ -35,7 +35,12 @@ def imported(folder: Path) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules.add(str(node.module).split(".")[0])
     of_module = distributions()
-    ours = {"kd_sweep", "tests", *(path.stem for path in folder.glob("*.py"))}  # programs import those beside them
+    ours = {
+        "kd_sweep",
+        "tests",
+        "benchmarks",
+        *(path.stem for path in folder.glob("*.py")),
+    }  # programs import those beside them
     found = {of_module[name][0].lower().replace("_", "-") for name in modules - ours - set(sys.stdlib_module_names)}
     return {WITH_ANOTHER.get(name, name) for name in found}
 

@@ -160,7 +160,7 @@ def density(results: Results, parameters: DensityParameters) -> pa.Table:
         SELECT $study AS study, x * {step} + 1 AS epoch_low, least(x * {step} + {step}, $last) AS epoch_high,
             $low + y * $height AS value_low, $low + (y + 1) * $height AS value_high, num_values
         FROM (SELECT (epoch - 1) // {step} AS x, {row} AS y, count(*) AS num_values
-            FROM ({rows.select}) WHERE value BETWEEN $low AND $high GROUP BY ALL)
+            FROM ({rows.select}) WHERE value BETWEEN $low AND $high AND epoch <= $last GROUP BY ALL)
         ORDER BY x, y"""
     given = {"study": study, "low": low, "high": high, "height": height, "last": whole["last"] or 0}
     remarks = [f"{whole['outside']} values are outside of what is drawn."] if whole["outside"] else []

@@ -1,10 +1,11 @@
 """Views of outcomes as means over seeds with intervals: dose-response, and agreement between teachers and student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from kd_sweep.study.metric_catalogue import DIFFERENCES
 from kd_sweep.tables.queries.footnotes import footnotes
 from kd_sweep.tables.queries.named_query import NamedQuery, Names, QueryParameters, with_remarks
 from kd_sweep.tables.queries.setting_columns import DIMENSIONS, listed, ordered, without_empty
@@ -55,9 +56,9 @@ def dose_response(results: Results, parameters: DoseResponseParameters) -> pa.Ta
     (outcome,) = checked_metrics(results, [parameters.outcome], "trials", "outcome")
     settings = settings_of(results, parameters.by, MAX_SETTINGS, "dose_response", DIMENSIONS)
     select = f'SELECT study, {_names(settings.columns)}seed, "{outcome}" AS value, NULL AS chance {_OF_COMPLETED}'
-    rows = _means(results, ["study", *settings.columns], select)
+    rows = _with_intervals(_means(results, ["study", *settings.columns], select), _steps(results, [outcome]))
     num_points = sum(len(row["seeds"]) for row in rows)
-    remarks = [*settings.remarks, *_left_out(results), *footnotes(results, [outcome])]
+    remarks = [*settings.remarks, *_unbalanced(rows), *_left_out(results), *footnotes(results, [outcome])]
     if num_points > MAX_POINTS:
         remarks.append(f"Without the values of single seeds: {num_points} are more than {MAX_POINTS}.")
         rows = [row | {"seeds": None, "values": None} for row in rows]
@@ -81,13 +82,14 @@ def agreement(results: Results, parameters: AgreementParameters) -> pa.Table:
         for index, (*_, column, chance) in enumerate(_PAIRS)
     )
     groups = ["study", *settings.columns, "pair"]
-    rows = _means(results, groups, select)
+    columns = [column.removeprefix("1 - ") for *_, column, _ in _PAIRS]
+    rows = _with_intervals(_means(results, groups, select), _steps(results, columns))
     for row in rows:
         row |= dict(zip(_AGREEMENT, _PAIRS[row["pair"]], strict=False))
     keys = [(name, pa.string()) for name in _AGREEMENT]
     table = _table(results, rows, settings.columns, keys, [("chance", pa.float64())])
-    columns = [column for *_, column, _ in _PAIRS]
-    return with_remarks(table, [*settings.remarks, *_left_out(results), *footnotes(results, columns)])
+    remarks = [*settings.remarks, *_unbalanced(rows), *_left_out(results), *footnotes(results, columns)]
+    return with_remarks(table, remarks)
 
 
 def _names(columns: list[str]) -> str:
@@ -95,33 +97,45 @@ def _names(columns: list[str]) -> str:
 
 
 def _means(results: Results, groups: list[str], select: str) -> list[dict[str, Any]]:
-    """Return for each group mean, spread and interval over its seeds; the value of a seed is the mean of its trials."""
+    """Return for each group its seeds with their values, each the mean of its trials."""
     keys = list(dict.fromkeys([*groups, "seed"]))
     query = f"""
         WITH of_seeds AS (
             SELECT {listed(keys)}, avg(value) AS value, avg(chance) AS chance, count(*) AS num_trials
             FROM ({select}) WHERE value IS NOT NULL GROUP BY {listed(keys)})
-        SELECT {listed(groups)}, sum(num_trials)::BIGINT AS num_trials, avg(chance) AS chance,
+        SELECT {listed(groups)}, sum(num_trials)::BIGINT AS num_trials,
+            min(num_trials) < max(num_trials) AS is_unbalanced, avg(chance) AS chance,
             list(of_seeds.seed ORDER BY of_seeds.seed) AS seeds, list(value ORDER BY of_seeds.seed) AS values
         FROM of_seeds GROUP BY {listed(groups)} ORDER BY {ordered(groups)}"""
     rows: list[dict[str, Any]] = results.sql(query).to_pylist()
-    return _with_intervals(rows)
+    return rows
 
 
-def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _steps(results: Results, metrics: Sequence[str]) -> dict[tuple[str, int], float]:
+    """Return the resolution of each metric, by study and position, as `analyse` takes it: over completed trials."""
+    from kd_sweep.statistics.resolution import resolutions
+
+    parts = [part for metric in metrics for part in DIFFERENCES.get(metric, ())]
+    names = list(dict.fromkeys([*metrics, *parts]))
+    trials: dict[str, list[dict[str, Any]]] = {}
+    for row in results.sql(f"SELECT study, {listed(names)} {_OF_COMPLETED}").to_pylist():
+        trials.setdefault(row["study"], []).append(row)
+    found = {study: resolutions(rows, names) for study, rows in trials.items()}
+    return {(study, index): found[study][metric] for study in found for index, metric in enumerate(metrics)}
+
+
+def _with_intervals(rows: list[dict[str, Any]], steps: Mapping[tuple[str, int], float]) -> list[dict[str, Any]]:
+    """Add mean, spread and interval over its seeds to each row."""
     import numpy as np  # scipy behind it takes longer to load than most queries run
 
     from kd_sweep.statistics.intervals import MIN_CLUSTERS, half_width, spread
-    from kd_sweep.statistics.resolution import ROUNDING, resolution
+    from kd_sweep.statistics.resolution import ROUNDING
 
-    steps: dict[Any, float] = {}
-    for pair in {row.get("pair") for row in rows}:
-        steps[pair] = resolution(value for row in rows if row.get("pair") == pair for value in row["values"])
     for row in rows:
         values_S, number = np.asarray(row["values"]), len(row["values"])
         row |= {"num_seeds": number, "mean": float(values_S.mean()), "std": None, "t_low": None, "t_high": None}
         if number > 1:
-            row["std"] = spread(values_S, ROUNDING * steps[row.get("pair")])
+            row["std"] = spread(values_S, ROUNDING * steps.get((row["study"], row.get("pair", 0)), 0.0))
         if row["std"] and number >= MIN_CLUSTERS:
             half = half_width(row["std"], number, CONFIDENCE)
             row |= {"t_low": row["mean"] - half, "t_high": row["mean"] + half}
@@ -139,6 +153,12 @@ def _table(
     fields = [trials.field(name) for name in dict.fromkeys(["study", *columns])]
     schema = pa.schema([*fields, *keys, *_ESTIMATE, *more])
     return without_empty(pa.Table.from_pylist(rows, schema), columns if rows else [])
+
+
+def _unbalanced(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the remark that seeds are means of different trials, where that is so."""
+    number = sum(row["is_unbalanced"] for row in rows)
+    return [f"Unbalanced: in {number} rows some seeds have fewer of the settings that are averaged."] if number else []
 
 
 def _left_out(results: Results) -> list[str]:

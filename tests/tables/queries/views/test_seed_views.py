@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from kd_sweep.analysis.study_analysis import analyse
 from kd_sweep.errors import QueryError
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.reader import Results, open_results
 from kd_sweep.tables.writer import StudyWriter
+from tests.analysis.tables import planted, write_study
 from tests.tables.queries.views.viewed_studies import MARGIN, STUDIES, parquet, settings_in
 from tests.tables.rows import trial_row
 
@@ -72,6 +74,36 @@ def test_few_or_equal_seeds_have_no_interval_and_shares_count_as_rounded(tmp_pat
     one, two, same = answer(of_values(tmp_path / "others", irrational), "dose_response").to_pylist()
     assert (one["std"], one["t_low"], two["t_low"], same["t_low"], same["std"]) == (None, None, None, None, 0)
     assert two["std"] > 0
+
+
+def test_intervals_are_those_that_analyse_shows(tmp_path: Path):
+    """With accuracies in steps of one image, and their gaps, which move in the same steps."""
+    trials = planted(seeds=4)
+    for row in trials:
+        accuracy = round(row["val_accuracy"] * 100) / 100
+        row |= {"val_accuracy": accuracy, "train_accuracy": 0.75, "generalization_gap": 0.75 - accuracy}
+        if row["augmentation_strength"] == 0.5:
+            row |= {"val_accuracy": 0.61, "generalization_gap": 0.75 - 0.61}
+    results = write_study(tmp_path, trials)
+    for outcome in ("val_accuracy", "generalization_gap"):
+        means = (
+            analyse(results, outcomes=[outcome], resamples=100).tables["effects"].to_pandas().query("kind == 'mean'")
+        )
+        found = answer(results, "dose_response", {"outcome": outcome}).to_pandas()
+        keys = ["augmentation_strength", "ensemble_size"]
+        both = found.merge(means, on=keys, suffixes=("", "_analysed"))
+        assert len(both) == len(found) == 9
+        for column in ("t_low", "t_high", "std"):
+            assert both[column].to_list() == pytest.approx(both[f"{column}_analysed"].to_list())
+        assert both["mean"].to_list() == pytest.approx(both["estimate"].to_list())
+
+
+def test_seeds_of_unequal_settings_are_told(tmp_path: Path):
+    results = of_values(tmp_path, {0.0: [0.5, 0.6, 0.7], 1.0: [0.1, 0.2]})
+    assert remarks_of(answer(results, "dose_response")) == []
+    found = answer(results, "dose_response", {"by": "ensemble_size"})
+    assert found["values"].to_pylist() == [[pytest.approx(0.3), pytest.approx(0.4), 0.7]]
+    assert remarks_of(found) == ["Unbalanced: in 1 rows some seeds have fewer of the settings that are averaged."]
 
 
 def test_only_completed_trials_count_and_that_is_said(root: Path):
