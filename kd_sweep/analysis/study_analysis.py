@@ -316,6 +316,11 @@ def _notes(sample: Sample) -> Iterator[str]:
             "Ensembles whose teachers have different strengths are compared where no teacher's falls. Rows pooled over "
             "them are means over all such pairs, each mix counted once; --format json has every pair of lists."
         )
+    if any(recipe.is_mixed for recipe in sample.recipes.values()) and len(sample.levels(SIZE)) > 1:
+        yield (
+            "Some ensembles have teachers that differ in network or recipe. Where a larger one has other kinds than a "
+            "smaller one, an effect of ensemble_size is one of both."
+        )
     if len(sample.losses) > 1:
         yield "Losses are not averaged: what a student's loss can change has a row for each."
     if sample.num_untaught:

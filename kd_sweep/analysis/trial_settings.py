@@ -1,6 +1,7 @@
 """The setting, recipe and arm of a trial: its levels, its training, and what it is never averaged with."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ NO_TEACHING = "none"
 """The loss of a student that learns from labels alone: `distillation.loss: none`, or any with alpha 1."""
 
 _MAPS, _TEACHERS_START, _TEACHERS = "metrics_attention", "teacher_weights", "teacher_strengths"
+_MODELS = "teacher_models"
+_OF_ENTRY = re.compile(r"teachers_(\d+)_(\w+)")
 _SAME_STRENGTH = 1e-9
 
 
@@ -28,7 +31,10 @@ class Setting(NamedTuple):
     mix: tuple[float, ...]
     """The teachers' strengths, member 1 first, if they differ among themselves; empty if all are equal."""
     others: tuple[tuple[str, Any], ...]
-    """Further searched fields that differ between the trials: (column, value), sorted by column."""
+    """Further searched fields that differ between the trials: (column, value), sorted by column.
+
+    That of `teacher_models` is without repetition: three of one model, and one of it, are ensembles of two sizes.
+    """
 
     @property
     def teachers(self) -> tuple[float, ...]:
@@ -45,6 +51,8 @@ class Recipe(NamedTuple):
     """`cam` or `grad_cam`: the value of `attention.regions`."""
     random_teachers: bool | None
     """Whether the teachers started from random weights."""
+    is_mixed: bool = False
+    """Whether the teachers differ in network or recipe."""
 
     @property
     def taught_by(self) -> str | None:
@@ -119,7 +127,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _recipe(row: Mapping[str, Any], config: Mapping[str, Any]) -> Recipe:
     known = _known(row, config, (LOSS, ALPHA, _MAPS, _TEACHERS_START))
     says_start = _TEACHERS_START in row or _TEACHERS_START in config
-    return Recipe(known[LOSS], known[ALPHA], known[_MAPS], known[_TEACHERS_START] is None if says_start else None)
+    starts = [known[_TEACHERS_START], *(member.get("weights") for member in config.get("members", ()))]
+    is_random = not any(starts) if says_start else None
+    return Recipe(known[LOSS], known[ALPHA], known[_MAPS], is_random, bool(config.get("members")))
 
 
 def _student_strength(row: Mapping[str, Any], config: Mapping[str, Any]) -> float:
@@ -134,7 +144,28 @@ def _mix(row: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[float, ...]
 
 
 def _known(row: Mapping[str, Any], config: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: config.get(name) if row.get(name) is None else row[name] for name in names}
+    known = {name: _in_config(config, name) if row.get(name) is None else row[name] for name in names}
+    return known | ({_MODELS: _without_repetition(known[_MODELS])} if known.get(_MODELS) else {})
+
+
+def _in_config(config: Mapping[str, Any], name: str) -> Any:
+    """Return what a configuration has for a column of a searched field."""
+    size = len(config.get(_TEACHERS) or ())
+    if name == _MODELS and config:
+        members = config.get("members") or [{"model": config.get("teacher_model")}] * size
+        return json.dumps([member["model"] for member in members])
+    if match := _OF_ENTRY.fullmatch(name):
+        index, key = int(match[1]), match[2]
+        members = config.get("members") or [{key: config.get(f"teacher_{key}")}] * size
+        return members[index].get(key) if index < len(members) else None
+    return config.get(name)
+
+
+def _without_repetition(models: str) -> str:
+    """Return the shortest list of models that the list repeats from its beginning, both as JSON."""
+    listed = json.loads(models)
+    length = next(n for n in range(1, len(listed) + 1) if all(m == listed[i % n] for i, m in enumerate(listed)))
+    return json.dumps(listed[:length])
 
 
 def _hashable(value: Any) -> Any:

@@ -117,7 +117,7 @@ class Selected:
                 return inner(value)
             context = info.context or {}
             searched = context.get(SEARCHED, {}).get(f"{info.field_name}.{base.selector}", ())
-            stored = _stored_class(base, value, searched, context.get(OTHER_PLUGINS, False))
+            stored = stored_class(base, value, searched, context.get(OTHER_PLUGINS, False))
             if stored is not None:
                 return _validated(stored, value, info.mode)
             name = value.get(base.selector, base.model_fields[base.selector].default)
@@ -131,7 +131,7 @@ class Selected:
         return core_schema.with_info_wrap_validator_function(select, handler(source))
 
 
-def _stored_class(
+def stored_class(
     base: type[SelectingSection], content: Mapping[str, Any], searched: Sequence[str] = (), others: bool = False
 ) -> type[SelectingSection] | None:
     """Return the class for a section as it was stored whose plug-in is not loaded here, or not in that version.
@@ -308,7 +308,7 @@ def _possible(base: type[SelectingSection]) -> str:
 
 def _restored(base: type[SelectingSection], content: str) -> SelectingSection:
     fields = json.loads(content)
-    model = _stored_class(base, fields)
+    model = stored_class(base, fields)
     if model is not None:
         return model.model_validate_json(content)
     section: SelectingSection = section_class(base, (fields[base.selector],)).model_validate_json(content)

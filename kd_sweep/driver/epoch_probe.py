@@ -1,5 +1,6 @@
 """The time that an epoch takes, from training a little."""
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ from kd_sweep.distill.checkpoints import Row
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.storage.temporary_folders import scratch_folder
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import TrialConfig, section_json
 
 PROBE_IMAGES = 640
 PROBE_EPOCHS = 2
@@ -19,6 +20,8 @@ def seconds_per_epoch(
     trial: TrialConfig, *, device: str = "auto", num_threads: int | None = None
 ) -> tuple[float, float]:
     """Return about how many seconds one epoch of one teacher, and one of the student, takes on this machine.
+
+    Of teachers that differ it is the mean, each counted as often as it has epochs.
 
     Trains on a part of the images in a temporary folder, no others are decoded, and scales training and evaluation each
     by its number of images.
@@ -35,12 +38,19 @@ def seconds_per_epoch(
     whole = count_images(trial.data)
     part = _part(whole)
     probe = _shortened(trial, part)
-    teacher_rows: list[Row] = []
     with scratch_folder("probe") as root:
-        ensure_teacher(probe.teachers[0], root, device=device, num_threads=num_threads, on_epoch=teacher_rows.append)
+        seconds: dict[str, float] = {}
+        for teacher in probe.teachers:
+            recipe = section_json(teacher.learner)
+            if recipe not in seconds:
+                rows: list[Row] = []
+                ensure_teacher(teacher, root, device=device, num_threads=num_threads, on_epoch=rows.append)
+                seconds[recipe] = rows[-1]["epoch_s"]  # of its training alone
         student_rows = list(trial_epochs(probe, root=root, checkpoint_dir=None, device=device, num_threads=num_threads))
-    # A teacher's row counts its training alone.
-    return teacher_rows[-1]["epoch_s"] * whole.train / part.train, _whole_epoch_s(student_rows[-1], part, whole)
+    epochs = [learner.epochs for learner in trial.learners]
+    of_members = [seconds[section_json(learner)] for learner in probe.learners]
+    teacher_s = sum(map(operator.mul, of_members, epochs)) / sum(epochs)
+    return teacher_s * whole.train / part.train, _whole_epoch_s(student_rows[-1], part, whole)
 
 
 def _part(whole: ImageCounts) -> ImageCounts:
@@ -55,13 +65,7 @@ def _part(whole: ImageCounts) -> ImageCounts:
 def _shortened(trial: TrialConfig, part: ImageCounts) -> TrialConfig:
     few = trial.data.model_copy(update={"max_train_images": part.train, "max_val_images": max(2, part.val)})
     short = {"epochs": PROBE_EPOCHS, "schedule": "constant", "warmup_epochs": 0.0}
-    return trial.model_copy(
-        update={
-            "data": few,
-            "teacher": trial.teacher.model_copy(update=short),
-            "student": trial.student.model_copy(update=short),
-        }
-    )
+    return trial.with_learners(short).model_copy(update={"data": few})
 
 
 def _whole_epoch_s(row: Mapping[str, Any], part: ImageCounts, whole: ImageCounts) -> float:

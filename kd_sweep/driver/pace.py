@@ -156,7 +156,8 @@ class SweepState:
 
 def describe(config: TrialConfig) -> str:
     """Return in words which trial of a study this is."""
-    size = f"{config.ensemble_size} teacher{'s' if config.ensemble_size > 1 else ''}"
+    models = f" ({', '.join(config.teacher_models)})" if config.members else ""
+    size = f"{config.ensemble_size} teacher{'s' if config.ensemble_size > 1 else ''}{models}"
     is_apart = config.student_strength != config.mean_teacher_strength
     student = f", student {config.student_strength:g}" if is_apart else ""
     listed = config.teacher_strengths if len(set(config.teacher_strengths)) > 1 else config.teacher_strengths[:1]

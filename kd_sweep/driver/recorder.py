@@ -285,7 +285,7 @@ class Recorder:
             "ensemble_size": config.ensemble_size,
             "seed": config.seed,
             "student": config.student.model,
-            "teacher": config.teacher.model,
+            "teacher": ", ".join(config.teacher_models if config.members else [config.teacher.model]),
             "config": config.model_dump_json(),
             "num_epochs": config.student.epochs,
         }

@@ -8,6 +8,7 @@ from kd_sweep.errors import KdSweepError, SpecError, alternatives
 from kd_sweep.storage.root import Root
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import holds, value_at
+from kd_sweep.study.space.members import value_in
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig, recorded_trial
 from kd_sweep.study.warm_trials import WarmTrial
@@ -120,7 +121,7 @@ def _check_common(spec: StudySpec, results: Results) -> None:
 
 
 def _values(spec: StudySpec, trial: TrialConfig) -> Point:
-    return {name: trial.at(name) for name in spec.search}
+    return {name: value_in(spec, trial, name) for name in spec.search}
 
 
 def _point(spec: StudySpec, conditions: Conditions, values: Mapping[str, Any]) -> Point | None:

@@ -59,7 +59,7 @@ def _label(trial: TrialAttention, member: int, is_student: bool) -> tuple[str, .
         strength = config.student_strength
         return ("student", config.student.model, f"strength {strength:g}", kind, "mean IoU with", "teachers")
     strength = config.teacher_strengths[member]
-    return (f"teacher {member + 1}", config.teacher.model, f"strength {strength:g}", kind, "IoU with student")
+    return (f"teacher {member + 1}", config.teacher_models[member], f"strength {strength:g}", kind, "IoU with student")
 
 
 def _heading(trial: TrialAttention) -> str:

@@ -24,6 +24,8 @@ from kd_sweep.study.recipe import (
     SelectedMetrics,
 )
 from kd_sweep.study.scheduler import NO_RULE, Scheduler, SelectedScheduler
+from kd_sweep.study.teacher_entries import TeacherEntry
+from kd_sweep.study.trial import MAX_TEACHERS
 from kd_sweep.study.warm_trials import WarmStart
 
 RESERVED_NAMES = ("teachers", "logits", "datasets", "service", "study.yaml")
@@ -36,7 +38,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 Scalar = bool | int | float | str | None
 Value = Scalar | tuple[Scalar, ...]
-"""What a searched field can be. Only `teacher_strengths` is a list."""
+"""What a searched field can be. Only `teacher_strengths` and `teacher_models` are lists."""
 
 
 def _lists(conditions: Any) -> Any:
@@ -269,13 +271,17 @@ class StudySpec(Strict):
     data: SelectedData = Data()
     augmentation: SelectedAugmentation = Augmentation()
     teacher: SelectedLearner = Learner()
+    teachers: tuple[TeacherEntry, ...] = Field((), max_length=MAX_TEACHERS)
+    """What teachers have of their own, member 1 first, over what they have in common in `teacher`. A larger ensemble
+    goes through the list again; where `search.teacher_models` names models, those of an entry's model have it."""
     student: SelectedLearner = Learner()
     distillation: SelectedDistillation = Distillation()
     metrics: SelectedMetrics = Metrics()
     search: dict[str, Dimension] = Field({})
     """What varies: `augmentation_strength`, `ensemble_size`, `seed`, or any field above by its dotted name.
 
-    `teacher_strengths` (a list for each value) and `student_strength` set teachers and student apart.
+    `teacher_strengths` (a list for each value) and `student_strength` set teachers and student apart,
+    `teacher_models` (a list for each value) the teachers among themselves.
     """
     objectives: tuple[Objective, ...] = Field((Objective(),), min_length=1)
     """What samplers optimise and the leaderboard sorts by; several give a Pareto set."""

@@ -1,6 +1,6 @@
 """The configurations of a trial, its teachers and their image streams, each named by the digest of its content."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple
 
@@ -143,14 +143,17 @@ def reference_augmentation(augmentation: Augmentation) -> Augmentation:
     return augmentation if augmentation.clean_at_zero else Augmentation()
 
 
-def trial_digest(sections: Mapping[str, str], settings: Settings) -> str:
+def trial_digest(sections: Mapping[str, str], settings: Settings, members: Sequence[str]) -> str:
     """Return the id of a trial.
 
     Args:
-        sections: `section_json` of each of `SECTIONS`.
+        sections: `section_json` of each of `SECTIONS`, of which `teacher` is that of member 1.
         settings: its other fields.
+        members: `section_json` of each teacher, member 1 first.
     """
     parts = {name: text for name, text in sections.items() if text != _NOTHING or name == "data"}
+    if len(set(members)) > 1:
+        parts["members"] = f"[{','.join(members)}]"
     if settings.teacher_strengths != (0.0,):
         parts["teacher_strengths"] = _scalar_json(settings.teacher_strengths)
     if settings.student_strength != 0.0:
@@ -175,6 +178,20 @@ class TrialConfig(Strict):
     student_strength: Fraction = 0.0
     """The strength of the images that the student sees, and its teachers with it."""
     seed: Seed = 0
+    members: tuple[SelectedLearner, ...] = ()
+    """The network and recipe of each teacher, member 1 first, of which `teacher` is the first; empty where all are as
+    that."""
+
+    @model_validator(mode="after")
+    def _one_form_of_an_ensemble(self) -> "TrialConfig":
+        if not self.members:
+            return self
+        if len(self.members) != self.ensemble_size:
+            raise ValueError(f"members has {len(self.members)} networks for {self.ensemble_size} teachers")
+        object.__setattr__(self, "teacher", self.members[0])
+        if len(set(map(section_json, self.members))) == 1:
+            object.__setattr__(self, "members", ())
+        return self
 
     @model_validator(mode="after")
     def _every_teacher_has_a_weight(self) -> "TrialConfig":
@@ -186,7 +203,8 @@ class TrialConfig(Strict):
     @cached_property
     def trial_id(self) -> str:
         """Digest of the whole configuration: the same configuration is the same trial, in any study."""
-        return trial_digest({name: section_json(getattr(self, name)) for name in SECTIONS}, self.settings)
+        sections = {name: section_json(getattr(self, name)) for name in SECTIONS}
+        return trial_digest(sections, self.settings, [section_json(member) for member in self.members])
 
     @property
     def settings(self) -> Settings:
@@ -197,6 +215,16 @@ class TrialConfig(Strict):
     def ensemble_size(self) -> int:
         """How many teachers."""
         return len(self.teacher_strengths)
+
+    @property
+    def learners(self) -> tuple[Learner, ...]:
+        """The network and recipe of each teacher, member 1 first."""
+        return self.members or (self.teacher,) * self.ensemble_size
+
+    @property
+    def teacher_models(self) -> tuple[str, ...]:
+        """The model of each teacher, member 1 first."""
+        return tuple(learner.model for learner in self.learners)
 
     @property
     def mean_teacher_strength(self) -> float:
@@ -215,10 +243,21 @@ class TrialConfig(Strict):
 
     @property
     def plugin_sources(self) -> dict[str, str]:
-        """Version and digest of the source of each entry of a plug-in: `distillation.loss_source` and the like."""
-        return {
-            f"{name}_source": section.source for name, section in selecting_sections(self) if section.source is not None
-        }
+        """Version and digest of the source of each entry of a plug-in: `distillation.loss_source` and the like.
+
+        Those of several teachers' networks are one text.
+        """
+        sources: dict[str, list[str]] = {}
+        for name, section in selecting_sections(self):
+            if section.source is not None and section.source not in sources.setdefault(f"{name}_source", []):
+                sources[f"{name}_source"].append(section.source)
+        return {name: ", ".join(each) for name, each in sources.items()}
+
+    def with_learners(self, changes: Mapping[str, Any]) -> "TrialConfig":
+        """Return the trial with fields of its student and of all its teachers replaced, which are not checked."""
+        update = {name: getattr(self, name).model_copy(update=dict(changes)) for name in ("teacher", "student")}
+        members = tuple(member.model_copy(update=dict(changes)) for member in self.members)
+        return self.model_copy(update={**update, "members": members})
 
     @property
     def init_seed(self) -> int:
@@ -233,11 +272,11 @@ class TrialConfig(Strict):
                 data=self.data,
                 augmentation=self.augmentation,
                 augmentation_strength=strength,
-                learner=self.teacher,
+                learner=learner,
                 seed=self.seed,
                 member=member,
             )
-            for member, strength in enumerate(self.teacher_strengths, 1)
+            for member, (strength, learner) in enumerate(zip(self.teacher_strengths, self.learners, strict=True), 1)
         )
 
     @property
@@ -271,8 +310,12 @@ class TrialConfig(Strict):
 
 
 def selecting_sections(config: Strict) -> Iterator[tuple[str, SelectingSection]]:
-    """Yield what selects entries in a trial or teacher, by its field: `distillation.loss`; metrics by their columns."""
-    for name, section in config:
+    """Yield what selects entries in a trial or teacher, by its field: `distillation.loss`; metrics by their columns.
+
+    The networks of several teachers are all under `teacher.model`.
+    """
+    members = [("teacher", member) for member in config.members] if isinstance(config, TrialConfig) else []
+    for name, section in (*config, *members):
         if isinstance(section, SelectingSection):
             yield f"{name}.{section.selector}", section
         if isinstance(section, Metrics):

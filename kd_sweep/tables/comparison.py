@@ -176,10 +176,12 @@ def _differing(first: dict[str, Any], second: dict[str, Any], left_out: Sequence
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return every value that is no mapping by its dotted name."""
+    """Return every value that is no mapping, and no list of mappings, by its dotted name: `objectives.0.metric`."""
     values: dict[str, Any] = {}
     for name, value in content.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+            values |= _flat({str(index): entry for index, entry in enumerate(value)}, f"{prefix}{name}.")
+        elif isinstance(value, dict) and value:
             values |= _flat(value, f"{prefix}{name}.")
         else:
             values[f"{prefix}{name}"] = value

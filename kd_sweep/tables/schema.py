@@ -16,7 +16,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 _METRICS = [("metrics_version", pa.int32()), *((name, pa.float64()) for name in REPORTED_METRICS)]
 
 
-_SECTIONS = tuple(f"{section}_" for section in SECTIONS)
+_SECTIONS = tuple(f"{section}_" for section in (*SECTIONS, "teachers"))
 """What the columns of searched fields begin with. No extra metric's does."""
 SOURCE = "_source"
 """What the columns of plug-ins' versions end with. No parameter's name does."""

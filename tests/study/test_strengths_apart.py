@@ -121,7 +121,7 @@ def test_a_trial_has_1_to_64_teachers_at_strengths_from_0_to_1(strengths):
         ({"grid": [[]]}, ".grid[0]: the list is empty: at least 1 value is needed"),
         ({"grid": [[0.0] * 65]}, ".grid[0]: a list is longer than 64 values"),
         ({"grid": [0.5]}, ".grid[0]: 0.5 is not a list, such as [1, 2]"),
-        ({"grid": [[{}]]}, ".grid[0]: a list may hold nothing but finite numbers"),
+        ({"grid": [[{}]]}, ".grid[0]: a list may hold nothing but finite numbers and text"),
         ({"grid": [[0, 1], [0.0, 1.0]]}, ".grid[1]: a list is in the list twice"),
         ({"uniform": [0, 1]}, ".uniform: teacher_strengths is a list of numbers, not a number; possible: grid, choice"),
     ],

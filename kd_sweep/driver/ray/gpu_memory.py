@@ -89,20 +89,15 @@ def measure(trial_json: str, plugins: TravellingPlugins | None) -> tuple[int, in
 
 def shortened(trial: TrialConfig) -> TrialConfig:
     """Return the trial with one epoch of a few batches, as large as the trial's own."""
-    few = max(LEAST_IMAGES, PROBED_BATCHES * max(trial.teacher.batch_size, trial.student.batch_size))
+    batch_size = max(learner.batch_size for learner in (*trial.learners, trial.student))
+    few = max(LEAST_IMAGES, PROBED_BATCHES * batch_size)
     once: dict[str, Any] = {"epochs": 1, "schedule": "constant", "warmup_epochs": 0.0}
     limits = {
         name: few if limit is None else min(few, limit)
         for name in ("max_train_images", "max_val_images")
         for limit in (getattr(trial.data, name),)
     }
-    return trial.model_copy(
-        update={
-            "data": trial.data.model_copy(update=limits),
-            "teacher": trial.teacher.model_copy(update=once),
-            "student": trial.student.model_copy(update=once),
-        }
-    )
+    return trial.with_learners(once).model_copy(update={"data": trial.data.model_copy(update=limits)})
 
 
 def _share(num: int) -> str:

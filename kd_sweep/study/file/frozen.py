@@ -14,6 +14,8 @@ from kd_sweep.study.file.yaml_reader import MAX_NODES, Document, one_line, read_
 from kd_sweep.study.file.yaml_writer import yaml_text
 from kd_sweep.study.identity import IDENTITY_VERSION
 from kd_sweep.study.recipe import Metrics
+from kd_sweep.study.space.dimensions import extremes, searched_models
+from kd_sweep.study.space.members import is_mixed, teacher_recipe
 from kd_sweep.study.spec import StudySpec, judged_by
 
 SPEC_FILE = "study.yaml"
@@ -135,6 +137,8 @@ def check_extension(old: StudySpec, new: StudySpec, failed_rule: str | None = No
     for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
         if name in searched or before.get(name) == after.get(name):
             continue
+        if name.startswith("teacher.") and (is_mixed(old) or is_mixed(new)):
+            continue
         if name == "data.fingerprint":
             path = new.data.origin.get("path")
             images = (
@@ -145,11 +149,33 @@ def check_extension(old: StudySpec, new: StudySpec, failed_rule: str | None = No
                 f"(data.fingerprint {after.get(name)}, at launch {before.get(name)}); results would mix (choose "
                 f"another name, or bring the old images back)"
             )
-        rule = (
-            f"{shown(after.get(name))} differs from {shown(before.get(name))}, with which study {old.name!r} was "
-            "launched; results would mix (choose another name, or set it back)"
-        )
-        raise SpecError(f"{name}: {rule}")
+        raise _mixed(old, name, before.get(name), after.get(name))
+    for name, was, would_be in _changed_teachers(old, new):
+        raise _mixed(old, name, was, would_be)
+
+
+def _mixed(old: StudySpec, name: str, before: Any, after: Any) -> SpecError:
+    return SpecError(
+        f"{name}: {shown(after)} differs from {shown(before)}, with which study {old.name!r} was launched; results "
+        "would mix (choose another name, or set it back)"
+    )
+
+
+def _changed_teachers(old: StudySpec, new: StudySpec) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the fields in which the teachers of a study would be others, with both values, where teachers differ."""
+    if not is_mixed(old) and not is_mixed(new):
+        return
+    positions: list[tuple[Any, ...]] = [(None,) * int(extremes(old, "ensemble_size")[1])]
+    listed = searched_models(old) or positions
+    for member, model in dict.fromkeys(pair for models in listed for pair in enumerate(models)):
+        before, searched_before = teacher_recipe(old, member, model)
+        after, searched_after = teacher_recipe(new, member, model or before.model)
+        same_weights = before.weights_digest is not None and before.weights_digest == after.weights_digest
+        skipped = {source_field(before), *(["weights"] if same_weights else [])} | (searched_before & searched_after)
+        for key in dict.fromkeys((*type(before).model_fields, *type(after).model_fields)):
+            values = getattr(before, key, None), getattr(after, key, None)
+            if key not in skipped and values[0] != values[1]:
+                yield f"teachers, member {member + 1}, {key}", *values
 
 
 def _check_warm_start(old: StudySpec, new: StudySpec) -> None:

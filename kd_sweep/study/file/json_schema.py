@@ -8,11 +8,13 @@ from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.study.extra_metrics import ExtraMetric, column_of
 from kd_sweep.study.file.field_docstrings import DescribedSchema
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.recipe import Learner
 from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.space.searchable_fields import search_fields, section_base
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import SECTIONS
 
+OF_ENTRY = {"type": "string", "pattern": r"^teachers\.[0-9]+\.[A-Za-z0-9_]+$", "description": "Of an entry."}
 OF_PLUGIN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "Of a plug-in."}
 
 
@@ -31,11 +33,12 @@ def json_schema() -> dict[str, Any]:
             {"type": ["boolean", "integer", "number", "string"], "description": "A value alone is a grid of one."},
         ]
     }
-    search["propertyNames"] = {"enum": list(search_fields())}
+    names = search["propertyNames"] = {"anyOf": [{"enum": list(search_fields())}, OF_ENTRY]}
     schema["properties"] |= _selecting_sections()
+    schema["properties"]["teachers"]["items"] = _entry()
     definitions = schema["$defs"]
     for kind in ("Grid", "Choice", "Uniform", "IntRange"):
-        definitions[kind]["properties"]["when"]["propertyNames"] = {"enum": list(search_fields())}
+        definitions[kind]["properties"]["when"]["propertyNames"] = names
     del schema["properties"]["data"]["properties"]["image_size"]["default"]  # it depends on the name
     metrics = [*REPORTED_METRICS, *map(column_of, entry_names(METRIC))]
     definitions["ExtraMetric"] = _by_entry(ExtraMetric)
@@ -59,6 +62,13 @@ def json_schema() -> dict[str, Any]:
 def _selecting_sections() -> dict[str, Any]:
     bases = {name: section_base(name) for name in SECTIONS}
     return {name: _section_schema(base) for name, base in bases.items() if issubclass(base, SelectingSection)}
+
+
+def _entry() -> dict[str, Any]:
+    """Return the schema of an entry of `teachers`: a teacher's section without defaults, which `teacher` has."""
+    schema = _section_schema(Learner)
+    keys = {key: {k: v for k, v in rule.items() if k != "default"} for key, rule in schema["properties"].items()}
+    return {**schema, "properties": keys, "description": "What a teacher has of its own."}
 
 
 def _scheduler(metrics: list[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from kd_sweep.catalogue.selecting_section import (
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
+from kd_sweep.study.recipe import Learner
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import (
     DIMENSION_KINDS,
@@ -65,7 +66,7 @@ def rule_broken(error: ValidationError, numbers: Mapping[KeyPath, str]) -> RuleE
         return _unclear_kind(path, details)
     if path[0] == "search" and len(path) > 3 and rest:
         if isinstance(details["input"], list):
-            return RuleError(path, "a list may hold nothing but finite numbers")
+            return RuleError(path, "a list may hold nothing but finite numbers and text")
         return RuleError(path, f"{shown(details['input'])} is not a finite number, text, true, false or null")
     if path[0] == "search" and len(path) > 2 and path[2] in ("uniform", "int") and kind in ("missing", "too_long"):
         return RuleError(path[:3], "needs two numbers, [lowest, highest]")
@@ -151,6 +152,8 @@ def _resolved(location: Iterable[str | int]) -> tuple[type[BaseModel] | None, Ke
         model = TAGGED[section][str(path.pop(tag_index))]
         end = 4 if section == "search" else len(path)
         return model, tuple(path[:end]), tuple(path[end:])
+    if section == "teachers" and len(path) == 3:
+        return Learner, tuple(path), ()
     holder: type[BaseModel] | None = StudySpec
     for part in path[:-1]:
         if holder is not None and isinstance(part, str):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from kd_sweep.study.space.members import MODELS, entry_field
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, StudySpec, Uniform, Value
@@ -85,8 +86,8 @@ def range_bounds(dimension: Dimension) -> tuple[float, float]:
 
 def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
     """Return the smallest and largest value that trials of ``spec`` can have in the numeric field ``name``."""
-    if name == "ensemble_size" and (ensembles := searched_ensembles(spec)):
-        return min(map(len, ensembles)), max(map(len, ensembles))
+    if name == "ensemble_size" and (sizes := searched_sizes(spec)):
+        return min(sizes), max(sizes)
     dimension = spec.search.get(name)
     if dimension is None:
         value = fixed_value(spec, name)
@@ -99,8 +100,16 @@ def extremes(spec: StudySpec, name: str) -> tuple[float, float]:
 
 def fixed_value(spec: StudySpec, name: str) -> Any:
     """Return the value of a field that ``spec`` does not search; None for a parameter that its section has not."""
+    if (field := entry_field(name)) is not None:
+        return getattr(spec.teachers[field.entry].learner, field.key, None)
     section, _, key = name.rpartition(".")
-    return getattr(getattr(spec, section), key, None) if section else SearchSettings.model_fields[name].default
+    return getattr(getattr(spec, section), key, None) if section else default_settings(spec)[name]
+
+
+def default_settings(spec: StudySpec) -> dict[str, Any]:
+    """Return what a trial has of the fields of no section, where they are not searched."""
+    defaults = {name: field.default for name, field in SearchSettings.model_fields.items()}
+    return defaults | ({"ensemble_size": len(spec.teachers)} if spec.teachers else {})
 
 
 def possible_values(spec: StudySpec, name: str) -> tuple[Any, ...]:
@@ -118,6 +127,18 @@ def searched_ensembles(spec: StudySpec) -> list[tuple[float, ...]]:
     without = [(SearchSettings().augmentation_strength,)] if dimension.when else []
     searched = [tuple(float(strength) for strength in value) for value in values]  # type: ignore[union-attr, arg-type]
     return [*searched, *without]
+
+
+def searched_models(spec: StudySpec) -> list[tuple[str, ...]]:
+    """Return the ensembles of `search.teacher_models` in canonical form; empty where that is not searched."""
+    dimension = spec.search.get(MODELS)
+    values: Any = () if dimension is None else dimension_values(MODELS, dimension)
+    return list(values)
+
+
+def searched_sizes(spec: StudySpec) -> list[int]:
+    """Return the sizes of the ensembles that a search lists one by one; empty where it lists none."""
+    return [len(ensemble) for ensemble in (*searched_ensembles(spec), *searched_models(spec))]
 
 
 def _is_number(value: Value) -> bool:

@@ -4,8 +4,8 @@ Two trials that differ in such a field alone would be one training under two nam
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from kd_sweep.catalogue.kinds import DATASET
 from kd_sweep.catalogue.lookup import entry_of
@@ -14,27 +14,15 @@ from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.recipe import Augmentation, Distillation
 from kd_sweep.study.space.conditions import Conditions, Point
-from kd_sweep.study.space.dimensions import fixed_value, listed_values
+from kd_sweep.study.space.dimensions import default_settings, fixed_value, listed_values
+from kd_sweep.study.space.learner_rules import Rule, learner_rules
+from kd_sweep.study.space.members import MODELS, entry_field, entry_section
 from kd_sweep.study.space.searchable_fields import search_field, section_base
-from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Choice, Grid, IntRange, StudySpec
 
 MAX_COMBINATIONS = 10_000
 MAX_VALUES = 100
 """So many values of a field are tried."""
-
-
-class Rule(NamedTuple):
-    """Which fields are idle, and when."""
-
-    fields: tuple[str, ...]
-    reads: tuple[str, ...]
-    """The fields that decide, as arguments of `idle`."""
-    idle: Callable[..., bool]
-    why: str
-    """What follows `has no effect`."""
-    everywhere: bool = True
-    """Whether a searched field must have an effect in every trial, and not only in some."""
 
 
 def check_idle(spec: StudySpec) -> None:
@@ -46,7 +34,7 @@ def check_idle(spec: StudySpec) -> None:
         RuleError: the first that has none, with the reason.
     """
     conditions = Conditions(spec)
-    for rule in _rules():
+    for rule in (*learner_rules(spec), *_rules()):
         for name in rule.fields:
             _check_field(spec, conditions, rule, name)
 
@@ -68,7 +56,7 @@ def _check_field(spec: StudySpec, conditions: Conditions, rule: Rule, name: str)
 
 def _points(spec: StudySpec, conditions: Conditions, rule: Rule, name: str) -> Iterator[Point]:
     """Yield what trials can have in the fields that a rule is about, where those are searched."""
-    ensembles = ("teacher_strengths",) if "ensemble_size" in rule.reads else ()  # the size is that of the list
+    ensembles = ("teacher_strengths", MODELS) if "ensemble_size" in rule.reads else ()  # the size is that of the list
     possible = {other: _values(spec, conditions, other) for other in conditions.closed([name, *rule.reads, *ensembles])}
     if name in possible and name not in rule.reads and name not in conditions.deciders:
         possible[name] = possible[name][:1]
@@ -84,6 +72,9 @@ def _value(spec: StudySpec, point: Point, name: str) -> Any:
     if name == "ensemble_size" and "teacher_strengths" in spec.search:
         strengths: Any = point.get("teacher_strengths", (0.0,))
         return len(strengths)
+    if name == "ensemble_size" and MODELS in spec.search:
+        models: Any = point[MODELS]
+        return len(models)
     return point[name] if name in point else fixed_value(spec, name)
 
 
@@ -93,7 +84,7 @@ def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule, *, outsi
         return RuleError(
             ("search", name), f"has no effect {rule.why}, so trials would differ in nothing but their name"
         )
-    path = ("search", name) if searched else tuple(name.split("."))
+    path = ("search", name) if searched else tuple(int(key) if key.isdecimal() else key for key in name.split("."))
     value = str(list(values[0])) if isinstance(values[0], tuple) else shown(values[0])
     return RuleError(path, f"{value} has no effect {rule.why}")
 
@@ -101,17 +92,26 @@ def _mistake(spec: StudySpec, name: str, values: list[Any], rule: Rule, *, outsi
 def _default(spec: StudySpec, name: str) -> Any:
     section, _, key = name.rpartition(".")
     if not section:
-        return SearchSettings.model_fields[name].default
-    base, own = section_base(section), type(getattr(spec, section))
+        return default_settings(spec)[name]
+    base, own = section_base(section), type(_section(spec, section))
     if issubclass(base, SelectingSection) and key not in own.model_fields:
         return parameters_of_all(base)[key][0].model_fields[key].default
     return own.model_fields[key].default
 
 
 def _has(spec: StudySpec, name: str) -> bool:
-    """Return whether the study has a field outside its search: parameters of other entries it does not have."""
+    """Return whether the study has a field outside its search: parameters of other networks it does not have, and an
+    entry of `teachers` only what it gives.
+    """
     section, _, key = name.rpartition(".")
-    return not section or hasattr(getattr(spec, section), key)
+    if (field := entry_field(name)) is not None:
+        return key in spec.teachers[field.entry].given
+    return not section or hasattr(_section(spec, section), key)
+
+
+def _section(spec: StudySpec, name: str) -> Any:
+    index = entry_section(name)
+    return getattr(spec, name) if index is None else spec.teachers[index].learner
 
 
 def _values(spec: StudySpec, conditions: Conditions, name: str) -> list[Any]:
@@ -145,37 +145,6 @@ def _own_validation(name: str, val_list: str | None) -> bool:
 
 def _nothing_drawn(name: str, val_list: str | None, *draws: object) -> bool:
     return _own_validation(name, val_list) and all(draw is None for draw in draws)
-
-
-def _of_learner(role: str) -> Iterator[Rule]:
-    def of(*keys: str) -> tuple[str, ...]:
-        return tuple(f"{role}.{key}" for key in keys)
-
-    yield Rule(
-        of("momentum", "nesterov"),
-        of("optimizer"),
-        lambda optimizer: optimizer != "sgd",
-        "with optimizer 'adamw', which has its own; possible: with 'sgd'",
-    )
-    yield Rule(of("nesterov"), of("momentum"), lambda momentum: momentum == 0, "with momentum 0")
-    yield Rule(
-        of("milestones", "gamma"),
-        of("schedule"),
-        lambda schedule: schedule != "step",
-        "except with schedule 'step'",
-    )
-    yield Rule(
-        of("milestones"),
-        of("milestones", "epochs"),
-        lambda milestones, epochs: bool(milestones) and milestones[-1] >= epochs,
-        f"beyond the last epoch; possible: milestones below {role}.epochs",
-    )
-    yield Rule(
-        of("schedule", "milestones", "gamma"),
-        of("warmup_epochs", "epochs"),
-        lambda warmup, epochs: warmup >= epochs,
-        f"where {role}.warmup_epochs take all of {role}.epochs; possible: fewer, 0 say",
-    )
 
 
 _STRENGTHS = ("augmentation.pipeline", "augmentation_strength", "teacher_strengths", "student_strength")
@@ -214,8 +183,6 @@ def _rules() -> tuple[Rule, ...]:
     loss_parameters = tuple(parameters_of_all(Distillation))
     pipeline_parameters = tuple(f"augmentation.{key}" for key in parameters_of_all(Augmentation))
     return (
-        *_of_learner("teacher"),
-        *_of_learner("student"),
         Rule(
             _of_distillation("alpha", "teacher_weights"),
             _of_distillation("loss"),

@@ -4,10 +4,19 @@ import heapq
 import math
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 from kd_sweep.study.scheduler import NO_RULE
 from kd_sweep.study.space.conditions import Conditions, Point, space_size
-from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds, searched_ensembles
+from kd_sweep.study.space.dimensions import (
+    dimension_size,
+    extremes,
+    listed_values,
+    range_bounds,
+    searched_ensembles,
+    searched_models,
+)
+from kd_sweep.study.space.members import ENTRIES, MODELS, inherits
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
 from kd_sweep.study.space.repeats import num_repeats, with_seeds
 from kd_sweep.study.space.searchable_fields import search_field
@@ -16,7 +25,8 @@ from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, StudySpec,
 from kd_sweep.study.trial import TrialConfig
 
 TEACHER_FIELDS = ("augmentation_strength", "seed")
-TEACHER_SECTIONS = ("data", "augmentation", "teacher")
+"""But for the lists of an ensemble, whose members are counted one by one."""
+TEACHER_SECTIONS = ("data", "augmentation", "teacher", "teachers")
 ENDLESS = 2**63
 """The number of points of a continuous space."""
 
@@ -87,19 +97,34 @@ def _bounding_plan(spec: StudySpec) -> Plan:
     num_trials = min(spec.sampler.num_trials, num_points(spec)) * num_repeats(spec)
     num_trials = min(num_trials, spec.budget.max_trials or num_trials)
     members = int(extremes(spec, "ensemble_size")[1])
-    ensembles = searched_ensembles(spec)
-    # Member j at strength s is one teacher, whatever its fellows are.
-    distinct = len({pair for strengths in ensembles for pair in enumerate(strengths)}) if ensembles else members
+    distinct = _most_members(spec, members)
     num_teachers = min(members * num_trials, distinct * _most_for_teachers(with_seeds(spec)))
     return Plan(
         trials=[],
         teachers=[],
         num_trials=num_trials,
         num_teachers=num_teachers,
-        teacher_epochs=num_teachers * int(extremes(spec, "teacher.epochs")[1]),
+        teacher_epochs=num_teachers * _most_epochs(spec),
         student_epochs=num_trials * int(extremes(spec, "student.epochs")[1]),
         exact=False,
     )
+
+
+def _most_members(spec: StudySpec, members: int) -> int:
+    """Return a bound on the teachers of one strength, seed and recipe, or of all that a list for each ensemble names.
+
+    Member j of one strength and model is one teacher, whatever its fellows are.
+    """
+    lists: tuple[list[tuple[Any, ...]], ...] = (searched_ensembles(spec), searched_models(spec))
+    kinds = [len({pair for ensemble in ensembles for pair in enumerate(ensemble)}) for ensembles in lists if ensembles]
+    return math.prod(kinds) if kinds else members
+
+
+def _most_epochs(spec: StudySpec) -> int:
+    """Return the most epochs that a teacher can be trained for."""
+    entries = [index for index in range(len(spec.teachers)) if not inherits(spec, index, "epochs")]
+    shared = ["teacher.epochs"] if MODELS in spec.search or len(entries) < max(1, len(spec.teachers)) else []
+    return int(max(extremes(spec, name)[1] for name in (*shared, *(f"{ENTRIES}.{index}.epochs" for index in entries))))
 
 
 def num_points(spec: StudySpec) -> int:

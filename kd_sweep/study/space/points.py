@@ -11,12 +11,13 @@ from kd_sweep.errors import SpecError
 from kd_sweep.study.file.messages import value_rule
 from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.space.conditions import Conditions, Point
-from kd_sweep.study.space.dimensions import dimension_values, drawn_value, holds
+from kd_sweep.study.space.dimensions import default_settings, dimension_values, drawn_value, holds
+from kd_sweep.study.space.members import is_mixed, learners_of, value_in
 from kd_sweep.study.space.repeats import repeats, with_seeds
 from kd_sweep.study.space.rules import validate_space
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import ABSENT, Parts, PlannedTeacher, Values, section_of
-from kd_sweep.study.space.settings import SearchSettings, repeated_setting, trial_settings
+from kd_sweep.study.space.settings import repeated_setting, trial_settings
 from kd_sweep.study.spec import GridSampler, RandomSampler, StudySpec, Value
 from kd_sweep.study.trial import SECTIONS, TrialConfig
 
@@ -98,18 +99,20 @@ def trial_config(spec: StudySpec, point: Mapping[str, Any]) -> TrialConfig:
     """
     values = canonical_point(point)
     changes: dict[str, dict[str, Value]] = {}
-    settings: dict[str, Any] = SearchSettings().model_dump()
+    settings = default_settings(spec)
     for name, value in values.items():
         field = search_field(name)
         if field.section is None:
             settings[name] = value
-        else:
+        elif field.section in SECTIONS:
             changes.setdefault(field.section, {})[field.key] = value
     if repeated := repeated_setting(values):
         raise SpecError(": ".join(repeated))
     sections: dict[str, Any] = {name: section_of(spec, name, changes.get(name, {})) for name in SECTIONS}
+    of_trial = trial_settings(**settings)
+    members = learners_of(spec, sections["teacher"], len(of_trial.teacher_strengths), values) if is_mixed(spec) else ()
     try:
-        return TrialConfig(**sections, **trial_settings(**settings)._asdict())
+        return TrialConfig(**sections, **of_trial._asdict(), members=members)
     except ValidationError as error:
         raise SpecError(f"no trial can have {', '.join(values)}: {value_rule(error.errors()[0])}") from None
 
@@ -219,7 +222,7 @@ def point_of(spec: StudySpec, trial: TrialConfig, conditions: Conditions | None 
     point: Point = {}
     for name in conditions.order:
         if conditions.is_active(name, point):
-            point[name] = trial.at(name)
+            point[name] = value_in(spec, trial, name)
     return point
 
 

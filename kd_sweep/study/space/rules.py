@@ -17,14 +17,17 @@ from kd_sweep.study.scheduler import Asked, StoppingParameters
 from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
+from kd_sweep.study.space.members import MODELS, entry_section
 from kd_sweep.study.space.repeats import num_repeats
 from kd_sweep.study.space.searchable_fields import (
     SearchField,
     changed_section,
-    search_fields,
+    known_field,
+    search_field,
     unknown_field,
 )
 from kd_sweep.study.space.settings import repeated_setting
+from kd_sweep.study.space.teacher_rules import check_entry, check_recipes, check_teachers
 from kd_sweep.study.spec import (
     Choice,
     Dimension,
@@ -45,16 +48,19 @@ def validate_space(spec: StudySpec) -> None:
         SpecError: one line with the field, the rule, the value and what is possible instead.
     """
     for name, dimension in spec.search.items():
-        field = search_fields().get(name)
+        field = known_field(name)
         if field is None:
             raise RuleError(("search", name), unknown_field(name))
+        check_entry(spec, name)
         if isinstance(dimension, Grid | Choice):
             _check_values(field, dimension)
         else:
             _check_range(field, dimension)
-    check_conditions(spec)
     _check_ensembles(spec)
+    check_teachers(spec)
+    check_conditions(spec)
     _check_combinations(spec)
+    check_recipes(spec)
     check_idle(spec)
     _check_teacher_weights(spec)
     _check_seeds(spec)
@@ -99,8 +105,8 @@ def _check_combinations(spec: StudySpec) -> None:
     """Fields of one section bind each other, such as warmup_epochs and epochs: try them together."""
     sections: dict[str, list[SearchField]] = {}
     for name in spec.search:
-        field = search_fields()[name]
-        if field.section is not None:
+        field = search_field(name)
+        if field.section is not None and entry_section(field.section) is None:
             sections.setdefault(field.section, []).append(field)
     conditions = Conditions(spec)
     for section, fields in sections.items():
@@ -231,8 +237,9 @@ def _check_metric(spec: StudySpec, name: str, path: tuple[str | int, ...]) -> No
         raise RuleError(path, f"{name!r} is not reported unless metrics.{metric.asked_by} is true")
     if Null.ONE_TEACHER in metric.null and extremes(spec, "ensemble_size")[0] < 2:
         size = "search.ensemble_size" if "ensemble_size" in spec.search else "ensemble_size, which is not searched,"
-        if "teacher_strengths" in spec.search:
-            size = "the length of a list in search.teacher_strengths"
+        for listed in ("teacher_strengths", MODELS):
+            if listed in spec.search:
+                size = f"the length of a list in search.{listed}"
         rule = f"{name!r} compares teachers, and {size} can be 1; search ensemble sizes from 2 on"
         raise RuleError(path, rule)
 

@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,16 +15,17 @@ from kd_sweep.catalogue.parameters import Parameters, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
 from kd_sweep.errors import PluginError, SpecError, alternatives
 from kd_sweep.study.file.messages import value_rule
-from kd_sweep.study.recipe import Data
+from kd_sweep.study.recipe import Data, Learner
+from kd_sweep.study.space.members import COMMON, ENTRIES, MODELS, entry_field, entry_section
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Value
 from kd_sweep.study.trial import SECTIONS, TrialConfig
 
-Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers"]
+Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers", "a list of models"]
 
-LIST_FIELDS = frozenset({"teacher_strengths"})
-"""Fields whose values are lists of numbers."""
-NEVER_NULL = frozenset({"teacher_strengths", "student_strength"})
+LIST_FIELDS: Mapping[str, Kind] = {"teacher_strengths": "a list of numbers", MODELS: "a list of models"}
+"""Fields whose values are lists."""
+NEVER_NULL = frozenset({*LIST_FIELDS, "student_strength"})
 """Fields whose null stands for a value that another field has: a search names the value itself."""
 FIXED_FIELDS = frozenset(
     {
@@ -40,12 +41,12 @@ SIGNIFICANT_DIGITS = 12
 
 @dataclass(frozen=True)
 class SearchField:
-    """One field of a section or of `SearchSettings`: a scalar, or the list `teacher_strengths`."""
+    """One field of a section or of `SearchSettings`: a scalar, or one of the lists `LIST_FIELDS`."""
 
     name: str
-    """`augmentation_strength` or dotted: `student.learning_rate`."""
+    """`augmentation_strength` or dotted: `student.learning_rate`, `teachers.0.learning_rate`."""
     section: str | None
-    """The first part of a dotted name."""
+    """What is before the last dot of a dotted name."""
     key: str
     """The last part."""
     kind: Kind
@@ -83,7 +84,12 @@ def search_fields() -> Mapping[str, SearchField]:
 
 
 def section_base(name: str) -> type[Strict]:
-    """Return the class of a section of a trial, as it is without the parameters of an entry."""
+    """Return the class of a section of a trial, as it is without the parameters of an entry.
+
+    That of an entry of `teachers`, `teachers.0` say, is that of a teacher.
+    """
+    if entry_section(name) is not None:
+        return Learner
     section: type[Strict] = type(TrialConfig.model_fields[name].default)
     return section.base if issubclass(section, SelectingSection) and section.base is not None else section
 
@@ -158,14 +164,35 @@ def search_field(name: str) -> SearchField:
     Raises:
         SpecError: there is none, with the nearest right name.
     """
-    field = search_fields().get(name)
+    field = known_field(name)
     if field is None:
         raise SpecError(unknown_field(name))
     return field
 
 
+@lru_cache(maxsize=4096)
+def _field_of_entry(name: str, common: SearchField) -> SearchField:
+    return replace(common, name=name, section=name.rpartition(".")[0])
+
+
+def known_field(name: str) -> SearchField | None:
+    """Return the field called ``name``, a field of an entry of `teachers` too; None where there is none."""
+    own = entry_field(name)
+    if own is None:
+        return search_fields().get(name)
+    common = search_fields().get(f"{COMMON}.{own.key}") if own.key != Learner.selector else None
+    return None if common is None else _field_of_entry(name, common)
+
+
 def unknown_field(name: str) -> str:
     """Return why ``name`` cannot be searched, and what can."""
+    if (own := entry_field(name)) is not None and own.key == Learner.selector:
+        return "cannot be searched; write the ensembles as search.teacher_models, a list of models for each"
+    if own is not None or name.partition(".")[0] == ENTRIES:
+        index = own.entry if own is not None else 0
+        keys = [other.rpartition(".")[2] for other in search_fields() if other.startswith(f"{COMMON}.")]
+        possible = [f"{ENTRIES}.{index}.{key}" for key in keys if key != Learner.selector]
+        return f"cannot be searched, {alternatives(name, possible)}"
     section, _, key = name.partition(".")
     of_dataset = section == "data" and key in parameters_of_all(Data)
     fixed = "a study has one dataset, " if name in FIXED_FIELDS or of_dataset else ""
@@ -198,7 +225,7 @@ def changed_section(base: Strict, changes: tuple[tuple[str, Value], ...]) -> Str
 
 def _add(fields: dict[str, SearchField], section: str | None, key: str, annotation: Any, metadata: list[Any]) -> None:
     name = f"{section}.{key}" if section else key
-    kind: Kind | None = "a list of numbers" if name in LIST_FIELDS else _kind(annotation)
+    kind = LIST_FIELDS.get(name) or _kind(annotation)
     if kind is None or name in FIXED_FIELDS:
         return
     limited: Any = _never_null(annotation) if name in NEVER_NULL else annotation

@@ -11,8 +11,10 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.errors import SpecError
 from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics
+from kd_sweep.study.space.dimensions import default_settings
+from kd_sweep.study.space.members import ENTRIES, MODELS, is_mixed, learners_of
 from kd_sweep.study.space.searchable_fields import changed_section, search_field
-from kd_sweep.study.space.settings import SearchSettings, trial_settings
+from kd_sweep.study.space.settings import trial_settings
 from kd_sweep.study.spec import StudySpec, Value
 from kd_sweep.study.trial import (
     SECTIONS,
@@ -38,9 +40,10 @@ Values = tuple[Value | Literal[Absent.ABSENT], ...]
 S = TypeVar("S", bound=Strict)
 
 
-TEACHER_FIELDS = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths")
-TEACHER_SECTIONS = ("data", "augmentation", "teacher", "metrics")
+TEACHER_FIELDS = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "teacher_models")
+TEACHER_SECTIONS = ("data", "augmentation", "teacher", "teachers", "metrics")
 """What decides which teachers a trial needs."""
+_OF_MEMBERS = ("teacher", ENTRIES)
 
 
 class Part(Generic[S]):
@@ -104,6 +107,11 @@ class Parts:
             for name, index in self._index_of.items()
             if name in TEACHER_FIELDS or name.partition(".")[0] in TEACHER_SECTIONS
         ]
+        self._defaults = default_settings(spec)
+        self._of_members = [
+            index for name, index in self._index_of.items() if name == MODELS or name.split(".")[0] in _OF_MEMBERS
+        ]
+        self._members: dict[tuple[Values, int], tuple[Part[Learner], ...]] = {}
         self._varying = [section for section in SECTIONS if self._searched[section]]
         self._fixed = {section: self.part(section, ()).json for section in SECTIONS if not self._searched[section]}
 
@@ -116,18 +124,36 @@ class Parts:
         sections = dict(self._fixed)
         for section in self._varying:
             sections[section] = self.part(section, values).json
-        return trial_digest(sections, self.settings(values))
+        settings = self.settings(values)
+        members = [member.json for member in self.members(values, settings)] if is_mixed(self._spec) else []
+        if members:
+            sections["teacher"] = members[0]
+        return trial_digest(sections, settings, members)
 
     def teachers(self, values: Values) -> Iterator[PlannedTeacher]:
         """Yield the teachers that the trial needs, as `TrialConfig.needed_teachers`."""
         settings = self.settings(values)
-        data, augmentation, learner = (self.part(section, values) for section in ("data", "augmentation", "teacher"))
-        for member, strength in enumerate(settings.teacher_strengths, 1):
+        data, augmentation = (self.part(section, values) for section in ("data", "augmentation"))
+        learners = self.members(values, settings)
+        for member, (strength, learner) in enumerate(zip(settings.teacher_strengths, learners, strict=True), 1):
             yield PlannedTeacher(data, augmentation, strength, learner, settings.seed, member)
         metrics: Part[Metrics] = self.part("metrics", values)
         if metrics.section.affinity:
             clean = self._shared(reference_augmentation(augmentation.section))
-            yield PlannedTeacher(data, clean, 0.0, learner, settings.seed, 1)
+            yield PlannedTeacher(data, clean, 0.0, learners[0], settings.seed, 1)
+
+    def members(self, values: Values, settings: Settings) -> tuple[Part[Learner], ...]:
+        """Return the section of each teacher of the trial, member 1 first."""
+        size, common = len(settings.teacher_strengths), self.part("teacher", values)
+        if not is_mixed(self._spec):
+            return (common,) * size
+        key = tuple([values[index] for index in self._of_members]), size
+        if key not in self._members:
+            names = list(self._index_of)
+            point = {names[index]: value for index in self._of_members if (value := values[index]) is not ABSENT}
+            learners = learners_of(self._spec, common.section, size, point)
+            self._members[key] = tuple(map(self._shared, learners))
+        return self._members[key]
 
     def values_of_teachers(self, values: Values) -> Values:
         """Return those of ``values`` that decide which teachers the trial needs."""
@@ -145,11 +171,11 @@ class Parts:
 
     def settings(self, values: Values) -> Settings:
         """Return the fields of the trial that are no sections."""
-        return trial_settings(**{name: self._value(name, values) for name in _DEFAULTS})
+        return trial_settings(**{name: self._value(name, values) for name in self._defaults})
 
     def _value(self, name: str, values: Values) -> Any:
         index = self._index_of.get(name)
-        return _DEFAULTS[name] if index is None or values[index] is ABSENT else values[index]
+        return self._defaults[name] if index is None or values[index] is ABSENT else values[index]
 
     def _of_section(self, section: str) -> list[tuple[int, str]]:
         """Return index and key of each dimension that is a field of the section."""
@@ -160,9 +186,6 @@ class Parts:
         json = section_json(section)
         # Two classes at their defaults are both `{}`.
         return self._parts.setdefault(f"{type(section).__name__} {json}", Part(section, json))
-
-
-_DEFAULTS: dict[str, Any] = {name: field.default for name, field in SearchSettings.model_fields.items()}
 
 
 def section_of(spec: StudySpec, section: str, changes: dict[str, Value]) -> Strict:

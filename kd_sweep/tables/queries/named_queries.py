@@ -142,7 +142,7 @@ def teachers(results: Results) -> pa.Table:
     `num_trials` is null where the study also searches fields that make teachers differ.
     """
     extra = searched_fields(results)[2:]
-    teaching = [name for name in extra if name.startswith(("teacher_", "data_", "augmentation_"))]
+    teaching = [name for name in extra if name.startswith(("teacher_", "teachers_", "data_", "augmentation_"))]
     differs = " OR ".join(f'trials."{name}" IS NOT NULL' for name in teaching) or "false"
     query = f"""
         SELECT teachers.study, teacher_id, model, teachers.augmentation_strength, teachers.seed, member,

@@ -4,6 +4,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from kd_sweep import Study
 from kd_sweep.study.file.frozen import frozen_yaml
 from kd_sweep.study.file.json_schema import json_schema
 from kd_sweep.study.file.load import load_spec
@@ -29,6 +30,10 @@ def test_every_shipped_study_fits_the_schema_as_written_and_as_frozen(path):
         {},
         {"name": "a b"},
         {"name": "d", "teachers": {}},
+        {"name": "d", "teachers": [{"epochs": "eight"}]},
+        {"name": "d", "teachers": [{"epoch": 8}]},
+        {"name": "d", "teachers": ["resnet8"]},
+        {"name": "d", "search": {"teachers.first.epochs": {"grid": [1]}}},
         {"name": "d", "data": {"name": "digit"}},
         {"name": "d", "teacher": {"epochs": "eight"}},
         {"name": "d", "search": {"name": {"grid": [1]}}},
@@ -59,6 +64,19 @@ def test_a_condition_is_a_value_or_a_list():
     when = {"distillation.loss": "dkd", "ensemble_size": [1, 2], "teacher_strengths": [[0.0, 1.0]]}
     VALIDATOR.validate({"name": "d", "search": {"student.width": {"grid": [8, 16], "when": when}}})
     assert not VALIDATOR.is_valid({"name": "d", "search": {"seed": {"grid": [1], "when": {"loss": "dkd"}}}})
+
+
+def test_teachers_that_differ_fit_the_schema_as_written_and_as_frozen():
+    content = {
+        "name": "d",
+        "teacher": {"epochs": 4},
+        "teachers": [{}, {"model": "wrn-16-2", "learning_rate": 0.05}, {"model": "resnet14", "width": 8}],
+        "search": {"teachers.2.width": {"grid": [8, 16]}, "seed": {"grid": [0, 1], "when": {"teachers.2.width": 8}}},
+    }
+    VALIDATOR.validate(content)
+    frozen = YAML(typ="safe", pure=True).load(frozen_yaml(Study(**content).spec, {}))
+    VALIDATOR.validate(frozen)
+    assert frozen["teachers"] == content["teachers"]
 
 
 def _described(schema):
