@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kd_sweep.distill.checkpoints import CHECKPOINTS
+from kd_sweep.distill.teacher_records import read_record
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
@@ -33,6 +34,9 @@ def train_study(root: Path, text: str) -> StudySpec:
             for row in run(config, root, root / spec.name / CHECKPOINTS / config.trial_id, best_by=best_by):
                 recorder.epoch(config.trial_id, EpochReport.of_row(row))
             recorder.ended(config.trial_id, "completed")
+            for record in [read_record(root, teacher.teacher_id) for teacher in config.needed_teachers]:
+                assert record is not None
+                recorder.teacher(record)
     StudyFolder(root, spec.name).write_plugins(spec)
     (root / spec.name / SPEC_FILE).write_text(frozen)
     return spec
