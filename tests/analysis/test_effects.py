@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -6,7 +7,7 @@ import scipy.stats
 
 from kd_sweep.analysis.comparisons import ADJACENT, EXTREMES
 from kd_sweep.analysis.effects import MEAN
-from kd_sweep.analysis.study_analysis import analyse
+from kd_sweep.analysis.study_analysis import analyse, write_analysis
 from tests.analysis.tables import SIZES, STRENGTHS, planted, trial, write_study
 
 
@@ -123,6 +124,47 @@ def test_a_field_searched_only_later_is_known_from_the_configuration(tmp_path):
     effects = analyse(write_study(tmp_path, early + late), resamples=500).effects
     row = one(effects, varied="augmentation_strength", is_pooled=False)
     assert (row["other_fields"], row["estimate"]) == ("distillation_temperature=4.0", pytest.approx(4.0))
+
+
+def test_sizes_are_compared_within_ensembles_of_one_composition(tmp_path):
+    """A second equal teacher adds 0.01, a second pair 0.02; what the first ones of another network add is no effect."""
+    values = {("a",): 0.5, ("a", "a"): 0.51, ("b",): 0.8, ("a", "b"): 0.6, ("a", "b", "a", "b"): 0.62}
+    made = [
+        trial(strength, len(models), seed, val_accuracy=value, teacher_models=json.dumps(models))
+        for strength in (0.0, 0.5)
+        for models, value in values.items()
+        for seed in range(3)
+    ]
+    analysis = analyse(write_study(tmp_path, made), resamples=500)
+    wanted = {"varied": "ensemble_size", "is_pooled": False, "augmentation_strength": 0.5}
+    found = rows(analysis.effects, kind=EXTREMES, **wanted)
+    by_composition = {row["other_fields"]: row["estimate"] for row in found}
+    assert by_composition == {
+        'teacher_models=["a"]': pytest.approx(0.01),
+        'teacher_models=["a", "b"]': pytest.approx(0.02),
+    }
+
+
+def test_which_models_a_trial_has_is_known_from_its_configuration(tmp_path):
+    """Trials before ensembles were searched have no value in the column: two equal teachers, or a mixed pair."""
+    pair = {"teacher_strengths": [0.0, 0.0], "teacher": {"model": "a", "epochs": 2}}
+    mixed = pair | {"members": [{"model": "a", "epochs": 2}, {"model": "b", "epochs": 3}]}
+    later = [('["a"]', 1, 0.5, None), ('["a", "b"]', 2, 0.6, mixed)]
+    made = [trial(0.5, 2, seed, val_accuracy=0.51, config=pair) for seed in range(3)]
+    made += [trial(0.5, 2, seed, val_accuracy=0.7, config=mixed, teachers_1_epochs=None) for seed in range(3)]
+    made = [row | {"trial_id": f"{number}"} for number, row in enumerate(made)]
+    made += [
+        trial(0.5, size, seed, val_accuracy=value, config=config, teacher_models=models)
+        for models, size, value, config in later
+        for seed in range(3)
+    ]
+    made += [trial(0.0, 2, seed, val_accuracy=0.4, config=mixed, teacher_models='["a", "b"]') for seed in range(3)]
+    analysis = analyse(write_study(tmp_path, made), resamples=500)
+    (row,) = rows(analysis.effects, varied="ensemble_size", is_pooled=False)
+    assert (row["other_fields"], row["estimate"]) == ('teacher_models=["a"]', pytest.approx(0.01))
+    out = io.BytesIO()
+    write_analysis(analysis, "table", out)
+    assert "teachers that differ in network or recipe" in " ".join(out.getvalue().decode().split())
 
 
 def test_fewer_than_three_pairs_have_no_interval_and_say_so(tmp_path):

@@ -12,6 +12,7 @@ from kd_sweep.data.selection import selected_indices
 from kd_sweep.driver import epoch_probe
 from kd_sweep.driver.epoch_probe import seconds_per_epoch
 from kd_sweep.study.recipe import Data
+from kd_sweep.study.trial import TrialConfig
 from tests.command_line import COMMAND, environment
 from tests.distill.trials import tiny_trial
 
@@ -122,3 +123,24 @@ def test_the_next_probe_removes_what_a_killed_one_left(tiny, tmp_path):
     assert list(temporary.glob("kd-sweep-*"))
     subprocess.run(command, env=given, check=True, stdout=subprocess.DEVNULL, timeout=120)
     assert list(temporary.glob("kd-sweep-*")) == []
+
+
+def test_teachers_that_differ_count_as_often_as_they_have_epochs(folder, monkeypatch):
+    """Of a machine that needs 1 s for an epoch of one network, and 4 s for one of the other."""
+    monkeypatch.setattr(epoch_probe, "PROBE_IMAGES", 1000)
+    probed = []
+
+    def ensure_teacher(teacher, root, *, on_epoch, **_):
+        probed.append(teacher.learner.model)
+        on_epoch({"epoch_s": {"resnet8": 1.0, "resnet14": 4.0}[teacher.learner.model]})
+
+    monkeypatch.setattr(epoch_probe, "ensure_teacher", ensure_teacher)
+    monkeypatch.setattr(epoch_probe, "trial_epochs", lambda trial, **_: [{"epoch_s": 1.0, "train_images_per_s": 133.0}])
+    first = trial_on(folder)
+    members = tuple(
+        first.teacher.changed({"model": name, "epochs": n}) for name, n in (("resnet8", 3), ("resnet14", 1))
+    )
+    trial = TrialConfig(data=first.data, teacher_strengths=(0.0,) * 3, members=(*members, members[0]))
+    teacher_s, _ = seconds_per_epoch(trial)
+    assert teacher_s == pytest.approx((3 * 1.0 + 1 * 4.0 + 3 * 1.0) / (3 + 1 + 3))
+    assert probed == ["resnet8", "resnet14"]
