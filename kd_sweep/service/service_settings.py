@@ -36,13 +36,8 @@ class ServiceSettings:
 
     @property
     def runs(self) -> Path:
-        """The folder with a folder for each driver: what it was given, and how it ended."""
+        """The folder with a folder for each driver: what it was given, its log, and how it ended."""
         return self.state / "runs"
-
-    @property
-    def logs(self) -> Path:
-        """The folder of the logs of drivers and of the head."""
-        return self.state / "logs"
 
 
 def service_settings(
@@ -65,8 +60,7 @@ def service_settings(
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        for inner in (settings.runs, settings.logs):
-            inner.mkdir(exist_ok=True)
+        settings.runs.mkdir(exist_ok=True)
     except OSError as error:
         raise StorageError(f"--state {folder}: cannot be made or used: {error.strerror}") from None
     return settings

@@ -12,6 +12,7 @@ from kd_sweep.service.rows.database import Database
 from kd_sweep.service.rows.models import Submission
 from tests.service.postgresql import INSTALLED, WHY_NOT, postgresql
 from tests.service.submitting import Submit
+from tests.service.webhooks.receiver import Receiver, receiving
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,13 @@ def postgresql_url() -> Iterator[str]:
         pytest.skip(WHY_NOT)
     with postgresql() as url:
         yield url
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """What webhooks of tests lead to."""
+    with receiving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_wa
 from kd_sweep.driver.ray.local_checks import usable_cpus
 from kd_sweep.driver.ray.local_ray import local_ray, local_settings
 from kd_sweep.driver.ray.ray_settings import IN_A_JOB, INIT_OPTIONS, QUIET, environment
+from kd_sweep.driver.ray.shared_head import SharedHead, head_at, head_watch, joined_head
 from kd_sweep.errors import ClusterError
 from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.spec import Resources
@@ -115,16 +116,25 @@ def connected(
 
     From then on `interrupt.check` raises `ClusterLostError` when that Ray has died.
     """
-    _check_unconnected(address)
+    head = head_at(address)
+    _check_unconnected(address if head is None else None)
     with ExitStack() as stack:
         stack.enter_context(environment(QUIET))
         if address is None:
             stack.enter_context(local_settings())
         stack.enter_context(_quiet_reports(say))
         # Ray takes the signals for itself.
-        stack.enter_context(local_ray(interrupt.check_armed, say) if address is None else _joined(address))
+        stack.enter_context(_ray(address, head, interrupt, say))
         interrupt.check_armed()
-        yield from _watched(address, wanted, interrupt, last_words)
+        yield from _watched(address, head, wanted, interrupt, last_words)
+
+
+def _ray(
+    address: str | None, head: SharedHead | None, interrupt: Interrupt, say: Callable[[str], None]
+) -> AbstractContextManager[None]:
+    if head is not None:
+        return joined_head(head)
+    return local_ray(interrupt.check_armed, say) if address is None else _joined(address)
 
 
 def _check_unconnected(address: str | None) -> None:
@@ -140,16 +150,21 @@ def _check_unconnected(address: str | None) -> None:
 
 
 def _watched(
-    address: str | None, wanted: Resources, interrupt: Interrupt, last_words: Callable[[str], None]
+    address: str | None,
+    head: SharedHead | None,
+    wanted: Resources,
+    interrupt: Interrupt,
+    last_words: Callable[[str], None],
 ) -> Iterator[Cluster]:
     import ray
 
     nodes = tuple(node for node in ray.nodes() if node["Alive"])
-    check_fits(wanted, [node["Resources"] for node in nodes], address or "this machine")
-    check = local_watch() if address is None else node_watch(address)
+    is_local = address is None or head is not None
+    check_fits(wanted, [node["Resources"] for node in nodes], "this machine" if is_local else str(address))
+    check = head_watch(head) if head is not None else local_watch() if address is None else node_watch(address)
     interrupt.watch(check)
-    with ending_when_stuck(check, last_words) if address is None else nullcontext():
-        yield Cluster(nodes, local=address is None)
+    with ending_when_stuck(check, last_words) if is_local else nullcontext():
+        yield Cluster(nodes, local=is_local)
 
 
 @contextmanager

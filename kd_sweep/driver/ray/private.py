@@ -174,6 +174,16 @@ def start_local(folder: Path, check: Callable[[Daemons], None]) -> None:
         )
 
 
+def join_local(address: str) -> None:
+    """Connect this process to the `LocalNode` of another one. Ray itself would ask the machine's other interfaces.
+
+    Raises:
+        Exception: whatever Ray raises where it cannot connect.
+    """
+    with _replaced(services, "resolve_ip_for_localhost", lambda host: host):
+        ray.init(address=address, _node_ip_address=LOOPBACK, _skip_env_hook=True, **INIT_OPTIONS)
+
+
 @contextmanager
 def without_environments() -> Iterator[None]:
     """Let Tune ask for no runtime environment while the block runs: an agent makes those, and a `LocalNode` has none.

@@ -1,41 +1,31 @@
-"""The order of the queue: by priority, then by arrival; pure functions of rows."""
+"""The order of the queue: by priority, then by arrival."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
 
 from kd_sweep.service.queue.states import HOLDING
+from kd_sweep.service.rows.models import Submission
 
 
-class Queued(Protocol):
-    """What the order depends on."""
-
-    @property
-    def id(self) -> int: ...  # noqa: D102
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def priority(self) -> int: ...  # noqa: D102
-    @property
-    def state(self) -> str: ...  # noqa: D102
-    @property
-    def wanted(self) -> str: ...  # noqa: D102
+def next_ones(session: Session, number: int) -> Sequence[Submission]:
+    """Return the first so many of the queue, the next one first."""
+    waiting = select(Submission).where(*_in_queue())
+    return session.scalars(waiting.order_by(Submission.priority.desc(), Submission.id).limit(number)).all()
 
 
-Row = TypeVar("Row", bound=Queued)
+def num_before(session: Session, row: Submission) -> int:
+    """Return how many studies of the queue are before this one, which is in it."""
+    same = and_(Submission.priority == row.priority, Submission.id < row.id)
+    before = select(func.count(Submission.id)).where(*_in_queue(), or_(Submission.priority > row.priority, same))
+    return session.scalar(before) or 0
 
 
-def in_order(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that wait for a slot, the next one first."""
-    waiting = [row for row in rows if row.state == "queued" and row.wanted == "run"]
-    return sorted(waiting, key=lambda row: (-row.priority, row.id))
+def holders(session: Session) -> Sequence[Submission]:
+    """Return the studies that hold a slot of the service, in the order of their arrival."""
+    return session.scalars(select(Submission).where(Submission.state.in_(HOLDING)).order_by(Submission.id)).all()
 
 
-def to_start(rows: Sequence[Row], max_studies: int) -> list[Row]:
-    """Return the rows that there is room for, in their order."""
-    room = max_studies - len(holders(rows))
-    return in_order(rows)[: max(0, room)]
-
-
-def holders(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that hold a slot of the service, in the order of arrival."""
-    return sorted((row for row in rows if row.state in HOLDING), key=lambda row: row.id)
+def _in_queue() -> tuple[ColumnElement[bool], ...]:
+    return Submission.state == "queued", Submission.wanted == "run"

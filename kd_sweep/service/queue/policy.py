@@ -26,6 +26,8 @@ class Policy:
     """Images and weights that a study names by a path must lie below one of them."""
     allow_downloads: bool = False
     """Whether datasets and published weights may be downloaded."""
+    allow_private_webhooks: bool = False
+    """Whether webhooks may lead to this machine and to networks that the internet does not reach."""
     max_slots: int | None = None
     """The most trials of a study at a time."""
     max_trials: int | None = None

@@ -1,13 +1,12 @@
 """The position of a study in the queue, and why it waits, in words."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from kd_sweep.service.queue.order import holders, in_order
-from kd_sweep.service.queue.states import HOLDING
+from kd_sweep.service.queue.order import holders, num_before
 from kd_sweep.service.queue.submissions import get
 from kd_sweep.service.rows.models import Submission
 
@@ -38,17 +37,15 @@ def position(session: Session, name: str, max_studies: int) -> Position:
     row = get(session, name)
     if row.state != "queued":
         return Position(None, row.message or _standing(row))
-    rows = session.scalars(select(Submission).where(Submission.state.in_(["queued", *HOLDING]))).all()
-    queue = [one.name for one in in_order(rows)]
-    if name not in queue:
+    if row.wanted != "run":
         return Position(None, _standing(row))
-    before = queue.index(name)
+    before = num_before(session, row)
     ahead = ("no study", "1 study")[before] if before < 2 else f"{before} studies"
     ordinal = _ORDINALS[before] if before < len(_ORDINALS) else f"number {before + 1}"
-    return Position(before + 1, f"{ordinal}: {ahead} before it; {_room(holders(rows), max_studies, before)}")
+    return Position(before + 1, f"{ordinal}: {ahead} before it; {_room(holders(session), max_studies, before)}")
 
 
-def _room(holding: list[Submission], max_studies: int, before: int) -> str:
+def _room(holding: Sequence[Submission], max_studies: int, before: int) -> str:
     if len(holding) < max_studies:
         free = max_studies - len(holding)
         if before < free:

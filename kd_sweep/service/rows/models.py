@@ -144,15 +144,15 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        UniqueConstraint("webhook_id", "run_id", "event"),
+        UniqueConstraint("webhook_id", "change"),
         Index("deliveries_due", "next_at"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
-    run_id: Mapped[str]
-    """Of the driver whose end it tells of: told once."""
+    change: Mapped[str]
+    """Names the change of the study that it tells of: each is told once."""
     event: Mapped[str]
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     num_attempts: Mapped[int] = mapped_column(default=0)

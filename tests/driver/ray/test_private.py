@@ -32,6 +32,7 @@ CALLED: dict[str, tuple[str, ...] | str] = {
     # Called by us, with the parameters that we give them.
     "ray._private.services:get_node": ("gcs_address", "node_id"),
     "ray._private.services:start_ray_process": ("command", "process_type"),
+    "ray._private.services:resolve_ip_for_localhost": ("host",),
     "ray._private.node:Node.get_logs_dir_path": ("self",),
     "ray._private.node:Node.kill_all_processes": ("self", "check_alive"),
     "ray._private.parameter:RayParams.update": ("self", "kwargs"),
@@ -62,6 +63,8 @@ WRITTEN = {
     "ray._private.worker:print_to_stdstream": "partial(print_to_stdstream, ignore_prefix=ignore_prefix)",
     "ray._private.worker:init(_temp_dir)": 'kwargs.pop("_temp_dir"',
     "ray._private.worker:init(_skip_env_hook)": 'kwargs.pop("_skip_env_hook"',
+    "ray._private.worker:init(_node_ip_address)": "services.resolve_ip_for_localhost(_node_ip_address)",
+    "ray._private.services:canonicalize_bootstrap_address": "bootstrap_host = resolve_ip_for_localhost(host)",
     "ray._private.worker:print_to_stdstream(lines)": 'data.get("lines", [])',
     "ray._private.node:Node.all_processes": "self.all_processes[ray_constants.PROCESS_TYPE_RAYLET] = [process_info]",
     "ray._private.node:Node._node_id": "self._node_id",

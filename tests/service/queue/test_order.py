@@ -1,47 +1,38 @@
 """The order of the queue against a sorted list, and why a study waits, in words."""
 
 import time
-from dataclasses import dataclass
+from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from kd_sweep.service.queue.order import in_order, to_start
+from kd_sweep.service.queue.order import holders, next_ones, num_before
 from kd_sweep.service.queue.position import position
 from kd_sweep.service.queue.states import STATES
 from kd_sweep.service.queue.submissions import get
 from kd_sweep.service.rows.database import Database
+from kd_sweep.service.rows.models import Submission
 from tests.service.submitting import Submit
 
 
-@dataclass
-class Row:
-    id: int
-    priority: int
-    state: str
-    wanted: str
-    name: str = ""
-
-
-ROWS = st.lists(
-    st.builds(Row, st.integers(), st.integers(-2, 2), st.sampled_from(STATES), st.sampled_from(["run", "delete"])),
-    unique_by=lambda row: row.id,
-)
-
-
-@given(rows=ROWS, max_studies=st.integers(1, 4))
-def test_those_that_start_are_the_first_that_fit(rows: list[Row], max_studies: int) -> None:
-    started = to_start(rows, max_studies)
+def test_the_order_is_that_of_a_sorted_list(database: Database) -> None:
+    random = Random(0)
+    rows = []
+    with database.changing() as session:
+        for number in range(60):
+            row = Submission(name=f"s{number}", study_yaml="", submitted_by="anna", submitted_at=0.0)
+            row.priority, row.state = random.randint(-2, 2), random.choice(["queued", "queued", *STATES])
+            row.wanted = random.choice(["run", "run", "delete"])
+            session.add(row)
+            rows.append(row)
     waiting = [row for row in rows if (row.state, row.wanted) == ("queued", "run")]
-    busy = sum(row.state in ("running", "pausing") for row in rows)
-    assert len(started) == min(len(waiting), max(0, max_studies - busy))
-    others = [row for row in waiting if row not in started]
-    for row in started:  # nobody else would have been earlier
-        assert all(
-            row.priority > other.priority or (row.priority == other.priority and row.id < other.id) for other in others
-        )
-    assert in_order(rows)[: len(started)] == started
+    expected = [row.name for row in sorted(waiting, key=lambda row: (-row.priority, row.id))]
+    assert len(expected) > 10
+    with database.reading() as session:
+        assert [row.name for row in next_ones(session, 100)] == expected
+        assert [row.name for row in next_ones(session, 3)] == expected[:3]
+        assert [num_before(session, get(session, name)) for name in expected] == list(range(len(expected)))
+        busy = [row.name for row in rows if row.state in ("running", "pausing")]
+        assert [row.name for row in holders(session)] == busy
 
 
 def test_why_a_study_waits(database: Database, submitted: Submit) -> None:

@@ -1,0 +1,128 @@
+"""The service without HTTP: its rows, the lease of its root, and the supervisor of its studies."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from kd_sweep.errors import KdSweepError, StudyLockedError
+from kd_sweep.service.rows.database import Database
+from kd_sweep.service.rows.models import Submission
+from kd_sweep.service.service_errors import NotFoundError, ReadOnlyError
+from kd_sweep.service.service_settings import ServiceSettings
+from kd_sweep.service.supervision.run_folder import RunFolder
+from kd_sweep.service.supervision.supervisor import Supervisor
+from kd_sweep.service.webhooks.sender import Sender
+from kd_sweep.storage.lease import Lease
+from kd_sweep.storage.root import Root
+
+FOLDER = "service"
+"""Of the root: holds the lease."""
+LEASE = "service-lease.json"
+RETRY_S = 2.0
+"""How often a service that may only read tries to become the one that runs the studies."""
+_LOG = logging.getLogger(__name__)
+
+
+class ServiceCore:
+    """One service of a root. Of several, one runs the studies, and the others answer questions until it has ended.
+
+    Args:
+        settings: as `kd_sweep.service.service_settings.service_settings` returns them.
+
+    Raises:
+        DatabaseError: the rows cannot be opened. One line.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.read_only: str | None = "the service has not started yet"
+        """Why nothing can be changed; None where it can."""
+        self._lease: Lease | None = None
+        self._supervisor: Supervisor | None = None
+        self._sender: Sender | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Take the lease of the root and run studies; where another service has it, answer questions and try again.
+
+        Raises:
+            StorageError: the root cannot be written. One line.
+        """
+        if self.settings.read_only:
+            self.read_only = "this service was started with --read-only"
+            return
+        if not self._lead():
+            self._thread = threading.Thread(target=self._wait_to_lead, name="wait for the lease", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End, and leave the drivers running."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        if self._sender is not None:
+            self._sender.stop()
+        if self._lease is not None:
+            self._lease.release()
+        self.database.close()
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """Return a session that sees the rows as they are now."""
+        return self.database.reading()
+
+    @contextmanager
+    def changing(self) -> Iterator[Session]:
+        """Yield a session for a change, and commit it when the block ends well.
+
+        Raises:
+            ReadOnlyError: this service may only read.
+        """
+        why = self.read_only
+        if why is None and self._lease is not None:
+            try:
+                self._lease.check()
+            except KdSweepError as error:
+                why = str(error)
+        if why is not None:
+            raise ReadOnlyError(f"nothing can be changed here: {why}")
+        with self.database.changing() as session:
+            yield session
+
+    def log_of(self, row: Submission) -> Path:
+        """Return the log of a study's latest driver; `NotFoundError` where it has had none."""
+        runs = sorted(self.settings.runs.glob(f"{row.id}-*"), key=lambda path: path.stat().st_mtime)
+        if not runs:
+            raise NotFoundError(f"study: {row.name!r} has no log yet, since it has had no driver")
+        return RunFolder(runs[-1]).log
+
+    def _lead(self) -> bool:
+        """Become the one that runs the studies, if no other service is."""
+        folder = Root.open(self.settings.root).child(FOLDER)
+        folder.ensure_folder()
+        try:
+            self._lease = Lease.acquire(LEASE, root=folder, what="this results root")
+        except StudyLockedError as error:
+            self.read_only = f"another service runs the studies: {error}"
+            return False
+        self._supervisor = Supervisor(self.settings, self.database, self._lease)
+        self._supervisor.start()
+        self._sender = Sender(self.database, self.settings.policy)
+        self._sender.start()
+        self.read_only = None
+        return True
+
+    def _wait_to_lead(self) -> None:
+        while not self._ended.wait(RETRY_S):
+            try:
+                if self._lead():
+                    return
+            except KdSweepError as error:
+                _LOG.warning("%s", error)

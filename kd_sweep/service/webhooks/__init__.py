@@ -1,0 +1,1 @@
+"""The webhooks: URLs that are told how studies end."""
