@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kd_sweep.catalogue.decorators import metric as metric
     from kd_sweep.catalogue.decorators import network as network
     from kd_sweep.catalogue.decorators import pipeline as pipeline
+    from kd_sweep.catalogue.decorators import sampler as sampler
     from kd_sweep.catalogue.decorators import stopping_rule as stopping_rule
     from kd_sweep.catalogue.parameters import Parameters as Parameters
     from kd_sweep.data.arrays import Arrays as Arrays
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kd_sweep.driver.estimate import StudyPlan as StudyPlan
     from kd_sweep.driver.launch import resume as resume
     from kd_sweep.driver.stopping.history import History as History
+    from kd_sweep.driver.tune.sampler_request import SamplerRequest as SamplerRequest
     from kd_sweep.handles.attention_results import AttentionResults as AttentionResults
     from kd_sweep.handles.preprocessing import Preprocessing as Preprocessing
     from kd_sweep.handles.root_results import RootResults as RootResults
@@ -56,6 +58,7 @@ _HOMES = {
     "Preprocessing": "kd_sweep.handles.preprocessing:Preprocessing",
     "Results": "kd_sweep.tables.reader:Results",
     "RootResults": "kd_sweep.handles.root_results:RootResults",
+    "SamplerRequest": "kd_sweep.driver.tune.sampler_request:SamplerRequest",
     "Study": "kd_sweep.api.study:Study",
     "StudyComparison": "kd_sweep.tables.comparison:StudyComparison",
     "StudyPlan": "kd_sweep.driver.estimate:StudyPlan",
@@ -73,6 +76,7 @@ _HOMES = {
     "pipeline": "kd_sweep.catalogue.decorators:pipeline",
     "resume": "kd_sweep.driver.launch:resume",
     "run_trial": "kd_sweep.api.single_trial:run_trial",
+    "sampler": "kd_sweep.catalogue.decorators:sampler",
     "stopping_rule": "kd_sweep.catalogue.decorators:stopping_rule",
 }
 """The module of each public name, and its name there; a module is public as a whole."""

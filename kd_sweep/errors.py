@@ -33,6 +33,10 @@ class StoppingRuleError(PluginError):
     """The stopping rule of a plug-in raises, or returns something else than a decision."""
 
 
+class SamplerError(PluginError):
+    """The sampler of a plug-in raises, or suggests what is not in the search space or not the same again."""
+
+
 class DataError(UserError):
     """A dataset is missing, empty or laid out in another way than its reader needs."""
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pydantic import create_model
+
 from kd_sweep.catalogue.entries import register
-from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, METRIC, NETWORK, PIPELINE, STOPPING_RULE
-from kd_sweep.catalogue.parameters import NoParameters, Parameters
-from kd_sweep.catalogue.traits import DatasetTraits, MetricTraits, PipelineTraits
+from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, METRIC, NETWORK, PIPELINE, SAMPLER, STOPPING_RULE
+from kd_sweep.catalogue.parameters import NoParameters, Parameters, SamplerParameters
+from kd_sweep.catalogue.traits import DatasetTraits, MetricTraits, PipelineTraits, SamplerTraits
 from kd_sweep.errors import PluginError
 
 T = TypeVar("T")
@@ -135,6 +137,43 @@ def stopping_rule(name: str, *, parameters: type[Parameters] = NoParameters, ver
         version: with another one a study that has begun does not go on.
     """
     return register(STOPPING_RULE, name, parameters=parameters, version=version)
+
+
+def sampler(
+    name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1", **traits: Any
+) -> Callable[[T], T]:
+    """Register what suggests the points of a study one after another, for `sampler.name`.
+
+    The function or class gets the parameters and a `SamplerRequest` (`driver/tune/sampler_request.py`), and returns a
+    sampler of Optuna's (`optuna.samplers.BaseSampler`), which suggests one point and is thrown away. What it suggests
+    has to be a function of parameters, request and the trials of Optuna's study: random numbers come from
+    `SamplerRequest.seed`, and nothing is kept from one suggestion to the next.
+
+    Args:
+        name: letters, digits and `_`; a study selects it as `package:name`.
+        parameters: their class. Every sampler has `num_trials` and `seed` beside.
+        version: for people: a study may go on with another sampler.
+        traits: fields of `catalogue.traits.SamplerTraits`, such as ``max_objectives``.
+    """
+    try:
+        declared = SamplerTraits(**traits)
+    except TypeError as error:
+        raise PluginError(f"sampler {name!r}: {error}") from None
+    return register(SAMPLER, name, parameters=_with_trials(name, parameters), version=version, traits=declared)
+
+
+def _with_trials(name: str, parameters: type[Parameters]) -> type[Parameters]:
+    """Return the class of parameters with those that every sampler has."""
+    if not (isinstance(parameters, type) and issubclass(parameters, Parameters)):
+        return parameters  # refused where it is registered
+    if issubclass(parameters, SamplerParameters):
+        return parameters
+    if taken := parameters.model_fields.keys() & SamplerParameters.model_fields:
+        raise PluginError(f"sampler {name!r}: its parameter {min(taken)!r} is a key of every sampler")
+    both = (parameters, SamplerParameters)
+    make: Any = create_model  # mypy knows no base classes that are computed
+    made: type[Parameters] = make(parameters.__name__, __base__=both, __module__=parameters.__module__)
+    return made
 
 
 def attention_map(name: str, *, parameters: type[Parameters] = NoParameters, version: str = "1") -> Callable[[T], T]:

@@ -22,4 +22,5 @@ NETWORK = Kind("network", "kd_sweep.networks.entries", otherwise="library", libr
 DATASET = Kind("dataset", "kd_sweep.data.datasets")
 PIPELINE = Kind("pipeline", "kd_sweep.augmentation.pipelines")
 METRIC = Kind("metric", "kd_sweep.metrics.extra")
+SAMPLER = Kind("sampler", "kd_sweep.driver.tune.samplers")
 STOPPING_RULE = Kind("stopping rule", "kd_sweep.driver.stopping.rules")

@@ -53,3 +53,22 @@ class MetricTraits:
     """The mode of an objective that gives none; None where neither more nor less is better in itself."""
     can_be_null: bool = False
     """Whether it may have no value."""
+
+
+@dataclass(frozen=True)
+class SamplerTraits:
+    """Of a sampler."""
+
+    plans: bool = False
+    """Whether its function returns all points of a study before any is run, as `(spec) -> Iterable[Point]`; else it
+    makes a sampler of Optuna's for one suggestion, as `(parameters, request) -> BaseSampler`."""
+    learns: bool = True
+    """Whether results change what it suggests."""
+    max_objectives: int | None = None
+    """How many it can optimise; None for any number."""
+    min_ranges: int = 0
+    """How many dimensions it needs that are `int` or `uniform`, without a condition."""
+    generation_key: str | None = None
+    """The attribute of Optuna's trials that holds their generation; None where there is none."""
+    package: str | None = None
+    """What must be installed beside kd_sweep; the extra `samplers` has it."""

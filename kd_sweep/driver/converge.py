@@ -18,7 +18,7 @@ from kd_sweep.driver.interrupts import Interrupt, SweepInterrupted, watching_sig
 from kd_sweep.driver.recorder import UNSUCCESSFUL
 from kd_sweep.driver.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.driver.study_state import StudyState, Work
-from kd_sweep.errors import ClusterLostError, StoppingRuleError, StorageError, StudyStoppedError
+from kd_sweep.errors import ClusterLostError, SamplerError, StoppingRuleError, StorageError, StudyStoppedError
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.waiting import doing
 
@@ -79,8 +79,8 @@ def converge(
 
     Raises:
         StudyLockedError: another driver runs the study.
-        StudyStoppedError: a file could not be written, Ray died or the stopping rule of a plug-in failed while it ran,
-            or a second signal came; the message says which, why and how to go on.
+        StudyStoppedError: a file could not be written, Ray died, or the sampler or stopping rule of a plug-in failed
+            while it ran, or a second signal came; the message says which, why and how to go on.
         ClusterError: the cluster cannot be reached, or is too small.
         RayStartError: Ray cannot be started on this machine.
     """
@@ -91,7 +91,7 @@ def converge(
         begun = folder.study.exists(SPEC_FILE)
         advice = f"go on with: kd-sweep resume {folder.study}" if begun else "launch the study again"
         raise StudyStoppedError(f"stopped at once by {str(stop) or 'SIGINT'}; {advice}") from None
-    except StoppingRuleError as error:
+    except (SamplerError, StoppingRuleError) as error:
         raise StudyStoppedError(f"{error}; the study has stopped: mend that, and launch its own file again") from None
     if announcer.failure is not None:
         raise announcer.failure

@@ -32,7 +32,7 @@ def checked(
         download: whether published weights are downloaded to be checked.
 
     Raises:
-        UserError: the dataset, a model or the stopping rule of a plug-in is not what it must be.
+        UserError: the dataset, a model, the sampler or the stopping rule of a plug-in is not what it must be.
     """
     check_sampler(spec)
     rule_of(spec)
@@ -48,8 +48,17 @@ def checked(
 
 
 def check_sampler(spec: StudySpec) -> None:
-    """Raise SpecError where the sampler needs a package that is not installed."""
-    package = getattr(spec.sampler, "package", None)
+    """Ask the sampler of a plug-in for a first point; check that what a built-in one needs is installed.
+
+    Raises:
+        SamplerError: it suggests none.
+        SpecError: a package is not installed.
+    """
+    if not spec.sampler.is_built_in:
+        from kd_sweep.driver.tune.optuna_source import OptunaSource  # takes a second to load
+
+        next(OptunaSource(spec.model_copy(update={"warm_start": None}), (), 1).candidates())
+    package = spec.sampler.entry.traits.package
     if package is not None and importlib.util.find_spec(package) is None:
         raise SpecError(
             f"sampler.name: {spec.sampler.name!r} needs {package}, which is not installed; "

@@ -20,7 +20,7 @@ from kd_sweep.study.space.dimensions import extremes
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, points_of
 from kd_sweep.study.space.repeats import num_missing, num_repeats
-from kd_sweep.study.spec import GridSampler, StudySpec
+from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 from kd_sweep.tables.schema import FINISHED
 from kd_sweep.tables.writer import StudyWriter
@@ -216,8 +216,7 @@ class StudyState:
             if trial_id in wanted and self.recorder.status(trial_id) not in FINISHED
         ]
         new = [trial for trial_id, trial in planned.items() if trial_id not in self.known]
-        sampler = self.spec.sampler
-        requested = 0 if finite or isinstance(sampler, GridSampler) else min(sampler.num_trials, num_points(self.spec))
+        requested = 0 if finite else min(self.spec.sampler.num_asked or 0, num_points(self.spec))
         begun, missing = num_missing(self.spec, points.values())
         adaptive = max(0, requested - begun) * num_repeats(self.spec) + missing
         limit = self.spec.budget.max_trials

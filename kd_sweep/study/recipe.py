@@ -6,12 +6,10 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from kd_sweep.catalogue.kinds import ATTENTION_MAP, DATASET, LOSS, NETWORK, PIPELINE, Kind
 from kd_sweep.catalogue.lookup import entry_of
+from kd_sweep.catalogue.parameters import MAX_COUNT, Count, Seed
 from kd_sweep.catalogue.selecting_section import Selected, SelectingSection
 from kd_sweep.catalogue.traits import DatasetTraits, PipelineTraits
 from kd_sweep.study.extra_metrics import ExtraMetrics
-
-MAX_COUNT = 1_000_000
-"""Upper limit of epochs, trials and the like, so that a slip of the keyboard is an error and not a full disk."""
 
 MAX_LEARNING_RATE = 100.0
 """Far above what any network learns with, and far below where a step overflows."""
@@ -19,8 +17,6 @@ MAX_WEIGHT_DECAY = 10.0
 MAX_WEIGHT = 1e6
 """Of a term of a loss against another: float32 resolves no smaller share than 1e-7."""
 
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -1,28 +1,25 @@
 """The study file as typed fields. A rule that needs neither dataset nor cluster is checked when the spec is built."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ByteSize, Discriminator, Field, Tag, field_validator, model_validator
 
-from kd_sweep.catalogue.parameters import Strict
-from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
+from kd_sweep.catalogue.parameters import MAX_COUNT, Count, Seed, Strict
 from kd_sweep.study.extra_metrics import metric_named
 from kd_sweep.study.recipe import (
-    MAX_COUNT,
     Augmentation,
-    Count,
     Data,
     Distillation,
     Learner,
     Metrics,
-    Seed,
     SelectedAugmentation,
     SelectedData,
     SelectedDistillation,
     SelectedLearner,
     SelectedMetrics,
 )
+from kd_sweep.study.sampler import Sampler, SelectedSampler
 from kd_sweep.study.scheduler import NO_RULE, Scheduler, SelectedScheduler
 from kd_sweep.study.teacher_entries import TeacherEntry
 from kd_sweep.study.trial import MAX_TEACHERS
@@ -172,29 +169,6 @@ class Objective(Strict):
         return best
 
 
-class GridSampler(Strict):
-    """Every combination of the grids."""
-
-    name: Literal["grid"] = "grid"
-
-
-class RandomSampler(Strict):
-    """Independent draws; draw i depends on (seed, i) alone, so more trials extend a study."""
-
-    name: Literal["random"]
-    num_trials: Count = 20
-    seed: Seed = 0
-
-
-if TYPE_CHECKING:
-    Sampler = GridSampler | RandomSampler | AdaptiveSampler
-else:
-    Sampler = Annotated[
-        Union[GridSampler, RandomSampler, *sampler_settings().values()],
-        Field(discriminator="name"),
-    ]
-
-
 class Resources(Strict):
     """What one trial, or the training of one teacher, occupies."""
 
@@ -285,7 +259,7 @@ class StudySpec(Strict):
     """
     objectives: tuple[Objective, ...] = Field((Objective(),), min_length=1)
     """What samplers optimise and the leaderboard sorts by; several give a Pareto set."""
-    sampler: Sampler = GridSampler()
+    sampler: SelectedSampler = Sampler()
     scheduler: SelectedScheduler = Scheduler()
     resources: Resources = Resources()
     budget: Budget = Budget()

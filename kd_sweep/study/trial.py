@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from kd_sweep.catalogue.parameters import Strict
+from kd_sweep.catalogue.parameters import Seed, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection
 from kd_sweep.errors import StorageError
 from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
@@ -17,7 +17,6 @@ from kd_sweep.study.recipe import (
     Fraction,
     Learner,
     Metrics,
-    Seed,
     SelectedAugmentation,
     SelectedData,
     SelectedDistillation,

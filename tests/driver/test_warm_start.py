@@ -14,7 +14,7 @@ from kd_sweep.driver.launch import _launch
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
-from kd_sweep.driver.tune.searcher import OptunaSource
+from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.driver.tune.sweep import source_of
 from kd_sweep.driver.warm_start import with_warm_start
 from kd_sweep.errors import SpecError
@@ -145,7 +145,7 @@ def test_what_is_taken_are_finished_trials_in_the_space_with_the_mean_of_their_s
     assert [trial.objectives["val_loss"] for trial in warm.trials] == pytest.approx([0.5 + mean, 1.0 + mean])
     # Nothing of it is a trial of this study.
     source = OptunaSource(with_warm_start(mine, Root.open(tmp_path), None), [], 1)
-    assert [trial.values[0] for trial in source._study.trials] == pytest.approx([0.5 + mean, 1.0 + mean])
+    assert [trial.values[0] for trial in source.optuna_trials()] == pytest.approx([0.5 + mean, 1.0 + mean])
     suggestion = source.next()
     assert suggestion is not None
     assert suggestion.number == 0
@@ -176,9 +176,9 @@ def test_trials_outside_a_space_that_has_changed_are_left_out(tmp_path: Path) ->
     now = with_warm_start(narrower, Root.open(tmp_path), started)
     check_extension(started, now)
     assert 0 < len(inside) < 30
-    assert len(OptunaSource(now, [], 1)._study.trials) == len(inside)
+    assert len(OptunaSource(now, [], 1).optuna_trials()) == len(inside)
     another = with_warm_start(study(warm="other", objectives=[{"metric": "val_loss"}]), Root.open(tmp_path), started)
-    assert OptunaSource(another, [], 1)._study.trials == []
+    assert OptunaSource(another, [], 1).optuna_trials() == []
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,14 @@ from ruamel.yaml import YAML
 
 import kd_sweep
 from kd_sweep.catalogue.entries import entry_names
-from kd_sweep.catalogue.kinds import STOPPING_RULE
+from kd_sweep.catalogue.kinds import SAMPLER, STOPPING_RULE
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.cli import app
 from kd_sweep.study import recipe
 from kd_sweep.study import spec as specs
-from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.metric_catalogue import METRICS, METRICS_VERSION, REPORTED_METRICS
+from kd_sweep.study.sampler import GRID, Sampler
 from kd_sweep.study.scheduler import NO_RULE, Scheduler
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES
 from kd_sweep.tables.reader import open_results
@@ -78,8 +78,7 @@ FIELDS = {
     "`resources`": specs.Resources,
     "`budget`": specs.Budget,
     "`checkpoints`": specs.Checkpoints,
-    "`random`": specs.RandomSampler,
-    **{f"`{name}`": settings for name, settings in sampler_settings().items()},
+    **{f"`{name}`": section_class(Sampler, [name]) for name in entry_names(SAMPLER) if name != GRID},
     **{f"`{name}`": section_class(Scheduler, [name]) for name in entry_names(STOPPING_RULE) if name != NO_RULE},
 }
 SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metrics"} | {
@@ -136,11 +135,7 @@ def test_every_kind_of_dimension_is_documented() -> None:
 
 def test_every_sampler_and_scheduler_is_documented() -> None:
     text = (ROOT / "docs/study-files.md").read_text()
-    samplers = [
-        model.model_fields["name"].annotation.__args__[0]
-        for model in specs.Sampler.__args__[0].__args__  # type: ignore[attr-defined]
-    ]
-    for name in (*samplers, *entry_names(STOPPING_RULE)):
+    for name in (*entry_names(SAMPLER), *entry_names(STOPPING_RULE)):
         assert f"### `{name}`" in text or f"`{{name: {name}}}` is the default" in text
 
 

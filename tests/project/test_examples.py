@@ -21,7 +21,8 @@ import kd_sweep
 
 study = kd_sweep.Study.from_file("study.yaml")
 study = study.set({"data.max_train_images": 300, "data.max_val_images": 90, "teacher.epochs": 1, "student.epochs": 2})
-print(json.dumps(kd_sweep.run_trial(study, len(study.plan().trials) - 1)))
+searched = {"student_strength": 0.5, "student.learning_rate": 0.1}
+print(json.dumps(kd_sweep.run_trial(study, len(study.plan().trials) - 1 if study.plan().trials else searched)))
 """
 STUDY = """
 name: shown
@@ -66,6 +67,28 @@ for epoch in (1, 2):
 def test_the_stopping_rule_ends_a_trial_that_is_far_behind_after_its_grace_period(tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLES / "own_stopping_rule", tmp_path / "rule")
     assert run(folder, sys.executable, "-c", RULE_DECIDES).splitlines() == ["[]", "['far']"]
+
+
+SAMPLER_SUGGESTS = """
+import kd_sweep
+from kd_sweep.driver.tune.optuna_source import OptunaSource
+
+source = OptunaSource(kd_sweep.Study.from_file("study.yaml").spec, [], 10)
+while (suggestion := source.next()) is not None:
+    strength = suggestion.trial.student_strength
+    print(strength)
+    source.tell(suggestion.trial, (1 - abs(strength - 0.7),))
+"""
+
+
+def test_the_sampler_goes_nearer_and_nearer_to_the_best(tmp_path: Path) -> None:
+    folder = shutil.copytree(EXAMPLES / "own_sampler", tmp_path / "sampler")
+    strengths = [float(line) for line in run(folder, sys.executable, "-c", SAMPLER_SUGGESTS).split()]
+    assert len(strengths) == 10
+    for number in range(4, 10):
+        best = min(strengths[:number], key=lambda strength: abs(strength - 0.7))
+        assert abs(strengths[number] - best) <= 0.5 / (number - 3)
+    assert max(abs(strength - 0.7) for strength in strengths[:4]) > 0.1 > min(abs(one - 0.7) for one in strengths)
 
 
 def test_the_metric_is_the_share_of_the_teachers_mistakes_that_the_student_makes(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def test_the_plugins_on_the_page_run_in_the_study_on_the_page(tmp_path: Path) ->
         "study = study.set({'data.name': 'mykd:stripes', 'augmentation.pipeline': 'mykd:dimmed', "
         "'student.model': 'mykd:tiny', 'metrics.attention': 'mykd:feature_norm', "
         "'search.augmentation_strength': {'grid': [0.5]}}); "
-        "print(len(study.plan().trials), kd_sweep.run_trial(study, 1)[0]['val_accuracy'] > 0.1)"
+        "print(len(study.plan().trials), kd_sweep.run_trial(study, 1)[0]['val_accuracy'] > 0.1); "
+        "study = study.set({'sampler': {'name': 'mykd:joint', 'warmup': 3}}); print(len(study.plan().trials))"
     )
-    assert output_of(program, tmp_path) == "2 1\n2 True"
+    assert output_of(program, tmp_path) == "2 1\n2 True\n0"

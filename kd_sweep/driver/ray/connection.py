@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from kd_sweep.catalogue.parameters import MAX_COUNT
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.address import check_address
 from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
@@ -20,7 +21,6 @@ from kd_sweep.driver.ray.local_ray import local_ray, local_settings
 from kd_sweep.driver.ray.ray_settings import IN_A_JOB, INIT_OPTIONS, QUIET, environment
 from kd_sweep.driver.ray.shared_head import SharedHead, head_at, head_watch, joined_head
 from kd_sweep.errors import ClusterError
-from kd_sweep.study.recipe import MAX_COUNT
 from kd_sweep.study.spec import Resources
 
 REPORTED_OTHERWISE = ("A worker died or was killed", "has been marked dead", "were killed due to the node running low")

@@ -22,8 +22,6 @@ class SuggestedPoint:
     generation: int | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """Of those trials that have ended, by their ids."""
-    number_in_optuna: int | None = None
-    """Of the trial that stands for it in Optuna's study."""
 
     @property
     def is_over(self) -> bool:

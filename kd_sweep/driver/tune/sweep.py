@@ -17,9 +17,11 @@ from kd_sweep.driver.ray.ray_settings import MAX_PENDING_TRIALS, environment
 from kd_sweep.driver.ray.teacher_training import record_teachers, train_missing
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
-from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, PlannedSource, Source, TuneSearcher
+from kd_sweep.driver.tune.optuna_source import OptunaSource
+from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.stopping import RuleScheduler
 from kd_sweep.driver.tune.trainable import TrialActor
+from kd_sweep.driver.tune.trial_sources import KnownTrial, PlannedSource, Source
 from kd_sweep.driver.worker_messages import WorkerSettings
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.space.points import is_finite
@@ -61,6 +63,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
     searcher = TuneSearcher(source_of(state), settings, objectives, recorder.last_epoch)
+    interrupt.watch(searcher.check)
     scheduler = FIFOScheduler()
     if state.judge is not None:
         scheduler = RuleScheduler(state.judge)

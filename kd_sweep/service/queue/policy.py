@@ -10,7 +10,7 @@ from kd_sweep.service.service_errors import PolicyError
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import is_finite
 from kd_sweep.study.space.repeats import num_repeats
-from kd_sweep.study.spec import GridSampler, StudySpec
+from kd_sweep.study.spec import StudySpec
 
 _PUBLISHED = "pretrained"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -108,9 +108,8 @@ class Policy:
 
 def num_trials(spec: StudySpec) -> int:
     """Return how many trials a study asks for, at most."""
-    sampler = spec.sampler
-    points = num_points(spec)
-    if not isinstance(sampler, GridSampler):
-        points = sampler.num_trials if is_finite(spec) else min(points, sampler.num_trials)
+    points, asked = num_points(spec), spec.sampler.num_asked
+    if asked is not None:
+        points = asked if is_finite(spec) else min(points, asked)
     number = points * num_repeats(spec)
     return number if spec.budget.max_trials is None else min(number, spec.budget.max_trials)

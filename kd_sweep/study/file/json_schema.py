@@ -9,6 +9,7 @@ from kd_sweep.study.extra_metrics import ExtraMetric, column_of
 from kd_sweep.study.file.field_docstrings import DescribedSchema
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Learner
+from kd_sweep.study.sampler import Sampler
 from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.space.searchable_fields import search_fields, section_base
 from kd_sweep.study.spec import StudySpec
@@ -46,7 +47,7 @@ def json_schema() -> dict[str, Any]:
     objective["metric"]["enum"] = metrics
     del objective["mode"]["default"]  # it depends on the metric
     schema["properties"]["scheduler"] = _scheduler(metrics)
-    definitions["GridSampler"]["required"] = ["name"]
+    schema["properties"]["sampler"] = _by_entry(Sampler)
     schema["properties"]["provenance"] = {
         "type": "object",
         "description": "Where a frozen study came from. Ignored when the file is launched.",

@@ -16,7 +16,6 @@ from kd_sweep.catalogue.selecting_section import (
     parameters_of_all,
 )
 from kd_sweep.errors import SpecError, alternatives
-from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.space.settings import SearchSettings
@@ -24,17 +23,12 @@ from kd_sweep.study.spec import (
     DIMENSION_KINDS,
     Choice,
     Grid,
-    GridSampler,
     IntRange,
-    RandomSampler,
     StudySpec,
     Uniform,
 )
 
-TAGGED: dict[str, dict[str, type[BaseModel]]] = {
-    "sampler": {"grid": GridSampler, "random": RandomSampler, **sampler_settings()},
-    "search": {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange},
-}
+DIMENSIONS: dict[str, type[BaseModel]] = {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange}
 SEARCH_NAMES = tuple(SearchSettings.model_fields)
 
 
@@ -63,7 +57,7 @@ def rule_broken(error: ValidationError, numbers: Mapping[KeyPath, str]) -> RuleE
     if kind == "extra_forbidden":
         return RuleError(path, f"unknown key, {_right_key(model, path)}")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _unclear_kind(path, details)
+        return _unclear_kind(path, details["input"])
     if path[0] == "search" and len(path) > 3 and rest:
         if isinstance(details["input"], list):
             return RuleError(path, "a list may hold nothing but finite numbers and text")
@@ -119,20 +113,14 @@ VALUE_RULES = {
 """Words for pydantic's error types, after the value."""
 
 
-def _unclear_kind(path: KeyPath, details: ErrorDetails) -> RuleError:
-    value = details["input"]
-    if path[0] == "search":
-        kinds = [key for key in value if key in DIMENSION_KINDS] if isinstance(value, dict) else []
-        problem = f"{' and '.join(kinds)} exclude each other; " if kinds else ""
-        hint = ""
-        if len(path) == 2 and path[1] in StudySpec.model_fields:
-            hint = f"; name a field of it in one key, such as {path[1]}.{_first_field(str(path[1]))}: {{grid: [...]}}"
-        return RuleError(path, f"{problem}one of grid, choice, uniform, int is needed, such as {{grid: [1, 2]}}{hint}")
-    tags = TAGGED[str(path[0])]
-    if details["type"] == "union_tag_not_found":
-        return RuleError((*path, "name"), f"is missing; possible: {', '.join(sorted(tags))}")
-    tag = value.get("name") if isinstance(value, dict) else value
-    return RuleError((*path, "name"), f"unknown {path[0]} {shown(tag)}, {alternatives(str(tag), tags)}")
+def _unclear_kind(path: KeyPath, value: Any) -> RuleError:
+    """Say what a dimension of the search may be."""
+    kinds = [key for key in value if key in DIMENSION_KINDS] if isinstance(value, dict) else []
+    problem = f"{' and '.join(kinds)} exclude each other; " if kinds else ""
+    hint = ""
+    if len(path) == 2 and path[1] in StudySpec.model_fields:
+        hint = f"; name a field of it in one key, such as {path[1]}.{_first_field(str(path[1]))}: {{grid: [...]}}"
+    return RuleError(path, f"{problem}one of grid, choice, uniform, int is needed, such as {{grid: [1, 2]}}{hint}")
 
 
 def _first_field(section: str) -> str:
@@ -142,17 +130,14 @@ def _first_field(section: str) -> str:
 def _resolved(location: Iterable[str | int]) -> tuple[type[BaseModel] | None, KeyPath, KeyPath]:
     """Split pydantic's location: the model that holds its last key, the path as in the file, and union branches after.
 
-    Pydantic puts the selected branch of a union into the location (`sampler`, `random`, `num_trials`); a file has no
+    Pydantic puts the selected branch of a union into the location (`search`, `seed`, `grid`, `when`); a file has no
     such level.
     """
     path = list(location)
-    section = str(path[0]) if path else ""
-    tag_index = 2 if section == "search" else 1
-    if section in TAGGED and len(path) > tag_index:
-        model = TAGGED[section][str(path.pop(tag_index))]
-        end = 4 if section == "search" else len(path)
-        return model, tuple(path[:end]), tuple(path[end:])
-    if section == "teachers" and len(path) == 3:
+    if path[:1] == ["search"] and len(path) > 2:
+        model = DIMENSIONS[str(path.pop(2))]
+        return model, tuple(path[:4]), tuple(path[4:])
+    if path[:1] == ["teachers"] and len(path) == 3:
         return Learner, tuple(path), ()
     holder: type[BaseModel] | None = StudySpec
     for part in path[:-1]:
@@ -190,5 +175,6 @@ def _right_key(model: type[BaseModel] | None, path: KeyPath) -> str:
 
 
 def _section_keys(section: str) -> list[str]:
-    models = TAGGED.get(section, {"": _model_of(StudySpec.model_fields[section].annotation)})
-    return [key for model in models.values() for key in _all_keys(model)]
+    field = StudySpec.model_fields[section]
+    models = [*DIMENSIONS.values()] if section == "search" else [_model_of(field.annotation)]
+    return [key for model in models for key in _all_keys(model)]

@@ -7,13 +7,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from kd_sweep.catalogue.lookup import entry_of
-from kd_sweep.catalogue.selecting_section import section_class
+from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.errors import SpecError
-from kd_sweep.study.file.messages import TAGGED
 from kd_sweep.study.file.yaml_reader import Document, KeyPath, one_line, read_yaml, shown, written
+from kd_sweep.study.sampler import Sampler
 from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.spec import DIMENSION_KINDS
 
+SELECTED: dict[str, type[SelectingSection]] = {"sampler": Sampler, "scheduler": Scheduler}
+"""Sections that have the keys of the entry that they select, and no others."""
 DIMENSION_KEYS = frozenset({*DIMENSION_KINDS, "step", "log"})
 
 
@@ -88,8 +90,8 @@ def _put(document: Document, path: KeyPath, value: Document, origin: str) -> Non
         done = (*done, step)
     step = _key_in(container, str(path[-1]), done, origin)
     container[step] = value.content
-    if len(path) == 2 and path[0] in ("sampler", "scheduler") and path[1] == "name":
-        _drop_foreign_keys(container, _model(str(path[0]), str(value.content)))
+    if len(path) == 2 and path[0] in SELECTED and path[1] == "name":
+        _drop_foreign_keys(container, _model(SELECTED[str(path[0])], str(value.content)))
     changed = (*done, step)
     document.origins = _without(document.origins, changed) | {changed: origin}
     written_so = {(*changed, *inside): number for inside, number in value.numbers.items()}
@@ -129,11 +131,9 @@ def _choose_kind(content: dict[str, Any], name: str, key: str) -> None:
         search[name] = {old: value for old, value in dimension.items() if old not in DIMENSION_KEYS}
 
 
-def _model(section: str, name: str) -> type[BaseModel] | None:
+def _model(section: type[SelectingSection], name: str) -> type[BaseModel] | None:
     """Return the class of a sampler or scheduler of this name; None where there is none."""
-    if section in TAGGED:
-        return TAGGED[section].get(name)
-    model: type[BaseModel] | None = section_class(Scheduler, [name]) if entry_of(Scheduler.kind, name) else None
+    model: type[BaseModel] | None = section_class(section, [name]) if entry_of(section.kind, name) else None
     return model
 
 

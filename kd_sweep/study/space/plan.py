@@ -21,7 +21,7 @@ from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teacher
 from kd_sweep.study.space.repeats import num_repeats, with_seeds
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import Parts, PlannedTeacher
-from kd_sweep.study.spec import Choice, Dimension, Grid, GridSampler, StudySpec, Value
+from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
 TEACHER_FIELDS = ("augmentation_strength", "seed")
@@ -93,8 +93,7 @@ def _listed(trials: list[PlannedTrial], teachers: list[PlannedTeacher], *, exact
 
 
 def _bounding_plan(spec: StudySpec) -> Plan:
-    assert not isinstance(spec.sampler, GridSampler)
-    num_trials = min(spec.sampler.num_trials, num_points(spec)) * num_repeats(spec)
+    num_trials = min(spec.sampler.num_asked or 0, num_points(spec)) * num_repeats(spec)
     num_trials = min(num_trials, spec.budget.max_trials or num_trials)
     members = int(extremes(spec, "ensemble_size")[1])
     distinct = _most_members(spec, members)

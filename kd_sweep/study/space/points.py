@@ -13,12 +13,12 @@ from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import default_settings, dimension_values, drawn_value, holds
 from kd_sweep.study.space.members import is_mixed, learners_of, value_in
-from kd_sweep.study.space.repeats import repeats, with_seeds
+from kd_sweep.study.space.repeats import with_seeds
 from kd_sweep.study.space.rules import validate_space
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import ABSENT, Parts, PlannedTeacher, Values, section_of
 from kd_sweep.study.space.settings import repeated_setting, trial_settings
-from kd_sweep.study.spec import GridSampler, RandomSampler, StudySpec, Value
+from kd_sweep.study.spec import StudySpec, Value
 from kd_sweep.study.trial import SECTIONS, TrialConfig
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Point",
     "canonical_point",
     "dimension_values",
+    "distinct_trials",
     "grid_points",
     "is_finite",
     "planned_teachers",
@@ -36,9 +37,6 @@ __all__ = [
     "trial_config",
     "validate_space",
 ]
-
-MAX_RARITY = 1_000_000
-"""A point that fewer draws would be is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class PlannedTrial:
 
 def is_finite(spec: StudySpec) -> bool:
     """Return whether every trial is known before the start: with the samplers `grid` and `random`."""
-    return isinstance(spec.sampler, GridSampler | RandomSampler)
+    return spec.sampler.plans
 
 
 def canonical_point(point: Mapping[str, Any]) -> Point:
@@ -148,11 +146,10 @@ def random_point(spec: StudySpec, index: int, conditions: Conditions | None = No
         conditions: those of the study, where they are at hand.
     """
     conditions = conditions or Conditions(spec)
-    seed = getattr(spec.sampler, "seed", 0)
     point: Point = {}
     for name in conditions.order:
         if conditions.is_active(name, point):
-            point[name] = drawn_value(name, spec.search[name], _fraction(seed, index, name))
+            point[name] = drawn_value(name, spec.search[name], _fraction(spec.sampler.search_seed, index, name))
     return point
 
 
@@ -167,21 +164,9 @@ def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
     Raises:
         SpecError: a point that a trial cannot have.
     """
-    trials = with_seeds(spec)
-    if isinstance(spec.sampler, GridSampler):
-        return _distinct(trials, grid_points(trials))
-    if not isinstance(spec.sampler, RandomSampler):
+    if not is_finite(spec):
         return []
-    conditions = Conditions(spec)
-    branches = list(conditions.branches())
-    sizes, rarities = [branch.num_points for branch in branches], [branch.rarity for branch in branches]
-    size = None if None in sizes else sum(size for size in sizes if size is not None)
-    wanted = spec.sampler.num_trials if size is None else min(spec.sampler.num_trials, size)
-    # Draws repeat in a small space; its last point takes rarity * ln(size) of them, far fewer than this bound.
-    rarest = wanted if size is None else min(max(filter(None, rarities), default=1), MAX_RARITY)
-    draws = (random_point(spec, index, conditions) for index in range(1000 + 20 * max(wanted, rarest)))
-    points = (trial.point for trial in _distinct(spec, draws, wanted))
-    return _distinct(trials, (repeat for point in points for repeat in repeats(spec, point)))
+    return distinct_trials(with_seeds(spec), spec.sampler.entry.item(spec))
 
 
 def planned_teachers(spec: StudySpec, trials: Iterable[PlannedTrial]) -> list[PlannedTeacher]:
@@ -226,7 +211,8 @@ def point_of(spec: StudySpec, trial: TrialConfig, conditions: Conditions | None 
     return point
 
 
-def _distinct(spec: StudySpec, points: Iterator[Point], limit: int | None = None) -> list[PlannedTrial]:
+def distinct_trials(spec: StudySpec, points: Iterator[Point], limit: int | None = None) -> list[PlannedTrial]:
+    """Return the trials that points stand for, each once, the first ``limit`` of them."""
     parts, trials = Parts(spec), dict[str, PlannedTrial]()
     while limit is None or len(trials) < limit:
         point = next(points, None)

@@ -4,15 +4,18 @@ import itertools
 import math
 from typing import Any
 
+from kd_sweep.catalogue.entries import entries_of
+from kd_sweep.catalogue.kinds import SAMPLER
+from kd_sweep.catalogue.parameters import MAX_COUNT
 from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.traits import SamplerTraits
 from kd_sweep.errors import alternatives
-from kd_sweep.study.adaptive_sampler import AdaptiveSampler, sampler_settings
 from kd_sweep.study.extra_metrics import extra_columns, metric_named
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.metric_record import Null
-from kd_sweep.study.recipe import MAX_COUNT
+from kd_sweep.study.sampler import GRID
 from kd_sweep.study.scheduler import Asked, StoppingParameters
 from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
@@ -32,9 +35,7 @@ from kd_sweep.study.spec import (
     Choice,
     Dimension,
     Grid,
-    GridSampler,
     IntRange,
-    RandomSampler,
     StudySpec,
     Uniform,
     judged_by,
@@ -146,12 +147,12 @@ def _check_seeds(spec: StudySpec) -> None:
 
 
 def _check_sampler(spec: StudySpec) -> None:
-    if not isinstance(spec.sampler, GridSampler):
-        if not spec.search and not isinstance(spec.sampler, RandomSampler):
+    if not spec.sampler.plans:
+        if not spec.search:
             raise RuleError(("search",), f"is empty: sampler {spec.sampler.name!r} has nothing to choose")
-        if not isinstance(spec.sampler, RandomSampler):
-            _check_repeats(spec, spec.sampler.name)
-            _check_adaptive(spec, spec.sampler)
+        _check_repeats(spec, spec.sampler.name)
+        _check_adaptive(spec)
+    if spec.sampler.name != GRID:
         return
     for name, dimension in spec.search.items():
         if not isinstance(dimension, Grid):
@@ -167,29 +168,36 @@ def _check_sampler(spec: StudySpec) -> None:
 def _check_warm_start(spec: StudySpec) -> None:
     if spec.warm_start is None:
         return
-    if not getattr(spec.sampler, "learns", False):
-        able = ", ".join(name for name, settings in sampler_settings().items() if settings.learns)
+    if (traits := spec.sampler.traits) is not None and not traits.learns:
+        able = ", ".join(entry.name for entry in entries_of(SAMPLER) if entry.traits.learns)
         raise RuleError(("warm_start",), f"sampler {spec.sampler.name!r} learns from no trials; possible: {able}")
     if spec.warm_start.study == spec.name:
         raise RuleError(("warm_start", "study"), f"{spec.name!r} is the study itself; name another")
 
 
-def _check_adaptive(spec: StudySpec, sampler: AdaptiveSampler) -> None:
-    most = sampler.max_objectives
-    if most is not None and len(spec.objectives) > most:
-        able = [name for name, other in sampler_settings().items() if other.max_objectives is None]
-        rule = f"{sampler.name!r} optimises one objective, and the study has {len(spec.objectives)}"
+def _check_adaptive(spec: StudySpec) -> None:
+    name, traits, asked = spec.sampler.name, spec.sampler.traits, len(spec.objectives)
+    if traits is None:
+        return
+    if not _takes(traits, asked):
+        able = [entry.name for entry in entries_of(SAMPLER) if not entry.traits.plans and _takes(entry.traits, asked)]
+        most = "one objective" if traits.max_objectives == 1 else f"{traits.max_objectives} objectives"
+        rule = f"{name!r} optimises {most}, and the study has {asked}"
         raise RuleError(("sampler", "name"), f"{rule}; possible: {', '.join(able)}")
     conditional = Conditions(spec).conditional
     ranges = [
-        name
-        for name, dimension in spec.search.items()
-        if isinstance(dimension, Uniform | IntRange) and name not in conditional
+        field
+        for field, dimension in spec.search.items()
+        if isinstance(dimension, Uniform | IntRange) and field not in conditional
     ]
-    if len(ranges) < sampler.min_ranges:
-        rule = f"{sampler.name!r} needs {sampler.min_ranges} dimensions that are uniform or int, without when"
+    if len(ranges) < traits.min_ranges:
+        rule = f"{name!r} needs {traits.min_ranges} dimensions that are uniform or int, without when"
         listed = f"the search has {len(ranges)}" + (f", {', '.join(ranges)}" if ranges else "")
         raise RuleError(("sampler", "name"), f"{rule}; {listed}")
+
+
+def _takes(traits: SamplerTraits, num_objectives: int) -> bool:
+    return traits.max_objectives is None or num_objectives <= traits.max_objectives
 
 
 def _check_repeats(spec: StudySpec, sampler: str) -> None:
@@ -266,6 +274,5 @@ def _check_mode(spec: StudySpec) -> None:
 
 
 def _num_asked(spec: StudySpec) -> int:
-    if isinstance(spec.sampler, GridSampler):
-        return space_size(spec) or 0
-    return spec.sampler.num_trials
+    asked = spec.sampler.num_asked
+    return space_size(spec) or 0 if asked is None else asked

@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field
 
 from kd_sweep.catalogue.kinds import NETWORK
 from kd_sweep.catalogue.lookup import entry_of, unknown
-from kd_sweep.catalogue.parameters import Strict
-from kd_sweep.study.recipe import Fraction, Learner, Seed
+from kd_sweep.catalogue.parameters import Seed, Strict
+from kd_sweep.study.recipe import Fraction, Learner
 from kd_sweep.study.trial import MAX_TEACHERS, Settings, Strengths, mean_strength
 
 

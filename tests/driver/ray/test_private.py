@@ -16,8 +16,8 @@ from optuna.distributions import FloatDistribution
 
 import kd_sweep
 from kd_sweep.driver.ray import private, ray_settings
-from kd_sweep.driver.tune.optuna_samplers import sampler_for
-from kd_sweep.study.adaptive_sampler import sampler_settings
+from kd_sweep.driver.tune.sampler_request import SamplerRequest
+from kd_sweep.study.sampler import Sampler
 
 RAY = Path(ray.__file__).parent
 BINARIES = ("_raylet.so", "core/src/ray/raylet/raylet", "core/src/ray/gcs/gcs_server")
@@ -185,9 +185,9 @@ def test_settings_are_read_again_and_a_greeting_of_nobody_fails() -> None:
 @pytest.mark.parametrize("name", ["nsga2", "nsga3"])
 def test_optuna_keeps_a_generation_where_it_is_read_and_written(name: str) -> None:
     """Optuna's own key, of a trial that its sampler has made; and one that is given is believed."""
-    settings = sampler_settings()[name](name=name, population_size=2)
-    key = settings.generations or ""
-    study = optuna.create_study(sampler=sampler_for(settings, 0, {}, frozenset()))
+    sampler = Sampler(name=name, population_size=2)
+    key = sampler.entry.traits.generation_key
+    study = optuna.create_study(sampler=sampler.entry.item(sampler, SamplerRequest(0, 0, {}, frozenset())))
     for _ in range(5):
         study.tell(study.ask({"x": FloatDistribution(0, 1)}), 0.0)
     kept = [trial.system_attrs.get(key) for trial in study.trials]

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from scipy.stats import qmc
 
+from kd_sweep.catalogue.entries import entry_names
+from kd_sweep.catalogue.kinds import SAMPLER
 from kd_sweep.driver.study_checks import check_sampler
-from kd_sweep.driver.tune.searcher import OptunaSource
+from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.errors import SpecError
-from kd_sweep.study.adaptive_sampler import sampler_settings
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
@@ -70,7 +71,7 @@ def test_qmc_is_the_sequence_and_learns_nothing(name: str, sequence: type[qmc.QM
         source.tell(trial, (loss(trial),))
 
 
-@pytest.mark.parametrize("sampler", sorted(set(sampler_settings()) - {"cmaes"}))
+@pytest.mark.parametrize("sampler", sorted(set(entry_names(SAMPLER)) - {"cmaes", "grid", "random"}))
 def test_three_objectives(sampler: str) -> None:
     settings = {"name": sampler, "num_trials": 12} | ({"population_size": 4} if "nsga" in sampler else {})
     source = OptunaSource(study(settings, objectives=THREE), [], 12)
@@ -115,30 +116,27 @@ def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch: pytest.
         check_sampler(spec)
 
 
-ONE_FILE = '''
-from typing import Literal
+ONE_FILE = """
+from kd_sweep.catalogue.decorators import sampler
+from kd_sweep.catalogue.parameters import SamplerParameters
 
-from kd_sweep.study.adaptive_sampler import AdaptiveSampler
 
-
-class Corner(AdaptiveSampler):
-    """The top of every range, again and again."""
-
-    name: Literal["corner"]
+class Inset(SamplerParameters):
     inset: float = 0.0
 
 
-def optuna_sampler(settings, request):
+@sampler("corner", parameters=Inset)
+def corner(parameters, request):
     from kd_sweep.driver.tune.unit_cube import UnitCubeSampler
 
-    return UnitCubeSampler(request.space, lambda study: [1 - settings.inset] * len(request.space), request.seed)
-'''
+    return UnitCubeSampler(request.space, lambda study: [1 - parameters.inset] * len(request.space), request.seed)
+"""
 USER = """
 import sys
 import kd_sweep.driver.tune.samplers as folder
 folder.__path__.append(sys.argv[1])
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.driver.tune.searcher import OptunaSource
+from kd_sweep.driver.tune.optuna_source import OptunaSource
 text = "{name: s, sampler: {name: corner, inset: %s}, search: {student_strength: {uniform: [0, 1]}}}"
 print(OptunaSource(parse_spec(text % 0.25, "s"), [], 1).next().trial.student_strength)
 parse_spec(text % "deep", "s")

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, Suggestion
+from kd_sweep.driver.tune.optuna_source import OptunaSource
+from kd_sweep.driver.tune.trial_sources import KnownTrial, Suggestion
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.space.points import grid_points, trial_config
 from kd_sweep.study.spec import StudySpec

@@ -12,8 +12,10 @@ import pytest
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
-from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource, TuneSearcher
+from kd_sweep.driver.tune.optuna_source import OptunaSource
+from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.sweep import source_of
+from kd_sweep.driver.tune.trial_sources import KnownTrial
 from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
 from kd_sweep.driver.worker_messages import EpochDone, WorkerSettings
 from kd_sweep.errors import SpecError
@@ -187,7 +189,7 @@ def test_optuna_sees_a_dimension_only_where_it_is_there(sampler: str) -> None:
     tables = Tables()
     spec = study(sampler, CONDITIONAL, ONE)
     list(tables.search(spec, NUM_TRIALS))
-    told = OptunaSource(spec, tables.known.values(), 0)._study.trials
+    told = OptunaSource(spec, tables.known.values(), 0).optuna_trials()
     assert len(told) == NUM_TRIALS
     seen = set()
     for trial, known in zip(told, tables.known.values(), strict=True):
@@ -286,7 +288,7 @@ def test_optuna_is_told_what_a_point_of_the_space_would_give_today(
     assert list(points_of(spec, [trial])) == ([trial.trial_id] if is_told else [])
     for finished in (True, False):
         source = OptunaSource(spec, [KnownTrial(trial, finished, (0.9,) if finished else None)], 0)
-        assert len(source._study.trials) == is_told
+        assert len(source.optuna_trials()) == is_told
         assert (source.next() is not None) == (is_told and not finished)
 
 

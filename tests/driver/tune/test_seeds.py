@@ -13,8 +13,9 @@ from kd_sweep.driver.stopping.replay import replay
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
-from kd_sweep.driver.tune.searcher import KnownTrial, OptunaSource
+from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.driver.tune.sweep import source_of
+from kd_sweep.driver.tune.trial_sources import KnownTrial
 from kd_sweep.errors import SpecError
 from kd_sweep.study.file.frozen import check_extension, freeze, parse_frozen
 from kd_sweep.study.file.load import parse_spec
@@ -47,9 +48,9 @@ def test_the_sampler_learns_the_mean_over_the_seeds_once_all_have_ended() -> Non
     source.tell(trials[2], (0.9,))
     source.tell(trials[0], (0.5,))
     source.tell(trials[0], (0.1,))  # said twice
-    assert source._study.get_trials(deepcopy=False)[-1].state.name == "RUNNING"
+    assert [trial.state.name for trial in source.optuna_trials()] == ["RUNNING"]
     source.tell(trials[1], (0.4,))
-    assert source._study.best_value == pytest.approx((0.5 + 0.4 + 0.9) / 3)
+    assert source.optuna_trials()[0].value == pytest.approx((0.5 + 0.4 + 0.9) / 3)
     following = taken(source)
     assert following.student.learning_rate != trials[0].student.learning_rate
 
@@ -62,7 +63,7 @@ def test_of_trials_that_failed_the_others_count(outcomes: list[Any], expected: f
     source = OptunaSource(study(3), [], 3)
     for outcome in outcomes:
         source.tell(taken(source), outcome)
-    (point,) = [trial for trial in source._study.trials if trial.number == source._study.trials[-1].number]
+    (point,) = source.optuna_trials()
     assert point.state.name == ("FAIL" if expected is None else "COMPLETE")
     assert expected is None or point.value == pytest.approx(expected)
     assert source.next() is None
@@ -73,7 +74,7 @@ def test_several_objectives_have_a_mean_each() -> None:
     source = OptunaSource(spec, [], 2)
     for outcome in ((0.5, 2.0), (0.7, 1.0)):
         source.tell(taken(source), outcome)
-    assert source._study.trials[-1].values == pytest.approx([0.6, 1.5])
+    assert source.optuna_trials()[-1].values == pytest.approx([0.6, 1.5])
 
 
 def test_more_seeds_keep_the_old_trials_and_complete_the_points_first() -> None:
@@ -187,5 +188,5 @@ def test_the_tables_have_what_is_asked_for_and_the_budget_counts_trials(tmp_path
     with StudyState(checked(study(5, **one), say=str), StudyFolder(tmp_path, "s")) as state:
         source = source_of(state)
         assert isinstance(source, OptunaSource)
-        values = [trial.value for trial in source._study.trials]
+        values = [trial.value for trial in source.optuna_trials()]
         assert values == pytest.approx([0.1 * (0 + 1 + 2 + 3 + 4) / 5] * 5)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from kd_sweep.distill.checkpoints import CHECKPOINTS
-from kd_sweep.driver.tune.searcher import PlannedSource, TuneSearcher
+from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.trainable import TrialActor
+from kd_sweep.driver.tune.trial_sources import PlannedSource
 from kd_sweep.driver.tune.tune_trial import config_of, message_in
 from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochsInCheckpoint, TrialFailed, WorkerSettings
 from kd_sweep.errors import NonFiniteError

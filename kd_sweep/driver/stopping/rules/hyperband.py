@@ -9,10 +9,10 @@ from functools import cache
 from pydantic import Field
 
 from kd_sweep.catalogue.decorators import stopping_rule
+from kd_sweep.catalogue.parameters import Count
 from kd_sweep.driver.stopping.history import History
 from kd_sweep.driver.stopping.rungs import falls_behind, rung_epochs, scores_at_rung
 from kd_sweep.study.identity import derived_seed
-from kd_sweep.study.recipe import Count
 from kd_sweep.study.scheduler import Asked, OneMetricParameters
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kd_sweep.catalogue.decorators import stopping_rule
+from kd_sweep.catalogue.parameters import Count
 from kd_sweep.driver.stopping.history import History
-from kd_sweep.study.recipe import Count
 from kd_sweep.study.scheduler import Asked, OneMetricParameters
 
 

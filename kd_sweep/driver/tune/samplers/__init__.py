@@ -1,4 +1,5 @@
-"""The samplers that a study can name, a file each, of the sampler's name: its settings, and Optuna's sampler for them.
+"""The samplers that a study can select, a file each, of the sampler's name: its parameters, and what makes it.
 
-The protocol is `driver.tune.optuna_samplers.OptunaSampler`.
+None loads Optuna at its top. What a function gets and returns is in `catalogue.decorators.sampler`, and of those that
+plan all points of a study in `catalogue.traits.SamplerTraits`.
 """

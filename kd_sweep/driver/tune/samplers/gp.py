@@ -1,26 +1,26 @@
 """The sampler `gp`: Bayesian optimisation with a Gaussian process."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from kd_sweep.study.adaptive_sampler import AdaptiveSampler
-from kd_sweep.study.recipe import Count
+from kd_sweep.catalogue.decorators import sampler
+from kd_sweep.catalogue.parameters import Count, SamplerParameters
 
 if TYPE_CHECKING:
     from optuna.samplers import GPSampler
 
-    from kd_sweep.driver.tune.optuna_samplers import Request
+    from kd_sweep.driver.tune.sampler_request import SamplerRequest
 
 
-class GpSampler(AdaptiveSampler):
-    """Optuna's Gaussian process with expected improvement; several objectives are allowed."""
+class GpParameters(SamplerParameters):
+    """Of `gp`."""
 
-    name: Literal["gp"]
     num_startup_trials: Count = 10
     """Random trials that have finished before the first modelled one."""
 
 
-def optuna_sampler(settings: GpSampler, request: "Request") -> "GPSampler":
+@sampler("gp", parameters=GpParameters)
+def gp(parameters: GpParameters, request: "SamplerRequest") -> "GPSampler":
     """Return Optuna's sampler for one suggestion. It fits its model anew, and starts from no earlier fit."""
     from optuna.samplers import GPSampler
 
-    return GPSampler(seed=request.seed, n_startup_trials=settings.num_startup_trials, warn_independent_sampling=False)
+    return GPSampler(seed=request.seed, n_startup_trials=parameters.num_startup_trials, warn_independent_sampling=False)

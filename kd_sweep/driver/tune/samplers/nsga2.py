@@ -1,30 +1,28 @@
-"""The sampler `nsga2`: NSGA-II, a genetic search for a Pareto set."""
+"""The sampler `nsga2`: NSGA-II, a genetic search for the Pareto set of several objectives."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kd_sweep.study.adaptive_sampler import AdaptiveSampler
-from kd_sweep.study.recipe import MAX_COUNT, Count
+from kd_sweep.catalogue.decorators import sampler
+from kd_sweep.catalogue.parameters import MAX_COUNT, Count, SamplerParameters
 
 if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
+    from optuna.samplers import NSGAIISampler
 
-    from kd_sweep.driver.tune.optuna_samplers import Request
+    from kd_sweep.driver.tune.sampler_request import SamplerRequest
 
 
-class Nsga2Sampler(AdaptiveSampler):
-    """Optuna's NSGA-II, a genetic search for the Pareto set of several objectives."""
+class Nsga2Parameters(SamplerParameters):
+    """Of `nsga2`."""
 
-    name: Literal["nsga2"]
     num_trials: Count = 50
     population_size: int = Field(20, ge=2, le=MAX_COUNT)
 
-    generations: ClassVar[str | None] = "GeneticSampler:generation"
 
-
-def optuna_sampler(settings: Nsga2Sampler, request: "Request") -> "BaseSampler":
+@sampler("nsga2", parameters=Nsga2Parameters, generation_key="NSGAIISampler:generation")
+def nsga2(parameters: Nsga2Parameters, request: "SamplerRequest") -> "NSGAIISampler":
     """Return Optuna's sampler for one suggestion."""
-    from kd_sweep.driver.tune.genetic_samplers import GeneticSampler
+    from optuna.samplers import NSGAIISampler
 
-    return GeneticSampler(seed=request.seed, population_size=settings.population_size)
+    return NSGAIISampler(seed=request.seed, population_size=parameters.population_size)

@@ -1,37 +1,37 @@
 """The sampler `qmc`: a quasi-random sequence."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from kd_sweep.study.adaptive_sampler import AdaptiveSampler
+from kd_sweep.catalogue.decorators import sampler
+from kd_sweep.catalogue.parameters import SamplerParameters
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-    from kd_sweep.driver.tune.optuna_samplers import Request
+    from kd_sweep.driver.tune.sampler_request import SamplerRequest
 
 
-class QmcSampler(AdaptiveSampler):
-    """Points that cover the space more evenly than random ones, whatever the results are."""
+class QmcParameters(SamplerParameters):
+    """Of `qmc`."""
 
-    name: Literal["qmc"]
     sequence: Literal["sobol", "halton"] = "sobol"
     """Scrambled with the seed."""
 
-    learns: ClassVar[bool] = False
 
-
-def optuna_sampler(settings: QmcSampler, request: "Request") -> "BaseSampler":
+@sampler("qmc", parameters=QmcParameters, learns=False)
+def qmc(parameters: QmcParameters, request: "SamplerRequest") -> "BaseSampler":
     """Return a sampler whose suggestion is the point of its number in the sequence.
 
-    Optuna's own counts what it has suggested in its study, which a resume has not.
+    They cover the space more evenly than random ones, whatever the results are. Optuna's own counts what it has
+    suggested in its study, which is another one for each suggestion.
     """
-    from scipy.stats import qmc
+    from scipy.stats import qmc as sequences
 
     from kd_sweep.driver.tune.unit_cube import UnitCubeSampler
 
     def point(_: object) -> list[float]:
-        sequence = {"sobol": qmc.Sobol, "halton": qmc.Halton}[settings.sequence]
-        points = sequence(len(request.space), scramble=True, seed=settings.seed)
+        sequence = {"sobol": sequences.Sobol, "halton": sequences.Halton}[parameters.sequence]
+        points = sequence(len(request.space), scramble=True, seed=parameters.seed)
         if request.number > 0:
             points.fast_forward(request.number)
         coordinates: list[float] = points.random(1)[0].tolist()

@@ -1,26 +1,26 @@
 """The sampler `tpe`: the tree-structured Parzen estimator."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from kd_sweep.study.adaptive_sampler import AdaptiveSampler
-from kd_sweep.study.recipe import Count
+from kd_sweep.catalogue.decorators import sampler
+from kd_sweep.catalogue.parameters import Count, SamplerParameters
 
 if TYPE_CHECKING:
     from optuna.samplers import TPESampler
 
-    from kd_sweep.driver.tune.optuna_samplers import Request
+    from kd_sweep.driver.tune.sampler_request import SamplerRequest
 
 
-class TpeSampler(AdaptiveSampler):
-    """Optuna's tree-structured Parzen estimator; several objectives are allowed."""
+class TpeParameters(SamplerParameters):
+    """Of `tpe`."""
 
-    name: Literal["tpe"]
     num_startup_trials: Count = 10
     """Random trials before the first modelled one."""
 
 
-def optuna_sampler(settings: TpeSampler, request: "Request") -> "TPESampler":
+@sampler("tpe", parameters=TpeParameters)
+def tpe(parameters: TpeParameters, request: "SamplerRequest") -> "TPESampler":
     """Return Optuna's sampler for one suggestion; running trials count as bad ones, so that it keeps away from them."""
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=request.seed, n_startup_trials=settings.num_startup_trials, constant_liar=True)
+    return TPESampler(seed=request.seed, n_startup_trials=parameters.num_startup_trials, constant_liar=True)
