@@ -96,6 +96,12 @@ class ServiceCore:
         with self.database.changing() as session:
             yield session
 
+    def why_idle(self) -> str | None:
+        """Return why the queue is not worked off, on one line; None where it is."""
+        if self.read_only is not None:
+            return self.read_only
+        return None if self._supervisor is None else self._supervisor.problem
+
     def log_of(self, row: Submission) -> Path:
         """Return the log of a study's latest driver; `NotFoundError` where it has had none."""
         runs = sorted(self.settings.runs.glob(f"{row.id}-*"), key=lambda path: path.stat().st_mtime)

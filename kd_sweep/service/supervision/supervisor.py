@@ -23,6 +23,8 @@ from kd_sweep.storage.lease import Lease
 TICK_S = 0.5
 IDLE_S = 60.0
 """How long a head is kept that no study needs."""
+STUCK_S = 120.0
+"""After so long in one round the supervisor counts as stuck."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -42,7 +44,8 @@ class Supervisor:
         self._drivers = Drivers(settings.runs, settings.root)
         self._head = LocalHead(settings.state) if settings.address is None else None
         self._removals = Removals(settings.root)
-        self._needed_at = time.monotonic()
+        self._needed_at = self._tried_at = time.monotonic()
+        self._problem: str | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
 
@@ -57,18 +60,28 @@ class Supervisor:
         if self._head is not None and not self._num_held():
             self._head.end()
 
+    @property
+    def problem(self) -> str | None:
+        """Why the queue is not worked off, on one line; None where it is."""
+        if not self._thread.is_alive():
+            return "the supervisor of studies has ended"
+        silent_s = time.monotonic() - self._tried_at
+        return self._problem if silent_s < STUCK_S else f"the supervisor of studies has waited for {silent_s:.0f} s"
+
     def _work(self) -> None:
-        said = ""
         while not self._ended.wait(TICK_S):
+            self._tried_at = time.monotonic()
             try:
                 self._lease.check()
                 self.tick()
+                self._problem = None
             except KdSweepError as error:
-                if str(error) != said:
+                if str(error) != self._problem:
                     _LOG.warning("%s", error)
-                said = str(error)
-            except Exception:
+                self._problem = str(error)
+            except Exception as error:
                 _LOG.exception("the supervisor goes on after an error")
+                self._problem = f"{type(error).__name__}: {error}"
 
     def tick(self) -> None:
         """Do what can be done now, and wait for nothing."""
