@@ -1,6 +1,7 @@
 """Fixtures of several test folders: roots of small finished studies, and the command line."""
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -31,6 +32,17 @@ PATIENCE_S = 30.0
 
 def pytest_configure() -> None:
     os.environ.setdefault(RUN, uuid.uuid4().hex)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without Python's garbage collector, which would go through all modules again and again, also later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,10 +89,10 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     return folder
 
 
-def launch(folder: Path, *arguments: str, cpus: int = 1) -> None:
+def launch(folder: Path, *arguments: str) -> None:
     command = [*COMMAND, "launch", *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=environment(cpus), timeout=240, check=False
+        command, capture_output=True, text=True, cwd=folder, env=environment(), timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -100,11 +112,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of the tiny study after an undisturbed launch, two trials at a time. Read it only."""
+    """The root of the tiny study after an undisturbed launch, one trial at a time. Read it only."""
 
     def make(folder: Path) -> None:
         (folder / "tiny.yaml").write_text(TINY)
-        launch(folder, "tiny.yaml", cpus=2)
+        launch(folder, "tiny.yaml")
 
     return made_once(tmp_path_factory, "uninterrupted", make) / "results"
 

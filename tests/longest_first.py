@@ -6,15 +6,22 @@ FOLDER = Path(__file__).parent
 LONGEST = (
     "driver/ray/test_local_ray.py",
     "driver/tune/test_sweep.py",
-    "tables/test_fencing.py",
     "test_sweeps.py",
-    "driver/faults/test_disk_full.py",
     "driver/faults/test_soak.py",
+    "project/test_tutorial.py",
+    "driver/test_plugin_sweep.py",
     "driver/tune/test_stopping_sweep.py",
+    "driver/faults/test_disk_full.py",
+    "tables/test_fencing.py",
+    "api/test_launching.py",
+    "driver/tune/test_searcher_resumed.py",
     "distill/teachers/test_teachers.py",
+    "study/test_paper_sweeps.py",
+    "driver/test_budget.py",
+    "driver/faults/test_integrity.py",
     "tables/test_crash.py",
 )
-"""Files that take a minute or more of one process, about the longest first. The first ones need different roots."""
+"""Files that take half a minute or more of a process, about the longest first. The first ones need different roots."""
 
 
 def rank(file: Path, *, has_sweeps: bool) -> int:

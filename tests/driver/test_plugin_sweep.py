@@ -42,9 +42,9 @@ def killed_after_its_first_epoch(start: Start, folder: Path, root: Path) -> None
 
 
 def test_a_killed_sweep_goes_on_with_the_plugin_that_it_keeps_and_an_edited_one_makes_other_trials(
-    tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start, cli: Cli
+    tmp_path: Path, with_teachers: Path, kd_sweep: Run, start_kd_sweep: Start, cli: Cli
 ) -> None:
-    folder, root = tmp_path / "study", tmp_path / "results"
+    folder, root = tmp_path / "study", with_teachers  # its teachers are some of the tiny study
     folder.mkdir()
     write_modules(folder, mykd=MARGIN)
     (folder / "s.yaml").write_text(STUDY)
@@ -133,30 +133,61 @@ class Late(nn.Module):
 """
 
 
-def test_a_plugin_that_fails_in_a_step_fails_its_trial_in_one_line(tmp_path: Path, kd_sweep: Run) -> None:
-    write_modules(tmp_path, mykd=FAILING)
-    names = ", ".join(f'"mykd:{name}"' for name in ("raises", "vector", "nan", "constant"))
-    search = (
+FAILURES = {
+    "raises": "distillation.loss: 'mykd:raises' raised KeyError: 'what' (mykd.py, line 7)",
+    "vector": "distillation.loss: 'mykd:vector' returned the shape (64,), not a scalar",
+    "nan": "the training loss is nan in epoch 1, batch 1, with distillation.loss 'mykd:nan'",
+    "constant": "distillation.loss: 'mykd:constant' returned a scalar that does not depend on the student",
+}
+CROPPED = "augmentation.pipeline: 'mykd:cropped' returned the shape (64, 1, 7, 8), not (64, 1, 8, 8)"
+LATE = "model: 'mykd:late' returned logits of shape (64, 9), not (images, classes) (64, 10)"
+FAILED = """
+import json, kd_sweep
+study, failed = kd_sweep.Study.from_file("s.yaml"), []
+for number, trial in enumerate(study.plan().trials):
+    config = trial.config
+    try:
+        kd_sweep.run_trial(study, number, root="results")
+    except kd_sweep.errors.TrialError as error:
+        failed.append([config.distillation.loss, config.teacher.model, config.augmentation.pipeline, str(error)])
+print(json.dumps(failed))
+"""
+
+
+def failing_study(folder: Path, search: str) -> None:
+    write_modules(folder, mykd=FAILING)
+    text = STUDY.partition("teacher:")[0] + f"{SMALL}retries: 0\nsearch: {{{search}, augmentation_strength: 0.5}}\n"
+    (folder / "s.yaml").write_text(text)
+
+
+def test_a_plugin_that_fails_in_a_step_is_named_in_one_line(tmp_path: Path) -> None:
+    names = ", ".join(f'"mykd:{name}"' for name in FAILURES)
+    failing_study(
+        tmp_path,
         f"distillation.loss: {{grid: [{names}]}}, teacher.model: {{grid: [resnet8, 'mykd:late']}}, "
-        "augmentation.pipeline: {grid: [strength, 'mykd:cropped']}, augmentation_strength: 0.5"
+        "augmentation.pipeline: {grid: [strength, 'mykd:cropped']}",
     )
-    (tmp_path / "s.yaml").write_text(STUDY.partition("teacher:")[0] + f"{SMALL}retries: 0\nsearch: {{{search}}}\n")
+    failed = json.loads(output_of(FAILED, tmp_path))
+    assert len(failed) == 16
+    for loss, teacher, pipeline, message in failed:
+        expected = LATE if teacher == "mykd:late" else FAILURES[loss.partition(":")[2]]
+        assert message.endswith(CROPPED if pipeline == "mykd:cropped" else expected)
+        assert "\n" not in message
+
+
+def test_a_plugin_that_fails_in_a_step_fails_its_trial_and_no_other(tmp_path: Path, kd_sweep: Run) -> None:
+    failing_study(tmp_path, "distillation.loss: {grid: ['mykd:raises', 'mykd:nan', kl]}")
     done = kd_sweep("launch", tmp_path / "s.yaml", "--root", tmp_path / "results")
     assert done.returncode == 3, done.stderr
-    rows = rows_of(tmp_path / "results")
-    assert {(len(rows), row["status"], row["error"].count("\n")) for row in rows} == {(16, "failed", 0)}
-    cropped = "augmentation.pipeline: 'mykd:cropped' returned the shape (64, 1, 7, 8), not (64, 1, 8, 8)"
-    late = "model: 'mykd:late' returned logits of shape (64, 9), not (images, classes) (64, 10)"
-    losses = {
-        "raises": "distillation.loss: 'mykd:raises' raised KeyError: 'what' (mykd.py, line 7)",
-        "vector": "distillation.loss: 'mykd:vector' returned the shape (64,), not a scalar",
-        "nan": "the training loss is nan in epoch 1, batch 1, with distillation.loss 'mykd:nan'",
-        "constant": "distillation.loss: 'mykd:constant' returned a scalar that does not depend on the student",
+    rows = {row["distillation_loss"].rpartition(":")[2]: row for row in rows_of(tmp_path / "results")}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "raises": "failed",
+        "nan": "failed",
+        "kl": "completed",
     }
-    for row in rows:
-        expected = losses[row["distillation_loss"].partition(":")[2]]
-        expected = late if row["teacher"] == "mykd:late" else expected
-        assert row["error"].endswith(cropped if row["augmentation_pipeline"] == "mykd:cropped" else expected)
+    for name in ("raises", "nan"):
+        assert rows[name]["error"].endswith(FAILURES[name])
+        assert "\n" not in rows[name]["error"]
 
 
 def test_a_study_may_select_an_entry_of_each_kind(tmp_path: Path, kd_sweep: Run, cli: Cli) -> None:

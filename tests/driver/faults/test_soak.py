@@ -30,6 +30,7 @@ DEADLINE_S = 300.0 + 60.0 * NUM_KILLS
 
 DRIVER, WORKER, RAYLET, HELPER = "driver", "worker", "raylet", "helper"
 VICTIMS = (DRIVER, WORKER, RAYLET)
+CPUS = 2 if len(VICTIMS) < NUM_KILLS else 1
 
 TEACHER_EPOCHS, STUDENT_EPOCHS = 2 + NUM_KILLS, 2 + 3 * NUM_KILLS
 ALL_EPOCHS = 4 * TEACHER_EPOCHS + 4 * STUDENT_EPOCHS
@@ -73,7 +74,7 @@ class Sweep:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(cpus=2),
+                env=environment(CPUS),
                 start_new_session=True,
             )
         self._sessions.add(self.driver.pid)
