@@ -73,7 +73,7 @@ class Policy:
         if self.allow_downloads:
             return
         fields = {"data.download": spec.data.origin.get("download") is True}
-        fields |= {f"{role}.weights": getattr(spec, role).weights == _PUBLISHED for role in ("teacher", "student")}
+        fields |= {field: weights == _PUBLISHED for field, weights in _weights(spec).items()}
         if wanted := next((field for field, is_wanted in fields.items() if is_wanted), None):
             raise PolicyError(
                 f"{wanted}: needs a download, which this server does not allow; possible: a copy below a folder "
@@ -82,10 +82,7 @@ class Policy:
 
     def _check_paths(self, spec: StudySpec) -> None:
         named = {f"data.{key}": value for key, value in spec.data.origin.items() if isinstance(value, str)}
-        for role in ("teacher", "student"):
-            weights = getattr(spec, role).weights
-            if weights is not None and weights != _PUBLISHED:
-                named[f"{role}.weights"] = weights
+        named |= {field: path for field, path in _weights(spec).items() if path is not None and path != _PUBLISHED}
         if spec.warm_start is not None and not _NAME.fullmatch(spec.warm_start.study):
             named["warm_start.study"] = spec.warm_start.study
         for field, path in named.items():
@@ -104,6 +101,12 @@ class Policy:
                 f"{field}: {path} lies below no folder that this server allows; "
                 f"possible: {', '.join(folders) or 'none (its operator names them: kd-sweep serve --data DIR)'}"
             )
+
+
+def _weights(spec: StudySpec) -> dict[str, str | None]:
+    """Return the weights of every network that the study names, by the field that names them."""
+    entries = {f"teachers[{index}].weights": entry.learner.weights for index, entry in enumerate(spec.teachers)}
+    return {"teacher.weights": spec.teacher.weights, "student.weights": spec.student.weights, **entries}
 
 
 def num_trials(spec: StudySpec) -> int:

@@ -140,6 +140,16 @@ def test_an_id_is_never_used_again(database: Database, submitted: Submit) -> Non
         ),
         ("student: {weights: /root/w.pth}", Policy(), "student.weights: /root/w.pth lies below no folder"),
         (
+            "teachers: [{}, {weights: /root/w.pth}]",
+            Policy(),
+            r"teachers\[1\].weights: /root/w.pth lies below no folder",
+        ),
+        (
+            "teachers: [{}, {model: resnet18, weights: pretrained}]",
+            Policy(),
+            r"teachers\[1\].weights: needs a download",
+        ),
+        (
             "warm_start: {study: /root/other}\nsampler: {name: tpe}\nsearch: {teacher.epochs: {grid: [1, 2]}}",
             Policy(),
             "warm_start.study: /root/other lies below no folder",
