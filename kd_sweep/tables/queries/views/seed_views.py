@@ -158,7 +158,8 @@ def _table(
 def _unbalanced(rows: list[dict[str, Any]]) -> list[str]:
     """Return the remark that seeds are means of different trials, where that is so."""
     number = sum(row["is_unbalanced"] for row in rows)
-    return [f"Unbalanced: in {number} rows some seeds have fewer of the settings that are averaged."] if number else []
+    counted = f"{number} row{'s' if number > 1 else ''}"
+    return [f"Unbalanced: in {counted} some seeds have fewer of the settings that are averaged."] if number else []
 
 
 def _left_out(results: Results) -> list[str]:

@@ -63,7 +63,7 @@ def settings_of(
 
     That is every searched field but the seed, and versions of plug-ins where there are several. Where these make more
     than ``most`` settings, numbers are left out, those of the most values first: a random learning rate makes a setting
-    of every trial. What is text, such as a loss, is never left out unasked.
+    of every trial. What is text or a bool, such as a loss, is never left out unasked.
 
     Args:
         results: whose trials.
@@ -93,7 +93,8 @@ def settings_of(
 
 def _fewer(trials: pa.Table, columns: list[str], most: int, kept: set[str]) -> tuple[list[str], list[str]]:
     left_out: list[str] = []
-    numeric = [name for name in columns if name not in kept and not pa.types.is_string(trials[name].type)]
+    numbers = (pa.int32(), pa.int64(), pa.float64())
+    numeric = [name for name in columns if name not in kept and trials[name].type in numbers]
     values = {name: len(pc.unique(trials[name])) for name in numeric}
     while _number(trials, columns) > most and values:
         name = max(values, key=values.__getitem__)

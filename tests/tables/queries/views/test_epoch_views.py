@@ -222,10 +222,15 @@ def test_a_random_dimension_is_pooled_and_that_is_said(tmp_path: Path):
     with StudyWriter(Root.open(tmp_path), "s") as writer:
         for number in range(150):
             loss = "kl" if number % 2 else "dkd"
-            random = {"student_learning_rate": number / 7, "distillation_loss": loss}
+            random = {
+                "student_learning_rate": number / 7,
+                "distillation_loss": loss,
+                "student_pretrained": loss == "kl",
+            }
             writer.upsert_trial({"trial_id": trial_id(number), **random})
     found = answer(results, "bands", {"metric": "val_loss", "quantiles": [1]})
     assert "student_learning_rate" not in found.column_names
+    assert {"distillation_loss", "student_pretrained", "augmentation_strength"} <= set(found.column_names)
     assert found["num_trials"].to_pylist() == [75] * 4
     assert remarks_of(found) == ["Taken together, whatever their student_learning_rate: it has too many values."]
     with pytest.raises(QueryError, match=r"bands: 150 settings are more than 100; name fewer fields"):

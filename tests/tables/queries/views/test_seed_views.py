@@ -103,7 +103,7 @@ def test_seeds_of_unequal_settings_are_told(tmp_path: Path):
     assert remarks_of(answer(results, "dose_response")) == []
     found = answer(results, "dose_response", {"by": "ensemble_size"})
     assert found["values"].to_pylist() == [[pytest.approx(0.3), pytest.approx(0.4), 0.7]]
-    assert remarks_of(found) == ["Unbalanced: in 1 rows some seeds have fewer of the settings that are averaged."]
+    assert remarks_of(found) == ["Unbalanced: in 1 row some seeds have fewer of the settings that are averaged."]
 
 
 def test_only_completed_trials_count_and_that_is_said(root: Path):
