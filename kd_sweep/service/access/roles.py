@@ -1,0 +1,32 @@
+"""The roles of those who use the service, each with all that the one before it may."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What somebody may do."""
+
+    VIEWER = "viewer"
+    """Reads everything but tokens, webhooks and the record of changes."""
+    OPERATOR = "operator"
+    """Submits studies and changes them, too."""
+    ADMIN = "admin"
+    """Deletes studies, and manages tokens and webhooks, too."""
+
+    def includes(self, other: "Role") -> bool:
+        """Whether this role may all that another may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whoever makes a request."""
+
+    name: str
+    """Of the token."""
+    role: Role
+    token_id: int
+    csrf: str | None = None
+    """Of a browser's session: what the page shows with each change. None for a token in the header."""

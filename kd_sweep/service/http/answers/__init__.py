@@ -1,0 +1,1 @@
+"""How requests bring studies and how answers are written: tables in every form, pages, problems."""

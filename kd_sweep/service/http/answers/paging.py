@@ -1,0 +1,73 @@
+"""Pages of a table: in an order that a client names, each beginning behind the last row of the one before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.service.http.answers.cursors import cursor_of, key_of
+from kd_sweep.tables.rendering.value_text import plain
+
+MOST_ROWS = 10_000
+"""Of a page."""
+USUAL_ROWS = 100
+
+
+def page_of(table: pa.Table, sort: str, identity: str, after: str | None, limit: int) -> tuple[pa.Table, str | None]:
+    """Return a page of a table, and the cursor of the next one; None behind the last.
+
+    A row that comes or goes meanwhile moves no other from one page to another.
+
+    Args:
+        table: all rows.
+        sort: the column to sort by, with ``-`` before it for the greatest first. Rows without a value are last.
+        identity: the column with values that no two rows share; it decides between equals.
+        after: the cursor; None for the first page.
+        limit: the most rows.
+
+    Raises:
+        QueryError: there is no such column.
+        RefusedRequestError: the cursor is none of this list.
+    """
+    descending, column = sort.startswith("-"), sort.removeprefix("-")
+    check_columns(table, [column], "sort")
+    values = [plain(value) for value in table[column].to_pylist()]
+    keys = list(zip(values, table[identity].to_pylist(), range(table.num_rows), strict=True))
+    keys.sort(key=lambda key: key[1])
+    present = [key for key in keys if key[0] is not None]
+    present.sort(key=lambda key: key[0], reverse=descending)
+    ordered = [*present, *(key for key in keys if key[0] is None)]
+    if after is not None:
+        value, last = key_of(after, 2)
+        ordered = [key for key in ordered if _is_after(key, value, last, descending=descending)]
+    shown = ordered[:limit]
+    is_last = len(shown) == len(ordered)
+    return table.take(pa.array([row for _, _, row in shown], pa.int64())), (
+        None if is_last or not shown else cursor_of(shown[-1][0], shown[-1][1])
+    )
+
+
+def selected(table: pa.Table, columns: str | None) -> pa.Table:
+    """Return the columns that a text names, separated by commas; all when None."""
+    if columns is None:
+        return table
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    check_columns(table, names, "columns")
+    return table.select(names)
+
+
+def check_columns(table: pa.Table, names: Sequence[str], where: str) -> None:
+    """Raise `QueryError` for a name that no column has."""
+    for name in names:
+        if name not in table.column_names:
+            raise QueryError(f"{where}: {name!r} is not a column; {alternatives(name, table.column_names)}")
+
+
+def _is_after(key: tuple[Any, Any, int], value: Any, last: Any, *, descending: bool) -> bool:
+    if key[0] is None or value is None:
+        return key[0] is None and (value is not None or key[1] > last)
+    try:
+        return bool(key[1] > last if key[0] == value else (key[0] < value) == descending)
+    except TypeError:  # the cursor of another order
+        return False

@@ -1,0 +1,69 @@
+"""Processes for what the service does not do itself: they may load torch, take their time, and die."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kd_sweep.errors import UserError
+from kd_sweep.service.http.answers.refusals import RefusedRequestError, too_many
+
+_AT_ONCE = 2
+_WAIT_S = 60.0
+_SLOTS = threading.BoundedSemaphore(_AT_ONCE)
+_NOT_FOR_IT = ("KD_SWEEP_SERVER", "KD_SWEEP_TOKEN")
+"""Of the environment: it reads the folder, and asks no service."""
+_MISTAKE = "kd-sweep: "
+"""What the one line of a mistake begins with."""
+
+
+def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) -> None:
+    """Run a module of kd_sweep in a process of its own, on one CPU and no GPU, and wait for it.
+
+    Args:
+        module: its name.
+        arguments: for it.
+        timeout_s: after which it is killed.
+
+    Raises:
+        UserError: it has ended with a mistake of the user's: the same line.
+        RefusedRequestError: too many run already, or it has taken too long.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_IT}
+    variables = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "NO_COLOR": "1"}
+    with _slot():
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=kept | variables,
+        )
+        try:
+            _, said = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise RefusedRequestError(504, f"{module}: took more than {timeout_s:g} s and was stopped") from None
+    if process.returncode == 0:
+        return
+    mistake = next((line for line in reversed(said.splitlines()) if line.startswith(_MISTAKE)), None)
+    if process.returncode == 2 and mistake is not None:
+        raise UserError(mistake.removeprefix(_MISTAKE))
+    last = said.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+    raise RefusedRequestError(500, f"{module}: failed: {last[0]}")
+
+
+@contextmanager
+def _slot() -> Iterator[None]:
+    if not _SLOTS.acquire(timeout=_WAIT_S):
+        raise too_many(f"{_AT_ONCE} plans or images are being made; try again later", round(_WAIT_S))
+    try:
+        yield
+    finally:
+        _SLOTS.release()

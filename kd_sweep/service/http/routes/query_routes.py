@@ -1,0 +1,133 @@
+"""Routes that ask the tables: SQL, named queries."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from fastapi import Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from kd_sweep.errors import alternatives
+from kd_sweep.service.http.answers.negotiation import (
+    OPENAPI_TABLE,
+    Form,
+    WantedForm,
+    is_known,
+    not_modified,
+    table_answer,
+)
+from kd_sweep.service.http.answers.paging import MOST_ROWS
+from kd_sweep.service.http.answers.refusals import too_many
+from kd_sweep.service.http.authorization import ForViewers
+from kd_sweep.service.http.routes.api_router import api_router
+from kd_sweep.service.http.routes.result_routes import StudyName, results_of
+from kd_sweep.service.http.serving import serving_of
+from kd_sweep.service.service_errors import NotFoundError
+from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
+from kd_sweep.tables.queries.named_query import NamedQuery, remarks_of
+from kd_sweep.tables.reader import Results
+
+router = api_router("queries", ForViewers)
+
+_AT_ONCE = 4
+"""Statements that run at once: each may take the memory of its limit."""
+_WAIT_S = 20.0
+_SLOTS = threading.BoundedSemaphore(_AT_ONCE)
+
+OfStudy = Annotated[str | None, Query(description="Of this study alone; of all without it.")]
+
+
+class Statement(BaseModel):
+    """A statement of SQL."""
+
+    query: str = Field(description="One statement that reads; `$name` stands for a parameter.", max_length=100_000)
+    parameters: dict[str, str | int | float | bool | None] = Field(default={}, description="Values by name.")
+    study: str | None = Field(default=None, description="Of this study alone; of all without it.")
+
+
+@router.post("/sql", responses=OPENAPI_TABLE)
+def sql(request: Request, statement: Statement, form: WantedForm) -> Response:
+    """The answer to one statement of SQL over the tables, in DuckDB's dialect. It changes nothing.
+
+    In JSON the answer ends after 10,000 rows; `truncated` says so. Other forms have all of it.
+    """
+    return _answered(request, statement, form)
+
+
+@router.get("/sql", responses=OPENAPI_TABLE)
+def sql_by_link(
+    request: Request,
+    query: Annotated[str, Query(max_length=20_000, description="One statement that reads.")],
+    form: WantedForm,
+    study: OfStudy = None,
+) -> Response:
+    """The same for a link: a statement without parameters."""
+    return _answered(request, Statement(query=query, study=study), form)
+
+
+@router.get("/queries")
+def queries() -> dict[str, Any]:
+    """The named queries, each with what it answers, the JSON Schema of its parameters, and the most rows."""
+    return {"queries": [_about(query) for query in NAMED_QUERIES.values()]}
+
+
+@router.get("/queries/{query}", responses=OPENAPI_TABLE)
+def query_of_root(request: Request, query: str, form: WantedForm) -> Response:
+    """The answer to a named query about all studies; its parameters are those of the query string beside `format`."""
+    return _named(request, results_of(serving_of(request), None), query, form, query)
+
+
+@router.get("/studies/{name}/queries/{query}", responses=OPENAPI_TABLE)
+def query_of_study(
+    request: Request,
+    name: StudyName,
+    query: Annotated[str, Path(description="Such as leaderboard.")],
+    form: WantedForm,
+) -> Response:
+    """The answer to a named query about a study; its parameters are those of the query string beside `format`."""
+    return _named(request, serving_of(request).reading.study(name), query, form, f"{name}-{query}")
+
+
+@contextmanager
+def statement_slot() -> Iterator[None]:
+    """Let the block ask DuckDB, beside a few others; refuse it where they take too long."""
+    if not _SLOTS.acquire(timeout=_WAIT_S):
+        raise too_many(f"SQL: {_AT_ONCE} other statements have run for more than {_WAIT_S:g} s", round(_WAIT_S))
+    try:
+        yield
+    finally:
+        _SLOTS.release()
+
+
+def _answered(request: Request, statement: Statement, form: Form) -> Response:
+    results = results_of(serving_of(request), statement.study)
+    with statement_slot():
+        table = results.sql(statement.query, statement.parameters or None)
+    if form in (Form.JSON, Form.COLUMNS):
+        is_cut = table.num_rows > MOST_ROWS
+        return table_answer(table.slice(0, MOST_ROWS), form, "answer", truncated=is_cut)
+    return table_answer(table, form, "answer")
+
+
+def _named(request: Request, results: Results, query: str, form: Form, file: str) -> Response:
+    reading = serving_of(request).reading
+    if query not in NAMED_QUERIES:
+        raise NotFoundError(f"query: {query!r} is not a named query; {alternatives(query, NAMED_QUERIES, 20)}")
+    given = {name: value for name, value in sorted(request.query_params.items()) if name != "format"}
+    tag = reading.tag(results, form, query, given)
+    if is_known(request, tag):
+        return not_modified(tag)
+    key = (query, str(results.root), repr(given))
+    with statement_slot():
+        table = reading.remembered(key, reading.tag(results), lambda: answer(results, query, given))
+    return table_answer(table, form, file, tag=tag, remarks=remarks_of(table))
+
+
+def _about(query: NamedQuery) -> dict[str, Any]:
+    return {
+        "name": query.name,
+        "answers": (query.function.__doc__ or "").strip().splitlines()[0],
+        "parameters": query.parameters.model_json_schema(),
+        "most_rows": query.most_rows,
+    }

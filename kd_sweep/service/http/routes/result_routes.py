@@ -1,0 +1,175 @@
+"""Routes that read results: trials, epochs, teachers, whole tables."""
+
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from fastapi import Path, Query, Request, Response
+
+from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.handles.trial_results import TrialResults
+from kd_sweep.service.http.answers.cursors import cursor_of, key_of
+from kd_sweep.service.http.answers.negotiation import (
+    OPENAPI_TABLE,
+    Form,
+    WantedForm,
+    is_known,
+    not_modified,
+    table_answer,
+)
+from kd_sweep.service.http.answers.paging import MOST_ROWS, USUAL_ROWS, page_of, selected
+from kd_sweep.service.http.answers.whole_tables import table_stream
+from kd_sweep.service.http.authorization import ForViewers
+from kd_sweep.service.http.routes.api_router import api_router
+from kd_sweep.service.http.serving import Serving, serving_of
+from kd_sweep.service.service_errors import NotFoundError
+from kd_sweep.tables.reader import Results
+from kd_sweep.tables.rendering.value_text import plain
+from kd_sweep.tables.schema import STATUSES, TABLES
+
+router = api_router("results", ForViewers)
+
+StudyName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Of the study.")]
+TrialId = Annotated[str, Path(pattern="^[0-9a-f]{1,16}$", description="Of the trial, or an unequivocal beginning.")]
+After = Annotated[str | None, Query(max_length=2000, description="`next` of the page before; none for the first.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="The most rows.")]
+Columns = Annotated[str | None, Query(description="Names of columns with commas between them; all without it.")]
+
+
+@router.get("/studies/{name}/trials", responses=OPENAPI_TABLE)
+def trials(
+    request: Request,
+    name: StudyName,
+    form: WantedForm,
+    sort: Annotated[str, Query(description="A column; `-` before it: the greatest first.")] = "started_at",
+    status: Annotated[str | None, Query(description="Only trials of this status.")] = None,
+    columns: Columns = None,
+    after: After = None,
+    limit: Limit = USUAL_ROWS,
+) -> Response:
+    """The trials of a study, page by page, with the columns of the table `trials`."""
+    reading = serving_of(request).reading
+    study = reading.study(name)
+    tag = reading.tag(study, form, request.url.query)
+    if is_known(request, tag):
+        return not_modified(tag)
+    table = reading.remembered(("trials", name), reading.tag(study), lambda: study.table("trials"))
+    if status is not None:
+        if status not in STATUSES:
+            raise QueryError(f"status: {status!r} is not a status; {alternatives(status, STATUSES)}")
+        table = table.filter(pc.equal(table["status"], status))
+    page, following = page_of(table, sort, "trial_id", after, limit)
+    return table_answer(selected(page, columns), form, f"{name}-trials", next_cursor=following, tag=tag)
+
+
+@router.get("/studies/{name}/trials/{trial_id}")
+def trial(request: Request, name: StudyName, trial_id: TrialId) -> dict[str, Any]:
+    """One trial: its row of the table `trials`, with its configuration as an object."""
+    found = trial_named(serving_of(request), name, trial_id)
+    row: dict[str, Any] = plain(found.row | {"config": None, "settings": found.settings})
+    return row | {"config": found.config.model_dump(mode="json")}
+
+
+@router.get("/studies/{name}/trials/{trial_id}/epochs", responses=OPENAPI_TABLE)
+def epochs_of_trial(
+    request: Request, name: StudyName, trial_id: TrialId, form: WantedForm, columns: Columns = None
+) -> Response:
+    """Every epoch of a trial in order, with the columns of the table `epochs`."""
+    serving = serving_of(request)
+    tag = serving.reading.tag(serving.reading.study(name), form, request.url.path, request.url.query)
+    if is_known(request, tag):
+        return not_modified(tag)
+    table = selected(trial_named(serving, name, trial_id).epochs(), columns)
+    return table_answer(table, form, f"{name}-{trial_id}-epochs", tag=tag)
+
+
+@router.get("/studies/{name}/epochs", responses=OPENAPI_TABLE)
+def epochs(
+    request: Request,
+    name: StudyName,
+    form: WantedForm,
+    columns: Columns = None,
+    after: After = None,
+    limit: Limit = USUAL_ROWS,
+) -> Response:
+    """The epochs of all trials of a study by trial and epoch, page by page, with the columns of the table `epochs`."""
+    reading = serving_of(request).reading
+    study = reading.study(name)
+    tag = reading.tag(study, form, request.url.path, request.url.query)
+    if is_known(request, tag):
+        return not_modified(tag)
+    last_trial, last_epoch = ("", 0) if after is None else key_of(after, 2)
+    query = (
+        "SELECT * FROM epochs WHERE trial_id > $trial OR (trial_id = $trial AND epoch > $epoch) "
+        f"ORDER BY trial_id, epoch LIMIT {limit + 1}"
+    )
+    rows = study.sql(query, {"trial": str(last_trial), "epoch": int(last_epoch or 0)})
+    page = rows.slice(0, limit)
+    following = None
+    if rows.num_rows > limit:
+        following = cursor_of(page["trial_id"][limit - 1].as_py(), page["epoch"][limit - 1].as_py())
+    return table_answer(selected(page, columns), form, f"{name}-epochs", next_cursor=following, tag=tag)
+
+
+@router.get("/studies/{name}/teachers", responses=OPENAPI_TABLE)
+def teachers(
+    request: Request,
+    name: StudyName,
+    form: WantedForm,
+    columns: Columns = None,
+    after: After = None,
+    limit: Limit = USUAL_ROWS,
+) -> Response:
+    """The teachers of a study, page by page, with the columns of the table `teachers`."""
+    reading = serving_of(request).reading
+    study = reading.study(name)
+    tag = reading.tag(study, form, request.url.path, request.url.query)
+    if is_known(request, tag):
+        return not_modified(tag)
+    page, following = page_of(study.table("teachers"), "teacher_id", "teacher_id", after, limit)
+    return table_answer(selected(page, columns), form, f"{name}-teachers", next_cursor=following, tag=tag)
+
+
+@router.get("/tables/{table}", responses=OPENAPI_TABLE)
+def whole_table(
+    request: Request,
+    table: Annotated[str, Path(description="studies, trials, epochs, teachers or notes.")],
+    form: WantedForm,
+    study: Annotated[str | None, Query(description="Of this study alone.")] = None,
+) -> Response:
+    """A whole table, written while it is read: the way for large ones, and for other programs."""
+    results = results_of(serving_of(request), study)
+    if table not in TABLES:
+        raise NotFoundError(f"table: {table!r} is not a table; {alternatives(table, TABLES)}")
+    if form in (Form.JSON, Form.COLUMNS):
+        return table_answer(_short_enough(results, table), form, table)
+    return table_stream(results, table, form)
+
+
+def results_of(serving: Serving, study: str | None) -> Results:
+    """Return the results of a study, or of all; `NotFoundError` where there are none."""
+    if study is not None:
+        return serving.reading.study(study)
+    results = serving.reading.results()
+    if results is None:
+        raise NotFoundError(f"results: no study in {serving.reading.root} yet")
+    return results
+
+
+def trial_named(serving: Serving, study: str, trial_id: str) -> TrialResults:
+    """Return a trial by the beginning of its id; `NotFoundError` where it is none, or of several."""
+    results = serving.reading.study(study)
+    try:
+        return results.trial(trial_id)
+    except QueryError as error:
+        raise NotFoundError(str(error)) from None
+
+
+def _short_enough(results: Results, name: str) -> pa.Table:
+    num_rows = results.sql(f"SELECT count(*) AS number FROM {name}")["number"][0].as_py()
+    if num_rows > MOST_ROWS:
+        raise QueryError(
+            f"format: {num_rows} rows are more than the {MOST_ROWS} that JSON has; possible: arrow, csv, parquet, "
+            "or the pages of a study's trials and epochs"
+        )
+    return results.table(name)

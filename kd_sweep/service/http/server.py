@@ -1,0 +1,89 @@
+"""The server: listens, answers until it is told to stop, and logs JSON lines."""
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from kd_sweep.service.http.app import create_app
+from kd_sweep.service.http.request_log import JsonLines
+from kd_sweep.service.http.serving import Serving
+from kd_sweep.service.service_errors import ServiceError
+
+_KEEP_ALIVE_S = 30
+_LAST_ANSWERS_S = 3
+"""So long answers that have begun may take when the server ends; streams of events end then."""
+_MOST_CONNECTIONS = 1000
+"""At once; more are answered with 503."""
+_MOST_HEADER_BYTES = 1 << 15
+
+
+def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Answer requests until SIGINT or SIGTERM.
+
+    Args:
+        serving: what the routes work with.
+        host: the address to listen on.
+        port: 0 takes a free one.
+        ready: is called with the service's URL as soon as it answers.
+
+    Raises:
+        ServiceError: it cannot listen there. One line.
+    """
+    _log_json_lines()
+    config = uvicorn.Config(
+        create_app(serving),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_LAST_ANSWERS_S,
+        limit_concurrency=_MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+    )
+    server = _Server(config, ready)
+    # uvicorn raises the signal that ended it once more: whoever called this has still to end what is his.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.run()
+    except SystemExit:
+        server.was_ready = False
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not server.was_ready:
+        raise ServiceError(f"--host {host}, --port {port}: nobody can listen there; is another service running?")
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+        self.was_ready = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self.was_ready = True
+            self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _log_json_lines() -> None:
+    """Let the service, and what it is made of, log JSON lines to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""What changes while somebody watches: studies in the queue, progress, epochs that are new."""

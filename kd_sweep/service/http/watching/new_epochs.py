@@ -1,0 +1,62 @@
+"""The epochs of a study that were not there before: read from the parts that are new, each epoch once."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kd_sweep.handles.study_results import StudyResults
+from kd_sweep.tables.epoch_parts import Part, list_parts, read_part
+
+MOST_ROWS = 400
+"""Of one event: more are left to those who read the tables."""
+_METRICS = ("val_accuracy", "fidelity_val", "val_loss", "train_loss")
+
+
+class NewEpochs:
+    """What a study's table of epochs had at the last look, which is now when this is made.
+
+    Args:
+        study: the study.
+    """
+
+    def __init__(self, study: StudyResults) -> None:
+        self._study = study
+        self._parts: set[Part] = set(list_parts(study.root))
+        rows = study.sql("SELECT trial_id, max(epoch) AS epoch FROM epochs GROUP BY trial_id").to_pylist()
+        self._last = {row["trial_id"]: row["epoch"] for row in rows}
+
+    def take(self, metric: str) -> dict[str, Any] | None:
+        """Return the epochs that have come since the last call; None without any.
+
+        Keys: `columns` with `trial_id`, `epoch`, the metric and a few others; `is_cut` where there are more than
+        `MOST_ROWS`, and only the newest of them are here.
+
+        Args:
+            metric: the objective's, or another column's name.
+        """
+        parts = list_parts(self._study.root)
+        tables = []
+        for part in parts:
+            if part not in self._parts:
+                try:
+                    tables.append(self._new_rows(part, metric))
+                except FileNotFoundError:  # merged meanwhile: the next call reads what it is in
+                    return None
+        self._parts = set(parts)
+        table = pa.concat_tables(tables, promote_options="default") if tables else None
+        if table is None or not table.num_rows:
+            return None
+        for trial_id, epoch in zip(table["trial_id"].to_pylist(), table["epoch"].to_pylist(), strict=True):
+            self._last[trial_id] = max(epoch, self._last.get(trial_id, 0))
+        newest = table.slice(max(0, table.num_rows - MOST_ROWS))
+        return {"columns": newest.to_pydict(), "is_cut": table.num_rows > MOST_ROWS}
+
+    def _new_rows(self, part: Part, metric: str) -> pa.Table:
+        table = read_part(self._study.root, part)
+        columns = dict.fromkeys(("trial_id", "epoch", metric, *_METRICS))
+        table = table.select([name for name in columns if name in table.column_names])
+        ids = table["trial_id"].cast(pa.string())
+        last = pa.array([self._last.get(trial_id, 0) for trial_id in ids.to_pylist()], pa.int32())
+        table = table.set_column(table.column_names.index("trial_id"), "trial_id", ids)
+        return table.filter(pc.greater(table["epoch"], last))
