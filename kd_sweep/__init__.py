@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from kd_sweep.catalogue.decorators import sampler as sampler
     from kd_sweep.catalogue.decorators import stopping_rule as stopping_rule
     from kd_sweep.catalogue.parameters import Parameters as Parameters
+    from kd_sweep.client.remote_results import RemoteResults as RemoteResults
+    from kd_sweep.client.remote_results import connect as connect
+    from kd_sweep.client.remote_study import RemoteStudy as RemoteStudy
     from kd_sweep.data.arrays import Arrays as Arrays
     from kd_sweep.distill.loss_inputs import LossInputs as LossInputs
     from kd_sweep.driver import events as events
@@ -56,6 +59,8 @@ _HOMES = {
     "Parameters": "kd_sweep.catalogue.parameters:Parameters",
     "PipelineInputs": "kd_sweep.augmentation.pipeline_inputs:PipelineInputs",
     "Preprocessing": "kd_sweep.handles.preprocessing:Preprocessing",
+    "RemoteResults": "kd_sweep.client.remote_results:RemoteResults",
+    "RemoteStudy": "kd_sweep.client.remote_study:RemoteStudy",
     "Results": "kd_sweep.tables.reader:Results",
     "RootResults": "kd_sweep.handles.root_results:RootResults",
     "SamplerRequest": "kd_sweep.driver.tune.sampler_request:SamplerRequest",
@@ -66,6 +71,7 @@ _HOMES = {
     "TrialComparison": "kd_sweep.tables.comparison:TrialComparison",
     "TrialResults": "kd_sweep.handles.trial_results:TrialResults",
     "attention_map": "kd_sweep.catalogue.decorators:attention_map",
+    "connect": "kd_sweep.client.remote_results:connect",
     "dataset": "kd_sweep.catalogue.decorators:dataset",
     "errors": "kd_sweep.errors:",
     "events": "kd_sweep.driver.events:",

@@ -53,6 +53,13 @@ class ClusterError(UserError):
     """The cluster cannot be reached, or lacks what the study asks for."""
 
 
+class RemoteError(UserError):
+    """A service cannot be reached, or refuses what was asked of it."""
+
+    status: int | None = None
+    """Of its answer by HTTP; None where there was none."""
+
+
 class RayStartError(KdSweepError):
     """Ray cannot be started on this machine. The message is one line, with the reason from Ray's own log."""
 

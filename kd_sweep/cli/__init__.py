@@ -17,8 +17,11 @@ from kd_sweep.cli.job_commands import logs, stop, submit
 from kd_sweep.cli.launch_commands import launch, plan, resume, run, schema
 from kd_sweep.cli.query_commands import analyse, query, status
 from kd_sweep.cli.screen import leave, open_streams, print_error, print_output, print_traceback
+from kd_sweep.cli.server_option import VARIABLE as SERVER
+from kd_sweep.cli.server_option import use_server
 from kd_sweep.cli.sheet_commands import attention, augmentations
 from kd_sweep.cli.study_commands import diff, mv, note, rm
+from kd_sweep.cli.token_commands import token
 from kd_sweep.cli.upkeep_commands import gc, verify
 from kd_sweep.errors import KdSweepError
 from kd_sweep.version import __version__
@@ -59,6 +62,9 @@ GROUPS: dict[str, dict[Callable[..., None], str]] = {
         logs: "logs digits-1a2b3c --follow",
         stop: "stop digits-1a2b3c",
     },
+    "Service": {
+        token: "token create results laptop --role operator --days 90",
+    },
 }
 """The commands in the order of `--help`, each with the arguments of an example."""
 for group, examples in GROUPS.items():
@@ -70,8 +76,15 @@ _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
 @app.callback(invoke_without_command=True)
 def _root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", envvar=SERVER, help="Ask a service; ROOT is a study's name, or `.`."),
+    ] = None,
 ) -> None:
+    source = context.get_parameter_source("server")
+    use_server(server, context.invoked_subcommand, is_option=source is not None and source.name == "COMMANDLINE")
     if version:
         print_output(__version__)
         raise typer.Exit

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from kd_sweep.cli.arguments import LOCAL_DASHBOARD, Dashboard, Overrides, Spec
+from kd_sweep.cli.remote_commands import logs_there, stop_there
 from kd_sweep.cli.screen import print_message, print_output
+from kd_sweep.cli.server_option import server
 from kd_sweep.waiting import doing
 
 
@@ -31,6 +33,9 @@ def logs(
     address: Dashboard = LOCAL_DASHBOARD,
 ) -> None:
     """Show what a submitted job has printed."""
+    if (service := server()) is not None:
+        logs_there(service, job, follow=follow)
+        return
     from kd_sweep.driver.ray import jobs
 
     status = jobs.write_logs(job, address, sys.stdout, follow=follow)
@@ -42,6 +47,9 @@ def stop(
     address: Dashboard = LOCAL_DASHBOARD,
 ) -> None:
     """Stop a submitted job cleanly. Submitting the study again goes on with it."""
+    if (service := server()) is not None:
+        stop_there(service, job)
+        return
     from kd_sweep.driver.ray import jobs
 
     status = jobs.stop(job, address, lambda: print_message(f"stopping job {job}"))

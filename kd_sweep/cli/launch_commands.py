@@ -7,7 +7,9 @@ import typer
 import kd_sweep
 from kd_sweep.cli.arguments import MORE, Address, Format, Overrides, RootOption, Spec, StudyFolder, Wide
 from kd_sweep.cli.outcome import conclude
+from kd_sweep.cli.remote_commands import launch_there, plan_there, resume_there
 from kd_sweep.cli.screen import print_output, print_table
+from kd_sweep.cli.server_option import server
 from kd_sweep.waiting import doing
 
 
@@ -16,8 +18,13 @@ def launch(
     root: RootOption = "results",
     overrides: Overrides = None,
     address: Address = None,
+    priority: Annotated[int, typer.Option(help="With --server: higher is run first.")] = 0,
+    slots: Annotated[int | None, typer.Option(min=1, help="With --server: the most trials at a time.")] = None,
 ) -> None:
     """Run a study, or go on with it where it exists."""
+    if (service := server()) is not None:
+        launch_there(service, spec, overrides or (), priority, slots)
+        return
     with doing("reading the study", plainly=True):
         from kd_sweep.driver.progress import RunDisplay
 
@@ -32,6 +39,9 @@ def resume(
     address: Address = None,
 ) -> None:
     """Go on with an interrupted study; nothing is done twice."""
+    if (service := server()) is not None:
+        resume_there(service, study)
+        return
     with doing("starting", plainly=True):
         from kd_sweep.driver.progress import RunDisplay
 
@@ -48,6 +58,9 @@ def plan(
     probe: Annotated[bool, typer.Option(help="Train for a few seconds to estimate the hours.")] = True,
 ) -> None:
     """Show what a study would run, and how long. Starts nothing."""
+    if (service := server()) is not None:
+        plan_there(service, spec, overrides or (), slots)
+        return
     with doing("reading the study"):
         study = kd_sweep.Study.from_file(spec, overrides or ())
     for line in study.plan(root, slots=slots, probe=probe).lines():

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,12 +18,17 @@ from kd_sweep.cli.arguments import (
     named_values,
 )
 from kd_sweep.cli.completion import nothing, study_names
+from kd_sweep.cli.remote_commands import analyse_there, query_there, status_there
 from kd_sweep.cli.screen import print_footnotes, print_message, print_output, print_table, screen
+from kd_sweep.cli.server_option import server
 from kd_sweep.waiting import doing
 
 
 def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> None:
     """Show the progress of the studies."""
+    if (service := server()) is not None:
+        status_there(service, root, output, wide=wide)
+        return
     with doing("reading the tables"):
         import pyarrow as pa
 
@@ -50,6 +55,9 @@ def query(
     memory_limit: MemoryLimit = None,
 ) -> None:
     """Query the tables, also while a sweep runs. They are studies, trials, epochs and teachers."""
+    if (service := server()) is not None:
+        query_there(service, root, sql, named_values(parameters or []), output, wide=wide)
+        return
     with doing("starting"):
         from kd_sweep.tables.queries.named_queries import answers
         from kd_sweep.tables.queries.named_query import remarks_of
@@ -89,15 +97,22 @@ def analyse(
     ] = None,
 ) -> None:
     """Show effects with intervals, and verdicts on claims. Effects are those of what varies; claims are the paper's."""
+    settings: dict[str, Any] = {
+        "confidence": confidence,
+        "resamples": resamples,
+        "outcomes": outcomes,
+        "margin": margin,
+    }
+    if (service := server()) is not None:
+        analyse_there(service, root, study, output, out, wide=wide, **settings)
+        return
     with doing("analysing the study"):
         from kd_sweep.analysis import study_analysis
         from kd_sweep.tables.reader import open_results
 
         study_analysis.check_format(output, out)
         results = open_results(root)
-        analysis = study_analysis.analyse(
-            results, study, confidence=confidence, resamples=resamples, outcomes=outcomes, margin=margin
-        )
+        analysis = study_analysis.analyse(results, study, **settings)
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
     study_analysis.output_analysis(analysis, results, output, stream, out, complete=bool(outcomes))
     print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)

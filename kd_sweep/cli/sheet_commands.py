@@ -6,7 +6,9 @@ import typer
 
 from kd_sweep.cli.arguments import ImageFile, NumImages, Overrides, ResultsRoot, Spec, check_image_file
 from kd_sweep.cli.completion import trial_ids
+from kd_sweep.cli.remote_commands import attention_there
 from kd_sweep.cli.screen import print_message
+from kd_sweep.cli.server_option import server
 from kd_sweep.waiting import doing
 
 
@@ -28,6 +30,9 @@ def attention(
     best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
 ) -> None:
     """Draw the attention of teachers and student. It lies over validation images, with the IoU of regions."""
+    if (service := server()) is not None:
+        attention_there(service, root, trials, out, images)
+        return
     with doing("reading the tables"):
         from kd_sweep.tables.reader import open_results
         from kd_sweep.tables.trial_lookup import find_trials
