@@ -42,7 +42,8 @@ def position(session: Session, name: str, max_studies: int) -> Position:
     before = num_before(session, row)
     ahead = ("no study", "1 study")[before] if before < 2 else f"{before} studies"
     ordinal = _ORDINALS[before] if before < len(_ORDINALS) else f"number {before + 1}"
-    return Position(before + 1, f"{ordinal}: {ahead} before it; {_room(holders(session), max_studies, before)}")
+    why = row.message or _room(holders(session), max_studies, before)
+    return Position(before + 1, f"{ordinal}: {ahead} before it; {why}")
 
 
 def _room(holding: Sequence[Submission], max_studies: int, before: int) -> str:

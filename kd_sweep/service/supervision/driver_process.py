@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from kd_sweep.api.study import Study
 from kd_sweep.driver.events import Event, TeacherEpoch, TrialEpoch
-from kd_sweep.errors import KdSweepError, StudyLockedError, UserError
+from kd_sweep.errors import ClusterError, KdSweepError, StorageError, UserError
 from kd_sweep.service.supervision.run_folder import STUDY_FILE, RunEnd, RunFolder
 
 if TYPE_CHECKING:
     from kd_sweep.driver.converge import Outcome
 
+PASSING = (ClusterError, StorageError)
+"""Mistakes of users that may also be a cluster that comes back, or a disk that has room again."""
 MAX_ERRORS = 20
 """Of trials, in the note of how a run ended."""
 
@@ -35,7 +37,7 @@ def main(path: Path) -> int:
     except Exception as error:
         if not isinstance(error, KdSweepError):
             traceback.print_exc()
-        refused = isinstance(error, UserError) and not isinstance(error, StudyLockedError)
+        refused = isinstance(error, UserError) and not isinstance(error, PASSING)
         text = str(error) if isinstance(error, KdSweepError) else f"{type(error).__name__}: {error}"
         end = RunEnd("refused" if refused else "died", " ".join(text.split())[:1000])
         code = 1

@@ -107,7 +107,8 @@ class Supervisor:
                 self._note(row, Next("paused" if row.wanted == "pause" else "cancelled", row.wanted))
             return
         if self._drivers.is_alive(row.run_id):
-            if row.wanted != "run" or row.state == "pausing":
+            has_ended = self._drivers.folder(row.run_id).end() is not None  # and its process stays
+            if row.wanted != "run" or row.state == "pausing" or has_ended:
                 self._drivers.stop(row.run_id)
             return
         self._end(row)
@@ -153,6 +154,7 @@ class Supervisor:
             head = self._head.ready()
             if head is None:
                 if self._head.problem is not None:
+                    self._say(self._head.problem)
                     raise RayStartError(self._head.problem)
                 return
             address, settings = head.address, self._head.settings()
@@ -163,6 +165,12 @@ class Supervisor:
                 following = next_ones(session, 1)
             if not following or not self._start_one(following[0].id, address, settings):
                 return
+
+    def _say(self, problem: str) -> None:
+        """Let the study that would start next say why it does not."""
+        with self._database.changing() as session:
+            for row in next_ones(session, 1):
+                row.message = problem
 
     def _start_one(self, submission_id: int, address: str | None, settings: dict[str, str]) -> bool:
         """Start the driver of a study, if it still is to run. The row names the run before there is a process."""

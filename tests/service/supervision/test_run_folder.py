@@ -62,6 +62,15 @@ def test_a_wrong_study_ends_as_refused_with_its_one_line(tmp_path: Path) -> None
     assert not (tmp_path / "root").exists()
 
 
+def test_a_root_that_cannot_be_written_may_be_mended(tmp_path: Path) -> None:
+    (tmp_path / "root").touch()
+    folder = RunFolder.make(tmp_path, "1-a", RunRequest(str(tmp_path / "root"), None, None), "name: digits", None)
+    assert driver_process.main(folder.path) == 1
+    end = folder.end()
+    assert end is not None
+    assert end.kind == "died"
+
+
 def test_plugins_lie_beside_the_study_and_replace_nothing(tmp_path: Path) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
