@@ -238,10 +238,18 @@ def test_mistakes_in_entries_are_one_line_with_the_line_of_the_file(text, rule):
     assert "\n" not in message
 
 
+def test_teachers_are_a_list():
+    rule = "teachers: a mapping is not a list, such as [{model: resnet8}, {model: resnet14}] (f.yaml, line 2)"
+    assert broken_rule("name: d\nteachers: {model: resnet8}") == rule
+
+
 @pytest.mark.parametrize(
     ("search", "rule"),
     [
-        ("teacher_models: {grid: [resnet8]}", "search.teacher_models.grid[0]: 'resnet8' is not a list"),
+        (
+            "teacher_models: {grid: [resnet8]}",
+            "search.teacher_models.grid[0]: 'resnet8' is not a list, such as [resnet8, resnet14]",
+        ),
         ("teacher_models: {grid: [[]]}", "search.teacher_models.grid[0]: the list is empty"),
         ("teacher_models: {grid: [['a:b']]}", "search.teacher_models.grid[0]: 'a:b' is not an option: no plug-in 'a'"),
         (

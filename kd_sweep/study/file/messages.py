@@ -29,6 +29,8 @@ from kd_sweep.study.spec import (
 )
 
 DIMENSIONS: dict[str, type[BaseModel]] = {"grid": Grid, "choice": Choice, "uniform": Uniform, "int": IntRange}
+NUMBERS, NAMES, ENTRIES = "[1, 2]", "[resnet8, resnet14]", "[{model: resnet8}, {model: resnet14}]"
+"""Lists as examples in messages."""
 SEARCH_NAMES = tuple(SearchSettings.model_fields)
 
 
@@ -66,11 +68,17 @@ def rule_broken(error: ValidationError, numbers: Mapping[KeyPath, str]) -> RuleE
         return RuleError(path[:3], "needs two numbers, [lowest, highest]")
     if kind == "missing":
         return RuleError(path, "is missing")
-    return RuleError(path, value_rule(details, numbers.get(path)))
+    return RuleError(path, value_rule(details, numbers.get(path), ENTRIES if path == ("teachers",) else NUMBERS))
 
 
-def value_rule(details: ErrorDetails, number: str | None = None) -> str:
-    """Return what is wrong with one value: `0 is not at least 1`; ``number`` is how a number was written."""
+def value_rule(details: ErrorDetails, number: str | None = None, example: str = NUMBERS) -> str:
+    """Return what is wrong with one value: `0 is not at least 1`.
+
+    Args:
+        details: pydantic's.
+        number: how a number was written.
+        example: of a list, where the value should be one.
+    """
     context = details.get("ctx", {})
     value = details["input"]
     kind = details["type"]
@@ -85,7 +93,11 @@ def value_rule(details: ErrorDetails, number: str | None = None) -> str:
         as_written = number or shown(value)
         return f"{as_written} is not text; write '{as_written}' in quotes"
     rule = VALUE_RULES.get(kind)
-    return f"{shown(value)}: {details['msg']}" if rule is None else f"{shown(value)} is {rule.format(**context)}"
+    return (
+        f"{shown(value)}: {details['msg']}"
+        if rule is None
+        else f"{shown(value)} is {rule.format(**context, example=example)}"
+    )
 
 
 VALUE_RULES = {
@@ -101,7 +113,7 @@ VALUE_RULES = {
     "finite_number": "not a finite number",
     "too_short": "empty: at least {min_length} value is needed",
     "too_long": "longer than {max_length} values",
-    "tuple_type": "not a list, such as [1, 2]",
+    "tuple_type": "not a list, such as {example}",
     "byte_size": "not a number of bytes, such as 5000000000 or '5 GB'",
     "byte_size_unit": "not a number of bytes, such as 5000000000 or '5 GB'",
     "dict_type": "not a mapping of keys to values; fill it or leave the key out",

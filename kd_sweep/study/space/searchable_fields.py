@@ -14,7 +14,7 @@ from kd_sweep.catalogue.lookup import entry_of, unknown
 from kd_sweep.catalogue.parameters import Parameters, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
 from kd_sweep.errors import PluginError, SpecError, alternatives
-from kd_sweep.study.file.messages import value_rule
+from kd_sweep.study.file.messages import NAMES, NUMBERS, value_rule
 from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.space.members import COMMON, ENTRIES, MODELS, entry_field, entry_section
 from kd_sweep.study.space.settings import SearchSettings
@@ -65,7 +65,8 @@ class SearchField:
         try:
             checked: Value = self.adapter.validate_python(value)
         except ValidationError as error:
-            raise ValueError(value_rule(error.errors(include_url=False)[0])) from None
+            example = NAMES if self.kind == "a list of models" else NUMBERS
+            raise ValueError(value_rule(error.errors(include_url=False)[0], example=example)) from None
         return checked
 
 

@@ -147,6 +147,16 @@ class TestGpuMemory:
         whole = trial.model_copy(update={"data": trial.data.model_copy(update={"max_train_images": None})})
         assert shortened(whole).data.max_train_images == 2048
 
+    def test_the_measured_trial_has_every_teacher_of_a_mixed_ensemble(self) -> None:
+        text = TINY.replace("search:", "teachers: [{}, {model: wrn-16-2, batch_size: 1024, epochs: 9}]\nsearch:")
+        trial = planned_trials(parse_spec(text, "tiny.yaml"))[1].config
+        short = shortened(trial.model_copy(update={"data": trial.data.model_copy(update={"max_train_images": None})}))
+        assert [(member.model, member.batch_size, member.epochs) for member in short.learners] == [
+            ("resnet8", 64, 1),
+            ("wrn-16-2", 1024, 1),
+        ]
+        assert short.data.max_train_images == 3 * 1024
+
 
 def usable_with(cores: set[int], program: str) -> str:
     """Run a program in a process that may use these cores."""

@@ -37,6 +37,22 @@ def test_a_small_space_is_exhausted_without_repeats() -> None:
     assert len(ids) == len(set(ids)) == 6
 
 
+def test_ensembles_and_fields_of_their_entries_are_suggested_and_known_again() -> None:
+    for search, more, size in (
+        ("{teacher_models: {choice: [[resnet8], [wrn-16-2], [resnet8, wrn-16-2]]}}", "", 3),
+        ("{ensemble_size: {int: [2, 4]}, teachers.1.epochs: {int: [3, 5]}}", "teachers: [{}, {model: wrn-16-2}]", 9),
+    ):
+        spec = study(search, more=more)
+        trials = []
+        source = OptunaSource(spec, [], 30)
+        while (suggestion := source.next()) is not None:
+            trials.append(suggestion.trial)
+            source.tell(suggestion.trial, (0.5,))
+        assert len({trial.trial_id for trial in trials}) == size
+        known = [KnownTrial(trial, True, (0.5,)) for trial in trials]
+        assert OptunaSource(spec, known, 30).next() is None
+
+
 def test_what_is_suggested_is_new() -> None:
     spec = study("{augmentation_strength: {grid: [0, 0.2, 0.4, 0.6, 0.8, 1]}, ensemble_size: {int: [1, 2]}}")
     known = [KnownTrial(trial_config(spec, point), True, (0.5,)) for point in list(grid_points(spec))[:4]]
