@@ -17,6 +17,7 @@ from kd_sweep.cli.job_commands import logs, stop, submit
 from kd_sweep.cli.launch_commands import launch, plan, resume, run, schema
 from kd_sweep.cli.query_commands import analyse, query, status
 from kd_sweep.cli.screen import leave, open_streams, print_error, print_output, print_traceback
+from kd_sweep.cli.serve_commands import serve
 from kd_sweep.cli.server_option import VARIABLE as SERVER
 from kd_sweep.cli.server_option import use_server
 from kd_sweep.cli.sheet_commands import attention, augmentations
@@ -63,6 +64,7 @@ GROUPS: dict[str, dict[Callable[..., None], str]] = {
         stop: "stop digits-1a2b3c",
     },
     "Service": {
+        serve: "serve results --max-studies 2 --data /data",
         token: "token create results laptop --role operator --days 90",
     },
 }

@@ -4,13 +4,16 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import uvicorn
 
 from kd_sweep.service.http.app import create_app
+from kd_sweep.service.http.guards import GuardSettings
+from kd_sweep.service.http.reading import Reading
 from kd_sweep.service.http.request_log import JsonLines
 from kd_sweep.service.http.serving import Serving
+from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_errors import ServiceError
 
 _KEEP_ALIVE_S = 30
@@ -19,6 +22,27 @@ _LAST_ANSWERS_S = 3
 _MOST_CONNECTIONS = 1000
 """At once; more are answered with 503."""
 _MOST_HEADER_BYTES = 1 << 15
+
+
+def serving_of_core(core: ServiceCore, names: Iterable[str]) -> Serving:
+    """Return what the routes of a service work with.
+
+    Args:
+        core: the service without HTTP.
+        names: by which it is called, beside those of this machine.
+    """
+    settings = core.settings
+    hosts = {*names, settings.host, socket.gethostname(), socket.getfqdn()}
+    return Serving(
+        reading=Reading(settings.root),
+        rows=core,
+        state=settings.state,
+        policy=settings.policy,
+        read_only=lambda: core.read_only,
+        is_working=core.why_idle,
+        guards=GuardSettings(frozenset(name.lower() for name in hosts)),
+        max_studies=settings.max_studies,
+    )
 
 
 def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], None]) -> None:
