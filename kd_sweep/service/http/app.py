@@ -18,6 +18,7 @@ from kd_sweep.service.http.routes import (
     file_routes,
     health_routes,
     log_routes,
+    page_routes,
     picture_routes,
     plan_routes,
     query_routes,
@@ -44,6 +45,7 @@ _FILES = (
     session_routes,
     webhook_routes,
     health_routes,
+    page_routes,
 )
 _COMPRESSED_FROM = 1024
 _LEVEL = 5

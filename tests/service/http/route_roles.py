@@ -4,6 +4,8 @@ from kd_sweep.service.access.roles import Role
 
 PUBLIC, VIEWER, OPERATOR, ADMIN = None, Role.VIEWER, Role.OPERATOR, Role.ADMIN
 MATRIX: dict[tuple[str, str], Role | None] = {
+    ("GET", "/"): PUBLIC,
+    ("GET", "/page/{digest}/{path}"): PUBLIC,
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): VIEWER,

@@ -18,6 +18,7 @@ FILLED = {
     "{token}": "nobody",
     "{webhook}": "7",
     "{path}": "trials/no.parquet",
+    "{digest}": "0123456789abcdef",
 }
 
 

@@ -1,0 +1,76 @@
+"""Routes of the page: its files from the package, under paths that change when a file does."""
+
+import hashlib
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from kd_sweep.service.http.answers.negotiation import is_known, not_modified
+from kd_sweep.service.http.authorization import Public
+from kd_sweep.service.service_errors import NotFoundError
+
+router = APIRouter(include_in_schema=False, dependencies=[Public])
+_PLACEHOLDER = b"DIGEST"
+"""In `index.html`, instead of the digest of all files."""
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class PageFiles:
+    """The files of the page, read once."""
+
+    digest: str
+    """Of all of them."""
+    index: bytes
+    contents: Mapping[str, bytes]
+    """By path below the page's folder."""
+
+
+@cache
+def page_files() -> PageFiles:
+    """Return the files of the page; a few hundred kilobytes, which stay in memory."""
+    contents = dict(_read(files("kd_sweep.service") / "page", ""))
+    whole = hashlib.sha256()
+    for path, content in sorted(contents.items()):
+        whole.update(f"{path} {len(content)}\n".encode() + content)
+    digest = whole.hexdigest()[:16]
+    index = contents.pop("index.html").replace(_PLACEHOLDER, digest.encode())
+    return PageFiles(digest, index, contents)
+
+
+@router.get("/")
+def page(request: Request) -> Response:
+    """The page. What it shows it asks the API for, with a session."""
+    shown = page_files()
+    tag = f'"{shown.digest}"'
+    if is_known(request, tag):
+        return not_modified(tag)
+    return Response(shown.index, 200, {"ETag": tag, "Cache-Control": "no-cache"}, "text/html; charset=utf-8")
+
+
+@router.get("/page/{digest}/{path:path}")
+def page_file(digest: str, path: Annotated[str, Path(max_length=200)]) -> Response:
+    """A file of the page. Under this path it never changes."""
+    shown = page_files()
+    content = shown.contents.get(path) if digest == shown.digest else None
+    if content is None:
+        raise NotFoundError(f"page: {path!r} is no file of this page; read / again")
+    suffix = f".{path.rpartition('.')[2]}"
+    media_type = _TYPES.get(suffix) or mimetypes.guess_type(path)[0] or "text/plain"
+    return Response(content, 200, {"Cache-Control": "public, max-age=31536000, immutable"}, media_type)
+
+
+def _read(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for item in folder.iterdir():
+        if item.is_dir():
+            found += _read(item, f"{prefix}{item.name}/")
+        else:
+            found.append((f"{prefix}{item.name}", item.read_bytes()))
+    return found

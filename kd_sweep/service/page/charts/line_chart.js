@@ -1,0 +1,117 @@
+// A chart of curves over epochs, with bands around them: drawn by uPlot, read by keyboard and by screen readers.
+import { html, useEffect, useRef } from "../vendor/preact-htm.js";
+import { THEME_CHANGED } from "../app/theme_choice.js";
+import { number } from "../app/wording.js";
+import { colour, colourName, dashOf } from "./colours.js";
+
+const HEIGHT = 320;
+const MOST_POINTS = 30; // with fewer epochs each has a dot
+
+// `lines` are `{ name, index, values, low, high }`, all as long as `epochs`; `index` decides colour and dash.
+export function LineChart({ label, epochs, lines, cursor, setCursor }) {
+  const box = useRef();
+  const chart = useRef(null);
+  const moved = useRef(setCursor);
+  moved.current = setCursor;
+  const structure = lines.map((line) => `${line.index}${line.low ? "b" : ""}`).join() + (epochs.length <= MOST_POINTS);
+  useEffect(() => {
+    const element = box.current;
+    chart.current = new uPlot(options(element, epochs, lines, (at) => moved.current(at)), columns(epochs, lines), element);
+    const sized = new ResizeObserver(() => chart.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    sized.observe(element);
+    const redraw = () => chart.current?.redraw(false);
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    addEventListener(THEME_CHANGED, redraw);
+    system.addEventListener("change", redraw);
+    return () => {
+      sized.disconnect();
+      removeEventListener(THEME_CHANGED, redraw);
+      system.removeEventListener("change", redraw);
+      chart.current.destroy();
+      chart.current = null;
+    };
+  }, [structure]);
+  useEffect(() => chart.current?.setData(columns(epochs, lines)), [epochs, lines]);
+
+  function onKey(event) {
+    const last = epochs.length - 1;
+    const steps = { ArrowLeft: (cursor ?? last + 1) - 1, ArrowRight: (cursor ?? -1) + 1, Home: 0, End: last };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    const at = Math.min(Math.max(steps[event.key], 0), last);
+    const { current } = chart;
+    current.setCursor({ left: current.valToPos(epochs[at], "x"), top: current.over.clientHeight / 2 });
+  }
+
+  return html`<div class="chart" ref=${box} tabindex="0" role="application" aria-roledescription="chart"
+    aria-label=${`${label}. Left and right arrow keys read the values of an epoch.`} onKeyDown=${onKey}></div>
+    <${Reading} epochs=${epochs} lines=${lines} cursor=${cursor} />`;
+}
+
+// The values under the cursor, shown and said.
+function Reading({ epochs, lines, cursor }) {
+  const isAt = cursor !== null && cursor < epochs.length;
+  const values = isAt ? lines.map((line) => `${line.name} ${number(line.values[cursor])}`).join("; ") : "";
+  return html`<p class="reading quiet" aria-live="polite">${isAt ? `Epoch ${epochs[cursor]}: ${values}` : "\u00a0"}</p>`;
+}
+
+// The sample of a curve's colour and dash, as legends have it.
+export function Sample({ index }) {
+  return html`<svg class="sample" viewBox="0 0 34 8" width="34" height="8" aria-hidden="true">
+    <line x1="1" x2="33" y1="4" y2="4" stroke=${`var(${colourName(index)})`} stroke-width="2.5"
+      stroke-dasharray=${dashOf(index).join(" ")} />
+  </svg>`;
+}
+
+function columns(epochs, lines) {
+  return [epochs, ...lines.flatMap((line) => (line.low ? [line.values, line.low, line.high] : [line.values]))];
+}
+
+function options(element, epochs, lines, moved) {
+  const of = (name, opacity) => () => colour(element, name, opacity);
+  const series = [{}];
+  const bands = [];
+  for (const line of lines) {
+    const ink = of(colourName(line.index));
+    const points = { show: epochs.length <= MOST_POINTS, size: 5, fill: ink, stroke: ink };
+    series.push({ label: line.name, stroke: ink, width: 2, dash: dashOf(line.index), points });
+    if (line.low) {
+      const at = series.length;
+      const edge = { width: 0, stroke: "transparent", points: { show: false } };
+      series.push(edge, { ...edge });
+      bands.push({ series: [at + 1, at], fill: of(colourName(line.index), 0.15) });
+    }
+  }
+  const axis = { stroke: of("--quiet"), grid: { stroke: of("--line"), width: 1 }, ticks: { stroke: of("--line"), width: 1 } };
+  return {
+    width: element.clientWidth || 300,
+    height: HEIGHT,
+    series,
+    bands,
+    legend: { show: false },
+    cursor: { drag: { x: false, y: false }, y: false, points: { show: false } },
+    scales: { x: { time: false, range: (_, least, most) => (least === most ? [least - 1, most + 1] : [least, most]) } },
+    axes: [
+      { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], label: "Epoch", labelSize: 22, size: 34 },
+      { ...axis, size: 62, values: (_, values) => values.map((value) => (value === null ? "" : number(value))) },
+    ],
+    hooks: { setCursor: [(chart) => moved(chart.cursor.idx ?? null)] },
+  };
+}
+
+// The same curves as a table: a row per epoch; the row under the cursor is marked.
+export function CurveTable({ label, epochs, lines, cursor }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${`${label}, as a table`}><table class="data">
+    <thead><tr><th scope="col" class="number">Epoch</th>${lines.map((line) => html`<th key=${line.name} scope="col" class="number">${line.name}</th>`)}</tr></thead>
+    <tbody>${epochs.map((epoch, at) => html`<tr key=${epoch} class=${at === cursor ? "marked" : null}>
+      <th scope="row" class="number">${epoch}</th>
+      ${lines.map((line) => html`<td key=${line.name} class="number">${cell(line, at)}</td>`)}
+    </tr>`)}</tbody>
+  </table></div>`;
+}
+
+function cell(line, at) {
+  const value = number(line.values[at]);
+  const isBand = line.low && line.low[at] !== null && line.low[at] !== line.high[at];
+  return isBand ? `${value} (${number(line.low[at])} to ${number(line.high[at])})` : value;
+}

@@ -1,0 +1,145 @@
+// A new study: its file as text, checked while it is written, with its cost before it is submitted.
+import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { go, link } from "../app/address.js";
+import { Heading, ProblemLine } from "../app/parts.js";
+import { apiPath, request } from "../app/requests.js";
+import { count, duration } from "../app/wording.js";
+
+const CHECK_MS = 500; // after the last key
+const PLAN_MS = 1500;
+const DRAFT = "kd_sweep draft";
+const EXAMPLE = `# A study file. docs/study-files.md describes every field.
+name: first
+data: {name: digits, image_size: 8}
+teacher: {model: resnet8, width: 8, epochs: 10}
+student: {model: resnet8, width: 8, epochs: 10}
+search:
+  augmentation_strength: {grid: [0.0, 0.5, 1.0]}
+  ensemble_size: {grid: [1, 2]}
+`;
+
+export function NewStudy({ params, canChange }) {
+  const like = params.get("like");
+  const [yaml, setYaml] = useState(like ? null : (draft() ?? EXAMPLE));
+  const [problem, setProblem] = useState(null);
+  useEffect(() => {
+    if (like) request("GET", `${apiPath("studies", like)}/file`).then((text) => setYaml((now) => now ?? text), setProblem);
+  }, [like]);
+  return html`
+    <p class="path"><a href=${link(["studies"])}>Studies</a></p>
+    <${Heading} title="New study">${like ? `New study like ${like}` : "New study"}<//>
+    <${ProblemLine} of=${problem} />
+    ${!canChange && html`<p class="notice">Whoever submits a study needs the role operator, and a service that takes changes.</p>`}
+    ${yaml !== null && html`<${Editor} yaml=${yaml} setYaml=${setYaml} canChange=${canChange} />`}`;
+}
+
+function Editor({ yaml, setYaml, canChange }) {
+  const { check, plan, problem } = useMessages(yaml);
+  const [failure, setFailure] = useState(null);
+  const [isBusy, setBusy] = useState(false);
+  const key = useRef({ text: null, value: null });
+  async function submit(event) {
+    event.preventDefault();
+    const fields = new FormData(event.target);
+    const json = { yaml, priority: Number(fields.get("priority") || 0), slots: Number(fields.get("slots")) || null };
+    const text = JSON.stringify(json);
+    if (key.current.text !== text) key.current = { text, value: unique() }; // pressed twice, it makes one study
+    setBusy(true);
+    try {
+      const study = await request("POST", "/studies", { json, headers: { "Idempotency-Key": key.current.value } });
+      keepDraft("");
+      go(["studies", study.name]);
+    } catch (failed) {
+      setFailure(failed);
+      setBusy(false);
+    }
+  }
+  function changed(event) {
+    setYaml(event.target.value);
+    setFailure(null);
+    keepDraft(event.target.value);
+  }
+  return html`<form onSubmit=${submit}>
+    <section>
+      <label for="yaml">Study file (YAML)</label>
+      <textarea id="yaml" class="editor" rows="18" spellcheck="false" autocapitalize="off" aria-describedby="message"
+        aria-invalid=${problem !== null} value=${yaml} onInput=${changed}></textarea>
+      <div id="message" aria-live="polite"><${Message} check=${check} problem=${failure ?? problem} /></div>
+    </section>
+    <section aria-live="polite"><h2>What it costs</h2><${Cost} plan=${plan} problem=${problem} /></section>
+    ${canChange && html`<section><div class="fields">
+      <label>Priority <input name="priority" type="number" step="1" value="0" /></label>
+      <label>Slots <input name="slots" type="number" min="1" step="1" placeholder="as in the file" /></label>
+      <button class="primary" disabled=${isBusy || !check}>Submit</button>
+    </div></section>`}
+  </form>`;
+}
+
+// Returns what the service says of the text: `check` at once, `plan` when nobody has typed for a while.
+function useMessages(yaml) {
+  const [said, setSaid] = useState({ check: null, plan: null, problem: null });
+  useEffect(() => {
+    let isOld = false;
+    const tell = (now) => !isOld && setSaid((before) => ({ ...before, ...now }));
+    const fail = (problem) => tell({ check: null, plan: null, problem });
+    let planned;
+    const checked = setTimeout(async () => {
+      try {
+        tell({ check: await request("POST", "/check", { yaml }), problem: null });
+      } catch (problem) {
+        return fail(problem);
+      }
+      planned = setTimeout(async () => {
+        if (isOld) return;
+        try {
+          tell({ plan: await request("POST", "/plan", { yaml }) });
+        } catch (problem) {
+          fail(problem);
+        }
+      }, PLAN_MS - CHECK_MS);
+    }, CHECK_MS);
+    setSaid((before) => ({ ...before, plan: null }));
+    return () => {
+      isOld = true;
+      clearTimeout(checked);
+      clearTimeout(planned);
+    };
+  }, [yaml]);
+  return said;
+}
+
+function Message({ check, problem }) {
+  if (problem) return html`<p class="problem">${problem.message}</p>`;
+  if (!check) return html`<p class="quiet">Checking …</p>`;
+  return html`<p><span class="state state-done"><span aria-hidden="true">✓</span> ${check.name}:</span> ${trials(check.num_trials)}, no rule is broken.</p>`;
+}
+
+function trials(number) {
+  return number === null ? "trials as its sampler suggests" : count(number, "trial");
+}
+
+function Cost({ plan, problem }) {
+  if (problem) return html`<p class="quiet">Known once the study file is sound.</p>`;
+  if (!plan) return html`<p class="quiet">Being worked out …</p>`;
+  const hours = plan.estimate?.hours;
+  return html`${hours !== undefined && html`<p>About ${duration(hours * 3600)} of this machine.</p>`}
+    <pre>${plan.lines.join("\n")}</pre>`;
+}
+
+function unique() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function draft() {
+  try {
+    return sessionStorage.getItem(DRAFT) || null;
+  } catch {
+    return null;
+  }
+}
+
+function keepDraft(text) {
+  try {
+    sessionStorage.setItem(DRAFT, text);
+  } catch { /* it is kept as long as the page */ }
+}

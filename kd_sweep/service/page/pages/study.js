@@ -1,0 +1,90 @@
+// A study: how it stands, what can be done with it, its curves by setting, its trials.
+import { html, useState } from "../vendor/preact-htm.js";
+import { go, link } from "../app/address.js";
+import { useData } from "../app/live.js";
+import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting } from "../app/parts.js";
+import { apiPath, apiUrl, request } from "../app/requests.js";
+import { duration, number, time, words } from "../app/wording.js";
+import { StudyCurves } from "./study_curves.js";
+import { TrialTable } from "./trial_table.js";
+
+// What can be done in which state; the service has the last word.
+const CHANGES = [
+  { label: "Pause", wanted: "pause", states: ["queued", "running"] },
+  { label: "Resume", wanted: "run", states: ["pausing", "paused", "cancelled"] },
+  { label: "Cancel", wanted: "cancel", states: ["queued", "running", "pausing", "paused"],
+    question: "Cancel it? What it has done stays." },
+];
+const RETRIED = ["finished_with_failures", "failed"];
+
+export function Study({ parts: [, name], params, session, canChange }) {
+  const path = apiPath("studies", name);
+  const study = useData(path, (event) => event.name === name && event.kind !== "epochs");
+  const objective = study.data?.progress?.objective_metric;
+  return html`
+    <p class="path"><a href=${link(["studies"])}>Studies</a></p>
+    <${Heading} title=${name} />
+    <${Waiting} ...${study}>
+      ${() => html`
+        <${Standing} study=${study.data} />
+        ${canChange && html`<${Buttons} study=${study.data} isAdmin=${session.role === "admin"} reload=${study.reload} />`}
+        ${study.data.progress && !study.data.progress.error && html`
+          <${StudyCurves} name=${name} objective=${objective} params=${params} />
+          <${TrialTable} name=${name} objective=${objective} params=${params} />`}
+        <${Downloads} name=${name} hasTables=${study.data.progress !== null} />`}
+    <//>`;
+}
+
+function Standing({ study }) {
+  const { progress } = study;
+  const has = progress && !progress.error;
+  return html`<section aria-label="How it stands"><${Facts} of=${[
+    ["State", html`<${State} of=${study.state} />`],
+    ["Why", study.waiting?.position ? study.waiting.why : study.message],
+    ["Progress", html`<${Progress} of=${progress} />`],
+    ["Running now", has && progress.num_running ? `${progress.num_running} trials` : null],
+    [has ? `Best ${words(progress.objective_metric).toLowerCase()}` : "Best", has ? number(progress.best_objective) : null],
+    ["Epochs done", has ? number(progress.num_epochs) : null],
+    ["Time left", has ? duration(progress.remaining_s) : null],
+    ["Submitted", study.is_submitted ? `${time(study.submitted_at)} by ${study.submitted_by}` : null],
+    ["Started", time(study.started_at)],
+    ["Ended", time(study.ended_at)],
+    ["Priority", study.priority],
+    ["Slots", study.slots],
+    ["Last change", has ? time(progress.updated_at) : null],
+  ]} /></section>`;
+}
+
+function Buttons({ study, isAdmin, reload }) {
+  const [problem, setProblem] = useState(null);
+  const path = apiPath("studies", study.name);
+  async function change(method, what, json) {
+    try {
+      await request(method, what, json ? { json } : {});
+      setProblem(null);
+      if (method === "DELETE") go(["studies"]);
+    } catch (failure) {
+      setProblem(failure);
+    }
+    await reload();
+  }
+  const possible = study.is_submitted ? CHANGES.filter(({ states }) => states.includes(study.state)) : [];
+  return html`<div class="actions">
+    ${possible.map(({ label, wanted, question }) => html`<${Action} key=${wanted} label=${label} question=${question}
+      act=${() => change("PATCH", path, { wanted })} />`)}
+    ${study.is_submitted && RETRIED.includes(study.state) && html`<${Action} key="retry" label="Retry what failed"
+      act=${() => change("POST", `${path}/retry`)} />`}
+    <a class="button" href=${link(["new"], { like: study.name })}>New study like this</a>
+    ${isAdmin && study.is_submitted && html`<${Action} key="delete" label="Delete" kind="danger"
+      question="Delete it with all its results?" act=${() => change("DELETE", path)} />`}
+  </div><${ProblemLine} of=${problem} />`;
+}
+
+function Downloads({ name, hasTables }) {
+  const query = (table) => apiUrl(`/tables/${table}?study=${encodeURIComponent(name)}&format=parquet`);
+  const tables = hasTables ? ["trials", "epochs", "teachers"] : [];
+  return html`<section><h2>Files</h2><div class="actions">
+    <a href=${apiUrl(`${apiPath("studies", name)}/file`)} download=${`${name}.yaml`}>Study file</a>
+    ${tables.map((table) => html`<a key=${table} href=${query(table)} download=${`${name}-${table}.parquet`}>${words(table)} (Parquet)</a>`)}
+  </div></section>`;
+}

@@ -1,0 +1,85 @@
+// A trial: how it stands, its curves, its configuration, its error.
+import { html, useMemo, useState } from "../vendor/preact-htm.js";
+import { link } from "../app/address.js";
+import { useData } from "../app/live.js";
+import { Facts, Heading, State, Waiting } from "../app/parts.js";
+import { apiPath, apiUrl } from "../app/requests.js";
+import { duration, number, shown, time, words } from "../app/wording.js";
+import { CurveTable, LineChart } from "../charts/line_chart.js";
+import { metricNames, MetricChoice, TableChoice } from "./study_curves.js";
+
+export function Trial({ parts: [, study, , id], params }) {
+  const path = apiPath("studies", study, "trials", id);
+  const isNew = (event) => event.name === study && (event.kind === "epochs" || event.kind === "progress");
+  const trial = useData(path, isNew);
+  const epochs = useData(`${path}/epochs?format=columns`, isNew);
+  return html`
+    <p class="path"><a href=${link(["studies"])}>Studies</a> / <a href=${link(["studies", study])}>${study}</a></p>
+    <${Heading} title=${`Trial ${id.slice(0, 8)}`} />
+    <${Waiting} ...${trial}>${() => html`
+      <${Standing} trial=${trial.data} />
+      ${trial.data.error && html`<${Failure} trial=${trial.data} />`}
+      <section><h2>Curve</h2><${Waiting} ...${epochs}>
+        ${() => html`<${Curve} columns=${epochs.data.columns} params=${params} />`}
+      <//></section>
+      <${Configuration} config=${trial.data.config} />
+      <section><h2>Files</h2><div class="actions">
+        <a href=${apiUrl(`${path}/epochs?format=parquet`)} download=${`${id}-epochs.parquet`}>Epochs (Parquet)</a>
+      </div></section>`}
+    <//>`;
+}
+
+function Standing({ trial }) {
+  return html`<section aria-label="How it stands"><${Facts} of=${[
+    ["State", html`<${State} of=${trial.status} />`],
+    ...Object.entries(trial.settings).map(([name, value]) => [words(name), shown(value)]),
+    ["Epochs", `${trial.last_epoch ?? 0} of ${trial.num_epochs}`],
+    ["Best objective", number(trial.best_objective)],
+    ["Best epoch", trial.best_epoch],
+    ["Validation accuracy", number(trial.val_accuracy)],
+    ["Fidelity", number(trial.fidelity_val)],
+    ["Started", time(trial.started_at)],
+    ["Finished", time(trial.finished_at)],
+    ["Training", duration(trial.train_s)],
+    ["Attempts", trial.attempts],
+    ["Host", trial.host],
+    ["Id", html`<code>${trial.trial_id}</code>`],
+  ]} /></section>`;
+}
+
+function Failure({ trial }) {
+  return html`<section><h2>Error</h2><p class="problem">${trial.error}</p>
+    ${trial.traceback && html`<details><summary>Traceback</summary><pre>${trial.traceback}</pre></details>`}
+  </section>`;
+}
+
+function Curve({ columns, params }) {
+  const [cursor, setCursor] = useState(null);
+  const names = metricNames(columns);
+  const metric = params.get("metric") ?? "val_accuracy";
+  const values = columns[metric];
+  const lines = useMemo(() => [{ name: words(metric), index: 0, values: values ?? [] }], [values]);
+  const label = `${words(metric)} over epochs`;
+  const hasValues = values?.some((value) => value !== null);
+  return html`<div class="fields"><${MetricChoice} metric=${metric} names=${names} />
+      <${TableChoice} isTable=${params.has("table")} /></div>
+    ${hasValues
+      ? html`<${LineChart} label=${label} epochs=${columns.epoch} lines=${lines} cursor=${cursor} setCursor=${setCursor} />`
+      : html`<p class="quiet">No epoch has a value of this metric yet.</p>`}
+    ${hasValues && params.has("table") && html`<${CurveTable} label=${label} epochs=${columns.epoch} lines=${lines} cursor=${cursor} />`}`;
+}
+
+function Configuration({ config }) {
+  const sections = Object.entries(config).map(([name, value]) => [name, isSection(value) ? value : null, value]);
+  const own = sections.filter(([, section]) => section === null).map(([name, , value]) => [words(name), shown(value)]);
+  return html`<section><h2>Configuration</h2><${Facts} of=${own} />
+    ${sections.filter(([, section]) => section).map(([name, section]) => html`<details key=${name}>
+      <summary>${words(name)}</summary>
+      <${Facts} of=${Object.entries(section).map(([field, value]) => [words(field), shown(value)])} />
+    </details>`)}
+  </section>`;
+}
+
+function isSection(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}

@@ -1,0 +1,268 @@
+"""The page in a real browser: read, steered, reached by keyboard, and by everybody."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import kd_sweep
+from kd_sweep.service.access.roles import Role
+from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit, browser, visit
+from tests.service.running_service import RunningService, running
+from tests.tiny_study import TINY
+from tests.trained_studies import train_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
+
+SEEDS = TINY.replace("search:", "seeds: 3\nsearch:").replace("name: tiny", "name: seeds")
+PHONE = {"width": 390, "height": 800}
+PAGES = (
+    "studies",
+    "studies/seeds?table=1",
+    "studies/queued",
+    "studies/seeds/trials/{trial}?table=1",
+    "new",
+    "sql?query=SELECT study, count(*) AS trials FROM trials GROUP BY ALL",
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a study of two settings in size and two in strength, three seeds each."""
+    folder = tmp_path_factory.mktemp("root")
+    train_study(folder, SEEDS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service on that root, with a study in its queue and nobody who runs it."""
+    with running(root, tmp_path_factory.mktemp("state")) as started:
+        with started.client(Role.OPERATOR) as client:
+            made = client.post("/api/v1/studies", json={"yaml": TINY, "name": "queued"})
+            assert made.status_code == 201
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def tab(chromium: Browser, service: RunningService) -> Iterator[Visit]:
+    """A tab in which an admin is signed in."""
+    with visit(chromium, service) as shown:
+        shown.sign_in()
+        yield shown
+
+
+@pytest.fixture(scope="module")
+def trial(root: Path) -> str:
+    """The id of the best trial."""
+    best = kd_sweep.open_results(root)["seeds"].sql("SELECT trial_id FROM trials ORDER BY best_objective DESC LIMIT 1")
+    return str(best["trial_id"][0])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_keeps_the_rules_of_accessibility_and_fits_a_phone(
+    chromium: Browser, service: RunningService, trial: str, theme: str
+) -> None:
+    with visit(chromium, service, color_scheme=theme) as tab:
+        tab.page.goto(service.url)
+        tab.page.get_by_label("Token").wait_for()
+        assert tab.violations() == []
+        tab.sign_in()
+        for path in PAGES:
+            tab.page.set_viewport_size({"width": 1280, "height": 800})
+            tab.go(path.format(trial=trial))
+            tab.page.locator("h1").wait_for()
+            tab.settled()
+            assert tab.violations() == [], path
+            assert tab.page.title().endswith(" · kd_sweep")
+            tab.page.set_viewport_size(PHONE)
+            assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        is_dark = tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
+        assert is_dark == (theme == "dark")
+
+
+def test_everything_that_can_be_used_is_reached_by_keyboard(tab: Visit, trial: str) -> None:
+    usable = "a[href], button, input, select, textarea, summary, [tabindex='0']"
+    for path in PAGES:
+        tab.go(path.format(trial=trial))
+        tab.page.locator("h1").wait_for()
+        tab.settled()
+        tab.page.evaluate("document.activeElement.blur()")
+        there = tab.page.evaluate(
+            f"""[...document.querySelectorAll("{usable}")].filter((one) => one.checkVisibility() && !one.disabled)
+            .map((one, number) => (one.dataset.number = number))"""
+        )
+        reached = set()
+        for _ in range(len(there) + 5):
+            tab.page.keyboard.press("Tab")
+            reached.add(tab.page.evaluate("Number(document.activeElement.dataset.number ?? -1)"))
+        assert set(there) - reached == set(), path
+
+
+def test_somebody_with_a_keyboard_signs_in_and_reads_a_curve(
+    chromium: Browser, service: RunningService, root: Path
+) -> None:
+    with visit(chromium, service) as tab:
+        page = tab.page
+        page.goto(f"{service.url}/#/studies/seeds?metric=val_loss")
+        page.get_by_label("Token").focus()
+        page.keyboard.type(service.tokens[Role.VIEWER])
+        page.keyboard.press("Enter")
+        page.get_by_role("application").focus()
+        page.keyboard.press("End")
+        page.keyboard.press("ArrowLeft")
+        said = page.locator(".reading").inner_text()
+    values = kd_sweep.open_results(root)["seeds"].sql(
+        "SELECT augmentation_strength AS strength, ensemble_size AS size, val_loss FROM epochs WHERE epoch = 2"
+    )
+    medians = {}
+    for row in values.to_pylist():
+        medians.setdefault((row["strength"], row["size"]), []).append(row["val_loss"])
+    expected = [
+        f"augmentation strength {strength:g}, ensemble size {size} {np.median(values):.4g}"
+        for (strength, size), values in sorted(medians.items())
+    ]
+    assert said == f"Epoch 2: {'; '.join(expected)}"
+
+
+def test_curves_are_a_table_too_with_their_bands(tab: Visit, root: Path) -> None:
+    tab.go("studies/seeds?table=1&metric=val_loss")
+    table = tab.page.get_by_role("region", name="Val loss over epochs, by setting, as a table")
+    table.wait_for()
+    cells = table.locator("tbody tr").nth(2).locator("th, td").all_inner_texts()
+    epochs = kd_sweep.open_results(root)["seeds"].sql(
+        "SELECT val_loss FROM epochs WHERE epoch = 3 AND augmentation_strength = 0 AND ensemble_size = 1"
+    )
+    low, middle, high = np.quantile(epochs["val_loss"].to_numpy(), [0.1, 0.5, 0.9])
+    assert cells[:2] == ["3", f"{middle:.4g} ({low:.4g} to {high:.4g})"]
+    tab.page.get_by_label("As a table, too").uncheck()
+    expect(table).to_have_count(0)
+    tab.page.get_by_label("augmentation strength 0, ensemble size 1").uncheck()
+    assert "settings=" in tab.page.url
+
+
+def test_trials_are_sorted_and_filtered_by_the_address(tab: Visit, root: Path, trial: str) -> None:
+    tab.go("studies/seeds")
+    trials = tab.page.get_by_role("region", name="Trials")
+    ids = trials.locator("tbody th")
+    expect(ids).to_have_count(12)
+    expect(ids.first).to_have_text(trial[:8])
+    trials.get_by_role("button", name="Seed").click()
+    expect(trials.locator("th[aria-sort=descending]")).to_have_text("Seed ▼")
+    tab.page.get_by_label("Contains").fill(trial[:6])
+    expect(ids).to_have_count(1)
+    tab.page.reload()
+    expect(ids).to_have_text([trial[:8]])
+    expect(trials.locator("th[aria-sort=descending]")).to_have_text("Seed ▼")
+    ids.first.get_by_role("link").click()
+    tab.page.get_by_role("heading", name=f"Trial {trial[:8]}").wait_for()
+    config = kd_sweep.open_results(root)["seeds"].trial(trial).config
+    tab.page.get_by_text("Distillation", exact=True).click()
+    alpha = tab.page.locator("dl > div", has=tab.page.get_by_text("Alpha", exact=True))
+    expect(alpha.locator("dd")).to_have_text(str(config.distillation.alpha))
+    tab.page.go_back()
+    expect(ids).to_have_text([trial[:8]])
+
+
+def test_a_study_is_written_planned_submitted_paused_and_resumed(tab: Visit, service: RunningService) -> None:
+    page = tab.page
+    page.get_by_role("link", name="New study").click()
+    file = page.get_by_label("Study file (YAML)")
+    file.fill("name: wrong\nsearch: {ensemble_size: {grid: [0]}}\n")
+    with service.client() as client:
+        refused = client.post("/api/v1/check", json={"yaml": file.input_value()}).json()["detail"]
+    expect(page.locator("#message .problem")).to_have_text(refused)
+    expect(page.get_by_role("button", name="Submit")).to_be_disabled()
+    file.fill(TINY.replace("name: tiny", "name: written"))
+    expect(page.locator("pre")).to_contain_text("epochs: 8 of teachers, 12 of students", timeout=30_000)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("heading", name="written").wait_for()
+    expect(page.locator("main")).to_contain_text("second: 1 study before it")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".state").first).to_contain_text("Paused")
+    expect(page.locator("[aria-live=polite].hidden")).to_have_text("written: Paused")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".state").first).to_contain_text("Queued")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Keep it").click()
+    with service.client() as client:
+        rows = client.get("/api/v1/audit", params={"study": "written"}).json()["changes"]
+    assert [row["action"] for row in rows] == ["study.run", "study.pause", "study.submit"]
+
+
+def test_what_changes_appears_by_itself(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "state").mkdir()
+    with (
+        running(tmp_path / "root", tmp_path / "state") as service,
+        visit(chromium, service) as tab,
+        service.client() as other,
+    ):
+        tab.sign_in(Role.VIEWER)
+        expect(tab.page.get_by_text("No study yet.")).to_be_visible()
+        other.post("/api/v1/studies", json={"yaml": TINY})
+        row = tab.page.get_by_role("row", name="tiny")
+        expect(row).to_contain_text("first: no study before it", timeout=4000)
+        other.patch("/api/v1/studies/tiny", json={"wanted": "pause"})
+        expect(row).to_contain_text("Paused", timeout=4000)
+        train_study(tmp_path / "root", TINY)
+        expect(row).to_contain_text("4 of 4 trials", timeout=8000)
+        assert tab.page.get_by_role("link", name="New study").count() == 0
+        row.get_by_role("link").click()
+        expect(tab.page.get_by_role("application")).to_be_visible()
+        assert tab.page.get_by_role("button", name="Resume").count() == 0
+
+
+def test_a_wrong_token_is_refused_and_a_revoked_one_ends_the_visit(chromium: Browser, service: RunningService) -> None:
+    with service.client() as admin, visit(chromium, service) as tab:
+        secret = admin.post("/api/v1/tokens", json={"name": "guest", "role": "viewer"}).json()["token"]
+        tab.page.goto(service.url)
+        tab.page.get_by_label("Token").fill("wrong")
+        tab.page.keyboard.press("Enter")
+        expect(tab.page.get_by_role("alert")).to_contain_text("token")
+        tab.page.get_by_label("Token").fill(secret)
+        tab.page.keyboard.press("Enter")
+        tab.page.get_by_role("heading", name="Studies").wait_for()
+        admin.delete("/api/v1/tokens/guest")
+        tab.page.evaluate("location.hash = '#/studies?state=running'")
+        expect(tab.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_sql_is_linked_answered_and_downloaded(tab: Visit, service: RunningService) -> None:
+    tab.go("sql")
+    query = "SELECT trial_id, seed FROM trials ORDER BY trial_id"
+    tab.page.get_by_label("One statement that reads").fill(query)
+    tab.page.get_by_role("button", name="Run").click()
+    answer = tab.page.get_by_role("region", name="Answer")
+    expect(answer.locator("tbody tr")).to_have_count(12)
+    with tab.page.expect_download() as download:
+        tab.page.get_by_role("link", name="CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    assert [row["trial_id"] for row in rows] == answer.locator("tbody td:first-child").all_inner_texts()
+    tab.page.get_by_label("One statement that reads").fill("SELECT nothing")
+    tab.page.get_by_role("button", name="Run").click()
+    expect(tab.page.get_by_role("alert")).to_contain_text("nothing")
+    assert "SELECT+nothing" in tab.page.url
+
+
+def test_colours_are_those_that_were_chosen(tab: Visit) -> None:
+    def ground(page: Page) -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    light = ground(tab.page)
+    for name in ("Auto", "Light"):
+        tab.page.get_by_role("button", name=f"Colours: {name}").click()
+    assert ground(tab.page) != light
+    tab.page.reload()
+    tab.page.get_by_role("button", name="Colours: Dark").wait_for()
+    assert ground(tab.page) != light
