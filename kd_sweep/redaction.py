@@ -19,8 +19,8 @@ _RULES = (
     # {'secret_key': '…'}, "token": "…"
     (re.compile(rf"""(?i)(['"]{_WORDS}['"]\s*:\s*)(?:'[^']*'|"[^"]*")"""), rf"\1'{HIDDEN}'"),
     (re.compile(r"(?i)\b(authorization:\s*\w+|bearer)\s+[\w.~+/=-]{8,}"), rf"\1 {HIDDEN}"),
-    # Keys that are known by their form: AWS, Hugging Face, GitHub, GitLab.
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\b(?:hf_|gh[opsu]_|github_pat_|glpat-)[\w-]{16,}"), HIDDEN),
+    # Keys that are known by their form: AWS, Hugging Face, GitHub, GitLab, and tokens of our own service.
+    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\b(?:hf_|gh[opsu]_|github_pat_|glpat-|kds_)[\w-]{16,}"), HIDDEN),
 )
 _SECRET_VARIABLE = re.compile(r"SECRET|TOKEN|PASSWORD|ACCESS_KEY|API_KEY", re.IGNORECASE)
 _NAMES_A_LOCATION = re.compile(r"_(PATH|FILE|DIR|URL|URI)$", re.IGNORECASE)

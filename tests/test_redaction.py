@@ -39,7 +39,7 @@ def test_a_secret_is_not_shown(text: str) -> None:
     assert "***" in shown
 
 
-@pytest.mark.parametrize("token", [KEY, "hf_" + "aB3" * 8, "ghp_" + "aB3" * 8])
+@pytest.mark.parametrize("token", [KEY, "hf_" + "aB3" * 8, "ghp_" + "aB3" * 8, "kds_" + "aB-3_" * 8])
 def test_keys_are_known_by_their_form(token: str) -> None:
     assert redacted(f"request by {token} failed", {}) == "request by *** failed"
 

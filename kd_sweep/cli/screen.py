@@ -22,6 +22,11 @@ def print_output(text: str) -> None:
         raise UserError(f"standard output cannot be written: {error.strerror}") from None
 
 
+def print_secret(secret: str) -> None:
+    """Print a secret that is shown once and to whoever has asked for it, to standard output: it is not hidden."""
+    print(secret, flush=True)
+
+
 def print_message(text: str) -> None:
     """Print to standard error."""
     print(_safe(text), file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kd_sweep.cli.arguments import Address
-from kd_sweep.cli.screen import print_message, print_output
+from kd_sweep.cli.screen import print_message, print_output, print_secret
 from kd_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,6 +75,6 @@ def _ready(core: "ServiceCore", url: str, secret: str | None) -> None:
     print_output(url)
     if secret is not None:
         print_message("the token of its admin, which is shown once:")
-        print_output(secret)
+        print_secret(secret)
     if core.read_only is not None:
         print_message(f"nothing can be changed here: {core.read_only}")

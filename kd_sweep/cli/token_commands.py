@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kd_sweep.cli.arguments import MORE, Format, ResultsRoot
-from kd_sweep.cli.screen import print_message, print_output, print_table
+from kd_sweep.cli.screen import print_message, print_secret, print_table
 from kd_sweep.errors import UserError, alternatives
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _create(rows: "Database", name: str, role: str, days: float | None) -> None:
         who = Identity(getpass.getuser(), Role.ADMIN, made.id)
         record(session, who, "token.create", _REQUEST, now, None, name=name, token_role=role)
     print_message(f"token {name!r} of a {role}; it is shown once:")
-    print_output(secret)
+    print_secret(secret)
 
 
 def _revoke(rows: "Database", name: str) -> None:

@@ -1,5 +1,6 @@
 """Who may ask for a route: each declares the role that it needs, and none goes without."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from kd_sweep.service.access.tokens import identified, note_use, use_is_stale
 from kd_sweep.service.http.answers.refusals import RefusedRequestError, too_many, unauthenticated
 from kd_sweep.service.http.guards import READING
 from kd_sweep.service.http.serving import Serving, serving_of
+from kd_sweep.service.service_errors import ServiceError
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _identity(request: Request, serving: Serving) -> Identity:
     if who is None:
         raise refused_token(request, serving)
     if is_stale and serving.read_only() is None:
-        with serving.rows.changing() as session:
+        with contextlib.suppress(ServiceError), serving.rows.changing() as session:  # nobody is refused for it
             note_use(session, who.token_id, now)
     return who
 

@@ -3,17 +3,14 @@
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from kd_sweep.errors import UserError
-from kd_sweep.service.http.answers.refusals import RefusedRequestError, too_many
+from kd_sweep.service.http.answers.refusals import RefusedRequestError
+from kd_sweep.service.http.slots import Slots
 
-_AT_ONCE = 2
-_WAIT_S = 60.0
-_SLOTS = threading.BoundedSemaphore(_AT_ONCE)
+_SLOTS = Slots(2, 4, 30.0, "plans and images")
 _NOT_FOR_IT = ("KD_SWEEP_SERVER", "KD_SWEEP_TOKEN")
 """Of the environment: it reads the folder, and asks no service."""
 _MISTAKE = "kd-sweep: "
@@ -35,7 +32,7 @@ def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) ->
     command = [sys.executable, "-m", module, *map(str, arguments)]
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_IT}
     variables = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "NO_COLOR": "1"}
-    with _slot():
+    with _SLOTS.one():
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -57,13 +54,3 @@ def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) ->
         raise UserError(mistake.removeprefix(_MISTAKE))
     last = said.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
     raise RefusedRequestError(500, f"{module}: failed: {last[0]}")
-
-
-@contextmanager
-def _slot() -> Iterator[None]:
-    if not _SLOTS.acquire(timeout=_WAIT_S):
-        raise too_many(f"{_AT_ONCE} plans or images are being made; try again later", round(_WAIT_S))
-    try:
-        yield
-    finally:
-        _SLOTS.release()

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kd_sweep.errors import QueryError, StorageError
@@ -18,8 +19,10 @@ from kd_sweep.tables.reader import Results, driver_alive, is_study, stated_name
 
 _FOLDERS = ("study", "trials", "teachers", "epochs", "notes")
 """Of a study's folder: what its tables depend on."""
-_REMEMBERED = 200
+_REMEMBERED = 500
 """Answers that are kept, the latest used."""
+_REMEMBERED_BYTES = 96 * 1024**2
+"""Of the tables among them, together."""
 SQL_LIMITS = Limits(timeout_s=30.0, memory_bytes=256 * 1000**2)
 """Of a statement, unless the server is given others: it runs in the service itself."""
 
@@ -93,9 +96,13 @@ class Reading:
         answer = compute()
         with self._lock:
             self._answers[tuple(key)] = (tag, answer)
-            while len(self._answers) > _REMEMBERED:
+            self._answers.move_to_end(tuple(key))
+            while len(self._answers) > _REMEMBERED or self._num_bytes() > _REMEMBERED_BYTES:
                 self._answers.popitem(last=False)
         return answer
+
+    def _num_bytes(self) -> int:
+        return sum(answer.nbytes for _, answer in self._answers.values() if isinstance(answer, pa.Table))
 
     def progress(self, study: StudyResults) -> dict[str, Any]:
         """Return how far a study has come: its row of `Results.status`."""

@@ -64,7 +64,6 @@ def test_the_student_of_a_trial_can_be_read_elsewhere(admin: httpx.Client, root:
         ".hidden",
         "a%00b",
         "x\\y",
-        "./study.yaml",
     ],
 )
 def test_no_other_file_is_given_away(service: RunningService, path: str) -> None:

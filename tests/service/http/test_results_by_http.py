@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,6 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tests.command_line import Cli
+from tests.service.running_service import RunningService
 
 ARROW = "application/vnd.apache.arrow.stream"
 
@@ -211,3 +214,24 @@ def test_mistakes_are_one_line_with_what_is_possible(
     assert problem["detail"].startswith(beginning)
     assert "\n" not in problem["detail"]
     assert answer.headers["x-request-id"] == problem["request_id"]
+
+
+def test_many_slow_statements_are_refused_and_keep_nobody_else_waiting(service: RunningService) -> None:
+    slow = "SELECT count(*) FROM range(100000000) a, range(40) b WHERE a.range % 7 = b.range"
+
+    def ask(_: int) -> int:
+        with service.client() as client:
+            return client.post("/api/v1/sql", json={"query": slow}).status_code
+
+    with ThreadPoolExecutor(40) as pool, service.client() as client:
+        answers = [pool.submit(ask, number) for number in range(40)]
+        end = time.monotonic() + 25
+        while not any(answer.done() for answer in answers):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        begun = time.monotonic()
+        assert client.get("/readyz").status_code == 200
+        assert time.monotonic() - begun < 10
+        statuses = [answer.result() for answer in answers]
+    assert set(statuses) <= {200, 422, 429}
+    assert statuses.count(429) >= 24

@@ -1,8 +1,5 @@
 """Routes that ask the tables: SQL, named queries."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
@@ -18,11 +15,11 @@ from kd_sweep.service.http.answers.negotiation import (
     table_answer,
 )
 from kd_sweep.service.http.answers.paging import MOST_ROWS
-from kd_sweep.service.http.answers.refusals import too_many
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.routes.result_routes import StudyName, results_of
 from kd_sweep.service.http.serving import serving_of
+from kd_sweep.service.http.slots import Slots
 from kd_sweep.service.service_errors import NotFoundError
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
 from kd_sweep.tables.queries.named_query import NamedQuery, remarks_of
@@ -30,10 +27,8 @@ from kd_sweep.tables.reader import Results
 
 router = api_router("queries", ForViewers)
 
-_AT_ONCE = 4
-"""Statements that run at once: each may take the memory of its limit."""
-_WAIT_S = 20.0
-_SLOTS = threading.BoundedSemaphore(_AT_ONCE)
+_SLOTS = Slots(4, 12, 10.0, "statements")
+"""Each statement may take the memory of its limit."""
 
 OfStudy = Annotated[str | None, Query(description="Of this study alone; of all without it.")]
 
@@ -89,20 +84,9 @@ def query_of_study(
     return _named(request, serving_of(request).reading.study(name), query, form, f"{name}-{query}")
 
 
-@contextmanager
-def statement_slot() -> Iterator[None]:
-    """Let the block ask DuckDB, beside a few others; refuse it where they take too long."""
-    if not _SLOTS.acquire(timeout=_WAIT_S):
-        raise too_many(f"SQL: {_AT_ONCE} other statements have run for more than {_WAIT_S:g} s", round(_WAIT_S))
-    try:
-        yield
-    finally:
-        _SLOTS.release()
-
-
 def _answered(request: Request, statement: Statement, form: Form) -> Response:
     results = results_of(serving_of(request), statement.study)
-    with statement_slot():
+    with _SLOTS.one():
         table = results.sql(statement.query, statement.parameters or None)
     if form in (Form.JSON, Form.COLUMNS):
         is_cut = table.num_rows > MOST_ROWS
@@ -119,7 +103,7 @@ def _named(request: Request, results: Results, query: str, form: Form, file: str
     if is_known(request, tag):
         return not_modified(tag)
     key = (query, str(results.root), repr(given))
-    with statement_slot():
+    with _SLOTS.one():
         table = reading.remembered(key, reading.tag(results), lambda: answer(results, query, given))
     return table_answer(table, form, file, tag=tag, remarks=remarks_of(table))
 
