@@ -89,7 +89,12 @@ def trials_until_good(spec: StudySpec, most: int, good: float) -> int:
 
 
 @pytest.mark.parametrize(
-    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cmaes", "nsga2", "nsga3", "gp"))]
+    "sampler",
+    [
+        "tpe",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cmaes", "nsga2", "gp")),
+        pytest.param("nsga3", marks=pytest.mark.long),  # learns as nsga2 does
+    ],
 )
 def test_a_known_optimum_takes_fewer_trials(sampler: str, tmp_path: Path) -> None:
     """What it learns from is a search of a similar objective that has come to its end; of `gp`, some random trials."""

@@ -133,7 +133,8 @@ def new_ones(tables: Tables, started: Iterable[str]) -> list[str]:
 def searches() -> Iterator[Any]:
     """Yield every sampler with every space that it takes."""
     spaces = {
-        "continuous": (CONTINUOUS, ONE, range(20)),
+        "continuous": (CONTINUOUS, ONE, range(5)),
+        "15 more seeds": (CONTINUOUS, ONE, range(5, 20)),
         "two objectives": (CONTINUOUS, TWO, range(5)),
         "small": (SMALL, TWO, range(3)),
         "conditional": (CONDITIONAL, ONE, range(3)),
@@ -142,10 +143,9 @@ def searches() -> Iterator[Any]:
     for sampler, (name, (search, objectives, seeds)) in itertools.product(SAMPLERS, spaces.items()):
         if sampler == OF_ONE_OBJECTIVE and len(objectives) > 1:
             continue
-        is_slow = sampler == SLOW_TO_FIT
-        yield pytest.param(
-            sampler, search, objectives, seeds, marks=[pytest.mark.slow] * is_slow, id=f"{sampler} {name}"
-        )
+        marks = [pytest.mark.slow] if sampler == SLOW_TO_FIT else []
+        marks += [pytest.mark.long] if name == "15 more seeds" else []
+        yield pytest.param(sampler, search, objectives, seeds, marks=marks, id=f"{sampler} {name}")
     yield pytest.param(SLOW_TO_FIT, CONTINUOUS, ONE, range(1), id=f"{SLOW_TO_FIT} one seed")
 
 
