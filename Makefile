@@ -8,10 +8,13 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SHARED := --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=15
 FAST := -m "not slow and not long"
 
-.PHONY: sweep test coverage test-all check lint architecture metrics bench install clean
+.PHONY: sweep serve test coverage test-all check lint architecture metrics bench install clean
 
 sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
+
+serve: $(INSTALLED)
+	$(BIN)/kd-sweep serve results
 
 test: $(INSTALLED)
 	$(PYTEST) $(SHARED) $(FAST)

@@ -13,6 +13,15 @@ from kd_sweep.errors import UserError
 if TYPE_CHECKING:
     from kd_sweep.service.service_core import ServiceCore
 
+MaxSlots = Annotated[int | None, typer.Option("--max-slots", min=1, help="The most trials of a study at a time.")]
+MaxTrials = Annotated[int | None, typer.Option("--max-trials", min=1, help="The most trials that a study may have.")]
+AllowPlugins = Annotated[bool, typer.Option("--allow-plugins", help="Studies may bring code of their own.")]
+AllowDownloads = Annotated[bool, typer.Option("--allow-downloads", help="Studies may download.")]
+AllowPrivateWebhooks = Annotated[
+    bool, typer.Option("--allow-private-webhooks", help="Webhooks may lead into private networks.")
+]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Answer questions, and run and change nothing.")]
+
 
 def serve(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="The results root; made if missing.")],
@@ -28,16 +37,16 @@ def serve(
     data: Annotated[
         list[Path] | None, typer.Option("--data", metavar="DIR", help="Studies may name paths below. Repeatable.")
     ] = None,
-    allow_plugins: Annotated[
-        bool, typer.Option("--allow-plugins", help="Studies may bring code of their own.")
-    ] = False,
-    allow_downloads: Annotated[bool, typer.Option("--allow-downloads", help="Studies may download.")] = False,
-    read_only: Annotated[
-        bool, typer.Option("--read-only", help="Answer questions, and run and change nothing.")
-    ] = False,
+    max_slots: MaxSlots = None,
+    max_trials: MaxTrials = None,
+    allow_plugins: AllowPlugins = False,
+    allow_downloads: AllowDownloads = False,
+    allow_private_webhooks: AllowPrivateWebhooks = False,
+    read_only: ReadOnly = False,
 ) -> None:
     """Run studies of a queue, and answer by HTTP what the root has. The first start prints a token of an admin."""
     policy = {"allow_plugins": allow_plugins, "allow_downloads": allow_downloads, "data_folders": tuple(data or ())}
+    policy |= {"allow_private_webhooks": allow_private_webhooks, "max_slots": max_slots, "max_trials": max_trials}
     where = {"state": state, "database": database, "address": address, "host": host, "port": port}
     core = _core(root, policy, where | {"max_studies": max_studies, "read_only": read_only})
     from kd_sweep.service.http.server import run_server, serving_of_core

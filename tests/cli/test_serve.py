@@ -6,12 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import kd_sweep
 from kd_sweep import Study
+from kd_sweep.cli import app
 from kd_sweep.errors import RemoteError
 from tests.command_line import Start
+from tests.project.pages import ROOT, sections, table_rows
 from tests.tiny_study import TINY
+
+
+def command(name: str) -> Any:
+    return typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -42,6 +49,12 @@ def test_it_answers_makes_one_first_token_and_ends_in_order(
     assert process.returncode == 0
     with pytest.raises(RemoteError, match="cannot be reached"):
         remote.whoami()
+
+
+def test_every_option_is_on_the_page() -> None:
+    options = {option for parameter in command("serve").params for option in parameter.opts if option.startswith("--")}
+    rows = table_rows(sections(ROOT / "docs/service.md")["Start"], "option", "what it does")
+    assert {name.strip("` ") for row in rows for name in row[0].split(",")} == options
 
 
 @pytest.mark.slow
