@@ -1,6 +1,7 @@
 """Commands with `--server`: what they print of a service is what they print of its folder."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import kd_sweep
 from kd_sweep.service.access.roles import Role
 from tests.command_line import Cli, assert_one_line
+from tests.project.pages import ROOT, blocks
 from tests.service.running_service import RunningService, running
 from tests.tiny_study import TINY
 from tests.trained_studies import train_study
@@ -97,3 +99,23 @@ def test_attention_is_drawn_there(service: RunningService, root: Path, tmp_path:
     code, _, err = cli("attention", "tiny", trial.trial_id[:8], "--out", tmp_path / "a.png", "--images", 2)
     assert (code, err) == (0, f"wrote {tmp_path}/a.png\n")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_commands_of_the_page_run_one_after_another(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are written, but for `--follow`: nobody works off this queue, and it would wait for the end."""
+    train_study(tmp_path / "root", SEEDS.replace("name: tiny", "name: digits"))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
+    monkeypatch.chdir(tmp_path)
+    block = next(block for block in blocks(ROOT / "docs/service.md", "sh") if "KD_SWEEP_SERVER" in block)
+    commands = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("kd-sweep ")]
+    assert [command[0] for command in commands][:3] == ["plan", "launch", "status"]
+    with running(tmp_path / "root", tmp_path / "state") as service:
+        monkeypatch.setenv("KD_SWEEP_SERVER", service.url)
+        monkeypatch.setenv("KD_SWEEP_TOKEN", service.tokens[Role.OPERATOR])
+        for command in commands:
+            code, out, err = cli(*(word for word in command if word != "--follow"))
+            assert code == 0, (command, err)
+            assert out or command[0] in ("logs", "stop", "resume")
