@@ -1,6 +1,10 @@
-"""A plug-in with an entry of each kind, and a study that selects them all."""
+"""A plug-in with an entry of each kind, and studies that select them all.
 
-MODULE = """
+The stopping rule is in a module of its own: a study that has begun does not go on with another source of its rule, and
+an entry's source is its whole file.
+"""
+
+LEARNING = """
 import kd_sweep
 import numpy as np
 from pydantic import Field
@@ -20,18 +24,12 @@ class Margin(kd_sweep.Parameters):
     power: int = Field(2, ge=1)
 
 
-class Gap(kd_sweep.Parameters):
-    gap: float = Field(0.3, gt=0)
-    first_epoch: int = Field(1, ge=1)
-
-
 @kd_sweep.dataset("stripes", parameters=Noise, image_size=8)
 def stripes(parameters):
     labels = np.arange(240) % 3
     across = np.tile(np.arange(8) % 4 < 2, (8, 1))
-    patterns = np.stack([across, across.T, np.eye(8)])
     noise = np.random.default_rng(0).random((240, 8, 8)) * parameters.noise
-    return kd_sweep.Arrays(patterns[labels] * (1 - parameters.noise) + noise, labels)
+    return kd_sweep.Arrays(np.stack([across, across.T, np.eye(8)])[labels] * (1 - parameters.noise) + noise, labels)
 
 
 @kd_sweep.network("tiny", parameters=Width)
@@ -66,32 +64,63 @@ def brightness(model, images_BDHW, parameters):
 @kd_sweep.metric("confidence", meaning="Mean top-1 probability on `val`.", low=0, high=1, better="max")
 def confidence(outputs, parameters):
     return float(outputs.student_logits_VC.softmax(1).amax(1).mean())
+"""
+
+SEARCH = """
+import kd_sweep
+
+
+class Gap(kd_sweep.Parameters):
+    gap: float = 0.3
 
 
 @kd_sweep.stopping_rule("far_behind", parameters=Gap)
 class FarBehind:
     def __init__(self, parameters, longest):
-        self.parameters = parameters
+        self.gap = parameters.gap
 
     def stops(self, history, trial_id):
-        epoch = history.last_epoch(trial_id)
-        scores = history.at_epoch(epoch)
-        best = max(score[0] for score in scores.values())
-        return epoch >= self.parameters.first_epoch and scores[trial_id][0] < best - self.parameters.gap
+        scores = history.at_epoch(history.last_epoch(trial_id))
+        return scores[trial_id][0] < max(score[0] for score in scores.values()) - self.gap
+
+
+@kd_sweep.sampler("modelled")
+def modelled(parameters, request):
+    import optuna
+    return optuna.samplers.TPESampler(seed=request.seed, n_startup_trials=2, multivariate=True)
 """
 
-STUDY = """
-name: own
-plugins: [mykd]
-data: {name: "mykd:stripes", noise: 0.5}
-augmentation: {pipeline: "mykd:dimmed"}
-teacher: {model: "mykd:tiny", channels: 6, epochs: 2}
-student: {model: "mykd:tiny", epochs: 3}
-distillation: {loss: "mykd:margin", margin: 0.2}
-metrics: {attention: "mykd:brightness", extra: [{name: "mykd:confidence"}]}
-scheduler: {name: "mykd:far_behind", gap: 0.9}
-objectives: [{metric: mykd_confidence}]
-search:
-  augmentation_strength: {grid: [0.0, 0.5]}
-  student.channels: {grid: [4, 8]}
+MODULES = {"mykd/__init__": "", "mykd/learning": LEARNING, "mykd/search": SEARCH}
+
+
+def study(name: str, search: str, *, num_points: int, epochs: int = 3, channels: int = 8) -> str:
+    """Return a study that selects an entry of each kind.
+
+    Args:
+        name: of the study.
+        search: its sections `search` and, where wanted, `seeds`.
+        num_points: of the search, all of which are suggested.
+        epochs: of each student.
+        channels: of each student.
+    """
+    return f"""
+name: {name}
+plugins: [mykd.learning, mykd.search]
+data: {{name: "mykd:stripes", noise: 0.5, image_size: 32}}
+augmentation: {{pipeline: "mykd:dimmed"}}
+teacher: {{model: "mykd:tiny", channels: 6, epochs: 2}}
+student: {{model: "mykd:tiny", channels: {channels}, epochs: {epochs}}}
+distillation: {{loss: "mykd:margin", margin: 0.2}}
+metrics: {{attention: "mykd:brightness", extra: [{{name: "mykd:confidence"}}]}}
+scheduler: {{name: "mykd:far_behind", gap: 0.9}}
+objectives: [{{metric: mykd_confidence}}]
+sampler: {{name: "mykd:modelled", num_trials: {num_points}}}
+{search}
 """
+
+
+STUDY = study(
+    "own",
+    "search: {augmentation_strength: {grid: [0.0, 0.5]}, distillation.power: {grid: [1, 2]}}",
+    num_points=4,
+)

@@ -18,7 +18,8 @@ import ray
 
 from kd_sweep.errors import KdSweepError
 from kd_sweep.tables.reader import open_results
-from tests.catalogue.modules import MARGIN, write_modules
+from tests.catalogue import all_kinds
+from tests.catalogue.modules import write_modules
 from tests.cluster.hosts import Host, Network, eventually, hosts, why_not
 from tests.comparing_tables import comparable
 
@@ -30,18 +31,14 @@ pytestmark = [
 
 REPOSITORY = Path(__file__).parents[2]
 EPOCHS, TEACHER_EPOCHS = 12, 2
-SPEC = f"""
-name: spread
-plugins: [mykd]
-data: {{name: digits, image_size: 8, max_train_images: 800, max_val_images: 100}}
-teacher: {{model: resnet8, width: 4, epochs: {TEACHER_EPOCHS}}}
-student: {{model: resnet8, width: 4, epochs: {EPOCHS}}}
-distillation: {{loss: "mykd:margin", margin: 0.2}}
-search:
-  augmentation_strength: {{grid: [0.0, 0.5]}}
-  ensemble_size: {{grid: [1, 2]}}
-  seed: {{grid: [0, 1, 2]}}
-"""
+SPEC = all_kinds.study(
+    "spread",
+    "seeds: 3\nsearch: {augmentation_strength: {grid: [0.0, 0.5]}, ensemble_size: {grid: [1, 2]}}",
+    num_points=4,
+    epochs=EPOCHS,
+    channels=32,
+)
+"""With an entry of each kind of a plug-in. The sampler suggests every point, so that all runs have the same trials."""
 NUM_TRIALS, NUM_TEACHERS = 12, 12
 PORT = 6399
 LAG_S = 5
@@ -52,7 +49,7 @@ LAG_S = 5
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spec") / "spread.yaml"
     path.write_text(SPEC)
-    write_modules(path.parent, mykd=MARGIN)
+    write_modules(path.parent, all_kinds.MODULES)
     return path
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from kd_sweep.errors import KdSweepError
 from kd_sweep.tables.reader import open_results
-from tests.catalogue.modules import MARGIN, write_modules
+from tests.catalogue import all_kinds
+from tests.catalogue.modules import write_modules
 from tests.cluster.hosts import eventually, free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
@@ -30,18 +31,14 @@ pytestmark = [
 
 REPOSITORY = Path(__file__).parents[2]
 EPOCHS = 150
-SPEC = f"""
-name: queued
-plugins: [mykd]
-data: {{name: digits, image_size: 8, max_train_images: 600, max_val_images: 100}}
-teacher: {{model: resnet8, width: 4, epochs: 2}}
-student: {{model: resnet8, width: 4, epochs: {EPOCHS}}}
-distillation: {{loss: "mykd:margin", margin: 0.2}}
-search:
-  augmentation_strength: {{grid: [0.0, 0.5]}}
-  ensemble_size: 1
-  seed: {{grid: [0, 1, 2]}}
-"""
+SPEC = all_kinds.study(
+    "queued",
+    "seeds: 3\nsearch: {augmentation_strength: {grid: [0.0, 0.5]}}",
+    num_points=2,
+    epochs=EPOCHS,
+    channels=12,
+)
+"""With an entry of each kind of a plug-in."""
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -164,7 +161,7 @@ def test_a_study_is_stopped_by_the_time_limit_requeued_and_finished(
 ) -> None:
     spec, root, log = tmp_path / "queued.yaml", tmp_path / "results", tmp_path / "log"
     spec.write_text(SPEC)
-    write_modules(tmp_path, mykd=MARGIN)
+    write_modules(tmp_path, all_kinds.MODULES)
     script = REPOSITORY / "cluster" / "slurm" / "sweep.sbatch"
     asked = ["--time=30", "--signal=B:USR1@120", "--cpus-per-task=2", f"--output={log}", "--parsable", "--chdir=/"]
     job = Job(slurm, run(slurm, "sbatch", *asked, str(script), str(spec), str(root)).strip())

@@ -12,14 +12,16 @@ import pytest
 
 from kd_sweep import errors, open_results
 from tests.catalogue import all_kinds
-from tests.catalogue.modules import MARGIN, STUDY, output_of, write_modules
+from tests.catalogue.modules import STUDY, output_of, write_modules
 from tests.command_line import Cli, Run, Start
 
 pytestmark = pytest.mark.slow
 
+COMPARED = ("val_loss", "val_accuracy", "train_loss", "mykd_confidence")
 ROWS = (
-    "import kd_sweep, json; study = kd_sweep.Study.from_file('s.yaml'); "
-    "print(json.dumps([kd_sweep.run_trial(study, number) for number in range(2)]))"
+    "import kd_sweep, json; study = kd_sweep.Study.from_file('s.yaml'); points = [{'augmentation_strength': 0.5, "
+    "'distillation.power': power} for power in (1, 2)]; "
+    "print(json.dumps([kd_sweep.run_trial(study, point) for point in points]))"
 )
 
 
@@ -41,32 +43,47 @@ def killed_after_its_first_epoch(start: Start, folder: Path, root: Path) -> None
     process.wait()
 
 
+TRAINED = (
+    "import kd_sweep; trial = kd_sweep.open_results('results')['own'].trials()[0]; "
+    "print(trial.student().training, trial.attention(images=2).maps_MIHW.shape)"
+)
+
+
 def test_a_killed_sweep_goes_on_with_the_plugin_that_it_keeps_and_an_edited_one_makes_other_trials(
-    tmp_path: Path, with_teachers: Path, kd_sweep: Run, start_kd_sweep: Start, cli: Cli
+    tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start, cli: Cli
 ) -> None:
-    folder, root = tmp_path / "study", with_teachers  # its teachers are some of the tiny study
-    folder.mkdir()
-    write_modules(folder, mykd=MARGIN)
-    (folder / "s.yaml").write_text(STUDY)
-    killed_after_its_first_epoch(start_kd_sweep, folder, root)
-    (folder / "mykd.py").rename(folder / "elsewhere.txt")
-    done = kd_sweep("resume", root / "margins")
+    """With an entry of each kind."""
+    root = tmp_path / "results"
+    assert sum(len(text.strip().splitlines()) for text in all_kinds.MODULES.values()) <= 80
+    write_modules(tmp_path, all_kinds.MODULES)
+    (tmp_path / "s.yaml").write_text(all_kinds.STUDY)
+    killed_after_its_first_epoch(start_kd_sweep, tmp_path, root)
+    (tmp_path / "mykd").rename(tmp_path / "elsewhere")
+    done = kd_sweep("resume", root / "own")
     assert done.returncode == 0, done.stderr
     trials = rows_of(root)
     assert {row["status"] for row in trials} == {"completed"}
-    assert len(trials) == 4
+    assert len(trials) == len({(row["augmentation_strength"], row["distillation_power"]) for row in trials}) == 4
+    assert sorted(row["suggestion"] for row in trials)[0] == 0
     assert epochs(root) == 12
+    assert all(0.3 < row["mykd_confidence"] <= 1 for row in trials)
+    assert {row["best_objective"] is not None for row in trials} == {True}
+    assert kd_sweep("resume", root / "own").returncode == 0
+    code, summary, _ = cli("query", str(root), "--format", "csv")
+    assert (code, summary.splitlines()[0].count("_source")) == (0, 0)
+    assert '"mykd_confidence"' in summary.splitlines()[0].split(",")
+    assert output_of(TRAINED, tmp_path) == "False torch.Size([2, 2, 32, 32])"
 
-    (folder / "elsewhere.txt").rename(folder / "mykd.py")
-    assert_rows_equal_those_of_one_process(root, folder)
+    (tmp_path / "elsewhere").rename(tmp_path / "mykd")
+    assert_rows_equal_those_of_one_process(root, tmp_path)
     assert cli("verify", str(root))[0] == 0
 
-    write_modules(folder, mykd=MARGIN.replace("clamp(min=0)", "clamp(min=0.1)"))
-    done = kd_sweep("launch", folder / "s.yaml", "--root", root, "--set", "search.augmentation_strength=0.0")
+    write_modules(tmp_path, {"mykd/learning": all_kinds.LEARNING.replace("clamp(min=0)", "clamp(min=0.1)")})
+    done = kd_sweep("launch", tmp_path / "s.yaml", "--root", root, "--set", "search.augmentation_strength=0.5")
     assert done.returncode == 0, done.stderr
     after = rows_of(root)
     assert after[:4] == trials
-    assert [row["distillation_power"] for row in after[4:]] == [1, 2]
+    assert sorted(row["distillation_power"] for row in after[4:]) == [1, 2]
     sources = {row["distillation_loss_source"] for row in after}
     assert len(sources) == 2
     assert cli("verify", str(root))[0] == 0
@@ -79,18 +96,16 @@ def rows_of(root: Path) -> list[dict[str, Any]]:
 
 
 def assert_rows_equal_those_of_one_process(root: Path, folder: Path) -> None:
-    """The first two trials, trained again without Ray and without interruption, bit for bit."""
+    """Two of the trials, trained again without Ray and without interruption, bit for bit."""
     expected = json.loads(output_of(ROWS, folder))
     sql = (
-        "SELECT e.* FROM epochs e JOIN trials t USING (trial_id) WHERE t.augmentation_strength = 0 "
+        "SELECT e.* FROM epochs e JOIN trials t USING (trial_id) WHERE t.augmentation_strength = 0.5 "
         "ORDER BY t.distillation_power, epoch"
     )
     actual = open_results(root).sql(sql).to_pylist()
     assert len(actual) == 6
     for row, other in zip(actual, [row for rows in expected for row in rows], strict=True):
-        assert {name: row[name] for name in ("val_loss", "val_accuracy", "train_loss")} == {
-            name: other[name] for name in ("val_loss", "val_accuracy", "train_loss")
-        }
+        assert {name: row[name] for name in COMPARED} == {name: other[name] for name in COMPARED}
 
 
 SMALL = """teacher: {epochs: 1}
@@ -183,27 +198,3 @@ def test_a_plugin_that_fails_in_a_step_fails_its_trial_and_no_other(tmp_path: Pa
     assert {name: row["status"] for name, row in rows.items()} == {"raises": "failed", "kl": "completed"}
     assert rows["raises"]["error"].endswith(FAILURES["raises"])
     assert "\n" not in rows["raises"]["error"]
-
-
-def test_a_study_may_select_an_entry_of_each_kind(tmp_path: Path, kd_sweep: Run, cli: Cli) -> None:
-    write_modules(tmp_path, mykd=all_kinds.MODULE)
-    assert len(all_kinds.MODULE.strip().splitlines()) <= 80
-    (tmp_path / "s.yaml").write_text(all_kinds.STUDY)
-    root = tmp_path / "results"
-    done = kd_sweep("launch", tmp_path / "s.yaml", "--root", root)
-    assert done.returncode == 0, done.stderr
-    (tmp_path / "mykd.py").unlink()
-    trials = rows_of(root)
-    assert len(trials) == 4
-    assert all(0.3 < row["mykd_confidence"] <= 1 for row in trials)
-    assert {row["best_objective"] is not None for row in trials} == {True}
-    assert cli("verify", str(root))[0] == 0
-    assert kd_sweep("resume", root / "own").returncode == 0
-    code, summary, _ = cli("query", str(root), "--format", "csv")
-    assert (code, summary.splitlines()[0].count("_source")) == (0, 0)
-    assert '"mykd_confidence"' in summary.splitlines()[0].split(",")
-    program = (
-        "import kd_sweep, sys; trial = kd_sweep.open_results(sys.argv[1])['own'].trials()[0]; "
-        "print(trial.student().training, trial.attention(images=2).maps_MIHW.shape)"
-    ).replace("sys.argv[1]", repr(str(root)))
-    assert output_of(program, tmp_path) == "False torch.Size([2, 2, 8, 8])"

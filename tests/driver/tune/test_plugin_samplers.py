@@ -16,6 +16,8 @@ from kd_sweep.study.space.plan import plan
 from kd_sweep.study.space.points import planned_trials
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
+from kd_sweep.tables.reader import open_results
+from tests.command_line import Run
 
 PLUGIN = """
 import itertools
@@ -232,3 +234,53 @@ def resealed(path: Path) -> str:
     from kd_sweep.study.file.frozen import _sealed
 
     return _sealed(path.read_text())
+
+
+MENDED = """
+import kd_sweep
+import optuna
+
+@kd_sweep.sampler("drawn")
+def drawn(parameters, request):
+    if request.number == {last}:
+        raise RuntimeError("no more")
+    return optuna.samplers.RandomSampler(seed=request.seed)
+"""
+SMALL_STUDY = """
+name: drawn
+plugins: [ownsampler]
+data: {image_size: 8, max_train_images: 200, max_val_images: 100}
+teacher: {width: 4, epochs: 1}
+student: {width: 4, epochs: 1}
+sampler: {name: "ownsampler:drawn", num_trials: 4}
+max_concurrent_trials: 1
+search: {distillation.alpha: {uniform: [0, 0.9]}}
+"""
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_with_the_mended_sampler_of_a_plugin(tmp_path: Path, kd_sweep: Run) -> None:
+    file, root, module = tmp_path / "drawn.yaml", tmp_path / "results", tmp_path / "ownsampler.py"
+    file.write_text(SMALL_STUDY)
+    module.write_text(MENDED.replace("{last}", "0"))
+    refused = kd_sweep("launch", file, "--root", root)
+    assert (refused.returncode, root.exists()) == (2, False)
+    line = "sampler.name: 'ownsampler:drawn' raised RuntimeError: no more (ownsampler.py, line 8) when it was made"
+    assert refused.stderr.strip().splitlines()[-1] == f"kd-sweep: {line}"
+
+    module.write_text(MENDED.replace("{last}", "2"))
+    failed = kd_sweep("launch", file, "--root", root)
+    assert (failed.returncode, failed.stderr.count("Traceback")) == (1, 0), failed.stderr
+    last = failed.stderr.strip().splitlines()[-1]
+    assert last == f"kd-sweep: {line}; the study has stopped: mend that, and launch its own file again"
+    before = open_results(root).table("trials").sort_by("suggestion").to_pylist()
+    assert [row["suggestion"] for row in before] == [0, 1]
+    assert {row["status"] for row in before} <= {"completed", "interrupted"}
+    assert kd_sweep("resume", root / "drawn").returncode == 1  # it has kept the source that fails
+
+    module.write_text(MENDED.replace("{last}", "99"))
+    mended = kd_sweep("launch", file, "--root", root)
+    assert mended.returncode == 0, mended.stderr
+    after = open_results(root).table("trials").sort_by("suggestion").to_pylist()
+    assert [(row["suggestion"], row["status"]) for row in after] == [(number, "completed") for number in range(4)]
+    assert [row["trial_id"] for row in after[:2]] == [row["trial_id"] for row in before]
