@@ -24,7 +24,7 @@ from kd_sweep.version import __version__
 POLL_S = 1.0
 TIMEOUT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_ATTEMPTS = 5.0, 3600.0, 10
-"""After the first failure it is tried again after 5 s, then after thrice as long each time, for three hours in all."""
+"""After the first failure it is tried again after 5 s, then after thrice as long each time, for 3.5 hours in all."""
 _LOG = logging.getLogger(__name__)
 
 

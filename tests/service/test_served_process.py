@@ -1,0 +1,101 @@
+"""`kd-sweep serve` as a process: a study from its submission to its tables, a second service, a start after a kill."""
+
+import io
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from kd_sweep.tables.reader import open_results
+from tests.command_line import Cli, Start, assert_one_line
+from tests.tiny_study import TINY
+
+ONE_TRIAL = TINY.replace("[0.0, 0.5]", "[0.0]").replace("[1, 2]", "[1]")
+
+
+def said_by(process: "subprocess.Popen[str]", last: str) -> str:
+    """Return what a service says until a line that has ``last`` in it."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    while last not in (lines[-1] if lines else ""):
+        line = process.stdout.readline()
+        assert line, lines
+        lines.append(line.strip())
+    return "\n".join(lines)
+
+
+def url_in(text: str) -> str:
+    return re.findall(r"^http://\S+$", text, re.MULTILINE)[0]
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def client_of(url: str, token: str) -> httpx.Client:
+    return httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+
+def loaded_libraries(pid: int) -> set[str]:
+    """Return which of the heavy libraries a process has in its memory."""
+    return set(re.findall(r"libtorch|_raylet", Path(f"/proc/{pid}/maps").read_text()))
+
+
+@pytest.mark.slow
+def test_a_study_is_submitted_run_and_read(start_kd_sweep: Start, tmp_path: Path) -> None:
+    root, state = tmp_path / "results", tmp_path / "state"
+    arguments = ("serve", root, "--state", state, "--port", 0)
+    first = start_kd_sweep(*arguments)
+    said = said_by(first, "kds_")
+    url, secret = url_in(said), re.findall(r"kds_\S+", said)[0]
+    with client_of(url, secret) as client:
+        sent = client.post("/studies", content=ONE_TRIAL, headers={"Content-Type": "application/yaml"})
+        assert (sent.status_code, sent.json()["state"]) == (201, "queued")
+
+        second = start_kd_sweep(*arguments)
+        said = said_by(second, "nothing can be changed here")
+        assert f"this results root is held by pid {first.pid}" in said
+        with client_of(url_in(said), secret) as reading:
+            assert reading.get("/studies/tiny").status_code == 200
+            refused = reading.patch("/studies/tiny", json={"priority": 1})
+            assert refused.status_code == 503
+            assert f"pid {first.pid}" in refused.json()["detail"]
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(60) == 0
+
+        until(lambda: client.get("/studies/tiny").json()["state"] in ("finished", "failed"))
+        assert client.get("/studies/tiny").json()["state"] == "finished"
+        parquet = client.get("/tables/epochs", params={"study": "tiny", "format": "parquet"})
+        assert pq.read_table(io.BytesIO(parquet.content)).num_rows == open_results(root).table("epochs").num_rows == 3
+        assert loaded_libraries(first.pid) == set()
+    first.kill()
+    first.wait()
+
+    again = start_kd_sweep(*arguments)
+    with client_of(url_in(said_by(again, "http://127")), secret) as client:
+        assert client.get("/studies/tiny").json()["state"] == "finished"
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--state", "/proc/nowhere"), "--state /proc/nowhere: cannot be made or used"),
+        (("--database", "mysql://x/y"), "--database: "),
+    ],
+)
+def test_a_mistake_is_one_line(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    if "--state" not in arguments:
+        arguments = (*arguments, "--state", str(tmp_path / "state"))
+    assert_one_line(cli("serve", tmp_path / "results", *arguments), message)
+    assert not (tmp_path / "results").exists()
