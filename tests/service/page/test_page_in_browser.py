@@ -18,14 +18,15 @@ from tests.trained_studies import train_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
 
-SEEDS = TINY.replace("search:", "seeds: 3\nsearch:").replace("name: tiny", "name: seeds")
+SEEDS = TINY.replace("search:", "seeds: 3\nobjectives: [{metric: val_loss, mode: min}]\nsearch:")
+SEEDS = SEEDS.replace("name: tiny", "name: seeds")
 PHONE = {"width": 390, "height": 800}
 PAGES = (
     "studies",
     "studies/seeds?table=1",
     "studies/queued",
     "studies/seeds/trials/{trial}?table=1",
-    "new",
+    "new?extend=queued",
     "sql?query=SELECT study, count(*) AS trials FROM trials GROUP BY ALL",
 )
 
@@ -65,7 +66,9 @@ def tab(chromium: Browser, service: RunningService) -> Iterator[Visit]:
 @pytest.fixture(scope="module")
 def trial(root: Path) -> str:
     """The id of the best trial."""
-    best = kd_sweep.open_results(root)["seeds"].sql("SELECT trial_id FROM trials ORDER BY best_objective DESC LIMIT 1")
+    best = kd_sweep.open_results(root)["seeds"].sql(
+        "SELECT trial_id FROM trials ORDER BY best_objective, trial_id LIMIT 1"
+    )
     return str(best["trial_id"][0])
 
 
@@ -136,7 +139,7 @@ def test_somebody_with_a_keyboard_signs_in_and_reads_a_curve(
 
 
 def test_curves_are_a_table_too_with_their_bands(tab: Visit, root: Path) -> None:
-    tab.go("studies/seeds?table=1&metric=val_loss")
+    tab.go("studies/seeds?table=1")
     table = tab.page.get_by_role("region", name="Val loss over epochs, by setting, as a table")
     table.wait_for()
     cells = table.locator("tbody tr").nth(2).locator("th, td").all_inner_texts()
@@ -193,11 +196,14 @@ def test_a_study_is_written_planned_submitted_paused_and_resumed(tab: Visit, ser
     expect(page.locator("[aria-live=polite].hidden")).to_have_text("written: Paused")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".state").first).to_contain_text("Queued")
+    page.get_by_label("Priority").fill("7")
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator("main")).to_contain_text("first: no study before it")
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Keep it").click()
     with service.client() as client:
         rows = client.get("/api/v1/audit", params={"study": "written"}).json()["changes"]
-    assert [row["action"] for row in rows] == ["study.run", "study.pause", "study.submit"]
+    assert [row["action"] for row in rows] == ["study.change", "study.run", "study.pause", "study.submit"]
 
 
 def test_what_changes_appears_by_itself(chromium: Browser, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // Small parts that pages are made of: states, progress, problems, headings, buttons that ask first.
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
-import { count, stateWords } from "./wording.js";
+import { count, number, stateWords } from "./wording.js";
 
 export function State({ of }) {
   const [sign, kind, text] = stateWords(of);
@@ -12,7 +12,7 @@ export function Progress({ of }) {
   if (of.error) return html`<span class="quiet">${of.error}</span>`;
   const done = of.num_completed + of.num_stopped;
   const total = Math.max(of.num_planned ?? of.num_trials, 1);
-  const text = `${done} of ${count(total, "trial")}${of.num_failed ? `, ${of.num_failed} failed` : ""}`;
+  const text = `${number(done)} of ${count(total, "trial")}${of.num_failed ? `, ${of.num_failed} failed` : ""}`;
   return html`<span class="progress">
     <progress value=${done} max=${total} aria-label=${text}></progress>
     <span>${text}</span>

@@ -1,4 +1,4 @@
-// A new study: its file as text, checked while it is written, with its cost before it is submitted.
+// A new study, or a larger one in place of an old: its file as text, checked while it is written, with its cost.
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { go, link } from "../app/address.js";
 import { Heading, ProblemLine } from "../app/parts.js";
@@ -19,7 +19,9 @@ search:
 `;
 
 export function NewStudy({ params, canChange }) {
-  const like = params.get("like");
+  const extended = params.get("extend");
+  const like = extended ?? params.get("like");
+  const title = extended ? `Extend ${extended}` : like ? `New study like ${like}` : "New study";
   const [yaml, setYaml] = useState(like ? null : (draft() ?? EXAMPLE));
   const [problem, setProblem] = useState(null);
   useEffect(() => {
@@ -27,13 +29,14 @@ export function NewStudy({ params, canChange }) {
   }, [like]);
   return html`
     <p class="path"><a href=${link(["studies"])}>Studies</a></p>
-    <${Heading} title="New study">${like ? `New study like ${like}` : "New study"}<//>
+    <${Heading} title=${title} />
+    ${extended && html`<p>A larger search, more seeds, more budget: what is done already is not done again.</p>`}
     <${ProblemLine} of=${problem} />
     ${!canChange && html`<p class="notice">Whoever submits a study needs the role operator, and a service that takes changes.</p>`}
-    ${yaml !== null && html`<${Editor} yaml=${yaml} setYaml=${setYaml} canChange=${canChange} />`}`;
+    ${yaml !== null && html`<${Editor} yaml=${yaml} setYaml=${setYaml} canChange=${canChange} extended=${extended} />`}`;
 }
 
-function Editor({ yaml, setYaml, canChange }) {
+function Editor({ yaml, setYaml, canChange, extended }) {
   const { check, plan, problem } = useMessages(yaml);
   const [failure, setFailure] = useState(null);
   const [isBusy, setBusy] = useState(false);
@@ -41,13 +44,15 @@ function Editor({ yaml, setYaml, canChange }) {
   async function submit(event) {
     event.preventDefault();
     const fields = new FormData(event.target);
-    const json = { yaml, priority: Number(fields.get("priority") || 0), slots: Number(fields.get("slots")) || null };
+    const queue = { priority: Number(fields.get("priority") || 0), slots: Number(fields.get("slots")) || null };
+    const json = extended ? { yaml } : { yaml, ...queue };
     const text = JSON.stringify(json);
     if (key.current.text !== text) key.current = { text, value: unique() }; // pressed twice, it makes one study
     setBusy(true);
     try {
-      const study = await request("POST", "/studies", { json, headers: { "Idempotency-Key": key.current.value } });
-      keepDraft("");
+      const path = extended ? `${apiPath("studies", extended)}/extend` : "/studies";
+      const study = await request("POST", path, { json, headers: { "Idempotency-Key": key.current.value } });
+      if (!extended) keepDraft("");
       go(["studies", study.name]);
     } catch (failed) {
       setFailure(failed);
@@ -57,7 +62,7 @@ function Editor({ yaml, setYaml, canChange }) {
   function changed(event) {
     setYaml(event.target.value);
     setFailure(null);
-    keepDraft(event.target.value);
+    if (!extended) keepDraft(event.target.value);
   }
   return html`<form onSubmit=${submit}>
     <section>
@@ -68,9 +73,10 @@ function Editor({ yaml, setYaml, canChange }) {
     </section>
     <section aria-live="polite"><h2>What it costs</h2><${Cost} plan=${plan} problem=${problem} /></section>
     ${canChange && html`<section><div class="fields">
-      <label>Priority <input name="priority" type="number" step="1" value="0" /></label>
-      <label>Slots <input name="slots" type="number" min="1" step="1" placeholder="as in the file" /></label>
-      <button class="primary" disabled=${isBusy || !check}>Submit</button>
+      ${!extended && html`
+        <label>Priority <input name="priority" type="number" step="1" value="0" /></label>
+        <label>Slots <input name="slots" type="number" min="1" step="1" placeholder="as in the file" /></label>`}
+      <button class="primary" disabled=${isBusy || !check}>${extended ? "Extend" : "Submit"}</button>
     </div></section>`}
   </form>`;
 }

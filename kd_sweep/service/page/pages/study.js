@@ -6,6 +6,7 @@ import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting } from ".
 import { apiPath, apiUrl, request } from "../app/requests.js";
 import { duration, number, time, words } from "../app/wording.js";
 import { StudyCurves } from "./study_curves.js";
+import { StudyLog } from "./study_log.js";
 import { TrialTable } from "./trial_table.js";
 
 // What can be done in which state; the service has the last word.
@@ -15,12 +16,15 @@ const CHANGES = [
   { label: "Cancel", wanted: "cancel", states: ["queued", "running", "pausing", "paused"],
     question: "Cancel it? What it has done stays." },
 ];
+const EXTENDED = ["queued", "paused", "cancelled", "finished", "finished_with_failures", "budget_used", "failed"];
+const OBJECTIVES = `/sql?query=${encodeURIComponent("SELECT objectives FROM studies")}`;
 const RETRIED = ["finished_with_failures", "failed"];
 
 export function Study({ parts: [, name], params, session, canChange }) {
   const path = apiPath("studies", name);
   const study = useData(path, (event) => event.name === name && event.kind !== "epochs");
   const objective = study.data?.progress?.objective_metric;
+  const objectives = useData(objective ? `${OBJECTIVES}&study=${encodeURIComponent(name)}` : null);
   return html`
     <p class="path"><a href=${link(["studies"])}>Studies</a></p>
     <${Heading} title=${name} />
@@ -30,9 +34,15 @@ export function Study({ parts: [, name], params, session, canChange }) {
         ${canChange && html`<${Buttons} study=${study.data} isAdmin=${session.role === "admin"} reload=${study.reload} />`}
         ${study.data.progress && !study.data.progress.error && html`
           <${StudyCurves} name=${name} objective=${objective} params=${params} />
-          <${TrialTable} name=${name} objective=${objective} params=${params} />`}
+          <${Waiting} ...${objectives}>${() => html`<${TrialTable} name=${name} objective=${objective}
+            isLessBetter=${isLessBetter(objectives.data)} params=${params} />`}<//>`}
+        ${study.data.is_submitted && html`<${StudyLog} name=${name} />`}
         <${Downloads} name=${name} hasTables=${study.data.progress !== null} />`}
     <//>`;
+}
+
+function isLessBetter({ rows }) {
+  return JSON.parse(rows[0]?.objectives ?? "[]")[0]?.mode === "min";
 }
 
 function Standing({ study }) {
@@ -74,10 +84,24 @@ function Buttons({ study, isAdmin, reload }) {
       act=${() => change("PATCH", path, { wanted })} />`)}
     ${study.is_submitted && RETRIED.includes(study.state) && html`<${Action} key="retry" label="Retry what failed"
       act=${() => change("POST", `${path}/retry`)} />`}
+    ${study.is_submitted && EXTENDED.includes(study.state) && html`<a class="button" key="extend"
+      href=${link(["new"], { extend: study.name })}>Extend</a>`}
     <a class="button" href=${link(["new"], { like: study.name })}>New study like this</a>
     ${isAdmin && study.is_submitted && html`<${Action} key="delete" label="Delete" kind="danger"
       question="Delete it with all its results?" act=${() => change("DELETE", path)} />`}
+    ${study.state === "queued" && html`<${Priority} of=${study.priority} set=${(priority) => change("PATCH", path, { priority })} />`}
   </div><${ProblemLine} of=${problem} />`;
+}
+
+function Priority({ of, set }) {
+  function submit(event) {
+    event.preventDefault();
+    set(Number(new FormData(event.target).get("priority")));
+  }
+  return html`<form class="fields" onSubmit=${submit}>
+    <label>Priority <input name="priority" type="number" step="1" required value=${of} /></label>
+    <button>Set</button>
+  </form>`;
 }
 
 function Downloads({ name, hasTables }) {

@@ -12,8 +12,9 @@ const BEFORE = ["trial_id", "status"];
 const HEADINGS = { trial_id: "Trial", train_s: "Training", started_at: "Started" };
 const SHOWN = { started_at: time, train_s: duration };
 
-export function TrialTable({ name, objective, params }) {
-  const [sort, status, find] = [params.get("sort") ?? "-best_objective", params.get("status"), params.get("find") ?? ""];
+export function TrialTable({ name, objective, isLessBetter, params }) {
+  const sort = params.get("sort") ?? (isLessBetter ? "best_objective" : "-best_objective");
+  const [status, find] = [params.get("status"), params.get("find") ?? ""];
   const query = new URLSearchParams({ sort, limit: ROWS, format: "columns", ...(status ? { status } : {}) });
   const path = `${apiPath("studies", name)}/trials?${query}`;
   const trials = useData(path, (event) => event.name === name && event.kind === "progress");
