@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from scipy import stats
 
 import kd_sweep
 from kd_sweep.service.access.roles import Role
@@ -121,10 +122,10 @@ def test_somebody_with_a_keyboard_signs_in_and_reads_a_curve(
         page.get_by_label("Token").focus()
         page.keyboard.type(service.tokens[Role.VIEWER])
         page.keyboard.press("Enter")
-        page.get_by_role("application").focus()
+        page.get_by_role("application", name="over epochs").focus()
         page.keyboard.press("End")
         page.keyboard.press("ArrowLeft")
-        said = page.locator(".reading").inner_text()
+        said = page.locator(".reading").first.inner_text()
     values = kd_sweep.open_results(root)["seeds"].sql(
         "SELECT augmentation_strength AS strength, ensemble_size AS size, val_loss FROM epochs WHERE epoch = 2"
     )
@@ -152,6 +153,20 @@ def test_curves_are_a_table_too_with_their_bands(tab: Visit, root: Path) -> None
     expect(table).to_have_count(0)
     tab.page.get_by_label("augmentation strength 0, ensemble size 1").uncheck()
     assert "settings=" in tab.page.url
+
+
+def test_outcomes_by_strength_have_the_interval_of_students_t(tab: Visit, root: Path) -> None:
+    tab.go("studies/seeds?table=1&metric=fidelity_val")
+    table = tab.page.get_by_role("region", name="Fidelity val by augmentation strength, as a table")
+    table.wait_for()
+    cells = table.locator("tbody tr").nth(1).locator("th, td").all_inner_texts()
+    outcomes = kd_sweep.open_results(root)["seeds"].sql(
+        "SELECT fidelity_val FROM trials WHERE augmentation_strength = 0.5 AND ensemble_size = 2"
+    )
+    values = outcomes["fidelity_val"].to_numpy()
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert cells[0] == "0.5"
+    assert cells[2] == f"{values.mean():.4g} ({low:.4g} to {high:.4g})"
 
 
 def test_trials_are_sorted_and_filtered_by_the_address(tab: Visit, root: Path, trial: str) -> None:
@@ -225,7 +240,7 @@ def test_what_changes_appears_by_itself(chromium: Browser, tmp_path: Path) -> No
         expect(row).to_contain_text("4 of 4 trials", timeout=8000)
         assert tab.page.get_by_role("link", name="New study").count() == 0
         row.get_by_role("link").click()
-        expect(tab.page.get_by_role("application")).to_be_visible()
+        expect(tab.page.get_by_role("application", name="over epochs")).to_be_visible()
         assert tab.page.get_by_role("button", name="Resume").count() == 0
 
 

@@ -1,22 +1,23 @@
-// A chart of curves over epochs, with bands around them: drawn by uPlot, read by keyboard and by screen readers.
+// A chart of curves, over epochs or strengths, with bands around them: drawn by uPlot, read by keyboard and by screen readers.
 import { html, useEffect, useRef } from "../vendor/preact-htm.js";
 import { THEME_CHANGED } from "../app/theme_choice.js";
 import { number } from "../app/wording.js";
 import { colour, colourName, dashOf } from "./colours.js";
 
 const HEIGHT = 320;
-const MOST_POINTS = 30; // with fewer epochs each has a dot
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]; // between the marks of an axis of epochs
+const MOST_POINTS = 30; // with fewer along the axis each has a dot
 
-// `lines` are `{ name, index, values, low, high }`, all as long as `epochs`; `index` decides colour and dash.
-export function LineChart({ label, epochs, lines, cursor, setCursor }) {
+// `lines` are `{ name, index, values, low, high }`, all as long as `x`; `index` decides colour and dash.
+export function LineChart({ label, x, xName, lines, cursor, setCursor }) {
   const box = useRef();
   const chart = useRef(null);
   const moved = useRef(setCursor);
   moved.current = setCursor;
-  const structure = lines.map((line) => `${line.index}${line.low ? "b" : ""}`).join() + (epochs.length <= MOST_POINTS);
+  const structure = lines.map((line) => `${line.index}${line.low ? "b" : ""}`).join() + (x.length <= MOST_POINTS);
   useEffect(() => {
     const element = box.current;
-    chart.current = new uPlot(options(element, epochs, lines, (at) => moved.current(at)), columns(epochs, lines), element);
+    chart.current = new uPlot(options(element, { x, xName, lines }, (at) => moved.current(at)), columns(x, lines), element);
     const sized = new ResizeObserver(() => chart.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
     sized.observe(element);
     const redraw = () => chart.current?.redraw(false);
@@ -31,28 +32,28 @@ export function LineChart({ label, epochs, lines, cursor, setCursor }) {
       chart.current = null;
     };
   }, [structure]);
-  useEffect(() => chart.current?.setData(columns(epochs, lines)), [epochs, lines]);
+  useEffect(() => chart.current?.setData(columns(x, lines)), [x, lines]);
 
   function onKey(event) {
-    const last = epochs.length - 1;
+    const last = x.length - 1;
     const steps = { ArrowLeft: (cursor ?? last + 1) - 1, ArrowRight: (cursor ?? -1) + 1, Home: 0, End: last };
     if (!(event.key in steps)) return;
     event.preventDefault();
     const at = Math.min(Math.max(steps[event.key], 0), last);
     const { current } = chart;
-    current.setCursor({ left: current.valToPos(epochs[at], "x"), top: current.over.clientHeight / 2 });
+    current.setCursor({ left: current.valToPos(x[at], "x"), top: current.over.clientHeight / 2 });
   }
 
   return html`<div class="chart" ref=${box} tabindex="0" role="application" aria-roledescription="chart"
-    aria-label=${`${label}. Left and right arrow keys read the values of an epoch.`} onKeyDown=${onKey}></div>
-    <${Reading} epochs=${epochs} lines=${lines} cursor=${cursor} />`;
+    aria-label=${`${label}. Left and right arrow keys read its values.`} onKeyDown=${onKey}></div>
+    <${Reading} x=${x} xName=${xName} lines=${lines} cursor=${cursor} />`;
 }
 
 // The values under the cursor, shown and said.
-function Reading({ epochs, lines, cursor }) {
-  const isAt = cursor !== null && cursor < epochs.length;
+function Reading({ x, xName, lines, cursor }) {
+  const isAt = cursor !== null && cursor < x.length;
   const values = isAt ? lines.map((line) => `${line.name} ${number(line.values[cursor])}`).join("; ") : "";
-  return html`<p class="reading quiet" aria-live="polite">${isAt ? `Epoch ${epochs[cursor]}: ${values}` : "\u00a0"}</p>`;
+  return html`<p class="reading quiet" aria-live="polite">${isAt ? `${xName} ${x[cursor]}: ${values}` : "\u00a0"}</p>`;
 }
 
 // The sample of a curve's colour and dash, as legends have it.
@@ -63,17 +64,17 @@ export function Sample({ index }) {
   </svg>`;
 }
 
-function columns(epochs, lines) {
-  return [epochs, ...lines.flatMap((line) => (line.low ? [line.values, line.low, line.high] : [line.values]))];
+function columns(x, lines) {
+  return [x, ...lines.flatMap((line) => (line.low ? [line.values, line.low, line.high] : [line.values]))];
 }
 
-function options(element, epochs, lines, moved) {
+function options(element, { x, xName, lines }, moved) {
   const of = (name, opacity) => () => colour(element, name, opacity);
   const series = [{}];
   const bands = [];
   for (const line of lines) {
     const ink = of(colourName(line.index));
-    const points = { show: epochs.length <= MOST_POINTS, size: 5, fill: ink, stroke: ink };
+    const points = { show: x.length <= MOST_POINTS, size: 5, fill: ink, stroke: ink };
     series.push({ label: line.name, stroke: ink, width: 2, dash: dashOf(line.index), points });
     if (line.low) {
       const at = series.length;
@@ -92,19 +93,19 @@ function options(element, epochs, lines, moved) {
     cursor: { drag: { x: false, y: false }, y: false, points: { show: false } },
     scales: { x: { time: false, range: (_, least, most) => (least === most ? [least - 1, most + 1] : [least, most]) } },
     axes: [
-      { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], label: "Epoch", labelSize: 22, size: 34 },
+      { ...axis, ...(x.every(Number.isInteger) ? { incrs: WHOLE } : {}), label: xName, labelSize: 22, size: 34 },
       { ...axis, size: 62, values: (_, values) => values.map((value) => (value === null ? "" : number(value))) },
     ],
     hooks: { setCursor: [(chart) => moved(chart.cursor.idx ?? null)] },
   };
 }
 
-// The same curves as a table: a row per epoch; the row under the cursor is marked.
-export function CurveTable({ label, epochs, lines, cursor }) {
+// The same curves as a table: a row per value along the axis; the row under the cursor is marked.
+export function CurveTable({ label, x, xName, lines, cursor }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${`${label}, as a table`}><table class="data">
-    <thead><tr><th scope="col" class="number">Epoch</th>${lines.map((line) => html`<th key=${line.name} scope="col" class="number">${line.name}</th>`)}</tr></thead>
-    <tbody>${epochs.map((epoch, at) => html`<tr key=${epoch} class=${at === cursor ? "marked" : null}>
-      <th scope="row" class="number">${epoch}</th>
+    <thead><tr><th scope="col" class="number">${xName}</th>${lines.map((line) => html`<th key=${line.name} scope="col" class="number">${line.name}</th>`)}</tr></thead>
+    <tbody>${x.map((value, at) => html`<tr key=${value} class=${at === cursor ? "marked" : null}>
+      <th scope="row" class="number">${number(value)}</th>
       ${lines.map((line) => html`<td key=${line.name} class="number">${cell(line, at)}</td>`)}
     </tr>`)}</tbody>
   </table></div>`;

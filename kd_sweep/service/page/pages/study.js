@@ -5,6 +5,7 @@ import { useData } from "../app/live.js";
 import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting } from "../app/parts.js";
 import { apiPath, apiUrl, request } from "../app/requests.js";
 import { duration, number, time, words } from "../app/wording.js";
+import { DoseResponse } from "./dose_response.js";
 import { StudyCurves } from "./study_curves.js";
 import { StudyLog } from "./study_log.js";
 import { TrialTable } from "./trial_table.js";
@@ -34,6 +35,7 @@ export function Study({ parts: [, name], params, session, canChange }) {
         ${canChange && html`<${Buttons} study=${study.data} isAdmin=${session.role === "admin"} reload=${study.reload} />`}
         ${study.data.progress && !study.data.progress.error && html`
           <${StudyCurves} name=${name} objective=${objective} params=${params} />
+          <${DoseResponse} name=${name} objective=${objective} params=${params} />
           <${Waiting} ...${objectives}>${() => html`<${TrialTable} name=${name} objective=${objective}
             isLessBetter=${isLessBetter(objectives.data)} params=${params} />`}<//>`}
         ${study.data.is_submitted && html`<${StudyLog} name=${name} />`}

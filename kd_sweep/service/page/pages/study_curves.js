@@ -63,12 +63,12 @@ function Curves({ answer, metric, params }) {
     setParams({ settings: next.join(BETWEEN) || "none" });
   }
   return html`
-    <${LineChart} label=${label} epochs=${epochs} lines=${lines} cursor=${cursor} setCursor=${setCursor} />
+    <${LineChart} label=${label} x=${epochs} xName="Epoch" lines=${lines} cursor=${cursor} setCursor=${setCursor} />
     <fieldset class="legend"><legend class="hidden">Settings that are drawn</legend>
       ${settings.map(({ key, name, index, numTrials }) => html`<label key=${key}>
         <input type="checkbox" checked=${keys.includes(key)} onChange=${() => toggle(key)} />
-        <${Sample} index=${index} /> ${name} <span class="quiet">${count(numTrials, "trial")}</span></label>`)}
+        <${Sample} index=${index} /> <span>${name} <span class="quiet">${count(numTrials, "trial")}</span></span></label>`)}
     </fieldset>
     <p class="quiet">Line: median of a setting's trials. Band: from the 10 % to the 90 % quantile. ${answer.remarks?.join(" ")}</p>
-    ${params.has("table") && html`<${CurveTable} label=${label} epochs=${epochs} lines=${lines} cursor=${cursor} />`}`;
+    ${params.has("table") && html`<${CurveTable} label=${label} x=${epochs} xName="Epoch" lines=${lines} cursor=${cursor} />`}`;
 }

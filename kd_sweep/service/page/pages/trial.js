@@ -64,9 +64,9 @@ function Curve({ columns, params }) {
   return html`<div class="fields"><${MetricChoice} metric=${metric} names=${names} />
       <${TableChoice} isTable=${params.has("table")} /></div>
     ${hasValues
-      ? html`<${LineChart} label=${label} epochs=${columns.epoch} lines=${lines} cursor=${cursor} setCursor=${setCursor} />`
+      ? html`<${LineChart} label=${label} x=${columns.epoch} xName="Epoch" lines=${lines} cursor=${cursor} setCursor=${setCursor} />`
       : html`<p class="quiet">No epoch has a value of this metric yet.</p>`}
-    ${hasValues && params.has("table") && html`<${CurveTable} label=${label} epochs=${columns.epoch} lines=${lines} cursor=${cursor} />`}`;
+    ${hasValues && params.has("table") && html`<${CurveTable} label=${label} x=${columns.epoch} xName="Epoch" lines=${lines} cursor=${cursor} />`}`;
 }
 
 function Configuration({ config }) {

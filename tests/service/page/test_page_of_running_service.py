@@ -1,0 +1,78 @@
+"""A whole study in a browser: submitted to `kd-sweep serve`, watched, paused, extended, resumed, and downloaded."""
+
+import io
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+import kd_sweep
+from tests.command_line import Start
+from tests.service.page.browsing import CHROMIUM, WHY_NOT
+from tests.tiny_study import TINY
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
+
+LIVE = TINY.replace("name: tiny", "name: live").replace("epochs: 3", "epochs: 60").replace("grid: [1, 2]", "grid: [1]")
+SOON_MS = 90_000
+"""For what needs a Ray, or a driver, to start or end."""
+
+
+@pytest.fixture
+def address(tmp_path: Path, start_kd_sweep: Start) -> Iterator[tuple[str, str]]:
+    """A service, and the token that its first start has printed."""
+    process = start_kd_sweep("serve", tmp_path / "results", "--port", 0, "--state", tmp_path / "state")
+    lines = iter(process.stdout.readline, "")
+    url = next(line for line in lines if line.startswith("http://")).strip()
+    yield url, next(line for line in lines if line.startswith("kds_")).strip()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+
+@pytest.fixture
+def page(address: tuple[str, str]) -> Iterator[Page]:
+    """A tab in which the admin is signed in."""
+    url, token = address
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.goto(url)
+        tab.get_by_label("Token").fill(token)
+        tab.get_by_role("button", name="Sign in").click()
+        tab.get_by_role("heading", name="Studies").wait_for()
+        yield tab
+        browser.close()
+
+
+def test_a_study_is_submitted_watched_paused_extended_resumed_and_downloaded(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("link", name="New study").click()
+    page.get_by_label("Study file (YAML)").fill(LIVE)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("heading", name="live").wait_for()
+    state = page.locator("main .state").first
+    expect(state).to_contain_text("Running", timeout=SOON_MS)
+    expect(page.get_by_role("application", name="over epochs")).to_be_visible(timeout=SOON_MS)
+    page.get_by_role("button", name="Pause").click()
+    expect(state).to_contain_text("Paused", timeout=SOON_MS)
+    page.get_by_text("Log", exact=True).click()
+    expect(page.get_by_role("region", name="Log")).to_contain_text("teachers: 2 to train")
+    page.get_by_role("link", name="Extend").click()
+    page.get_by_role("heading", name="Extend live").wait_for()
+    file = page.get_by_label("Study file (YAML)")
+    expect(file).to_have_value(LIVE)
+    file.fill(LIVE.replace("grid: [0.0, 0.5]", "grid: [0.0, 0.5, 1.0]"))
+    page.get_by_role("button", name="Extend").click()
+    page.get_by_role("heading", name="live").wait_for()
+    page.get_by_role("button", name="Resume").click()
+    expect(state).to_contain_text("Finished", timeout=2 * SOON_MS)
+    expect(page.locator("main .progress").first).to_contain_text("3 of 3 trials")
+    expect(page.get_by_role("region", name="Trials").locator("tbody tr")).to_have_count(3)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Trials (Parquet)").click()
+    taken = pq.read_table(io.BytesIO(Path(download.value.path()).read_bytes()))
+    kept = kd_sweep.open_results(tmp_path / "results")["live"].table("trials")
+    assert taken.sort_by("trial_id").to_pylist() == kept.sort_by("trial_id").to_pylist()
+    assert taken["last_epoch"].to_pylist() == [60, 60, 60]
