@@ -118,12 +118,14 @@ def test_users_steer_their_studies(served: ServedRoot, uninterrupted: Path, rece
 @pytest.mark.parametrize("order", list(itertools.permutations(["driver", "head", "service"])), ids="-".join)
 def test_every_order_of_kills(served: ServedRoot, uninterrupted: Path, order: tuple[str, ...]) -> None:
     served.submit(TINY)
-    driver = None
+    gone = None
     for who in order:
-        driver = served.until_epoch("tiny", None if who == "service" else driver)
+        driver = served.until_epoch("tiny", gone)
         served.kill(who, study="tiny")
         if who == "service":
             served.start()
+        else:
+            gone = driver  # it was killed, or ends with its head
     served.kill("service", study="tiny")
     served.start()
     assert served.until_state("tiny", "finished", "failed").state == "finished", served.row("tiny").message
