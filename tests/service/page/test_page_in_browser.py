@@ -12,6 +12,7 @@ from scipy import stats
 
 import kd_sweep
 from kd_sweep.service.access.roles import Role
+from kd_sweep.service.http.routes import event_routes
 from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit, browser, visit
 from tests.service.running_service import RunningService, running
 from tests.tiny_study import TINY
@@ -244,7 +245,10 @@ def test_what_changes_appears_by_itself(chromium: Browser, tmp_path: Path) -> No
         assert tab.page.get_by_role("button", name="Resume").count() == 0
 
 
-def test_a_wrong_token_is_refused_and_a_revoked_one_ends_the_visit(chromium: Browser, service: RunningService) -> None:
+def test_a_wrong_token_is_refused_and_a_revoked_one_ends_the_visit(
+    chromium: Browser, service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_routes, "HEARTBEAT_S", 0.2)
     with service.client() as admin, visit(chromium, service) as tab:
         secret = admin.post("/api/v1/tokens", json={"name": "guest", "role": "viewer"}).json()["token"]
         tab.page.goto(service.url)
@@ -254,9 +258,10 @@ def test_a_wrong_token_is_refused_and_a_revoked_one_ends_the_visit(chromium: Bro
         tab.page.get_by_label("Token").fill(secret)
         tab.page.keyboard.press("Enter")
         tab.page.get_by_role("heading", name="Studies").wait_for()
+        tab.page.get_by_role("row", name="seeds").wait_for()
+        tab.page.wait_for_timeout(500)  # whatever the page has asked for has come: the stream alone is left
         admin.delete("/api/v1/tokens/guest")
-        tab.page.evaluate("location.hash = '#/studies?state=running'")
-        expect(tab.page.get_by_role("heading", name="Sign in")).to_be_visible()
+        expect(tab.page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=30_000)
 
 
 def test_sql_is_linked_answered_and_downloaded(tab: Visit, service: RunningService) -> None:

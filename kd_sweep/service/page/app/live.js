@@ -1,6 +1,6 @@
 // What changes while the page is shown: one stream of events per tab, and data that is read anew when they say so.
 import { useEffect, useRef, useState } from "../vendor/preact-htm.js";
-import { apiUrl, request } from "./requests.js";
+import { apiUrl, openSession, request } from "./requests.js";
 
 const KINDS = ["study", "progress", "epochs", "reset", "hello", "heartbeat"];
 const AGAIN_MS = 5000;
@@ -29,7 +29,9 @@ export function startListening() {
   }
   timer = setInterval(() => {
     const isLost = stream.readyState === EventSource.CLOSED || Date.now() - lastHeard > SILENT_MS;
-    if (isLost) startListening();
+    if (!isLost) return;
+    openSession().catch(() => {}); // the stream may have ended since the session has
+    startListening();
   }, AGAIN_MS);
 }
 
