@@ -49,7 +49,7 @@ def _runs(folder: FilePath, submission_id: int) -> list[RunFolder]:
     """Return the runs of a study that have printed something, the oldest first."""
     found = [RunFolder(path) for path in folder.glob(f"{submission_id}-*")]
     with_logs = [run for run in found if run.log.exists()]
-    return sorted(with_logs, key=lambda run: run.log.stat().st_ctime if run.end() else float("inf"))
+    return sorted(with_logs, key=lambda run: run.log.stat().st_mtime)  # of one study one runs at a time
 
 
 def _read(run: RunFolder, offset: int | float | None, limit: int) -> tuple[str, int]:
