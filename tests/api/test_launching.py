@@ -72,7 +72,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory, uninterrupted: Path) -> t
     """The folder of a process that has launched as its script says, what it has told, and what was printed."""
     folder = tmp_path_factory.mktemp("launched")
     (folder / "tiny.yaml").write_text((uninterrupted.parent / "tiny.yaml").read_text())
-    (block,) = blocks(ROOT / "docs/python.md", "py")
+    block, _ = blocks(ROOT / "docs/python.md", "py")  # the other one asks a service
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         input=block.replace("digits-small", "tiny"),

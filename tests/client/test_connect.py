@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,16 @@ def test_a_study_is_submitted_once_steered_and_waited_for(
     assert submitted.cancel()["state"] == "cancelled"
     submitted.delete()
     assert submitted.state()["wanted"] == "delete"
+
+
+def test_a_launch_waits_for_the_end(remote: kd_sweep.RemoteResults) -> None:
+    study = Study(name="awaited", data={"name": "digits"})
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(remote.launch, study)
+        while "awaited" not in [entry["name"] for entry in remote.entries()]:
+            assert not ending.done()
+        remote["awaited"].cancel()
+        assert ending.result(timeout=60)["state"] == "cancelled"
 
 
 def test_a_token_comes_from_the_environment_or_a_file_of_ones_own(

@@ -14,7 +14,7 @@ from kd_sweep import errors, open_results
 from tests.catalogue.modules import output_of, write_modules
 from tests.command_line import Cli, Run, Start
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # in every run: the same without Ray, and killed sweeps of equal teachers
 
 NETWORK = """
 import kd_sweep

@@ -258,7 +258,7 @@ search: {distillation.alpha: {uniform: [0, 0.9]}}
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long  # that of a stopping rule goes the same way, in every run
 def test_a_study_goes_on_with_the_mended_sampler_of_a_plugin(tmp_path: Path, kd_sweep: Run) -> None:
     file, root, module = tmp_path / "drawn.yaml", tmp_path / "results", tmp_path / "ownsampler.py"
     file.write_text(SMALL_STUDY)

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kd_sweep.driver.ray.shared_head import SharedHead, read_head
@@ -107,6 +108,16 @@ class ServedRoot:
             target = (head.pid if head else None) if one == "head" else (driver[0] if driver else None)
             assert target is not None, one
             os.kill(target, signal.SIGKILL)
+
+    @contextmanager
+    def suspended(self, study: str) -> Iterator[None]:
+        """Suspend the driver of a study, so that the study cannot end while the block runs."""
+        driver = self.run(study).driver()
+        assert driver is not None
+        os.kill(driver[0], signal.SIGSTOP)
+        yield
+        with suppress(ProcessLookupError):  # it may have been killed meanwhile
+            os.kill(driver[0], signal.SIGCONT)
 
     def close(self) -> None:
         """End everything: the service, then drivers and the head that it left."""

@@ -60,11 +60,11 @@ def test_studies_go_on_after_kills_in_the_order_of_the_queue(served: ServedRoot,
     served.kill("head", study="tiny")
     driver = served.until_epoch("tiny", driver)
 
-    served.kill("service", study="tiny")
-    served.start()
-    assert served.until_epoch("tiny") == driver  # it went on, and is adopted
-
-    served.kill("service", "driver", "head", study="tiny")
+    with served.suspended("tiny"):
+        served.kill("service", study="tiny")
+        served.start()
+        assert served.until_epoch("tiny") == driver  # it lives, and is adopted
+        served.kill("service", "driver", "head", study="tiny")
     served.start()
     for name in ("tiny", "second"):
         assert served.until_state(name, "finished", "failed").state == "finished", served.row(name).message
@@ -121,10 +121,12 @@ def test_every_order_of_kills(served: ServedRoot, uninterrupted: Path, order: tu
     gone = None
     for who in order:
         driver = served.until_epoch("tiny", gone)
-        served.kill(who, study="tiny")
         if who == "service":
-            served.start()
+            with served.suspended("tiny"):
+                served.kill(who, study="tiny")
+                served.start()
         else:
+            served.kill(who, study="tiny")
             gone = driver  # it was killed, or ends with its head
     served.kill("service", study="tiny")
     served.start()
