@@ -156,13 +156,11 @@ def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: 
         out.write(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1).encode() + b"\n")
         out.flush()
         return
-    _heading(analysis, out)
+    out.write("".join(f"{line}\n" for line in explained(analysis)).encode())
     _write_verdicts(analysis, out)
     effects, correlations = analysis.effects, analysis.correlations
     if not complete:
-        effects = effects.filter(pc.and_(effects["is_pooled"], pc.equal(effects["kind"], EXTREMES)))
-        for name in (STRENGTH, STUDENT, SIZE):
-            correlations = correlations.filter(pc.is_null(correlations[name]))
+        effects, correlations = pooled_effects(effects), pooled_correlations(correlations)
         effects, correlations = effects.select(_SHOWN_EFFECTS), correlations.select(_SHOWN_CORRELATIONS)
     hidden = analysis.effects.num_rows + analysis.correlations.num_rows - effects.num_rows - correlations.num_rows
     _titled("Effects, lowest to highest level, paired by seed" if not complete else "Effects", effects, out)
@@ -170,6 +168,18 @@ def write_analysis(analysis: Analysis, format: str, out: BinaryIO, *, complete: 
     if hidden:
         out.write(f"({hidden} more rows by level and setting: --outcome NAME, --format json or parquet)\n".encode())
     out.flush()
+
+
+def pooled_effects(effects: pa.Table) -> pa.Table:
+    """Return the effects from the lowest to the highest level that are pooled over settings."""
+    return effects.filter(pc.and_(effects["is_pooled"], pc.equal(effects["kind"], EXTREMES)))
+
+
+def pooled_correlations(correlations: pa.Table) -> pa.Table:
+    """Return the correlations over all levels together."""
+    for name in (STRENGTH, STUDENT, SIZE):
+        correlations = correlations.filter(pc.is_null(correlations[name]))
+    return correlations
 
 
 def _write_verdicts(analysis: Analysis, out: BinaryIO) -> None:
@@ -255,7 +265,8 @@ def _made_of(sample: Sample, num_seeds: int) -> str:
     return ", ".join([*parts, counted(num_seeds, "seed")])
 
 
-def _heading(analysis: Analysis, out: BinaryIO) -> None:
+def explained(analysis: Analysis) -> list[str]:
+    """Return what a reader of the tables has to know: which trials count, what intervals and verdicts assume."""
     sample, bootstrap = analysis.sample, analysis.bootstrap
     num_seeds = len({seed for trials in sample.trials.values() for seed in trials})
     lines = [
@@ -272,8 +283,7 @@ def _heading(analysis: Analysis, out: BinaryIO) -> None:
             f"A bootstrap over {num_seeds} seeds covers at most {limit:.0%}, since it cannot reach beyond the values "
             "seen; Student's t interval (t_low, t_high) can."
         )
-    lines += _notes(sample)
-    out.write("".join(f"{line}\n" for line in lines).encode())
+    return [*lines, *_notes(sample)]
 
 
 def _about_tests(analysis: Analysis) -> Iterator[str]:

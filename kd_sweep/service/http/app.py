@@ -7,12 +7,14 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 
+from kd_sweep.service.http.analysing import Analysing
 from kd_sweep.service.http.answers.problems import add_problem_handlers
 from kd_sweep.service.http.authorization import Public, role_of, routes_of
 from kd_sweep.service.http.guards import Guards
 from kd_sweep.service.http.prometheus import Counters
 from kd_sweep.service.http.request_log import RequestLog
 from kd_sweep.service.http.routes import (
+    analysis_routes,
     change_routes,
     event_routes,
     file_routes,
@@ -38,6 +40,7 @@ _FILES = (
     plan_routes,
     result_routes,
     query_routes,
+    analysis_routes,
     event_routes,
     file_routes,
     log_routes,
@@ -81,6 +84,7 @@ def create_app(serving: Serving) -> FastAPI:
         redoc_url=None,
     )
     app.state.serving, app.state.counters = serving, Counters()
+    app.state.analysing = Analysing(serving.reading)
     app.state.feed = Feed(serving.reading, serving.rows)
     for file in _FILES:
         app.router.routes += file.router.routes

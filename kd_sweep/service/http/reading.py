@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kd_sweep.errors import QueryError, StorageError
@@ -102,7 +101,7 @@ class Reading:
         return answer
 
     def _num_bytes(self) -> int:
-        return sum(answer.nbytes for _, answer in self._answers.values() if isinstance(answer, pa.Table))
+        return sum(getattr(answer, "nbytes", 0) for _, answer in self._answers.values())
 
     def progress(self, study: StudyResults) -> dict[str, Any]:
         """Return how far a study has come: its row of `Results.status`."""

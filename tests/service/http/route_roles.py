@@ -46,6 +46,7 @@ MATRIX: dict[tuple[str, str], Role | None] = {
     ("GET", "/api/v1/studies/{name}/epochs"): VIEWER,
     ("GET", "/api/v1/studies/{name}/teachers"): VIEWER,
     ("GET", "/api/v1/studies/{name}/queries/{query}"): VIEWER,
+    ("GET", "/api/v1/studies/{name}/analysis"): VIEWER,
     ("GET", "/api/v1/tables/{table}"): VIEWER,
     ("GET", "/api/v1/queries"): VIEWER,
     ("GET", "/api/v1/queries/{query}"): VIEWER,

@@ -19,7 +19,9 @@ with running(Path(sys.argv[1]), Path(sys.argv[2])) as service, service.client(Ro
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "ray", "optuna", "torchvision"}))
 """
 PATHS = ["/readyz", "/metrics", "/api/v1/openapi.json"]
-PATHS += [f"/api/v1/studies/tiny/{what}" for what in ("trials", "epochs", "teachers", "queries/leaderboard")]
+PATHS += [
+    f"/api/v1/studies/tiny/{what}" for what in ("trials", "epochs", "teachers", "queries/leaderboard", "analysis")
+]
 
 
 def test_the_service_loads_neither_torch_nor_ray(trained_root: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Visit:
 
     def settled(self) -> None:
         """Wait until nothing is being read."""
-        expect(self.page.get_by_text(_WAITING)).to_have_count(0, timeout=PATIENCE_MS)
+        expect(self.page.get_by_text(_WAITING)).to_have_count(0, timeout=3 * PATIENCE_MS)
 
     def violations(self) -> list[str]:
         """Return the rules of accessibility that what is shown breaks."""

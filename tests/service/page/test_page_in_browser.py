@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,65 +12,22 @@ from scipy import stats
 import kd_sweep
 from kd_sweep.service.access.roles import Role
 from kd_sweep.service.http.routes import event_routes
-from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit, browser, visit
+from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit, visit
 from tests.service.running_service import RunningService, running
 from tests.tiny_study import TINY
 from tests.trained_studies import train_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
 
-SEEDS = TINY.replace("search:", "seeds: 3\nobjectives: [{metric: val_loss, mode: min}]\nsearch:")
-SEEDS = SEEDS.replace("name: tiny", "name: seeds")
 PHONE = {"width": 390, "height": 800}
 PAGES = (
     "studies",
-    "studies/seeds?table=1",
+    "studies/seeds?table=1&timeline=1&teachers=1",
     "studies/queued",
     "studies/seeds/trials/{trial}?table=1",
     "new?extend=queued",
     "sql?query=SELECT study, count(*) AS trials FROM trials GROUP BY ALL",
 )
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with a study of two settings in size and two in strength, three seeds each."""
-    folder = tmp_path_factory.mktemp("root")
-    train_study(folder, SEEDS)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def service(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A service on that root, with a study in its queue and nobody who runs it."""
-    with running(root, tmp_path_factory.mktemp("state")) as started:
-        with started.client(Role.OPERATOR) as client:
-            made = client.post("/api/v1/studies", json={"yaml": TINY, "name": "queued"})
-            assert made.status_code == 201
-        yield started
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture
-def tab(chromium: Browser, service: RunningService) -> Iterator[Visit]:
-    """A tab in which an admin is signed in."""
-    with visit(chromium, service) as shown:
-        shown.sign_in()
-        yield shown
-
-
-@pytest.fixture(scope="module")
-def trial(root: Path) -> str:
-    """The id of the best trial."""
-    best = kd_sweep.open_results(root)["seeds"].sql(
-        "SELECT trial_id FROM trials ORDER BY best_objective, trial_id LIMIT 1"
-    )
-    return str(best["trial_id"][0])
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

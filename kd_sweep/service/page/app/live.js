@@ -64,8 +64,8 @@ function connected(now) {
 }
 
 // Returns `{ data, problem, reload, setData }` of a path of the API; null as path reads nothing. It is read again,
-// with a pause in between, when an event comes that `isStale` is true of. Meanwhile the data stay as they are.
-export function useData(path, isStale = () => false, read = (one) => request("GET", one)) {
+// with a pause of `pauseMs` in between, when an event comes that `isStale` is true of. Meanwhile the data stay as they are.
+export function useData(path, isStale = () => false, { read = (one) => request("GET", one), pauseMs = PAUSE_MS } = {}) {
   const [state, setState] = useState({ path: null, data: null, problem: null });
   const work = useRef({ path: null, timer: null, isBusy: false, isAgain: false });
 
@@ -97,7 +97,7 @@ export function useData(path, isStale = () => false, read = (one) => request("GE
       current.timer = null;
       if (document.hidden) document.addEventListener("visibilitychange", load, { once: true });
       else load();
-    }, PAUSE_MS);
+    }, pauseMs);
   }
 
   useEffect(() => {

@@ -21,7 +21,7 @@ async function readList(path) {
 export function Studies({ params, canChange }) {
   const state = params.get("state") ?? "";
   const path = `/studies?limit=100${state ? `&state=${encodeURIComponent(state)}` : ""}`;
-  const list = useData(path, ({ kind }) => kind === "study" || kind === "progress", readList);
+  const list = useData(path, ({ kind }) => kind === "study" || kind === "progress", { read: readList });
   const more = useMore(path, list.data);
   return html`
     <div class="title-row">

@@ -1,4 +1,4 @@
-// A study: how it stands, what can be done with it, its curves by setting, its trials.
+// A study: how it stands, what can be done with it, its curves by setting, what it says, its trials.
 import { html, useState } from "../vendor/preact-htm.js";
 import { go, link } from "../app/address.js";
 import { useData } from "../app/live.js";
@@ -6,9 +6,13 @@ import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting } from ".
 import { apiPath, apiUrl, request } from "../app/requests.js";
 import { duration, number, time, words } from "../app/wording.js";
 import { DoseResponse } from "./dose_response.js";
+import { Pareto } from "./pareto.js";
 import { StudyCurves } from "./study_curves.js";
 import { StudyLog } from "./study_log.js";
+import { Teachers } from "./teachers.js";
+import { Timeline } from "./timeline.js";
 import { TrialTable } from "./trial_table.js";
+import { Verdicts } from "./verdicts.js";
 
 // What can be done in which state; the service has the last word.
 const CHANGES = [
@@ -36,15 +40,19 @@ export function Study({ parts: [, name], params, session, canChange }) {
         ${study.data.progress && !study.data.progress.error && html`
           <${StudyCurves} name=${name} objective=${objective} params=${params} />
           <${DoseResponse} name=${name} objective=${objective} params=${params} />
-          <${Waiting} ...${objectives}>${() => html`<${TrialTable} name=${name} objective=${objective}
-            isLessBetter=${isLessBetter(objectives.data)} params=${params} />`}<//>`}
+          <${Verdicts} name=${name} progress=${study.data.progress} />
+          <${Waiting} ...${objectives}>${() => html`
+            ${listOf(objectives.data).length > 1 && html`<${Pareto} name=${name} objectives=${listOf(objectives.data)} />`}
+            <${TrialTable} name=${name} objective=${objective} isLessBetter=${listOf(objectives.data)[0]?.mode === "min"} params=${params} />`}<//>
+          <${Timeline} name=${name} params=${params} />
+          <${Teachers} name=${name} params=${params} />`}
         ${study.data.is_submitted && html`<${StudyLog} name=${name} />`}
         <${Downloads} name=${name} hasTables=${study.data.progress !== null} />`}
     <//>`;
 }
 
-function isLessBetter({ rows }) {
-  return JSON.parse(rows[0]?.objectives ?? "[]")[0]?.mode === "min";
+function listOf({ rows }) {
+  return JSON.parse(rows[0]?.objectives ?? "[]");
 }
 
 function Standing({ study }) {

@@ -1,4 +1,4 @@
-// A trial: how it stands, its curves, its configuration, its error.
+// A trial: how it stands, its curves, where its networks look, its configuration, its error.
 import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { link } from "../app/address.js";
 import { useData } from "../app/live.js";
@@ -6,6 +6,7 @@ import { Facts, Heading, State, Waiting } from "../app/parts.js";
 import { apiPath, apiUrl } from "../app/requests.js";
 import { duration, number, shown, time, words } from "../app/wording.js";
 import { CurveTable, LineChart } from "../charts/line_chart.js";
+import { Attention } from "./attention.js";
 import { metricNames, MetricChoice, TableChoice } from "./study_curves.js";
 
 export function Trial({ parts: [, study, , id], params }) {
@@ -22,6 +23,7 @@ export function Trial({ parts: [, study, , id], params }) {
       <section><h2>Curve</h2><${Waiting} ...${epochs}>
         ${() => html`<${Curve} columns=${epochs.data.columns} params=${params} />`}
       <//></section>
+      <${Attention} study=${study} id=${trial.data.trial_id} />
       <${Configuration} config=${trial.data.config} />
       <section><h2>Files</h2><div class="actions">
         <a href=${apiUrl(`${path}/epochs?format=parquet`)} download=${`${id}-epochs.parquet`}>Epochs (Parquet)</a>

@@ -1,0 +1,41 @@
+"""The process that analyses a study: it may take long, and memory."""
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from kd_sweep.analysis.study_analysis import analyse, explained, pooled_correlations, pooled_effects
+from kd_sweep.errors import KdSweepError
+from kd_sweep.tables.reader import open_results
+
+POOLED = {"effects": pooled_effects, "correlations": pooled_correlations}
+"""Tables that have a file more, with the rows that are pooled over settings."""
+
+
+def main(study: str, tables: str, notes: str) -> int:
+    """Analyse a study; write its tables as Parquet, ``NAME.parquet`` and ``NAME-pooled.parquet``.
+
+    Args:
+        study: its folder.
+        tables: the folder for the tables.
+        notes: the file for what a reader of the tables has to know, a JSON list of lines.
+    """
+    folder = Path(tables)
+    try:
+        analysis = analyse(open_results(study))
+    except KdSweepError as error:
+        line = str(error).replace("\n", "\\n")
+        print(f"kd-sweep: {line}", file=sys.stderr)
+        return error.exit_code
+    for name, table in analysis.tables.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+        if name in POOLED:
+            pq.write_table(POOLED[name](table), folder / f"{name}-pooled.parquet")
+    Path(notes).write_text(json.dumps(explained(analysis)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,56 @@
+// The trade-off between the first two objectives of a study: its trials, and the front that no other trial beats.
+import { html } from "../vendor/preact-htm.js";
+import { link } from "../app/address.js";
+import { useData } from "../app/live.js";
+import { ProblemLine, State, Waiting } from "../app/parts.js";
+import { apiPath } from "../app/requests.js";
+import { count, number, shown, words } from "../app/wording.js";
+import { ScatterChart } from "../charts/scatter_chart.js";
+
+const MOST_POINTS = 1000;
+const PAUSE_MS = 15_000; // SQL is answered anew for every tab
+const BEFORE = ["study", "trial_id", "status"];
+
+export function Pareto({ name, objectives }) {
+  const [x, y] = objectives.map(({ metric, mode }) => ({ metric, name: words(metric), isLess: mode === "min" }));
+  const isNew = (event) => event.name === name && event.kind === "progress";
+  const front = useData(`${apiPath("studies", name)}/queries/pareto`, isNew, { pauseMs: PAUSE_MS });
+  const query = `SELECT trial_id, "${x.metric}" AS x, "${y.metric}" AS y FROM trials WHERE status IN ('completed', 'stopped')
+    AND x IS NOT NULL AND y IS NOT NULL ORDER BY hash(trial_id) LIMIT ${MOST_POINTS}`;
+  const trials = useData(`/sql?${new URLSearchParams({ query, study: name })}`, isNew, { pauseMs: PAUSE_MS });
+  return html`<section><h2>${x.name} and ${y.name.toLowerCase()}</h2>
+    <${ProblemLine} of=${trials.problem} />
+    <${Waiting} ...${front}>${() => (front.data.rows.length
+      ? html`<${Front} ...${{ name, objectives, x, y }} rows=${front.data.rows} trials=${trials.data?.rows ?? []} />`
+      : html`<p class="quiet">No trial has ended with a value of every objective yet.</p>`)}<//>
+  </section>`;
+}
+
+function Front({ name, objectives, x, y, rows, trials }) {
+  const best = new Set(rows.map((row) => row.trial_id));
+  const isClosed = objectives.length === 2;
+  const title = (id, across, up) => `${id.slice(0, 8)}: ${x.name} ${number(across)}, ${y.name.toLowerCase()} ${number(up)}`;
+  const point = (id, across, up) => ({ key: id, x: across, y: up, title: title(id, across, up) });
+  const front = rows.map((row) => point(row.trial_id, row[x.metric], row[y.metric]));
+  const points = trials.filter((row) => !best.has(row.trial_id)).map((row) => point(row.trial_id, row.x, row.y));
+  const label = `${y.name} against ${x.name.toLowerCase()}: ${count(points.length, "trial")}, and ${front.length} that no other beats`;
+  return html`
+    <${ScatterChart} ...${{ label, x, y, points, front, isClosed }} />
+    <p class="quiet">Squares: trials that no other beats, in the table below. Dots: other trials that have ended${trials.length === MOST_POINTS
+      ? `, a sample of ${MOST_POINTS}` : ""}. ${isClosed ? "Shaded: what the squares beat."
+      : `There are ${objectives.length} objectives, and two axes: a square may look beaten here.`}</p>
+    <${FrontTable} name=${name} rows=${rows} />`;
+}
+
+function FrontTable({ name, rows }) {
+  const columns = Object.keys(rows[0]).filter((column) => !BEFORE.includes(column));
+  return html`<div class="scroll high" tabindex="0" role="region" aria-label="Best trade-offs"><table class="data">
+    <thead><tr><th scope="col">Trial</th><th scope="col">Status</th>
+      ${columns.map((column) => html`<th key=${column} scope="col" class="number">${words(column)}</th>`)}</tr></thead>
+    <tbody>${rows.map((row) => html`<tr key=${row.trial_id}>
+      <th scope="row"><a href=${link(["studies", name, "trials", row.trial_id])}><code>${row.trial_id.slice(0, 8)}</code></a></th>
+      <td><${State} of=${row.status} /></td>
+      ${columns.map((column) => html`<td key=${column} class="number">${shown(row[column])}</td>`)}
+    </tr>`)}</tbody>
+  </table></div>`;
+}
