@@ -1,6 +1,5 @@
 """The recipes in `cluster/` are well-formed by the rules of those who read them."""
 
-import functools
 import os
 import shutil
 import signal
@@ -11,59 +10,19 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ruamel.yaml import YAML
 
 from tests.cluster.hosts import eventually, free_port
+from tests.cluster.recipes import CLUSTER, DEFINITIONS, on_path, read, validate, variables
 
-CLUSTER = Path(__file__).parents[2] / "cluster"
-DEFINITIONS = Path(__file__).parents[3] / "shared" / "data" / "kuberay"
 SCRIPTS = sorted(path for path in CLUSTER.rglob("*") if path.suffix in (".sh", ".sbatch"))
 MANIFESTS = {"raycluster.yaml": "ray.io_rayclusters.yaml", "rayjob.yaml": "ray.io_rayjobs.yaml"}
 FAILURES_NOTICED = {"period_ms": "1000", "timeout_ms": "2000", "failure_threshold": "3"}
-
-
-def read(path: Path) -> Any:
-    return YAML(typ="safe").load(path)
-
-
-def closed(schema: Any) -> Any:
-    """Return the schema with unknown keys forbidden, as the API server reports them with `--validate=strict`."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    strict = {key: closed(value) for key, value in schema.items()}
-    open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
-    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object" and not open_ended:
-        strict["additionalProperties"] = False
-    return strict
-
-
-@functools.cache
-def definition_of(name: str) -> Any:
-    return read(DEFINITIONS / name)
-
-
-def validate(manifest: Any, definition: str) -> None:
-    crd = definition_of(definition)
-    assert manifest["kind"] == crd["spec"]["names"]["kind"]
-    group, version = manifest["apiVersion"].split("/")
-    assert group == crd["spec"]["group"]
-    (served,) = [found for found in crd["spec"]["versions"] if found["name"] == version and found["served"]]
-    schema = closed(served["schema"]["openAPIV3Schema"])
-    schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
-    jsonschema.Draft7Validator(schema).validate(manifest)
 
 
 def pods(manifest: Any) -> tuple[Any, list[Any]]:
     """Return the head's pod template and the workers'."""
     spec = manifest["spec"].get("rayClusterSpec", manifest["spec"])
     return spec["headGroupSpec"]["template"], [group["template"] for group in spec["workerGroupSpecs"]]
-
-
-def variables(template: Any) -> dict[str, Any]:
-    (container,) = template["spec"]["containers"]
-    return {item["name"]: item.get("value") for item in container["env"]}
 
 
 @pytest.mark.skipif(not DEFINITIONS.is_dir(), reason=f"no KubeRay definitions in {DEFINITIONS}")
@@ -133,7 +92,7 @@ def test_shellcheck_finds_nothing(script: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("folder", ["onprem", "slurm", "kubernetes", "aws"])
+@pytest.mark.parametrize("folder", ["onprem", "slurm", "kubernetes", "aws", "service"])
 def test_every_recipe_has_a_readme_that_names_its_files(folder: str) -> None:
     readme = (CLUSTER / folder / "README.md").read_text()
     for path in (CLUSTER / folder).iterdir():
@@ -148,15 +107,6 @@ while [ ! -e {folder}/end ]; do sleep 0.05; done
 exit {code}
 """
 RAY = "import socket, sys, time; s = socket.create_server(('', int(sys.argv[1]))); time.sleep(60)"
-
-
-def on_path(folder: Path, **scripts: str) -> dict[str, str]:
-    """Return an environment in which these programs stand for the real ones."""
-    for name, text in scripts.items():
-        program = folder / name.replace("_", "-")
-        program.write_text(text)
-        program.chmod(0o755)
-    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 @pytest.mark.parametrize(("code", "reported"), [(0, 0), (1, 1), (2, 2), (3, 0)])

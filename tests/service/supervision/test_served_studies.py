@@ -99,7 +99,11 @@ def test_users_steer_their_studies(served: ServedRoot, uninterrupted: Path, rece
     with served.database.changing() as session:
         changes.set_slots(session, "tiny", 1, policy=Policy())
     served.change(changes.resume, "tiny")
+    driver = served.until_epoch("tiny")
+    assert served.stop() == 0  # the service alone, as systemd does it with KillMode=process
+    served.start()
     assert served.until_state("tiny", "finished", "failed").state == "finished"
+    assert served.run("tiny").driver()[0] == driver  # type: ignore[index]
     assert served.run("tiny").request().slots == 1
     assert_as_undisturbed(served, "tiny", uninterrupted)
 
