@@ -44,7 +44,8 @@ function numEnded(counts) {
 }
 
 function Sentences({ rows, notes }) {
-  const tested = rows.filter(({ verdict }) => verdict !== NOT_TESTED);
+  const isOpen = ({ verdict }) => Number(verdict === "undecided"); // what is decided comes first
+  const tested = rows.filter(({ verdict }) => verdict !== NOT_TESTED).sort((first, second) => isOpen(first) - isOpen(second));
   const others = rows.filter(({ verdict }) => verdict === NOT_TESTED);
   return html`<p class="quiet">${notes[0]}</p>
     <ul class="verdicts" aria-label="Verdicts">${tested.map((row, at) => html`<${Verdict} key=${at} row=${row} />`)}</ul>
@@ -58,7 +59,8 @@ function Sentences({ rows, notes }) {
 function Verdict({ row: { verdict, claim, sentence } }) {
   const [sign, kind] = SIGNS[verdict] ?? ["·", "rests"];
   return html`<li><span class=${`state state-${kind}`}><span aria-hidden="true">${sign}</span> ${words(verdict)}</span>
-    <span><strong>${claim}</strong>${sentence.slice(verdict.length + 2 + claim.length)}</span></li>`;
+    <span><strong>${claim.charAt(0).toUpperCase() + claim.slice(1)}</strong>
+      <span class="evidence">${sentence.slice(verdict.length + 2 + claim.length)}</span></span></li>`;
 }
 
 function Effects({ rows }) {
@@ -66,7 +68,7 @@ function Effects({ rows }) {
   const arms = ARM.filter((arm) => new Set(rows.map((row) => row[arm]).filter((value) => value !== null)).size > 1);
   const hasNotes = rows.some(({ note }) => note);
   return html`<h3>Effects, lowest to highest level, paired by seed</h3>
-    <div class="scroll high" tabindex="0" role="region" aria-label="Effects"><table class="data">
+    <div class="scroll high" tabindex="0" role="region" aria-label="Effects"><table class="data effects">
       <thead><tr><th scope="col">Outcome</th>${arms.map((arm) => html`<th key=${arm} scope="col">${words(arm)}</th>`)}
         <th scope="col">What varies</th>${["Effect", "95 % interval (t)", "Bootstrap", "Pairs", "Seeds"].map((heading) => html`<th
           key=${heading} scope="col" class="number">${heading}</th>`)}
