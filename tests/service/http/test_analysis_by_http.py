@@ -81,7 +81,7 @@ def test_fifty_who_ask_at_once_make_one_computation(trained_root: Path, tmp_path
     assert children == ["kd_sweep.service.http.analysis_process"]
 
 
-def test_a_study_of_one_strength_is_refused_in_one_line_also_once(tmp_path: Path, children: list[str]) -> None:
+def test_a_study_of_one_strength_is_refused_in_one_line_until_it_has_more(tmp_path: Path, children: list[str]) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "state").mkdir()
     train_study(tmp_path / "root", ONE_STRENGTH)
@@ -90,6 +90,9 @@ def test_a_study_of_one_strength_is_refused_in_one_line_also_once(tmp_path: Path
         with service.client() as client:
             detail = client.get(PATH).json()["detail"]
             assert client.get("/api/v1/studies/none/analysis").status_code == 404
-    assert "effects need at least two strengths" in detail
-    assert "\n" not in detail
-    assert len(children) == 1
+        assert "effects need at least two strengths" in detail
+        assert "\n" not in detail
+        assert len(children) == 1
+        train_study(tmp_path / "root", TINY)  # the same study with more strengths
+        assert statuses_of_many(service, PATH) == [200] * 50
+        assert len(children) == 2
