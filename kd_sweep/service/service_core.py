@@ -4,16 +4,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from kd_sweep.errors import KdSweepError, StudyLockedError
 from kd_sweep.service.rows.database import Database
-from kd_sweep.service.rows.models import Submission
-from kd_sweep.service.service_errors import NotFoundError, ReadOnlyError
+from kd_sweep.service.service_errors import ReadOnlyError
 from kd_sweep.service.service_settings import ServiceSettings
-from kd_sweep.service.supervision.run_folder import RunFolder
 from kd_sweep.service.supervision.supervisor import Supervisor
 from kd_sweep.service.webhooks.sender import Sender
 from kd_sweep.storage.lease import Lease
@@ -101,13 +98,6 @@ class ServiceCore:
         if self.read_only is not None:
             return self.read_only
         return None if self._supervisor is None else self._supervisor.problem
-
-    def log_of(self, row: Submission) -> Path:
-        """Return the log of a study's latest driver; `NotFoundError` where it has had none."""
-        runs = sorted(self.settings.runs.glob(f"{row.id}-*"), key=lambda path: path.stat().st_mtime)
-        if not runs:
-            raise NotFoundError(f"study: {row.name!r} has no log yet, since it has had no driver")
-        return RunFolder(runs[-1]).log
 
     def _lead(self) -> bool:
         """Become the one that runs the studies, if no other service is."""

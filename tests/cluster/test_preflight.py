@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -11,7 +11,7 @@ import pytest
 
 from kd_sweep.tables.reader import open_results
 from tests.catalogue.modules import MARGIN, write_modules
-from tests.cluster.hosts import Host, free_port, hosts, why_not
+from tests.cluster.hosts import Host, free_port, why_not
 
 pytestmark = [
     pytest.mark.long,
@@ -38,19 +38,6 @@ def assert_refused(done: CompletedProcess[str], root: Path, *parts: str) -> None
     for part in parts:
         assert part in said[0], said[0]
     assert not root.exists() or not [path for path in root.rglob("*") if path.is_file()]
-
-
-@pytest.fixture(scope="module")
-def make_host() -> Iterator[Callable[..., Host]]:
-    with hosts() as make:
-        yield make
-
-
-@pytest.fixture(scope="module")
-def cluster(make_host: Callable[..., Host], tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
-    """A head that runs trials, without authentication."""
-    head = make_host("head", tmp_path_factory.mktemp("hosts"))
-    return head, head.head(free_port(), "--num-cpus=1", "--include-dashboard=false")
 
 
 @pytest.fixture(scope="module")

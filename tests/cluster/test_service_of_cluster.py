@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
@@ -15,7 +15,7 @@ import kd_sweep
 from kd_sweep import Study
 from kd_sweep.errors import RemoteError
 from kd_sweep.tables.reader import open_results
-from tests.cluster.hosts import Host, eventually, free_port, hosts, why_not
+from tests.cluster.hosts import Host, eventually, free_port, why_not
 from tests.cluster.recipes import CLUSTER
 from tests.tiny_study import TINY
 
@@ -33,18 +33,6 @@ print("nodes", json.dumps(sorted(node["Resources"].get("CPU", 0) for node in ray
 """
 NUM_EPOCHS = 100
 """Many enough that the pod is gone before the study is done."""
-
-
-@pytest.fixture(scope="module")
-def make_host() -> Iterator[Callable[..., Host]]:
-    with hosts() as make:
-        yield make
-
-
-@pytest.fixture(scope="module")
-def cluster(make_host: Callable[..., Host], tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
-    head = make_host("head", tmp_path_factory.mktemp("hosts"))
-    return head, head.head(free_port(), "--num-cpus=1", "--include-dashboard=false")
 
 
 def pod_on(make_host: Callable[..., Host], folder: Path) -> Host:

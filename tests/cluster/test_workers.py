@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
@@ -16,7 +16,7 @@ import pytest
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.errors import KdSweepError
 from kd_sweep.tables.reader import open_results
-from tests.cluster.hosts import Host, eventually, free_port, hosts, why_not
+from tests.cluster.hosts import Host, eventually, free_port, why_not
 
 pytestmark = [
     pytest.mark.long,
@@ -38,18 +38,6 @@ retries: 0
 ONE_TRIAL = ("--set", "search.seed.grid=[0]")
 ACTOR = ("ray::TrialActor", "ray::ResourceTrainable")
 """What Ray calls a trial's process between and within its calls."""
-
-
-@pytest.fixture(scope="module")
-def make_host() -> Iterator[Callable[..., Host]]:
-    with hosts() as make:
-        yield make
-
-
-@pytest.fixture(scope="module")
-def cluster(make_host: Callable[..., Host], tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
-    head = make_host("head", tmp_path_factory.mktemp("hosts"))
-    return head, head.head(free_port(), "--num-cpus=1", "--include-dashboard=false")
 
 
 @pytest.fixture

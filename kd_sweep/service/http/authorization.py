@@ -46,7 +46,6 @@ Operator = Annotated[Identity, Depends(Needs(Role.OPERATOR))]
 Admin = Annotated[Identity, Depends(Needs(Role.ADMIN))]
 """Who makes the request, as an argument of a route."""
 ForViewers = Depends(Needs(Role.VIEWER))
-ForOperators = Depends(Needs(Role.OPERATOR))
 ForAdmins = Depends(Needs(Role.ADMIN))
 """For routes that need not know who it is."""
 Public = Depends(Needs(None))

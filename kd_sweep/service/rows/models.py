@@ -52,9 +52,6 @@ class Submission(Base):
     """Of its latest driver: the folder of that name holds how the run ended."""
     driver_pid: Mapped[int | None]
     """While a driver runs, or has ended and its end is not yet noted."""
-    driver_start: Mapped[str | None]
-    """When that process started, in its kernel's units: with the pid it names one process."""
-    driver_host: Mapped[str | None]
     num_failures: Mapped[int] = mapped_column(default=0)
     """Drivers that died one after another without an epoch in between."""
     next_start_at: Mapped[float | None]

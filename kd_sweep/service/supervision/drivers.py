@@ -4,7 +4,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from kd_sweep.service.rows.models import Submission
 from kd_sweep.service.supervision.run_folder import RunFolder, RunRequest
-from kd_sweep.storage.process_identity import process_start
 
 _DRIVER = "kd_sweep.service.supervision.driver_process"
 STOP_S, KILL_S = 60.0, 90.0
@@ -67,8 +65,7 @@ class Drivers:
                 start_new_session=True,
             )
         self._children[row.run_id] = child
-        row.driver_pid, row.driver_start = child.pid, process_start(child.pid)
-        row.driver_host = socket.gethostname()
+        row.driver_pid = child.pid
 
     def is_alive(self, run_id: str) -> bool:
         """Whether the driver of a run lives. One that has not said yet that it does is kept from beginning."""
@@ -95,10 +92,6 @@ class Drivers:
                 os.kill(pid, signal.SIGKILL)
             elif now - told_at > STOP_S:
                 os.kill(pid, signal.SIGTERM)
-
-    def was_stopped(self, run_id: str) -> bool:
-        """Whether it was told to stop, in the time of this process."""
-        return run_id in self._told_at
 
     def why_it_died(self, run_id: str) -> str:
         """Return what is known of the death of a driver that could not say why."""

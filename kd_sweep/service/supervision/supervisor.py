@@ -136,7 +136,7 @@ class Supervisor:
                 return False
             row.state, row.wanted, row.message = following.state, following.wanted, following.message
             row.num_failures, row.next_start_at = following.num_failures, following.next_start_at
-            row.driver_pid = row.driver_start = row.driver_host = None
+            row.driver_pid = None
             if following.state == "running":
                 row.run_id = None
             else:

@@ -17,6 +17,7 @@ from kd_sweep.service.rows.models import Submission
 from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_settings import service_settings
 from kd_sweep.service.supervision.local_head import LocalHead
+from kd_sweep.service.supervision.run_folder import RunFolder
 from kd_sweep.service.webhooks import subscriptions
 from tests.service.webhooks.receiver import Receiver
 from tests.tiny_study import TINY
@@ -61,7 +62,7 @@ def test_studies_that_are_refused_fail_in_order_and_are_told_of(core: ServiceCor
     assert str(row(core, "first").message).startswith("teacher.weights: '/nowhere/w.pth' is no file")
     assert row(core, "urgent").ended_at < row(core, "first").started_at
     until(lambda: receiver.events() == [("urgent", "failed"), ("first", "failed")])
-    assert "is no file" in core.log_of(row(core, "first")).read_text()
+    assert "is no file" in RunFolder(core.settings.runs / str(row(core, "first").run_id)).log.read_text()
     assert core.why_idle() is None
 
     before = row(core, "first").run_id
