@@ -47,7 +47,7 @@ def test_every_page_keeps_the_rules_of_accessibility_and_fits_a_phone(
             assert tab.violations() == [], path
             assert tab.page.title().endswith(" · kd_sweep")
             tab.page.set_viewport_size(PHONE)
-            assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+            tab.page.wait_for_function("document.documentElement.scrollWidth <= innerWidth", timeout=5_000)
         is_dark = tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
         assert is_dark == (theme == "dark")
 
