@@ -60,12 +60,19 @@ def status_there(service: "RemoteResults", root: str, output: str, *, wide: bool
                 "left": None if left is None else span(left),
                 "priority": entry["priority"],
                 "by": entry["submitted_by"],
-                "message": entry["message"],
+                "why": _why(entry),
             }
         )
     print_table(pa.Table.from_pylist(rows), output, wide=wide, more=MORE)
     for entry in entries if root != ALL else ():
         print_message(entry["waiting"]["why"] if entry["waiting"] else entry["state"])
+
+
+def _why(entry: Mapping[str, Any]) -> str | None:
+    """Return what a study of the queue waits for; else what its row says of it."""
+    waiting = entry["waiting"] or {}
+    why: str | None = waiting["why"] if waiting.get("position") else entry["message"]
+    return why
 
 
 def query_there(

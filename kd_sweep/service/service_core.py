@@ -93,6 +93,10 @@ class ServiceCore:
         with self.database.changing() as session:
             yield session
 
+    def signing_in(self) -> AbstractContextManager[Session]:
+        """Return a session for a change of browsers' sessions, which are kept also where nothing else is changed."""
+        return self.database.changing()
+
     def why_idle(self) -> str | None:
         """Return why the queue is not worked off, on one line; None where it is."""
         if self.read_only is not None:

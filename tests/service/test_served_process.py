@@ -50,6 +50,21 @@ def loaded_libraries(pid: int) -> set[str]:
     return set(re.findall(r"libtorch|_raylet", Path(f"/proc/{pid}/maps").read_text()))
 
 
+def assert_a_browser_is_signed_in_and_changes_nothing(url: str, secret: str, why: str) -> None:
+    with httpx.Client(base_url=url, timeout=60) as browser:
+        session = browser.post("/session", json={"token": secret})
+        assert session.status_code == 200, session.text
+        assert "HttpOnly" in session.headers["set-cookie"]
+        csrf = {"X-CSRF-Token": session.json()["csrf"]}
+        assert browser.get("/session").json() == session.json()
+        assert browser.patch("/studies/tiny", json={"priority": 1}).status_code == 403
+        refused = browser.patch("/studies/tiny", json={"priority": 1}, headers=csrf)
+        assert (refused.status_code, refused.json()["detail"]) == (503, why)
+        cookies = dict(browser.cookies)
+        assert browser.delete("/session", headers=csrf).status_code == 204
+        assert browser.get("/session", headers={"Cookie": "; ".join(map("=".join, cookies.items()))}).status_code == 401
+
+
 @pytest.mark.slow
 def test_a_study_is_submitted_run_and_read(start_kd_sweep: Start, tmp_path: Path) -> None:
     root, state = tmp_path / "results", tmp_path / "state"
@@ -69,6 +84,7 @@ def test_a_study_is_submitted_run_and_read(start_kd_sweep: Start, tmp_path: Path
             refused = reading.patch("/studies/tiny", json={"priority": 1})
             assert refused.status_code == 503
             assert f"pid {first.pid}" in refused.json()["detail"]
+            assert_a_browser_is_signed_in_and_changes_nothing(str(reading.base_url), secret, refused.json()["detail"])
         second.send_signal(signal.SIGTERM)
         assert second.wait(60) == 0
 

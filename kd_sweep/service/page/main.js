@@ -25,6 +25,8 @@ const SECTIONS = [["studies", "Studies"], ["sql", "SQL"]];
 function App() {
   const [session, setSession] = useState(undefined);
   const [problem, setProblem] = useState(null);
+  const wasSignedIn = useRef(false);
+  wasSignedIn.current ||= Boolean(session);
   useEffect(() => {
     onSignedOut(() => setSession(null));
     openSession().then(setSession, setProblem);
@@ -39,10 +41,11 @@ function App() {
   async function leave() {
     await signOut().catch(() => {});
     setSession(null);
+    wasSignedIn.current = false;
   }
   let shown = html`<p class="quiet" role="status">Reading …</p>`;
   if (problem) shown = html`<${Heading} title="kd_sweep" /><${ProblemLine} of=${problem} />`;
-  else if (session === null) shown = html`<${SignIn} whenSignedIn=${setSession} />`;
+  else if (session === null) shown = html`<${SignIn} whenSignedIn=${setSession} hasEnded=${wasSignedIn.current} />`;
   else if (session) shown = html`<${Shown} ...${address} session=${session} />`;
   return html`
     <button type="button" class="skip" onClick=${() => main.current.focus()}>Skip to the content</button>
@@ -65,14 +68,22 @@ function Banner({ session, parts, leave }) {
 }
 
 function Shown({ parts, params, session }) {
-  const service = useData("/service");
+  const service = useData("/service", ({ kind }) => kind === "heartbeat", { pauseMs: 30000 });
   const found = PAGES.find(({ is }) => is(parts));
   const canChange = session.role !== "viewer" && !service.data?.read_only;
-  const reason = service.data?.read_only ?? service.data?.not_working;
   const content = found
     ? html`<${found.page} key=${parts.join("/")} parts=${parts} params=${params} session=${session} canChange=${canChange} />`
     : html`<${Heading} title="No such page" /><p><a href=${link(["studies"])}>All studies</a></p>`;
-  return html`${reason && html`<p class="notice" role="status">${reason}</p>`}${content}`;
+  return html`${service.data && html`<${Limits} of=${service.data} />`}${content}`;
+}
+
+// What this service cannot do now, and why.
+function Limits({ of }) {
+  if (of.read_only) {
+    return html`<p class="notice" role="status"><strong>Read only:</strong> ${of.read_only}. Results can be read here;
+      changes are refused.</p>`;
+  }
+  return of.not_working ? html`<p class="notice" role="status">${of.not_working}</p>` : null;
 }
 
 // What screen readers say when a study changes its state, and whether changes still come.

@@ -34,7 +34,18 @@ def position(session: Session, name: str, max_studies: int) -> Position:
     Raises:
         NotFoundError: there is no such study.
     """
-    row = get(session, name)
+    return standing(session, get(session, name), max_studies, holders(session))
+
+
+def standing(session: Session, row: Submission, max_studies: int, holding: Sequence[Submission]) -> Position:
+    """Return the same of a study whose row is known.
+
+    Args:
+        session: any.
+        row: of the study.
+        max_studies: how many studies the service runs at once.
+        holding: the studies that hold its slots, as `holders` returns them.
+    """
     if row.state != "queued":
         return Position(None, row.message or _standing(row))
     if row.wanted != "run":
@@ -42,7 +53,7 @@ def position(session: Session, name: str, max_studies: int) -> Position:
     before = num_before(session, row)
     ahead = ("no study", "1 study")[before] if before < 2 else f"{before} studies"
     ordinal = _ORDINALS[before] if before < len(_ORDINALS) else f"number {before + 1}"
-    why = row.message or _room(holders(session), max_studies, before)
+    why = row.message or _room(holding, max_studies, before)
     return Position(before + 1, f"{ordinal}: {ahead} before it; {why}")
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class Database:
             if self._is_sqlite:  # in the order of arrival, and without the pauses with which SQLite waits
                 stack.enter_context(self._lock)
             yield stack.enter_context(self._changing.begin())
+
+    def signing_in(self) -> AbstractContextManager[Session]:
+        """Return a session for a change of browsers' sessions."""
+        return self.changing()
 
     def close(self) -> None:
         """Close every connection."""

@@ -57,7 +57,39 @@ def test_pages_of_studies_have_each_once(admin: httpx.Client) -> None:
             break
     assert names == ["s4", "s3", "s2", "s1", "s0", "tiny"]
     assert admin.get("/api/v1/studies?state=running").json() == {"studies": [], "next": None}
+    other = admin.get("/api/v1/studies", params={"sort": "name", "limit": 1}).json()["next"]
+    assert admin.get("/api/v1/studies", params={"sort": "-name", "after": other}).status_code == 400
     assert admin.get("/api/v1/studies?state=runing").json()["detail"].startswith("state: 'runing' is not a state; did")
+
+
+def test_a_list_says_why_each_waits_and_is_searched_and_sorted(admin: httpx.Client, service: RunningService) -> None:
+    with service.client(Role.OPERATOR) as operator:
+        for client, name, priority in ((admin, "b", 1), (operator, "a_1", 1), (operator, "Ab", 5), (admin, "c", 0)):
+            answer = client.post("/api/v1/studies", json={"yaml": named(name), "priority": priority})
+            assert answer.status_code == 201
+
+    def names(**wanted: str | int) -> list[str]:
+        found, after = [], {}
+        while True:
+            page = admin.get("/api/v1/studies", params={"limit": 2, **wanted, **after}).json()
+            found += [entry["name"] for entry in page["studies"]]
+            if page["next"] is None:
+                return found
+            after = {"after": page["next"]}
+
+    whys = {entry["name"]: entry["waiting"] for entry in admin.get("/api/v1/studies").json()["studies"]}
+    assert whys.pop("tiny") is None
+    assert whys == {name: admin.get(f"/api/v1/studies/{name}").json()["waiting"] for name in ("b", "a_1", "Ab", "c")}
+    assert names(sort="-priority") == ["Ab", "a_1", "b", "c", "tiny"]
+    assert names(sort="priority") == ["c", "b", "a_1", "Ab", "tiny"]
+    assert names(sort="-name") == ["c", "b", "a_1", "Ab", "tiny"]
+    assert names(search="A", sort="submitted_at") == ["b", "a_1", "Ab", "c"]  # the admin's, too
+    assert names(search="B", by="the operator") == ["Ab"]
+    assert names(search="_") == ["a_1"]
+    assert names(search="TIN") == ["tiny"]
+    assert names(search="%") == []
+    refused = admin.get("/api/v1/studies?sort=best").json()["detail"]
+    assert refused.startswith("sort: 'best' is nothing to sort by; possible: name, priority, state")
 
 
 def test_a_key_makes_one_study_however_often_and_at_once_it_is_sent(

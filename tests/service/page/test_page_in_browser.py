@@ -214,10 +214,33 @@ def test_a_wrong_token_is_refused_and_a_revoked_one_ends_the_visit(
         tab.page.get_by_label("Token").fill(secret)
         tab.page.keyboard.press("Enter")
         tab.page.get_by_role("heading", name="Studies").wait_for()
+        tab.page.get_by_label("Name or person").fill("EED")
+        expect(tab.page.locator("main tbody tr")).to_have_count(1)
         tab.page.get_by_role("row", name="seeds").wait_for()
         tab.page.wait_for_timeout(500)  # whatever the page has asked for has come: the stream alone is left
         admin.delete("/api/v1/tokens/guest")
         expect(tab.page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=30_000)
+        expect(tab.page.get_by_text("Your session has ended.")).to_be_visible()
+        tab.page.get_by_label("Token").fill(service.tokens[Role.VIEWER])
+        tab.page.keyboard.press("Enter")
+        expect(tab.page.locator("main tbody tr")).to_have_count(1)  # as it was searched before
+        expect(tab.page.get_by_label("Name or person")).to_have_value("EED")
+
+
+def test_a_service_that_may_only_read_is_signed_in_to_and_offers_no_change(
+    chromium: Browser, root: Path, tmp_path: Path
+) -> None:
+    why = "another service runs the studies: this results root is held by pid 7"
+    with running(root, tmp_path, read_only=lambda: why) as service, visit(chromium, service) as tab:
+        tab.sign_in()
+        expect(tab.page.get_by_text(why)).to_be_visible()
+        expect(tab.page.get_by_role("row", name="seeds")).to_be_visible()
+        assert tab.page.get_by_role("link", name="New study").count() == 0
+        tab.go("studies/seeds")
+        expect(tab.page.get_by_role("region", name="Trials").locator("tbody tr")).to_have_count(12)
+        assert tab.page.get_by_role("button", name="Delete").count() == 0
+        tab.page.get_by_role("button", name="Sign out").click()
+        tab.page.get_by_role("heading", name="Sign in").wait_for()
 
 
 def test_sql_is_linked_answered_and_downloaded(tab: Visit, service: RunningService) -> None:

@@ -40,8 +40,7 @@ class NewToken(BaseModel):
 def sign_in(request: Request, response: Response, shown: SignIn) -> dict[str, Any]:
     """Open a browser's session with a token: sets a cookie, and returns the CSRF token for the page's changes."""
     serving, now = serving_of(request), time.time()
-    serving.check_writable()
-    with serving.rows.changing() as session:
+    with serving.rows.signing_in() as session:
         who = identified(session, shown.token.strip(), now)
         if who is None:
             raise refused_token(request, serving)
@@ -68,9 +67,7 @@ def session_of(response: Response, who: Viewer) -> dict[str, Any]:
 @router.delete("/session", status_code=204, dependencies=[ForViewers])
 def sign_out(request: Request, response: Response) -> None:
     """End the browser's session."""
-    serving = serving_of(request)
-    serving.check_writable()
-    with serving.rows.changing() as session:
+    with serving_of(request).rows.signing_in() as session:
         close_session(session, request.cookies.get(COOKIE, ""))
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 

@@ -7,7 +7,8 @@ from fastapi import Query, Request, Response
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.service.http.answers.negotiation import is_known, not_modified
 from kd_sweep.service.http.answers.study_bodies import OPENAPI_STUDY, Submitted
-from kd_sweep.service.http.answers.study_content import listed_studies, shown_study, study_file, tag_of
+from kd_sweep.service.http.answers.study_content import shown_study, study_file, tag_of
+from kd_sweep.service.http.answers.study_list import SORTS, StudyFilter, listed_studies
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.routes.result_routes import After, StudyName
@@ -24,13 +25,18 @@ router = api_router("studies", ForViewers)
 def studies(
     request: Request,
     state: Annotated[str | None, Query(description="Only submitted studies in this state.")] = None,
+    by: Annotated[str | None, Query(description="Only what this one has submitted.")] = None,
+    search: Annotated[str | None, Query(max_length=200, description="Only with this in name or submitter.")] = None,
+    sort: Annotated[str, Query(description=f"By {', '.join(SORTS)}; behind a minus descending.")] = "-submitted_at",
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=500, description="The most studies.")] = 50,
 ) -> dict[str, Any]:
     """The studies, page by page: submitted ones, the newest first, then others in the root by name."""
     if state is not None and state not in STATES:
         raise QueryError(f"state: {state!r} is not a state; {alternatives(state, STATES, limit=len(STATES))}")
-    return listed_studies(serving_of(request), state, after, limit)
+    if sort.removeprefix("-") not in SORTS:
+        raise QueryError(f"sort: {sort!r} is nothing to sort by; {alternatives(sort, SORTS, limit=len(SORTS))}")
+    return listed_studies(serving_of(request), StudyFilter(state, by, search, sort), after, limit)
 
 
 @router.get("/studies/{name}", responses={304: {"description": "`If-None-Match` has the tag of this content."}})

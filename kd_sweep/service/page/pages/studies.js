@@ -1,27 +1,22 @@
 // The list of studies: how each stands, how far it has come, who wants it, and what those in the queue wait for.
-import { html, useEffect, useState } from "../vendor/preact-htm.js";
-import { link } from "../app/address.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { link, setParams } from "../app/address.js";
 import { useData } from "../app/live.js";
 import { Heading, ProblemLine, Progress, State, Waiting } from "../app/parts.js";
-import { apiPath, request } from "../app/requests.js";
+import { request } from "../app/requests.js";
 import { duration, number, time, words } from "../app/wording.js";
 
-const MOST_REASONS = 10;
+const SEARCH_MS = 300; // after the last key
 const STATES = ["running", "queued", "pausing", "paused", "cancelled", "finished", "finished_with_failures",
   "budget_used", "failed"];
+const ORDERS = [["", "Newest first"], ["submitted_at", "Oldest first"], ["name", "Name"], ["state", "State"],
+  ["submitted_by", "Who submitted"], ["-priority", "Priority"]];
 
-async function readList(path) {
-  const page = await request("GET", path);
-  const waiting = page.studies.filter((study) => study.waiting).slice(0, MOST_REASONS);
-  const whole = await Promise.all(waiting.map((study) => request("GET", apiPath("studies", study.name)).catch(() => study)));
-  const reasons = new Map(whole.map((study) => [study.name, study.waiting?.why]));
-  return { ...page, reasons };
-}
-
-export function Studies({ params, canChange }) {
-  const state = params.get("state") ?? "";
-  const path = `/studies?limit=100${state ? `&state=${encodeURIComponent(state)}` : ""}`;
-  const list = useData(path, ({ kind }) => kind === "study" || kind === "progress", { read: readList });
+export function Studies({ params, session, canChange }) {
+  const wanted = Object.fromEntries(["state", "search", "by", "sort"].map((name) => [name, params.get(name) ?? ""]));
+  const query = new URLSearchParams({ limit: 100, ...given(wanted) });
+  const path = `/studies?${query}`;
+  const list = useData(path, ({ kind }) => kind === "study" || kind === "progress");
   const more = useMore(path, list.data);
   return html`
     <div class="title-row">
@@ -29,16 +24,37 @@ export function Studies({ params, canChange }) {
       ${canChange && html`<a class="button primary" href=${link(["new"])}>New study</a>`}
     </div>
     <nav class="choices" aria-label="Studies by state">
-      <a href=${link(["studies"])} aria-current=${state === "" ? "true" : null}>All</a>
-      ${STATES.map((one) => html`<a key=${one} href=${link(["studies"], { state: one })}
-        aria-current=${state === one ? "true" : null}>${words(one)}</a>`)}
+      ${["", ...STATES].map((state) => html`<a key=${state} href=${link(["studies"], { ...wanted, state })}
+        aria-current=${wanted.state === state ? "true" : null}>${state ? words(state) : "All"}</a>`)}
     </nav>
+    <${Filters} wanted=${wanted} me=${session.name} />
     <${Waiting} ...${list}>
-      ${() => html`<${List} studies=${[...list.data.studies, ...more.studies]} reasons=${list.data.reasons}
-        isAll=${state === ""} canChange=${canChange} />`}
+      ${() => html`<${List} studies=${[...list.data.studies, ...more.studies]}
+        isAll=${!wanted.state && !wanted.search && !wanted.by} canChange=${canChange} />`}
     <//>
     ${more.next && html`<p><button type="button" onClick=${more.read}>Show more</button></p>`}
     <${ProblemLine} of=${more.problem} />`;
+}
+
+function given(wanted) {
+  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value));
+}
+
+function Filters({ wanted, me }) {
+  const timer = useRef(null);
+  function search(event) {
+    const { value } = event.target;
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => setParams({ search: value.trim() }), SEARCH_MS);
+  }
+  return html`<div class="fields" role="search">
+    <label>Name or person <input type="search" maxlength="200" value=${wanted.search} onInput=${search} /></label>
+    <label>Order <select value=${wanted.sort} onChange=${(event) => setParams({ sort: event.target.value })}>
+      ${ORDERS.map(([value, text]) => html`<option key=${value} value=${value}>${text}</option>`)}
+    </select></label>
+    <label><input type="checkbox" checked=${wanted.by === me}
+      onChange=${(event) => setParams({ by: event.target.checked ? me : "" })} /> Mine</label>
+  </div>`;
 }
 
 function useMore(path, first) {
@@ -56,24 +72,24 @@ function useMore(path, first) {
   return { studies: more.studies, problem: more.problem, next, read };
 }
 
-function List({ studies, reasons, isAll, canChange }) {
+function List({ studies, isAll, canChange }) {
   if (!studies.length) {
     const invitation = isAll && canChange ? html` <a href=${link(["new"])}>Submit the first one.</a>` : null;
-    return html`<p class="empty">${isAll ? "No study yet." : "No study is in this state."}${invitation}</p>`;
+    return html`<p class="empty">${isAll ? "No study yet." : "No study fits."}${invitation}</p>`;
   }
   return html`<table class="cards">
-    <caption class="hidden">Studies, the newest first</caption>
+    <caption class="hidden">Studies</caption>
     <thead><tr>
       <th scope="col">Study</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Best</th>
       <th scope="col">Time left</th><th scope="col">By</th>
     </tr></thead>
-    <tbody>${studies.map((study) => html`<${Row} key=${study.name} study=${study} why=${reasons.get(study.name)} />`)}</tbody>
+    <tbody>${studies.map((study) => html`<${Row} key=${study.name} study=${study} />`)}</tbody>
   </table>`;
 }
 
-function Row({ study, why }) {
+function Row({ study }) {
   const { progress } = study;
-  const reason = why ?? (study.waiting ? `position ${study.waiting.position}` : study.message);
+  const reason = study.waiting?.position ? study.waiting.why : study.message;
   const isDone = !progress || progress.error;
   return html`<tr>
     <th scope="row"><a href=${link(["studies", study.name])}>${study.name}</a></th>
