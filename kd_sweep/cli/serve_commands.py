@@ -20,6 +20,9 @@ AllowDownloads = Annotated[bool, typer.Option("--allow-downloads", help="Studies
 AllowPrivateWebhooks = Annotated[
     bool, typer.Option("--allow-private-webhooks", help="Webhooks may lead into private networks.")
 ]
+SignInFile = Annotated[
+    Path | None, typer.Option("--sign-in", metavar="FILE", help="Whom a proxy signs in, and their roles.")
+]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Answer questions, and run and change nothing.")]
 
 
@@ -42,13 +45,14 @@ def serve(
     allow_plugins: AllowPlugins = False,
     allow_downloads: AllowDownloads = False,
     allow_private_webhooks: AllowPrivateWebhooks = False,
+    sign_in: SignInFile = None,
     read_only: ReadOnly = False,
 ) -> None:
     """Run studies of a queue, and answer by HTTP what the root has. The first start prints a token of an admin."""
     policy = {"allow_plugins": allow_plugins, "allow_downloads": allow_downloads, "data_folders": tuple(data or ())}
     policy |= {"allow_private_webhooks": allow_private_webhooks, "max_slots": max_slots, "max_trials": max_trials}
     where = {"state": state, "database": database, "address": address, "host": host, "port": port}
-    core = _core(root, policy, where | {"max_studies": max_studies, "read_only": read_only})
+    core = _core(root, policy, where | {"max_studies": max_studies, "read_only": read_only}, sign_in)
     from kd_sweep.service.http.server import run_server, serving_of_core
 
     try:
@@ -59,13 +63,15 @@ def serve(
         core.stop()
 
 
-def _core(root: str, policy: dict[str, Any], settings: dict[str, Any]) -> "ServiceCore":
+def _core(root: str, policy: dict[str, Any], settings: dict[str, Any], sign_in: Path | None) -> "ServiceCore":
     try:
+        from kd_sweep.service.access.sign_in_file import load_sign_in
         from kd_sweep.service.queue.policy import Policy
         from kd_sweep.service.service_core import ServiceCore
         from kd_sweep.service.service_settings import service_settings
     except ModuleNotFoundError as error:
         raise UserError(f"serve: needs {error.name}; in the checkout: pip install '.[service]'") from None
+    settings["sign_in"] = None if sign_in is None else load_sign_in(sign_in)
     return ServiceCore(service_settings(root, policy=Policy(**policy), **settings))
 
 

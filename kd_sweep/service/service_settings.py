@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.errors import StorageError
+from kd_sweep.service.access.proxy_sign_in import ProxySignIn
 from kd_sweep.service.queue.policy import Policy
 from kd_sweep.storage.root import Root
 
@@ -29,6 +30,8 @@ class ServiceSettings:
     max_studies: int = 1
     """How many studies run at once."""
     policy: Policy = field(default_factory=Policy)
+    sign_in: ProxySignIn | None = None
+    """The proxy that signs people in, if there is one."""
     read_only: bool = False
     """Answer, and run and change nothing."""
     host: str = DEFAULT_HOST

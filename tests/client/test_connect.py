@@ -134,7 +134,7 @@ def test_a_token_comes_from_the_environment_or_a_file_of_ones_own(
     viewer = kd_sweep.connect(service.url)
     assert viewer.whoami()["role"] == "operator"
     with pytest.raises(
-        RemoteError, match=r"^token: 'the operator' has the role operator, and this needs admin$"
+        RemoteError, match=r"^role: 'the operator' has the role operator, and this needs admin$"
     ) as refused:
         viewer["tiny"].delete()
     assert refused.value.status == 403

@@ -74,8 +74,11 @@ def test_under_systemd_a_restart_ends_the_service_alone() -> None:
     assert options["root"] == f"/var/lib/{section['StateDirectory']}/results"
     assert str(options["state"]) == f"/var/lib/{section['StateDirectory']}/state"
     assert not {"StandardOutput", "StandardError"} & set(section), "the log is the journal's"
-    (dropped,) = blocks(README, "ini")
+    dropped, signed_in = blocks(README, "ini")
     assert service_of(dropped)[1]["address"] == "HEAD:6379"
+    options |= {"names": ["sweeps.example.org"], "sign_in": Path("/etc/kd-sweep/sign-in.yaml")}
+    assert service_of(signed_in)[1] == options
+    assert "server_name sweeps.example.org;" in (SERVICE / "nginx.conf").read_text()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -22,8 +22,9 @@ def record(
         request_id: under which the log tells more.
         now: seconds since 1970.
         study: that was changed.
-        detail: what else is worth knowing; no secrets.
+        detail: what else is worth knowing; no secrets. Of somebody whom the proxy names, that it does.
     """
+    detail |= {} if who.token_id is not None else {"signed_in_by": "proxy"}
     row = AuditRow(at=now, who=who.name, role=who.role.value, action=action, study=study, detail=detail)
     row.request_id = request_id
     session.add(row)

@@ -25,8 +25,9 @@ class Identity:
     """Whoever makes a request."""
 
     name: str
-    """Of the token."""
+    """Of the token, or of the user whom the proxy names."""
     role: Role
-    token_id: int
+    token_id: int | None
+    """None for somebody whom the proxy names."""
     csrf: str | None = None
-    """Of a browser's session: what the page shows with each change. None for a token in the header."""
+    """What the page shows with each change. None for a token in the header, which browsers send for no foreign page."""

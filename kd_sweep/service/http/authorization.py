@@ -15,8 +15,12 @@ from kd_sweep.service.access.roles import Identity, Role
 from kd_sweep.service.access.tokens import identified, note_use, use_is_stale
 from kd_sweep.service.http.answers.refusals import RefusedRequestError, too_many, unauthenticated
 from kd_sweep.service.http.guards import READING
+from kd_sweep.service.http.proxied import named_by_proxy
 from kd_sweep.service.http.serving import Serving, serving_of
 from kd_sweep.service.service_errors import ServiceError
+
+_PROXY_S = 600.0
+"""So long a stream goes on for somebody whom the proxy has named."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,13 @@ class Needs:
             return None
         serving = serving_of(request)
         who = _identity(request, serving)
-        request.state.who = who.name
+        request.state.who, request.state.identified_at = who.name, time.monotonic()
         if request.method not in READING and not shows_csrf(who, request.headers.get(CSRF_HEADER, "")):
             raise RefusedRequestError(
                 403, f"{CSRF_HEADER}: is not that of this session; the page reads it from its session"
             )
         if not who.role.includes(self.role):
-            raise RefusedRequestError(403, f"token: {who.name!r} has the role {who.role}, and this needs {self.role}")
+            raise RefusedRequestError(403, f"role: {who.name!r} has the role {who.role}, and this needs {self.role}")
         return who
 
 
@@ -70,15 +74,22 @@ def routes_of(app: FastAPI) -> Iterator[APIRoute]:
 
 
 def still_valid(request: Request) -> bool:
-    """Whether whoever has made a request may still make it: their token may have been revoked meanwhile."""
+    """Whether whoever has made a request may still make it: their token may have been revoked meanwhile.
+
+    What the proxy has said holds for some minutes: then it is to be asked again, by a new request.
+    """
     try:
-        _identity(request, serving_of(request))
+        who = _identity(request, serving_of(request))
     except KdSweepError:
         return False
-    return True
+    return who.token_id is not None or time.monotonic() - request.state.identified_at < _PROXY_S
 
 
 def _identity(request: Request, serving: Serving) -> Identity:
+    return named_by_proxy(request, serving) or _of_token(request, serving)
+
+
+def _of_token(request: Request, serving: Serving) -> Identity:
     header, now = request.headers.get("authorization"), time.time()
     with serving.rows.reading() as session:
         if header is not None:
@@ -88,12 +99,13 @@ def _identity(request: Request, serving: Serving) -> Identity:
             who = session_identity(session, cookie, now)
         else:
             raise unauthenticated("token: is missing; send it as `Authorization: Bearer …`, or sign in on the page")
-        is_stale = who is not None and use_is_stale(session, who.token_id, now)
+        token_id = None if who is None else who.token_id
+        is_stale = token_id is not None and use_is_stale(session, token_id, now)
     if who is None:
         raise refused_token(request, serving)
-    if is_stale and serving.read_only() is None:
+    if token_id is not None and is_stale and serving.read_only() is None:
         with contextlib.suppress(ServiceError), serving.rows.changing() as session:  # nobody is refused for it
-            note_use(session, who.token_id, now)
+            note_use(session, token_id, now)
     return who
 
 

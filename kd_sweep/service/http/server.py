@@ -42,6 +42,7 @@ def serving_of_core(core: ServiceCore, names: Iterable[str]) -> Serving:
         is_working=core.why_idle,
         guards=GuardSettings(frozenset(name.lower() for name in hosts)),
         max_studies=settings.max_studies,
+        sign_in=settings.sign_in,
     )
 
 

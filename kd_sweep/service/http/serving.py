@@ -10,6 +10,7 @@ from fastapi import Request
 from sqlalchemy.orm import Session
 
 from kd_sweep.service.access.bad_tokens import BadTokens
+from kd_sweep.service.access.proxy_sign_in import ProxySignIn
 from kd_sweep.service.http.guards import GuardSettings
 from kd_sweep.service.http.reading import Reading
 from kd_sweep.service.queue.policy import Policy
@@ -44,6 +45,8 @@ class Serving:
     """Returns why the queue is not worked off, on one line; None where it is."""
     guards: GuardSettings = field(default_factory=GuardSettings)
     bad_tokens: BadTokens = field(default_factory=BadTokens)
+    sign_in: ProxySignIn | None = None
+    """The proxy that signs people in, if there is one."""
     max_studies: int = 1
     """How many studies run at once."""
     max_streams: int = 256

@@ -28,7 +28,7 @@ function App() {
   const wasSignedIn = useRef(false);
   wasSignedIn.current ||= Boolean(session);
   useEffect(() => {
-    onSignedOut(() => setSession(null));
+    onSignedOut(() => setSession((before) => (before?.proxy ? location.reload() : null)));
     openSession().then(setSession, setProblem);
   }, []);
   useEffect(() => {
@@ -62,9 +62,15 @@ function Banner({ session, parts, leave }) {
     <div class="who">
       ${session && html`<span class="quiet">${session.name} <span class="role">${session.role}</span></span>`}
       <${ThemeChoice} />
-      ${session && html`<button type="button" class="plain" onClick=${leave}>Sign out</button>`}
+      ${session && html`<${SignOut} proxy=${session.proxy} leave=${leave} />`}
     </div>
   </header>`;
+}
+
+// Whom a proxy has signed in, it signs out.
+function SignOut({ proxy, leave }) {
+  if (!proxy) return html`<button type="button" class="plain" onClick=${leave}>Sign out</button>`;
+  return proxy.sign_out && html`<a href=${proxy.sign_out}>Sign out</a>`;
 }
 
 function Shown({ parts, params, session }) {

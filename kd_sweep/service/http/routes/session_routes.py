@@ -13,10 +13,11 @@ from kd_sweep.service.access.tokens import all_tokens, create_token, identified,
 from kd_sweep.service.http.answers.cursors import cursor_of, key_of
 from kd_sweep.service.http.answers.paging import USUAL_ROWS
 from kd_sweep.service.http.answers.problems import request_id_of
-from kd_sweep.service.http.authorization import Admin, ForAdmins, ForViewers, Public, Viewer, refused_token
+from kd_sweep.service.http.authorization import Admin, ForAdmins, Public, Viewer, refused_token
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.serving import serving_of
 from kd_sweep.service.rows.models import Token
+from kd_sweep.service.service_errors import StateError
 
 router = api_router("access")
 _DAY_S = 86_400.0
@@ -42,7 +43,7 @@ def sign_in(request: Request, response: Response, shown: SignIn) -> dict[str, An
     serving, now = serving_of(request), time.time()
     with serving.rows.signing_in() as session:
         who = identified(session, shown.token.strip(), now)
-        if who is None:
+        if who is None or who.token_id is None:
             raise refused_token(request, serving)
         cookie, csrf = open_session(session, who.token_id, now)
     response.set_cookie(
@@ -54,19 +55,23 @@ def sign_in(request: Request, response: Response, shown: SignIn) -> dict[str, An
         secure=serving.has_secure_cookies or request.url.scheme == "https",
     )
     response.headers["Cache-Control"] = "no-store"
-    return _about(who) | {"csrf": csrf}
+    return _about(who) | {"csrf": csrf, "proxy": None}
 
 
 @router.get("/session")
-def session_of(response: Response, who: Viewer) -> dict[str, Any]:
-    """Who makes this request; with a cookie, the CSRF token of its session, too."""
+def session_of(request: Request, response: Response, who: Viewer) -> dict[str, Any]:
+    """Who makes this request; of a browser, what it shows with changes, too, and where a proxy signs it out."""
     response.headers["Cache-Control"] = "no-store"
-    return _about(who) | {"csrf": who.csrf}
+    sign_in = serving_of(request).sign_in if who.token_id is None else None
+    by_proxy = None if sign_in is None else {"sign_out": sign_in.sign_out}
+    return _about(who) | {"csrf": who.csrf, "proxy": by_proxy}
 
 
-@router.delete("/session", status_code=204, dependencies=[ForViewers])
-def sign_out(request: Request, response: Response) -> None:
+@router.delete("/session", status_code=204)
+def sign_out(request: Request, response: Response, who: Viewer) -> None:
     """End the browser's session."""
+    if who.token_id is None:
+        raise StateError("session: is the proxy's; it ends where the proxy signs people out")
     with serving_of(request).rows.signing_in() as session:
         close_session(session, request.cookies.get(COOKIE, ""))
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
