@@ -13,6 +13,7 @@ import typer
 
 from kd_sweep.cli.arguments import Command, Commands
 from kd_sweep.cli.completion import VARIABLE
+from kd_sweep.cli.export_commands import export
 from kd_sweep.cli.job_commands import logs, stop, submit
 from kd_sweep.cli.launch_commands import launch, plan, resume, run, schema
 from kd_sweep.cli.query_commands import analyse, query, status
@@ -50,6 +51,7 @@ GROUPS: dict[str, dict[Callable[..., None], str]] = {
         analyse: "analyse results digits",
         diff: "diff results/digits results/digits-9",
         attention: "attention results 7be4 --out attention.png",
+        export: "export results digits --to optuna --out digits.log",
     },
     "Files": {
         note: "note results/digits 'seed 3 diverges' --tag rerun",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,8 @@ import pyarrow as pa
 from kd_sweep.data.paths import absolute_path
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError
+from kd_sweep.export.request import Written
+from kd_sweep.export.targets import export
 from kd_sweep.handles.trial_results import TrialResults
 from kd_sweep.storage.root import Root
 from kd_sweep.study.spec import StudySpec
@@ -112,6 +115,26 @@ class StudyResults(Results):
             name: str(absolute_path(value, f"data.{name}")) for name, value in given.items() if value is not None
         }
         return StudyResults(self.root, self.limits, location)
+
+    def export(self, to: str, out: str | Path, *, trial: str | None = None, network: str = "student") -> Written:
+        """Write the study, or a network of one of its trials, as the files of another tool; docs/exports.md has them.
+
+        Done again it changes nothing, or adds what has finished since.
+
+        Args:
+            to: `optuna`, `onnx` or another.
+            out: the path of the file or folder.
+            trial: of an export of a network: its id, a beginning of it, or `best`.
+            network: `student`, or `teacher-1` and so on.
+
+        Returns:
+            Whether anything was ``changed``, and ``what`` is there now.
+
+        Raises:
+            UserError: before anything is written: as `kd_sweep.export.targets.export`. One line.
+            KdSweepError: what was to be written does not compute what the network does.
+        """
+        return export(self, self.name, to, str(out), trial=trial, network=network, location=self._data_location)
 
     def compare(self, other: Results) -> StudyComparison:
         """Return how another study differs from this one, which is the first: settings, metrics, trials of one alone.

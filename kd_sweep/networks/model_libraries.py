@@ -47,16 +47,19 @@ def create_network(model: str, num_classes: int, channels: int, image_size: int,
 
 def _create_torchvision(name: str, num_classes: int, channels: int, image_size: int) -> nn.Module:
     models = importlib.import_module("torchvision.models")
-    options: dict[str, Any] = {}
-    if name in ("googlenet", "inception_v3"):
-        # With auxiliary classifiers they would return several logits while they train.
-        options = {"aux_logits": False, "init_weights": True}
-    if name.startswith("vit_"):
-        options = {"image_size": image_size}
+    options = torchvision_options(name, image_size)
     network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **options)
     if channels != 3:
         _replace_first_convolution(network, channels)
     return network
+
+
+def torchvision_options(name: str, image_size: int) -> dict[str, Any]:
+    """Return what `get_model` takes beside the classes, so that the network takes such images and has one output."""
+    if name in ("googlenet", "inception_v3"):
+        # With auxiliary classifiers they would return several logits while they train.
+        return {"aux_logits": False, "init_weights": True}
+    return {"image_size": image_size} if name.startswith("vit_") else {}
 
 
 def _replace_first_convolution(network: nn.Module, channels: int) -> None:
