@@ -20,6 +20,7 @@ from ray._private import node, services, utils, worker
 from ray._private.parameter import RayParams
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
+from kd_sweep.driver.ray.address import AUTO
 from kd_sweep.driver.ray.local_checks import SESSIONS, SOCKETS, usable_cpus
 from kd_sweep.driver.ray.ray_settings import INIT_OPTIONS
 
@@ -71,6 +72,44 @@ def greet(address: str) -> None:
     """Connect to a head at ``HOST:PORT``. Ray ends a process that fails in this, with the reason on stderr."""
     core: Any = ray._raylet
     core.GcsClient(address=address)
+
+
+def nodes_of(address: str) -> Callable[[float], list[dict[str, Any]]]:
+    """Return a function that asks a head for its nodes, dead ones too; it takes the seconds after which it fails.
+
+    This process becomes no driver of the cluster. Of each node: `node_id`, `host`, `address`, `is_head`, `is_alive`,
+    `started_at` and `ended_at` (seconds since 1970), `message` on its death, `total` and `used` resources by name.
+
+    Args:
+        address: ``HOST:PORT``, or `auto` on a machine of the cluster.
+    """
+    core: Any = ray._raylet
+    client = core.GcsClient(address=services.canonicalize_bootstrap_address(AUTO) if address == AUTO else address)
+
+    def ask(timeout_s: float) -> list[dict[str, Any]]:
+        infos = client.get_all_node_info(timeout=timeout_s)
+        usage = client.get_all_resource_usage(timeout=timeout_s).resource_usage_data.batch
+        free = {one.node_id: dict(one.resources_available) for one in usage}
+        return [_node_content(info, free.get(info.node_id)) for info in infos.values()]
+
+    return ask
+
+
+def _node_content(info: Any, free: dict[str, float] | None) -> dict[str, Any]:
+    total, is_alive = dict(info.resources_total), info.state == 0
+    used = {} if free is None else {name: amount - free.get(name, 0.0) for name, amount in total.items()}
+    return {
+        "node_id": info.node_id.hex(),
+        "host": info.node_manager_hostname,
+        "address": info.node_manager_address,
+        "is_head": info.is_head_node,
+        "is_alive": is_alive,
+        "started_at": info.start_time_ms / 1000,
+        "ended_at": None if is_alive else info.end_time_ms / 1000,
+        "message": info.death_info.reason_message or None,
+        "total": total,
+        "used": used if is_alive else {},
+    }
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 
+from kd_sweep.service.cluster.ray_nodes import RayNodes
 from kd_sweep.service.http.analysing import Analysing
 from kd_sweep.service.http.answers.problems import add_problem_handlers
+from kd_sweep.service.http.asking import Asking
 from kd_sweep.service.http.authorization import Public, role_of, routes_of
 from kd_sweep.service.http.guards import Guards
 from kd_sweep.service.http.prometheus import Counters
@@ -16,6 +18,7 @@ from kd_sweep.service.http.request_log import RequestLog
 from kd_sweep.service.http.routes import (
     analysis_routes,
     change_routes,
+    cluster_routes,
     event_routes,
     file_routes,
     health_routes,
@@ -41,6 +44,7 @@ _FILES = (
     result_routes,
     query_routes,
     analysis_routes,
+    cluster_routes,
     event_routes,
     file_routes,
     log_routes,
@@ -85,6 +89,7 @@ def create_app(serving: Serving) -> FastAPI:
     )
     app.state.serving, app.state.counters = serving, Counters()
     app.state.analysing = Analysing(serving.reading)
+    app.state.asking = Asking(RayNodes(serving.state, serving.address))
     app.state.feed = Feed(serving.reading, serving.rows)
     for file in _FILES:
         app.router.routes += file.router.routes

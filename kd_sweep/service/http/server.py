@@ -41,6 +41,7 @@ def serving_of_core(core: ServiceCore, names: Iterable[str]) -> Serving:
         read_only=lambda: core.read_only,
         is_working=core.why_idle,
         guards=GuardSettings(frozenset(name.lower() for name in hosts)),
+        address=settings.address,
         max_studies=settings.max_studies,
         sign_in=settings.sign_in,
     )

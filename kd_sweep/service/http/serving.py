@@ -47,6 +47,8 @@ class Serving:
     bad_tokens: BadTokens = field(default_factory=BadTokens)
     sign_in: ProxySignIn | None = None
     """The proxy that signs people in, if there is one."""
+    address: str | None = None
+    """Of the Ray cluster that studies run on; the service's own Ray on this machine when None."""
     max_studies: int = 1
     """How many studies run at once."""
     max_streams: int = 256

@@ -6,6 +6,7 @@ import { Heading, ProblemLine } from "./app/parts.js";
 import { onSignedOut, openSession, signOut } from "./app/requests.js";
 import { ThemeChoice } from "./app/theme_choice.js";
 import { stateWords } from "./app/wording.js";
+import { Cluster } from "./pages/cluster.js";
 import { NewStudy } from "./pages/new_study.js";
 import { SignIn } from "./pages/sign_in.js";
 import { Sql } from "./pages/sql.js";
@@ -18,9 +19,10 @@ const PAGES = [
   { is: (parts) => parts[0] === "studies" && parts.length === 2, page: Study },
   { is: (parts) => parts[0] === "studies" && parts[2] === "trials" && parts.length === 4, page: Trial },
   { is: (parts) => parts[0] === "new" && parts.length === 1, page: NewStudy },
+  { is: (parts) => parts[0] === "cluster" && parts.length === 1, page: Cluster },
   { is: (parts) => parts[0] === "sql" && parts.length === 1, page: Sql },
 ];
-const SECTIONS = [["studies", "Studies"], ["sql", "SQL"]];
+const SECTIONS = [["studies", "Studies"], ["cluster", "Cluster"], ["sql", "SQL"]];
 
 function App() {
   const [session, setSession] = useState(undefined);

@@ -22,6 +22,11 @@ def num_before(session: Session, row: Submission) -> int:
     return session.scalar(before) or 0
 
 
+def num_queued(session: Session) -> int:
+    """Return how many studies wait."""
+    return session.scalar(select(func.count(Submission.id)).where(*_in_queue())) or 0
+
+
 def holders(session: Session) -> Sequence[Submission]:
     """Return the studies that hold a slot of the service, in the order of their arrival."""
     return session.scalars(select(Submission).where(Submission.state.in_(HOLDING)).order_by(Submission.id)).all()

@@ -35,6 +35,11 @@ class LocalHead:
         self.problem: str | None = None
         """Why it has not started; None where nothing is wrong."""
 
+    def living(self) -> SharedHead | None:
+        """Return the head if it lives, and start none."""
+        head = read_head(self._file)
+        return head if head is not None and head.is_alive else None
+
     def ready(self) -> SharedHead | None:
         """Return the head once it can be joined. Starts one where there is none, and does not wait for it."""
         if self._process is not None and self._process.poll() is not None:

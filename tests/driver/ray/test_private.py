@@ -31,6 +31,7 @@ ANY = "*"
 CALLED: dict[str, tuple[str, ...] | str] = {
     # Called by us, with the parameters that we give them.
     "ray._private.services:get_node": ("gcs_address", "node_id"),
+    "ray._private.services:canonicalize_bootstrap_address": ("addr",),
     "ray._private.services:start_ray_process": ("command", "process_type"),
     "ray._private.services:resolve_ip_for_localhost": ("host",),
     "ray._private.node:Node.get_logs_dir_path": ("self",),

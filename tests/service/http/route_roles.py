@@ -33,6 +33,7 @@ MATRIX: dict[tuple[str, str], Role | None] = {
     ("POST", "/api/v1/check"): VIEWER,
     ("GET", "/api/v1/schema"): VIEWER,
     ("GET", "/api/v1/service"): VIEWER,
+    ("GET", "/api/v1/cluster"): VIEWER,
     ("POST", "/api/v1/plan"): VIEWER,
     ("GET", "/api/v1/studies/{name}/logs"): VIEWER,
     ("GET", "/api/v1/studies/{name}/files"): VIEWER,

@@ -26,6 +26,7 @@ PAGES = (
     "studies/queued",
     "studies/seeds/trials/{trial}?table=1",
     "new?extend=queued",
+    "cluster",
     "sql?query=SELECT study, count(*) AS trials FROM trials GROUP BY ALL",
 )
 

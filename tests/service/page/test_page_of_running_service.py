@@ -1,7 +1,9 @@
 """A whole study in a browser: submitted to `kd-sweep serve`, watched, paused, extended, resumed, and downloaded."""
 
 import io
+import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +78,8 @@ def test_a_study_is_submitted_watched_paused_extended_resumed_and_downloaded(pag
     kept = kd_sweep.open_results(tmp_path / "results")["live"].table("trials")
     assert taken.sort_by("trial_id").to_pylist() == kept.sort_by("trial_id").to_pylist()
     assert taken["last_epoch"].to_pylist() == [20, 20, 20]
+    page.get_by_role("link", name="Cluster").click()  # its Ray stays for a minute
+    node = page.get_by_role("table", name="Nodes of Ray").get_by_role("row", name=socket.gethostname())
+    expect(node).to_contain_text("Alive", timeout=SOON_MS)
+    expect(node).to_contain_text(re.compile(r"0 of \d"))
+    expect(page.get_by_role("region", name="In use")).to_contain_text("0 of 1 slot")

@@ -10,7 +10,7 @@ from kd_sweep.service.http.answers.cursors import cursor_of, key_of
 from kd_sweep.service.http.answers.refusals import RefusedRequestError
 from kd_sweep.service.http.answers.study_content import progress_of, study_content
 from kd_sweep.service.http.serving import Serving
-from kd_sweep.service.queue.order import holders
+from kd_sweep.service.queue.order import holders, next_ones, num_queued
 from kd_sweep.service.queue.position import standing
 from kd_sweep.service.rows.models import Submission
 
@@ -77,6 +77,19 @@ def listed_studies(serving: Serving, wanted: StudyFilter, after: str | None, lim
                 entries.append((cursor_of(_IN_ROOT, name, None), content))
     shown = entries[:limit]
     return {"studies": [content for _, content in shown], "next": shown[-1][0] if len(entries) > limit else None}
+
+
+def listed_queue(serving: Serving, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the first studies of the queue, each with what it waits for, and how many wait in all."""
+    names = ("name", "priority", "submitted_by", "submitted_at")
+    with serving.rows.reading() as session:
+        holding = holders(session)
+        entries = []
+        for row in next_ones(session, limit):
+            waiting = standing(session, row, serving.max_studies, holding)
+            content = {name: getattr(row, name) for name in names}
+            entries.append(content | {"position": waiting.position, "why": waiting.why})
+        return entries, num_queued(session)
 
 
 def _page(wanted: StudyFilter, kind: str, key: list[Any]) -> Select[Submission]:

@@ -16,6 +16,9 @@ const STATES = {
   interrupted: ["‖", "waits", "Interrupted"],
   preempted: ["◐", "waits", "Preempted"],
   lost: ["◐", "waits", "Lost"],
+  alive: ["✓", "done", "Alive"],
+  silent: ["◐", "waits", "Not heard from"],
+  dead: ["×", "failed", "Dead"],
 };
 
 // Returns sign, kind (a class of the style sheet) and text of a state of a study or trial.
@@ -44,6 +47,12 @@ export function shown(value) {
   if (Array.isArray(value) || (value !== null && typeof value === "object")) return JSON.stringify(value);
   if (typeof value === "boolean") return value ? "yes" : "no";
   return number(value);
+}
+
+// Returns a size in bytes with a unit.
+export function bytes(size) {
+  const exponent = size < 1 ? 0 : Math.min(4, Math.floor(Math.log2(size) / 10));
+  return `${number(size / 1024 ** exponent, 3)} ${["B", "KiB", "MiB", "GiB", "TiB"][exponent]}`;
 }
 
 export function duration(seconds) {

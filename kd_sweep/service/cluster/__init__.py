@@ -1,0 +1,1 @@
+"""The cluster under the studies: its nodes, and who uses them."""
