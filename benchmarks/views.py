@@ -45,6 +45,9 @@ PEERS = {
         FROM trials WHERE status = 'completed' GROUP BY ALL ORDER BY ALL""",
     "parallel": """SELECT * FROM (SELECT trial_id, status, augmentation_strength, ensemble_size, seed, val_accuracy,
         ece, row_number() OVER (ORDER BY objective DESC) AS rank FROM trials) WHERE rank % 5 = 0 ORDER BY rank""",
+    "neighbours": """SELECT trials.* FROM trials, (FROM trials ORDER BY objective DESC LIMIT 1) AS best
+        WHERE (trials.augmentation_strength <> best.augmentation_strength)::INTEGER
+            + (trials.ensemble_size <> best.ensemble_size)::INTEGER + (trials.seed <> best.seed)::INTEGER <= 1""",
     "progress": "SELECT status, count(*), sum(last_epoch), sum(train_s), avg(train_s) FROM trials GROUP BY ALL",
     "timeline": """SELECT trial_id, attempt, any_value(host), min(finished_at) AS began, max(finished_at), count(*)
         FROM epochs GROUP BY ALL ORDER BY began DESC LIMIT 2000""",

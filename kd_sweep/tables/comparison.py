@@ -62,6 +62,12 @@ class StudyComparison:
     """A row per trial of the first study that has no counterpart: `trial_id`, `status`, the columns of its point."""
     only_second: pa.Table
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that the tables take."""
+        tables = (self.settings, self.pairs, self.metrics, self.only_first, self.only_second)
+        return sum(table.nbytes for table in tables)
+
     def _repr_html_(self) -> str:
         return html_blocks(
             f"study {self.first} and study {self.second}",

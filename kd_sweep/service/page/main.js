@@ -7,6 +7,8 @@ import { onSignedOut, openSession, signOut } from "./app/requests.js";
 import { ThemeChoice } from "./app/theme_choice.js";
 import { stateWords } from "./app/wording.js";
 import { Cluster } from "./pages/cluster.js";
+import { CompareStudies } from "./pages/compare_studies.js";
+import { CompareTrials } from "./pages/compare_trials.js";
 import { NewStudy } from "./pages/new_study.js";
 import { SignIn } from "./pages/sign_in.js";
 import { Sql } from "./pages/sql.js";
@@ -18,6 +20,8 @@ const PAGES = [
   { is: (parts) => parts.length === 0 || (parts[0] === "studies" && parts.length === 1), page: Studies },
   { is: (parts) => parts[0] === "studies" && parts.length === 2, page: Study },
   { is: (parts) => parts[0] === "studies" && parts[2] === "trials" && parts.length === 4, page: Trial },
+  { is: (parts) => parts[0] === "studies" && parts[2] === "compare" && parts.length === 3, page: CompareTrials },
+  { is: (parts) => parts[0] === "compare" && parts.length === 1, page: CompareStudies },
   { is: (parts) => parts[0] === "new" && parts.length === 1, page: NewStudy },
   { is: (parts) => parts[0] === "cluster" && parts.length === 1, page: Cluster },
   { is: (parts) => parts[0] === "sql" && parts.length === 1, page: Sql },

@@ -11,6 +11,7 @@ from kd_sweep.tables.queries.named_query import NamedQuery, without_parameters
 from kd_sweep.tables.queries.setting_columns import FINISHED_SQL, listed, ordered, searched_fields, without_empty
 from kd_sweep.tables.queries.sql import statements
 from kd_sweep.tables.queries.views.epoch_views import EPOCH_VIEWS
+from kd_sweep.tables.queries.views.neighbouring_trials import NEIGHBOURS
 from kd_sweep.tables.queries.views.ranked_trials import PARALLEL
 from kd_sweep.tables.queries.views.run_views import RUN_VIEWS
 from kd_sweep.tables.queries.views.seed_views import SEED_VIEWS
@@ -203,6 +204,7 @@ NAMED_QUERIES: dict[str, NamedQuery] = {
         *EPOCH_VIEWS,
         *SEED_VIEWS,
         PARALLEL,
+        NEIGHBOURS,
         *RUN_VIEWS,
     )
 }

@@ -48,6 +48,8 @@ MATRIX: dict[tuple[str, str], Role | None] = {
     ("GET", "/api/v1/studies/{name}/teachers"): VIEWER,
     ("GET", "/api/v1/studies/{name}/queries/{query}"): VIEWER,
     ("GET", "/api/v1/studies/{name}/analysis"): VIEWER,
+    ("GET", "/api/v1/studies/{name}/comparison"): VIEWER,
+    ("GET", "/api/v1/studies/{name}/trials/{trial_id}/comparison"): VIEWER,
     ("GET", "/api/v1/tables/{table}"): VIEWER,
     ("GET", "/api/v1/queries"): VIEWER,
     ("GET", "/api/v1/queries/{query}"): VIEWER,

@@ -6,6 +6,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import polars as pl
@@ -185,6 +186,39 @@ def test_named_queries(admin: httpx.Client, trained_root: Path) -> None:
     assert admin.get("/api/v1/queries/summary?format=csv").text.startswith('"study"')
 
 
+def test_trials_that_fulfil_conditions_are_counted_and_paged(admin: httpx.Client, trained_root: Path) -> None:
+    trials = pl.read_parquet(trained_root / "tiny/trials/*.parquet")
+    middle = trials["val_loss"].sort()[1]
+    expected = trials.filter((pl.col("val_loss") <= middle) & (pl.col("status") == "completed")).sort("val_loss")
+    where = [f"val_loss<={middle!r}", "status=completed", "last_epoch>=0"]
+    query: dict[str, Any] = {"where": where, "sort": "val_loss", "limit": 1}
+    first = admin.get("/api/v1/studies/tiny/trials", params=query).raise_for_status().json()
+    second = admin.get("/api/v1/studies/tiny/trials", params=query | {"after": first["next"]}).json()
+    assert [row["trial_id"] for page in (first, second) for row in page["rows"]] == expected["trial_id"].to_list()
+    assert (first["num_matching"], second["next"]) == (2, None)
+
+
+def test_two_trials_and_two_studies_are_compared(admin: httpx.Client, trained_root: Path) -> None:
+    trials = pl.read_parquet(trained_root / "tiny/trials/*.parquet").filter(pl.col("ensemble_size") == 1)
+    weak, strong = trials.sort("augmentation_strength").to_dicts()
+    path = f"/api/v1/studies/tiny/trials/{weak['trial_id'][:9]}/comparison?with={strong['trial_id']}"
+    settings = admin.get(path).raise_for_status().json()
+    assert settings["rows"] == [
+        {"field": "teacher_strengths", "first": "[0.0]", "second": "[0.5]"},
+        {"field": "student_strength", "first": "0.0", "second": "0.5"},
+    ]
+    metrics = {row["column"]: row for row in admin.get(f"{path}&table=metrics").json()["rows"]}
+    assert settings["num_rows_of"] == {"settings": 2, "metrics": len(metrics)}
+    assert metrics["val_loss"]["difference"] == strong["val_loss"] - weak["val_loss"]
+    same = admin.get("/api/v1/studies/tiny/comparison?with=tiny&table=metrics").raise_for_status().json()
+    assert same["num_rows_of"] | {"metrics": 0} == {
+        **{"settings": 0, "metrics": 0, "pairs": 4, "only_first": 0, "only_second": 0}
+    }
+    mean = pl.read_parquet(trained_root / "tiny/trials/*.parquet")["val_loss"].mean()
+    loss = next(row for row in same["rows"] if row["column"] == "val_loss")
+    assert (loss["first"], loss["difference"], loss["num_pairs"]) == (pytest.approx(mean), 0, 4)
+
+
 @pytest.mark.parametrize(
     ("path", "status", "beginning"),
     [
@@ -199,6 +233,11 @@ def test_named_queries(admin: httpx.Client, trained_root: Path) -> None:
         ("studies/tiny/trials?after=nonsense", 400, "after: 'nonsense' is not a cursor of this list"),
         ("studies/tiny/trials?after=WzFd", 400, "after: 'WzFd' is not a cursor"),
         ("studies/tiny/trials?status=done", 422, "status: 'done' is not a status; "),
+        ("studies/tiny/trials?where=seed", 422, "where: 'seed' is no condition, such as val_accuracy>=0.8"),
+        ("studies/tiny/trials?where=sed>=1", 422, "where: 'sed' is not a column; did you mean 'seed'?"),
+        ("studies/tiny/trials?where=seed>=many", 422, "where: seed: 'many' is not a number"),
+        ("studies/tiny/trials?where=status>=done", 422, "where: status: >= is for numbers, and this is string"),
+        ("studies/tiny/comparison?with=big", 404, "study: 'big' is not in "),
         ("studies/tiny/trials?limit=0", 422, "limit: '0': input should be greater"),
         ("tables/trial", 404, "table: 'trial' is not a table; did you mean 'trials'?"),
         ("nothing", 404, "path: /api/v1/nothing is not a path"),

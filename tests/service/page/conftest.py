@@ -9,12 +9,10 @@ from playwright.sync_api import Browser
 import kd_sweep
 from kd_sweep.service.access.roles import Role
 from tests.service.page.browsing import Visit, browser, visit
+from tests.service.page.seeds_study import SEEDS
 from tests.service.running_service import RunningService, running
 from tests.tiny_study import TINY
 from tests.trained_studies import train_study
-
-OBJECTIVES = "objectives: [{metric: val_loss, mode: min}, {metric: fidelity_val, mode: max}]"
-SEEDS = TINY.replace("name: tiny", "name: seeds").replace("search:", f"seeds: 3\n{OBJECTIVES}\nsearch:")
 
 
 @pytest.fixture(scope="session")

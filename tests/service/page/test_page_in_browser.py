@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_
 PHONE = {"width": 390, "height": 800}
 PAGES = (
     "studies",
-    "studies/seeds?table=1&timeline=1&teachers=1",
+    "studies/seeds?table=1&timeline=1&teachers=1&parallel=1&correlations=1&columns=ece&where=seed>=1&pins={trial}",
     "studies/queued",
-    "studies/seeds/trials/{trial}?table=1",
+    "studies/seeds/trials/{trial}?table=1&neighbours=1",
     "new?extend=queued",
     "cluster",
     "sql?query=SELECT study, count(*) AS trials FROM trials GROUP BY ALL",

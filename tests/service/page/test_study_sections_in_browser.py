@@ -1,5 +1,6 @@
 """What the page shows of a study as a whole, and of a trial's networks: against NumPy and SciPy on the tables."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_the_trials_that_no_other_beats_are_squares_and_a_table(tab: Visit, tria
     is_beaten = [bool(((points <= point).all(1) & (points < point).any(1)).any()) for point in points]
     front = {trial[:8] for trial, beaten in zip(trials["trial_id"], is_beaten, strict=True) if not beaten}
     assert set(table.locator("tbody th").all_inner_texts()) == front
-    chart = tab.page.get_by_role("img", name="Fidelity val against val loss")
+    chart = tab.page.get_by_role("application", name="Fidelity val against val loss")
     expect(chart.locator("rect.best")).to_have_count(len(front))
     expect(chart.locator("circle")).to_have_count(12 - len(front))
     x = {
@@ -66,6 +67,16 @@ def test_the_trials_that_no_other_beats_are_squares_and_a_table(tab: Visit, tria
     others = trials.filter(pl.col("trial_id").str.slice(0, 8).is_in(list(x))).sort("val_loss")["trial_id"]
     across = [x[trial[:8]] for trial in others]
     assert across == sorted(across)
+    chart.focus()
+    tab.page.keyboard.press("Home")
+    best = trials.sort("val_loss").row(0, named=True)
+    spoken = (
+        f"1 of 12: {best['trial_id'][:8]}: Val loss {best['val_loss']:.4g}, fidelity val {best['fidelity_val']:.4g}"
+    )
+    expect(tab.page.locator(".reading[aria-live=polite]", has_text="1 of 12")).to_have_text(spoken)
+    expect(chart.locator(".ring")).to_have_count(1)
+    tab.page.keyboard.press("Enter")
+    tab.page.get_by_role("heading", name=f"Trial {best['trial_id'][:8]}").wait_for()
 
 
 def test_slots_over_time_are_a_chart_and_a_table(tab: Visit, root: Path, trials: pl.DataFrame) -> None:
@@ -74,7 +85,15 @@ def test_slots_over_time_are_a_chart_and_a_table(tab: Visit, root: Path, trials:
     table = tab.page.get_by_role("region", name="Slots over time, as a table")
     num_teachers = pl.read_parquet(root / "seeds/teachers/*.parquet").height
     expect(table.locator("tbody tr")).to_have_count(12 + num_teachers)
-    expect(tab.page.locator("svg[role=img] rect.span")).to_have_count(12 + num_teachers)
+    count = 12 + num_teachers
+    chart = tab.page.get_by_role("application", name="of teachers and trials in")
+    expect(chart.locator("rect.span")).to_have_count(count)
+    chart.focus()
+    tab.page.keyboard.press("End")
+    said = re.compile(
+        f"^{count} of {count}: (Trial|Teacher) [0-9a-f]{{8}}, slot .*[0-9]+, completed, from .* s, for .* s$"
+    )
+    expect(tab.page.locator(".reading[aria-live=polite]", has_text=f"{count} of {count}")).to_have_text(said)
     assert "timeline=1" in tab.page.url
     shown = {text.removeprefix("Trial ") for text in table.locator("tbody th").all_inner_texts() if "Trial" in text}
     assert shown == {trial[:8] for trial in trials["trial_id"]}

@@ -1,7 +1,8 @@
 """Routes that ask the tables: SQL, named queries."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
@@ -17,7 +18,7 @@ from kd_sweep.service.http.answers.negotiation import (
 from kd_sweep.service.http.answers.paging import MOST_ROWS
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
-from kd_sweep.service.http.routes.result_routes import StudyName, results_of
+from kd_sweep.service.http.routes.result_routes import StudyName, TrialId, results_of, trial_named
 from kd_sweep.service.http.serving import serving_of
 from kd_sweep.service.http.slots import Slots
 from kd_sweep.service.service_errors import NotFoundError
@@ -29,6 +30,9 @@ router = api_router("queries", ForViewers)
 
 _SLOTS = Slots(4, 12, 10.0, "statements")
 """Each statement may take the memory of its limit."""
+
+_COMPARED = ("settings", "metrics", "pairs", "only_first", "only_second")
+"""The tables of a comparison of studies."""
 
 OfStudy = Annotated[str | None, Query(description="Of this study alone; of all without it.")]
 
@@ -82,6 +86,54 @@ def query_of_study(
 ) -> Response:
     """The answer to a named query about a study; its parameters are those of the query string beside `format`."""
     return _named(request, serving_of(request).reading.study(name), query, form, f"{name}-{query}")
+
+
+@router.get("/studies/{name}/comparison", responses=OPENAPI_TABLE)
+def comparison_of_studies(
+    request: Request,
+    name: StudyName,
+    other: Annotated[str, Query(alias="with", description="The other study, which is the second.")],
+    form: WantedForm,
+    table: Annotated[
+        Literal["settings", "metrics", "pairs", "only_first", "only_second"], Query(description="Which of its tables.")
+    ] = "settings",
+) -> Response:
+    """How two studies differ, as `kd-sweep diff` says it: settings, means over pairs of trials, trials of one alone.
+
+    In JSON `num_rows_of` says how many rows each of the tables has; it ends after 10,000, and `truncated` says so.
+    """
+    reading = serving_of(request).reading
+    first, second = reading.study(name), reading.study(other)
+    revision = reading.tag(first) + reading.tag(second)
+    with _SLOTS.one():
+        compared = reading.remembered(("comparison", name, other), revision, lambda: first.compare(second))
+    tables: dict[str, pa.Table] = {part: getattr(compared, part) for part in _COMPARED}
+    return _part(tables, table, form, f"{name}-{other}-{table}")
+
+
+@router.get("/studies/{name}/trials/{trial_id}/comparison", responses=OPENAPI_TABLE)
+def comparison_of_trials(
+    request: Request,
+    name: StudyName,
+    trial_id: TrialId,
+    other: Annotated[str, Query(alias="with", description="The id of another trial of the study, or its beginning.")],
+    form: WantedForm,
+    table: Annotated[Literal["settings", "metrics"], Query(description="Which of its tables.")] = "settings",
+) -> Response:
+    """How two trials of a study differ, as `kd-sweep diff` says it: fields of their configurations, metrics."""
+    serving = serving_of(request)
+    with _SLOTS.one():
+        compared = trial_named(serving, name, trial_id).compare(trial_named(serving, name, other))
+    tables = {"settings": compared.settings, "metrics": compared.metrics}
+    return _part(tables, table, form, f"{compared.first}-{compared.second}-{table}")
+
+
+def _part(tables: dict[str, pa.Table], wanted: str, form: Form, file: str) -> Response:
+    table, num_rows = tables[wanted], {part: table.num_rows for part, table in tables.items()}
+    if form in (Form.JSON, Form.COLUMNS):
+        is_cut = table.num_rows > MOST_ROWS
+        return table_answer(table.slice(0, MOST_ROWS), form, file, truncated=is_cut, num_rows_of=num_rows)
+    return table_answer(table, form, file)
 
 
 def _answered(request: Request, statement: Statement, form: Form) -> Response:

@@ -18,6 +18,7 @@ from kd_sweep.service.http.answers.negotiation import (
     table_answer,
 )
 from kd_sweep.service.http.answers.paging import MOST_ROWS, USUAL_ROWS, page_of, selected
+from kd_sweep.service.http.answers.row_conditions import matching
 from kd_sweep.service.http.answers.whole_tables import table_stream
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
@@ -43,11 +44,17 @@ def trials(
     form: WantedForm,
     sort: Annotated[str, Query(description="A column; `-` before it: the greatest first.")] = "started_at",
     status: Annotated[str | None, Query(description="Only trials of this status.")] = None,
+    where: Annotated[
+        list[str] | None, Query(description="A condition such as `seed<=3` or `distillation_loss=kl`; once for each.")
+    ] = None,
     columns: Columns = None,
     after: After = None,
     limit: Limit = USUAL_ROWS,
 ) -> Response:
-    """The trials of a study, page by page, with the columns of the table `trials`."""
+    """The trials of a study, page by page, with the columns of the table `trials`.
+
+    In JSON `num_matching` says how many there are on all pages.
+    """
     reading = serving_of(request).reading
     study = reading.study(name)
     tag = reading.tag(study, form, request.url.query)
@@ -58,8 +65,10 @@ def trials(
         if status not in STATUSES:
             raise QueryError(f"status: {status!r} is not a status; {alternatives(status, STATUSES)}")
         table = table.filter(pc.equal(table["status"], status))
+    table = matching(table, where or [])
     page, following = page_of(table, sort, "trial_id", after, limit)
-    return table_answer(selected(page, columns), form, f"{name}-trials", next_cursor=following, tag=tag)
+    about = {"num_matching": table.num_rows}
+    return table_answer(selected(page, columns), form, f"{name}-trials", next_cursor=following, tag=tag, **about)
 
 
 @router.get("/studies/{name}/trials/{trial_id}")

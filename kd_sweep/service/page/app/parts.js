@@ -1,5 +1,6 @@
 // Small parts that pages are made of: states, progress, problems, headings, buttons that ask first.
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { setParams } from "./address.js";
 import { count, number, stateWords } from "./wording.js";
 
 export function State({ of }) {
@@ -38,6 +39,15 @@ export function Heading({ children, title }) {
 export function Waiting({ data, problem, children }) {
   if (data !== null) return html`<${ProblemLine} of=${problem} />${children()}`;
   return problem ? html`<${ProblemLine} of=${problem} />` : html`<p class="quiet" role="status">Reading …</p>`;
+}
+
+// A section that is read once it is opened; the address says that it is. `children` is a function.
+export function Folded({ title, param, params, children }) {
+  const isOpen = params.has(param);
+  return html`<section class="folded"><details open=${isOpen} onToggle=${(event) => setParams({ [param]: event.target.open ? "1" : null })}>
+    <summary><h2>${title}</h2></summary>
+    ${isOpen && children()}
+  </details></section>`;
 }
 
 // A list of facts: pairs of a name and what is shown for it; pairs without a value are left out.

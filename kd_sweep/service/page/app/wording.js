@@ -26,10 +26,23 @@ export function stateWords(state) {
   return STATES[state] ?? ["·", "rests", state ? words(state) : "Unknown"];
 }
 
-// Returns a name of the tables as words: `val_accuracy` is "val accuracy".
+const SHORT = /\b(ece|iou|kl)\b/g;
+
+// Returns a name of the tables as words: `val_accuracy` is "Val accuracy", `ece` "ECE".
 export function words(name) {
-  const text = String(name).replaceAll("_", " ");
+  const text = String(name).replaceAll("_", " ").replace(SHORT, (one) => (one === "iou" ? "IoU" : one.toUpperCase()));
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+// Returns words as they stand within a sentence: "val accuracy", and "ECE" as it is.
+export function within(name) {
+  const text = words(name);
+  return /^[A-Z][a-z]/.test(text) && !text.startsWith("IoU") ? text.charAt(0).toLowerCase() + text.slice(1) : text;
+}
+
+// Returns how a value differs from another: "+0.02".
+export function change(value, digits = 3) {
+  return value === null || value === undefined ? "–" : `${value > 0 ? "+" : ""}${number(value, digits)}`;
 }
 
 // Returns a number as short as it can be told apart, or a dash for none.
@@ -58,6 +71,7 @@ export function bytes(size) {
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   const total = Math.round(seconds);
+  if (seconds < 10) return `${number(seconds, 2)} s`;
   if (total < 60) return `${total} s`;
   if (total < 3600) return `${Math.floor(total / 60)} min ${total % 60} s`;
   if (total < 86400) return `${Math.floor(total / 3600)} h ${Math.floor((total % 3600) / 60)} min`;

@@ -1,5 +1,5 @@
 // The curves of a study by setting: from the rows of the view `bands` to curves with a band each.
-import { shown, words } from "../app/wording.js";
+import { shown, within } from "../app/wording.js";
 
 const OF_VIEW = new Set(["study", "epoch", "num_trials"]);
 const LOW = "q0_1";
@@ -23,7 +23,7 @@ export function settingsOf(columns, numRows) {
     const key = names.map((name) => shown(columns[name][row])).join("/") || "all";
     if (!settings.has(key)) {
       const empty = () => new Array(epochs.length).fill(null);
-      const name = varying.map((one) => `${words(one).toLowerCase()} ${shown(columns[one][row])}`).join(", ");
+      const name = varying.map((one) => `${within(one)} ${shown(columns[one][row])}`).join(", ");
       settings.set(key, {
         key, name: name || "all trials", index: settings.size, numTrials: 0, values: empty(), low: empty(), high: empty(),
       });

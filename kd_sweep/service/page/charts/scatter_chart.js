@@ -1,34 +1,45 @@
 // A chart of points, with a front of the best among them and the area that it dominates; its table stands beside it.
-import { html, useRef } from "../vendor/preact-htm.js";
+import { html, useMemo, useRef } from "../vendor/preact-htm.js";
 import { number } from "../app/wording.js";
+import { useMarks } from "./marked_chart.js";
 import { marks, useWidth } from "./plot_area.js";
 
 const HEIGHT = 340;
 const EDGE = { left: 62, right: 14, top: 12, bottom: 46 };
 
 // `x` and `y` are `{ name, isLess }`: the axes, and whether less is better. Points are `{ key, x, y, title }`.
-// `isClosed` says that nothing but the two axes decides who is on the front.
-export function ScatterChart({ label, x, y, points, front, isClosed }) {
+// `isClosed` says that nothing but the two axes decides who is on the front; `open(key)` follows a point. The cursor goes through
+// the front first, then through the others, each by the horizontal axis.
+export function ScatterChart({ label, x, y, points, front, isClosed, open }) {
   const box = useRef();
   const width = useWidth(box);
-  return html`<div class="chart" ref=${box}>
-    ${width > 0 && html`<${Drawing} ...${{ label, x, y, points, front, isClosed, width }} />`}
-  </div>`;
+  const inOrder = useMemo(() => [...byX(front), ...byX(points)], [front, points]);
+  const { at, setAt, props, reading } = useMarks(label, inOrder.map(({ title }) => title), (mark) => open(inOrder[mark].key));
+  const point = (key) => setAt(inOrder.findIndex((one) => one.key === key));
+  return html`<div class="chart" ref=${box} ...${props}>
+    ${width > 0 && html`<${Drawing} ...${{ x, y, points, front, isClosed, width, point, open }} marked=${at === null ? null : inOrder[at]} />`}
+  </div>${reading}`;
 }
 
-function Drawing({ label, x, y, points, front, isClosed, width }) {
+function byX(points) {
+  return [...points].sort((first, second) => first.x - second.x);
+}
+
+function Drawing({ x, y, points, front, isClosed, width, point, open, marked }) {
   const all = [...points, ...front];
   const across = scale(all.map((point) => point.x), EDGE.left, width - EDGE.right);
   const up = scale(all.map((point) => point.y), HEIGHT - EDGE.bottom, EDGE.top);
-  const sorted = [...front].sort((first, second) => first.x - second.x);
-  return html`<svg width=${width} height=${HEIGHT} role="img" aria-label=${label}>
+  const sorted = byX(front);
+  const shared = (key) => ({ onPointerEnter: () => point(key), onClick: () => open(key) });
+  return html`<svg width=${width} height=${HEIGHT} aria-hidden="true">
     <${Axes} ...${{ x, y, across, up, width }} />
     ${isClosed && sorted.length > 0 && html`<path class="dominated" d=${`${stairs(sorted, x, y, across, up)} ${corner(sorted, x, y, across, up)} Z`} />
       <path class="front" d=${stairs(sorted, x, y, across, up)} />`}
-    ${points.map((point) => html`<circle key=${point.key} class="point" cx=${across.at(point.x)} cy=${up.at(point.y)} r="3.5">
-      <title>${point.title}</title></circle>`)}
-    ${sorted.map((point) => html`<rect key=${point.key} class="best" x=${across.at(point.x) - 5} y=${up.at(point.y) - 5}
-      width="10" height="10"><title>${point.title}</title></rect>`)}
+    ${points.map((one) => html`<circle key=${one.key} class="point" cx=${across.at(one.x)} cy=${up.at(one.y)} r="3.5" ...${shared(one.key)}>
+      <title>${one.title}</title></circle>`)}
+    ${sorted.map((one) => html`<rect key=${one.key} class="best" x=${across.at(one.x) - 5} y=${up.at(one.y) - 5}
+      width="10" height="10" ...${shared(one.key)}><title>${one.title}</title></rect>`)}
+    ${marked && html`<circle class="ring" cx=${across.at(marked.x)} cy=${up.at(marked.y)} r="9" />`}
   </svg>`;
 }
 

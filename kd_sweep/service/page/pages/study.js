@@ -4,15 +4,16 @@ import { go, link } from "../app/address.js";
 import { useData } from "../app/live.js";
 import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting } from "../app/parts.js";
 import { apiPath, apiUrl, request } from "../app/requests.js";
-import { duration, number, time, words } from "../app/wording.js";
-import { DoseResponse } from "./dose_response.js";
-import { Pareto } from "./pareto.js";
-import { StudyCurves } from "./study_curves.js";
-import { StudyLog } from "./study_log.js";
-import { Teachers } from "./teachers.js";
-import { Timeline } from "./timeline.js";
-import { TrialTable } from "./trial_table.js";
-import { Verdicts } from "./verdicts.js";
+import { duration, number, time, within, words } from "../app/wording.js";
+import { DoseResponse } from "../sections/dose_response.js";
+import { Parallel } from "../sections/parallel.js";
+import { Pareto } from "../sections/pareto.js";
+import { StudyCurves } from "../sections/study_curves.js";
+import { StudyLog } from "../sections/study_log.js";
+import { Teachers } from "../sections/teachers.js";
+import { Timeline } from "../sections/timeline.js";
+import { TrialTable } from "../sections/trial_table.js";
+import { Verdicts } from "../sections/verdicts.js";
 
 // What can be done in which state; the service has the last word.
 const CHANGES = [
@@ -36,17 +37,19 @@ export function Study({ parts: [, name], params, session, canChange }) {
     <${Waiting} ...${study}>
       ${() => html`
         <${Standing} study=${study.data} />
+        ${!canChange && html`<div class="actions"><${CompareLink} name=${name} /></div>`}
         ${canChange && html`<${Buttons} study=${study.data} isAdmin=${session.role === "admin"} reload=${study.reload} />`}
         ${study.data.progress && !study.data.progress.error && html`
           <${StudyCurves} name=${name} objective=${objective} params=${params} />
           <${DoseResponse} name=${name} objective=${objective} params=${params} />
-          <${Verdicts} name=${name} progress=${study.data.progress} />
+          <${Verdicts} name=${name} progress=${study.data.progress} params=${params} />
           <${Waiting} ...${objectives}>${() => html`
             ${listOf(objectives.data).length > 1 && html`<${Pareto} name=${name} objectives=${listOf(objectives.data)} />`}
+            <${Parallel} name=${name} objective=${objective} params=${params} />
             <${TrialTable} name=${name} objective=${objective} isLessBetter=${listOf(objectives.data)[0]?.mode === "min"} params=${params} />`}<//>
           <${Timeline} name=${name} params=${params} />
           <${Teachers} name=${name} params=${params} />`}
-        ${study.data.is_submitted && html`<${StudyLog} name=${name} />`}
+        ${study.data.is_submitted && html`<${StudyLog} name=${name} params=${params} />`}
         <${Downloads} name=${name} hasTables=${study.data.progress !== null} />`}
     <//>`;
 }
@@ -63,7 +66,7 @@ function Standing({ study }) {
     ["Why", study.waiting?.position ? study.waiting.why : study.message],
     ["Progress", html`<${Progress} of=${progress} />`],
     ["Running now", has && progress.num_running ? `${progress.num_running} trials` : null],
-    [has ? `Best ${words(progress.objective_metric).toLowerCase()}` : "Best", has ? number(progress.best_objective) : null],
+    [has ? `Best ${within(progress.objective_metric)}` : "Best", has ? number(progress.best_objective) : null],
     ["Epochs done", has ? number(progress.num_epochs) : null],
     ["Time left", has ? duration(progress.remaining_s) : null],
     ["Submitted", study.is_submitted ? `${time(study.submitted_at)} by ${study.submitted_by}` : null],
@@ -97,10 +100,15 @@ function Buttons({ study, isAdmin, reload }) {
     ${study.is_submitted && EXTENDED.includes(study.state) && html`<a class="button" key="extend"
       href=${link(["new"], { extend: study.name })}>Extend</a>`}
     <a class="button" href=${link(["new"], { like: study.name })}>New study like this</a>
+    <${CompareLink} name=${study.name} />
     ${isAdmin && study.is_submitted && html`<${Action} key="delete" label="Delete" kind="danger"
       question="Delete it with all its results?" act=${() => change("DELETE", path)} />`}
     ${study.state === "queued" && html`<${Priority} of=${study.priority} set=${(priority) => change("PATCH", path, { priority })} />`}
   </div><${ProblemLine} of=${problem} />`;
+}
+
+function CompareLink({ name }) {
+  return html`<a class="button" href=${link(["compare"], { studies: name })}>Compare</a>`;
 }
 
 function Priority({ of, set }) {

@@ -6,8 +6,9 @@ import { Facts, Heading, State, Waiting } from "../app/parts.js";
 import { apiPath, apiUrl } from "../app/requests.js";
 import { duration, number, shown, time, words } from "../app/wording.js";
 import { CurveTable, LineChart } from "../charts/line_chart.js";
-import { Attention } from "./attention.js";
-import { metricNames, MetricChoice, TableChoice } from "./study_curves.js";
+import { Attention } from "../sections/attention.js";
+import { Neighbours } from "../sections/neighbours.js";
+import { metricNames, MetricChoice, TableChoice } from "../sections/study_curves.js";
 
 export function Trial({ parts: [, study, , id], params }) {
   const path = apiPath("studies", study, "trials", id);
@@ -23,8 +24,9 @@ export function Trial({ parts: [, study, , id], params }) {
       <section><h2>Curve</h2><${Waiting} ...${epochs}>
         ${() => html`<${Curve} columns=${epochs.data.columns} params=${params} />`}
       <//></section>
-      <${Attention} study=${study} id=${trial.data.trial_id} />
       <${Configuration} config=${trial.data.config} />
+      <${Neighbours} study=${study} id=${trial.data.trial_id} params=${params} />
+      <${Attention} study=${study} id=${trial.data.trial_id} />
       <section><h2>Files</h2><div class="actions">
         <a href=${apiUrl(`${path}/epochs?format=parquet`)} download=${`${id}-epochs.parquet`}>Epochs (Parquet)</a>
       </div></section>`}

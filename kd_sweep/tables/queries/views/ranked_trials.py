@@ -23,14 +23,22 @@ class ParallelParameters(QueryParameters):
 
 def parallel(results: Results, parameters: ParallelParameters) -> pa.Table:
     """Settings and outcomes side by side: one row per trial that has a value of its study's first objective."""
-    objectives = [objective["metric"] for study in results.objectives().values() for objective in study]
-    outcomes = parameters.outcomes or (*objectives, "val_accuracy", "fidelity_val")
-    metrics = checked_metrics(results, outcomes, "trials", "outcomes")
+    metrics = outcomes_of(results, parameters.outcomes)
     columns = [*searched_fields(results), "seed"]
     answer = spread_over_ranks(results, MAX_TRIALS, ["status", *columns, *metrics], ranked=True)
     number = sum(dict(zip(answer["study"].to_pylist(), answer["num_trials"].to_pylist(), strict=True)).values())
     remarks = [f"{answer.num_rows} of {number} trials, evenly over their ranks."] if number > answer.num_rows else []
     return with_remarks(without_empty(answer, columns[2:-1]), remarks)
+
+
+def outcomes_of(results: Results, names: Sequence[str]) -> list[str]:
+    """Return the outcomes that are asked for; of none the objectives, `val_accuracy` and `fidelity_val`.
+
+    Raises:
+        QueryError: one is no outcome of these studies. One line.
+    """
+    objectives = [objective["metric"] for study in results.objectives().values() for objective in study]
+    return checked_metrics(results, names or (*objectives, "val_accuracy", "fidelity_val"), "trials", "outcomes")
 
 
 def spread_over_ranks(results: Results, most: int, columns: Sequence[str], *, ranked: bool = False) -> pa.Table:

@@ -20,7 +20,7 @@ VIEWS = [name for name, query in NAMED_QUERIES.items() if query.columns is not N
 
 def test_views_and_older_queries_are_one_list():
     assert [
-        *("curves", "bands", "density", "dose_response", "agreement", "parallel", "progress", "timeline"),
+        *("curves", "bands", "density", "dose_response", "agreement", "parallel", "neighbours", "progress", "timeline"),
     ] == VIEWS
     assert set(NAMED_QUERIES) - set(VIEWS) == {
         *("summary", "leaderboard", "points", "trend", "best_epoch", "pareto", "teachers"),
@@ -49,7 +49,7 @@ def test_answers_have_the_columns_that_are_declared(root: Path, name: str, tmp_p
         declared = [field for field in found.schema if field.name in query.columns.names]
         assert [(field.name, field.type) for field in declared] == [(f.name, f.type) for f in query.columns]
         others = set(found.column_names) - set(query.columns.names) - set(settings_in("first"))
-        assert all(column.startswith("q0") for column in others) or name == "parallel"
+        assert all(column.startswith("q0") for column in others) or name in ("parallel", "neighbours")
         assert query.most_rows is None or found.num_rows <= query.most_rows
         for column in found.columns:
             assert not any(isinstance(value, float) and math.isnan(value) for value in column.to_pylist())
@@ -73,6 +73,7 @@ def test_answers_have_the_columns_that_are_declared(root: Path, name: str, tmp_p
         ("density", {"low": 2, "high": 1}, "density: low: 2 is above high, 1"),
         ("curves", {"trials": "nothing"}, "trial: 'nothing' is no trial in"),
         ("curves", {"trials": ["a"] * 101}, "curves: trials: .* is longer than 100 values"),
+        ("neighbours", {"trial": "nothing"}, "trial: 'nothing' is no trial in"),
         ("timeline", {"since": "noon"}, "timeline: since: 'noon' is not a time, such as 2026-01-31T12:00"),
         ("dose_response", {"outcome": "epoch_s"}, "outcome: 'epoch_s' is no metric"),
     ],

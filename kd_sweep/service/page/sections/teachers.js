@@ -1,8 +1,7 @@
 // The teachers of a study as a table, read once it is asked for.
 import { html } from "../vendor/preact-htm.js";
-import { setParams } from "../app/address.js";
 import { useData } from "../app/live.js";
-import { Waiting } from "../app/parts.js";
+import { Folded, Waiting } from "../app/parts.js";
 import { apiPath } from "../app/requests.js";
 import { count, duration, shown, words } from "../app/wording.js";
 
@@ -12,16 +11,13 @@ const HEADINGS = { teacher_id: "Teacher", train_s: "Training", num_trials: "Tria
 const CELLS = { train_s: duration, teacher_id: (id) => html`<code>${id.slice(0, 8)}</code>` };
 
 export function Teachers({ name, params }) {
-  const isOpen = params.has("teachers");
-  const path = isOpen ? `${apiPath("studies", name)}/queries/teachers` : null;
+  const path = params.has("teachers") ? `${apiPath("studies", name)}/queries/teachers` : null;
   const isNew = (event) => event.name === name && event.kind === "progress";
   const teachers = useData(path, isNew, { pauseMs: PAUSE_MS });
-  return html`<section><details open=${isOpen} onToggle=${(event) => setParams({ teachers: event.target.open ? "1" : null })}>
-    <summary>Teachers</summary>
-    ${isOpen && html`<${Waiting} ...${teachers}>${() => (teachers.data.rows.length
+  return html`<${Folded} title="Teachers" param="teachers" params=${params}>${() => html`
+    <${Waiting} ...${teachers}>${() => (teachers.data.rows.length
       ? html`<${Rows} rows=${teachers.data.rows} />`
-      : html`<p class="quiet">No teacher has been trained yet.</p>`)}<//>`}
-  </details></section>`;
+      : html`<p class="quiet">No teacher has been trained yet.</p>`)}<//>`}<//>`;
 }
 
 function Rows({ rows }) {

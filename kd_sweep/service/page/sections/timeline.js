@@ -1,8 +1,8 @@
 // What of a study ran when and in which slot: a chart and a table, read once they are asked for.
 import { html, useMemo } from "../vendor/preact-htm.js";
-import { link, setParams } from "../app/address.js";
+import { link } from "../app/address.js";
 import { useData } from "../app/live.js";
-import { State, Waiting } from "../app/parts.js";
+import { Folded, State, Waiting } from "../app/parts.js";
 import { apiPath } from "../app/requests.js";
 import { count, duration, shown, stateWords, time, words } from "../app/wording.js";
 import { SpanChart } from "../charts/span_chart.js";
@@ -13,16 +13,13 @@ const SHOWN = 200;
 const KINDS = { teacher: "Teachers", done: "Trials", runs: "Running", waits: "Interrupted", failed: "Failed" };
 
 export function Timeline({ name, params }) {
-  const isOpen = params.has("timeline");
-  const path = isOpen ? `${apiPath("studies", name)}/queries/timeline` : null;
+  const path = params.has("timeline") ? `${apiPath("studies", name)}/queries/timeline` : null;
   const isNew = (event) => event.name === name && event.kind === "progress";
   const timeline = useData(path, isNew, { pauseMs: PAUSE_MS });
-  return html`<section><details open=${isOpen} onToggle=${(event) => setParams({ timeline: event.target.open ? "1" : null })}>
-    <summary>Slots over time</summary>
-    ${isOpen && html`<${Waiting} ...${timeline}>${() => (timeline.data.rows.length
+  return html`<${Folded} title="Slots over time" param="timeline" params=${params}>${() => html`
+    <${Waiting} ...${timeline}>${() => (timeline.data.rows.length
       ? html`<${Slots} name=${name} answer=${timeline.data} />`
-      : html`<p class="quiet">Nothing has run yet.</p>`)}<//>`}
-  </details></section>`;
+      : html`<p class="quiet">Nothing has run yet.</p>`)}<//>`}<//>`;
 }
 
 function Slots({ name, answer }) {
@@ -52,8 +49,8 @@ function spansOf(rows) {
     start: second(row.began_at) - began,
     end: (row.ended_at === null ? now : second(row.ended_at)) - began,
     kind: row.kind === "teacher" ? "teacher" : stateWords(row.status)[1],
-    title: `${words(row.kind)} ${row.id.slice(0, 8)}, ${lasted(row)}`,
-  }));
+    title: `${words(row.kind)} ${row.id.slice(0, 8)}, slot ${slot(row)}, ${stateWords(row.status)[2].toLowerCase()}, from ${duration(second(row.began_at) - began)}, ${row.ended_at === null ? "" : "for "}${lasted(row)}`,
+  })).sort((first, other) => first.row - other.row || first.start - other.start);
   return { rows: names, spans, began };
 }
 

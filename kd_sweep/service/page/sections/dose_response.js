@@ -3,7 +3,7 @@ import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { useData } from "../app/live.js";
 import { ProblemLine } from "../app/parts.js";
 import { apiPath } from "../app/requests.js";
-import { shown, words } from "../app/wording.js";
+import { shown, within, words } from "../app/wording.js";
 import { CurveTable, LineChart, Sample } from "../charts/line_chart.js";
 
 const MOST_LINES = 24; // so many can be told apart
@@ -22,8 +22,8 @@ export function DoseResponse({ name, objective, params }) {
   return html`<section><h2>By augmentation strength</h2>
     <${Chart} label=${`${words(metric)} by augmentation strength`} ...${found} isTable=${params.has("table")} />
     <p class="quiet">Line: mean over the seeds of completed trials. Band: its 95 % interval, of three seeds or more.
-      ${found.numLines > MOST_LINES && ` The first ${MOST_LINES} of ${found.numLines} settings.`}
-      ${answer.data.remarks?.join(" ")}</p>
+      ${found.numLines > MOST_LINES && `The first ${MOST_LINES} of ${found.numLines} settings.`}
+      ${" "}${answer.data.remarks?.join(" ")}</p>
   </section>`;
 }
 
@@ -42,7 +42,7 @@ function linesOf({ columns, num_rows: numRows }) {
   const x = [...new Set(columns[STRENGTH] ?? [])].filter((value) => value !== null).sort((first, second) => first - second);
   const lines = new Map();
   for (let row = 0; row < numRows; row += 1) {
-    const name = varying.map((one) => `${words(one).toLowerCase()} ${shown(columns[one][row])}`).join(", ") || "all trials";
+    const name = varying.map((one) => `${within(one)} ${shown(columns[one][row])}`).join(", ") || "all trials";
     if (!lines.has(name)) {
       const empty = () => new Array(x.length).fill(null);
       lines.set(name, { name, index: lines.size, values: empty(), low: empty(), high: empty() });

@@ -1,10 +1,10 @@
 // The trade-off between the first two objectives of a study: its trials, and the front that no other trial beats.
 import { html } from "../vendor/preact-htm.js";
-import { link } from "../app/address.js";
+import { go, link } from "../app/address.js";
 import { useData } from "../app/live.js";
 import { ProblemLine, State, Waiting } from "../app/parts.js";
 import { apiPath } from "../app/requests.js";
-import { count, number, shown, words } from "../app/wording.js";
+import { count, number, shown, within, words } from "../app/wording.js";
 import { ScatterChart } from "../charts/scatter_chart.js";
 
 const MOST_POINTS = 1000;
@@ -18,7 +18,7 @@ export function Pareto({ name, objectives }) {
   const query = `SELECT trial_id, "${x.metric}" AS x, "${y.metric}" AS y FROM trials WHERE status IN ('completed', 'stopped')
     AND x IS NOT NULL AND y IS NOT NULL ORDER BY hash(trial_id) LIMIT ${MOST_POINTS}`;
   const trials = useData(`/sql?${new URLSearchParams({ query, study: name })}`, isNew, { pauseMs: PAUSE_MS });
-  return html`<section><h2>${x.name} and ${y.name.toLowerCase()}</h2>
+  return html`<section><h2>${x.name} and ${within(y.metric)}</h2>
     <${ProblemLine} of=${trials.problem} />
     <${Waiting} ...${front}>${() => (front.data.rows.length
       ? html`<${Front} ...${{ name, objectives, x, y }} rows=${front.data.rows} trials=${trials.data?.rows ?? []} />`
@@ -29,13 +29,14 @@ export function Pareto({ name, objectives }) {
 function Front({ name, objectives, x, y, rows, trials }) {
   const best = new Set(rows.map((row) => row.trial_id));
   const isClosed = objectives.length === 2;
-  const title = (id, across, up) => `${id.slice(0, 8)}: ${x.name} ${number(across)}, ${y.name.toLowerCase()} ${number(up)}`;
+  const title = (id, across, up) => `${id.slice(0, 8)}: ${x.name} ${number(across)}, ${within(y.metric)} ${number(up)}`;
   const point = (id, across, up) => ({ key: id, x: across, y: up, title: title(id, across, up) });
   const front = rows.map((row) => point(row.trial_id, row[x.metric], row[y.metric]));
   const points = trials.filter((row) => !best.has(row.trial_id)).map((row) => point(row.trial_id, row.x, row.y));
-  const label = `${y.name} against ${x.name.toLowerCase()}: ${count(points.length, "trial")}, and ${front.length} that no other beats`;
+  const open = (id) => go(["studies", name, "trials", id]);
+  const label = `${y.name} against ${within(x.metric)}: ${count(points.length, "trial")}, and ${front.length} that no other beats`;
   return html`
-    <${ScatterChart} ...${{ label, x, y, points, front, isClosed }} />
+    <${ScatterChart} ...${{ label, x, y, points, front, isClosed, open }} />
     <p class="quiet">Squares: trials that no other beats, in the table below. Dots: other trials that have ended${trials.length === MOST_POINTS
       ? `, a sample of ${MOST_POINTS}` : ""}. ${isClosed ? "Shaded: what the squares beat."
       : `There are ${objectives.length} objectives, and two axes: a square may look beaten here.`}</p>

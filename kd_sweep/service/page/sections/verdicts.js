@@ -3,15 +3,17 @@ import { html, useRef } from "../vendor/preact-htm.js";
 import { useData } from "../app/live.js";
 import { Waiting } from "../app/parts.js";
 import { apiPath, apiUrl, request } from "../app/requests.js";
-import { count, number, shown, words } from "../app/wording.js";
+import { change, count, number, shown, words } from "../app/wording.js";
+import { AnalysisTable } from "./analysis_table.js";
 
 const PAUSE_MS = 15_000; // between two analyses while the study runs: they take the service seconds
 const SIGNS = { supported: ["✓", "done"], refuted: ["×", "failed"], mixed: ["~", "waits"], undecided: ["?", "rests"] };
+const LEAST_SHOWN = 4;
 const NOT_TESTED = "not tested";
 const ARM = ["distillation_loss", "attention_maps"];
 const VARIED = { augmentation_strength: "strength", student_strength: "student's strength", ensemble_size: "ensemble size" };
 
-export function Verdicts({ name, progress }) {
+export function Verdicts({ name, progress, params }) {
   const path = `${apiPath("studies", name)}/analysis`;
   const seen = useRef(numEnded(progress));
   function isNew(event) {
@@ -29,6 +31,9 @@ export function Verdicts({ name, progress }) {
       : html`<${Waiting} ...${answer}>${() => html`
           <${Sentences} rows=${answer.data.verdicts} notes=${answer.data.notes} />
           <${Effects} rows=${answer.data.effects} />
+          <${AnalysisTable} study=${name} table="correlations" params=${params}
+            empty="There are none: they need three levels of something." />
+          <${AnalysisTable} study=${name} table="levels" params=${params} empty="There are none: they need three levels of something." />
           <${Files} name=${name} path=${path} />`}<//>`}
   </section>`;
 }
@@ -46,9 +51,13 @@ function numEnded(counts) {
 function Sentences({ rows, notes }) {
   const isOpen = ({ verdict }) => Number(verdict === "undecided"); // what is decided comes first
   const tested = rows.filter(({ verdict }) => verdict !== NOT_TESTED).sort((first, second) => isOpen(first) - isOpen(second));
+  const numShown = Math.max(tested.filter((row) => !isOpen(row)).length, LEAST_SHOWN);
+  const rest = tested.slice(numShown);
   const others = rows.filter(({ verdict }) => verdict === NOT_TESTED);
   return html`<p class="quiet">${notes[0]}</p>
-    <ul class="verdicts" aria-label="Verdicts">${tested.map((row, at) => html`<${Verdict} key=${at} row=${row} />`)}</ul>
+    <ul class="verdicts" aria-label="Verdicts">${tested.slice(0, numShown).map((row, at) => html`<${Verdict} key=${at} row=${row} />`)}</ul>
+    ${rest.length > 0 && html`<details><summary>${number(rest.length)} more undecided</summary>
+      <ul class="verdicts">${rest.map((row, at) => html`<${Verdict} key=${at} row=${row} />`)}</ul></details>`}
     ${others.length > 0 && html`<details><summary>Not tested: ${count(others.length, "claim")}</summary>
       <ul class="verdicts">${others.map((row, at) => html`<${Verdict} key=${at} row=${row} />`)}</ul></details>`}
     ${notes.length > 1 && html`<details><summary>How to read it</summary>
@@ -57,10 +66,20 @@ function Sentences({ rows, notes }) {
 
 // A sentence is "Verdict: claim (…). …"; verdict and claim are set apart.
 function Verdict({ row: { verdict, claim, sentence } }) {
-  const [sign, kind] = SIGNS[verdict] ?? ["·", "rests"];
-  return html`<li><span class=${`state state-${kind}`}><span aria-hidden="true">${sign}</span> ${words(verdict)}</span>
+  return html`<li><${Sign} of=${verdict} />
     <span><strong>${claim.charAt(0).toUpperCase() + claim.slice(1)}</strong>
       <span class="evidence">${sentence.slice(verdict.length + 2 + claim.length)}</span></span></li>`;
+}
+
+function Sign({ of }) {
+  const [sign, kind] = SIGNS[of] ?? ["·", "rests"];
+  return html`<span class=${`state state-${kind}`}><span aria-hidden="true">${sign}</span> ${words(of)}</span>`;
+}
+
+// A verdict in a table, with the effect that it is about.
+export function Judged({ of: { verdict, effect, t_low: low, t_high: high } }) {
+  const interval = low === null ? "" : ` (${between(low, high)})`;
+  return html`<${Sign} of=${verdict} />${effect !== null && html`<div class="reason">${change(effect)}${interval}</div>`}`;
 }
 
 function Effects({ rows }) {
@@ -93,10 +112,6 @@ function Files({ name, path }) {
   return html`<div class="actions">${["verdicts", "effects", "correlations", "levels"].map((table) => html`<a key=${table}
     href=${apiUrl(`${path}?table=${table}&complete=true&format=csv`)} download=${`${name}-${table}.csv`}>${words(table)} (CSV)</a>`)}
   </div>`;
-}
-
-function change(value) {
-  return value === null ? "–" : `${value > 0 ? "+" : ""}${number(value, 3)}`;
 }
 
 function between(low, high) {
