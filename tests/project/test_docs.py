@@ -27,6 +27,7 @@ from kd_sweep.study.file.load import load_spec, parse_spec
 from kd_sweep.study.metric_catalogue import METRICS, METRICS_VERSION, REPORTED_METRICS
 from kd_sweep.study.sampler import GRID, Sampler
 from kd_sweep.study.scheduler import NO_RULE, Scheduler
+from kd_sweep.tables.column_meanings import COLUMN_MEANINGS
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.schema import SCHEMA_VERSION, STATUSES, TABLES
@@ -46,6 +47,17 @@ def test_every_column_is_documented_with_its_type(table: str) -> None:
     elsewhere = {metric.name for metric in METRICS} if has_metrics else set()
     assert columns == {field.name: str(field.type) for field in schema if field.name not in elsewhere}
     assert ("[the metrics](metrics.md)" in text) == has_metrics
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_what_columns_mean_is_said_in_the_same_words_everywhere(table: str) -> None:
+    text = sections(ROOT / "docs/tables.md")[f"`{table}`"]
+    rows = {name: without_links(meaning) for name, _, meaning in documented(text, "column", "type", "meaning")}
+    assert COLUMN_MEANINGS[table] == {name: meaning for name, meaning in rows.items() if meaning}
+
+
+def without_links(text: str) -> str:
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
 
 
 def test_the_table_of_metrics_is_that_of_the_catalogue_today() -> None:

@@ -224,7 +224,12 @@ def _near_guess(message: str, tables: Sequence[str]) -> str:
 
 
 def one_line(message: str) -> str:
-    """Return DuckDB's message with its candidates but without its drawing of the statement, on one line."""
+    """Return DuckDB's message with its candidates but without its drawing of the statement, on one line.
+
+    The drawing names a line of the statement; from the second on it is named here, too.
+    """
+    drawn = re.search(r"\nLINE (\d+):", message)
+    where = f" (line {drawn[1]})" if drawn is not None and drawn[1] != "1" else ""
     message = re.split(r"\n+(?:LINE \d+:|Stack Trace:)", message, maxsplit=1)[0]
     lines = [" ".join(line.split()) for line in message.splitlines()]
     lines = [line for line in lines if line]
@@ -234,7 +239,7 @@ def one_line(message: str) -> str:
     for line in lines:
         separator = "" if not joined else (" " if joined.endswith((".", "!", ":", ",")) else "; ")
         joined += separator + line
-    return joined
+    return joined + where
 
 
 def _parsed(query: str) -> list[duckdb.Statement]:

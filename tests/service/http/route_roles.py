@@ -50,6 +50,7 @@ MATRIX: dict[tuple[str, str], Role | None] = {
     ("GET", "/api/v1/studies/{name}/analysis"): VIEWER,
     ("GET", "/api/v1/studies/{name}/comparison"): VIEWER,
     ("GET", "/api/v1/studies/{name}/trials/{trial_id}/comparison"): VIEWER,
+    ("GET", "/api/v1/tables"): VIEWER,
     ("GET", "/api/v1/tables/{table}"): VIEWER,
     ("GET", "/api/v1/queries"): VIEWER,
     ("GET", "/api/v1/queries/{query}"): VIEWER,

@@ -18,7 +18,7 @@ with running(Path(sys.argv[1]), Path(sys.argv[2])) as service, service.client(Ro
         assert answer.status_code == 200, answer.text
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "ray", "optuna", "torchvision"}))
 """
-PATHS = ["/readyz", "/metrics", "/api/v1/openapi.json"]
+PATHS = ["/readyz", "/metrics", "/api/v1/openapi.json", "/api/v1/tables", "/api/v1/cluster"]
 PATHS += [
     f"/api/v1/studies/tiny/{what}" for what in ("trials", "epochs", "teachers", "queries/leaderboard", "analysis")
 ]

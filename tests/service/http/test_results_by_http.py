@@ -43,6 +43,16 @@ def test_whole_tables_are_those_of_the_folder(
     assert_frame_equal(read.sort(key).select(expected.columns), expected, check_dtypes=False)
 
 
+def test_the_columns_of_tables_are_listed_with_what_they_mean(admin: httpx.Client, trained_root: Path) -> None:
+    tables = {table["name"]: table["columns"] for table in admin.get("/api/v1/tables").json()["tables"]}
+    for table in ("trials", "epochs"):
+        found = {column["name"] for column in tables[table]}
+        assert found >= set(in_folder(trained_root, f"{table}/*.parquet").columns)
+    meanings = {column["name"]: column["meaning"] for column in tables["trials"]}
+    assert meanings["best_epoch"] == "The epoch at which the first objective was best, the first of equals."
+    assert meanings["val_accuracy"] == "Top-1 accuracy on `val`."
+
+
 def test_forms_follow_the_accept_header(admin: httpx.Client) -> None:
     path = "/api/v1/studies/tiny/trials"
     for accept, kind in [

@@ -116,6 +116,7 @@ def test_this_programs_variables_are_out_of_reach():
         ("SELEC 1", ["syntax error", "SELEC"]),
         ("SELECT avg(trial_id) FROM trials", ["avg(VARCHAR)"]),
         ("SELECT 'open", ["unterminated"]),
+        ("SELECT 1,\n  2 +\nFROM FROM trials", ['at or near "FROM" (line 3)']),
         ("SELECT error('first\nsecond')", ["first"]),
         ("", ["no statement"]),
         ("-- nothing", ["no statement"]),

@@ -1,5 +1,6 @@
 """Routes that ask the tables: SQL, named queries."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -22,9 +23,11 @@ from kd_sweep.service.http.routes.result_routes import StudyName, TrialId, resul
 from kd_sweep.service.http.serving import serving_of
 from kd_sweep.service.http.slots import Slots
 from kd_sweep.service.service_errors import NotFoundError
+from kd_sweep.tables.column_meanings import column_meaning
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
 from kd_sweep.tables.queries.named_query import NamedQuery, remarks_of
 from kd_sweep.tables.reader import Results
+from kd_sweep.tables.schema import TABLES
 
 router = api_router("queries", ForViewers)
 
@@ -63,6 +66,20 @@ def sql_by_link(
 ) -> Response:
     """The same for a link: a statement without parameters."""
     return _answered(request, Statement(query=query, study=study), form)
+
+
+@router.get("/tables")
+def tables_of_root(request: Request) -> dict[str, Any]:
+    """The tables that SQL sees, each column with its type and what it means; searched fields are columns, too."""
+    reading = serving_of(request).reading
+    results = reading.results()
+    if results is None:
+        return _columns(TABLES)
+    return reading.remembered(
+        ("columns",),
+        reading.tag(results, "columns"),
+        lambda: _columns({name: results.sql(f"SELECT * FROM {name} LIMIT 0").schema for name in TABLES}),
+    )
 
 
 @router.get("/queries")
@@ -158,6 +175,21 @@ def _named(request: Request, results: Results, query: str, form: Form, file: str
     with _SLOTS.one():
         table = reading.remembered(key, reading.tag(results), lambda: answer(results, query, given))
     return table_answer(table, form, file, tag=tag, remarks=remarks_of(table))
+
+
+def _columns(schemas: Mapping[str, pa.Schema]) -> dict[str, Any]:
+    return {
+        "tables": [
+            {
+                "name": table,
+                "columns": [
+                    {"name": field.name, "type": str(field.type), "meaning": column_meaning(table, field.name)}
+                    for field in schema
+                ],
+            }
+            for table, schema in schemas.items()
+        ]
+    }
 
 
 def _about(query: NamedQuery) -> dict[str, Any]:

@@ -85,6 +85,11 @@ export function time(value) {
   return date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 }
 
+// Returns a text of the documentation without the signs of its mark-up.
+export function unmarked(text) {
+  return (text ?? "").replaceAll("`", "");
+}
+
 // Returns "1 trial" or "3 trials".
 export function count(many, one) {
   return `${number(many)} ${one}${many === 1 ? "" : "s"}`;

@@ -3,26 +3,20 @@ import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { go, link } from "../app/address.js";
 import { Heading, ProblemLine } from "../app/parts.js";
 import { apiPath, request } from "../app/requests.js";
-import { count, duration } from "../app/wording.js";
+import { useData } from "../app/live.js";
+import { count, duration, unmarked } from "../app/wording.js";
+import { fieldAt, suggestFields } from "../editor/study_suggestions.js";
+import { goToLine, lineIn, TextEditor } from "../editor/text_editor.js";
+import { TEMPLATES } from "./study_templates.js";
 
 const CHECK_MS = 500; // after the last key
 const PLAN_MS = 1500;
 const DRAFT = "kd_sweep draft";
-const EXAMPLE = `# A study file. docs/study-files.md describes every field.
-name: first
-data: {name: digits, image_size: 8}
-teacher: {model: resnet8, width: 8, epochs: 10}
-student: {model: resnet8, width: 8, epochs: 10}
-search:
-  augmentation_strength: {grid: [0.0, 0.5, 1.0]}
-  ensemble_size: {grid: [1, 2]}
-`;
-
 export function NewStudy({ params, canChange }) {
   const extended = params.get("extend");
   const like = extended ?? params.get("like");
   const title = extended ? `Extend ${extended}` : like ? `New study like ${like}` : "New study";
-  const [yaml, setYaml] = useState(like ? null : (draft() ?? EXAMPLE));
+  const [yaml, setYaml] = useState(like ? null : (draft() ?? TEMPLATES[0][1]));
   const [problem, setProblem] = useState(null);
   useEffect(() => {
     if (like) request("GET", `${apiPath("studies", like)}/file`).then((text) => setYaml((now) => now ?? text), setProblem);
@@ -40,6 +34,9 @@ function Editor({ yaml, setYaml, canChange, extended }) {
   const { check, plan, problem } = useMessages(yaml);
   const [failure, setFailure] = useState(null);
   const [isBusy, setBusy] = useState(false);
+  const [field, setField] = useState(null);
+  const schema = useData("/schema").data;
+  const area = useRef();
   const key = useRef({ text: null, value: null });
   async function submit(event) {
     event.preventDefault();
@@ -59,17 +56,24 @@ function Editor({ yaml, setYaml, canChange, extended }) {
       setBusy(false);
     }
   }
-  function changed(event) {
-    setYaml(event.target.value);
+  function changed(text) {
+    setYaml(text);
     setFailure(null);
-    if (!extended) keepDraft(event.target.value);
+    if (!extended) keepDraft(text);
   }
+  const wrong = failure ?? problem;
+  const line = lineIn(wrong?.message);
   return html`<form onSubmit=${submit}>
     <section>
-      <label for="yaml">Study file (YAML)</label>
-      <textarea id="yaml" class="editor" rows="18" spellcheck="false" autocapitalize="off" aria-describedby="message"
-        aria-invalid=${problem !== null} value=${yaml} onInput=${changed}></textarea>
-      <div id="message" aria-live="polite"><${Message} check=${check} problem=${failure ?? problem} /></div>
+      <div class="title-row"><label for="yaml">Study file (YAML)</label>
+        ${!extended && html`<${Templates} yaml=${yaml} choose=${changed} />`}</div>
+      <${TextEditor} id="yaml" field=${area} value=${yaml} rows="18" indents marked=${line} known=${schema} whenChanged=${changed}
+        suggest=${(text, at, isAsked) => suggestFields(schema, text, at, isAsked)}
+        whenMoved=${(text, at) => setField(fieldAt(schema, text, at))}
+        aria-describedby="message keys" aria-invalid=${wrong !== null} />
+      <${Field} of=${field} />
+      <div id="message" aria-live="polite"><${Message} check=${check} problem=${wrong} />
+        ${line && html`<button type="button" class="plain" onClick=${() => goToLine(area.current, line)}>Go to line ${line}</button>`}</div>
     </section>
     <section aria-live="polite"><h2>What it costs</h2><${Cost} plan=${plan} problem=${problem} /></section>
     ${canChange && html`<section><div class="fields">
@@ -79,6 +83,37 @@ function Editor({ yaml, setYaml, canChange, extended }) {
       <button class="primary" disabled=${isBusy || !check}>${extended ? "Extend" : "Submit"}</button>
     </div></section>`}
   </form>`;
+}
+
+// What can be started from. It replaces the text, which the browser's undo does not bring back: one is asked first.
+function Templates({ yaml, choose }) {
+  const [wanted, setWanted] = useState(null);
+  const isOwn = yaml.trim() !== "" && !TEMPLATES.some(([, text]) => text === yaml);
+  function chosen(event) {
+    const text = TEMPLATES[Number(event.target.value)]?.[1];
+    if (text && isOwn) setWanted(text);
+    else if (text) choose(text);
+  }
+  function replace() {
+    choose(wanted);
+    setWanted(null);
+  }
+  if (wanted) {
+    return html`<span class="question" role="group" aria-label="Replace what is written?"><span>Replace what is written?</span>
+      <button type="button" class="danger" onClick=${replace}>Replace</button>
+      <button type="button" onClick=${() => setWanted(null)}>Keep it</button></span>`;
+  }
+  return html`<span class="fields"><label>Start from <select value=${TEMPLATES.findIndex(([, text]) => text === yaml)} onChange=${chosen}>
+    <option value="-1">what is written</option>
+    ${TEMPLATES.map(([name], at) => html`<option key=${name} value=${at}>${name}</option>`)}</select></label></span>`;
+}
+
+// What the field at the cursor means, and which keys help to write it.
+function Field({ of }) {
+  return html`<p class="field-help" id="keys">${of
+    ? html`<code>${of.name}</code> ${of.facts && html`<span class="quiet">(${of.facts})</span>`} ${unmarked(of.text)}`
+    : html`<span class="quiet">Fields and values are suggested while you type, and with Ctrl and Space; the arrow keys and
+      Enter, or Tab, take one, Escape none.</span>`}</p>`;
 }
 
 // Returns what the service says of the text: `check` at once, `plan` when nobody has typed for a while.

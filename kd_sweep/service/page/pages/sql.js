@@ -1,61 +1,76 @@
-// SQL over the tables of all studies: a statement, its answer, and the answer as a file. The statement is in the address.
-import { html, useState } from "../vendor/preact-htm.js";
-import { setParams } from "../app/address.js";
+// SQL over the tables of all studies: a statement or a named query, its answer, and the answer as a file.
+import { html, useRef, useState } from "../vendor/preact-htm.js";
+import { link, setParams } from "../app/address.js";
 import { useData } from "../app/live.js";
-import { Heading, Waiting } from "../app/parts.js";
+import { Heading, ProblemLine, Waiting } from "../app/parts.js";
 import { apiUrl } from "../app/requests.js";
-import { count, shown } from "../app/wording.js";
+import { lineOfName, suggestSql } from "../editor/sql_suggestions.js";
+import { lineIn, TextEditor } from "../editor/text_editor.js";
+import { NamedQueries } from "./named_queries.js";
+import { Answer } from "./sql_answer.js";
+import { EXAMPLES } from "./sql_examples.js";
+import { History, useHistory } from "./sql_history.js";
+import { Tables } from "./sql_tables.js";
 
-const SHOWN = 500;
 const LONGEST_LINK = 6000;
-const EXAMPLES = [
-  ["Best trials", "SELECT study, trial_id, augmentation_strength, ensemble_size, best_objective\nFROM trials ORDER BY best_objective DESC LIMIT 20"],
-  ["Trials by status", "SELECT study, status, count(*) AS trials\nFROM trials GROUP BY ALL ORDER BY ALL"],
-  ["Fidelity by strength and size", "SELECT study, augmentation_strength, ensemble_size,\n  avg(fidelity_val) AS fidelity, count(*) AS trials\nFROM trials WHERE status = 'completed' GROUP BY ALL ORDER BY ALL"],
-  ["Failures", "SELECT study, trial_id, error FROM trials WHERE error IS NOT NULL"],
-];
 
 export function Sql({ params }) {
+  const isNamed = params.has("named");
+  return html`
+    <${Heading} title="SQL" />
+    <nav class="choices" aria-label="Ways to ask">
+      <a href=${link(["sql"])} aria-current=${isNamed ? null : "true"}>A statement</a>
+      <a href=${link(["sql"], { named: "leaderboard" })} aria-current=${isNamed ? "true" : null}>A named query</a>
+    </nav>
+    ${isNamed ? html`<${NamedQueries} params=${params} />` : html`<${Statement} params=${params} />`}`;
+}
+
+function Statement({ params }) {
   const asked = params.get("query");
-  const [text, setText] = useState(asked ?? EXAMPLES[0][1]);
+  const [text, setText] = useState(asked ?? EXAMPLES[0][2]);
+  const tables = useData("/tables", ({ kind, state }) => kind === "study" && state === "finished");
+  const history = useHistory();
+  const field = useRef();
   const query = asked ? `/sql?query=${encodeURIComponent(asked)}&format=` : null;
   const answer = useData(query && `${query}columns`);
+  const problem = query ? answer.problem : null;
+  const line = problem && text === asked ? lineIn(problem.message) ?? lineOfName(problem.message, text) : null;
   function run(event) {
-    event.preventDefault();
+    event?.preventDefault();
+    if (!text.trim()) return;
+    history.add(text);
     if (text === asked) answer.reload();
     setParams({ query: text });
   }
-  function onKey(event) {
+  function onKeyDown(event) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(event);
   }
+  function insert(name) {
+    const area = field.current;
+    area.focus();
+    if (!document.execCommand("insertText", false, name)) setText(`${area.value}${name}`);
+  }
+  const known = tables.data?.tables ?? [];
   return html`
-    <${Heading} title="SQL" />
     <form onSubmit=${run}><section>
       <label for="sql">One statement that reads, in DuckDB's dialect</label>
-      <textarea id="sql" class="editor" rows="6" spellcheck="false" autocapitalize="off" maxlength=${LONGEST_LINK}
-        value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${onKey}></textarea>
-      <p class="quiet">Tables: studies, trials, epochs, teachers, notes. Ctrl and Enter run it, too.</p>
+      <${TextEditor} id="sql" field=${field} rows="7" maxlength=${LONGEST_LINK} value=${text} marked=${line} whenChanged=${setText} known=${tables.data}
+        suggest=${(written, at, isAsked) => suggestSql(known, written, at, isAsked)} onKeyDown=${onKeyDown}
+        aria-describedby="sql-help" aria-invalid=${problem !== null} />
+      <${ProblemLine} of=${problem} />
+      <p id="sql-help" class="quiet">Ctrl and Enter run it. Tables and columns are suggested while you type, and with Ctrl and Space.</p>
       <div class="actions"><button class="primary">Run</button>
-        ${EXAMPLES.map(([name, statement]) => html`<button key=${name} type="button" onClick=${() => setText(statement)}>${name}</button>`)}
+        <label class="fields">Example <select value="" onChange=${({ target }) => setText(EXAMPLES[Number(target.value)][2])}>
+          <option value="" disabled>choose one</option>
+          ${[...new Set(EXAMPLES.map(([table]) => table))].map((table) => html`<optgroup key=${table} label=${table}>
+            ${EXAMPLES.map(([of, name], at) => of === table && html`<option key=${name} value=${at}>${name}</option>`)}</optgroup>`)}
+        </select></label>
       </div>
+      <${History} of=${history} choose=${setText} />
+      ${known.length > 0 && html`<${Tables} of=${known} insert=${insert} />`}
+      <${ProblemLine} of=${tables.problem} />
     </section></form>
-    ${query && html`<section><h2>Answer</h2><${Waiting} ...${answer}>
-      ${() => html`<${Answer} of=${answer.data} download=${(format) => apiUrl(`${query}${format}`)} />`}
+    ${query && !problem && html`<section><h2>Answer</h2><${Waiting} ...${answer}>
+      ${() => html`<${Answer} key=${asked} of=${answer.data} name="answer" download=${(format) => apiUrl(`${query}${format}`)} />`}
     <//></section>`}`;
-}
-
-function Answer({ of, download }) {
-  const names = Object.keys(of.columns);
-  const numRows = Math.min(of.num_rows, SHOWN);
-  const isNumber = (name) => of.columns[name].some((value) => typeof value === "number");
-  const cut = of.truncated || of.num_rows > SHOWN ? `; ${count(numRows, "row")} here, all of them in the files` : "";
-  const alignments = names.map((name) => (isNumber(name) ? "number" : null));
-  return html`<p role="status">${count(of.num_rows, "row")}${of.truncated ? " or more" : ""}${cut}</p>
-    <div class="actions">${["csv", "parquet", "arrow"].map((format) => html`<a key=${format} href=${download(format)}
-      download=${`answer.${format}`}>${{ csv: "CSV", parquet: "Parquet", arrow: "Arrow" }[format]}</a>`)}</div>
-    <div class="scroll" tabindex="0" role="region" aria-label="Answer"><table class="data">
-      <thead><tr>${names.map((name, at) => html`<th key=${name} scope="col" class=${alignments[at]}>${name}</th>`)}</tr></thead>
-      <tbody>${Array.from({ length: numRows }, (_, row) => html`<tr key=${row}>
-        ${names.map((name, at) => html`<td key=${name} class=${alignments[at]}>${shown(of.columns[name][row])}</td>`)}</tr>`)}
-      </tbody></table></div>`;
 }
