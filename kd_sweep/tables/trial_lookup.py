@@ -45,13 +45,14 @@ def find_trials(results: Results, ids: Iterable[str]) -> list[StoredTrial]:
     Raises:
         QueryError: no trial has such an id, or several ids start so. One line.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    for row in results.table("trials").sort_by("study").to_pylist():
-        rows.setdefault(row["trial_id"], row)
+    table = results.table("trials").sort_by("study")
+    places: dict[str, int] = {}
+    for place, trial_id in enumerate(table["trial_id"].to_pylist()):
+        places.setdefault(trial_id, place)
     studies = results.select()
     trials: dict[str, StoredTrial] = {}
     for prefix in ids:
-        row = rows[matching_id(prefix, rows, results.root)]
+        (row,) = table.slice(places[matching_id(prefix, places, results.root)], 1).to_pylist()
         study = studies[row["study"]]
         trials.setdefault(row["trial_id"], StoredTrial(study.parent()[0], study, row))
     return list(trials.values())

@@ -18,6 +18,8 @@ CHROMIUM = shutil.which("chromium")
 WHY_NOT = "needs Chromium: apt-get install chromium"
 AXE = ROOT / "tests/assets/axe/axe.min.js"
 PATIENCE_MS = 10_000
+PHONE = {"width": 390, "height": 800}
+DESKTOP = {"width": 1280, "height": 800}
 _WAITING = re.compile("^(Reading|Checking|Being worked out) …$")
 
 
@@ -56,6 +58,13 @@ class Visit:
         """Wait until nothing is being read."""
         expect(self.page.get_by_text(_WAITING)).to_have_count(0, timeout=3 * PATIENCE_MS)
 
+    def fit_a_phone(self) -> None:
+        """Wait until nothing is wider than a phone, then show it on a desktop again."""
+        self.page.set_viewport_size(PHONE)
+        # A function: a bare expression would be evaluated anew as text, which the page's policy refuses.
+        self.page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
+        self.page.set_viewport_size(DESKTOP)
+
     def violations(self) -> list[str]:
         """Return the rules of accessibility that what is shown breaks."""
         if not self.page.evaluate("'axe' in window"):
@@ -67,7 +76,7 @@ class Visit:
 @contextmanager
 def visit(browser: Browser, service: RunningService, **options: Any) -> Iterator[Visit]:
     """Yield a tab of a new visitor; at its end nothing foreign was asked for, and nothing was complained about."""
-    context = browser.new_context(reduced_motion="reduce", **{"viewport": {"width": 1280, "height": 800}, **options})
+    context = browser.new_context(reduced_motion="reduce", **{"viewport": DESKTOP, **options})
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     shown = Visit(page, service)

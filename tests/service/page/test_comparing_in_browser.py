@@ -54,6 +54,7 @@ def test_brushes_leave_out_lines_and_rows_and_are_in_the_address(tab: Visit, tri
     expect(page.get_by_text("4 of 12 trials let through.")).to_be_visible()
     assert "where=seed%3E%3D1%3Bseed%3C%3D1" in page.url
     assert tab.violations() == []
+    tab.fit_a_phone()
     page.reload()
     expect(rows).to_have_count(4)
     page.get_by_role("button", name="Take away: Seed up to 1").click()
@@ -74,7 +75,12 @@ def test_columns_are_chosen_and_pinned_trials_are_compared(tab: Visit, root: Pat
         page.get_by_label(f"Pin trial {trial['trial_id'][0][:8]}").check()
     expect(table.locator("tr.pinned")).to_have_count(2)
     page.reload()
-    expect(table.locator("tr.pinned td:nth-child(4)")).to_have_text([f"{one['ece'][0]:.4g}" for one in (first, second)])
+    ece = sorted((one["ece"][0] for one in (first, second)), reverse=True)
+    expect(table.locator("tr.pinned td:nth-child(4)")).to_have_text([f"{value:.4g}" for value in ece])
+    page.get_by_label("Contains").fill("no such thing")
+    expect(table.locator("tbody tr")).to_have_count(2)
+    page.get_by_role("combobox", name="Status").select_option("failed")
+    expect(table.locator("tr.pinned")).to_have_count(2)
     page.get_by_role("link", name="Compare 2 pinned trials").click()
     settings = page.get_by_role("region", name="Configuration").locator("tbody tr")
     expect(settings).to_have_text(["teacher_strengths[0.0, 0.0][0.5, 0.5]", "student_strength0.00.5"])
@@ -88,6 +94,7 @@ def test_columns_are_chosen_and_pinned_trials_are_compared(tab: Visit, root: Pat
     at_2 = [epochs.filter(trial_id=trial["trial_id"][0])["val_loss"][0] for trial in (first, second)]
     expect(curves.nth(1).locator("td")).to_have_text([f"{value:.4g}" for value in at_2])
     assert tab.violations() == []
+    tab.fit_a_phone()
 
 
 def test_neighbours_of_a_trial_differ_in_one_setting(tab: Visit, trials: pl.DataFrame) -> None:
@@ -139,3 +146,4 @@ def test_studies_are_compared_by_files_pairs_curves_and_verdicts(tab: Visit, roo
     expect(verdicts.first.locator("td")).to_have_count(2, timeout=90_000)
     expect(verdicts.filter(has_text="fidelity_val").first.locator(".state")).to_have_count(2)
     assert tab.violations() == []
+    tab.fit_a_phone()

@@ -19,7 +19,6 @@ from tests.trained_studies import train_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
 
-PHONE = {"width": 390, "height": 800}
 PAGES = (
     "studies",
     "studies/seeds?table=1&timeline=1&teachers=1&parallel=1&correlations=1&columns=ece&where=seed>=1&pins={trial}",
@@ -41,14 +40,12 @@ def test_every_page_keeps_the_rules_of_accessibility_and_fits_a_phone(
         assert tab.violations() == []
         tab.sign_in()
         for path in PAGES:
-            tab.page.set_viewport_size({"width": 1280, "height": 800})
             tab.go(path.format(trial=trial))
             tab.page.locator("h1").wait_for()
             tab.settled()
             assert tab.violations() == [], path
             assert tab.page.title().endswith(" · kd_sweep")
-            tab.page.set_viewport_size(PHONE)
-            tab.page.wait_for_function("document.documentElement.scrollWidth <= innerWidth", timeout=5_000)
+            tab.fit_a_phone()
         is_dark = tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
         assert is_dark == (theme == "dark")
 

@@ -64,8 +64,9 @@ function connected(now) {
 }
 
 // Returns `{ data, problem, reload, setData }` of a path of the API; null as path reads nothing. It is read again,
-// with a pause of `pauseMs` in between, when an event comes that `isStale` is true of. Meanwhile the data stay as they are.
-export function useData(path, isStale = () => false, { read = (one) => request("GET", one), pauseMs = PAUSE_MS } = {}) {
+// with a pause of `pauseMs` in between, when an event comes that `isStale` is true of. Meanwhile the data stay as they are;
+// with `isKept` also while another path is read, for what says by itself what it is, such as a table in another order.
+export function useData(path, isStale = () => false, { read = (one) => request("GET", one), pauseMs = PAUSE_MS, isKept = false } = {}) {
   const [state, setState] = useState({ path: null, data: null, problem: null });
   const work = useRef({ path: null, timer: null, isBusy: false, isAgain: false });
 
@@ -114,7 +115,7 @@ export function useData(path, isStale = () => false, { read = (one) => request("
   });
   const isCurrent = state.path === path;
   return {
-    data: isCurrent ? state.data : null,
+    data: isCurrent || (isKept && path !== null) ? state.data : null,
     problem: isCurrent ? state.problem : null,
     reload: load,
     setData: (change) => setState((before) => ({ ...before, data: change(before.data) })),

@@ -36,15 +36,16 @@ export function Heading({ children, title }) {
   return html`<h1 tabindex="-1" ref=${element}>${children ?? title}</h1>`;
 }
 
-export function Waiting({ data, problem, children }) {
+// What is shown of data that are read; `isTall` holds the room of a chart meanwhile, so that nothing below it moves.
+export function Waiting({ data, problem, isTall = false, children }) {
   if (data !== null) return html`<${ProblemLine} of=${problem} />${children()}`;
-  return problem ? html`<${ProblemLine} of=${problem} />` : html`<p class="quiet" role="status">Reading …</p>`;
+  return problem ? html`<${ProblemLine} of=${problem} />` : html`<p class=${isTall ? "quiet tall" : "quiet"} role="status">Reading …</p>`;
 }
 
 // A section that is read once it is opened; the address says that it is. `children` is a function.
 export function Folded({ title, param, params, children }) {
   const isOpen = params.has(param);
-  return html`<section class="folded"><details open=${isOpen} onToggle=${(event) => setParams({ [param]: event.target.open ? "1" : null })}>
+  return html`<section class="folded"><details open=${isOpen} onToggle=${(event) => event.target.open !== isOpen && setParams({ [param]: event.target.open ? "1" : null })}>
     <summary><h2>${title}</h2></summary>
     ${isOpen && children()}
   </details></section>`;

@@ -101,7 +101,7 @@ function Curves({ names, params, objective }) {
         ${BY.map((name) => html`<option key=${name} value=${name} selected=${name === by}>${within(name)}</option>`)}
       </select></label>
       <${TableChoice} isTable=${params.has("table")} /></div>
-    <${Waiting} ...${answer}>${() => (x.length
+    <${Waiting} ...${answer} isTall>${() => (x.length
       ? html`<${LineChart} ...${drawn} setCursor=${setCursor} />
         <ul class="legend">${lines.map(({ name, index }) => html`<li key=${name}><${Sample} index=${index} /> ${name}</li>`)}</ul>
         <p class="quiet">Line: median of the trials. Band: from the 10 % to the 90 % quantile.</p>

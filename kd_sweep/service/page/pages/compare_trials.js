@@ -10,6 +10,7 @@ import { differingFields, metricRows, SideBySide } from "../sections/side_by_sid
 import { metricNames, MetricChoice, TableChoice } from "../sections/study_curves.js";
 import { listIn } from "../sections/trial_columns.js";
 
+const PAUSE_MS = 5000;
 const MAIN = ["last_epoch", "train_s", "val_accuracy", "val_loss", "fidelity_val", "predictive_kl_val", "ece", "generalization_gap",
   "attention_overlap_student"];
 
@@ -17,7 +18,7 @@ export function CompareTrials({ parts: [, study], params }) {
   const ids = [...new Set(listIn(params, "trials") ?? [])];
   const isNew = (event) => event.name === study && (event.kind === "epochs" || event.kind === "progress");
   const paths = ids.map((id) => apiPath("studies", study, "trials", id));
-  const answer = useData(ids.length > 1 ? paths.join(" ") : null, isNew, { read: (all) => readCompared(all.split(" ")) });
+  const answer = useData(ids.length > 1 ? paths.join(" ") : null, isNew, { read: (all) => readCompared(all.split(" ")), pauseMs: PAUSE_MS });
   return html`
     <p class="path"><a href=${link(["studies"])}>Studies</a> / <a href=${link(["studies", study], { pins: ids })}>${study}</a></p>
     <${Heading} title=${`${count(ids.length, "trial")} of ${study}`} />
@@ -68,7 +69,7 @@ function Curves({ study, ids, params }) {
   return html`<section><h2>Curves</h2>
     <div class="fields"><${MetricChoice} metric=${metric} names=${first.data ? metricNames(first.data.columns) : []} />
       <${TableChoice} isTable=${params.has("table")} /></div>
-    <${Waiting} ...${answer}>${() => (x.length
+    <${Waiting} ...${answer} isTall>${() => (x.length
       ? html`<${LineChart} ...${drawn} setCursor=${setCursor} />
         <ul class="legend">${lines.map(({ name, index }) => html`<li key=${name}><${Sample} index=${index} /> <code>${name}</code></li>`)}</ul>
         ${params.has("table") && html`<${CurveTable} ...${drawn} />`}`

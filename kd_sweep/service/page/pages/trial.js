@@ -21,7 +21,7 @@ export function Trial({ parts: [, study, , id], params }) {
     <${Waiting} ...${trial}>${() => html`
       <${Standing} trial=${trial.data} />
       ${trial.data.error && html`<${Failure} trial=${trial.data} />`}
-      <section><h2>Curve</h2><${Waiting} ...${epochs}>
+      <section><h2>Curve</h2><${Waiting} ...${epochs} isTall>
         ${() => html`<${Curve} columns=${epochs.data.columns} params=${params} />`}
       <//></section>
       <${Configuration} config=${trial.data.config} />

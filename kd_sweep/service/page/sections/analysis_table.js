@@ -12,7 +12,7 @@ const NAMES = new Set(["x", "y", "outcome"]); // columns whose values are names 
 export function AnalysisTable({ study, table, empty, params }) {
   const isOpen = params.has(table);
   const answer = useData(isOpen ? `${apiPath("studies", study)}/analysis?table=${table}` : null);
-  return html`<details open=${isOpen} onToggle=${(event) => setParams({ [table]: event.target.open ? "1" : null })}>
+  return html`<details open=${isOpen} onToggle=${(event) => event.target.open !== isOpen && setParams({ [table]: event.target.open ? "1" : null })}>
     <summary>${words(table)}</summary>
     ${isOpen && html`<${Waiting} ...${answer}>${() => (answer.data.rows.length
       ? html`<${Rows} label=${words(table)} rows=${answer.data.rows} />`

@@ -11,15 +11,16 @@ import { ColumnChoice, listIn } from "./trial_columns.js";
 
 const PAUSE_MS = 5000;
 const MOST_OUTCOMES = 12;
+const IS_TOUCHED = matchMedia("(pointer: coarse)").matches; // brushes are for what points exactly
 const OF_VIEW = new Set(["study", "rank", "num_trials", "trial_id", "status"]);
 
 export function Parallel({ name, objective, params }) {
   const outcomes = listIn(params, "outcomes");
   const query = new URLSearchParams({ format: "columns", ...(outcomes?.length ? { outcomes } : {}) });
   const path = params.has("parallel") ? `${apiPath("studies", name)}/queries/parallel?${query}` : null;
-  const answer = useData(path, (event) => event.name === name && event.kind === "progress", { pauseMs: PAUSE_MS });
+  const answer = useData(path, (event) => event.name === name && event.kind === "progress", { pauseMs: PAUSE_MS, isKept: true });
   return html`<${Folded} title="Parallel coordinates" param="parallel" params=${params}>${() => html`
-    <${Waiting} ...${answer}>${() => (answer.data.num_rows
+    <${Waiting} ...${answer} isTall>${() => (answer.data.num_rows
       ? html`<${Coordinates} ...${{ name, objective, params }} answer=${answer.data} />`
       : html`<p class="quiet">No trial has a value of the objective yet.</p>`)}<//>`}<//>`;
 }
@@ -40,11 +41,12 @@ function Coordinates({ name, objective, params, answer }) {
   return html`
     <${ParallelChart} label=${`Parallel coordinates of ${count(rows.length, "trial")}`} ...${{ axes, rows, bounds, brush }} />
     <p class="figure" role="status">${numShown < rows.length ? `${number(numShown)} of ${count(rows.length, "trial")} let through` : count(rows.length, "trial")}.
-      ${" "}<span class="quiet">${answer.remarks?.join(" ")}</span></p>
+      ${" "}<span class="quiet">${answer.remarks?.join(" ")} ${pins.length > 0 && "Pinned trials that are among them are thick."}</span></p>
     <p class="ranks quiet"><span>best ${within(objective)}</span>
       <span class="ramp" aria-hidden="true">${[1, 2, 3, 4, 5].map((step) => html`<i key=${step} class=${`rank-${step}`}></i>`)}</span><span>worst</span></p>
-    <p class="quiet">A line is a trial. Draw along an axis to keep a range, click it to let all through; the table of trials follows.</p>
-    <details class="choice"><summary>Ranges</summary><div class="ranges">
+    <p class="quiet">A line is a trial; the table of trials follows.${" "}
+      ${IS_TOUCHED ? "Ranges leave out lines." : "Draw along an axis to keep a range, click it to let all through; or set ranges below."}</p>
+    <details class="choice" open=${IS_TOUCHED}><summary>Ranges</summary><div class="ranges">
       ${axes.map((axis, index) => html`<${Range} key=${axis.column} axis=${axis} bounds=${bounds[index]} brush=${brush} />`)}
     </div></details>
     <${ColumnChoice} study=${name} label="Outcomes" groups=${["Outcomes"]} param="outcomes" most=${MOST_OUTCOMES}

@@ -20,7 +20,7 @@ export function Pareto({ name, objectives }) {
   const trials = useData(`/sql?${new URLSearchParams({ query, study: name })}`, isNew, { pauseMs: PAUSE_MS });
   return html`<section><h2>${x.name} and ${within(y.metric)}</h2>
     <${ProblemLine} of=${trials.problem} />
-    <${Waiting} ...${front}>${() => (front.data.rows.length
+    <${Waiting} ...${front} isTall>${() => (front.data.rows.length
       ? html`<${Front} ...${{ name, objectives, x, y }} rows=${front.data.rows} trials=${trials.data?.rows ?? []} />`
       : html`<p class="quiet">No trial has ended with a value of every objective yet.</p>`)}<//>
   </section>`;

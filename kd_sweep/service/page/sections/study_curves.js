@@ -44,7 +44,7 @@ export function StudyCurves({ name, objective, params }) {
       <${MetricChoice} metric=${metric} names=${first.data ? metricNames(first.data.columns) : []} />
       <${TableChoice} isTable=${params.has("table")} />
     </div>
-    <${Waiting} ...${bands}>
+    <${Waiting} ...${bands} isTall>
       ${() => html`<${Curves} answer=${bands.data} metric=${metric} params=${params} />`}
     <//>
   </section>`;

@@ -10,6 +10,7 @@ import { ColumnChoice, groupsOf, isField, LIST_BETWEEN, listIn } from "./trial_c
 
 const STATUSES = ["pending", "running", "completed", "stopped", "failed", "preempted", "lost", "interrupted"];
 const ROWS = 50;
+const PAUSE_MS = 5000;
 const ALWAYS = ["trial_id", "status"];
 const HEADINGS = { trial_id: "Trial", train_s: "Training", started_at: "Started", finished_at: "Finished" };
 const SHOWN = { started_at: time, finished_at: time, train_s: duration };
@@ -25,10 +26,13 @@ export function TrialTable({ name, objective, isLessBetter, params }) {
   for (const condition of conditions) query.append("where", textOf(condition));
   const isNew = (event) => event.name === name && event.kind === "progress";
   const path = `${apiPath("studies", name)}/trials?${query}`;
-  const trials = useData(path, isNew);
+  const trials = useData(path, isNew, { isKept: true });
   const more = useMoreRows(path, trials.data);
+  const rows = trials.data ? [...rowsOf(trials.data), ...more.rows] : [];
   const pins = listIn(params, "pins") ?? [];
-  const pinned = useData(pins.length ? pins.map((id) => apiPath("studies", name, "trials", id)).join(" ") : null, isNew, { read: readAll });
+  const elsewhere = trials.data ? pins.filter((id) => !rows.some((row) => row.trial_id === id)) : [];
+  const paths = elsewhere.map((id) => apiPath("studies", name, "trials", id)).join(" ");
+  const pinned = useData(paths || null, isNew, { read: readAll, pauseMs: PAUSE_MS, isKept: true });
   const columns = chosen ?? (trials.data ? usualColumns(Object.keys(trials.data.columns), objective) : []);
   return html`<section>
     <h2>Trials</h2>
@@ -44,8 +48,8 @@ export function TrialTable({ name, objective, isLessBetter, params }) {
     <${ColumnChoice} study=${name} label="Columns" groups=${Object.keys(groupsOf([]))} param="columns" chosen=${columns} />
     <${ProblemLine} of=${pinned.problem} />
     <${Waiting} ...${trials}>
-      ${() => html`<${Rows} rows=${[...rowsOf(trials.data), ...more.rows]} numMatching=${trials.data.num_matching} pins=${pins}
-        pinned=${pinned.data ?? []} columns=${["trial_id", ...columns]} name=${name} sort=${sort} find=${find} />`}
+      ${() => html`<${Rows} rows=${rows} numMatching=${trials.data.num_matching} pins=${pins}
+        pinned=${(pinned.data ?? []).filter((row) => elsewhere.includes(row.trial_id))} columns=${["trial_id", ...columns]} name=${name} sort=${sort} find=${find} />`}
     <//>
     ${more.next && html`<p><button type="button" onClick=${more.read}>Show more</button></p>`}
     <${ProblemLine} of=${more.problem} />
@@ -87,18 +91,18 @@ function rowsOf({ columns, num_rows: numRows }) {
 
 // Returns the columns that are shown unless others are chosen: settings, seed, how far, outcomes.
 function usualColumns(names, objective) {
-  const wanted = ["status", "augmentation_strength", "ensemble_size", ...names.filter(isField), "seed", "last_epoch", "best_objective",
+  const wanted = ["augmentation_strength", "ensemble_size", ...names.filter(isField), "seed", "status", "last_epoch", "best_objective",
     objective, "val_accuracy", "fidelity_val", "train_s", "started_at"];
   return [...new Set(wanted)].filter((name) => names.includes(name));
 }
 
 function Rows({ rows, numMatching, pins, pinned, columns, name, sort, find }) {
   const needle = find.trim().toLowerCase();
-  const found = rows.filter((row) => !pins.includes(row.trial_id)
-    && (!needle || columns.some((column) => text(row, column).toLowerCase().includes(needle))));
+  const isFound = (row) => !needle || columns.some((column) => text(row, column).toLowerCase().includes(needle));
+  const found = rows.filter((row) => pins.includes(row.trial_id) || isFound(row));
   const all = [...pinned, ...found];
   const numbers = new Set(columns.filter((column) => all.some((row) => typeof row[column] === "number")));
-  return html`<div class="actions"><p class="quiet" role="status">${standing({ rows, found, needle, numMatching, pinned })}</p>
+  return html`<div class="actions"><p class="quiet" role="status">${standing(rows, needle ? rows.filter(isFound).length : null, numMatching, pins)}</p>
       <${PinActions} name=${name} pins=${pins} /></div>
     <div class="scroll" tabindex="0" role="region" aria-label="Trials"><table class="data">
     <thead><tr><th scope="col" class="pin">Pin</th>
@@ -107,10 +111,11 @@ function Rows({ rows, numMatching, pins, pinned, columns, name, sort, find }) {
   </table></div>`;
 }
 
-function standing({ rows, found, needle, numMatching, pinned }) {
-  const rest = numMatching > rows.length ? `the first ${number(rows.length)} of ${number(numMatching)}` : null;
-  const among = needle ? `${count(found.length, "trial")} of ${rest ?? number(rows.length)}` : rest ? `${rest} trials` : count(numMatching, "trial");
-  return `${among.charAt(0).toUpperCase()}${among.slice(1)}${pinned.length ? `; ${number(pinned.length)} pinned, on top` : ""}`;
+// Pinned trials stay where they are in the order; those that it does not reach come first.
+function standing(rows, numFound, numMatching, pins) {
+  const some = rows.length < numMatching ? `the first ${number(rows.length)} of ${count(numMatching, "trial")}` : count(numMatching, "trial");
+  const among = numFound === null ? some : `${number(numFound)} of ${some}`;
+  return `${among.charAt(0).toUpperCase()}${among.slice(1)}${pins.length ? `; ${number(pins.length)} pinned` : ""}`;
 }
 
 function PinActions({ name, pins }) {
@@ -118,7 +123,7 @@ function PinActions({ name, pins }) {
   return html`${pins.length > 1
     ? html`<a class="button" href=${link(["studies", name, "compare"], { trials: pins.join(LIST_BETWEEN) })}>Compare ${pins.length} pinned trials</a>`
     : html`<span class="quiet">Pin another to compare them.</span>`}
-    <button type="button" class="plain" onClick=${() => setParams({ pins: null })}>Unpin</button>`;
+    <button type="button" class="plain" onClick=${() => setParams({ pins: null })}>Unpin all</button>`;
 }
 
 function Row({ row, name, columns, numbers, pins }) {
@@ -135,7 +140,7 @@ function Row({ row, name, columns, numbers, pins }) {
 }
 
 function text(row, column) {
-  return (SHOWN[column] ?? shown)(row[column]);
+  return column in row ? (SHOWN[column] ?? shown)(row[column]) : ""; // a column that is being read
 }
 
 function SortHeading({ column, sort, isNumber }) {
