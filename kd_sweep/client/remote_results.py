@@ -62,6 +62,11 @@ class RemoteResults(RemoteTables):
         found = [entry["progress"] for entry in self.entries() if entry["progress"] and "study" in entry["progress"]]
         return sorted(found, key=lambda row: str(row["study"]))
 
+    def cluster(self) -> dict[str, Any]:
+        """Return the service's cluster: `nodes` of Ray and what is used of them, what is `running`, the `queue`."""
+        content: dict[str, Any] = self.connection.get("/cluster")
+        return content
+
     def plan(self, study: Study, *, slots: int | None = None) -> dict[str, Any]:
         """Return what a study would run on the service, less what is done there: counts, an estimate, lines of text.
 

@@ -89,6 +89,7 @@ def test_a_study_is_submitted_once_steered_and_waited_for(
     assert Study.from_file(_written(submitted.yaml(), service.serving.state)) == study
     assert submitted.status() == []
     assert [entry["name"] for entry in remote.entries()] == ["mine", "tiny"]
+    assert [entry["name"] for entry in remote.cluster()["queue"]] == ["mine"]
     with pytest.raises(RemoteError, match="study: 'mine' is queued after 0 s"):
         submitted.wait(timeout_s=0)
     assert submitted.set_priority(7)["priority"] == 7

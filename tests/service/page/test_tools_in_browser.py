@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import kd_sweep
+from kd_sweep.study.file.json_schema import json_schema
 from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
@@ -48,6 +49,43 @@ def test_a_study_file_is_completed_by_keyboard(tab: Visit) -> None:
     )
 
 
+PLACES: dict[str, list[str] | None] = {
+    "": ["name: ", "plugins: "],
+    "name: x\ndata: {name: digits, image_s": ["image_size: "],
+    "data: {\n  name: digits, # its size is\n  image_s": ["image_size: "],
+    "data:\n  name: dig": ["digits"],
+    "data:\n  name: digits\nstud": ["student: "],
+    "sampler:\n  name: tpe\n  num": ["num_trials: ", "num_startup_trials: "],
+    "sampler:\n  num|\n  name: tpe": ["num_trials: ", "num_startup_trials: "],
+    "sampler:\n  num|\n  name: random": ["num_trials: "],
+    "search: {ensemble_size: {grid: [1]}, augmentation_st": ["augmentation_strength: "],
+    "search:\n  student.lea": ["student.learning_rate: "],
+    "search:\n  ensemble_size: {gr": ["grid: "],
+    "objectives:\n- {metric: val_loss, mode: min}\n- metric: val_l": ["val_loss"],
+    "teachers:\n  - model: resnet8\n    weight_d": ["weight_decay: "],
+    "metrics:\n  extra:\n    - {name: br": ["brier_score"],
+    "checkpoints: {best: tr": ["true"],
+    "# nam": None,
+    "name: 'nam": None,
+}
+"""Beginnings of study files, up to the cursor (its place is the `|` where more follows): what is suggested first."""
+
+
+def test_fields_are_suggested_wherever_the_cursor_is(tab: Visit) -> None:
+    cases = [(text.partition("|")[0], text.replace("|", "")) for text in PLACES]
+    found = tab.page.evaluate(
+        """async ([schema, cases]) => {
+          const main = document.querySelector("script[type=module]").src;
+          const { suggestFields } = await import(new URL("editor/study_suggestions.js", main));
+          return cases.map(([before, text]) =>
+            suggestFields(schema, text, before.length, true)?.options.slice(0, 2).map(({ insert }) => insert) ?? null);
+        }""",
+        [json_schema(), cases],
+    )
+    for (text, expected), suggestions in zip(PLACES.items(), found, strict=True):
+        assert (suggestions and suggestions[: len(expected or [])]) == expected, text
+
+
 def test_a_study_file_begins_with_a_template_and_says_which_line_is_wrong(tab: Visit) -> None:
     page = tab.page
     tab.go("new")
@@ -56,7 +94,7 @@ def test_a_study_file_begins_with_a_template_and_says_which_line_is_wrong(tab: V
     for at in range(1, choices.locator("option").count() - 1):
         choices.select_option(value=str(at))
         name = file.input_value().partition("name: ")[2].partition("\n")[0]
-        expect(page.locator("#message")).to_contain_text(f"{name}:")  # it breaks no rule, either
+        expect(page.locator("#message .state-done")).to_contain_text(f"{name}:")  # it breaks no rule, either
     file.fill("name: wrong\nsearch:\n  ensemble_size: {grid: [0]}")
     expect(page.locator("#message")).to_contain_text(
         "search.ensemble_size.grid[0]: 0 is not at least 1 (study, line 3)"

@@ -27,7 +27,7 @@ export function suggestSql(tables, text, at, isAsked) {
 
 // Returns the number of the first line that has the name which a message complains about; null where it names none.
 export function lineOfName(message, text) {
-  const name = /(?:column|name|table) "?(\w+)"?/i.exec(message ?? "")?.[1];
+  const name = /(?:column "|with name "?)(\w+)/i.exec(message ?? "")?.[1];
   const at = name ? text.search(new RegExp(`\\b${name}\\b`)) : -1;
   return at < 0 ? null : text.slice(0, at).split("\n").length;
 }

@@ -73,7 +73,8 @@ export function TextEditor({ id, value, rows, whenChanged, suggest, whenMoved, m
     <div class="line-numbers" aria-hidden="true"><div style=${{ transform: `translateY(${-scroll.top}px)` }}>
       ${Array.from({ length: numLines }, (_, line) => line + 1).join("\n")}</div></div>
     <div class="text-area">
-      ${marked && marked <= numLines && html`<div class="marked-line" style=${{ top: top(marked), height: `${size.line}px` }}></div>`}
+      <div class="marks">${marked && marked <= numLines
+        && html`<div class="marked-line" style=${{ top: top(marked), height: `${size.line}px` }}></div>`}</div>
       <textarea id=${id} ref=${area} class="editor" rows=${rows} wrap="off" spellcheck="false" autocapitalize="off"
         autocomplete="off" value=${value} onInput=${changed} onKeyDown=${press} onKeyUp=${moved} onClick=${moved}
         onBlur=${() => setList(null)} aria-autocomplete="list" aria-haspopup="listbox" aria-controls=${list ? `${id}-options` : null}

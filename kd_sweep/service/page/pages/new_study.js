@@ -12,7 +12,7 @@ import { TEMPLATES } from "./study_templates.js";
 const CHECK_MS = 500; // after the last key
 const PLAN_MS = 1500;
 const DRAFT = "kd_sweep draft";
-export function NewStudy({ params, canChange }) {
+export function NewStudy({ params, session, canChange }) {
   const extended = params.get("extend");
   const like = extended ?? params.get("like");
   const title = extended ? `Extend ${extended}` : like ? `New study like ${like}` : "New study";
@@ -26,7 +26,7 @@ export function NewStudy({ params, canChange }) {
     <${Heading} title=${title} />
     ${extended && html`<p>A larger search, more seeds, more budget: what is done already is not done again.</p>`}
     <${ProblemLine} of=${problem} />
-    ${!canChange && html`<p class="notice">Whoever submits a study needs the role operator, and a service that takes changes.</p>`}
+    ${session.role === "viewer" && html`<p class="notice">It can be checked and planned here; whoever submits it needs the role operator.</p>`}
     ${yaml !== null && html`<${Editor} yaml=${yaml} setYaml=${setYaml} canChange=${canChange} extended=${extended} />`}`;
 }
 
