@@ -8,6 +8,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SHARED := --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=15
 FAST := -m "not slow and not long"
 
+# Tests start hundreds of processes of Python: each reads what the first has compiled, whatever the shell says of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: sweep serve test coverage test-all check lint architecture metrics bench install clean
 
 sweep: $(INSTALLED)

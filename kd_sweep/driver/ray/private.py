@@ -241,6 +241,19 @@ def without_environments() -> Iterator[None]:
 
 
 @contextmanager
+def uncounted_callbacks() -> Iterator[None]:
+    """Let Tune not count its callbacks while the block runs.
+
+    It counts them for statistics of use, also where those are off, and imports MLflow and Weights & Biases for it where
+    they are installed: two seconds.
+    """
+    from ray.air._internal import usage
+
+    with _replaced(usage, "tag_callbacks", lambda callbacks: False):  # noqa: ARG005 - as Tune calls it
+        yield
+
+
+@contextmanager
 def other_deaths_are_an_actors() -> Iterator[None]:
     """Make Tune retry a trial whose process Ray has ended for want of memory, while the block runs.
 

@@ -51,6 +51,7 @@ CALLED: dict[str, tuple[str, ...] | str] = {
     "ray._private.utils:get_dashboard_dependency_error": (),
     "ray._private.worker:print_to_stdstream": ("data", "ignore_prefix"),
     "ray.tune.execution.class_cache:_ActorClassCache.get": ("self", "trainable_cls"),
+    "ray.air._internal.usage:tag_callbacks": ("callbacks",),
     "ray.air.execution._internal.actor_manager:RayActorManager._actor_task_failed": (
         "self",
         "tracked_actor_task",
@@ -76,6 +77,7 @@ WRITTEN = {
     "ray._private.services:start_raylet(runtime_env)": '"--runtime_env_agent_command=',
     "ray._private.services:get_dashboard_dependency_error": "if ray._private.utils.get_dashboard_dependency_error() is",
     "ray.tune.execution.class_cache:_ActorClassCache._cache": "self._cache[trainable_cls]",
+    "ray.tune.tune:tag_callbacks": "air_usage.tag_callbacks(callbacks)",
     "ray.air.execution._internal.actor_manager:RayActorManager": "isinstance(exception, RayActorError)",
 }
 """By what it is about, the line of a module's source without which a replacement has no effect."""
