@@ -1,9 +1,11 @@
 """Modules of plug-ins, and programs that use them in a process of their own: a process imports a module once."""
 
 import os
+import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.warm_python import run_warm
 
 MARGIN = '''
 import kd_sweep
@@ -42,21 +44,15 @@ def write_modules(folder: Path, modules: dict[str, str] | None = None, **more: s
     for name, text in {**(modules or {}), **more}.items():
         path = folder / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Python takes an edit of the same second and size for what it has compiled.
+        shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
         path.write_text(text)
 
 
 def run_python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a program in a new process, in a folder from which modules can be imported."""
     path = os.pathsep.join([str(Path(__file__).parents[2]), str(folder)])
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_warm(program, folder, {**os.environ, "PYTHONPATH": path})
 
 
 def output_of(program: str, folder: Path) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.latest import latest
 from tests.shown_html import ShownHtml
 from tests.tables.rows import trial_row
 from tests.trained_studies import train_study
+from tests.warm_python import run_warm
 
 STUDY = """
 name: digits
@@ -253,8 +255,8 @@ def gap(inputs, parameters):
 
 
 READING = """
-import sys, torch, kd_sweep
-trial = kd_sweep.open_results(sys.argv[1])["digits"].trials()[0]
+import torch, kd_sweep
+trial = kd_sweep.open_results("root")["digits"].trials()[0]
 section = trial.config.distillation
 print(section.loss, section.source, len(trial.epochs()))
 for call in (lambda: section.entry.item.__name__, lambda: trial.student()(torch.zeros(3, 1, 8, 8)).shape):
@@ -279,8 +281,8 @@ def test_a_trial_of_a_plugin_is_read_with_the_plugin_that_its_study_keeps(
     assert trial.student()(trial.preprocess(Image.new("L", (8, 8)))).shape == (1, 10)
 
     def answer() -> list[str]:
-        command = [sys.executable, "-c", READING, str(tmp_path / "root")]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+        done = run_warm(READING, tmp_path, os.environ)
+        assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
     first, *given = answer()

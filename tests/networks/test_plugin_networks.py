@@ -1,9 +1,6 @@
 """Networks of plug-ins: what is built of them, and with which message one is refused."""
 
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +16,7 @@ from kd_sweep.networks.backbones import NEEDED
 from kd_sweep.networks.classifiers import build_model, initial_model
 from kd_sweep.networks.network_checks import check_model
 from kd_sweep.study.recipe import Learner, Metrics
+from tests.catalogue.modules import error_of, output_of, write_modules
 from tests.catalogue_entries import own_entries
 from tests.networks.refusals import message_of
 
@@ -216,11 +214,10 @@ def test_a_pass_that_raises_in_a_trial_is_one_line(noise_dataset):
 
 
 def test_names_of_plug_ins_that_are_not_loaded(tmp_path):
-    done = run(
-        tmp_path,
-        "from kd_sweep.study.file.load import parse_spec\nparse_spec('name: a\\nteacher: {model: \"hub:x\"}', 'a')",
+    program = (
+        "from kd_sweep.study.file.load import parse_spec\nparse_spec('name: a\\nteacher: {model: \"hub:x\"}', 'a')"
     )
-    assert done.stderr.splitlines()[-1].endswith(
+    assert error_of(program, tmp_path).endswith(
         "teacher.model: 'hub:x' is not an option: no plug-in 'hub' that has a network is loaded; possible: "
         "torchvision:NAME, timm:NAME, or name its module in `plugins`, such as plugins: [hub] (a, line 2)"
     )
@@ -244,19 +241,13 @@ print(one.trial_id, one.teachers[0].teacher_id, two.trial_id, two.teachers[0].te
 """
 
 
-def run(folder: Path, program: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", f"import sys; sys.path.append({str(folder)!r})\n{program}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
 def test_the_source_of_a_network_is_in_the_ids_of_its_teachers_and_trials(tmp_path):
-    file = tmp_path / "mynets.py"
-    file.write_text(PLUGIN)
-    first, again = (run(tmp_path, IDS).stdout.split() for _ in range(2))
+    write_modules(tmp_path, mynets=PLUGIN)
+    first, again = (output_of(IDS, tmp_path).split() for _ in range(2))
     assert len(first) == 5, "no error"
     assert first == again
-    file.write_text(PLUGIN.replace("nn.ReLU", "nn.GELU"))
-    edited = run(tmp_path, IDS).stdout.split()
+    write_modules(tmp_path, mynets=PLUGIN.replace("nn.ReLU", "nn.GELU"))
+    edited = output_of(IDS, tmp_path).split()
     differs = [one != two for one, two in zip(first, edited, strict=True)]
     assert differs == [True, True, True, False, False]
     assert edited[4] == "5c126bca2ff80ab7", "of what is built in, as ever"

@@ -2,15 +2,14 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.command_line import COMMAND, environment
+from tests.command_line import environment
 from tests.project.pages import ROOT
 from tests.trained_studies import train_study
+from tests.warm_python import run_warm
 
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/study.yaml"))
@@ -33,8 +32,9 @@ search: {ensemble_size: 2}
 """
 
 
-def run(folder: Path, *command: str) -> str:
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+def run(program: str, folder: Path, stdin: str = "") -> str:
+    """Return what a program in Python prints that somebody runs in this folder."""
+    done = run_warm(program, folder, environment(), stdin)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -42,9 +42,9 @@ def run(folder: Path, *command: str) -> str:
 @pytest.mark.parametrize("example", FOLDERS, ids=lambda path: path.name)
 def test_a_copied_example_is_planned_and_trains(example: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(example, tmp_path / example.name)
-    plan = run(folder, *COMMAND, "plan", "study.yaml", "--no-probe")
+    plan = run("from kd_sweep.cli import main; main(['plan', 'study.yaml', '--no-probe'])", folder)
     assert plan.startswith(f"study {example.name.replace('_', '-')}: ")
-    first, second = json.loads(run(folder, sys.executable, "-c", RUN_LAST_TRIAL))
+    first, second = json.loads(run(RUN_LAST_TRIAL, folder))
     assert second["train_loss"] < first["train_loss"]
     assert not (folder / "results").exists()
 
@@ -66,7 +66,7 @@ for epoch in (1, 2):
 
 def test_the_stopping_rule_ends_a_trial_that_is_far_behind_after_its_grace_period(tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLES / "own_stopping_rule", tmp_path / "rule")
-    assert run(folder, sys.executable, "-c", RULE_DECIDES).splitlines() == ["[]", "['far']"]
+    assert run(RULE_DECIDES, folder).splitlines() == ["[]", "['far']"]
 
 
 SAMPLER_SUGGESTS = """
@@ -83,7 +83,7 @@ while (suggestion := source.next()) is not None:
 
 def test_the_sampler_goes_nearer_and_nearer_to_the_best(tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLES / "own_sampler", tmp_path / "sampler")
-    strengths = [float(line) for line in run(folder, sys.executable, "-c", SAMPLER_SUGGESTS).split()]
+    strengths = [float(line) for line in run(SAMPLER_SUGGESTS, folder).split()]
     assert len(strengths) == 10
     for number in range(4, 10):
         best = min(strengths[:number], key=lambda strength: abs(strength - 0.7))
@@ -101,7 +101,7 @@ def test_the_metric_is_the_share_of_the_teachers_mistakes_that_the_student_makes
         "teacher_logits_MVC=answers(0, 1, 1, 2)[None], labels_V=torch.tensor(labels)); "
         "print(copied.errors(outputs([0, 2, 2, 0]), None), copied.errors(outputs([0, 1, 1, 2]), None))"
     )
-    share, none = run(folder, sys.executable, "-c", program).split()
+    share, none = run(program, folder).split()
     assert (float(share), none) == (pytest.approx(1 / 3), "None")
 
 
@@ -139,11 +139,6 @@ for cell in json.load(sys.stdin):
 
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     train_study(tmp_path / "results", STUDY)
-    command = [sys.executable, "-c", AS_A_NOTEBOOK]
-    cells = json.dumps(code_cells())
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), input=cells, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    shows = run(AS_A_NOTEBOOK, tmp_path, stdin=json.dumps(code_cells()))
     for shown in ("shown", "val_accuracy", "class ", "overlap of student and teachers: 0.", "PIL.Image.Image"):
-        assert shown in done.stdout, (shown, done.stdout)
+        assert shown in shows, (shown, shows)

@@ -85,22 +85,21 @@ def new_ones(tables: Tables, started: Iterable[str]) -> list[str]:
 
 
 def searches() -> Iterator[Any]:
-    """Yield every sampler with every space that it takes, and with one of them 20 seeds."""
+    """Yield every sampler with every space that it takes, once and with more seeds, with one space 20."""
     spaces = {
-        "continuous": (CONTINUOUS, ONE, range(2)),
-        "18 more seeds": (CONTINUOUS, ONE, range(2, NUM_SEEDS)),
-        "two objectives": (CONTINUOUS, TWO, range(2)),
-        "small": (SMALL, TWO, range(2)),
-        "conditional": (CONDITIONAL, ONE, range(2)),
-        "with seeds": (CONTINUOUS | {"seeds": 3}, ONE, range(2)),
+        "continuous": (CONTINUOUS, ONE, NUM_SEEDS),
+        "two objectives": (CONTINUOUS, TWO, 2),
+        "small": (SMALL, TWO, 2),
+        "conditional": (CONDITIONAL, ONE, 2),
+        "with seeds": (CONTINUOUS | {"seeds": 3}, ONE, 2),
     }
-    for sampler, (name, (search, objectives, seeds)) in itertools.product(SAMPLERS, spaces.items()):
+    for sampler, (name, (search, objectives, num_seeds)) in itertools.product(SAMPLERS, spaces.items()):
         if sampler == OF_ONE_OBJECTIVE and len(objectives) > 1:
             continue
-        marks = [pytest.mark.slow] if sampler == SLOW_TO_FIT else []
-        marks += [pytest.mark.long] if name == "18 more seeds" else []
-        yield pytest.param(sampler, search, objectives, seeds, marks=marks, id=f"{sampler} {name}")
-    yield pytest.param(SLOW_TO_FIT, CONTINUOUS, ONE, range(1), id=f"{SLOW_TO_FIT} one seed")
+        once, more = (sampler, search, objectives, range(1)), (sampler, search, objectives, range(1, num_seeds))
+        is_quick = sampler != SLOW_TO_FIT or name == "continuous"
+        yield pytest.param(*once, marks=[] if is_quick else pytest.mark.slow, id=f"{sampler} {name}")
+        yield pytest.param(*more, marks=pytest.mark.long, id=f"{sampler} {name}, more seeds")
 
 
 @pytest.mark.parametrize(("sampler", "search", "objectives", "seeds"), list(searches()))
