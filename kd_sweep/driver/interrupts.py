@@ -68,5 +68,40 @@ def watching_signals() -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise `SweepInterrupted` wherever the main thread is, until the block ends.
+
+    It is for the main thread of a process whose parent may have blocked them. What `watching_signals` does within it
+    comes first.
+    """
+    earlier = {number: signal.signal(number, _raise) for number in SIGNALS}
+    unblock_signals()
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def unblock_signals() -> None:
+    """Let SIGINT and SIGTERM come to this thread: whoever has started this process may have blocked them for it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextmanager
+def holding_back_sigterm() -> Iterator[None]:
+    """Let SIGTERM wait until the block ends. A library that takes it for itself there would end the process by it."""
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    raise SweepInterrupted(signal.Signals(number).name)
+
+
 def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()

@@ -1,9 +1,11 @@
 """A head on this machine that drivers share: a process of its own, `python -m kd_sweep.driver.ray.shared_head FILE`.
 
 It is the Ray of `kd_sweep.driver.ray.local_ray`: two daemons, on the loopback interface, behind a token. Drivers come
-and go; `kd_sweep.service.supervision.local_head` starts and ends it.
+and go; `kd_sweep.service.supervision.local_head` starts and ends it. Whoever needs it holds a lock, which the kernel
+takes back when a process dies: a head that nobody has needed for a minute ends by itself.
 """
 
+import fcntl
 import json
 import os
 import sys
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kd_sweep.driver.interrupts import Interrupt, SweepInterrupted, watching_signals
+from kd_sweep.driver.interrupts import Interrupt, SweepInterrupted, unblock_signals, watching_signals
 from kd_sweep.driver.ray.liveness import local_watch
 from kd_sweep.driver.ray.local_ray import local_ray
 from kd_sweep.driver.ray.ray_settings import PATIENT, QUIET, environment, own_token
@@ -24,6 +26,8 @@ from kd_sweep.storage.root import Root
 HEAD = "KD_SWEEP_HEAD"
 """The variable by which a driver knows such a head: the path of its file."""
 POLL_S = 0.5
+UNUSED_S = 60.0
+"""After so long without a service and a driver it ends."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,30 @@ def settings_of_drivers(file: Path, token: str) -> dict[str, str]:
 
 
 @contextmanager
+def using_head(file: Path) -> Iterator[None]:
+    """Keep the head of this file while the block runs, and this process lives."""
+    with _users(file).open("ab") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        yield
+
+
+def is_used(file: Path) -> bool:
+    """Whether a process that lives is in `using_head`; nobody is whose folder is gone."""
+    try:
+        with _users(file).open("ab") as users:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _users(file: Path) -> Path:
+    return file.with_suffix(".users")
+
+
+@contextmanager
 def joined_head(head: SharedHead) -> Iterator[None]:
     """Be a driver of the head while the block runs. Its workers run the code of this machine, which need not travel."""
     import ray
@@ -82,7 +110,7 @@ def joined_head(head: SharedHead) -> Iterator[None]:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ClusterError(f"--address {head.address}: this machine could not join as a driver ({reason})") from error
     try:
-        with without_environments():
+        with using_head(Path(os.environ[HEAD])), without_environments():
             yield
     finally:
         ray.shutdown()
@@ -99,7 +127,11 @@ def head_watch(head: SharedHead) -> Callable[[], None]:
 
 
 def main(file: Path) -> int:
-    """Be the head until SIGTERM, SIGINT, or the death of a daemon of Ray's. Returns the exit code."""
+    """Be the head until SIGTERM, SIGINT, the death of a daemon of Ray's, or the end of all who need it.
+
+    Returns the exit code.
+    """
+    unblock_signals()
     try:
         with watching_signals() as interrupt, environment(PATIENT), environment(QUIET):
             _serve(file, interrupt)
@@ -119,9 +151,12 @@ def _serve(file: Path, interrupt: Interrupt) -> None:
         head = SharedHead(ray.get_runtime_context().gcs_address, pid, start)
         Root.open(file.parent).write_bytes(file.name, json.dumps(asdict(head)).encode())
         watch = local_watch()
-        while True:
+        used_at = time.monotonic()
+        while time.monotonic() - used_at < UNUSED_S:
             interrupt.check_armed()
             watch()
+            if is_used(file):
+                used_at = time.monotonic()
             time.sleep(POLL_S)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kd_sweep.service.http.answers.problems import problem_of
-from kd_sweep.service.http.answers.refusals import RefusedRequestError
+from kd_sweep.service.http.answers.refusals import RefusedRequestError, too_many
 
 READING = frozenset({"GET", "HEAD"})
 PROBES = frozenset({"/healthz", "/readyz"})
@@ -20,6 +20,10 @@ BODY_TYPES = frozenset({"application/json", "application/yaml", "application/x-y
 _SAME_ORIGIN = frozenset({"same-origin", "none"})
 _BODY_S = 30.0
 """So long a client may take to send a body."""
+_MOST_BODY_BYTES = 32 * 1024**2
+"""Of all bodies together, from everybody, before anybody has looked at them."""
+_SMALL_BYTES = 64 * 1024
+"""A body up to this is taken all the same: connections are few."""
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -47,6 +51,7 @@ class Guards:
 
     def __init__(self, app: ASGIApp, settings: GuardSettings) -> None:
         self._app, self._settings = app, settings
+        self._num_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -68,12 +73,40 @@ class Guards:
             body = b""
             if scope["method"] not in READING:
                 check_origin(headers)
-                body = await _body(headers, receive, self._settings.max_body_bytes)
-                check_type(headers, body)
+                body = await self._body(headers, receive)
         except RefusedRequestError as refusal:
             await problem_of(refusal, scope["state"]["request_id"])(scope, receive, guarded)
             return
-        await self._app(scope, receive if scope["method"] in READING else _Replayed(body, receive).receive, guarded)
+        try:
+            if scope["method"] not in READING:
+                receive = _Replayed(body, receive).receive
+            await self._app(scope, receive, guarded)
+        finally:
+            self._num_bytes -= len(body)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        """Return the whole body, and count it; refuse one that is too long, or of another kind, or comes too slowly."""
+        limit, body = self._settings.max_body_bytes, bytearray()
+        too_long = RefusedRequestError(413, f"body: is larger than {limit} bytes, the most that this service takes")
+        given = headers.get("content-length", "0")
+        if not given.isdigit() or len(given) > len(str(limit)) or int(given) > limit:
+            raise too_long
+        try:
+            async with asyncio.timeout(_BODY_S):
+                async for part in _parts(receive):
+                    body += part
+                    self._num_bytes += len(part)
+                    if len(body) > limit:
+                        raise too_long
+                    if self._num_bytes > _MOST_BODY_BYTES and len(body) > _SMALL_BYTES:
+                        raise too_many("body: this service is being sent as much as it takes at once", 5)
+            check_type(headers, body)
+        except BaseException as error:
+            self._num_bytes -= len(body)
+            if isinstance(error, TimeoutError):
+                raise RefusedRequestError(408, f"body: did not come within {_BODY_S:g} s") from None
+            raise
+        return bytes(body)
 
 
 def check_host(host: str, known: Collection[str]) -> None:
@@ -108,7 +141,7 @@ def check_origin(headers: Headers) -> None:
         )
 
 
-def check_type(headers: Headers, body: bytes) -> None:
+def check_type(headers: Headers, body: bytes | bytearray) -> None:
     """Refuse a body that a form can send."""
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if (body or given) and given not in BODY_TYPES:
@@ -117,24 +150,15 @@ def check_type(headers: Headers, body: bytes) -> None:
         )
 
 
-async def _body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """Return the whole body; refuse one that is too long, or that comes too slowly."""
-    too_long = RefusedRequestError(413, f"body: is larger than {limit} bytes, the most that this service takes")
-    given = headers.get("content-length", "0")
-    if not given.isdigit() or len(given) > len(str(limit)) or int(given) > limit:
-        raise too_long
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_S):
-            while True:
-                message = await receive()
-                body += message.get("body", b"")
-                if len(body) > limit:
-                    raise too_long
-                if not message.get("more_body", False):
-                    return bytes(body)
-    except TimeoutError:
-        raise RefusedRequestError(408, f"body: did not come within {_BODY_S:g} s") from None
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the parts of a body; refuse one whose client has gone before its end: half of it may mean something."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedRequestError(400, "body: ended before its end")
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
 
 
 class _Replayed:

@@ -10,6 +10,8 @@ import uvicorn
 
 from kd_sweep.service.http.app import create_app
 from kd_sweep.service.http.guards import GuardSettings
+from kd_sweep.service.http.listening.client_connection import Connection, most_connections
+from kd_sweep.service.http.listening.log_writer import LogWriter
 from kd_sweep.service.http.reading import Reading
 from kd_sweep.service.http.request_log import JsonLines
 from kd_sweep.service.http.serving import Serving
@@ -19,8 +21,6 @@ from kd_sweep.service.service_errors import ServiceError
 _KEEP_ALIVE_S = 30
 _LAST_ANSWERS_S = 3
 """So long answers that have begun may take when the server ends; streams of events end then."""
-_MOST_CONNECTIONS = 1000
-"""At once; more are answered with 503."""
 _MOST_HEADER_BYTES = 1 << 15
 
 
@@ -64,13 +64,15 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
         create_app(serving),
         host=host,
         port=port,
+        http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="off",
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=most_connections(),
         h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
     )
     server = _Server(config, ready)
@@ -106,7 +108,7 @@ class _Server(uvicorn.Server):
 
 def _log_json_lines() -> None:
     """Let the service, and what it is made of, log JSON lines to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter(sys.stderr.fileno())
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]

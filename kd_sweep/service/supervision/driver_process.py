@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kd_sweep.api.study import Study
 from kd_sweep.driver.events import Event, TeacherEpoch, TrialEpoch
+from kd_sweep.driver.interrupts import SweepInterrupted, ended_by_signals
 from kd_sweep.errors import ClusterError, KdSweepError, StorageError, UserError
 from kd_sweep.service.supervision.run_folder import STUDY_FILE, RunEnd, RunFolder
 
@@ -28,13 +29,16 @@ MAX_ERRORS = 20
 def main(path: Path) -> int:
     """Run the study of this folder, and note how that ended. Returns the exit code."""
     folder = RunFolder(path)
-    if not folder.claim(os.getpid()):
-        return 0  # its supervisor has given it up
     try:
-        outcome = _launch(folder)
+        with ended_by_signals():
+            if not folder.claim(os.getpid()):
+                return 0  # its supervisor has given it up
+            outcome = _launch(folder)
         end = end_of(outcome)
         code = outcome.exit_code
-    except Exception as error:
+    except SweepInterrupted as stop:
+        end, code = RunEnd("interrupted", f"stopped by {stop}"), 1
+    except (Exception, SystemExit) as error:
         if not isinstance(error, KdSweepError):
             traceback.print_exc()
         refused = isinstance(error, UserError) and not isinstance(error, PASSING)

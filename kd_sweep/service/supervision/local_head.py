@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
-from kd_sweep.driver.ray.shared_head import SharedHead, read_head, settings_of_drivers
+from kd_sweep.driver.ray.shared_head import SharedHead, read_head, settings_of_drivers, using_head
 from kd_sweep.errors import StorageError
 from kd_sweep.service.supervision.run_folder import last_line
 
@@ -29,6 +30,7 @@ class LocalHead:
     def __init__(self, state: Path) -> None:
         self._file, self._lock, self._log = state / "head.json", state / "head.lock", state / "head.log"
         self._token_file = state / "ray-token"
+        self._need = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._num_failures = 0
         self._next_start_at = 0.0
@@ -69,6 +71,14 @@ class LocalHead:
             time.sleep(0.05)
         if head.is_alive:
             os.kill(head.pid, signal.SIGKILL)
+
+    def need(self) -> None:
+        """Keep it until `leave`, or for as long as this process lives."""
+        self._need.enter_context(using_head(self._file))
+
+    def leave(self) -> None:
+        """Need it no more: it ends when no driver needs it either, which a process that dies does not have to say."""
+        self._need.close()
 
     def _is_starting(self) -> bool:
         """Whether a process holds the lock that every head of this service takes, whoever has started it."""

@@ -110,7 +110,10 @@ class RunFolder:
     def end(self) -> RunEnd | None:
         """Return how its driver ended; None while it runs, and where it died."""
         content = self._read(_END)
-        return None if content is None else RunEnd(**content)
+        try:
+            return None if content is None else RunEnd(**content)
+        except TypeError:  # of another version
+            return None
 
     def write_end(self, end: RunEnd) -> None:
         """Note how this process, its driver, ends."""

@@ -16,7 +16,7 @@ from kd_sweep.service.service_settings import ServiceSettings
 from kd_sweep.service.supervision.drivers import Drivers
 from kd_sweep.service.supervision.local_head import LocalHead
 from kd_sweep.service.supervision.removals import Removals
-from kd_sweep.service.supervision.transitions import Next, after_end
+from kd_sweep.service.supervision.transitions import Next, after_end, is_due
 from kd_sweep.service.webhooks.subscriptions import tell
 from kd_sweep.storage.lease import Lease
 
@@ -51,14 +51,18 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin, in a thread."""
+        if self._head is not None:
+            self._head.need()
         self._thread.start()
 
     def stop(self) -> None:
         """End. Drivers and the Ray under them go on; a head that nobody needs ends too."""
         self._ended.set()
         self._thread.join()
-        if self._head is not None and not self._num_held():
-            self._head.end()
+        if self._head is not None:
+            if not self._num_held():
+                self._head.end()
+            self._head.leave()
 
     @property
     def problem(self) -> str | None:
@@ -73,32 +77,42 @@ class Supervisor:
             self._tried_at = time.monotonic()
             try:
                 self._lease.check()
-                self.tick()
-                self._problem = None
-            except KdSweepError as error:
-                if str(error) != self._problem:
-                    _LOG.warning("%s", error)
-                self._problem = str(error)
+                failures = self.tick()
             except Exception as error:
-                _LOG.exception("the supervisor goes on after an error")
-                self._problem = f"{type(error).__name__}: {error}"
+                failures = [error]
+            self._note_failures(failures)
 
-    def tick(self) -> None:
-        """Do what can be done now, and wait for nothing."""
+    def _note_failures(self, failures: list[Exception]) -> None:
+        """Keep why the last round has failed, and log it once for as long as it stays the same."""
+        before, self._problem = self._problem, None
+        for error in failures:
+            is_known = isinstance(error, KdSweepError)
+            problem = str(error) if is_known else f"{type(error).__name__}: {error}"
+            self._problem = self._problem or problem
+            if before is None or problem != before:
+                _LOG.warning("the supervisor goes on after: %s", problem, exc_info=None if is_known else error)
+
+    def tick(self) -> list[Exception]:
+        """Do what can be done now, and wait for nothing. Returns what has failed for single studies."""
         with self._database.reading() as session:
             held = holders(session)
             deleted = session.scalars(select(Submission).where(Submission.wanted == "delete")).all()
             queued = bool(next_ones(session, 1))
-        for row in held:
-            self._follow(row)
-        for row in deleted:
-            if row.id not in {one.id for one in held}:
-                self._remove(row)
+        failures: list[Exception] = []
+        held_ids = {row.id for row in held}
+        steps = [(self._follow, row) for row in held]
+        steps += [(self._remove, row) for row in deleted if row.id not in held_ids]
+        for step, row in steps:
+            try:
+                step(row)
+            except Exception as error:  # no other study waits for it
+                failures.append(error)
         free = self._settings.max_studies - len(held)
-        due = [row for row in held if row.run_id is None and (row.next_start_at or 0.0) <= time.time()]
+        due = [row for row in held if row.run_id is None and is_due(row.next_start_at, time.time())]
         if due or (queued and free > 0):
             self._start(due, free)
         self._keep_head(is_needed=bool(held))
+        return failures
 
     def _follow(self, row: Submission) -> None:
         """Stop the driver of a study where that is wanted, and note its end."""

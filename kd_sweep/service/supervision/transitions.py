@@ -52,3 +52,11 @@ def after_end(
     pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1))
     message = f"its driver ended ({reason}); attempt {failures + 1} follows after {pause_s:.0f} s"
     return Next("running", message=message, num_failures=failures, next_start_at=now + pause_s)
+
+
+def is_due(next_start_at: float | None, now: float) -> bool:
+    """Whether a study that is to be started again is started now.
+
+    Nobody waits longer than the longest pause: a later time is one of a clock that was set back since.
+    """
+    return next_start_at is None or not now < next_start_at <= now + LONGEST_PAUSE_S

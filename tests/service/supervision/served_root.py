@@ -67,6 +67,11 @@ class ServedRoot:
         """Return the folder of the latest run of a study."""
         return RunFolder(self.settings.runs / str(self.row(name).run_id))
 
+    def said(self, name: str, text: str) -> bool:
+        """Whether the driver of a study has printed something."""
+        row = self.row(name)
+        return row.driver_pid is not None and text in self.run(name).log.read_text()
+
     def head(self) -> SharedHead | None:
         head = read_head(self._state / "head.json")
         return head if head is not None and head.is_alive else None

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,8 @@ from kd_sweep.driver.converge import Outcome
 from kd_sweep.service.supervision import driver_process
 from kd_sweep.service.supervision.driver_process import end_of
 from kd_sweep.service.supervision.run_folder import STUDY_FILE, RunEnd, RunFolder, RunRequest
+from tests.command_line import environment
+from tests.tiny_study import TINY
 
 
 @pytest.fixture
@@ -69,6 +72,26 @@ def test_a_root_that_cannot_be_written_may_be_mended(tmp_path: Path) -> None:
     end = folder.end()
     assert end is not None
     assert end.kind == "died"
+
+
+def test_a_driver_that_is_told_to_stop_before_it_runs_says_so(tmp_path: Path) -> None:
+    """Also one whose parent had blocked the signal."""
+    folder = RunFolder.make(tmp_path, "1-a", RunRequest(str(tmp_path / "root"), None, None), TINY, None)
+    command = [sys.executable, "-m", "kd_sweep.service.supervision.driver_process", str(folder.path)]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        process = subprocess.Popen(command, env=environment())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    process.terminate()
+    assert process.wait(60) == 1
+    assert folder.end() == RunEnd("interrupted", "stopped by SIGTERM")
+    assert not (tmp_path / "root").exists()
+
+
+def test_an_end_that_another_version_has_noted_counts_as_none(folder: RunFolder) -> None:
+    (folder.path / "end.json").write_text('{"kind": "done", "mood": "well"}')
+    assert folder.end() is None
 
 
 def test_plugins_lie_beside_the_study_and_replace_nothing(tmp_path: Path) -> None:

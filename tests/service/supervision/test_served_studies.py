@@ -12,6 +12,7 @@ from kd_sweep.service.queue import changes
 from kd_sweep.service.queue.policy import Policy
 from kd_sweep.service.queue.position import position
 from kd_sweep.service.queue.study_files import check
+from kd_sweep.service.supervision.run_folder import RunEnd
 from kd_sweep.service.webhooks import subscriptions
 from tests.comparing_tables import comparable
 from tests.service.supervision.served_root import ServedRoot
@@ -32,6 +33,16 @@ def assert_as_undisturbed(served: ServedRoot, study: str, undisturbed: Path) -> 
         expected = rows_of(undisturbed, "tiny", table)
         assert expected.num_rows > 0
         assert rows_of(served.root, study, table).equals(expected), (study, table)
+
+
+def assert_paused_while_it_joins_ray(served: ServedRoot) -> None:
+    served.until("it joins Ray", lambda: served.said("tiny", "joining"))
+    served.change(changes.pause, "tiny")
+    assert served.row("tiny").state == "pausing"
+    paused = served.until_state("tiny", "paused", "finished")
+    assert (paused.state, paused.driver_pid) == ("paused", None)
+    assert not served.run("tiny").driver_is_alive
+    assert served.run("tiny").end() == RunEnd("interrupted", "stopped by SIGTERM", counts={"completed": 2})
 
 
 @pytest.fixture
@@ -86,12 +97,7 @@ def test_users_steer_their_studies(served: ServedRoot, uninterrupted: Path, rece
     assert row.ended_at is not None
 
     served.change(changes.extend, "tiny", check(TINY, Policy()))
-    served.until("it runs", lambda: served.row("tiny").driver_pid is not None)
-    served.change(changes.pause, "tiny")
-    assert served.row("tiny").state == "pausing"
-    paused = served.until_state("tiny", "paused", "finished")
-    assert (paused.state, paused.driver_pid) == ("paused", None)
-    assert not served.run("tiny").driver_is_alive
+    assert_paused_while_it_joins_ray(served)
 
     served.submit(SECOND)
     served.change(changes.cancel, "second")

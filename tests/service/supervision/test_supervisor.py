@@ -1,5 +1,6 @@
 """The supervisor with real driver processes that end before they need Ray: a cluster is named where none is."""
 
+import dataclasses
 import os
 import signal
 import time
@@ -100,6 +101,22 @@ def test_a_driver_that_dies_at_once_is_started_again_and_can_be_stopped_meanwhil
     with core.changing() as session:
         changes.cancel(session, "second")
     until(lambda: row(core, "second").state == "cancelled")
+
+
+def test_a_study_whose_files_are_damaged_holds_up_no_other(core: ServiceCore) -> None:
+    put(core, "first")
+    until(lambda: row(core, "first").driver_pid is not None)
+    core.stop()
+    folder = RunFolder(core.settings.runs / str(row(core, "first").run_id))
+    until(lambda: folder.end() is not None)
+    (folder.path / "driver.json").write_text("{}")
+
+    again = ServiceCore(dataclasses.replace(core.settings, max_studies=2))
+    again.start()
+    put(again, "second")
+    until(lambda: row(again, "second").next_start_at is not None)
+    assert "KeyError" in str(again.why_idle())
+    again.stop()
 
 
 def test_a_head_that_cannot_start_is_tried_again_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from kd_sweep.service.supervision.run_folder import RunEnd
-from kd_sweep.service.supervision.transitions import Next, after_end
+from kd_sweep.service.supervision.transitions import LONGEST_PAUSE_S, Next, after_end, is_due
 
 DONE, REFUSED, DIED = RunEnd("done"), RunEnd("refused", "teacher.model: is none"), RunEnd("died", "Ray has died")
 STOPPED = RunEnd("interrupted", "stopped by SIGTERM")
@@ -71,3 +71,11 @@ def test_an_epoch_in_between_begins_the_count_anew() -> None:
 def test_a_refusal_is_passed_on_as_it_is() -> None:
     assert after(REFUSED).message == "teacher.model: is none"
     assert after(DIED).message == "its driver ended (Ray has died); attempt 2 follows after 5 s"
+
+
+def test_a_study_is_due_at_its_time_and_when_a_clock_was_set_back() -> None:
+    now = 1_000_000.0
+    assert is_due(None, now)
+    assert is_due(now, now)
+    assert not is_due(now + LONGEST_PAUSE_S, now)
+    assert is_due(now + LONGEST_PAUSE_S + 1, now)

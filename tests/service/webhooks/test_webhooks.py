@@ -1,8 +1,12 @@
 """Webhooks against a real receiver: what it gets, signed as openssl signs it, and what happens when it fails."""
 
+import contextlib
 import json
+import socket
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select
@@ -24,6 +28,13 @@ def tell(database: Database, submitted: Submit, name: str, state: str) -> None:
     row = submitted(name, state=state)
     with database.changing() as session:
         subscriptions.tell(session, row, time.time())
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def delivery(database: Database) -> Delivery:
@@ -60,14 +71,57 @@ def test_a_failure_is_tried_again_until_it_is_taken(database: Database, submitte
     tell(database, submitted, "digits", "failed")
     sender = Sender(database, PRIVATE, pause_s=0.05)
     sender.start()
-    deadline = time.monotonic() + 30
-    while delivery(database).delivered_at is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: delivery(database).delivered_at is not None)
     sender.stop()
     assert [json.loads(body)["study"] for _, _, body in receiver.received] == ["digits"] * 3
     assert len({headers["X-KD-Sweep-Delivery"] for _, headers, _ in receiver.received}) == 1
     assert delivery(database).num_attempts == 3
+
+
+def test_one_that_answers_slowly_holds_up_no_other_and_not_for_ever(
+    database: Database, submitted: Submit, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kd_sweep.service.webhooks.sender.DEADLINE_S", 2.0)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def trickle() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                connection.sendall(b"X: y\r\n")
+                time.sleep(0.1)
+
+    threading.Thread(target=trickle, daemon=True).start()
+    with database.changing() as session:
+        slow = subscriptions.add(session, f"http://127.0.0.1:{listening.getsockname()[1]}/", by="anna", policy=PRIVATE)
+        subscriptions.add(session, receiver.url, by="anna", policy=PRIVATE)
+    for number in range(3):
+        tell(database, submitted, f"digits{number}", "finished")
+    sender = Sender(database, PRIVATE)
+    assert sender.send_due(wait_s=0.0) == 2
+    until(lambda: len(receiver.events()) == 3)
+    with database.reading() as session:
+        assert {
+            one.num_attempts for one in session.scalars(select(Delivery).where(Delivery.webhook_id == slow.id))
+        } == {0}
+
+    def errors() -> list[str | None]:
+        with database.reading() as session:
+            return [one.last_error for one in session.scalars(select(Delivery).where(Delivery.num_attempts == 1))]
+
+    until(lambda: "its answer was not complete after 2 s" in errors())
+    listening.close()
+
+
+def test_a_clock_that_was_set_back_delays_nothing(database: Database, submitted: Submit, receiver: Receiver) -> None:
+    with database.changing() as session:
+        subscriptions.add(session, receiver.url, by="anna", policy=PRIVATE)
+    tell(database, submitted, "digits", "finished")
+    with database.changing() as session:
+        session.scalars(select(Delivery)).one().next_at = time.time() + 86_400
+    assert Sender(database, PRIVATE).send_due() == 1
+    assert receiver.events() == [("digits", "finished")]
 
 
 def test_pauses_grow_and_one_that_never_answers_is_given_up(database: Database, submitted: Submit) -> None:

@@ -1,0 +1,1 @@
+"""How the server listens: its connections, and its log."""
