@@ -128,11 +128,15 @@ function Brush({ axis, x, bounds, brush }) {
     else brush(axis.isText && bounds["="] !== picked ? { "=": picked } : {}, true);
     setStart(null);
   }
+  function cancel() {
+    setStart(null);
+    brush(bounds, true);
+  }
   const [low, high] = shares(axis, bounds);
   return html`
     ${(low > 0 || high < 1) && html`<rect class="brush" x=${x - 7} width="14" y=${up(high) - 3} height=${up(low) - up(high) + 6} rx="3" />`}
     <rect class="grip" ref=${grip} x=${x - 14} width="28" y=${up(1)} height=${up(0) - up(1)} onPointerDown=${down} onPointerMove=${move}
-      onPointerUp=${release} onPointerCancel=${() => setStart(null)} />`;
+      onPointerUp=${release} onPointerCancel=${cancel} />`;
 }
 
 // Where the part begins and ends, from 0 at the bottom to 1 at the top.
