@@ -4,6 +4,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 LONGEST = (
+    "service/supervision/test_served_studies.py",
     "driver/ray/test_local_ray.py",
     "driver/tune/test_sweep.py",
     "test_sweeps.py",
@@ -14,6 +15,9 @@ LONGEST = (
     "driver/faults/test_disk_full.py",
     "tables/test_fencing.py",
     "api/test_launching.py",
+    "service/page/test_page_in_browser.py",
+    "service/page/test_page_of_running_service.py",
+    "service/test_served_process.py",
     "driver/tune/test_searcher_resumed.py",
     "distill/teachers/test_teachers.py",
     "study/test_paper_sweeps.py",

@@ -34,6 +34,7 @@ def run_warm(
         process.join(timeout_s)
         if process.exitcode is None:
             process.kill()
+            process.join()
             raise TimeoutError(f"not done after {timeout_s:g} s: {program}")
         out, err = ((Path(streams) / name).read_text() for name in "12")
     return subprocess.CompletedProcess(["python", "-c", program], process.exitcode, out, err)

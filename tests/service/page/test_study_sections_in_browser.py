@@ -94,7 +94,7 @@ def test_slots_over_time_are_a_chart_and_a_table(tab: Visit, root: Path, trials:
         f"^{count} of {count}: (Trial|Teacher) [0-9a-f]{{8}}, slot .*[0-9]+, completed, from .* s, for .* s$"
     )
     expect(tab.page.locator(".reading[aria-live=polite]", has_text=f"{count} of {count}")).to_have_text(said)
-    assert "timeline=1" in tab.page.url
+    tab.page.wait_for_url("**timeline=1**")
     shown = {text.removeprefix("Trial ") for text in table.locator("tbody th").all_inner_texts() if "Trial" in text}
     assert shown == {trial[:8] for trial in trials["trial_id"]}
 
@@ -115,5 +115,5 @@ def test_attention_is_drawn_when_it_is_asked_for(tab: Visit, trial: str) -> None
     button.click()
     image = tab.page.get_by_role("img", name=f"Attention of trial {trial[:8]}")
     expect(image).to_be_visible(timeout=DRAWN_MS)
-    assert image.evaluate("image => image.naturalWidth") > 300
+    tab.page.wait_for_function("image => image.naturalWidth > 300", arg=image.element_handle())
     assert tab.violations() == []

@@ -226,9 +226,9 @@ def test_an_adaptive_sampler_does_not_choose_the_luckiest_repeat(sampler, field,
 
 def test_a_long_grid_loads_in_linear_time():
     # 20,000 values took 10 s with a quadratic search for repeated ones.
-    began = time.monotonic()
+    began = time.process_time()
     field = [*range(20_000), 0]
     spec = StudySpec(name="d", search={"seed": Grid(grid=tuple(field))})
     with pytest.raises(SpecError, match=r"search\.seed\.grid\[20000\]: 0 is in the list twice"):
         validate_space(spec)
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
