@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 import uvicorn
+from fastapi import FastAPI
 
 from kd_sweep.service.http.app import create_app
 from kd_sweep.service.http.guards import GuardSettings
@@ -60,8 +61,25 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
         ServiceError: it cannot listen there. One line.
     """
     _log_json_lines()
-    config = uvicorn.Config(
-        create_app(serving),
+    app = create_app(serving)
+    server = _Server(_config(app, host, port), ready)
+    # uvicorn raises the signal that ended it once more: whoever called this has still to end what is his.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.run()
+    except SystemExit:
+        server.was_ready = False
+    finally:
+        app.state.feed.end()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not server.was_ready:
+        raise ServiceError(f"--host {host}, --port {port}: nobody can listen there; is another service running?")
+
+
+def _config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         host=host,
         port=port,
         http=Connection,
@@ -75,18 +93,6 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
         limit_concurrency=most_connections(),
         h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
     )
-    server = _Server(config, ready)
-    # uvicorn raises the signal that ended it once more: whoever called this has still to end what is his.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        server.run()
-    except SystemExit:
-        server.was_ready = False
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if not server.was_ready:
-        raise ServiceError(f"--host {host}, --port {port}: nobody can listen there; is another service running?")
 
 
 class _Server(uvicorn.Server):

@@ -25,6 +25,8 @@ from kd_sweep.tables.rendering.value_text import plain
 _LOG = logging.getLogger(__name__)
 PAUSE_S = 0.5
 """Between two looks."""
+END_S = 10.0
+"""How long the last look may take when the service ends."""
 REMEMBERED = 2000
 """Events, for those who come back."""
 _OTHERS = 20
@@ -66,6 +68,7 @@ class Feed:
         self._studies: dict[str, _Watched] = {}
         self._turn = 0
         self._has_looked = False
+        self._ended = threading.Event()
 
     @property
     def last(self) -> int:
@@ -85,6 +88,14 @@ class Feed:
         """Call it no more."""
         with self._changed:
             self._listeners.discard(notify)
+
+    def end(self) -> None:
+        """End the watch, and wait for that: a thread that is in DuckDB when Python ends would abort the process."""
+        self._ended.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(END_S)
 
     def since(self, number: int) -> list[Event] | None:
         """Return the events after one; None where some of them are forgotten."""
@@ -108,14 +119,16 @@ class Feed:
     def _watch(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._listeners))
+                self._changed.wait_for(lambda: bool(self._listeners) or self._ended.is_set())
+            if self._ended.is_set():
+                return
             begun = time.monotonic()
             try:
                 self.look()
             except Exception:
                 _LOG.exception("feed")
             # A root on a slow disk is looked at less often.
-            time.sleep(max(PAUSE_S, time.monotonic() - begun))
+            self._ended.wait(max(PAUSE_S, time.monotonic() - begun))
 
     def _submissions(self) -> dict[str, dict[str, Any]]:
         columns = (
