@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from fastapi import Depends, Header, Query, Request, Response
 
+from kd_sweep.service.http.answers.large_answers import answer
 from kd_sweep.service.http.answers.refusals import RefusedRequestError
 from kd_sweep.tables.rendering.output_formats import render
 from kd_sweep.tables.rendering.value_text import plain
@@ -101,6 +102,9 @@ def table_answer(
         next_cursor: where the next page begins; None behind the last. It is in the JSON and in the header ``Link``.
         tag: of the content, for `ETag`.
         about: further keys of the JSON.
+
+    Raises:
+        RefusedRequestError: it is large, and too many large ones wait for clients that read slowly.
     """
     headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
     if tag is not None:
@@ -109,7 +113,7 @@ def table_answer(
         headers["Link"] = f'<?after={next_cursor}>; rel="next"'
     if form in (Form.CSV, Form.PARQUET):
         headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
-    return Response(_encoded(table, form, {**about, "next": next_cursor}), 200, headers, MEDIA_TYPES[form])
+    return answer(_encoded(table, form, {**about, "next": next_cursor}), headers, MEDIA_TYPES[form])
 
 
 def arrow_stream(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[bytes]:
