@@ -4,20 +4,27 @@ Strengths 0 to 1, sizes 1 to 3, as many seeds as it takes. Accuracy rises and le
 trial in twenty was stopped early and one in a hundred failed. Shares are counts of 10,000 images, as real ones are.
 
 Run: python benchmarks/generated_study.py ROOT --trials 10000 --epochs 200
+     python benchmarks/generated_study.py ROOT --trials 10000 --epochs 200 --live-trials 100 --epochs-per-s 50
+The second one grows live from trial 9,900 on; where the first trials are there already, it goes on behind them.
 """
 
 import argparse
 import datetime
+import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kd_sweep.storage.root import Root
+from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.metric_catalogue import METRICS_VERSION
+from kd_sweep.study.space.points import trial_config
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
 
 NUM_IMAGES = 10_000
@@ -26,7 +33,22 @@ NUM_HOSTS = 5
 NUM_STRENGTHS, NUM_SIZES = 11, 3
 ROWS_PER_FLUSH = 2_000
 EPOCH_S = 1.5
+DRIVER_STEP_S = 0.1
+"""How often a driver asks whether a flush is due."""
+EPOCH = datetime.timedelta(seconds=EPOCH_S)
 BEGAN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+STUDY_FILE = """
+name: generated
+data: {{name: digits, image_size: 8}}
+teacher: {{model: resnet20, epochs: 100}}
+student: {{model: resnet20, epochs: {epochs}}}
+search:
+  augmentation_strength: {{grid: [0.0]}}
+  ensemble_size: {{grid: [1]}}
+  seed: {{grid: [0]}}
+"""
+Row = tuple[dict[str, Any], dict[str, Any]]
+"""Of an epoch, and of its trial then."""
 OBJECTIVES = [{"metric": "val_accuracy", "mode": "max"}, {"metric": "ece", "mode": "min"}]
 
 
@@ -81,23 +103,22 @@ def length_of(number: int, num_epochs: int) -> tuple[int, str]:
     return (max(num_epochs // 4, 1), "stopped") if number % 20 == 7 else (num_epochs, "completed")
 
 
-def trial_id(number: int) -> str:
-    """Return 16 hexadecimal digits."""
-    return f"{(number + 1) * 0x9E3779B97F4A7C15 % 2**64:016x}"
-
-
-def epochs_of(number: int, num_epochs: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def epochs_of(spec: StudySpec, number: int, num_epochs: int, *, is_live: bool = False) -> Iterator[Row]:
     """Yield a trial's epochs as rows of `epochs`, each with what the trial's row says then."""
     slot, turn = number % NUM_SLOTS, number // NUM_SLOTS
     host = f"node-{slot % NUM_HOSTS}"
     began = BEGAN + datetime.timedelta(seconds=turn * (num_epochs * EPOCH_S + 5) + slot / 10)
     last, ends_as = length_of(number, num_epochs)
     curves = {name: values.tolist() for name, values in curves_of(number, num_epochs).items()}
-    identity = {"trial_id": trial_id(number), "metrics_version": METRICS_VERSION, **settings_of(number)}
+    config = trial_config(spec, settings_of(number))
+    identity = {"trial_id": config.trial_id, "metrics_version": METRICS_VERSION, **settings_of(number)}
+    about = {"config": config.model_dump_json(), "student": "resnet20", "teacher": "resnet20", "attempts": 1}
     best, best_epoch = -1.0, 0
     for epoch in range(1, last + 1):
         metrics = {name: values[epoch - 1] for name, values in curves.items()}
-        finished_at = began + datetime.timedelta(seconds=epoch * EPOCH_S)
+        finished_at = datetime.datetime.now(datetime.UTC) if is_live else began + epoch * EPOCH
+        if is_live and epoch == 1:
+            began = finished_at - EPOCH
         ran = {"epoch_s": EPOCH_S, "train_images_per_s": 3e4, "learning_rate": 0.1 * (1 - epoch / num_epochs)}
         ran |= {"finished_at": finished_at, "host": host, "pid": 1000 + slot, "attempt": 1}
         if metrics["val_accuracy"] > best:
@@ -105,12 +126,12 @@ def epochs_of(number: int, num_epochs: int) -> Iterator[tuple[dict[str, Any], di
         state: dict[str, Any] = (
             {"status": ends_as, "finished_at": finished_at} if epoch == last else {"status": "running"}
         )
-        state |= {"last_epoch": epoch, "num_epochs": num_epochs, "started_at": began, "host": host, "attempts": 1}
+        state |= {"last_epoch": epoch, "num_epochs": num_epochs, "started_at": began, "host": host}
         state |= {"objective": metrics["val_accuracy"], "best_objective": best, "best_epoch": best_epoch}
-        state |= {"train_s": epoch * EPOCH_S, "config": "{}", "student": "resnet20", "teacher": "resnet20"}
+        state |= {"train_s": epoch * EPOCH_S}
         if ends_as == "stopped" and epoch == last:
             state["rung"] = epoch
-        yield identity | metrics | ran | {"epoch": epoch}, identity | metrics | state
+        yield identity | metrics | ran | {"epoch": epoch}, identity | metrics | about | state
 
 
 def teachers() -> Iterator[dict[str, Any]]:
@@ -129,37 +150,70 @@ def teachers() -> Iterator[dict[str, Any]]:
         }
 
 
-def write(root: Path, name: str, num_trials: int, num_epochs: int, *, epochs_per_s: float | None = None) -> None:
-    """Write a study: trials in groups that run side by side, epoch by epoch.
+def write(
+    root: Path, name: str, num_trials: int, num_epochs: int, *, epochs_per_s: float | None = None, live_trials: int = 0
+) -> None:
+    """Write a study: trials in groups that run side by side, epoch by epoch. Those that are there stay as they are.
 
     Args:
         root: the results root.
         name: of the study.
         num_trials: how many.
         num_epochs: that each is asked for.
-        epochs_per_s: as fast as a live sweep would report them; None: as fast as it can.
+        epochs_per_s: as fast as a live sweep would report those of the last trials.
+        live_trials: how many these are. All others are written as fast as it can.
     """
-    with StudyWriter(Root.open(root), name) as writer:
-        writer.set_study(objectives=json.dumps(OBJECTIVES), num_planned=num_trials, status="running", sampler="grid")
-        for teacher in teachers():
-            writer.upsert_teacher(teacher)
-        written, began = 0, time.monotonic()
-        for first in range(0, num_trials, NUM_SLOTS):
-            running = [epochs_of(number, num_epochs) for number in range(first, min(first + NUM_SLOTS, num_trials))]
-            while running:
-                reported = [(trial, row) for trial in running if (row := next(trial, None)) is not None]
-                running = [trial for trial, _ in reported]
-                for _, (epoch, row) in reported:
-                    writer.add_epoch(epoch)
-                    writer.upsert_trial(row)
-                    written += 1
-                    if epochs_per_s is None:
-                        if written % ROWS_PER_FLUSH == 0:
-                            writer.flush()
-                    else:
-                        time.sleep(max(written / epochs_per_s - (time.monotonic() - began), 0))
-                        writer.maybe_flush()
-        writer.set_study(status="completed")
+    opened = Root.open(root)
+    opened.child(name).ensure_folder()
+    spec = parse_spec(STUDY_FILE.format(epochs=num_epochs), "study")
+    lease = study_lease(opened.child(name), name)
+    try:
+        with StudyWriter(opened, name, lease=lease) as writer:
+            writer.set_study(
+                objectives=json.dumps(OBJECTIVES), num_planned=num_trials, status="running", sampler="grid"
+            )
+            for teacher in teachers():
+                writer.upsert_teacher(teacher)
+            numbers = range(len(writer.trials), num_trials)
+            num_fast = max(num_trials - live_trials - len(writer.trials), 0) if epochs_per_s else len(numbers)
+            _write_at_once(writer, _side_by_side(spec, numbers[:num_fast], num_epochs))
+            if epochs_per_s:
+                _write_live(writer, _side_by_side(spec, numbers[num_fast:], num_epochs, is_live=True), epochs_per_s)
+            writer.set_study(status="completed")
+    finally:
+        lease.release()
+
+
+def _write_at_once(writer: StudyWriter, rows: Iterator[Row]) -> None:
+    for count, row in enumerate(rows, 1):
+        _add(writer, row)
+        if count % ROWS_PER_FLUSH == 0:
+            writer.flush()
+    writer.flush()
+
+
+def _write_live(writer: StudyWriter, rows: Iterator[Row], epochs_per_s: float) -> None:
+    began = time.monotonic()
+    for count, row in enumerate(rows, 1):
+        _add(writer, row)
+        while (early_s := count / epochs_per_s - (time.monotonic() - began)) > 0:
+            time.sleep(min(early_s, DRIVER_STEP_S))
+            writer.maybe_flush()
+        writer.maybe_flush()
+
+
+def _side_by_side(spec: StudySpec, numbers: Sequence[int], num_epochs: int, *, is_live: bool = False) -> Iterator[Row]:
+    """Yield the epochs of trials in the order in which slots report them: groups one after another, epoch by epoch."""
+    for first in range(0, len(numbers), NUM_SLOTS):
+        group = numbers[first : first + NUM_SLOTS]
+        running = [epochs_of(spec, number, num_epochs, is_live=is_live) for number in group]
+        for reports in itertools.zip_longest(*running):
+            yield from (report for report in reports if report is not None)
+
+
+def _add(writer: StudyWriter, row: Row) -> None:
+    writer.add_epoch(row[0])
+    writer.upsert_trial(row[1])
 
 
 def main() -> None:
@@ -168,9 +222,13 @@ def main() -> None:
     parser.add_argument("--name", default="generated")
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--epochs-per-s", type=float, help="as a live sweep would; default: as fast as it can")
-    arguments = parser.parse_args()
-    write(arguments.root, arguments.name, arguments.trials, arguments.epochs, epochs_per_s=arguments.epochs_per_s)
+    parser.add_argument("--epochs-per-s", type=float, help="of the live trials; default: none is live")
+    parser.add_argument(
+        "--live-trials", type=int, default=0, help="the last ones, which report as fast as a sweep does"
+    )
+    given = parser.parse_args()
+    pace = {"epochs_per_s": given.epochs_per_s, "live_trials": given.live_trials}
+    write(given.root, given.name, given.trials, given.epochs, **pace)
 
 
 if __name__ == "__main__":

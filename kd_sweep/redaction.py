@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 
 HIDDEN = "***"
@@ -34,15 +34,17 @@ def redacted(text: str, environment: Mapping[str, str] = os.environ) -> str:
     Those are user names and passwords in URLs, values of parameters that are called secret, token, password, key or
     signature, keys that are known by their form, and whatever the environment has in such variables.
     """
-    for value in _secrets_of(environment):
-        text = text.replace(value, HIDDEN)
+    for value in secret_variables(environment).values():
+        text = text.replace(value, HIDDEN).replace(quote(value, safe=""), HIDDEN)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
 
 
-def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environment.items():
-        if len(value) >= _SHORTEST and _SECRET_VARIABLE.search(name) and not _NAMES_A_LOCATION.search(name):
-            yield value
-            yield quote(value, safe="")
+def secret_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables whose values are secrets: what `redacted` needs of an environment that does not change."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if len(value) >= _SHORTEST and _SECRET_VARIABLE.search(name) and not _NAMES_A_LOCATION.search(name)
+    }

@@ -25,6 +25,10 @@ from kd_sweep.tables.value_checks import checked, checks_of
 _LOG = logging.getLogger(__name__)
 _MAX_BUFFERED_ROWS = 50_000
 _MERGE_PAUSE_S = 60.0
+_SHARE = 0.05
+"""Of the time, that flushes may take before they become rarer."""
+_QUICK = 5
+"""So much more often than every `flush_s` seconds flushes come that take little time."""
 
 
 class StudyWriter:
@@ -35,7 +39,8 @@ class StudyWriter:
     Args:
         root: the results root; the study is the folder ``study`` in it.
         study: its name.
-        flush_s: seconds between flushes by `maybe_flush`.
+        flush_s: the most seconds between flushes by `maybe_flush`; of what is written quickly they come up to five
+            times as often.
         lease: the driver's lease; checked before anything is written.
         metrics: columns of metrics that trials report beside those of every trial.
 
@@ -70,7 +75,8 @@ class StudyWriter:
         self._rows_of: dict[Part, int] = recovered.num_rows
         self._sequence = recovered.last_sequence
         self._buffer: list[dict[str, Any]] = []
-        self._flushed_at = time.monotonic()
+        self._epochs_from = self._rows_from = time.monotonic() + flush_s / _QUICK
+        """When epochs, and when the other tables, are flushed next. With many trials the files of those are large."""
         self._merges_from = 0.0
         self._merged: list[Part] = []
 
@@ -156,11 +162,11 @@ class StudyWriter:
         return bool(self._buffer) or any(table.is_changed for table in tables)
 
     def maybe_flush(self) -> bool:
-        """Flush if the last flush is `flush_s` ago; return whether it did. Cheap otherwise: call it from any loop."""
+        """Flush what is due; return whether there was something. Cheap otherwise: call it from any loop."""
         return self.flush(force=False)
 
     def flush(self, force: bool = True) -> bool:
-        """Write everything that changed; without ``force`` only if it is time.
+        """Write everything that changed; without ``force`` only what is due.
 
         Epochs go first: a reader never sees a trial ahead of its epochs. After a failure everything is still
         buffered, and the next flush tries again.
@@ -169,17 +175,31 @@ class StudyWriter:
             StorageError: a file cannot be written (a full disk); the message has its path and the reason.
             StudyLockedError: the lease was lost. Nothing was written.
         """
-        if not force and time.monotonic() - self._flushed_at < self.flush_s:
-            return False
-        self._flushed_at = time.monotonic()
-        if not self.has_unflushed:
+        now = time.monotonic()
+        tables = [table for table in (self._trials, self._teachers, self._study) if table.is_changed]
+        if not force and now < self._rows_from:
+            tables = []
+        has_epochs = bool(self._buffer) and (force or bool(tables) or now >= self._epochs_from)
+        if not (tables or has_epochs):
             return False
         with self._holding():
-            self._flush_epochs()
-            for table in (self._trials, self._teachers, self._study):
-                table.save()
+            if has_epochs:
+                self._epochs_from = now + self.flush_s  # where it fails
+                self._flush_epochs()
+                self._epochs_from = self._next_after(now)
+            if tables:
+                now = time.monotonic()
+                self._rows_from = now + self.flush_s
+                for table in tables:
+                    table.save()
+                self._rows_from = self._next_after(now)
             self._merge(closing=False)
         return True
+
+    def _next_after(self, began: float) -> float:
+        """Return when to write again what was written since a moment: the longer that took, the later."""
+        now = time.monotonic()
+        return now + min(max((now - began) / _SHARE, self.flush_s / _QUICK), self.flush_s)
 
     def close(self) -> None:
         """Flush, and merge the parts into as few as `MAX_MERGED_ROWS` allows."""

@@ -13,6 +13,7 @@ from kd_sweep.errors import StorageError, StudyLockedError
 from kd_sweep.storage.lease_holder import DRIVER_LEASE
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.terms import Claim, claim_name
+from kd_sweep.tables.keyed_table import KeyedTable
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
@@ -97,6 +98,34 @@ def test_flushes_come_by_time(root: Root):
     time.sleep(0.25)
     assert not writer.maybe_flush()  # Nothing new.
     assert len(root.files("s/epochs")) == 1
+
+
+def test_what_takes_long_is_written_more_rarely_and_epochs_go_on(root: Root, monkeypatch: pytest.MonkeyPatch):
+    class Clock:
+        now = 100.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, save = Clock(), KeyedTable.save
+
+    def slow(table: KeyedTable) -> None:
+        save(table)
+        clock.now += 0.18
+
+    monkeypatch.setattr("kd_sweep.tables.writer.time", clock)
+    seen = []
+    writer = StudyWriter(root, "s", flush_s=5.0)
+    monkeypatch.setattr(KeyedTable, "save", slow)
+    for epoch in range(1, 13):
+        writer.add_epoch(epoch_row(1, epoch))
+        writer.upsert_trial({"trial_id": trial_id(1), "last_epoch": epoch})
+        clock.now += 1.0
+        assert writer.maybe_flush()
+        stated = open_results(root.local_path("s")).table("trials")["last_epoch"].to_pylist()
+        seen.append((len(epochs_on_disk(root)), stated[0] if stated else 0))
+    assert [epochs for epochs, _ in seen] == list(range(1, 13))  # every second
+    assert sorted({stated for _, stated in seen}) == [1, 5, 9]  # what takes 0.18 s comes after 3.6 s
 
 
 def test_flushed_and_buffered_epochs_are_one_trial(root: Root):

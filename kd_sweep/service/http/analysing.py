@@ -12,6 +12,7 @@ from kd_sweep.errors import UserError
 from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.service.http.child_process import run_child
 from kd_sweep.service.http.reading import Reading
+from kd_sweep.service.http.standing_answers import StandingAnswers
 from kd_sweep.storage.temporary_folders import scratch_folder
 
 _MODULE = "kd_sweep.service.http.analysis_process"
@@ -43,10 +44,11 @@ class Analysing:
 
     Args:
         reading: of the results root.
+        answers: that the service has given.
     """
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, reading: Reading, answers: StandingAnswers) -> None:
+        self._reading, self._answers = reading, answers
         self._running: dict[str, asyncio.Task[Analysed]] = {}
 
     async def of(self, name: str) -> Analysed:
@@ -65,7 +67,8 @@ class Analysing:
     def _analysed(self, name: str) -> Analysed:
         study = self._reading.study(name)
         tag = self._reading.tag(study, "analysis")
-        return self._reading.remembered(("analysis", name), tag, lambda: _analyse(study, tag))
+        is_live = self._reading.is_live(study)
+        return self._answers.get(("analysis", name), tag, lambda: _analyse(study, tag), may_stand=is_live).answer
 
 
 def _analyse(study: StudyResults, tag: str) -> Analysed:

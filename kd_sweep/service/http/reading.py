@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from kd_sweep.tables.reader import Results, driver_alive, is_study, stated_name
 
 _FOLDERS = ("study", "trials", "teachers", "epochs", "notes")
 """Of a study's folder: what its tables depend on."""
+_FOLDERS_S = 2.0
+"""So long the names of all studies are remembered where those of single ones are looked for."""
 _REMEMBERED = 500
 """Answers that are kept, the latest used."""
 _REMEMBERED_BYTES = 96 * 1024**2
@@ -40,6 +43,8 @@ class Reading:
         self.root = Root.named(root)
         self.limits = limits
         self._answers: OrderedDict[tuple[str, ...], tuple[str, Any]] = OrderedDict()
+        self._folders: dict[str, Root] = {}
+        self._folders_until = 0.0
         self._lock = threading.Lock()
 
     def results(self) -> RootResults | None:
@@ -77,12 +82,32 @@ class Reading:
         except QueryError as error:
             raise NotFoundError(str(error)) from None
 
+    def find(self, name: str) -> StudyResults | None:
+        """Return the results of a study; None without any. A folder of another name may be noticed a little later.
+
+        Lists of studies ask for many that have not run yet: the names of all others are not read for each of them.
+        """
+        folder = self.root.child(name)
+        if is_study(folder) and stated_name(folder) in (None, name):
+            return StudyResults(folder, self.limits)
+        with self._lock:
+            if time.monotonic() >= self._folders_until:
+                results = self.results()
+                self._folders = {} if results is None else results.select()
+                self._folders_until = time.monotonic() + _FOLDERS_S
+            known = self._folders.get(name)
+        return None if known is None or not is_study(known) else StudyResults(known, self.limits)
+
     def tag(self, results: Results, *what: object) -> str:
         """Return the tag of something that follows from the tables of studies: it changes when they do."""
         digest = hashlib.sha256(repr((*what, str(results.root))).encode())
         for name, folder in results.select().items():
             digest.update(repr((name, _state(folder))).encode())
         return f'W/"{digest.hexdigest()[:24]}"'
+
+    def is_live(self, results: Results) -> bool:
+        """Whether a driver runs one of these studies, so that their tables change again soon."""
+        return any(driver_alive(folder) for folder in results.select().values())
 
     def remembered(self, key: Sequence[str], tag: str, compute: Callable[[], Answer]) -> Answer:
         """Return an answer that was computed from tables with the same tag, or compute it."""

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kd_sweep.redaction import redacted
+from kd_sweep.redaction import redacted, secret_variables
 from kd_sweep.service.http.answers.problems import UNEXPECTED, problem
 from kd_sweep.service.http.prometheus import Counters
 
@@ -24,6 +24,10 @@ _ID = re.compile(r"[\w.-]{8,64}")
 class JsonLines(logging.Formatter):
     """Log records as JSON, one a line, without secrets."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._secrets = secret_variables()
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -31,7 +35,9 @@ class JsonLines(logging.Formatter):
         content |= getattr(record, "fields", None) or {"logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             content["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        shown = {name: redacted(value) if isinstance(value, str) else value for name, value in content.items()}
+        shown = {
+            name: redacted(value, self._secrets) if isinstance(value, str) else value for name, value in content.items()
+        }
         return json.dumps(shown, ensure_ascii=False, default=str)
 
 

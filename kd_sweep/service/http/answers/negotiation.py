@@ -55,6 +55,8 @@ OPENAPI_TABLE: dict[int | str, dict[str, Any]] = {
     304: {"description": "`If-None-Match` has the tag of this content."},
 }
 """What OpenAPI says of the answers of a route that returns a table."""
+REVALIDATED = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
+"""Headers of an answer that a client may keep, and has to ask for again by its tag."""
 
 
 def accepted_form(accept: str | None) -> Form:
@@ -106,7 +108,7 @@ def table_answer(
     Raises:
         RefusedRequestError: it is large, and too many large ones wait for clients that read slowly.
     """
-    headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
+    headers = dict(REVALIDATED)
     if tag is not None:
         headers["ETag"] = tag
     if next_cursor is not None:
@@ -138,7 +140,7 @@ def is_known(request: Request, tag: str) -> bool:
 
 def not_modified(tag: str) -> Response:
     """Return the answer to a client that has this content already."""
-    return Response(status_code=304, headers={"ETag": tag, "Vary": "Accept", "Cache-Control": "private, no-cache"})
+    return Response(status_code=304, headers={"ETag": tag, **REVALIDATED})
 
 
 def _encoded(table: pa.Table, form: Form, about: dict[str, Any]) -> bytes:

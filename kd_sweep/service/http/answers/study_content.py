@@ -96,9 +96,8 @@ def study_content(
 def progress_of(reading: Reading, name: str) -> dict[str, Any] | None:
     """Return how far a study has come; None where it has no tables yet, or they cannot be read."""
     try:
-        content: dict[str, Any] = plain(reading.progress(reading.study(name)))
-    except NotFoundError:
-        return None
+        study = reading.find(name)
+        content: dict[str, Any] | None = None if study is None else plain(reading.progress(study))
     except KdSweepError as error:
         return {"status": None, "error": str(error)}
     return content

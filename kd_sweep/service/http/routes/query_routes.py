@@ -8,15 +8,9 @@ from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from kd_sweep.errors import alternatives
-from kd_sweep.service.http.answers.negotiation import (
-    OPENAPI_TABLE,
-    Form,
-    WantedForm,
-    is_known,
-    not_modified,
-    table_answer,
-)
+from kd_sweep.service.http.answers.negotiation import OPENAPI_TABLE, Form, WantedForm, table_answer
 from kd_sweep.service.http.answers.paging import MOST_ROWS
+from kd_sweep.service.http.answers.shared_answers import shared_answer
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.routes.result_routes import StudyName, TrialId, results_of, trial_named
@@ -169,12 +163,14 @@ def _named(request: Request, results: Results, query: str, form: Form, file: str
         raise NotFoundError(f"query: {query!r} is not a named query; {alternatives(query, NAMED_QUERIES, 20)}")
     given = {name: value for name, value in sorted(request.query_params.items()) if name != "format"}
     tag = reading.tag(results, form, query, given)
-    if is_known(request, tag):
-        return not_modified(tag)
+
+    def compute() -> Response:
+        with _SLOTS.one():
+            table = answer(results, query, given)
+        return table_answer(table, form, file, tag=tag, remarks=remarks_of(table))
+
     key = (query, str(results.root), repr(given))
-    with _SLOTS.one():
-        table = reading.remembered(key, reading.tag(results), lambda: answer(results, query, given))
-    return table_answer(table, form, file, tag=tag, remarks=remarks_of(table))
+    return shared_answer(request, form, tag, compute, *key, is_live=reading.is_live(results))
 
 
 def _columns(schemas: Mapping[str, pa.Schema]) -> dict[str, Any]:

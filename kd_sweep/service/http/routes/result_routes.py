@@ -5,12 +5,14 @@ from typing import Annotated, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.handles.trial_results import TrialResults
 from kd_sweep.service.http.answers.cursors import cursor_of, key_of
 from kd_sweep.service.http.answers.negotiation import (
     OPENAPI_TABLE,
+    REVALIDATED,
     Form,
     WantedForm,
     is_known,
@@ -19,6 +21,7 @@ from kd_sweep.service.http.answers.negotiation import (
 )
 from kd_sweep.service.http.answers.paging import MOST_ROWS, USUAL_ROWS, page_of, selected
 from kd_sweep.service.http.answers.row_conditions import matching
+from kd_sweep.service.http.answers.shared_answers import shared_answer
 from kd_sweep.service.http.answers.whole_tables import table_stream
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
@@ -58,25 +61,34 @@ def trials(
     reading = serving_of(request).reading
     study = reading.study(name)
     tag = reading.tag(study, form, request.url.query)
-    if is_known(request, tag):
-        return not_modified(tag)
-    table = reading.remembered(("trials", name), reading.tag(study), lambda: study.table("trials"))
-    if status is not None:
-        if status not in STATUSES:
-            raise QueryError(f"status: {status!r} is not a status; {alternatives(status, STATUSES)}")
-        table = table.filter(pc.equal(table["status"], status))
-    table = matching(table, where or [])
-    page, following = page_of(table, sort, "trial_id", after, limit)
-    about = {"num_matching": table.num_rows}
-    return table_answer(selected(page, columns), form, f"{name}-trials", next_cursor=following, tag=tag, **about)
+
+    def compute() -> Response:
+        table = reading.remembered(("trials", name), reading.tag(study), lambda: study.table("trials"))
+        if status is not None:
+            if status not in STATUSES:
+                raise QueryError(f"status: {status!r} is not a status; {alternatives(status, STATUSES)}")
+            table = table.filter(pc.equal(table["status"], status))
+        table = matching(table, where or [])
+        page, following = page_of(table, sort, "trial_id", after, limit)
+        about = {"num_matching": table.num_rows}
+        return table_answer(selected(page, columns), form, f"{name}-trials", next_cursor=following, tag=tag, **about)
+
+    return shared_answer(request, form, tag, compute, str(request.url), is_live=reading.is_live(study))
 
 
-@router.get("/studies/{name}/trials/{trial_id}")
-def trial(request: Request, name: StudyName, trial_id: TrialId) -> dict[str, Any]:
+@router.get("/studies/{name}/trials/{trial_id}", response_model=dict[str, Any])
+def trial(request: Request, name: StudyName, trial_id: TrialId) -> Response:
     """One trial: its row of the table `trials`, with its configuration as an object."""
-    found = trial_named(serving_of(request), name, trial_id)
-    row: dict[str, Any] = plain(found.row | {"config": None, "settings": found.settings})
-    return row | {"config": found.config.model_dump(mode="json")}
+    serving = serving_of(request)
+    study = serving.reading.study(name)
+    tag = serving.reading.tag(study, request.url.path)
+
+    def compute() -> Response:
+        found = trial_named(serving, name, trial_id)
+        row: dict[str, Any] = plain(found.row | {"config": None, "settings": found.settings})
+        return JSONResponse(row | {"config": found.config.model_dump(mode="json")}, headers=REVALIDATED)
+
+    return shared_answer(request, Form.JSON, tag, compute, str(request.url), is_live=serving.reading.is_live(study))
 
 
 @router.get("/studies/{name}/trials/{trial_id}/epochs", responses=OPENAPI_TABLE)
@@ -85,11 +97,14 @@ def epochs_of_trial(
 ) -> Response:
     """Every epoch of a trial in order, with the columns of the table `epochs`."""
     serving = serving_of(request)
-    tag = serving.reading.tag(serving.reading.study(name), form, request.url.path, request.url.query)
-    if is_known(request, tag):
-        return not_modified(tag)
-    table = selected(trial_named(serving, name, trial_id).epochs(), columns)
-    return table_answer(table, form, f"{name}-{trial_id}-epochs", tag=tag)
+    study = serving.reading.study(name)
+    tag = serving.reading.tag(study, form, request.url.path, request.url.query)
+
+    def compute() -> Response:
+        table = selected(trial_named(serving, name, trial_id).epochs(), columns)
+        return table_answer(table, form, f"{name}-{trial_id}-epochs", tag=tag)
+
+    return shared_answer(request, form, tag, compute, str(request.url), is_live=serving.reading.is_live(study))
 
 
 @router.get("/studies/{name}/epochs", responses=OPENAPI_TABLE)
@@ -133,10 +148,12 @@ def teachers(
     reading = serving_of(request).reading
     study = reading.study(name)
     tag = reading.tag(study, form, request.url.path, request.url.query)
-    if is_known(request, tag):
-        return not_modified(tag)
-    page, following = page_of(study.table("teachers"), "teacher_id", "teacher_id", after, limit)
-    return table_answer(selected(page, columns), form, f"{name}-teachers", next_cursor=following, tag=tag)
+
+    def compute() -> Response:
+        page, following = page_of(study.table("teachers"), "teacher_id", "teacher_id", after, limit)
+        return table_answer(selected(page, columns), form, f"{name}-teachers", next_cursor=following, tag=tag)
+
+    return shared_answer(request, form, tag, compute, str(request.url), is_live=reading.is_live(study))
 
 
 @router.get("/tables/{table}", responses=OPENAPI_TABLE)

@@ -1,5 +1,6 @@
 """The epochs of a study that were not there before: read from the parts that are new, each epoch once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ class NewEpochs:
 
     def __init__(self, study: StudyResults) -> None:
         self._study = study
-        self._parts: set[Part] = set(list_parts(study.root))
+        self._newest = _newest(list_parts(study.root))
         rows = study.sql("SELECT trial_id, max(epoch) AS epoch FROM epochs GROUP BY trial_id").to_pylist()
         self._last = {row["trial_id"]: row["epoch"] for row in rows}
 
@@ -38,12 +39,12 @@ class NewEpochs:
         parts = list_parts(self._study.root)
         tables = []
         for part in parts:
-            if part not in self._parts:
+            if (part.term, part.last) > self._newest:  # others hold flushes that were seen, merged or not
                 try:
                     tables.append(self._new_rows(part, metric))
                 except FileNotFoundError:  # merged meanwhile: the next call reads what it is in
                     return None
-        self._parts = set(parts)
+        self._newest = _newest(parts)
         table = pa.concat_tables(tables, promote_options="default") if tables else None
         if table is None or not table.num_rows:
             return None
@@ -60,3 +61,8 @@ class NewEpochs:
         last = pa.array([self._last.get(trial_id, 0) for trial_id in ids.to_pylist()], pa.int32())
         table = table.set_column(table.column_names.index("trial_id"), "trial_id", ids)
         return table.filter(pc.greater(table["epoch"], last))
+
+
+def _newest(parts: Sequence[Part]) -> tuple[int, int]:
+    """Return the term and the last flush of the newest part."""
+    return max(((part.term, part.last) for part in parts), default=(0, 0))

@@ -1,6 +1,6 @@
 // What changes while the page is shown: one stream of events per tab, and data that is read anew when they say so.
 import { useEffect, useRef, useState } from "../vendor/preact-htm.js";
-import { apiUrl, openSession, request } from "./requests.js";
+import { apiUrl, openSession, request, standingOf } from "./requests.js";
 
 const KINDS = ["study", "progress", "epochs", "reset", "hello", "heartbeat"];
 const AGAIN_MS = 5000;
@@ -64,11 +64,11 @@ function connected(now) {
 }
 
 // Returns `{ data, problem, reload, setData }` of a path of the API; null as path reads nothing. It is read again,
-// with a pause of `pauseMs` in between, when an event comes that `isStale` is true of. Meanwhile the data stay as they are;
+// with a pause of `pauseMs` at least, when an event comes that `isStale` is true of. Meanwhile the data stay as they are;
 // with `isKept` also while another path is read, for what says by itself what it is, such as a table in another order.
 export function useData(path, isStale = () => false, { read = (one) => request("GET", one), pauseMs = PAUSE_MS, isKept = false } = {}) {
   const [state, setState] = useState({ path: null, data: null, problem: null });
-  const work = useRef({ path: null, timer: null, isBusy: false, isAgain: false });
+  const work = useRef({ path: null, timer: null, isBusy: false, isAgain: false, notBefore: 0 });
 
   async function load() {
     const { current } = work;
@@ -86,9 +86,11 @@ export function useData(path, isStale = () => false, { read = (one) => request("
       next = { path: asked, problem };
     }
     current.isBusy = false;
+    const { renewedInMs, isBehind } = standingOf(next.data);
+    if (asked === current.path) current.notBefore = Date.now() + renewedInMs; // until then the service answers the same
     if (asked === current.path) setState((before) => ({ data: before.path === asked ? before.data : null, ...next }));
     if (asked !== current.path) load();
-    else if (current.isAgain) soon();
+    else if (current.isAgain || isBehind) soon();
     current.isAgain = false;
   }
 
@@ -98,11 +100,12 @@ export function useData(path, isStale = () => false, { read = (one) => request("
       current.timer = null;
       if (document.hidden) document.addEventListener("visibilitychange", load, { once: true });
       else load();
-    }, pauseMs);
+    }, Math.max(pauseMs, current.notBefore - Date.now()));
   }
 
   useEffect(() => {
     work.current.path = path;
+    work.current.notBefore = 0;
     load();
     return () => {
       work.current.path = null;

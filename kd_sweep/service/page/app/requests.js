@@ -3,6 +3,7 @@
 const API = "api/v1";
 let csrf = null;
 let whenSignedOut = () => {};
+const standings = new WeakMap();
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -32,7 +33,18 @@ export async function request(method, path, { json, yaml, headers = {} } = {}) {
   if (!answer.ok) throw await problemOf(answer);
   const kind = answer.headers.get("content-type") ?? "";
   if (answer.status === 204) return null;
-  return kind.includes("json") ? answer.json() : answer.text();
+  if (!kind.includes("json")) return answer.text();
+  const content = await answer.json();
+  if (content) standings.set(content, {
+    renewedInMs: 1000 * Number(answer.headers.get("x-kd-sweep-renewed-in") ?? 0),
+    isBehind: answer.headers.get("x-kd-sweep-behind") === "1",
+  });
+  return content;
+}
+
+// Returns when a newer answer than this one may be had, and whether there is something newer already.
+export function standingOf(content) {
+  return standings.get(content) ?? { renewedInMs: 0, isBehind: false };
 }
 
 async function problemOf(answer) {

@@ -1,0 +1,269 @@
+"""The service with 10,000 trials x 200 epochs that grow live, beside optuna-dashboard, in one Chromium and run.
+
+The study is that of `generated_study.py`, through the real writer, 50 epochs a second. Measured are what the page costs
+in bytes and seconds, how late an epoch is, what 50 tabs take, and the service's memory. optuna-dashboard shows a study
+of the same trials from the same tables, through JournalStorage and Optuna's `create_trial` and `add_trials`. Since it
+holds and sends a whole study, both are compared at 1,000 trials; `--peer-trials` says otherwise. One visit is a page
+opened with an empty cache, and left open for 30 s. The 50 tabs are clients that do what a tab of Chromium did before:
+its stream of events, and the same requests at the same times, with the tags that they have.
+
+CPU is that of the server's process and its children. Wall seconds depend on what else the machine does; its load is
+printed.
+
+Needs Chromium, and the packages playwright and optuna-dashboard; the latter only for this.
+Run: python benchmarks/service.py [--root FOLDER]; `--small` takes two minutes and shows that it works.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import generated_study
+import httpx
+from playwright.sync_api import Browser, Page, sync_playwright
+from service_visits import Heard, Server, Traffic, counted, listen, serving
+
+from kd_sweep.tables.queries.named_queries import NAMED_QUERIES
+from kd_sweep.tables.reader import open_results
+
+HERE = Path(__file__).parent
+NAME, PEER = "generated", "peer"
+EPOCHS_PER_S = 50
+NUM_TABS = 50
+BEGUN_S = 8.0
+"""After so long the writer of the live trials has begun."""
+WHOLE = {"trials": 10_000, "epochs": 200, "live": 100, "peer": 1_000, "visit": 30.0, "watch": 60.0}
+SMALL = {"trials": 400, "epochs": 20, "live": 300, "peer": 100, "visit": 8.0, "watch": 10.0}
+LIMITS = {
+    "first curve, s": 1.0,
+    "first curve, kB": 300.0,
+    "slowest view, s": 1.0,
+    "epoch on its way, s (p99)": 2.0,
+    "event, kB (largest)": 50.0,
+    "50 tabs, cores": 1.0,
+    "memory, MB (peak)": 400.0,
+    "bytes of a visit / optuna-dashboard's": 0.1,
+    "CPU of a visit / optuna-dashboard's": 0.2,
+}
+CURVE = "() => document.querySelector('.uplot canvas') !== null"
+PEER_CURVE = "() => document.querySelector('.js-plotly-plot .trace, .js-plotly-plot .scatterlayer') !== null"
+
+
+def write_journal(root: Path, path: Path) -> None:
+    """Write the peer's study for optuna-dashboard: the same trials, with the value of each epoch."""
+    import optuna
+    from optuna.distributions import FloatDistribution, IntDistribution
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    results = open_results(root / PEER)
+    curves: dict[str, dict[int, float]] = {}
+    for row in results.sql("SELECT trial_id, epoch, val_accuracy FROM epochs ORDER BY ALL").to_pylist():
+        curves.setdefault(row["trial_id"], {})[row["epoch"]] = row["val_accuracy"]
+    distributions = {
+        "augmentation_strength": FloatDistribution(0.0, 1.0),
+        "ensemble_size": IntDistribution(1, 3),
+        "seed": IntDistribution(0, 10_000),
+    }
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path))), study_name=PEER, direction="maximize"
+    )
+    study.add_trials(
+        optuna.create_trial(
+            params={name: row[name] for name in distributions},
+            distributions=distributions,
+            value=row["objective"],
+            intermediate_values=curves[row["trial_id"]],
+        )
+        for row in results.table("trials").to_pylist()
+    )
+
+
+def visited(browser: Browser, server: Server, url: str, has_curve: str, seconds: float) -> dict[str, float]:
+    """Open a page in a tab with an empty cache; return what it costs to its first curve, and in so many seconds."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    if server.token:
+        answer = context.request.post(f"{server.url}/api/v1/session", data={"token": server.token})
+        assert answer.ok, answer.text()
+    page = context.new_page()
+    traffic, before, begun = counted(page), server.cpu_s(), time.monotonic()
+    page.goto(url, wait_until="commit")
+    page.wait_for_function(has_curve, timeout=300_000, polling=20)
+    first = {"first_s": time.monotonic() - begun, "first_bytes": float(traffic.num_bytes)}
+    page.wait_for_timeout(max(0.0, 1000 * (seconds - first["first_s"])))
+    figures = first | {"bytes": float(traffic.num_bytes), "cpu_s": server.cpu_s() - before}
+    figures["requests"] = float(len(traffic.requests))
+    context.close()
+    return figures
+
+
+def traced(browser: Browser, server: Server, url: str, seconds: float) -> Traffic:
+    """Return what a tab asks for in so many seconds."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    assert context.request.post(f"{server.url}/api/v1/session", data={"token": server.token}).ok
+    page: Page = context.new_page()
+    traffic = counted(page)
+    page.goto(url)
+    page.wait_for_timeout(1000 * seconds)
+    context.close()
+    return traffic
+
+
+def views_of(server: Server) -> dict[str, float]:
+    """Return how long the service takes for each view of the study, asked for the first time."""
+    taken = {}
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}, timeout=120) as client:
+        for name, query in NAMED_QUERIES.items():
+            if query.columns is None:
+                continue
+            begun = time.monotonic()
+            client.get(f"/api/v1/studies/{NAME}/queries/{name}", params={"format": "columns"}).raise_for_status()
+            taken[name] = time.monotonic() - begun
+    return taken
+
+
+def watched(server: Server, seconds: float) -> Heard:
+    """Listen to the events of the service for so long."""
+
+    async def work() -> Heard:
+        heard = Heard()
+        async with httpx.AsyncClient(
+            base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}
+        ) as client:
+            await listen(client, heard, seconds)
+        return heard
+
+    with ThreadPoolExecutor(1) as pool:  # Playwright has the loop of this thread
+        return pool.submit(asyncio.run, work()).result()
+
+
+def delays(root: Path, heard: Heard) -> list[float]:
+    """Return how long after its end each epoch that was heard of had come, sorted."""
+    rows = open_results(root / NAME).sql("SELECT trial_id, epoch, finished_at FROM epochs").to_pylist()
+    ended = {(row["trial_id"], row["epoch"]): row["finished_at"].timestamp() for row in rows if row["trial_id"]}
+    return sorted(came - ended[key] for key, came in heard.epochs.items())
+
+
+def of_tabs(server: Server, traffic: Traffic, seconds: float) -> dict[str, float]:
+    """Be 50 tabs that do what one did, and return the cores that the service takes for them, and bytes per tab."""
+    given = {
+        "url": server.url,
+        "token": server.token,
+        "number": NUM_TABS,
+        "seconds": seconds,
+        "trace": traffic.requests,
+    }
+    before, begun = server.cpu_s(), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, HERE / "service_visits.py"],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cores = (server.cpu_s() - before) / (time.monotonic() - begun)
+    return {"cores": cores, "bytes": statistics.mean(json.loads(done.stdout))}
+
+
+@contextmanager
+def growing(root: Path, sizes: dict[str, Any]) -> Iterator[None]:
+    """Let the study grow while the block runs; fail where it has ended before the block."""
+    command = [sys.executable, HERE / "generated_study.py", root, "--name", NAME, "--trials", str(sizes["trials"])]
+    command += ["--epochs", str(sizes["epochs"]), "--live-trials", str(sizes["live"])]
+    writer = subprocess.Popen([*command, "--epochs-per-s", str(EPOCHS_PER_S)], stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(BEGUN_S)
+        yield
+        assert writer.poll() is None, "the live trials have ended before the measurement; take more of them"
+    finally:
+        writer.terminate()
+        writer.wait()
+
+
+def measure(root: Path, folder: Path, sizes: dict[str, Any]) -> dict[str, float]:
+    """Return every figure."""
+    journal = folder / "journal.log"
+    write_journal(root, journal)
+    serve = [sys.executable, "-m", "kd_sweep", "serve", str(root), "--state", str(folder / "state"), "--port", "0"]
+    peer = [
+        str(Path(sys.executable).with_name("optuna-dashboard")),
+        str(journal),
+        "--port",
+        "8399",
+        "--server",
+        "wsgiref",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        with serving(serve, (r"http://\S+", r"kds_\S+")) as server:
+            page = f"{server.url}/#/studies/{PEER}"
+            ours = visited(browser, server, page, CURVE, sizes["visit"])
+            page = f"{server.url}/#/studies/{NAME}"
+            with growing(root, sizes):
+                views = views_of(server)
+                live = visited(browser, server, page, CURVE, sizes["visit"])
+                traffic = traced(browser, server, page, sizes["watch"])
+                heard = watched(server, sizes["watch"])
+                of_many = of_tabs(server, traffic, sizes["watch"])
+            late, memory = delays(root, heard), server.peak_bytes
+        with serving(peer, (r"http://\S+?(?=/?\s|$)",)) as server:
+            theirs = visited(browser, server, f"{server.url}/dashboard/studies/0", PEER_CURVE, sizes["visit"])
+        browser.close()
+    figures = {"ours": ours, "live": live, "theirs": theirs, "views, s": views, "tabs": of_many}
+    print("\n".join(f"{name}: {json.dumps(value)}" for name, value in figures.items()))
+    print(f"a tab: {len(traffic.requests)} requests and {traffic.num_bytes} bytes in {sizes['watch']:g} s")
+    return summary(figures, heard, late, memory)
+
+
+def summary(figures: dict[str, dict[str, float]], heard: Heard, late: list[float], memory: int) -> dict[str, float]:
+    """Return the figures that have limits."""
+    ours, live, theirs = (figures[name] for name in ("ours", "live", "theirs"))
+    return {
+        "first curve, s": live["first_s"],
+        "first curve, kB": live["first_bytes"] / 1000,
+        "slowest view, s": max(figures["views, s"].values()),
+        "epoch on its way, s (p99)": late[int(0.99 * (len(late) - 1))],
+        "event, kB (largest)": heard.most_bytes / 1000,
+        "50 tabs, cores": figures["tabs"]["cores"],
+        "memory, MB (peak)": memory / 1e6,
+        "bytes of a visit / optuna-dashboard's": ours["bytes"] / theirs["bytes"],
+        "CPU of a visit / optuna-dashboard's": ours["cpu_s"] / theirs["cpu_s"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--root", type=Path, help="to write to, or one of an earlier run; a temporary folder without it"
+    )
+    parser.add_argument("--small", action="store_true", help="a small study, for a minute")
+    parser.add_argument("--peer-trials", type=int, help="of the study that both are compared with")
+    given = parser.parse_args()
+    sizes: dict[str, Any] = dict(SMALL if given.small else WHOLE)
+    sizes["peer"] = given.peer_trials or sizes["peer"]
+    with tempfile.TemporaryDirectory() as folder:
+        root = given.root or Path(folder) / "root"
+        generated_study.write(root, PEER, sizes["peer"], sizes["epochs"])
+        generated_study.write(root, NAME, sizes["trials"] - sizes["live"], sizes["epochs"])
+        figures = measure(root, Path(folder), sizes)
+    print(f"{'':40} {'measured':>10} {'limit':>8} {'ratio':>6}")
+    for name, value in figures.items():
+        print(f"{name:40} {value:10.3f} {LIMITS[name]:8.1f} {value / LIMITS[name]:6.2f}")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    main()
