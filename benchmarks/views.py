@@ -51,6 +51,7 @@ PEERS = {
     "progress": "SELECT status, count(*), sum(last_epoch), sum(train_s), avg(train_s) FROM trials GROUP BY ALL",
     "timeline": """SELECT trial_id, attempt, any_value(host), min(finished_at) AS began, max(finished_at), count(*)
         FROM epochs GROUP BY ALL ORDER BY began DESC LIMIT 2000""",
+    "stops": "SELECT last_epoch, count(*) FROM trials WHERE status = 'stopped' GROUP BY ALL",
     "all": "SELECT trial_id, epoch, val_accuracy FROM epochs ORDER BY ALL",
 }
 

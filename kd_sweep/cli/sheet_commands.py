@@ -1,15 +1,55 @@
-"""Commands that draw sheets of images: attention, augmentations."""
+"""Commands that draw: figures of a study, sheets of attention and of augmentations."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from kd_sweep.cli.arguments import ImageFile, NumImages, Overrides, ResultsRoot, Spec, check_image_file
-from kd_sweep.cli.completion import trial_ids
+from kd_sweep.cli.completion import nothing, study_names, trial_ids
 from kd_sweep.cli.remote_commands import attention_there
-from kd_sweep.cli.screen import print_message
+from kd_sweep.cli.screen import print_message, print_output
 from kd_sweep.cli.server_option import server
 from kd_sweep.waiting import doing
+
+
+def plot(
+    root: ResultsRoot,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.", autocompletion=study_names)],
+    figures: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FIGURE", help="Names of docs/figures.md. Default: all.", autocompletion=nothing),
+    ] = None,
+    *,
+    out: Annotated[
+        str, typer.Option("--out", metavar="DIR", help="The folder for figures and their CSV.", autocompletion=nothing)
+    ],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="FORMAT", help="pdf, svg or png; repeatable. Default: pdf and png."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="one-column (85 mm) or two-columns (174 mm).")] = "one-column",
+    metric: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="Of figures that show one. Default: val_accuracy.")
+    ] = None,
+    dpi: Annotated[int, typer.Option(help="Dots per inch of PNG.")] = 300,
+    style: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A style file of matplotlib's, over the own style.")
+    ] = None,
+) -> None:
+    """Draw a study's figures for paper. Beside each lie its rows as CSV and its caption."""
+    with doing("drawing figures"):
+        from kd_sweep.figures.plots.drawn_figures import FigureOptions
+        from kd_sweep.figures.plots.saved_figures import save_figures
+        from kd_sweep.tables.reader import Results, open_results
+
+        options = FigureOptions(metric, tuple(formats or ("pdf", "png")), size, dpi, style)
+        results = open_results(root)
+        saved = save_figures(Results(results.select(study)[study]), figures or (), out, options)
+    for location in saved.files:
+        print_output(location)
+    for reason in saved.missing:
+        print_message(f"not drawn: {reason}")
 
 
 def attention(

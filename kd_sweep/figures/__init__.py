@@ -1,1 +1,1 @@
-"""Figures for people: sheets of attention maps and of augmented images."""
+"""Figures for people: plots of studies, sheets of attention maps and of augmented images."""

@@ -13,6 +13,7 @@ from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError
 from kd_sweep.export.request import Written
 from kd_sweep.export.targets import export
+from kd_sweep.handles.study_plots import StudyPlots
 from kd_sweep.handles.trial_results import TrialResults
 from kd_sweep.storage.root import Root
 from kd_sweep.study.spec import StudySpec
@@ -96,6 +97,11 @@ class StudyResults(Results):
             QueryError: an unknown name, or a parameter that is unknown, missing or wrong. One line.
         """
         return answer(self, name, parameters)
+
+    @property
+    def plot(self) -> StudyPlots:
+        """The study's figures: ``study.plot.dose_response()``; docs/figures.md has their names. Needs matplotlib."""
+        return StudyPlots(self)
 
     def with_data(self, path: str, train_list: str | None = None, val_list: str | None = None) -> "StudyResults":
         """Return the study with its images elsewhere than at its launch, as on another machine.

@@ -1,4 +1,4 @@
-"""Views of how studies ran: how far they are, and what ran when and where."""
+"""Views of how studies ran: how far they are, what ran when and where, at which epochs trials were stopped."""
 
 import datetime
 import heapq
@@ -12,6 +12,7 @@ from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import STATUSES
 
 MAX_SPANS = 2_000
+MAX_STOPS = 1_000
 _TIME = pa.timestamp("us", tz="UTC")
 
 PROGRESS = pa.schema(
@@ -49,6 +50,15 @@ TIMELINE = pa.schema(
         ("began_at", _TIME),
         ("ended_at", _TIME),
         ("num_epochs", pa.int64()),
+    ]
+)
+
+STOPS = pa.schema(
+    [
+        ("study", pa.string()),
+        ("epoch", pa.int32()),
+        ("num_stopped", pa.int64()),
+        ("num_reached", pa.int64()),
     ]
 )
 
@@ -158,7 +168,23 @@ def _in_utc(moment: datetime.datetime | None) -> datetime.datetime | None:
     return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
 
 
+def stops(results: Results, _: QueryParameters) -> pa.Table:
+    """At which epochs trials were stopped, and how many: one row per epoch at which some were."""
+    query = """
+        SELECT study, last_epoch AS epoch, count(*) FILTER (status = 'stopped') AS num_stopped,
+            sum(count(*)) OVER (PARTITION BY study ORDER BY last_epoch DESC)::BIGINT AS num_reached
+        FROM trials WHERE last_epoch IS NOT NULL GROUP BY study, last_epoch
+        QUALIFY num_stopped > 0 ORDER BY study, epoch"""
+    rows = results.sql(query).to_pylist()
+    # Rungs are few; a rule that looks at every epoch may stop trials at each.
+    most = sorted(rows, key=lambda row: -row["num_stopped"])[:MAX_STOPS]
+    remarks = [f"The {len(most)} of {len(rows)} epochs with most."] if len(most) < len(rows) else []
+    most.sort(key=lambda row: (row["study"], row["epoch"]))
+    return with_remarks(pa.Table.from_pylist(most, STOPS), remarks)
+
+
 RUN_VIEWS = (
     NamedQuery(progress, QueryParameters, PROGRESS),
     NamedQuery(timeline, TimelineParameters, TIMELINE, MAX_SPANS),
+    NamedQuery(stops, QueryParameters, STOPS, MAX_STOPS),
 )

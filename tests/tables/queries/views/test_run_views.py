@@ -15,6 +15,7 @@ from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
+from tests.tables.queries.views.viewed_studies import parquet
 from tests.tables.rows import trial_row
 
 NOON = datetime.datetime(2026, 3, 4, 12, tzinfo=datetime.UTC)
@@ -153,3 +154,14 @@ def test_of_very_many_the_last_are_shown(tmp_path: Path):
     found = answer(open_results(tmp_path), "timeline")
     assert found["id"].to_pylist() == [str(number) for number in range(10, 2_010)]
     assert remarks_of(found) == ["The last 2000 of 2010: name a time, since or until."]
+
+
+def test_stops_are_the_last_epochs_of_stopped_trials(root: Path):
+    found = answer(open_results(root), "stops").to_pandas()
+    for study, rows in found.groupby("study"):
+        trials = parquet(root, study, "trials")
+        expected = trials[trials["status"] == "stopped"].groupby("last_epoch").size()
+        assert dict(zip(rows["epoch"], rows["num_stopped"], strict=True)) == expected.to_dict()
+        reached = [int((trials["last_epoch"] >= epoch).sum()) for epoch in rows["epoch"]]
+        assert rows["num_reached"].to_list() == reached
+    assert found["study"].nunique() == 2

@@ -1,0 +1,67 @@
+"""Names of columns in words, as axes and legends have them."""
+
+from typing import Any
+
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+
+_WORDS = {
+    "augmentation_strength": "Augmentation strength",
+    "student_strength": "Augmentation strength of the student",
+    "ensemble_size": "Teachers in the ensemble",
+    "val_accuracy": "Validation accuracy",
+    "train_accuracy": "Training accuracy",
+    "val_top5_accuracy": "Top-5 validation accuracy",
+    "val_augmented_accuracy": "Accuracy, augmented validation",
+    "generalization_gap": "Generalization gap",
+    "generalization_gap_augmented": "Generalization gap, augmented",
+    "fidelity_train": "Training fidelity",
+    "fidelity_val": "Validation fidelity",
+    "fidelity_val_augmented": "Fidelity, augmented validation",
+    "attention_iou_teachers": "Attention IoU, teachers",
+    "attention_iou_student": "Attention IoU, student",
+    "attention_overlap_teachers": "Attention overlap, teachers",
+    "attention_overlap_student": "Attention overlap, student",
+    "mutual_information_train": "Mutual information, training",
+    "mutual_information_val": "Mutual information, validation",
+    "mutual_information_val_augmented": "Mutual information, augmented",
+    "diversity_teachers": "Disagreement of teachers",
+    "teacher_accuracy": "Accuracy of single teachers",
+    "ensemble_accuracy": "Accuracy of the ensemble",
+    "ece": "Expected calibration error",
+    "ece_teachers": "Calibration error of the ensemble",
+    "train_s": "Training time",
+    "epoch_s": "Time of an epoch",
+    "train_images_per_s": "Training images per second",
+}
+_UNITS = {"nats": "nats", "train_s": "s", "epoch_s": "s"}
+
+
+def words(column: str) -> str:
+    """Return a column's name as words that begin a label: `val_loss` is `Val loss`."""
+    plain = _WORDS.get(column, column.replace("_", " "))
+    return plain[:1].upper() + plain[1:]
+
+
+def in_a_sentence(column: str) -> str:
+    """Return the words of a column within a sentence."""
+    plain = words(column)
+    return plain if plain[:2].isupper() else plain[:1].lower() + plain[1:]
+
+
+def axis_label(column: str) -> str:
+    """Return the label of an axis: the words, and the unit where there is one."""
+    metric = REPORTED_METRICS.get(column)
+    unit = _UNITS.get(column) or (_UNITS.get(metric.unit) if metric else None)
+    return f"{words(column)} ({unit})" if unit else words(column)
+
+
+def value_label(column: str, value: Any) -> str:
+    """Return one value of a searched field for a legend: `3 teachers`, `strength 0.5`, `distillation loss kl`."""
+    if value is None:
+        return f"no {in_a_sentence(column)}"
+    if column == "ensemble_size":
+        return f"{value} teacher{'' if value == 1 else 's'}"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if column == "augmentation_strength":
+        return f"strength {text}"
+    return f"{in_a_sentence(column)} {text}"

@@ -1,0 +1,161 @@
+"""Two forest plots of the analysis: effects with intervals, and the strength at which each outcome is farthest."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from kd_sweep.errors import QueryError
+from kd_sweep.figures.plots.axis_words import in_a_sentence, words
+from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
+from kd_sweep.figures.plots.lines import Row
+from kd_sweep.figures.plots.looks import looks
+from kd_sweep.tables.reader import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from kd_sweep.analysis.study_analysis import Analysis
+
+_OUTCOMES = (
+    *("val_accuracy", "train_accuracy", "generalization_gap"),
+    *("fidelity_train", "fidelity_val", "fidelity_val_augmented"),
+    *("attention_overlap_teachers", "attention_overlap_student"),
+    *("ece", "teacher_accuracy", "ensemble_accuracy", "diversity_teachers"),
+)
+"""Shares, so that one axis fits all of them."""
+_RESAMPLES = 100
+_RESAMPLED = ("low", "high", "note")
+"""Columns of the bootstrap, which are not drawn."""
+_ARM = ("distillation_loss", "attention_maps")
+_LEVELS = {
+    "augmentation_strength": "strength {:g} to {:g}",
+    "student_strength": "student's strength {:g} to {:g}",
+    "ensemble_size": "{:g} to {:g} teachers",
+}
+_ROW_MM, _FRAME_MM = 4.4, 17.0
+
+
+def _analysed(results: Results, outcomes: Sequence[str]) -> "Analysis":
+    from kd_sweep.analysis.study_analysis import analyse
+
+    # Bootstrap intervals are not drawn: those of Student's t, and the range of the best strength, resample nothing.
+    return analyse(results, outcomes=outcomes, resamples=_RESAMPLES)
+
+
+def _known(results: Results, outcomes: Sequence[str]) -> list[str]:
+    """Return those of the outcomes that completed trials have."""
+    from kd_sweep.analysis.sample import read_sample
+
+    known = read_sample(results).outcomes
+    return [name for name in outcomes if name in known]
+
+
+def _read_effects(results: Results, metric: str | None) -> Drawing:
+    from kd_sweep.analysis.study_analysis import pooled_effects
+
+    analysis = _analysed(results, [metric] if metric else _known(results, _OUTCOMES))
+    table = pooled_effects(analysis.effects).drop_columns(list(_RESAMPLED))
+    rows = [row for row in table.to_pylist() if row["estimate"] is not None]
+    if not rows:
+        raise QueryError("no two settings differ in strength or ensemble size alone")
+    varied = list(dict.fromkeys(row["varied"] for row in rows))
+    panels = [partial(_draw_effects, [row for row in rows if row["varied"] == name]) for name in varied]
+    named = " or ".join(in_a_sentence(name) for name in varied)
+    caption = [
+        f"What outcomes change by from the lowest to the highest {named}, paired by seed, in the outcome's own unit; "
+        "the grey line is no change.",
+        f"Markers: means over {_seeds(rows)}; bars: {_interval(rows, analysis)}",
+        f"Of {analysis.sample.num_completed} completed trials; left out: {analysis.sample.left_out}.",
+    ]
+    most = max(sum(row["varied"] == name for row in rows) for name in varied)
+    return Drawing(panels, {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * most)
+
+
+def _read_best(results: Results, _: str | None) -> Drawing:
+    analysis = _analysed(
+        results, _known(results, _OUTCOMES)[:1]
+    )  # verdicts are of all outcomes, whatever the effects are of
+    rows = [row for row in analysis.verdicts.to_pylist() if row["best_level"] is not None]
+    if not rows:
+        raise QueryError("no claim of the paper could be tested at two strengths")
+    table = analysis.verdicts.filter(pc.is_valid(analysis.verdicts["best_level"])).drop_columns(["low", "high"])
+    has_ranges = any(row["best_low"] is not None for row in rows)
+    range_words = f"{100 * analysis.bootstrap.confidence:g} % range that it lies in, each on its own."
+    bars = range_words if has_ranges else "none, for which 3 seeds are needed."
+    caption = [
+        "The strength at which each outcome is farthest in the direction that the paper claims (arXiv 2405.00739).",
+        f"Markers: by means over {_seeds(rows)}; bars: {bars}",
+        "Filled: the claim is supported; crossed: refuted; open: undecided or mixed.",
+        f"Of {analysis.sample.num_completed} completed trials; left out: {analysis.sample.left_out}.",
+    ]
+    return Drawing([partial(_draw_best, rows)], {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * len(rows))
+
+
+def _draw_effects(rows: Sequence[Row], axes: "Axes") -> None:
+    dark, _ = looks(2)
+    axes.axvline(0, color="0.6", linewidth=0.6, zorder=0)
+    for number, row in enumerate(rows):
+        if row["t_low"] is not None:
+            axes.plot([row["t_low"], row["t_high"]], [number, number], color=dark.color, gid="interval")
+        axes.plot([row["estimate"]], [number], marker="o", color=dark.color, linestyle="none", gid="estimate")
+    first = rows[0]
+    _name_rows(rows, axes)
+    axes.set_title(_LEVELS[first["varied"]].format(first["from_level"], first["to_level"]))
+    axes.set_xlabel("Change")
+
+
+def _draw_best(rows: Sequence[Row], axes: "Axes") -> None:
+    dark, _ = looks(2)
+    for number, row in enumerate(rows):
+        if row["best_low"] is not None:
+            axes.plot([row["best_low"], row["best_high"]], [number, number], color=dark.color, gid="interval")
+        filled = {"supported": dark.color, "refuted": dark.color}.get(row["verdict"], "white")
+        marker = "X" if row["verdict"] == "refuted" else "o"
+        axes.plot(
+            [row["best_level"]], [number], marker, color=dark.color, markerfacecolor=filled, markersize=4.5, gid="best"
+        )
+    _name_rows(rows, axes)
+    axes.set_xlabel("Augmentation strength")
+
+
+def _name_rows(rows: Sequence[Row], axes: "Axes") -> None:
+    """Write the outcome of each row, and the loss or maps where rows differ in nothing else."""
+    telling = [name for name in _ARM if len({row[name] for row in rows} - {None}) > 1]
+    labels = []
+    for row in rows:
+        arm = [str(row[name]) for name in telling if row[name] is not None]
+        labels.append(words(row["outcome"]) + (f" ({', '.join(arm)})" if arm else ""))
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    numbers = {row["num_seeds"] for row in rows}
+    low, high = min(numbers), max(numbers)
+    return f"{low} to {high} seeds" if low < high else f"{high} seed{'' if high == 1 else 's'}"
+
+
+def _interval(rows: Sequence[Row], analysis: "Analysis") -> str:
+    if all(row["t_low"] is None for row in rows):
+        return "none, for which 3 seeds are needed."
+    return f"{100 * analysis.bootstrap.confidence:g} % interval, Student's t over seeds, each on its own."
+
+
+EFFECTS = FigureKind(
+    "effects",
+    "Effects",
+    "What outcomes change by from the lowest to the highest strength and ensemble size, with intervals.",
+    ("analyse",),
+    _read_effects,
+    takes_metric=True,
+)
+BEST_STRENGTH = FigureKind(
+    "best_strength",
+    "Best strength",
+    "The strength at which each outcome of the paper's claims is farthest in their direction, with its range.",
+    ("analyse",),
+    _read_best,
+)

@@ -1,0 +1,42 @@
+"""All figures of a study, in the order in which a reader wants them."""
+
+from collections.abc import Sequence
+
+from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.figures.plots.dose_response import DOSE_RESPONSE
+from kd_sweep.figures.plots.effect_forest import BEST_STRENGTH, EFFECTS
+from kd_sweep.figures.plots.fidelity_by_size import FIDELITY_BY_SIZE
+from kd_sweep.figures.plots.figure_kind import FigureKind
+from kd_sweep.figures.plots.learning_curves import CURVES
+from kd_sweep.figures.plots.parallel_coordinates import PARALLEL
+from kd_sweep.figures.plots.pareto_front import PARETO
+from kd_sweep.figures.plots.slot_timeline import TIMELINE
+from kd_sweep.figures.plots.train_against_val import TRAIN_AGAINST_VAL
+from kd_sweep.figures.plots.triptych import TRIPTYCH
+
+_ALL = (
+    DOSE_RESPONSE,
+    TRIPTYCH,
+    FIDELITY_BY_SIZE,
+    TRAIN_AGAINST_VAL,
+    CURVES,
+    PARETO,
+    PARALLEL,
+    EFFECTS,
+    BEST_STRENGTH,
+    TIMELINE,
+)
+FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in _ALL}
+"""By name."""
+
+
+def figure_kinds(names: Sequence[str]) -> list[FigureKind]:
+    """Return the figures of these names, each once; all where there are none.
+
+    Raises:
+        QueryError: a name is of no figure. One line.
+    """
+    for name in names:
+        if name not in FIGURES:
+            raise QueryError(f"plot: {name!r} is no figure; {alternatives(name, FIGURES, len(FIGURES))}")
+    return [FIGURES[name] for name in dict.fromkeys(names or FIGURES)]

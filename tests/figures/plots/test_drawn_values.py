@@ -1,0 +1,164 @@
+"""What figures draw, read back from matplotlib's artists, against pandas on the study's Parquet files."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from scipy import stats
+
+from kd_sweep.figures.plots.drawn_figures import read_figure
+from kd_sweep.figures.plots.figure_list import FIGURES
+from kd_sweep.handles.study_results import StudyResults
+
+
+def drawn(study: StudyResults, name: str, metric: str | None = None) -> list[Axes]:
+    drawing = read_figure(study, FIGURES[name], metric)
+    figure, axes = pyplot.subplots(len(drawing.panels), squeeze=False)
+    pyplot.close(figure)
+    for draw, one in zip(drawing.panels, axes.flatten(), strict=True):
+        draw(one)
+    return list(axes.flatten())
+
+
+def frame(study: StudyResults, table: str) -> pd.DataFrame:
+    return pd.read_parquet(f"{study.root}/{table}")
+
+
+def completed(study: StudyResults) -> pd.DataFrame:
+    trials = frame(study, "trials")
+    return trials[trials["status"] == "completed"]
+
+
+def lines(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
+    """Return x and y of the lines that a legend names."""
+    named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+    return {str(line.get_label()): (list(line.get_xdata()), list(line.get_ydata())) for line in named}
+
+
+def check_means(axes: Axes, trials: pd.DataFrame, outcome: str, x: str, by: str, label: Any) -> None:
+    found = lines(axes)
+    found.pop("chance level", None)
+    groups = dict(tuple(trials.dropna(subset=[outcome]).groupby(by)))
+    assert set(found) == {label(value) for value in groups}
+    for value, group in groups.items():
+        means = group.groupby(x)[outcome].mean()
+        assert found[label(value)][0] == pytest.approx(means.index.to_list())
+        assert found[label(value)][1] == pytest.approx(means.to_list(), rel=1e-12)
+
+
+def size_label(size: int) -> str:
+    return f"{size} teacher{'s' * (size > 1)}"
+
+
+def strength_label(strength: float) -> str:
+    return f"strength {strength:g}"
+
+
+@pytest.mark.parametrize("metric", [None, "val_loss"])
+def test_dose_response_draws_means_seeds_and_student_t_intervals(whole: StudyResults, metric: str | None) -> None:
+    (axes,) = drawn(whole, "dose_response", metric)
+    outcome, trials = metric or "val_accuracy", completed(whole)
+    check_means(axes, trials, outcome, "augmentation_strength", "ensemble_size", size_label)
+    bands = iter(axes.collections)
+    for _, group in trials.groupby("ensemble_size"):
+        band, points = next(bands), next(bands)
+        expected = group[["augmentation_strength", outcome]].sort_values(["augmentation_strength", outcome])
+        shown = np.asarray(points.get_offsets())
+        np.testing.assert_allclose(shown[np.lexsort((shown[:, 1], shown[:, 0]))], expected, rtol=1e-12)
+        edges = {tuple(vertex) for path in band.get_paths() for vertex in path.vertices.round(9).tolist()}
+        for strength, values in group.groupby("augmentation_strength")[outcome]:
+            if len(values) < 3:
+                continue
+            half = values.std() / len(values) ** 0.5 * stats.t.ppf(0.975, len(values) - 1)
+            assert {(strength, round(values.mean() + sign * half, 9)) for sign in (-1, 1)} <= edges
+
+
+def test_triptych_fidelity_by_size_and_train_against_val_draw_means_over_seeds(whole: StudyResults) -> None:
+    trials = completed(whole)
+    outcomes = ("attention_iou_teachers", "fidelity_val", "generalization_gap")
+    panels = drawn(whole, "triptych")
+    for axes, outcome in zip(panels, outcomes, strict=True):
+        check_means(axes, trials, outcome, "augmentation_strength", "ensemble_size", size_label)
+    (chance,) = [line for line in panels[0].lines if line.get_gid() == "chance"]
+    of_two = trials[trials["ensemble_size"] == 2].groupby("augmentation_strength")
+    assert list(chance.get_ydata()) == pytest.approx(of_two["attention_iou_teachers_chance"].mean().to_list())
+    outcomes = ("fidelity_val", "teacher_accuracy", "ensemble_accuracy")
+    for axes, outcome in zip(drawn(whole, "fidelity_by_size"), outcomes, strict=True):
+        check_means(axes, trials, outcome, "ensemble_size", "augmentation_strength", strength_label)
+    (axes,) = drawn(whole, "train_against_val")
+    for points in axes.collections:
+        size = int(str(points.get_label())[0])
+        means = trials[trials["ensemble_size"] == size].groupby("augmentation_strength")
+        expected = means[["fidelity_train", "fidelity_val"]].mean()
+        np.testing.assert_allclose(np.asarray(points.get_offsets()), expected, rtol=1e-12)
+
+
+def test_curves_draw_medians_and_where_trials_were_stopped(whole: StudyResults) -> None:
+    epochs = frame(whole, "epochs").dropna(subset=["fidelity_val"])
+    panels = drawn(whole, "curves", "fidelity_val")
+    assert [axes.get_title() for axes in panels] == ["1 teacher", "2 teachers"]
+    for size, axes in enumerate(panels, 1):
+        found = lines(axes)
+        assert found.pop("trials stopped")[0] == [2]
+        groups = epochs[epochs["ensemble_size"] == size].groupby("augmentation_strength")
+        assert set(found) == {strength_label(strength) for strength in groups.groups}
+        for strength, group in groups:
+            medians = group.groupby("epoch")["fidelity_val"].median()
+            assert found[strength_label(strength)][0] == medians.index.to_list()
+            assert found[strength_label(strength)][1] == pytest.approx(medians.to_list(), rel=1e-12)
+
+
+def test_pareto_draws_every_finished_trial_and_marks_those_that_no_other_beats(whole: StudyResults) -> None:
+    trials = frame(whole, "trials")
+    points = trials[trials["status"].isin(["completed", "stopped"])][["val_accuracy", "ece"]].to_numpy()
+    beaten = [
+        any(x >= accuracy and y <= error and (x, y) != (accuracy, error) for x, y in points)
+        for accuracy, error in points
+    ]
+    (axes,) = drawn(whole, "pareto")
+    shown = {str(one.get_label()): np.asarray(one.get_offsets()) for one in axes.collections}
+    for label, expected in (("dominated trials", points[beaten]), ("Pareto front", points[np.invert(beaten)])):
+        np.testing.assert_allclose(sorted(shown[label].tolist()), sorted(expected.tolist()))
+    assert 0 < sum(beaten) < len(beaten)
+
+
+def test_parallel_draws_a_line_for_each_trial_at_its_values(whole: StudyResults) -> None:
+    trials = frame(whole, "trials").dropna(subset=["val_accuracy"]).sort_values("val_accuracy")
+    (axes,) = drawn(whole, "parallel")
+    names = ["augmentation_strength", "ensemble_size", "seed", "ece", "fidelity_val", "val_accuracy"]
+    (found,) = axes.collections
+    heights = np.array([segment[:, 1] for segment in found.get_segments()])
+    values = trials[names].to_numpy(float)
+    expected = (values - values.min(0)) / (values.max(0) - values.min(0))
+    np.testing.assert_allclose(heights, expected, atol=1e-12)
+
+
+def test_effects_and_best_strengths_are_those_of_the_analysis(whole: StudyResults) -> None:
+    trials = completed(whole).set_index(["seed", "ensemble_size", "augmentation_strength"])["val_accuracy"].unstack()
+    by_seed = (trials[1.0] - trials[0.0]).unstack().dropna().mean(axis=1)
+    axes = drawn(whole, "effects")[0]
+    assert axes.get_yticklabels()[0].get_text() == "Validation accuracy"
+    assert axes.get_title() == "strength 0 to 1"
+    estimates = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "estimate"]
+    assert estimates[0] == pytest.approx(by_seed.mean())
+    (axes,) = drawn(whole, "best_strength")
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    best = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "best"]
+    means = completed(whole).groupby("augmentation_strength")["fidelity_train"].mean()
+    assert len(names) == len(best) > 5
+    assert set(best) <= set(means.index)
+
+
+def test_timeline_draws_each_attempt_from_its_beginning_to_its_end(whole: StudyResults) -> None:
+    epochs = frame(whole, "epochs").groupby("trial_id")
+    ended = epochs["finished_at"].max()
+    began = epochs["finished_at"].min() - pd.Timedelta(seconds=1.5)
+    (axes,) = drawn(whole, "timeline")
+    bars = sorted((bar.get_x(), bar.get_width()) for bar in axes.patches)
+    second = pd.Timedelta(seconds=1)
+    expected = sorted(zip((began - began.min()) / second, (ended - began) / second, strict=True))
+    np.testing.assert_allclose(bars, expected, rtol=1e-9, atol=1e-9)
+    assert axes.get_xlabel() == "Time (seconds)"

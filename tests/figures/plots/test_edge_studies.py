@@ -1,0 +1,51 @@
+"""Figures of studies that lack something: a figure, or one line that says why there is none."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from kd_sweep.errors import QueryError
+from kd_sweep.figures.plots.drawn_figures import read_figure
+from kd_sweep.figures.plots.figure_list import FIGURES
+from tests.figures.plots.plotted_studies import EDGES
+
+DRAWN = {
+    "no trial": set(),
+    "one trial": {"curves", "pareto", "timeline"},
+    "one size": {*FIGURES} - {"fidelity_by_size"},
+    "one strength": {"fidelity_by_size", "curves", "pareto", "parallel", "timeline"},
+    "all failed": {"curves", "parallel", "timeline"},
+    "all stopped": {"curves", "pareto", "parallel", "timeline"},
+    "running": {"curves", "parallel", "timeline"},
+    "one seed, one objective": {*FIGURES} - {"pareto"},
+    "text and random numbers": {*FIGURES} - {"effects", "best_strength"},
+    "nulls": {*FIGURES} - {"triptych", "pareto"},
+}
+"""What can be drawn; of the other studies everything."""
+
+
+IN_EVERY_CHECK = {"no trial", "one seed, one objective", "all stopped", "nulls"}
+
+
+@pytest.mark.parametrize(
+    "edge", [pytest.param(edge, marks=() if edge in IN_EVERY_CHECK else pytest.mark.long) for edge in EDGES]
+)
+def test_a_study_that_lacks_something_gives_figures_or_one_line_each(edge: str, tmp_path: Path) -> None:
+    study = EDGES[edge](tmp_path)
+    drawn, reasons = set(), []
+    for kind in FIGURES.values():
+        try:
+            drawing = read_figure(study, kind)
+        except QueryError as error:
+            reasons.append(str(error))
+            continue
+        for panel in drawing.panels:
+            panel(axes := Figure().subplots())
+            assert axes.has_data()
+        assert all(line.strip() for line in drawing.caption)
+        assert drawing.tables[""].num_rows > 0
+        drawn.add(kind.name)
+    assert {reason.partition(": ")[0] for reason in reasons} == {*FIGURES} - drawn
+    assert not any("\n" in reason for reason in reasons)
+    assert drawn == DRAWN.get(edge, set(FIGURES))
