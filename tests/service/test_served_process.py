@@ -65,6 +65,31 @@ def assert_a_browser_is_signed_in_and_changes_nothing(url: str, secret: str, why
         assert browser.get("/session", headers={"Cookie": "; ".join(map("=".join, cookies.items()))}).status_code == 401
 
 
+def retry_and_clone(client: httpx.Client) -> None:
+    """Run a study whose only trial fails, retry it, and clone it twice meanwhile, the later clone with priority."""
+
+    def state(name: str) -> str:
+        return str(client.get(f"/studies/{name}").json()["state"])
+
+    failing = ["student.learning_rate=100.0", "student.weight_decay=10.0", "student.batch_size=4", "retries=0"]
+    sent = client.post("/studies/tiny/clone", json={"name": "wild", "overrides": failing})
+    assert sent.status_code == 201, sent.text
+    until(lambda: state("wild") not in ("queued", "running"))
+    assert state("wild") == "finished_with_failures", client.get("/studies/wild").text
+    assert client.post("/studies/wild/retry").json()["state"] == "queued"
+    mended = ["student.learning_rate=0.1", "student.weight_decay=0.0005"]
+    for name in ("later", "sooner"):
+        made = client.post("/studies/wild/clone", json={"name": name, "overrides": mended})
+        assert made.status_code == 201, made.text
+    assert client.patch("/studies/sooner", json={"priority": 5}).json()["waiting"]["position"] == 1
+    until(lambda: state("later") == "finished")
+    assert state("wild") == "finished_with_failures"
+    assert [row["attempts"] for row in client.get("/studies/wild/trials").json()["rows"]] == [2]
+    sooner, later = (client.get(f"/studies/{name}").json() for name in ("sooner", "later"))
+    assert (sooner["state"], later["state"]) == ("finished", "finished")
+    assert sooner["ended_at"] <= later["started_at"]
+
+
 @pytest.mark.slow
 def test_a_study_is_submitted_run_and_read(start_kd_sweep: Start, tmp_path: Path) -> None:
     root, state = tmp_path / "results", tmp_path / "state"
@@ -92,6 +117,7 @@ def test_a_study_is_submitted_run_and_read(start_kd_sweep: Start, tmp_path: Path
         assert client.get("/studies/tiny").json()["state"] == "finished"
         parquet = client.get("/tables/epochs", params={"study": "tiny", "format": "parquet"})
         assert pq.read_table(io.BytesIO(parquet.content)).num_rows == open_results(root).table("epochs").num_rows == 3
+        retry_and_clone(client)
         assert loaded_libraries(first.pid) == set()
     first.kill()
     first.wait()
