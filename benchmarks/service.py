@@ -170,7 +170,7 @@ def of_tabs(server: Server, traffic: Traffic, seconds: float) -> dict[str, float
     done = subprocess.run(
         [sys.executable, HERE / "service_visits.py"],
         input=json.dumps(given),
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
