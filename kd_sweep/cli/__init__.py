@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kd_sweep.cli.access_commands import token, webhook
 from kd_sweep.cli.arguments import Command, Commands
 from kd_sweep.cli.completion import VARIABLE
 from kd_sweep.cli.export_commands import export
@@ -23,7 +24,6 @@ from kd_sweep.cli.server_option import VARIABLE as SERVER
 from kd_sweep.cli.server_option import use_server
 from kd_sweep.cli.sheet_commands import attention, augmentations, plot
 from kd_sweep.cli.study_commands import diff, mv, note, rm
-from kd_sweep.cli.token_commands import token
 from kd_sweep.cli.upkeep_commands import gc, verify
 from kd_sweep.errors import KdSweepError
 from kd_sweep.version import __version__
@@ -69,6 +69,7 @@ GROUPS: dict[str, dict[Callable[..., None], str]] = {
     "Service": {
         serve: "serve results --max-studies 2 --data /data",
         token: "token create results laptop --role operator --days 90",
+        webhook: "webhook create results https://example.org/hook --event failed",
     },
 }
 """The commands in the order of `--help`, each with the arguments of an example."""

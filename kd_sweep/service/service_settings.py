@@ -59,7 +59,7 @@ def service_settings(
     """
     location = Root.named(root).location
     folder = (state_folder(location) if state is None else state).absolute()
-    settings = ServiceSettings(location, folder, database or f"sqlite:///{folder / 'service.sqlite'}", **others)
+    settings = ServiceSettings(location, folder, database_url(root, state, database), **others)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -67,6 +67,12 @@ def service_settings(
     except OSError as error:
         raise StorageError(f"--state {folder}: cannot be made or used: {error.strerror}") from None
     return settings
+
+
+def database_url(root: str, state: Path | None, database: str | None) -> str:
+    """Return the URL of the rows of a service: ``database``, or a file in the folder of its own files."""
+    folder = (state_folder(Root.named(root).location) if state is None else state).absolute()
+    return database or f"sqlite:///{folder / 'service.sqlite'}"
 
 
 def state_folder(location: str) -> Path:

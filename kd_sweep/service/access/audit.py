@@ -24,7 +24,7 @@ def record(
         study: that was changed.
         detail: what else is worth knowing; no secrets. Of somebody whom the proxy names, that it does.
     """
-    detail |= {} if who.token_id is not None else {"signed_in_by": "proxy"}
+    detail |= {"signed_in_by": "proxy"} if who.by_proxy else {}
     row = AuditRow(at=now, who=who.name, role=who.role.value, action=action, study=study, detail=detail)
     row.request_id = request_id
     session.add(row)

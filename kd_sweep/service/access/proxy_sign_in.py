@@ -57,7 +57,7 @@ class ProxySignIn:
     def identity(self, user: str, groups: Collection[str]) -> Identity | None:
         """Return who makes a request; None for somebody without a role."""
         role = self.role_of(user, groups)
-        return None if role is None else Identity(user, role, None, self._csrf(user))
+        return None if role is None else Identity(user, role, csrf=self._csrf(user), by_proxy=True)
 
     def _csrf(self, user: str) -> str:
         """Return what the page shows with each change: nobody can know it who cannot read an answer to this user.

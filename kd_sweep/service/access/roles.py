@@ -27,7 +27,9 @@ class Identity:
     name: str
     """Of the token, or of the user whom the proxy names."""
     role: Role
-    token_id: int | None
-    """None for somebody whom the proxy names."""
+    token_id: int | None = None
+    """None for somebody who has shown none."""
     csrf: str | None = None
     """What the page shows with each change. None for a token in the header, which browsers send for no foreign page."""
+    by_proxy: bool = False
+    """Whether the proxy names them."""

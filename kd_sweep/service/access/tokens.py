@@ -35,10 +35,13 @@ def create_token(session: Session, name: str, role: Role, now: float, lifetime_s
         Its row, and the secret, which is kept nowhere.
 
     Raises:
-        ConflictError: the name is empty, too long or not printable, or another token has it.
+        ConflictError: the name is none, or another token has it.
     """
-    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise ConflictError(f"name: {name[:_LONGEST_NAME]!r} is not 1 to {_LONGEST_NAME} printable characters")
+    if not _is_name(name):
+        raise ConflictError(
+            f"name: {name[:_LONGEST_NAME]!r} is not 1 to {_LONGEST_NAME} printable characters, with a letter or digit, "
+            "without / and spaces around them"
+        )
     if session.scalar(select(Token).where(Token.name == name)) is not None:
         raise ConflictError(f"name: there is a token {name!r} already; choose another name, also after a revocation")
     secret = PREFIX + secrets.token_urlsafe(_NUM_BYTES)
@@ -47,6 +50,13 @@ def create_token(session: Session, name: str, role: Role, now: float, lifetime_s
     session.add(token)
     session.flush()
     return token, secret
+
+
+def _is_name(name: str) -> bool:
+    """Whether lists can show a name, and a path of the API can hold it."""
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or name != name.strip():
+        return False
+    return "/" not in name and any(character.isalnum() for character in name)
 
 
 def all_tokens(session: Session) -> Sequence[Token]:

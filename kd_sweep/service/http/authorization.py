@@ -82,7 +82,7 @@ def still_valid(request: Request) -> bool:
         who = _identity(request, serving_of(request))
     except KdSweepError:
         return False
-    return who.token_id is not None or time.monotonic() - request.state.identified_at < _PROXY_S
+    return not who.by_proxy or time.monotonic() - request.state.identified_at < _PROXY_S
 
 
 def _identity(request: Request, serving: Serving) -> Identity:

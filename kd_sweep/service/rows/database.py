@@ -28,12 +28,13 @@ class Database:
 
     Args:
         url: `sqlite:////path/of/file` or `postgresql+psycopg://…`.
+        make: whether tables are made where there are none.
 
     Raises:
         DatabaseError: there is no such database, or it is of another version. One line.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, make: bool = True) -> None:
         try:
             parsed = make_url(url)
             self._is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -53,7 +54,7 @@ class Database:
         self._reading = sessionmaker(engine, expire_on_commit=False)
         self._changing = sessionmaker(engine.execution_options(**{_CHANGES: True}), expire_on_commit=False)
         try:
-            self._make_tables()
+            self._check_tables(make)
         except SQLAlchemyError as error:
             self.close()
             raise DatabaseError(f"the database {self.name} cannot be opened: {_reason(error)}") from None
@@ -84,12 +85,21 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
 
-    def _make_tables(self) -> None:
+    def _check_tables(self, make: bool) -> None:
+        none_there = DatabaseError(
+            f"the database {self.name} has no rows of a service; kd-sweep serve makes them, of the same root and with "
+            "the same --state and --database"
+        )
         if self._is_sqlite:
-            _make_file(Path(self._engine.url.database or ""))
+            file = Path(self._engine.url.database or "")
+            if not make and not file.exists():  # SQLite would make it
+                raise none_there
+            _make_file(file)
         with self.changing() as session:
             connection = session.connection()
             if not inspect(connection).has_table(Meta.__tablename__):
+                if not make:
+                    raise none_there
                 Base.metadata.create_all(connection)
                 session.add(Meta(key="schema_version", value=str(SCHEMA_VERSION)))
                 session.add(Meta(key="made_at", value=f"{time.time():.0f}"))

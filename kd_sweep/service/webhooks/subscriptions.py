@@ -3,9 +3,10 @@
 import secrets
 import time
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from kd_sweep.errors import alternatives
@@ -94,3 +95,14 @@ def check_url(url: str, policy: Policy) -> None:
     if parts.username is not None or not url.isascii() or not url.isprintable() or " " in url:
         raise ServiceError("url: has a password or characters in it that no URL has; possible: https://host/path")
     check_host(parts.hostname, policy)
+
+
+def deliveries_of(session: Session, webhook_id: int) -> dict[str, Any]:
+    """Return what has become of what it is told: `num_waiting`, `last_delivered_at`, `last_error` of the newest."""
+    is_its = Delivery.webhook_id == webhook_id
+    counts = select(func.count(Delivery.next_at), func.max(Delivery.delivered_at)).where(is_its)
+    num_waiting, last_delivered_at = session.execute(counts).one()
+    last_error = session.scalars(
+        select(Delivery.last_error).where(is_its).order_by(Delivery.id.desc()).limit(1)
+    ).first()
+    return {"num_waiting": num_waiting, "last_delivered_at": last_delivered_at, "last_error": last_error}

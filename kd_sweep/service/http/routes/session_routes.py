@@ -62,7 +62,7 @@ def sign_in(request: Request, response: Response, shown: SignIn) -> dict[str, An
 def session_of(request: Request, response: Response, who: Viewer) -> dict[str, Any]:
     """Who makes this request; of a browser, what it shows with changes, too, and where a proxy signs it out."""
     response.headers["Cache-Control"] = "no-store"
-    sign_in = serving_of(request).sign_in if who.token_id is None else None
+    sign_in = serving_of(request).sign_in if who.by_proxy else None
     by_proxy = None if sign_in is None else {"sign_out": sign_in.sign_out}
     return _about(who) | {"csrf": who.csrf, "proxy": by_proxy}
 
@@ -70,7 +70,7 @@ def session_of(request: Request, response: Response, who: Viewer) -> dict[str, A
 @router.delete("/session", status_code=204)
 def sign_out(request: Request, response: Response, who: Viewer) -> None:
     """End the browser's session."""
-    if who.token_id is None:
+    if who.by_proxy:
         raise StateError("session: is the proxy's; it ends where the proxy signs people out")
     with serving_of(request).rows.signing_in() as session:
         close_session(session, request.cookies.get(COOKIE, ""))
