@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.handles.trial_results import TrialResults
 from tests.command_line import Cli, assert_one_line
 from tests.export.written_study import Files
+from tests.project.pages import EXPORTS, blocks, page_id
 from tests.trained_studies import train_study
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx")
@@ -104,12 +106,17 @@ def test_an_onnx_file_with_other_logits_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_timm_loads_a_folder_by_its_name(study: StudyResults, tmp_path: Path) -> None:
+def test_timm_loads_a_folder_by_its_name(study: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the block of docs/exports.md."""
     import timm
 
     trial = trial_of(study, OF_TIMM)
-    study.export("hf", tmp_path / "hf", trial=trial.trial_id)
-    network = timm.create_model(f"local-dir:{tmp_path / 'hf'}", pretrained=True).eval()
+    study.export("hf", tmp_path / "student", trial=trial.trial_id)
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for block in blocks(EXPORTS, "python") if "timm" in block)
+    names: dict[str, Any] = {}
+    exec(compile(block, page_id(EXPORTS), "exec"), names)
+    network = names["network"]
     batch = images(trial)
     with torch.no_grad():
         assert farthest(network(batch), trial.student()(batch)) < TOLERANCE

@@ -7,7 +7,6 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 import kd_sweep
 from kd_sweep.export.targets import TARGETS
@@ -26,6 +25,7 @@ from tests.export.written_study import (
     settings_of,
     write_study,
 )
+from tests.project.pages import EXPORTS, blocks, page_id
 from tests.tables.rows import trial_id
 
 OF_STUDIES = [name for name, target in TARGETS.items() if not target.of_network]
@@ -48,7 +48,16 @@ def close(value: float, expected: float) -> bool:
 
 
 def loaded(out: Path) -> optuna.Study:
-    return optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(out))))
+    """Return the study as the block of docs/exports.md reads it."""
+    (block,) = (block for block in blocks(EXPORTS, "python") if "load_study" in block)
+    names: dict[str, Any] = {}
+    exec(
+        compile(block.replace('"digits"', f'"{STUDY}"').replace("digits.log", str(out)), page_id(EXPORTS), "exec"),
+        names,
+    )
+    study = names["study"]
+    assert isinstance(study, optuna.Study)
+    return study
 
 
 def test_optuna_loads_trials_with_states_parameters_values_and_curves(cli: Cli, written: Path, tmp_path: Path) -> None:

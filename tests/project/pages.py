@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs/tutorial.md"
 EXAMPLES = ROOT / "examples/README.md"
+EXPORTS = ROOT / "docs/exports.md"
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
@@ -20,7 +21,7 @@ PAGES = [
 OURS = [
     page
     for page in PAGES
-    if page not in (TUTORIAL, EXAMPLES) and "cluster" not in page.as_posix().removeprefix(ROOT.as_posix())
+    if page not in (TUTORIAL, EXAMPLES, EXPORTS) and "cluster" not in page.as_posix().removeprefix(ROOT.as_posix())
 ]
 """Pages whose commands need no cluster, nor what the page itself makes first."""
 
