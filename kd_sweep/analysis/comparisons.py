@@ -68,16 +68,15 @@ def strata(settings: Iterable[Setting], varied: str) -> dict[Setting, dict[float
 
 
 def paired_differences(
-    trials: Mapping[Setting, Mapping[int, Mapping[str, float]]], outcome: str, pairs: Iterable[Pair]
-) -> dict[int, list[float]]:
-    """Return seed -> the second setting's value minus the first's, for every pair in which the seed has both."""
-    differences: dict[int, list[float]] = {}
-    for first, second in pairs:
-        for seed in sorted(trials[first].keys() & trials[second].keys()):
-            before, after = trials[first][seed].get(outcome), trials[second][seed].get(outcome)
-            if before is not None and after is not None:
-                differences.setdefault(seed, []).append(after - before)
-    return dict(sorted(differences.items()))
+    trials: Mapping[Setting, Mapping[int, Mapping[str, float]]], outcome: str, pair: Pair
+) -> dict[int, float]:
+    """Return seed -> the second setting's value minus the first's, of the seeds that have both."""
+    first, second = trials[pair[0]], trials[pair[1]]
+    return {
+        seed: after - before
+        for seed, values in first.items()
+        if (before := values.get(outcome)) is not None and (after := second.get(seed, {}).get(outcome)) is not None
+    }
 
 
 def _stratum(setting: Setting, varied: str) -> Setting:

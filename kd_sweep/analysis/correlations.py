@@ -1,6 +1,7 @@
 """Spearman's rank correlations between what was varied and what came out, and between outcomes."""
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,13 +57,14 @@ def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: floa
         for arm, settings in sample.arms(*measured).items():
             labels = {"study": sample.study, "x": x, "y": y, "distillation_loss": arm.loss, "attention_maps": arm.maps}
             for restriction in _restrictions(sample, settings, x):
-                observations = list(_observations(sample, settings, x, y, restriction))
+                by_setting = {s: list(_observations(sample, [s], x, y, restriction)) for s in settings}
+                observations = list(itertools.chain.from_iterable(by_setting.values()))
                 if len(observations) >= MIN_TRIALS:
                     row = {**labels, **restriction, **_row(x, y, observations, confidence)}
-                    if not _is_balanced(sample, settings, x, y, restriction):
+                    if not _is_balanced(by_setting):
                         row["note"] = "; ".join(filter(None, [row["note"], UNBALANCED]))
                     if x not in sample.dimensions:
-                        row |= _within_columns(sample, settings, x, y, restriction, confidence)
+                        row |= _within_columns(sample, by_setting, confidence)
                     rows.append(row)
     return pa.Table.from_pylist(rows, schema=CORRELATIONS)
 
@@ -113,10 +115,10 @@ def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[
     return restrictions
 
 
-def _is_balanced(sample: Sample, settings: list[Setting], x: str, y: str, restriction: dict[str, Any]) -> bool:
+def _is_balanced(by_setting: Mapping[Setting, list[Observation]]) -> bool:
     """Whether every seed has every setting, so that the settings' differences are not those of seeds."""
-    seeds = [{seed for _, _, seed in _observations(sample, [setting], x, y, restriction)} for setting in settings]
-    return len({frozenset(present) for present in seeds if present}) == 1
+    seeds = [frozenset(seed for _, _, seed in observations) for observations in by_setting.values()]
+    return len({present for present in seeds if present}) == 1
 
 
 def _row(x: str, y: str, observations: list[Observation], confidence: float) -> dict[str, Any]:
@@ -136,25 +138,23 @@ def _row(x: str, y: str, observations: list[Observation], confidence: float) -> 
 
 
 def _within_columns(
-    sample: Sample, settings: list[Setting], x: str, y: str, restriction: dict[str, Any], confidence: float
+    sample: Sample, by_setting: Mapping[Setting, list[Observation]], confidence: float
 ) -> dict[str, Any]:
     """Return the correlation of what is left of two outcomes without strengths, ensemble size and seed.
 
     A strength that moves both makes them go together, whatever they have to do with each other.
     """
     observations, causes = [], []
-    for setting in settings:
-        for observation in _observations(sample, [setting], x, y, restriction):
-            observations.append(observation)
-            causes.append(
-                [observation[2], *(getattr(setting, name) for name in sample.dimensions), str(setting.others)]
-            )
+    for setting, observed in by_setting.items():
+        varied = [*(getattr(setting, name) for name in sample.dimensions), str(setting.others)]
+        observations += observed
+        causes += [[seed, *varied] for _, _, seed in observed]
     x_N, y_N = _columns(observations)
-    explained_NE = _explained(causes)
-    if len(x_N) - np.linalg.matrix_rank(explained_NE) < MIN_TRIALS:
+    left = _left(x_N, y_N, _explained(causes))
+    if left is None:
         return {}
     _, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
-    correlation = rank_correlation(_left(x_N, explained_NE), _left(y_N, explained_NE), clusters_N, confidence)
+    correlation = rank_correlation(*left, clusters_N, confidence)
     interval = correlation and correlation.interval
     return {
         "rho_within": correlation and correlation.rho,
@@ -171,15 +171,23 @@ def _explained(causes: list[list[Any]]) -> Floats:
         if len(levels) > _MAX_LEVELS and all(isinstance(level, float) for level in levels):
             columns += [np.array(cause), np.array(cause) ** 2]
         else:
-            columns += [np.array([value == level for value in cause], dtype=float) for level in levels[1:]]
+            places = {level: place for place, level in enumerate(levels)}
+            places_N = np.array([places[value] for value in cause])
+            columns += [(places_N == place).astype(float) for place in range(1, len(levels))]
     return np.stack(columns, axis=1)
 
 
-def _left(values_N: Floats, explained_NE: Floats) -> Floats:
-    """Return the residuals of least squares, without what rounding leaves of nothing."""
-    left_N = values_N - explained_NE @ np.linalg.lstsq(explained_NE, values_N, rcond=None)[0]
-    scale = float(np.abs(values_N).max())
-    return np.asarray(np.where(np.abs(left_N) > _ROUNDING * scale, left_N, 0.0))
+def _left(x_N: Floats, y_N: Floats, explained_NE: Floats) -> tuple[Floats, Floats] | None:
+    """Return the residuals of least squares of two outcomes, in multiples of what rounding loses, so that equal ones
+    are ties; None where hardly a degree of freedom is left.
+    """
+    values_N2 = np.stack([x_N, y_N], axis=1)
+    solution_E2, _, rank, _ = np.linalg.lstsq(explained_NE, values_N2, rcond=None)
+    if len(x_N) - rank < MIN_TRIALS:
+        return None
+    grain_2 = _ROUNDING * np.maximum(np.abs(values_N2).max(axis=0), np.finfo(float).tiny / _ROUNDING)
+    left_N2 = np.round((values_N2 - explained_NE @ solution_E2) / grain_2)
+    return left_N2[:, 0], left_N2[:, 1]
 
 
 def _note(correlation: RankCorrelation, num_seeds: int) -> str | None:

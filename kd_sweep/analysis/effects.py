@@ -1,14 +1,18 @@
-"""Effects: means per setting and differences between two settings of the same seed, as a table."""
+"""Effects: means per setting and differences between two settings of the same seed, as a table.
+
+Shape suffixes: S seeds, P pairs of settings.
+"""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from kd_sweep.analysis.comparisons import Comparison, Pair, comparisons, paired_differences
+from kd_sweep.analysis.comparisons import Comparison, comparisons, paired_differences
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Setting
 from kd_sweep.analysis.wording import counted
@@ -53,8 +57,10 @@ def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap)
     for outcome in outcomes:
         for arm, settings in sample.arms(outcome).items():
             effects = [_mean_row(sample, outcome, setting, bootstrap) for setting in settings]
+            differences = cache(partial(paired_differences, sample.trials, outcome))  # of a pair, alone and pooled
+            noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
             for comparison in comparisons(settings, sample.dimensions):
-                effects += _effect_rows(sample, outcome, comparison, bootstrap)
+                effects += _effect_rows(comparison, [differences(pair) for pair in comparison.pairs], bootstrap, noise)
             labels = {"outcome": outcome, "distillation_loss": arm.loss, "attention_maps": arm.maps}
             rows += [{"study": sample.study, **labels, **row} for row in effects]
     return pa.Table.from_pylist(rows, schema=EFFECTS)
@@ -72,22 +78,25 @@ class PairedEffect:
     """Seeds that have some of the pairs, and do not count."""
 
 
-def paired_effect(sample: Sample, outcome: str, pairs: Sequence[Pair], bootstrap: Bootstrap) -> PairedEffect | None:
+def paired_effect(by_pair: Sequence[Mapping[int, float]], bootstrap: Bootstrap, noise: float) -> PairedEffect | None:
     """Return the mean over seeds of the difference, None where no seed has any pair.
 
     Pairs of one seed are averaged first: they share teachers and images, so they are one observation, and the bootstrap
     resamples seeds. A seed counts only with every pair that some seed has: where trials are missing, a mean over what
     is left would be of other settings in some seeds than in others.
+
+    Args:
+        by_pair: `paired_differences` of each pair.
+        bootstrap: how intervals are taken.
+        noise: the standard deviation that the resolution of the outcome hides.
     """
-    by_pair = [paired_differences(sample.trials, outcome, [pair]) for pair in pairs]
     known = [differences for differences in by_pair if differences]
     if not known:
         return None
-    seeds = sorted(set().union(*known))
-    complete = [seed for seed in seeds if all(seed in differences for differences in known)]
-    means = np.array([np.mean([differences[seed] for differences in known]) for seed in complete])
-    noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
-    estimate = bootstrap.estimate(means, noise) if complete else None
+    seeds = set().union(*known)
+    complete = sorted(set(known[0]).intersection(*known[1:]))
+    differences_SP = np.array([[differences[seed] for differences in known] for seed in complete])
+    estimate = bootstrap.estimate(differences_SP.mean(axis=1), noise) if complete else None
     return PairedEffect(estimate, len(complete) * len(known), len(seeds) - len(complete))
 
 
@@ -144,9 +153,9 @@ def _mean_row(sample: Sample, outcome: str, setting: Setting, bootstrap: Bootstr
 
 
 def _effect_rows(
-    sample: Sample, outcome: str, comparison: Comparison, bootstrap: Bootstrap
+    comparison: Comparison, by_pair: Sequence[Mapping[int, float]], bootstrap: Bootstrap, noise: float
 ) -> Iterator[dict[str, Any]]:
-    effect = paired_effect(sample, outcome, comparison.pairs, bootstrap)
+    effect = paired_effect(by_pair, bootstrap, noise)
     if effect is None:
         return
     estimate = effect.estimate

@@ -99,7 +99,7 @@ class Bootstrap:
         return limit if limit < self.confidence else None
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def cluster_counts(num_clusters: int, resamples: int) -> tuple[Floats, Ints]:
     """Return how often each cluster is in a resample, and how many of the resamples are that one.
 
@@ -145,11 +145,13 @@ def spread(values_S: Floats, least_std: float = 0.0) -> float:
 
 def _quantiles(values_U: Floats, repeats_U: Ints, levels: Sequence[float]) -> list[float]:
     """Return `numpy.quantile` of values with these counts, without repeating them."""
-    order_U = np.argsort(values_U)
-    sorted_U, ends_U = values_U[order_U], np.cumsum(repeats_U[order_U])
-    quantiles = []
-    for level in levels:
-        position = level * (int(ends_U[-1]) - 1)
-        below, above = sorted_U[np.searchsorted(ends_U, [math.floor(position), math.ceil(position)], side="right")]
-        quantiles.append(float(below + (above - below) * (position - math.floor(position))))
-    return quantiles
+    num_values = int(repeats_U.sum())
+    positions = [level * (num_values - 1) for level in levels]
+    ends = [end for position in positions for end in (math.floor(position), math.ceil(position))]
+    if num_values == len(values_U):
+        found = np.partition(values_U, ends)[ends]
+    else:
+        order_U = np.argsort(values_U)
+        found = values_U[order_U][np.searchsorted(np.cumsum(repeats_U[order_U]), ends, side="right")]
+    quantiles = zip(positions, found[::2], found[1::2], strict=True)
+    return [float(below + (above - below) * (position - math.floor(position))) for position, below, above in quantiles]

@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -240,3 +241,18 @@ def test_trials_of_two_versions_of_a_plugin_are_never_averaged(tmp_path):
         ("1+bb", 0.0): [0.8, 0.8],
         ("1+bb", 1.0): [0.9, 0.9],
     }
+
+
+def test_equal_residuals_are_ties_whatever_rounding_makes_of_them(tmp_path):
+    generator = np.random.default_rng(3)
+    steps = {name: generator.integers(0, 3, (9, 5)) for name in ("attention_iou_teachers", "val_accuracy")}
+    found = []
+    for shift in (0.0, 0.1, 0.3):
+        made = [
+            trial(place / 8, 2, seed, **{name: shift + int(values[place, seed]) / 10 for name, values in steps.items()})
+            for place, seed in np.ndindex(9, 5)
+        ]
+        rows = analyse(write_study(tmp_path / str(shift), made), resamples=100).correlations.to_pylist()
+        found += [row["rho_within"] for row in rows if row["x"] == "attention_iou_teachers"]
+    assert len(found) == 3
+    assert found == pytest.approx([found[0]] * 3, abs=1e-12)
