@@ -109,7 +109,7 @@ def test_the_commands_of_the_page_run_one_after_another(
     (tmp_path / "state").mkdir()
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
     monkeypatch.chdir(tmp_path)
-    block = next(block for block in blocks(ROOT / "docs/service.md", "sh") if "KD_SWEEP_SERVER" in block)
+    block = next(block for block in blocks(ROOT / "docs/service.md", "sh") if "kd-sweep plan" in block)
     commands = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("kd-sweep ")]
     assert [command[0] for command in commands][:3] == ["plan", "launch", "status"]
     with running(tmp_path / "root", tmp_path / "state") as service:
