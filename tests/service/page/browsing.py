@@ -21,7 +21,8 @@ PATIENCE_MS = 30_000
 """Of each assertion that waits: Playwright itself has 5 s, which a machine with other tests may need."""
 expect.set_options(timeout=PATIENCE_MS)
 PHONE = {"width": 390, "height": 800}
-DESKTOP = {"width": 1280, "height": 800}
+DESKTOP = {"width": 1280, "height": 10_000}
+"""So high that all sections are in sight, and read."""
 _WAITING = re.compile("^(Reading|Checking|Being worked out) …$")
 
 

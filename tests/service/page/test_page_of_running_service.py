@@ -71,6 +71,9 @@ def test_a_study_is_submitted_watched_paused_extended_resumed_and_downloaded(pag
     page.get_by_text("Log", exact=True).click()
     expect(page.get_by_role("region", name="Log")).to_contain_text("of 3 done already")
     expect(page.locator("main .progress").first).to_contain_text("3 of 3 trials")
+    page.get_by_role("heading", name="Verdicts and effects").scroll_into_view_if_needed()
+    expect(page.locator("#verdicts + p")).to_contain_text("Study live: 3 completed trials", timeout=SOON_MS)
+    page.get_by_role("heading", name="Trials").scroll_into_view_if_needed()
     expect(page.get_by_role("region", name="Trials").locator("tbody tr")).to_have_count(3)
     with page.expect_download() as download:
         page.get_by_role("link", name="Trials (Parquet)").click()

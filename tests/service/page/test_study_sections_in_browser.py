@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 from scipy import stats
 
-from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit
+from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit, visit
+from tests.service.running_service import RunningService
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
 
@@ -47,6 +48,23 @@ def test_verdicts_are_sentences_and_effects_have_the_interval_of_students_t(tab:
     cells = row.locator("td").all_inner_texts()
     assert cells[1:3] == [f"{changes.mean():+.3g}", f"{low:+.3g} to {high:+.3g}"]
     assert cells[4:6] == ["6", "3"]
+
+
+def test_what_is_out_of_sight_is_read_when_it_is_scrolled_to(chromium: Browser, service: RunningService) -> None:
+    asked: list[str] = []
+    with visit(chromium, service, viewport={"width": 1280, "height": 600}) as tab:
+        tab.sign_in()
+        tab.page.on("request", lambda request: asked.append(request.url.removeprefix(service.url).partition("?")[0]))
+        tab.go("studies/seeds")
+        tab.page.get_by_role("application", name="over epochs").wait_for()
+        tab.settled()
+        study = "/api/v1/studies/seeds"
+        assert f"{study}/queries/bands" in asked
+        assert {f"{study}/analysis", f"{study}/trials"} & set(asked) == set()
+        tab.page.get_by_role("heading", name="Verdicts and effects").scroll_into_view_if_needed()
+        expect(tab.page.get_by_role("list", name="Verdicts")).to_be_visible(timeout=DRAWN_MS)
+        tab.page.get_by_role("heading", name="Trials").scroll_into_view_if_needed()
+        tab.page.get_by_role("region", name="Trials").wait_for()
 
 
 def test_the_trials_that_no_other_beats_are_squares_and_a_table(tab: Visit, trials: pl.DataFrame) -> None:

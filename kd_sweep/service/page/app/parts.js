@@ -51,6 +51,19 @@ export function Folded({ title, param, params, children }) {
   </details></section>`;
 }
 
+// A section that is read once it is nearly in sight: a visit costs what is looked at. Before, its title holds the room.
+// `children` is a function.
+export function WhenNear({ title, children }) {
+  const room = useRef();
+  const [isNear, setNear] = useState(false);
+  useEffect(() => {
+    const observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && setNear(true), { rootMargin: "200px" });
+    observer.observe(room.current);
+    return () => observer.disconnect();
+  }, []);
+  return isNear ? children() : html`<section class="tall" ref=${room}><h2>${title}</h2></section>`;
+}
+
 // A list of facts: pairs of a name and what is shown for it; pairs without a value are left out.
 export function Facts({ of }) {
   const known = of.filter(([, value]) => value !== null && value !== undefined && value !== "–" && value !== "");

@@ -2,7 +2,7 @@
 import { html, useState } from "../vendor/preact-htm.js";
 import { go, link } from "../app/address.js";
 import { useData } from "../app/live.js";
-import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting } from "../app/parts.js";
+import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting, WhenNear } from "../app/parts.js";
 import { apiPath, apiUrl, request } from "../app/requests.js";
 import { duration, number, time, within, words } from "../app/wording.js";
 import { DoseResponse } from "../sections/dose_response.js";
@@ -41,12 +41,16 @@ export function Study({ parts: [, name], params, session, canChange }) {
         ${canChange && html`<${Buttons} study=${study.data} isAdmin=${session.role === "admin"} reload=${study.reload} />`}
         ${study.data.progress && !study.data.progress.error && html`
           <${StudyCurves} name=${name} objective=${objective} params=${params} />
-          <${DoseResponse} name=${name} objective=${objective} params=${params} />
-          <${Verdicts} name=${name} progress=${study.data.progress} params=${params} />
+          <${WhenNear} title="By augmentation strength">${() => html`
+            <${DoseResponse} name=${name} objective=${objective} params=${params} />`}<//>
+          <${WhenNear} title="Verdicts and effects">${() => html`
+            <${Verdicts} name=${name} progress=${study.data.progress} params=${params} />`}<//>
           <${Waiting} ...${objectives}>${() => html`
-            ${listOf(objectives.data).length > 1 && html`<${Pareto} name=${name} objectives=${listOf(objectives.data)} />`}
+            ${listOf(objectives.data).length > 1 && html`<${WhenNear} title="Trade-off">${() => html`
+              <${Pareto} name=${name} objectives=${listOf(objectives.data)} />`}<//>`}
             <${Parallel} name=${name} objective=${objective} params=${params} />
-            <${TrialTable} name=${name} objective=${objective} isLessBetter=${listOf(objectives.data)[0]?.mode === "min"} params=${params} />`}<//>
+            <${WhenNear} title="Trials">${() => html`
+              <${TrialTable} name=${name} objective=${objective} isLessBetter=${listOf(objectives.data)[0]?.mode === "min"} params=${params} />`}<//>`}<//>
           <${Timeline} name=${name} params=${params} />
           <${Teachers} name=${name} params=${params} />`}
         ${study.data.is_submitted && html`<${StudyLog} name=${name} params=${params} />`}

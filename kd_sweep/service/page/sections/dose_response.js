@@ -1,7 +1,7 @@
 // An outcome by augmentation strength: for each size and other setting the mean over seeds, with its interval.
 import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { useData } from "../app/live.js";
-import { ProblemLine } from "../app/parts.js";
+import { ProblemLine, Waiting } from "../app/parts.js";
 import { apiPath } from "../app/requests.js";
 import { shown, within, words } from "../app/wording.js";
 import { CurveTable, LineChart, Sample } from "../charts/line_chart.js";
@@ -16,6 +16,9 @@ export function DoseResponse({ name, objective, params }) {
   const answer = useData(path, (event) => event.name === name && event.kind === "progress");
   const isOfEpochsAlone = answer.problem?.status === 422; // such as the learning rate
   const found = useMemo(() => answer.data && linesOf(answer.data), [answer.data]);
+  if (answer.data === null && !answer.problem) {
+    return html`<section class="tall"><h2>By augmentation strength</h2><${Waiting} ...${answer} /></section>`;
+  }
   if (isOfEpochsAlone || !found || found.x.length < 2) {
     return isOfEpochsAlone ? null : html`<${ProblemLine} of=${answer.problem} />`;
   }
