@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,8 +28,6 @@ HEAD = "KD_SWEEP_HEAD"
 POLL_S = 0.5
 UNUSED_S = 60.0
 """After so long without a service and a driver it ends."""
-NICENESS = 10
-"""Of the head, of the workers under it, and of drivers that join it."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +160,5 @@ def _serve(file: Path, interrupt: Interrupt) -> None:
             time.sleep(POLL_S)
 
 
-def give_way() -> None:
-    """Let this process, and those that it starts, have the CPU when others do not want it."""
-    os.nice(NICENESS)
-    with suppress(OSError):  # where the kernel shares the CPU among sessions first; not everywhere
-        Path("/proc/self/autogroup").write_text(str(NICENESS))
-
-
 if __name__ == "__main__":
-    give_way()
     sys.exit(main(Path(sys.argv[1])))

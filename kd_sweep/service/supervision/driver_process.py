@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from kd_sweep.api.study import Study
 from kd_sweep.driver.events import Event, TeacherEpoch, TrialEpoch
 from kd_sweep.driver.interrupts import SweepInterrupted, ended_by_signals
-from kd_sweep.driver.ray.shared_head import give_way
 from kd_sweep.errors import ClusterError, KdSweepError, StorageError, UserError
 from kd_sweep.service.supervision.run_folder import STUDY_FILE, RunEnd, RunFolder
 
@@ -96,5 +95,4 @@ def end_of(outcome: "Outcome") -> RunEnd:
 
 
 if __name__ == "__main__":
-    give_way()
     sys.exit(main(Path(sys.argv[1])))
