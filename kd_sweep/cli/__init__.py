@@ -22,7 +22,7 @@ from kd_sweep.cli.screen import leave, open_streams, print_error, print_output, 
 from kd_sweep.cli.serve_commands import serve
 from kd_sweep.cli.server_option import VARIABLE as SERVER
 from kd_sweep.cli.server_option import use_server
-from kd_sweep.cli.sheet_commands import attention, augmentations, plot
+from kd_sweep.cli.sheet_commands import attention, augmentations, plot, report
 from kd_sweep.cli.study_commands import diff, mv, note, rm
 from kd_sweep.cli.upkeep_commands import gc, verify
 from kd_sweep.errors import KdSweepError
@@ -50,6 +50,7 @@ GROUPS: dict[str, dict[Callable[..., None], str]] = {
         query: "query results leaderboard",
         analyse: "analyse results digits",
         plot: "plot results digits dose_response --out figures",
+        report: "report results digits --out digits.html",
         diff: "diff results/digits results/digits-9",
         attention: "attention results 7be4 --out attention.png",
         export: "export results digits --to optuna --out digits.log",

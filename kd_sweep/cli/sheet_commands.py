@@ -1,4 +1,4 @@
-"""Commands that draw: figures of a study, sheets of attention and of augmentations."""
+"""Commands that draw: figures of a study, its report, sheets of attention and of augmentations."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,6 +50,30 @@ def plot(
         print_output(location)
     for reason in saved.missing:
         print_message(f"not drawn: {reason}")
+
+
+def report(
+    root: ResultsRoot,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.", autocompletion=study_names)],
+    *,
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="The HTML file to write.", autocompletion=nothing)],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; say whether the file is stale, with exit code 1 if so.")
+    ] = False,
+) -> None:
+    """Write a study's report, one HTML file that needs no network. The same tables give the same bytes."""
+    with doing("checking the report" if check else "writing the report"):
+        from kd_sweep.figures.report.report_file import stale_because, write_report
+        from kd_sweep.tables.reader import Results, open_results
+
+        results = Results(open_results(root).select(study)[study])
+        reason = stale_because(results, out) if check else None
+        if not check:
+            write_report(results, out)
+    if reason is not None:
+        print_message(reason)
+        raise typer.Exit(1)
+    print_message(f"{out} is up to date" if check else f"wrote {out}")
 
 
 def attention(

@@ -13,6 +13,7 @@ from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError
 from kd_sweep.export.request import Written
 from kd_sweep.export.targets import export
+from kd_sweep.figures.report.report_file import write_report
 from kd_sweep.handles.study_plots import StudyPlots
 from kd_sweep.handles.trial_results import TrialResults
 from kd_sweep.storage.root import Root
@@ -102,6 +103,15 @@ class StudyResults(Results):
     def plot(self) -> StudyPlots:
         """The study's figures: ``study.plot.dose_response()``; docs/figures.md has their names. Needs matplotlib."""
         return StudyPlots(self)
+
+    def report(self, out: str | Path) -> Path:
+        """Write the study's report, one file of HTML, over an earlier one of this study; docs/report.md has its parts.
+
+        Raises:
+            StorageError: its folder is missing or cannot be written, or something else is at that path. One line.
+            UserError: matplotlib or Jinja2 is not installed. One line.
+        """
+        return write_report(self, out)
 
     def with_data(self, path: str, train_list: str | None = None, val_list: str | None = None) -> "StudyResults":
         """Return the study with its images elsewhere than at its launch, as on another machine.

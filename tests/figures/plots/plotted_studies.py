@@ -2,13 +2,15 @@
 
 import datetime
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kd_sweep.handles.root_results import open_results
 from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.storage.root import Root
+from kd_sweep.study.file.frozen import freeze
+from kd_sweep.study.file.load import parse_spec
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.rows import FINISHED_AT, epoch_row, trial_id, trial_row
 
@@ -32,7 +34,8 @@ def write_study(
     """Write a study of every strength, size and seed, whose metrics have nothing to do with these; return it."""
     points = [(strength, size, seed) for strength in strengths for size in sizes for seed in seeds]
     with StudyWriter(Root.open(root), name) as writer:
-        writer.set_study(objectives=json.dumps(objectives), num_planned=len(points), status="completed", sampler="grid")
+        told = {"num_planned": len(points), "status": "completed", "sampler": "grid", "kd_sweep_version": "0.1.0"}
+        writer.set_study(objectives=json.dumps(objectives), spec=study_file(name, strengths, sizes, seeds), **told)
         for number, (strength, size, seed) in enumerate(points):
             setting = {"augmentation_strength": strength, "ensemble_size": size, "seed": seed}
             own = {"status": "completed", "last_epoch": NUM_EPOCHS, **change(number, setting)}
@@ -50,6 +53,16 @@ def write_study(
             told = {"objective": row.get(objectives[0]["metric"]), "config": CONFIG, "train_s": 6.0, "attempts": 1}
             writer.upsert_trial(trial_row(number) | metrics | setting | told | own | {"trial_id": trial_id(number)})
     return open_results(root)[name]
+
+
+def study_file(name: str, strengths: Sequence[float], sizes: Sequence[int], seeds: Sequence[int]) -> str | None:
+    """Return the frozen study of these settings; None where there are none."""
+    if not strengths:
+        return None
+    search = {"augmentation_strength": strengths, "ensemble_size": sizes, "seed": seeds}
+    lines = [f"  {key}: {{grid: {list(values)}}}" for key, values in search.items()]
+    text = "\n".join([f"name: {name}", "metrics: {attention: cam}", "search:", *lines])
+    return freeze(parse_spec(text, "a test"), {"torch": "2.11.0", "ray": "2.60.0, 2.60.1 since 2026-01-02"}).text
 
 
 def some_stopped(number: int, setting: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""The recipe of a study in words: images, networks, what the student learns from, what is searched."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kd_sweep.catalogue.selecting_section import SelectingSection
+from kd_sweep.study.recipe import Distillation, Learner
+from kd_sweep.study.scheduler import NO_RULE
+from kd_sweep.study.space.dimensions import range_bounds
+from kd_sweep.study.spec import Choice, Dimension, Grid, IntRange, StudySpec, Uniform
+
+_MOST_VALUES = 12
+_SAID_OF_LEARNERS = (
+    *("model", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov", "weight_decay"),
+    *("schedule", "warmup_epochs", "milestones", "gamma", "weights_digest"),
+)
+
+
+def recipe_words(spec: StudySpec) -> list[tuple[str, str]]:
+    """Return the recipe of a study as subjects and what is to be said of each."""
+    data, metrics = spec.data, spec.metrics
+    rows = [
+        (
+            "Images",
+            _joined(
+                f"{_value(spec, 'data', 'name')}, {data.image_size} × {data.image_size} pixels",
+                f"{data.validation_fraction:.0%} held out for validation, drawn with seed {data.split_seed}, where the "
+                "dataset has no split of its own",
+                *_others(spec, "data", ("name", "image_size", "validation_fraction", "split_seed", "fingerprint")),
+            ),
+        ),
+        (
+            "Augmentation",
+            _joined(
+                f"{_value(spec, 'augmentation', 'pipeline')}, scaled by the strength",
+                *_others(spec, "augmentation", ("pipeline",)),
+            ),
+        ),
+        ("Teachers", _learner(spec, "teacher")),
+        *((f"Teacher {number}", _own(entry.own)) for number, entry in enumerate(spec.teachers, 1)),
+        ("Student", _learner(spec, "student")),
+        ("What the student learns from", _distillation(spec)),
+        (
+            "Metrics",
+            _joined(
+                f"attention maps: {metrics.attention}, regions above {metrics.cam_threshold:g}",
+                *_others(spec, "metrics", ("attention", "cam_threshold", "extra")),
+                *(f"also {metric.name}" for metric in metrics.extra),
+            ),
+        ),
+        ("Objectives", ", ".join(f"{one.metric} ({one.mode})" for one in spec.objectives)),
+        ("How points are chosen", _joined(spec.sampler.name, *_others(spec, "sampler", ("name",)))),
+        (
+            "Early stopping",
+            "none"
+            if spec.scheduler.name == NO_RULE
+            else _joined(spec.scheduler.name, *_others(spec, "scheduler", ("name",))),
+        ),
+    ]
+    if spec.warm_start is not None:
+        rows.append(("Learnt from", f"the trials of study {spec.warm_start.study}"))
+    return rows
+
+
+def dimension_words(dimension: Dimension) -> str:
+    """Return the values that a searched field can have, in words."""
+    if isinstance(dimension, Grid | Choice):
+        values = dimension.grid if isinstance(dimension, Grid) else dimension.choice
+        text = ", ".join(map(_text, values[:_MOST_VALUES]))
+        text += f", … ({len(values)} values)" if len(values) > _MOST_VALUES else ""
+    else:
+        low, high = range_bounds(dimension)
+        text = f"from {low:g} to {high:g}"
+        text += ", whole numbers" if isinstance(dimension, IntRange) else ""
+        text += ", uniform in the logarithm" if isinstance(dimension, Uniform) and dimension.log else ""
+        text += f", in steps of {dimension.step:g}" if dimension.step not in (None, 1) else ""
+    conditions = [f"{name} is {' or '.join(map(_text, values))}" for name, values in dimension.when.items()]
+    return f"{text}; only where {' and '.join(conditions)}" if conditions else text
+
+
+def _learner(spec: StudySpec, section: str) -> str:
+    learner: Learner = getattr(spec, section)
+    own = [name for name in type(learner).model_fields if name not in Learner.model_fields]
+    is_sgd = learner.optimizer == "sgd"
+    return _joined(
+        ", ".join([_value(spec, section, "model"), *(_named(spec, section, name) for name in own)]),
+        f"{_value(spec, section, 'epochs')} epochs of batches of {_value(spec, section, 'batch_size')}",
+        f"{_value(spec, section, 'optimizer')}, {_named(spec, section, 'learning_rate')} at its peak, "
+        + (f"{'Nesterov ' * learner.nesterov}{_named(spec, section, 'momentum')}, " if is_sgd else "")
+        + _named(spec, section, "weight_decay"),
+        f"{_value(spec, section, 'schedule')} schedule after {_value(spec, section, 'warmup_epochs')} epochs of warm-up"
+        + (f", times {learner.gamma:g} after epochs {_text(learner.milestones)}" if learner.milestones else ""),
+        *_others(spec, section, (*_SAID_OF_LEARNERS, *own)),
+    )
+
+
+def _distillation(spec: StudySpec) -> str:
+    section = spec.distillation
+    own = [name for name in type(section).model_fields if name not in Distillation.model_fields]
+    return _joined(
+        f"alpha × cross-entropy with the label + (1 − alpha) × loss, with {_named(spec, 'distillation', 'alpha')} and "
+        + ", ".join(
+            [_named(spec, "distillation", "loss"), *(_named(spec, "distillation", name) for name in own)],
+        ),
+        *_others(spec, "distillation", ("loss", "alpha", *own)),
+    )
+
+
+def _others(spec: StudySpec, section: str, said: tuple[str, ...]) -> Iterator[str]:
+    """Yield the fields of a section that have not been said, and are searched or differ from their defaults."""
+    content = getattr(spec, section)
+    for name, field in type(content).model_fields.items():
+        is_source = isinstance(content, SelectingSection) and name.endswith("_source")
+        value = getattr(content, name)
+        if name not in said and not is_source and (_is_searched(spec, section, name) or value != field.default):
+            yield _named(spec, section, name)
+
+
+def _named(spec: StudySpec, section: str, name: str) -> str:
+    return f"{name.replace('_', ' ')} {_value(spec, section, name)}"
+
+
+def _value(spec: StudySpec, section: str, name: str) -> str:
+    """Return the value of a field; of one that is searched, that it is."""
+    text = _text(getattr(getattr(spec, section), name))
+    if not _is_searched(spec, section, name):
+        return text
+    return f"(searched, else {text})" if spec.search[f"{section}.{name}"].when else "(searched)"
+
+
+def _is_searched(spec: StudySpec, section: str, name: str) -> bool:
+    return f"{section}.{name}" in spec.search
+
+
+def _own(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in values.items()) or "as above"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(parts)
