@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kd_sweep.catalogue.selecting_section import SelectingSection
+from kd_sweep.catalogue.selecting_section import SelectingSection, source_field
 from kd_sweep.study.recipe import Distillation, Learner
 from kd_sweep.study.scheduler import NO_RULE
 from kd_sweep.study.space.dimensions import range_bounds
@@ -18,48 +18,46 @@ _SAID_OF_LEARNERS = (
 
 def recipe_words(spec: StudySpec) -> list[tuple[str, str]]:
     """Return the recipe of a study as subjects and what is to be said of each."""
-    data, metrics = spec.data, spec.metrics
+    has_rule = spec.scheduler.name != NO_RULE
     rows = [
-        (
-            "Images",
-            _joined(
-                f"{_value(spec, 'data', 'name')}, {data.image_size} × {data.image_size} pixels",
-                f"{data.validation_fraction:.0%} held out for validation, drawn with seed {data.split_seed}, where the "
-                "dataset has no split of its own",
-                *_others(spec, "data", ("name", "image_size", "validation_fraction", "split_seed", "fingerprint")),
-            ),
-        ),
-        (
-            "Augmentation",
-            _joined(
-                f"{_value(spec, 'augmentation', 'pipeline')}, scaled by the strength",
-                *_others(spec, "augmentation", ("pipeline",)),
-            ),
-        ),
+        ("Images", _images(spec)),
+        ("Augmentation", _selected(spec, "augmentation", "pipeline", ", scaled by the strength")),
         ("Teachers", _learner(spec, "teacher")),
         *((f"Teacher {number}", _own(entry.own)) for number, entry in enumerate(spec.teachers, 1)),
         ("Student", _learner(spec, "student")),
         ("What the student learns from", _distillation(spec)),
-        (
-            "Metrics",
-            _joined(
-                f"attention maps: {metrics.attention}, regions above {metrics.cam_threshold:g}",
-                *_others(spec, "metrics", ("attention", "cam_threshold", "extra")),
-                *(f"also {metric.name}" for metric in metrics.extra),
-            ),
-        ),
+        ("Metrics", _metrics(spec)),
         ("Objectives", ", ".join(f"{one.metric} ({one.mode})" for one in spec.objectives)),
-        ("How points are chosen", _joined(spec.sampler.name, *_others(spec, "sampler", ("name",)))),
-        (
-            "Early stopping",
-            "none"
-            if spec.scheduler.name == NO_RULE
-            else _joined(spec.scheduler.name, *_others(spec, "scheduler", ("name",))),
-        ),
+        ("How points are chosen", _selected(spec, "sampler", "name")),
+        ("Early stopping", _selected(spec, "scheduler", "name") if has_rule else "none"),
     ]
     if spec.warm_start is not None:
         rows.append(("Learnt from", f"the trials of study {spec.warm_start.study}"))
     return rows
+
+
+def _images(spec: StudySpec) -> str:
+    data, size = spec.data, _value(spec, "data", "image_size")
+    said = ("name", "image_size", "validation_fraction", "split_seed", "fingerprint", *data.origin)
+    return _joined(
+        f"{_value(spec, 'data', 'name')}, {size} × {size} pixels",
+        f"{data.validation_fraction:.0%} held out for validation, drawn with seed {data.split_seed}, where the dataset "
+        "has no split of its own",
+        *_others(spec, "data", said),
+    )
+
+
+def _metrics(spec: StudySpec) -> str:
+    threshold = _value(spec, "metrics", "cam_threshold")
+    return _joined(
+        f"attention maps: {_value(spec, 'metrics', 'attention')}, regions above {threshold}",
+        *_others(spec, "metrics", ("attention", "cam_threshold", "extra")),
+        *(f"also {metric.name}" for metric in spec.metrics.extra),
+    )
+
+
+def _selected(spec: StudySpec, section: str, selector: str, what: str = "") -> str:
+    return _joined(f"{_value(spec, section, selector)}{what}", *_others(spec, section, (selector,)))
 
 
 def dimension_words(dimension: Dimension) -> str:
@@ -80,15 +78,15 @@ def dimension_words(dimension: Dimension) -> str:
 
 def _learner(spec: StudySpec, section: str) -> str:
     learner: Learner = getattr(spec, section)
-    own = [name for name in type(learner).model_fields if name not in Learner.model_fields]
+    own = _parameters(learner, Learner)
     is_sgd = learner.optimizer == "sgd"
     return _joined(
         ", ".join([_value(spec, section, "model"), *(_named(spec, section, name) for name in own)]),
-        f"{_value(spec, section, 'epochs')} epochs of batches of {_value(spec, section, 'batch_size')}",
+        ", ".join(_named(spec, section, name) for name in ("epochs", "batch_size")),
         f"{_value(spec, section, 'optimizer')}, {_named(spec, section, 'learning_rate')} at its peak, "
         + (f"{'Nesterov ' * learner.nesterov}{_named(spec, section, 'momentum')}, " if is_sgd else "")
         + _named(spec, section, "weight_decay"),
-        f"{_value(spec, section, 'schedule')} schedule after {_value(spec, section, 'warmup_epochs')} epochs of warm-up"
+        f"{_value(spec, section, 'schedule')} schedule, {_named(spec, section, 'warmup_epochs')}"
         + (f", times {learner.gamma:g} after epochs {_text(learner.milestones)}" if learner.milestones else ""),
         *_others(spec, section, (*_SAID_OF_LEARNERS, *own)),
     )
@@ -96,7 +94,7 @@ def _learner(spec: StudySpec, section: str) -> str:
 
 def _distillation(spec: StudySpec) -> str:
     section = spec.distillation
-    own = [name for name in type(section).model_fields if name not in Distillation.model_fields]
+    own = _parameters(section, Distillation)
     return _joined(
         f"alpha × cross-entropy with the label + (1 − alpha) × loss, with {_named(spec, 'distillation', 'alpha')} and "
         + ", ".join(
@@ -110,9 +108,9 @@ def _others(spec: StudySpec, section: str, said: tuple[str, ...]) -> Iterator[st
     """Yield the fields of a section that have not been said, and are searched or differ from their defaults."""
     content = getattr(spec, section)
     for name, field in type(content).model_fields.items():
-        is_source = isinstance(content, SelectingSection) and name.endswith("_source")
-        value = getattr(content, name)
-        if name not in said and not is_source and (_is_searched(spec, section, name) or value != field.default):
+        is_told = name in said or name in _sources(content)
+        is_own = _dimension(spec, section, name) is not None or getattr(content, name) != field.default
+        if is_own and not is_told:
             yield _named(spec, section, name)
 
 
@@ -123,13 +121,27 @@ def _named(spec: StudySpec, section: str, name: str) -> str:
 def _value(spec: StudySpec, section: str, name: str) -> str:
     """Return the value of a field; of one that is searched, that it is."""
     text = _text(getattr(getattr(spec, section), name))
-    if not _is_searched(spec, section, name):
+    dimension = _dimension(spec, section, name)
+    if dimension is None:
         return text
-    return f"(searched, else {text})" if spec.search[f"{section}.{name}"].when else "(searched)"
+    return f"(searched, else {text})" if dimension.when else "(searched)"
 
 
-def _is_searched(spec: StudySpec, section: str, name: str) -> bool:
-    return f"{section}.{name}" in spec.search
+def _dimension(spec: StudySpec, section: str, name: str) -> Dimension | None:
+    if (section, name) == ("teacher", "model") and "teacher_models" in spec.search:
+        return spec.search["teacher_models"]
+    return spec.search.get(f"{section}.{name}")
+
+
+def _parameters(section: SelectingSection, base: type[SelectingSection]) -> list[str]:
+    """Return the parameters of what a section selects, such as the width of a network."""
+    fields = [name for name in type(section).model_fields if name not in base.model_fields]
+    return [name for name in fields if name not in _sources(section)]
+
+
+def _sources(section: Any) -> tuple[str, ...]:
+    """Return the field with the digest of a plug-in's source, which is no setting."""
+    return (source_field(section),) if isinstance(section, SelectingSection) else ()
 
 
 def _own(values: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.setting_columns import searched_fields
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.value_text import escaped
+from kd_sweep.tables.schema import column_name
 from kd_sweep.version import __version__
 
 if TYPE_CHECKING:
@@ -159,16 +160,20 @@ def _searched(results: Results, frozen: FrozenStudy | None) -> ShownTable | None
     """Return what varies: what the study file asks for, and how many values the trials have."""
     trials = results.table("trials")
     columns = [*searched_fields(results), "seed"]
-    asked = {} if frozen is None else {key.replace(".", "_"): one for key, one in frozen.spec.search.items()}
+    asked = {}
+    if frozen is not None:
+        asked = {column_name(key): dimension_words(one) for key, one in frozen.spec.search.items()}
+        asked |= {"seed": ", ".join(map(str, frozen.spec.seeds))} if frozen.spec.seeds else {}
     rows = [
         {
             "field": name,
-            "values asked for": dimension_words(asked[name]) if name in asked else "-",
-            "values of trials": len(pc.unique(trials[name].drop_null())) if name in trials.column_names else 0,
+            "values asked for": asked.get(name),
+            "values of trials": len(pc.unique(trials[name].drop_null())) if name in trials.column_names else None,
         }
         for name in dict.fromkeys([*columns, *asked])
     ]
-    return shown_table(pa.Table.from_pylist(rows), "What varies")
+    schema = pa.schema([("field", pa.string()), ("values asked for", pa.string()), ("values of trials", pa.int64())])
+    return shown_table(pa.Table.from_pylist(rows, schema), "What varies")
 
 
 def _plain(value: Any) -> str:
