@@ -84,11 +84,12 @@ def analyse(
     ] = None,
     output: Format = "table",
     wide: Wide = False,
+    complete: Annotated[bool, typer.Option("--all", help="Show every table whole, as the other formats do.")] = False,
     confidence: Annotated[float, typer.Option(help="Confidence of the intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap.")] = 10_000,
     outcomes: Annotated[
         list[str] | None,
-        typer.Option("--outcome", metavar="METRIC", help="Only this metric, in detail. Repeatable."),
+        typer.Option("--outcome", metavar="METRIC", help="Only effects on this metric. Repeatable."),
     ] = None,
     margin: Annotated[float, typer.Option(help="A rise of fidelity below this counts as none.")] = 0.02,
     out: Annotated[
@@ -104,15 +105,16 @@ def analyse(
         "margin": margin,
     }
     if (service := server()) is not None:
-        analyse_there(service, root, study, output, out, wide=wide, **settings)
+        analyse_there(service, root, study, output, out, wide=wide, complete=complete, **settings)
         return
     with doing("analysing the study"):
-        from kd_sweep.analysis import study_analysis
+        from kd_sweep.analysis.analysis_output import check_format, output_analysis
+        from kd_sweep.analysis.study_analysis import analyse
         from kd_sweep.tables.reader import open_results
 
-        study_analysis.check_format(output, out)
+        check_format(output, out)
         results = open_results(root)
-        analysis = study_analysis.analyse(results, study, **settings)
+        analysis = analyse(results, study, **settings)
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
-    study_analysis.output_analysis(analysis, results, output, stream, out, complete=bool(outcomes))
+    output_analysis(analysis, results, output, stream, out, complete=complete)
     print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)

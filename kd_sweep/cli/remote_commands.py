@@ -100,19 +100,21 @@ def analyse_there(
     out: Path | None,
     *,
     wide: bool,
+    complete: bool,
     **settings: Any,
 ) -> None:
     """Analyse a study of the service; its tables come here, and files are written here."""
-    from kd_sweep.analysis import study_analysis
+    from kd_sweep.analysis.analysis_output import check_format, output_analysis
+    from kd_sweep.analysis.study_analysis import analyse
 
-    study_analysis.check_format(output, out)
+    check_format(output, out)
     if output not in ("table", "json") and out is None:
         raise UserError(f"--out: is needed for {output} from a service: a folder on this machine")
     with doing("analysing the study"):
         results = cast("Results", asked(service, root))  # what the analysis calls of it, a service has too
-        analysis = study_analysis.analyse(results, study, **settings)
+        analysis = analyse(results, study, **settings)
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
-    study_analysis.output_analysis(analysis, results, output, stream, out, complete=bool(settings["outcomes"]))
+    output_analysis(analysis, results, output, stream, out, complete=complete)
     print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from kd_sweep.analysis.analysis_output import write_analysis
 from kd_sweep.analysis.comparisons import ADJACENT, EXTREMES
 from kd_sweep.analysis.effects import MEAN
-from kd_sweep.analysis.study_analysis import analyse, write_analysis
+from kd_sweep.analysis.study_analysis import analyse
 from tests.analysis.tables import SIZES, STRENGTHS, planted, trial, write_study
 
 

@@ -9,10 +9,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from kd_sweep.analysis.analysis_output import output_analysis
 from kd_sweep.analysis.claims.verdict_tables import LEVELS, VERDICTS
 from kd_sweep.analysis.correlations import CORRELATIONS
 from kd_sweep.analysis.effects import EFFECTS
-from kd_sweep.analysis.study_analysis import analyse, output_analysis
+from kd_sweep.analysis.study_analysis import analyse
 from kd_sweep.errors import QueryError
 from tests.analysis.tables import planted, trial, write_study
 
@@ -87,17 +88,22 @@ def test_verdicts_come_first_in_words_and_then_in_tables(tmp_path):
     analysis = analyse(results, resamples=500)
     text = written(analysis, results, "table")
     assert "27 completed trials (3 strengths, 3 ensemble sizes, 3 seeds); left out: 1 stopped by the scheduler." in text
-    titles = ("Verdicts on", "Verdicts in figures", "Every strength", "Effects", "Rank correlations")
-    offsets = [text.index(f"\n{title}") for title in titles]
-    assert offsets == sorted(offsets)
+    whole = written(analysis, results, "table", complete=True)
+    for shown, titles in {
+        text: ("Verdicts on", "Effects of strength 0 to 0.5", "Effects of ensemble size 1 to 3", "How to read it"),
+        whole: ("Verdicts on", "Verdicts in figures", "Every strength", "Means, and effects", "Rank correlations"),
+    }.items():
+        offsets = [shown.index(f"\n{title}") for title in titles]
+        assert offsets == sorted(offsets)
     sentences = [line[2:] for line in text.splitlines() if line.startswith("- ")]
     assert sorted(sentences) == sorted(analysis.verdicts["sentence"].to_pylist())
     untested = [text.startswith("Not tested") for text in sentences]
     assert untested == sorted(untested)
     assert "covers at most 75%" in text
     assert "nan" not in text.lower().replace("finance", "")
-    short, long = text.count("\n"), written(analysis, results, "table", complete=True).count("\n")
-    assert long > short + analysis.effects.num_rows / 2
+    num_rows = sum(table.num_rows for table in (analysis.effects, analysis.correlations, analysis.levels))
+    assert text.count("\n") < 60 < num_rows <= whole.count("\n")
+    assert ("--all shows" in text, "--all shows" in whole) == (True, False)
 
 
 def test_sentences_state_effect_interval_pairs_and_seeds(tmp_path):
@@ -154,7 +160,7 @@ def test_the_table_says_what_is_held_and_left_out(tmp_path):
     made += [trial(0.0, 1, seed, student_strength=own, **untaught) for seed in range(3) for own in (0.0, 0.5)]
     results = write_study(tmp_path, made)
     analysis = analyse(results, resamples=500)
-    text = written(analysis, results, "table")
+    text = written(analysis, results, "table", complete=True)
     assert "(3 teacher strengths, 2 student strengths, 3 ensemble sizes, 3 seeds)" in text
     assert "augmentation_strength is the teachers' (their mean), student_strength the student's" in text
     assert "6 trials learned from labels alone (distillation.loss none, or alpha 1)" in text
@@ -163,7 +169,7 @@ def test_the_table_says_what_is_held_and_left_out(tmp_path):
     assert len(heads) == 2
     assert all("distillation_loss" in line and "varied" in line and "attention_maps" not in line for line in heads)
     plain = write_study(tmp_path / "plain", planted(seeds=3))
-    assert "distillation_loss" not in written(analyse(plain, resamples=500), plain, "table")
+    assert "distillation_loss" not in written(analyse(plain, resamples=500), plain, "table", complete=True)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -256,3 +262,60 @@ def test_equal_residuals_are_ties_whatever_rounding_makes_of_them(tmp_path):
         found += [row["rho_within"] for row in rows if row["x"] == "attention_iou_teachers"]
     assert len(found) == 3
     assert found == pytest.approx([found[0]] * 3, abs=1e-12)
+
+
+def effects_shown(text):
+    """Title -> the line of what all rows share, and the rows, of each table of effects."""
+    shown = {}
+    for block in text.split("\n\n"):
+        title, *lines = block.splitlines()
+        if title.startswith("Effects of "):
+            shared = lines.pop(0) if lines[0].startswith("Every row") else ""
+            cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("|")]
+            shown[title.split(",")[0]] = (shared, [dict(zip(cells[0], row, strict=True)) for row in cells[1:]])
+    return shown
+
+
+def test_effects_for_people_are_those_of_the_claims_clearest_first(tmp_path):
+    made = [{**row, "ece": row["val_accuracy"] / 3} for row in planted(seeds=5)]
+    results = write_study(tmp_path, made)
+    analysis = analyse(results, resamples=500)
+    text = written(analysis, results, "table")
+    shared, rows = effects_shown(text)["Effects of strength 0 to 0.5"]
+    assert shared == "Every row: seeds 5."
+    assert {row["outcome"] for row in rows} == {"val_accuracy", "generalization_gap", "attention_iou_teachers"}
+    assert max(map(len, re.findall(r"^(?:\||\+).*$", text, re.MULTILINE))) <= 80
+    clearness = []
+    for row in rows:
+        (whole,) = [
+            effect
+            for effect in analysis.effects.to_pylist()
+            if (effect["outcome"], effect["varied"]) == (row["outcome"], "augmentation_strength")
+            and effect["is_pooled"]
+            and effect["kind"] == "lowest-highest"
+        ]
+        low, high = (float(end) for end in row["95 % interval (t)"].strip("[]").split(","))
+        assert (float(row["effect"]), low, high) == pytest.approx(
+            (whole["estimate"], whole["t_low"], whole["t_high"]), abs=1e-3
+        )
+        clearness.append(abs(whole["estimate"]) / (whole["t_high"] - whole["t_low"]))
+    assert clearness == sorted(clearness, reverse=True)
+    chosen = analyse(results, resamples=500, outcomes=["ece"])
+    ((_, (only,)), _) = effects_shown(written(chosen, results, "table")).values()
+    assert only["outcome"] == "ece"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_effects_without_an_interval_have_a_dash(tmp_path, seeds):
+    results = write_study(tmp_path, planted(seeds=seeds))
+    text = written(analyse(results, resamples=500), results, "table")
+    for _, rows in effects_shown(text).values():
+        assert all(math.isfinite(float(row["effect"])) for row in rows)
+        assert all(row.get("95 % interval (t)", "-") == "-" for row in rows)
+
+
+def test_what_no_seed_has_whole_is_named(tmp_path):
+    made = [row for row in planted(seeds=3) if (row["ensemble_size"] - row["seed"]) % 3]
+    text = written(analyse(results := write_study(tmp_path, made), resamples=500), results, "table")
+    assert "No seed has every pair of settings: " in text
+    assert "nan" not in text.lower()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kd_sweep.analysis.study_analysis import FOLDER
+from kd_sweep.analysis.analysis_output import FOLDER
 from tests.command_line import COMMAND, IMPORT_TIMES, Cli, assert_one_line, environment, split_imports
 from tests.tables.rows import write_study
 

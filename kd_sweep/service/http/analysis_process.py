@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from kd_sweep.analysis.study_analysis import analyse, explained, pooled_correlations, pooled_effects
+from kd_sweep.analysis.reading_notes import explained
+from kd_sweep.analysis.study_analysis import analyse, pooled_correlations, pooled_effects
 from kd_sweep.errors import KdSweepError
 from kd_sweep.tables.reader import open_results
 
