@@ -1,6 +1,6 @@
 """The statistics of one study: effects, correlations, verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from kd_sweep.analysis.claims.paper_claims import loss_arms
 from kd_sweep.analysis.claims.verdict_tables import levels_table, verdicts_table
-from kd_sweep.analysis.claims.verdicts import verdicts
+from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
 from kd_sweep.analysis.comparisons import EXTREMES
 from kd_sweep.analysis.correlations import correlations_table
 from kd_sweep.analysis.effects import effects_table
@@ -101,16 +101,20 @@ def analyse(
     selected = tuple(dict.fromkeys(outcomes or sample.outcomes))
     bootstrap = Bootstrap(confidence, resamples)
     judged = verdicts(sample, bootstrap, margin)
-    claimed = dict.fromkeys(verdict.question.outcome for verdict in judged)
     return Analysis(
         sample,
         bootstrap,
-        selected if outcomes else tuple(name for name in claimed if name) or selected,
+        selected if outcomes else _claimed(judged) or selected,
         effects_table(sample, selected, bootstrap),
         correlations_table(sample, selected, confidence),
         verdicts_table(sample, judged),
         levels_table(sample, judged),
     )
+
+
+def _claimed(judged: Iterable[Verdict]) -> tuple[str, ...]:
+    """Return the outcomes that verdicts are about."""
+    return tuple(dict.fromkeys(name for verdict in judged if (name := verdict.question.outcome)))
 
 
 def _check_arguments(confidence: float, resamples: int, margin: float) -> None:

@@ -88,8 +88,7 @@ def analyse(
     confidence: Annotated[float, typer.Option(help="Confidence of the intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap.")] = 10_000,
     outcomes: Annotated[
-        list[str] | None,
-        typer.Option("--outcome", metavar="METRIC", help="Only effects on this metric. Repeatable."),
+        list[str] | None, typer.Option("--outcome", metavar="METRIC", help="Only effects on this metric. Repeatable.")
     ] = None,
     margin: Annotated[float, typer.Option(help="A rise of fidelity below this counts as none.")] = 0.02,
     out: Annotated[
@@ -98,14 +97,9 @@ def analyse(
     ] = None,
 ) -> None:
     """Show effects with intervals, and verdicts on claims. Effects are those of what varies; claims are the paper's."""
-    settings: dict[str, Any] = {
-        "confidence": confidence,
-        "resamples": resamples,
-        "outcomes": outcomes,
-        "margin": margin,
-    }
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "outcomes": outcomes, "margin": margin}
     if (service := server()) is not None:
-        analyse_there(service, root, study, output, out, wide=wide, complete=complete, **settings)
+        analyse_there(service, root, study, output, out, wide=wide, complete=complete, **options)
         return
     with doing("analysing the study"):
         from kd_sweep.analysis.analysis_output import check_format, output_analysis
@@ -114,7 +108,7 @@ def analyse(
 
         check_format(output, out)
         results = open_results(root)
-        analysis = analyse(results, study, **settings)
+        analysis = analyse(results, study, **options)
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
     output_analysis(analysis, results, output, stream, out, complete=complete)
     print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kd_sweep.analysis.study_analysis import Analysis, analyse, explained, pooled_correlations, pooled_effects
+from kd_sweep.analysis.reading_notes import explained
+from kd_sweep.analysis.study_analysis import Analysis, analyse, pooled_correlations, pooled_effects
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import words
 from kd_sweep.figures.report.shown_tables import Heading, ShownTable, interval_cells

@@ -65,6 +65,9 @@ def on_terminal(table: pa.Table, width: int, monkeypatch: pytest.MonkeyPatch, *,
 
 def assert_whole(table: pa.Table, lines: list[str], width: int) -> None:
     assert max(map(cell_len, lines)) <= width
+    if not table.num_rows:
+        assert "(no rows)" in lines
+        return
     columns = [cells(column.to_pylist()) for column in table.columns]
     rule = next((index for index, line in enumerate(lines) if line and set(line) == {"─"}), None)
     if rule is None:
