@@ -89,16 +89,6 @@ def unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-@contextmanager
-def holding_back_sigterm() -> Iterator[None]:
-    """Let SIGTERM wait until the block ends. A library that takes it for itself there would end the process by it."""
-    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
-
-
 def _raise(number: int, _frame: FrameType | None) -> None:
     raise SweepInterrupted(signal.Signals(number).name)
 

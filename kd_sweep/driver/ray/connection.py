@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from kd_sweep.catalogue.parameters import MAX_COUNT
-from kd_sweep.driver.interrupts import Interrupt, holding_back_sigterm
+from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.address import check_address
 from kd_sweep.driver.ray.liveness import ending_when_stuck, local_watch, node_watch
 from kd_sweep.driver.ray.local_checks import usable_cpus
@@ -131,11 +131,11 @@ def connected(
 def _enter_ray(
     stack: ExitStack, address: str | None, head: SharedHead | None, interrupt: Interrupt, say: Callable[[str], None]
 ) -> None:
-    """Start or join Ray until the stack is left. It takes the signals for itself, so that they are taken back."""
-    # Daemons that Ray starts would inherit a signal that is held back.
-    with nullcontext() if address is None else holding_back_sigterm():
+    """Start or join Ray until the stack is left."""
+    from kd_sweep.driver.ray.private import sigterm_left_alone
+
+    with sigterm_left_alone():
         stack.enter_context(_ray(address, head, interrupt, say))
-        interrupt.arm()
 
 
 def _ray(

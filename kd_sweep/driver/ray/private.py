@@ -224,6 +224,13 @@ def join_local(address: str) -> None:
 
 
 @contextmanager
+def sigterm_left_alone() -> Iterator[None]:
+    """Keep Ray from taking SIGTERM for itself while it is started or joined: its handler ends the process at once."""
+    with _replaced(utils, "set_sigterm_handler", lambda _: None):
+        yield
+
+
+@contextmanager
 def without_environments() -> Iterator[None]:
     """Let Tune ask for no runtime environment while the block runs: an agent makes those, and a `LocalNode` has none.
 
