@@ -116,7 +116,9 @@ def _shown(
     ]
     hidden = table.num_rows - kept.num_rows
     rows = list(zip(*(column for _, column in columns), strict=True))
-    return ShownTable(caption, [head for head, _ in columns], rows, f"{hidden:,} more rows: {_MORE}" if hidden else "")
+    return ShownTable(
+        caption, [head for head, _ in columns], rows, f"{hidden:,} more rows: {_MORE}" if hidden else "", hidden
+    )
 
 
 _WORDS = {

@@ -31,6 +31,8 @@ class ShownTable:
     rows: Sequence[Sequence[str]]
     more: str = ""
     """A sentence about rows that are left out."""
+    num_hidden: int = 0
+    """So many."""
 
 
 def shown_table(
@@ -50,7 +52,7 @@ def shown_table(
     columns = [cells([_short(value) for value in column]) for column in kept.to_pydict().values()]
     hidden = table.num_rows - kept.num_rows
     left_out = f"{hidden:,} more row{'s' * (hidden > 1)}: {more}" if hidden else ""
-    return ShownTable(caption, head, list(zip(*columns, strict=True)), left_out)
+    return ShownTable(caption, head, list(zip(*columns, strict=True)), left_out, hidden)
 
 
 def interval_cells(lows: Sequence[float | None], highs: Sequence[float | None]) -> list[str]:

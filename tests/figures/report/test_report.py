@@ -228,7 +228,8 @@ def test_a_browser_without_a_network_shows_and_prints_all_of_it(report: Path) ->
         page.emulate_media(media="print")
         page.set_viewport_size({"width": 660, "height": 980})  # A4 between its margins
         page.wait_for_function(
-            "() => [...document.querySelectorAll('figure')].every(one => one.scrollHeight < 980"
+            "() => document.documentElement.scrollWidth <= innerWidth"
+            " && [...document.querySelectorAll('figure')].every(one => one.scrollHeight < 980"
             " && getComputedStyle(one).breakInside === 'avoid' && one.querySelector('svg').clientWidth <= 660)"
         )
     titles = {title.decode() for title in re.findall(rb"/Alt \(([^)]+)\)", pdf)}
