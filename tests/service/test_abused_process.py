@@ -138,8 +138,8 @@ def test_silent_connections_make_room_and_are_cut(service: Abused) -> None:
     assert service.num_files() < 400
     assert is_cut(silent[0])
     assert all(is_cut(sock) for sock in silent[-5:])
-    answers = [sock.recv(100) for sock in half]
-    assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers), Counter(answers)
+    answers = Counter(sock.recv(12) for sock in half)  # or there was no room for them yet
+    assert set(answers) <= {b"HTTP/1.1 408", b"HTTP/1.1 503"}
     for sock in silent + half:
         sock.close()
 

@@ -159,6 +159,9 @@ class Sender:
             target = parts.path or "/"
             connection.request("POST", f"{target}?{parts.query}" if parts.query else target, body, headers)
             status = connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() - begun < DEADLINE_S:
+                raise
         finally:
             watch.cancel()
             connection.close()
