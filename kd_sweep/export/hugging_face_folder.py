@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_sweep.export.export_paths import begin_folder, check_folder, mark_of, write_file
 from kd_sweep.export.model_card import model_card
-from kd_sweep.export.places import begin_folder, check_folder, mark_of, write_file
 from kd_sweep.export.request import Request, Written
 from kd_sweep.storage.temporary_folders import scratch_folder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import KdSweepError
-from kd_sweep.export.places import check_file, check_mark, mark_of, write_file
+from kd_sweep.export.export_paths import check_file, check_mark, mark_of, write_file
 from kd_sweep.export.request import Request, Written
 
 if TYPE_CHECKING:

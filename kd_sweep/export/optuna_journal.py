@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_sweep.export.export_paths import check_file, check_mark, mark_of, write_file
 from kd_sweep.export.finished_study import Curves, FinishedStudy, FinishedTrial
-from kd_sweep.export.places import check_file, check_mark, mark_of, write_file
 from kd_sweep.export.request import Request, Written
 from kd_sweep.study.spec import IntRange, Uniform
 from kd_sweep.tables.schema import column_name

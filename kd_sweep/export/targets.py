@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kd_sweep.errors import QueryError, UserError, alternatives
+from kd_sweep.export.export_paths import local_path
 from kd_sweep.export.hugging_face_folder import write_hugging_face
 from kd_sweep.export.onnx_model import write_onnx
 from kd_sweep.export.optuna_journal import write_journal
-from kd_sweep.export.places import local_path
 from kd_sweep.export.request import STUDENT, Request, Written
 from kd_sweep.export.tensorboard_folder import write_tensorboard
 from kd_sweep.tables.reader import Results

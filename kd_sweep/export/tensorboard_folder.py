@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from kd_sweep.export.export_paths import begin_folder, check_folder, mark_of, write_file
 from kd_sweep.export.finished_study import Curves, FinishedStudy, FinishedTrial
-from kd_sweep.export.places import begin_folder, check_folder, mark_of, write_file
 from kd_sweep.export.request import Request, Written
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _event(time_s: float, **content: Any) -> bytes:
 def _records(events: Iterable[bytes]) -> bytes:
     """Return events as a file of records: length, its checksum, the event, its checksum.
 
-    TensorBoard's own writer computes checksums byte by byte in Python, which takes minutes for a thousand trials.
+    TensorBoard's own writer computes checksums byte by byte in Python.
     """
     parts: list[bytes] = []
     for event in events:

@@ -1,6 +1,5 @@
 """Where an export goes: what may be there already, and how its files get there whole."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,12 +89,6 @@ def write_file(path: Path, content: bytes) -> bool:
         leftover.unlink(missing_ok=True)
     write_atomic(path, content, durable=False)  # what a power cut takes, the next export brings back
     return True
-
-
-def digest_of(*values: Any) -> str:
-    """Return a digest of values that JSON can hold; other values count as their text."""
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _leftovers(path: Path) -> Iterator[Path]:
