@@ -61,7 +61,7 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
     Raises:
         ServiceError: it cannot listen there. One line.
     """
-    _log_json_lines()
+    log = _log_json_lines()
     app = create_app(serving)
     _leave_what_stays()
     server = _Server(_config(app, host, port), ready)
@@ -76,6 +76,7 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
         for number, handler in before.items():
             signal.signal(number, handler)
     if not server.was_ready:
+        log.flush()  # the one line comes last
         raise ServiceError(f"--host {host}, --port {port}: nobody can listen there; is another service running?")
 
 
@@ -120,8 +121,8 @@ def _leave_what_stays() -> None:
     gc.freeze()
 
 
-def _log_json_lines() -> None:
-    """Let the service, and what it is made of, log JSON lines to standard error."""
+def _log_json_lines() -> LogWriter:
+    """Let the service, and what it is made of, log JSON lines to standard error; return what writes them."""
     handler = LogWriter(sys.stderr.fileno())
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
@@ -129,3 +130,4 @@ def _log_json_lines() -> None:
     root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    return handler

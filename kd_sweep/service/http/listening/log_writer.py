@@ -1,5 +1,6 @@
 """The writer of the log, in a thread: nobody waits for whoever reads it, or for a disk that is full."""
 
+import contextlib
 import logging
 import os
 import queue
@@ -20,7 +21,7 @@ class LogWriter(QueueHandler):
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(MOST_LINES)
+        self._lines: queue.Queue[logging.LogRecord | threading.Event | None] = queue.Queue(MOST_LINES)
         super().__init__(self._lines)
         self._descriptor = descriptor
         self._num_dropped = 0
@@ -35,6 +36,14 @@ class LogWriter(QueueHandler):
         except queue.Full:
             self._num_dropped += 1
 
+    def flush(self) -> None:
+        """Wait until what was logged before is written, if that does not take long."""
+        is_written = threading.Event()
+        with contextlib.suppress(queue.Full):  # nobody reads them
+            if self._thread.is_alive():
+                self._lines.put(is_written, timeout=_LAST_LINES_S)
+                is_written.wait(_LAST_LINES_S)
+
     def close(self) -> None:
         """Write the last lines, if that does not take long."""
         try:
@@ -46,6 +55,9 @@ class LogWriter(QueueHandler):
 
     def _write_all(self) -> None:
         while (record := self._lines.get()) is not None:
+            if isinstance(record, threading.Event):
+                record.set()
+                continue
             self._write(record)
             if self._num_dropped:
                 dropped, self._num_dropped = self._num_dropped, 0
