@@ -105,26 +105,24 @@ function Name({ text, x, room }) {
 // The part of an axis that is let through; drawn with a pointer, while touches scroll the page.
 function Brush({ axis, x, bounds, brush }) {
   const grip = useRef();
-  const [start, setStart] = useState(null);
-  const place = (event) => {
-    const { top, height } = grip.current.getBoundingClientRect();
-    return 1 - (event.clientY - top) / height;
-  };
+  const [start, setStart] = useState(null); // `box` is where the axis was: what fills above meanwhile moves it away
+  const place = (event, { top, height }) => 1 - (event.clientY - top) / height;
   const hasMoved = (event) => start !== null && Math.abs(event.clientY - start.y) > DRAG;
   function down(event) {
     if (event.pointerType === "touch" || event.button !== 0) return;
     event.preventDefault();
     grip.current.setPointerCapture(event.pointerId);
-    setStart({ y: event.clientY, place: place(event) });
+    const box = grip.current.getBoundingClientRect();
+    setStart({ y: event.clientY, box, place: place(event, box) });
   }
   function move(event) {
-    if (hasMoved(event) && !axis.isText) brush(boundsBetween(axis, start.place, place(event)) ?? {}, false);
+    if (hasMoved(event) && !axis.isText) brush(boundsBetween(axis, start.place, place(event, start.box)) ?? {}, false);
   }
   function release(event) {
     if (start === null) return;
     const isDrag = hasMoved(event) && !axis.isText;
-    const picked = axis.isText ? axis.nearest(place(event)) : null;
-    if (isDrag) brush(boundsBetween(axis, start.place, place(event)) ?? {}, true);
+    const picked = axis.isText ? axis.nearest(place(event, start.box)) : null;
+    if (isDrag) brush(boundsBetween(axis, start.place, place(event, start.box)) ?? {}, true);
     else brush(axis.isText && bounds["="] !== picked ? { "=": picked } : {}, true);
     setStart(null);
   }
