@@ -30,6 +30,9 @@ def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> N
         status_there(service, root, output, wide=wide)
         return
     with doing("reading the tables"):
+        from kd_sweep.tables.arrow_alone import import_arrow_alone
+
+        import_arrow_alone()
         import pyarrow as pa
 
         from kd_sweep.tables.reader import open_results
@@ -59,6 +62,9 @@ def query(
         query_there(service, root, sql, named_values(parameters or []), output, wide=wide)
         return
     with doing("starting"):
+        from kd_sweep.tables.arrow_alone import import_arrow_alone
+
+        import_arrow_alone()
         from kd_sweep.tables.queries.named_queries import answers
         from kd_sweep.tables.queries.named_query import remarks_of
         from kd_sweep.tables.reader import open_results
@@ -102,6 +108,9 @@ def analyse(
         analyse_there(service, root, study, output, out, wide=wide, complete=complete, **options)
         return
     with doing("analysing the study"):
+        from kd_sweep.tables.arrow_alone import import_arrow_alone
+
+        import_arrow_alone()
         from kd_sweep.analysis.analysis_output import check_format, output_analysis
         from kd_sweep.analysis.study_analysis import analyse
         from kd_sweep.tables.reader import open_results
