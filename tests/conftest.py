@@ -170,13 +170,14 @@ def cli(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def start_kd_sweep() -> Start:
-    """Start `kd-sweep` with these arguments, in a process group of its own."""
+def start_kd_sweep() -> Iterator[Start]:
+    """Start `kd-sweep` with these arguments, in a process group of its own. What still runs ends with the test."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(
         *arguments: object, cpus: int = 1, variables: Mapping[str, str] = MappingProxyType({})
     ) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -185,5 +186,20 @@ def start_kd_sweep() -> Start:
             env=environment(cpus) | variables,
             start_new_session=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        end(process)
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """End a process that a test has left, with its Ray, or its whole group where it does not end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()

@@ -77,7 +77,10 @@ class Terminals:
         for process in self._kept:
             process.send_signal(signal.SIGTERM)
         for process in self._kept:
-            process.wait(60)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
 
 def until(shown: Callable[[], str], text: str) -> None:

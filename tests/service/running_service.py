@@ -51,7 +51,8 @@ def running(root: Path, state: Path, **settings: Any) -> Iterator[RunningService
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:  # as asyncio asks, to send small answers at once
         listening.bind(("127.0.0.1", 0))
         app = create_app(serving)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=3))
+        settings = {"lifespan": "off", "timeout_graceful_shutdown": 3, "proxy_headers": False}
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, **settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         end = time.monotonic() + PATIENCE_S

@@ -99,10 +99,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Abused]:
         env=environment(),
     )
     assert process.stdout is not None
-    url, token = (process.stdout.readline().decode().strip() for _ in range(2))
-    yield Abused(process, url, token, folder / "root")
-    process.terminate()
-    _, log = process.communicate(timeout=60)
+    try:
+        url, token = (process.stdout.readline().decode().strip() for _ in range(2))
+        yield Abused(process, url, token, folder / "root")
+        process.terminate()
+        _, log = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0
     assert token not in log.decode()
 

@@ -15,7 +15,7 @@ from kd_sweep.service.access.roles import Identity, Role
 from kd_sweep.service.access.tokens import identified, note_use, use_is_stale
 from kd_sweep.service.http.answers.refusals import RefusedRequestError, too_many, unauthenticated
 from kd_sweep.service.http.guards import READING
-from kd_sweep.service.http.proxied import named_by_proxy
+from kd_sweep.service.http.proxied import client_address, named_by_proxy
 from kd_sweep.service.http.serving import Serving, serving_of
 from kd_sweep.service.service_errors import ServiceError
 
@@ -111,7 +111,7 @@ def _of_token(request: Request, serving: Serving) -> Identity:
 
 def refused_token(request: Request, serving: Serving) -> RefusedRequestError:
     """Return the refusal of a wrong token, which is counted."""
-    address = request.client.host if request.client else ""
+    address = client_address(request, serving)
     if pause_s := serving.bad_tokens.count(address):
         return too_many(f"token: too many wrong ones from {address}; try again in {pause_s} s", pause_s)
     return unauthenticated("token: is not known, expired or revoked; an admin makes one: kd-sweep token create")

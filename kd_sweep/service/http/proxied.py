@@ -1,4 +1,6 @@
-"""Requests of somebody whom a trusted proxy names."""
+"""Requests that come by the trusted proxy: whom it names, and from where it says they come."""
+
+import ipaddress
 
 from fastapi import Request
 
@@ -13,6 +15,9 @@ from kd_sweep.service.access.proxy_sign_in import (
 from kd_sweep.service.access.roles import Identity
 from kd_sweep.service.http.answers.refusals import RefusedRequestError, too_many
 from kd_sweep.service.http.serving import Serving
+
+_FORWARDED_FOR = "X-Forwarded-For"
+"""Where a proxy says from whom it has a request: behind what it was sent itself, which anybody may have made up."""
 
 
 def named_by_proxy(request: Request, serving: Serving) -> Identity | None:
@@ -41,10 +46,23 @@ def named_by_proxy(request: Request, serving: Serving) -> Identity | None:
     return who
 
 
+def client_address(request: Request, serving: Serving) -> str:
+    """Return the address that a request comes from: as the proxy says it, with its secret, or that of the connection."""
+    own = request.client.host if request.client else ""
+    shown = request.headers.getlist(SECRET_HEADER)
+    if serving.sign_in is None or len(shown) != 1 or not serving.sign_in.is_secret(shown[0]):
+        return own
+    said = ",".join(request.headers.getlist(_FORWARDED_FOR)).rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(said))
+    except ValueError:
+        return own
+
+
 def _check_secret(request: Request, serving: Serving, sign_in: ProxySignIn, names: list[str]) -> None:
     if sign_in.is_secret(the_one(SECRET_HEADER, request.headers.getlist(SECRET_HEADER))):
         return
-    address = request.client.host if request.client else ""
+    address = client_address(request, serving)
     if pause_s := serving.bad_tokens.count(address):
         raise too_many(f"{SECRET_HEADER}: too many wrong ones from {address}; try again in {pause_s} s", pause_s)
     raise RefusedRequestError(403, f"{' and '.join(names)}: only the proxy says that, with the right {SECRET_HEADER}")

@@ -86,6 +86,7 @@ def _config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         http=Connection,
+        proxy_headers=False,  # anybody on this machine could send them
         ws="none",
         log_config=None,
         access_log=False,

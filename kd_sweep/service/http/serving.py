@@ -53,8 +53,6 @@ class Serving:
     """How many studies run at once."""
     max_streams: int = 256
     """Streams of events at once, of all users together."""
-    has_secure_cookies: bool = False
-    """Whether browsers come by HTTPS alone, as behind a proxy that ends it."""
 
     def check_writable(self) -> None:
         """Raise `ReadOnlyError` where nothing can be changed."""

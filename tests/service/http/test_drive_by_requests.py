@@ -40,6 +40,16 @@ def browser(service: RunningService) -> Iterator[httpx.Client]:
         yield client
 
 
+def test_the_cookie_of_a_browser_that_comes_by_https_stays_there(service: RunningService) -> None:
+    with service.client(None) as browser:
+        for scheme, is_secure in (("http", False), ("https", True)):
+            headers = {"Origin": f"{scheme}://{service.host}", "X-Forwarded-Proto": "https"}
+            token = {"token": service.tokens[Role.ADMIN]}
+            answer = browser.post("/api/v1/session", json=token, headers=headers)
+            assert answer.status_code == 200, answer.text
+            assert ("; secure" in answer.headers["set-cookie"].lower()) == is_secure
+
+
 def test_a_session_works_with_its_csrf_token_alone(service: RunningService, browser: httpx.Client) -> None:
     with service.client(None) as anybody:
         signed_in = anybody.post("/api/v1/session", json={"token": service.tokens[Role.ADMIN]})

@@ -173,6 +173,22 @@ def test_who_has_no_role_is_told_so(service: RunningService, tmp_path: Path) -> 
         assert client.get("/api/v1/session").json()["name"] == "the admin"
 
 
+def test_the_proxy_alone_says_from_where_a_request_comes(service: RunningService, tmp_path: Path) -> None:
+    options = {"sign_in": service.serving.sign_in, "bad_tokens": BadTokens(allowed=2)}
+    with running(tmp_path, tmp_path, **options) as counting, counting.client(None) as client:
+
+        def statuses(forwarded: str, **shown: str) -> list[int]:
+            headers = {"X-Forwarded-For": forwarded, "Authorization": "Bearer kds_wrong"} | shown
+            return [client.get("/api/v1/session", headers=headers).status_code for _ in range(3)]
+
+        assert statuses("192.0.2.1", **{SHOWN: SECRET}) == [401, 401, 429]
+        assert statuses("192.0.2.1, 192.0.2.2", **{SHOWN: SECRET}) == [401, 401, 429]  # the first is the client's word
+        assert statuses("192.0.2.3, 192.0.2.1", **{SHOWN: SECRET}) == [429, 429, 429]
+        assert statuses("192.0.2.4") == [401, 401, 429]
+        assert statuses("192.0.2.5") == [429, 429, 429]
+        assert statuses("nobody", **{SHOWN: SECRET}) == [429, 429, 429]
+
+
 # --- behind nginx, as in cluster/service/ -----------------------------------------------------------------------------
 
 

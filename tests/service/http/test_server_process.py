@@ -6,11 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
+from kd_sweep.service.access.bad_tokens import ALLOWED
 from tests.command_line import environment
+
+Start = Callable[..., "subprocess.Popen[str]"]
 
 PROGRAM = """
 import sys, time
@@ -36,23 +41,30 @@ print(sorted({"torch", "ray"} & set(sys.modules)), flush=True)
 """
 
 
-def start(root: Path, state: Path, port: int = 0) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(root), str(state), str(port)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+@pytest.fixture
+def start(trained_root: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a server on a root with a study, on this port; it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def one(port: int = 0) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", PROGRAM, str(trained_root), str(tmp_path), str(port)]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment()))
+        return started[-1]
+
+    yield one
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def test_it_says_where_it_listens_logs_json_and_ends_in_order(trained_root: Path, tmp_path: Path) -> None:
-    process = start(trained_root, tmp_path)
+def test_it_says_where_it_listens_logs_json_and_ends_in_order(start: Start) -> None:
+    process = start()
     assert process.stdout is not None
     token, url = (process.stdout.readline().strip() for _ in range(2))
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
         assert client.get("/api/v1/studies/tiny/queries/summary").status_code == 200
-        again = start(trained_root, tmp_path, int(url.rpartition(":")[2]))
+        again = start(int(url.rpartition(":")[2]))
         _, said = again.communicate(timeout=60)
         assert again.returncode == 1
         assert said.strip().splitlines()[-1].startswith("kd-sweep: --host 127.0.0.1, --port ")
@@ -69,8 +81,20 @@ def test_it_says_where_it_listens_logs_json_and_ends_in_order(trained_root: Path
     assert token not in log
 
 
-def test_clients_that_send_half_a_request_or_never_read_keep_nobody_waiting(trained_root: Path, tmp_path: Path) -> None:
-    process = start(trained_root, tmp_path)
+def test_who_says_to_come_from_elsewhere_is_counted_all_the_same(start: Start) -> None:
+    process = start()
+    assert process.stdout is not None
+    _, url = (process.stdout.readline().strip() for _ in range(2))
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for number in range(ALLOWED + 1):
+            claims = {"X-Forwarded-For": f"192.0.2.{number}", "X-Real-IP": f"192.0.2.{number}"}
+            answer = client.get("/api/v1/studies", headers={"Authorization": "Bearer kds_wrong"} | claims)
+        assert answer.status_code == 429
+        assert answer.json()["detail"].startswith("token: too many wrong ones from 127.0.0.1; try again in ")
+
+
+def test_clients_that_send_half_a_request_or_never_read_keep_nobody_waiting(start: Start) -> None:
+    process = start()
     assert process.stdout is not None
     token, url = (process.stdout.readline().strip() for _ in range(2))
     address = ("127.0.0.1", int(url.rpartition(":")[2]))

@@ -120,9 +120,11 @@ class ServedRoot:
         driver = self.run(study).driver()
         assert driver is not None
         os.kill(driver[0], signal.SIGSTOP)
-        yield
-        with suppress(ProcessLookupError):  # it may have been killed meanwhile
-            os.kill(driver[0], signal.SIGCONT)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):  # it may have been killed meanwhile
+                os.kill(driver[0], signal.SIGCONT)
 
     def close(self) -> None:
         """End everything: the service, then drivers and the head that it left."""

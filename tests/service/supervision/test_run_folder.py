@@ -83,8 +83,11 @@ def test_a_driver_that_is_told_to_stop_before_it_runs_says_so(tmp_path: Path) ->
         process = subprocess.Popen(command, env=environment())
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    process.terminate()
-    assert process.wait(60) == 1
+    try:
+        process.terminate()
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
     assert folder.end() == RunEnd("interrupted", "stopped by SIGTERM")
     assert not (tmp_path / "root").exists()
 

@@ -52,7 +52,7 @@ def sign_in(request: Request, response: Response, shown: SignIn) -> dict[str, An
         max_age=int(LIFETIME_S),
         httponly=True,
         samesite="strict",
-        secure=serving.has_secure_cookies or request.url.scheme == "https",
+        secure=_is_by_https(request),
     )
     response.headers["Cache-Control"] = "no-store"
     return _about(who) | {"csrf": csrf, "proxy": None}
@@ -74,7 +74,7 @@ def sign_out(request: Request, response: Response, who: Viewer) -> None:
         raise StateError("session: is the proxy's; it ends where the proxy signs people out")
     with serving_of(request).rows.signing_in() as session:
         close_session(session, request.cookies.get(COOKIE, ""))
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=_is_by_https(request))
 
 
 @router.get("/tokens", dependencies=[ForAdmins])
@@ -130,6 +130,11 @@ def token_content(token: Token, now: float) -> dict[str, Any]:
     names = ("name", "role", "created_at", "expires_at", "revoked_at", "last_used_at")
     is_void = token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now)
     return {name: getattr(token, name) for name in names} | {"is_valid": not is_void}
+
+
+def _is_by_https(request: Request) -> bool:
+    """Whether a browser makes this change by HTTPS, as it says itself: the service sees what a proxy makes of it."""
+    return request.headers.get("origin", "").startswith("https://")
 
 
 def _about(who: Identity) -> dict[str, Any]:
