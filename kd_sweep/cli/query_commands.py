@@ -67,10 +67,11 @@ def query(
         import_arrow_alone()
         from kd_sweep.tables.queries.named_queries import answers
         from kd_sweep.tables.queries.named_query import remarks_of
+        from kd_sweep.tables.queries.process_memory import bounded_memory
         from kd_sweep.tables.reader import open_results
 
         limits = limits_of(timeout, memory_limit)
-    with doing("reading the tables"):
+    with doing("reading the tables"), bounded_memory(limits.memory_bytes):
         results = open_results(root, limits)
         tables = answers(results, sql, named_values(parameters or []), one=output != "table")
     for number, table in enumerate(tables):

@@ -66,4 +66,5 @@ def running(root: Path, state: Path, **settings: Any) -> Iterator[RunningService
         yield service
         server.should_exit = True
         thread.join(PATIENCE_S)
+        app.state.statements.end()
     database.close()

@@ -35,6 +35,7 @@ from kd_sweep.service.http.routes import (
 from kd_sweep.service.http.routes.api_router import PREFIX
 from kd_sweep.service.http.serving import Serving
 from kd_sweep.service.http.standing_answers import StandingAnswers
+from kd_sweep.service.http.statements.statement_processes import Statements
 from kd_sweep.service.http.watching.feed import Feed
 from kd_sweep.version import __version__
 
@@ -91,6 +92,7 @@ def create_app(serving: Serving) -> FastAPI:
     app.state.serving, app.state.counters = serving, Counters()
     app.state.standing = StandingAnswers()
     app.state.analysing = Analysing(serving.reading, app.state.standing)
+    app.state.statements = Statements(serving.reading.limits.memory_bytes)
     app.state.asking = Asking(RayNodes(serving.state, serving.address))
     app.state.feed = Feed(serving.reading, serving.rows)
     for file in _FILES:

@@ -17,6 +17,12 @@ _MISTAKE = "kd-sweep: "
 """What the one line of a mistake begins with."""
 
 
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process that the service starts for itself: it knows no service and no token."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_IT}
+    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "NO_COLOR": "1"}
+
+
 def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) -> None:
     """Run a module of kd_sweep in a process of its own, on one CPU and no GPU, and wait for it.
 
@@ -30,8 +36,6 @@ def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) ->
         RefusedRequestError: too many run already, or it has taken too long.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_IT}
-    variables = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "NO_COLOR": "1"}
     with _SLOTS.one():
         process = subprocess.Popen(
             command,
@@ -39,7 +43,7 @@ def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) ->
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env=kept | variables,
+            env=child_environment(),
         )
         try:
             _, said = process.communicate(timeout=timeout_s)

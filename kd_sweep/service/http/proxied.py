@@ -47,7 +47,7 @@ def named_by_proxy(request: Request, serving: Serving) -> Identity | None:
 
 
 def client_address(request: Request, serving: Serving) -> str:
-    """Return the address that a request comes from: as the proxy says it, with its secret, or that of the connection."""
+    """Return the address that a request comes from: what the proxy says, with its secret, or that of the connection."""
     own = request.client.host if request.client else ""
     shown = request.headers.getlist(SECRET_HEADER)
     if serving.sign_in is None or len(shown) != 1 or not serving.sign_in.is_secret(shown[0]):

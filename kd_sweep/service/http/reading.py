@@ -26,7 +26,7 @@ _REMEMBERED = 500
 _REMEMBERED_BYTES = 96 * 1024**2
 """Of the tables among them, together."""
 SQL_LIMITS = Limits(timeout_s=30.0, memory_bytes=256 * 1000**2)
-"""Of a statement, unless the server is given others: it runs in the service itself."""
+"""Of a statement, unless the server is given others."""
 
 Answer = TypeVar("Answer")
 

@@ -73,6 +73,7 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
         server.was_ready = False
     finally:
         app.state.feed.end()
+        app.state.statements.end()
         for number, handler in before.items():
             signal.signal(number, handler)
     if not server.was_ready:

@@ -102,6 +102,14 @@ def may_read(query: str, table: str) -> bool:
     return re.search(rf"\b{table}\b|query", query, re.IGNORECASE) is not None
 
 
+def too_much_memory(limits: Limits) -> QueryError:
+    """Return the error of a statement that needs more memory than it may have."""
+    allowed = ByteSize(limits.memory_bytes).human_readable(decimal=True)
+    return QueryError(
+        f"SQL: the query or its answer needs more than {allowed} of memory; ask for less, or raise --memory-limit"
+    )
+
+
 def run(
     query: str,
     tables: Mapping[str, Any],
@@ -203,11 +211,8 @@ def _batches(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
 def _as_query_error(failure: BaseException, limits: Limits, tables: Iterable[str]) -> BaseException:
     """Return a failure of DuckDB's, or of Arrow's under it, as this module raises it."""
     message = _near_guess(one_line(str(failure)), sorted(tables))
-    if isinstance(failure, duckdb.OutOfMemoryException) or "Out of Memory Error" in message:
-        allowed = ByteSize(limits.memory_bytes).human_readable(decimal=True)
-        return QueryError(
-            f"SQL: the query or its answer needs more than {allowed} of memory; ask for less, or raise --memory-limit"
-        )
+    if isinstance(failure, duckdb.OutOfMemoryException | MemoryError) or "Out of Memory Error" in message:
+        return too_much_memory(limits)
     if not isinstance(failure, duckdb.Error | pa.ArrowException | OSError):
         return failure
     # What fails in the middle of an answer comes through Arrow, as an OSError with DuckDB's message.

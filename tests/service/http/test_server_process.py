@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -91,6 +92,31 @@ def test_who_says_to_come_from_elsewhere_is_counted_all_the_same(start: Start) -
             answer = client.get("/api/v1/studies", headers={"Authorization": "Bearer kds_wrong"} | claims)
         assert answer.status_code == 429
         assert answer.json()["detail"].startswith("token: too many wrong ones from 127.0.0.1; try again in ")
+
+
+def test_a_statement_that_does_not_listen_ends_with_the_server(start: Start) -> None:
+    process = start()
+    assert process.stdout is not None
+    token, url = (process.stdout.readline().strip() for _ in range(2))
+    endless = "SELECT levenshtein(repeat('ab', 500000), repeat('ba', 500000))"
+    request = f"GET /api/v1/sql?query={quote(endless)} HTTP/1.1\r\nHost: {url.removeprefix('http://')}\r\n"
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60) as asking:
+        asking.sendall(f"{request}Authorization: Bearer {token}\r\n\r\n".encode())
+        deadline = time.monotonic() + 60
+        while not (answering := answering_of(process.pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert not any(path.exists() for path in answering)
+
+
+def answering_of(pid: int) -> list[Path]:
+    """Return the processes of a server that answer statements."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [Path(f"/proc/{child}") for path in children for child in path.read_text().split()]
+    return [path for path in found if b"statement_process" in (path / "cmdline").read_bytes()]
 
 
 def test_clients_that_send_half_a_request_or_never_read_keep_nobody_waiting(start: Start) -> None:

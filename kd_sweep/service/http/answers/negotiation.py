@@ -1,9 +1,5 @@
 """The content of answers: a table as JSON, CSV, Parquet or a stream of Arrow, by `Accept` or `?format=`."""
 
-import io
-import json
-from collections.abc import Iterator
-from enum import StrEnum
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -11,29 +7,8 @@ from fastapi import Depends, Header, Query, Request, Response
 
 from kd_sweep.service.http.answers.large_answers import answer
 from kd_sweep.service.http.answers.refusals import RefusedRequestError
-from kd_sweep.tables.rendering.output_formats import render
-from kd_sweep.tables.rendering.value_text import plain
+from kd_sweep.service.http.answers.table_forms import MEDIA_TYPES, Form, encoded
 
-
-class Form(StrEnum):
-    """What a table is sent as."""
-
-    JSON = "json"
-    """``{"rows": [{column: value}], "next": cursor or null}``"""
-    COLUMNS = "columns"
-    """``{"columns": {column: [values]}, "num_rows": n, "next": cursor or null}``: JSON, with each name once."""
-    CSV = "csv"
-    PARQUET = "parquet"
-    ARROW = "arrow"
-
-
-MEDIA_TYPES = {
-    Form.JSON: "application/json",
-    Form.COLUMNS: "application/json",
-    Form.CSV: "text/csv; charset=utf-8",
-    Form.PARQUET: "application/vnd.apache.parquet",
-    Form.ARROW: "application/vnd.apache.arrow.stream",
-}
 _BY_ACCEPT = {
     "application/json": Form.JSON,
     "text/csv": Form.CSV,
@@ -108,6 +83,14 @@ def table_answer(
     Raises:
         RefusedRequestError: it is large, and too many large ones wait for clients that read slowly.
     """
+    content = encoded(table, form, {**about, "next": next_cursor})
+    return encoded_answer(content, form, name, next_cursor=next_cursor, tag=tag)
+
+
+def encoded_answer(
+    content: bytes, form: Form, name: str, *, next_cursor: str | None = None, tag: str | None = None
+) -> Response:
+    """Return a table that is encoded already as an answer; arguments and errors as `table_answer`."""
     headers = dict(REVALIDATED)
     if tag is not None:
         headers["ETag"] = tag
@@ -115,19 +98,7 @@ def table_answer(
         headers["Link"] = f'<?after={next_cursor}>; rel="next"'
     if form in (Form.CSV, Form.PARQUET):
         headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
-    return answer(_encoded(table, form, {**about, "next": next_cursor}), headers, MEDIA_TYPES[form])
-
-
-def arrow_stream(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[bytes]:
-    """Yield the bytes of a stream of Arrow, batch by batch, so that no table has to fit into memory."""
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-            yield sink.getvalue()
-            sink.seek(0)
-            sink.truncate()
-    yield sink.getvalue()
+    return answer(content, headers, MEDIA_TYPES[form])
 
 
 def is_known(request: Request, tag: str) -> bool:
@@ -141,21 +112,6 @@ def is_known(request: Request, tag: str) -> bool:
 def not_modified(tag: str) -> Response:
     """Return the answer to a client that has this content already."""
     return Response(status_code=304, headers={"ETag": tag, **REVALIDATED})
-
-
-def _encoded(table: pa.Table, form: Form, about: dict[str, Any]) -> bytes:
-    if form is Form.ARROW:
-        return b"".join(arrow_stream(table.schema, iter(table.to_batches())))
-    if form is Form.JSON:
-        content = {"rows": [plain(row) for row in table.to_pylist()], **about}
-    elif form is Form.COLUMNS:
-        columns = {name: plain(table[name].to_pylist()) for name in table.column_names}
-        content = {"columns": columns, "num_rows": table.num_rows, **about}
-    else:
-        sink = io.BytesIO()
-        render(table, form.value, sink)
-        return sink.getvalue()
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _quality(parameter: str) -> float:

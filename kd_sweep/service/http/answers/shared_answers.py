@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from fastapi import Request, Response
 
-from kd_sweep.service.http.answers.negotiation import Form, is_known, not_modified
+from kd_sweep.service.http.answers.negotiation import is_known, not_modified
+from kd_sweep.service.http.answers.table_forms import Form
 from kd_sweep.service.http.standing_answers import StandingAnswers
 
 RENEWED_IN, BEHIND = "X-KD-Sweep-Renewed-In", "X-KD-Sweep-Behind"

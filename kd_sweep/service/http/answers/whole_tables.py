@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi.responses import StreamingResponse
 
-from kd_sweep.service.http.answers.negotiation import MEDIA_TYPES, Form, arrow_stream
+from kd_sweep.service.http.answers.table_forms import MEDIA_TYPES, Form, arrow_stream
 from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.output_formats import render

@@ -7,15 +7,9 @@ from starlette.concurrency import run_in_threadpool
 
 from kd_sweep.errors import QueryError
 from kd_sweep.service.http.analysing import Analysed, Analysing
-from kd_sweep.service.http.answers.negotiation import (
-    OPENAPI_TABLE,
-    Form,
-    WantedForm,
-    is_known,
-    not_modified,
-    table_answer,
-)
+from kd_sweep.service.http.answers.negotiation import OPENAPI_TABLE, WantedForm, is_known, not_modified, table_answer
 from kd_sweep.service.http.answers.paging import MOST_ROWS
+from kd_sweep.service.http.answers.table_forms import Form
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.routes.result_routes import StudyName

@@ -8,14 +8,17 @@ from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from kd_sweep.errors import alternatives
-from kd_sweep.service.http.answers.negotiation import OPENAPI_TABLE, Form, WantedForm, table_answer
+from kd_sweep.service.http.answers.negotiation import OPENAPI_TABLE, WantedForm, encoded_answer, table_answer
 from kd_sweep.service.http.answers.paging import MOST_ROWS
 from kd_sweep.service.http.answers.shared_answers import shared_answer
+from kd_sweep.service.http.answers.table_forms import Form
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.routes.result_routes import StudyName, TrialId, results_of, trial_named
 from kd_sweep.service.http.serving import serving_of
 from kd_sweep.service.http.slots import Slots
+from kd_sweep.service.http.statements.statement_process import Question
+from kd_sweep.service.http.statements.statement_processes import Statements
 from kd_sweep.service.service_errors import NotFoundError
 from kd_sweep.tables.column_meanings import column_meaning
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
@@ -149,12 +152,20 @@ def _part(tables: dict[str, pa.Table], wanted: str, form: Form, file: str) -> Re
 
 def _answered(request: Request, statement: Statement, form: Form) -> Response:
     results = results_of(serving_of(request), statement.study)
-    with _SLOTS.one():
-        table = results.sql(statement.query, statement.parameters or None)
-    if form in (Form.JSON, Form.COLUMNS):
-        is_cut = table.num_rows > MOST_ROWS
-        return table_answer(table.slice(0, MOST_ROWS), form, "answer", truncated=is_cut)
-    return table_answer(table, form, "answer")
+    statements: Statements = request.app.state.statements
+    limits = results.limits
+    content = statements.answer(
+        Question(
+            root=results.root.location,
+            query=statement.query,
+            parameters=statement.parameters,
+            timeout_s=limits.timeout_s,
+            memory_bytes=limits.memory_bytes,
+            form=form,
+            most_rows=MOST_ROWS,
+        )
+    )
+    return encoded_answer(content, form, "answer")
 
 
 def _named(request: Request, results: Results, query: str, form: Form, file: str) -> Response:

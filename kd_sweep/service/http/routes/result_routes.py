@@ -13,7 +13,6 @@ from kd_sweep.service.http.answers.cursors import cursor_of, key_of
 from kd_sweep.service.http.answers.negotiation import (
     OPENAPI_TABLE,
     REVALIDATED,
-    Form,
     WantedForm,
     is_known,
     not_modified,
@@ -22,6 +21,7 @@ from kd_sweep.service.http.answers.negotiation import (
 from kd_sweep.service.http.answers.paging import MOST_ROWS, USUAL_ROWS, page_of, selected
 from kd_sweep.service.http.answers.row_conditions import matching
 from kd_sweep.service.http.answers.shared_answers import shared_answer
+from kd_sweep.service.http.answers.table_forms import Form
 from kd_sweep.service.http.answers.whole_tables import table_stream
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
