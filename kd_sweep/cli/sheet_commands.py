@@ -54,22 +54,34 @@ def plot(
 
 def report(
     root: ResultsRoot,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.", autocompletion=study_names)],
+    studies: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDY", help="Names of studies; several stand side by side.", autocompletion=study_names
+        ),
+    ],
     *,
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="The HTML file to write.", autocompletion=nothing)],
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="The file to write.", autocompletion=nothing)],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="html, md, latex or pdf. Default: by the file's ending, else html."
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; say whether the file is stale, with exit code 1 if so.")
     ] = False,
 ) -> None:
-    """Write a study's report, one HTML file that needs no network. The same tables give the same bytes."""
+    """Write the report of studies, one file that needs no network. The same tables give the same bytes."""
     with doing("checking the report" if check else "writing the report"):
         from kd_sweep.figures.report.report_file import stale_because, write_report
         from kd_sweep.tables.reader import Results, open_results
 
-        results = Results(open_results(root).select(study)[study])
+        opened = open_results(root)
+        results = [Results(opened.select(study)[study]) for study in studies]
         reason = stale_because(results, out) if check else None
         if not check:
-            write_report(results, out)
+            write_report(results, out, format)
     if reason is not None:
         print_message(reason)
         raise typer.Exit(1)

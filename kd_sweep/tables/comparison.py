@@ -171,6 +171,14 @@ def _frozen(results: Results) -> dict[str, Any]:
     return parse_frozen(rows[0]["spec"], f"{results.root}, table studies").spec.model_dump(mode="json")
 
 
+def settings_of_study(results: Results) -> dict[str, Any]:
+    """Return every field of a frozen study by its dotted name; empty where its table has none that can be read."""
+    try:
+        return _flat(_frozen(results))
+    except StorageError:
+        return {}
+
+
 def _differing(first: dict[str, Any], second: dict[str, Any], left_out: Sequence[str] = ()) -> pa.Table:
     flat = [_flat(content) for content in (first, second)]
     rows = [

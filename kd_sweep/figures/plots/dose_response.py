@@ -2,7 +2,7 @@
 
 from kd_sweep.figures.plots.axis_words import in_a_sentence, words
 from kd_sweep.figures.plots.figure_kind import DEFAULT_METRIC, Drawing, FigureKind
-from kd_sweep.figures.plots.lines import fields_over, how_many_seeds, interval_words, lines_of, strength_field
+from kd_sweep.figures.plots.lines import fields_over, lines_of, seeds_and_intervals, strength_field
 from kd_sweep.tables.reader import Results
 
 
@@ -10,8 +10,7 @@ def _read(results: Results, metric: str | None) -> Drawing:
     lines = lines_of(results, metric or DEFAULT_METRIC, fields_over(results, strength_field(results)))
     caption = [
         f"{words(lines.outcome)} against {in_a_sentence(lines.fields.x)}, after the last epoch.",
-        f"Lines: means over {how_many_seeds(lines.table)}; points: single seeds.",
-        f"Bands: {interval_words(lines.table)}",
+        *seeds_and_intervals(lines.table),
         *lines.remarks,
     ]
     return Drawing([lines.draw], {"": lines.table}, caption)

@@ -17,7 +17,7 @@ from kd_sweep.tables.reader import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 FORMATS = ("pdf", "svg", "png")
 DPI = (50, 1200)
@@ -91,11 +91,15 @@ def svg_figure(results: Results, name: str, options: FigureOptions | None = None
     options = options or FigureOptions()
     (kind,) = figure_kinds([name])
     drawing = read_figure(results, kind, options.metric)
+    return SvgFigure(svg_of(name, drawing, options), " ".join(drawing.caption), dict(drawing.tables))
+
+
+def svg_of(name: str, drawing: Drawing, options: FigureOptions) -> str:
+    """Return a figure as one `<svg>` element without a declaration, whose ids begin with ``name``."""
     svg = rendered(drawing, replace(options, formats=["svg"]))["svg"].decode()
     svg = svg[svg.index("<svg") :]
     # Several figures on one page have glyphs and clippings of their own.
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    return SvgFigure(svg, " ".join(drawing.caption), dict(drawing.tables))
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
 
 
 def rendered(drawing: Drawing, options: FigureOptions) -> dict[str, bytes]:
@@ -106,10 +110,10 @@ def rendered(drawing: Drawing, options: FigureOptions) -> dict[str, bytes]:
 
     files = {}
     with style(options.style):
-        paper = _page_of(drawing, options)
+        paper = page_of(drawing, options)
         figure = Figure(figsize=(paper.width, paper.height), layout="constrained")
         FigureCanvasAgg(figure)
-        _draw_on(figure, drawing, paper)
+        draw_on(figure, drawing, paper)
         for name in options.formats:
             content = io.BytesIO()
             figure.savefig(content, format=name, dpi=options.dpi, metadata=_METADATA[name])
@@ -138,9 +142,9 @@ def draw_figure(
     drawing = read_figure(results, kind, options.metric)
     if axes is None:
         with style(options.style):
-            paper = _page_of(drawing, options)
+            paper = page_of(drawing, options)
             figure = pyplot.figure(figsize=(paper.width, paper.height), layout="constrained")
-            _draw_on(figure, drawing, paper)
+            draw_on(figure, drawing, paper)
         return figure
     given = list(axes) if isinstance(axes, Iterable) else [axes]
     if len(given) != len(drawing.panels):
@@ -155,12 +159,14 @@ def draw_figure(
     return owner
 
 
-def _page_of(drawing: Drawing, options: FigureOptions) -> Page:
+def page_of(drawing: Drawing, options: FigureOptions) -> Page:
+    """Return how large a figure is on paper and how its panels stand."""
     number = len(drawing.panels)
     return page(options.size, number, shape=drawing.shape, height_mm=drawing.height_mm, is_wide=drawing.is_wide)
 
 
-def _draw_on(figure: "Figure", drawing: Drawing, paper: Page) -> None:
+def draw_on(figure: "Figure | SubFigure", drawing: Drawing, paper: Page) -> None:
+    """Draw panels and legend into an empty figure whose layout is constrained, or a part of one."""
     axes = figure.subplots(paper.rows, paper.columns, squeeze=False).flatten().tolist()
     for unused in axes[len(drawing.panels) :]:
         figure.delaxes(unused)

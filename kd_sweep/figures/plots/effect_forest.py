@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import in_a_sentence, words
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
-from kd_sweep.figures.plots.lines import Row
+from kd_sweep.figures.plots.lines import SIZE, Row, seeds_and_intervals
 from kd_sweep.figures.plots.looks import looks
+from kd_sweep.statistics.intervals import MIN_CLUSTERS
 from kd_sweep.tables.reader import Results
 
 if TYPE_CHECKING:
@@ -57,17 +59,23 @@ def _read_effects(results: Results, metric: str | None) -> Drawing:
 
     analysis = _analysed(results, [metric] if metric else _known(results, _OUTCOMES))
     table = pooled_effects(analysis.effects).drop_columns(list(_RESAMPLED))
-    rows = [row for row in table.to_pylist() if row["estimate"] is not None]
+    drawn = table.filter(pc.is_valid(table["estimate"]))
+    rows = drawn.to_pylist()
     if not rows:
         raise QueryError("no two settings differ in strength or ensemble size alone")
     varied = list(dict.fromkeys(row["varied"] for row in rows))
     panels = [partial(_draw_effects, [row for row in rows if row["varied"] == name]) for name in varied]
-    named = " or ".join(in_a_sentence(name) for name in varied)
+    named = " or ".join("number of teachers" if name == SIZE else in_a_sentence(name) for name in varied)
     caption = [
-        f"What outcomes change by from the lowest to the highest {named}, paired by seed, in the outcome's own unit; "
-        "the grey line is no change.",
-        f"Markers: means over {_seeds(rows)}; bars: {_interval(rows, analysis)}",
-        f"Of {analysis.sample.num_completed} completed trials; left out: {analysis.sample.left_out}.",
+        f"What outcomes change by from the lowest to the highest {named}, paired by seed, in the outcome's own unit. "
+        "The grey line is no change.",
+        *seeds_and_intervals(drawn, "Markers", "", "bars"),
+        *(
+            []
+            if drawn["t_low"].null_count == drawn.num_rows
+            else ["Intervals are not corrected for how many there are."]
+        ),
+        _of_trials(analysis),
     ]
     most = max(sum(row["varied"] == name for row in rows) for name in varied)
     return Drawing(panels, {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * most)
@@ -81,14 +89,11 @@ def _read_best(results: Results, _: str | None) -> Drawing:
     if not rows:
         raise QueryError("no claim of the paper could be tested at two strengths")
     table = analysis.verdicts.filter(pc.is_valid(analysis.verdicts["best_level"])).drop_columns(["low", "high"])
-    has_ranges = any(row["best_low"] is not None for row in rows)
-    range_words = f"{100 * analysis.bootstrap.confidence:g} % range that it lies in, each on its own."
-    bars = range_words if has_ranges else "none, for which 3 seeds are needed."
     caption = [
         "The strength at which each outcome is farthest in the direction that the paper claims (arXiv 2405.00739).",
-        f"Markers: by means over {_seeds(rows)}; bars: {bars}",
-        "Filled: the claim is supported; crossed: refuted; open: undecided or mixed.",
-        f"Of {analysis.sample.num_completed} completed trials; left out: {analysis.sample.left_out}.",
+        *_ranges(rows, f"{100 * analysis.bootstrap.confidence:g} %"),
+        "A filled circle is a supported claim, a cross a refuted one, an open circle one that is undecided or mixed.",
+        _of_trials(analysis),
     ]
     return Drawing([partial(_draw_best, rows)], {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * len(rows))
 
@@ -132,16 +137,26 @@ def _name_rows(rows: Sequence[Row], axes: "Axes") -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _seeds(rows: Sequence[Row]) -> str:
-    numbers = {row["num_seeds"] for row in rows}
-    low, high = min(numbers), max(numbers)
-    return f"{low} to {high} seeds" if low < high else f"{high} seed{'' if high == 1 else 's'}"
+def _ranges(rows: Sequence[Row], confidence: str) -> list[str]:
+    """Return how many seeds a best strength goes by, and what its bar is."""
+    low, high = (pick(row["num_seeds"] for row in rows) for pick in (min, max))
+    if high == 1:
+        return ["Markers go by a single seed (n = 1), so there is no range."]
+    means = (
+        f"Markers go by means over {low} to {high} seeds" if low < high else f"Markers go by means over {high} seeds"
+    )
+    if all(row["best_low"] is None for row in rows):
+        return [f"{means}. There are no bars: a range needs {MIN_CLUSTERS} seeds that have every strength."]
+    return [
+        f"{means}; bars are {confidence} ranges, each on its own: the strengths that no other one surpasses (t tests "
+        "over seeds)."
+    ]
 
 
-def _interval(rows: Sequence[Row], analysis: "Analysis") -> str:
-    if all(row["t_low"] is None for row in rows):
-        return "none, for which 3 seeds are needed."
-    return f"{100 * analysis.bootstrap.confidence:g} % interval, Student's t over seeds, each on its own."
+def _of_trials(analysis: "Analysis") -> str:
+    sample = analysis.sample
+    left_out = "" if sample.left_out == "none" else f" Left out: {sample.left_out}."
+    return f"From {counted(sample.num_completed, 'completed trial')}.{left_out}"
 
 
 EFFECTS = FigureKind(

@@ -3,10 +3,9 @@
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.lines import (
     fields_over,
-    how_many_seeds,
-    interval_words,
     lines_of,
     one_table,
+    seeds_and_intervals,
     several_sizes,
 )
 from kd_sweep.tables.reader import Results
@@ -21,8 +20,7 @@ def _read(results: Results, _: str | None) -> Drawing:
     caption = [
         "Validation fidelity of the student, accuracy of its single teachers (their mean) and of their ensemble, "
         "against the number of teachers, after the last epoch.",
-        f"Lines: means over {how_many_seeds(table)}; points: single seeds.",
-        f"Bands: {interval_words(table)}",
+        *seeds_and_intervals(table),
         *dict.fromkeys(remark for lines in shown for remark in lines.remarks),
     ]
     return Drawing([lines.draw for lines in shown], {"": table}, caption)

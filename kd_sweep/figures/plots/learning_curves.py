@@ -1,5 +1,6 @@
 """The figure of a metric over epochs: quantile bands of settings, and where trials were stopped."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import axis_label, words
 from kd_sweep.figures.plots.figure_kind import DEFAULT_METRIC, Drawing, FigureKind
@@ -40,18 +42,17 @@ def _read(results: Results, metric: str | None) -> Drawing:
     stops = answer(results, "stops")
     remarks = [*fields.remarks, *remarks_of(view)]
     if len(strengths) < len(found):
-        remarks.append(f"{len(strengths)} of {len(found)} strengths, evenly chosen.")
+        remarks.append(f"Drawn are {len(strengths)} of {len(found)} strengths, evenly chosen.")
     table = pa.Table.from_pylist([row for rows in panels.values() for row in rows], finite.schema)
-    last = pc.max(table["epoch"]).as_py()
+    last, reach = pc.max(table["epoch"]).as_py(), _reach(table)
     draw = [
-        partial(_draw, metric, rows, strengths, stops, last, group_label(fields.lines, key))
+        partial(_draw, metric, rows, strengths, stops, (last, reach), group_label(fields.lines, key))
         for key, rows in panels.items()
         if rows
     ]
     caption = [
         f"{words(metric)} over epochs.",
-        "Lines: medians over trials; bands: from the 10 % to the 90 % quantile, of the trials that have reached the "
-        f"epoch ({_from_to(table)}).",
+        _medians(table),
         *_about_stops(stops),
         *remarks,
     ]
@@ -74,7 +75,7 @@ def _draw(
     rows: Sequence[Row],
     strengths: Sequence[float | None],
     stops: pa.Table,
-    last: int,
+    ends: tuple[int, tuple[float, float]],
     title: str,
     axes: "Axes",
 ) -> None:
@@ -99,26 +100,43 @@ def _draw(
         axes.plot(
             at, [0.02] * len(at), "x", color="black", transform=axes.get_xaxis_transform(), label="trials stopped"
         )
+    last, reach = ends
     axes.set_xlim(1 - 0.04 * last, last * 1.02)
+    axes.set_ylim(reach)
     axes.set_title(title)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(axis_label(metric))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def _from_to(table: pa.Table) -> str:
+def _reach(table: pa.Table) -> tuple[float, float]:
+    """Return where the vertical axis of every panel begins and ends, so that panels can be compared."""
+    values = [value for name in (_LOW, _HIGH) for value in table[name].to_pylist() if value is not None]
+    finite = [value for value in values if math.isfinite(value)] or table[_MIDDLE].to_pylist()
+    low, high = min(finite), max(finite)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def _medians(table: pa.Table) -> str:
     low, high = pc.min_max(table["num_trials"]).as_py().values()
-    return f"{low} to {high} trials" if low < high else f"{high} trial{'' if high == 1 else 's'}"
+    if high == 1:
+        return "Each line is one trial (n = 1), so there is no band."
+    number = f"{low} to {high} trials" if low < high else f"{high} trials"
+    return (
+        f"Lines are medians over {number}, those that have reached the epoch. Bands go from the 10 % to the 90 % "
+        "quantile of these trials: a spread, not an interval of the median."
+    )
 
 
 def _about_stops(stops: pa.Table) -> list[str]:
     if stops.num_rows == 0:
         return []
     number = pc.sum(stops["num_stopped"]).as_py()
-    epochs = f"{stops.num_rows} epochs" if stops.num_rows > 1 else f"epoch {stops['epoch'][0].as_py()}"
+    epochs = f"{stops.num_rows} different epochs" if stops.num_rows > 1 else f"epoch {stops['epoch'][0].as_py()}"
     return [
-        f"Crosses: {number} trials, of any setting, were stopped there, at {epochs}; later epochs show those that went "
-        "on."
+        f"Crosses mark where the scheduler stopped {counted(number, 'trial')}, of any setting: at {epochs}. Later "
+        "epochs show the trials that went on."
     ]
 
 

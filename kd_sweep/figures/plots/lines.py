@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence, value_label
 from kd_sweep.figures.plots.looks import RASTER_FROM, Look, looks
+from kd_sweep.statistics.intervals import MIN_CLUSTERS
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.queries.setting_columns import searched_fields
@@ -80,9 +81,9 @@ def fields_over(results: Results, x: str, most: int = MAX_LINES, pooled: Sequenc
         together.append(name)
     found = list(zip(*(trials[name].to_pylist() for name in kept), strict=True)) if kept else [()]
     keys = sorted(dict.fromkeys(found), key=lambda key: [(value is None, value) for value in key])
-    remarks = [f"Taken together, whatever their {in_a_sentence(name)}." for name in together]
+    remarks = [f"Trials that differ in {in_a_sentence(name)} are taken together." for name in together]
     if len(keys) > most:
-        remarks.append(f"{most} of {len(keys)} lines, evenly chosen.")
+        remarks.append(f"Drawn are {most} of {len(keys)} settings, evenly chosen.")
     return Fields(x, tuple(kept), tuple(evenly(keys, most)), tuple(remarks))
 
 
@@ -168,7 +169,7 @@ def lines_of(results: Results, outcome: str, fields: Fields) -> Lines:
         raise QueryError(f"no completed trial has a value of {outcome}")
     remarks = [*fields.remarks, *remarks_of(view)]
     if finite.num_rows < view.num_rows:
-        remarks.append(f"{view.num_rows - finite.num_rows} settings without a finite value are left out.")
+        remarks.append(_without_a_value(view.num_rows - finite.num_rows))
     drawn = finite.filter(pa.array([fields.key_of(row) in fields.keys for row in finite.to_pylist()], pa.bool_()))
     return Lines(outcome, fields, _split(drawn, fields), drawn, remarks)
 
@@ -192,18 +193,29 @@ def ticks_at(axes: "Axes", values: Sequence[float]) -> None:
         axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
 
 
-def how_many_seeds(table: pa.Table) -> str:
-    """Return how many seeds a mean is of: `3 seeds`, or `2 to 3 seeds`."""
+def seeds_and_intervals(
+    table: pa.Table, marks: str = "Lines", points: str = ", points single seeds", bars: str = "bands"
+) -> list[str]:
+    """Return what a caption says of how many seeds a mean is of and which interval it has, or why it has none.
+
+    Args:
+        table: rows of a view over seeds, or effects: `num_seeds`, and `t_low`, null where there is no interval.
+        marks: what shows means.
+        points: what shows single seeds, after a comma; empty where nothing does.
+        bars: what shows intervals.
+    """
     low, high = pc.min_max(table["num_seeds"]).as_py().values()
-    return f"{low} to {high} seeds" if low < high else f"{high} seed{'' if high == 1 else 's'}"
-
-
-def interval_words(table: pa.Table) -> str:
-    """Return what bands and bars mean, or why there are none."""
+    if high == 1:
+        return [f"{marks} show a single seed (n = 1), so there is no interval."]
+    means = f"{marks} are means over {low} to {high} seeds" if low < high else f"{marks} are means over {high} seeds"
     if table["t_low"].null_count == table.num_rows:
-        return "No interval: there is none below 3 seeds, or where all agree."
-    some = " None below 3 seeds, or where all agree." if table["t_low"].null_count else ""
-    return f"95 % interval of the mean: Student's t over seeds.{some}"
+        why = f"an interval needs {MIN_CLUSTERS}" if high < MIN_CLUSTERS else "the seeds of each setting agree"
+        return [f"{means}{points}. There are no {bars}: {why}."]
+    some = f"No {bars} where there are fewer than {MIN_CLUSTERS} seeds, or all agree."
+    return [
+        f"{means}{points}, {bars} 95 % intervals of the mean (Student's t over seeds).",
+        *([some] if table["t_low"].null_count else []),
+    ]
 
 
 def one_table(panels: Sequence[Lines]) -> pa.Table:
@@ -220,3 +232,7 @@ def _split(table: pa.Table, fields: Fields) -> list[Line]:
     own = {key: [row for row in rows if fields.key_of(row) == key] for key in fields.keys}
     looks = fields.looks()
     return [Line(group_label(fields.lines, key), looks[key], own[key]) for key in fields.keys if own[key]]
+
+
+def _without_a_value(number: int) -> str:
+    return f"Left out: {number} setting{'s' * (number > 1)} without a finite value."

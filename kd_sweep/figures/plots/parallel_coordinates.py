@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kd_sweep.analysis.wording import listed
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import in_a_sentence, words
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
@@ -60,12 +61,12 @@ def _read(results: Results, metric: str | None) -> Drawing:
     searched = searched_fields(results)
     logarithmic = [name for name, values in columns.items() if name in searched and _is_log(values)]
     caption = [
-        f"Searched fields and outcomes of {finite.num_rows} trials, a line for each, coloured by "
-        f"{in_a_sentence(colored)}, the last axis: dark is low, light is high.",
-        "Each axis goes from the least to the greatest value that a trial has.",
-        *([f"Logarithmic: {', '.join(map(in_a_sentence, logarithmic))}."] if logarithmic else []),
-        *(["Below an axis: trials that have no value of it."] if any(None in one for one in columns.values()) else []),
-        *([f"Without {', '.join(left_out)}, for which there is no room."] if left_out else []),
+        f"Searched fields and outcomes, a line for each trial (n = {finite.num_rows}, no intervals).",
+        f"Colour is {in_a_sentence(colored)}, the last axis: dark is low, light is high.",
+        "Each axis goes from the least to the greatest value of a trial.",
+        *([f"Axes of {listed(list(map(in_a_sentence, logarithmic)))} are logarithmic."] if logarithmic else []),
+        *(["Trials without a value cross the axis below it."] if any(None in one for one in columns.values()) else []),
+        *([f"There is no room for {listed(left_out)}."] if left_out else []),
         *remarks_of(view),
     ]
     table = finite.select([name for name in finite.column_names if name in (*_NO_AXES, *shown)])

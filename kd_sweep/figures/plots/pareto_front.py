@@ -48,9 +48,9 @@ def _read(results: Results, _: str | None) -> Drawing:
     wanted = [f"{in_a_sentence(name)} is to be {_AIMS[mode]}" for name, mode in modes.items()]
     caption = [
         f"Finished trials by their objectives, after the last epoch: {'; '.join(wanted)}.",
-        f"Large markers: {front.num_rows} of {len(rows)} trials, those that no other beats: none is as good in every "
-        "objective and better in one.",
-        "Shaded: what they dominate." if len(modes) == 2 else "Each panel shows two of the objectives.",
+        f"Each marker is one trial (n = {len(rows)}, no intervals). Large are the {front.num_rows} that no other "
+        "beats: no trial is as good in every objective and better in one.",
+        "The shaded area is what they dominate." if len(modes) == 2 else "Each panel shows two of the objectives.",
         *remarks_of(others),
     ]
     panels = [partial(_draw, rows, modes, pair) for pair in itertools.combinations(modes, 2)]

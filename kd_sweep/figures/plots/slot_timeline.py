@@ -1,10 +1,11 @@
 """The figure of what ran when and where: the slots of hosts over time."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.looks import RASTER_FROM
@@ -14,18 +15,21 @@ from kd_sweep.tables.reader import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
 
 _SCALES = ((3 * 86_400.0, "days", 86_400.0), (3 * 3_600.0, "hours", 3_600.0), (180.0, "minutes", 60.0))
 """Seconds from which a unit is taken, the unit, and its seconds."""
 _MOST_LABELS = 24
+_HALF_BAR = 0.4
+"""Of the distance of two slots."""
 _LOOKS = {
     "teacher": ("0.75", "////"),
     "trial": ("#3b528b", ""),
-    "stopped trial": ("#5ec962", "...."),
+    "stopped trial": ("#5ec962", "\\\\\\\\"),
     "failed trial": ("#d55e00", "xxxx"),
     "unfinished trial": ("white", ""),
 }
-"""Colour and hatching of a bar."""
+"""Colour and hatching of a bar; of lines, since a hatch of dots is a path of a thousand circles."""
 _KINDS = {"completed": "trial", "stopped": "stopped trial", "failed": "failed trial"}
 Slot = tuple[str, int]
 
@@ -62,41 +66,59 @@ def _read(results: Results, _: str | None) -> Drawing:
     counts = Counter(row["kind"] for row in rows)
     num_open = sum(row["ended_at"] is None for row in rows)
     caption = [
-        f"What ran in which slot of {hosts} host{'s' * (hosts > 1)}: {counts['trial']} attempts at trials, "
-        f"{counts['teacher']} teachers; of trials, the status that they have now.",
-        f"Time in {unit} since {began:%Y-%m-%d %H:%M:%S} UTC.",
-        *([f"{num_open} still run: their bars end at the last moment of the others."] if num_open else []),
+        f"What ran when, in {counted(len(slots), 'slot')} of {counted(hosts, 'host')}: {_attempts(counts)}. "
+        "Each bar is one of them (no intervals); a trial has the status that it has now.",
+        f"Time is in {unit} since {began:%Y-%m-%d %H:%M:%S} UTC.",
+        *([f"{num_open} have not ended: their bars end with the last of the others."] if num_open else []),
         *remarks_of(view),
     ]
     panel = partial(_draw, spans, slots, unit)
     return Drawing([panel], {"": view}, caption, height_mm=min(16.0 + 4.5 * len(slots), 160.0), is_wide=True)
 
 
+def _attempts(counts: Mapping[str, int]) -> str:
+    trials = f"{counts['trial']} attempt{'s' * (counts['trial'] != 1)} at trials"
+    return f"{trials} and {counted(counts['teacher'], 'teacher')}" if counts["teacher"] else trials
+
+
 def _draw(spans: Sequence[Span], slots: Sequence[Slot], unit: str, axes: "Axes") -> None:
+    from matplotlib.patches import PathPatch
+
     at = {slot: number for number, slot in enumerate(slots)}
     for kind, (color, hatch) in _LOOKS.items():
         own = [span for span in spans if span.kind == kind]
         if own:
-            axes.barh(
-                [at[span.slot] for span in own],
-                [span.length for span in own],
-                left=[span.begin for span in own],
-                height=0.8,
-                color=color,
+            bars = PathPatch(
+                _bars(own, at),
+                facecolor=color,
                 hatch=hatch,
                 edgecolor="0.2",
                 linewidth=0.3,
                 label=kind,
                 rasterized=len(spans) >= RASTER_FROM,
             )
+            axes.add_patch(bars)
     step = -(-len(slots) // _MOST_LABELS)
     several = len({host for host, _ in slots}) > 1
     labels = [f"{host}, slot {number}" if several else f"slot {number}" for host, number in slots]
     axes.set_yticks(range(0, len(slots), step), labels[::step])
     axes.set_ylim(len(slots) - 0.4, -0.6)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.01 * max(span.begin + span.length for span in spans) or 1)
     axes.set_xlabel(f"Time ({unit})")
     axes.tick_params(axis="y", length=0)
+
+
+def _bars(spans: Sequence[Span], at: Mapping[Slot, int]) -> "Path":
+    """Return all bars of a kind as one path, which weighs a tenth of so many rectangles in SVG and PDF."""
+    from matplotlib.path import Path
+
+    vertices: list[tuple[float, float]] = []
+    for span in spans:
+        left, right = span.begin, span.begin + span.length
+        low, high = at[span.slot] - _HALF_BAR, at[span.slot] + _HALF_BAR
+        vertices += [(left, low), (right, low), (right, high), (left, high), (left, low)]
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(spans)
+    return Path(vertices, codes)
 
 
 TIMELINE = FigureKind(

@@ -8,10 +8,9 @@ from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.lines import (
     Lines,
     fields_over,
-    how_many_seeds,
-    interval_words,
     lines_of,
     one_table,
+    seeds_and_intervals,
     strength_field,
 )
 from kd_sweep.tables.reader import Results
@@ -29,11 +28,10 @@ def _read(results: Results, _: str | None) -> Drawing:
     train, val = (lines_of(results, outcome, fields) for outcome in (_TRAIN, _VAL))
     table = one_table([train, val])
     caption = [
-        "Fidelity on validation images against fidelity on the training stream, after the last epoch; above the grey "
+        "Fidelity on validation images against fidelity on the training stream, after the last epoch. Above the grey "
         "line a student agrees more with its teachers on images that it has not seen.",
-        f"Markers: means of a setting over {how_many_seeds(table)}; the larger, the higher the augmentation strength, "
-        f"from {_lowest(train):g} to {_lowest(train, last=True):g}.",
-        f"Bars: {interval_words(table)}",
+        f"A larger marker is a higher augmentation strength, from {_lowest(train):g} to {_lowest(train, last=True):g}.",
+        *seeds_and_intervals(table, "Markers", "", "bars"),
         *dict.fromkeys([*train.remarks, *val.remarks]),
     ]
     return Drawing([partial(_draw, train, val)], {"": table}, caption, shape=0.9)

@@ -8,10 +8,9 @@ from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.lines import (
     Lines,
     fields_over,
-    how_many_seeds,
-    interval_words,
     lines_of,
     one_table,
+    seeds_and_intervals,
     strength_field,
 )
 from kd_sweep.study.metric_catalogue import CHANCE
@@ -37,10 +36,9 @@ def _read(results: Results, _: str | None) -> Drawing:
     caption = [
         f"Attention IoU of {'teachers' if iou.outcome == _OF_TEACHERS else 'student and teachers'}, fidelity and "
         "generalization gap against augmentation strength, after the last epoch.",
-        f"Lines: means over {how_many_seeds(table)}; points: single seeds.",
-        f"Bands: {interval_words(table)}",
-        *(["Thin lines: the IoU that regions of different images have, its chance level."] if chance else []),
-        "The gap's grey line is 0, no gap; fidelity has no chance level in the tables.",
+        *seeds_and_intervals(table),
+        *(["Thin lines are the chance level: the IoU of attention regions of different images."] if chance else []),
+        "The grey line marks no gap. Fidelity has no chance level in the tables.",
         *dict.fromkeys(remark for lines in shown for remark in lines.remarks),
     ]
     return Drawing([partial(_draw_iou, iou, chance), fidelity.draw, partial(_draw_gap, gap)], {"": table}, caption)

@@ -64,7 +64,7 @@ def dimension_words(dimension: Dimension) -> str:
     """Return the values that a searched field can have, in words."""
     if isinstance(dimension, Grid | Choice):
         values = dimension.grid if isinstance(dimension, Grid) else dimension.choice
-        text = ", ".join(map(_text, values[:_MOST_VALUES]))
+        text = ", ".join(map(value_words, values[:_MOST_VALUES]))
         text += f", … ({len(values)} values)" if len(values) > _MOST_VALUES else ""
     else:
         low, high = range_bounds(dimension)
@@ -72,7 +72,7 @@ def dimension_words(dimension: Dimension) -> str:
         text += ", whole numbers" if isinstance(dimension, IntRange) else ""
         text += ", uniform in the logarithm" if isinstance(dimension, Uniform) and dimension.log else ""
         text += f", in steps of {dimension.step:g}" if dimension.step not in (None, 1) else ""
-    conditions = [f"{name} is {' or '.join(map(_text, values))}" for name, values in dimension.when.items()]
+    conditions = [f"{name} is {' or '.join(map(value_words, values))}" for name, values in dimension.when.items()]
     return f"{text}; only where {' and '.join(conditions)}" if conditions else text
 
 
@@ -87,7 +87,7 @@ def _learner(spec: StudySpec, section: str) -> str:
         + (f"{'Nesterov ' * learner.nesterov}{_named(spec, section, 'momentum')}, " if is_sgd else "")
         + _named(spec, section, "weight_decay"),
         f"{_value(spec, section, 'schedule')} schedule, {_named(spec, section, 'warmup_epochs')}"
-        + (f", times {learner.gamma:g} after epochs {_text(learner.milestones)}" if learner.milestones else ""),
+        + (f", times {learner.gamma:g} after epochs {value_words(learner.milestones)}" if learner.milestones else ""),
         *_others(spec, section, (*_SAID_OF_LEARNERS, *own)),
     )
 
@@ -120,7 +120,7 @@ def _named(spec: StudySpec, section: str, name: str) -> str:
 
 def _value(spec: StudySpec, section: str, name: str) -> str:
     """Return the value of a field; of one that is searched, that it is."""
-    text = _text(getattr(getattr(spec, section), name))
+    text = value_words(getattr(getattr(spec, section), name))
     dimension = _dimension(spec, section, name)
     if dimension is None:
         return text
@@ -145,12 +145,13 @@ def _sources(section: Any) -> tuple[str, ...]:
 
 
 def _own(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in values.items()) or "as above"
+    return ", ".join(f"{name.replace('_', ' ')} {value_words(value)}" for name, value in values.items()) or "as above"
 
 
-def _text(value: Any) -> str:
+def value_words(value: Any) -> str:
+    """Return the value of a field as text: yes and no, lists in brackets."""
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_text, value)) + "]"
+        return "[" + ", ".join(map(value_words, value)) + "]"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

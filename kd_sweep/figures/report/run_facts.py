@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 
 from kd_sweep.analysis.wording import counted
 from kd_sweep.figures.report.shown_tables import ShownTable, facts, shown_table
+from kd_sweep.study.file.frozen import FrozenStudy
+from kd_sweep.study.spec import Resources
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import STATUSES
 
@@ -28,7 +30,6 @@ def run_facts(results: Results, study: dict[str, Any]) -> list[tuple[str, str]]:
         study: its row of the table of studies.
     """
     trials, teachers = results.table("trials").select(_COLUMNS), results.table("teachers")
-    spent_s = [pc.sum(table["train_s"]).as_py() for table in (trials, teachers)]
     hosts = {*trials["host"].to_pylist(), *teachers["host"].to_pylist()} - {None}
     again = pc.sum(pc.greater(trials["attempts"], 1)).as_py() or 0
     return facts(
@@ -36,16 +37,45 @@ def run_facts(results: Results, study: dict[str, Any]) -> list[tuple[str, str]]:
             ("State", study.get("status")),
             ("Trials asked for", study.get("num_planned")),
             ("Epochs of students", f"{pc.sum(trials['last_epoch']).as_py() or 0:,}"),
-            ("Training of students", _hours(spent_s[0])),
-            ("Training of teachers", _hours(spent_s[1]) if teachers.num_rows else None),
             ("Teachers", teachers.num_rows or None),
             ("First start", _moment(pc.min(trials["started_at"]).as_py())),
             ("Last end", _moment(pc.max(trials["finished_at"]).as_py())),
+            ("From first start to last end", _between(trials)),
             ("Hosts", len(hosts) or None),
             ("Trials started more than once", again or None),
             ("kd_sweep of the last launch", study.get("kd_sweep_version")),
         ]
     )
+
+
+def cost(results: Results, frozen: FrozenStudy | None) -> ShownTable:
+    """Return the hours that students and teachers trained, and what of CPUs and GPUs was reserved for them meanwhile.
+
+    A trial, or the training of a teacher, occupies `resources` of the study; whatever else they did, such as being
+    evaluated at the start of an attempt that was lost, is in no table.
+    """
+    resources = None if frozen is None else frozen.spec.resources
+    rows = []
+    for part, name in (("students", "trials"), ("teachers", "teachers")):
+        seconds = results.table(name)["train_s"]
+        rows.append((part, len(seconds) - seconds.null_count, (pc.sum(seconds).as_py() or 0.0) / 3600))
+    rows.append(("both", sum(row[1] for row in rows), sum(row[2] for row in rows)))
+    columns: dict[str, list[Any]] = dict(
+        zip(("of", "trained", "hours"), map(list, zip(*rows, strict=True)), strict=True)
+    )
+    if resources is not None:
+        columns["CPU hours"] = [hours * resources.cpus for hours in columns["hours"]]
+        if resources.gpus:
+            columns["GPU hours"] = [hours * resources.gpus for hours in columns["hours"]]
+    return shown_table(pa.table(columns), _cost_caption(resources))
+
+
+def _cost_caption(resources: Resources | None) -> str:
+    if resources is None:
+        return "Cost"
+    gpus = f" and {resources.gpus:g} of a GPU" if 0 < resources.gpus < 1 else ""
+    gpus = f" and {counted(int(resources.gpus), 'GPU')}" if resources.gpus >= 1 else gpus
+    return f"Cost: each training reserves {counted(resources.cpus, 'CPU core')}{gpus}"
 
 
 def trials_by_status(results: Results) -> ShownTable:
@@ -109,8 +139,9 @@ def standing(results: Results, study: dict[str, Any]) -> str:
     return f"{counted(sum(counts.values()), 'trial')}{of}: {parts}."
 
 
-def _hours(seconds: float | None) -> str | None:
-    return None if seconds is None else f"{seconds / 3600:.2f} h"
+def _between(trials: pa.Table) -> str | None:
+    first, last = pc.min(trials["started_at"]).as_py(), pc.max(trials["finished_at"]).as_py()
+    return None if first is None or last is None else f"{(last - first).total_seconds() / 3600:.2f} h, with pauses"
 
 
 def _moment(value: datetime.datetime | None) -> str | None:

@@ -1,6 +1,8 @@
 """Tables as the report shows them: text in cells, headings in words, no more rows than a reader looks at."""
 
 import math
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,10 @@ from kd_sweep.tables.rendering.value_text import cells, escaped
 
 _MOST_ITEMS = 10
 """Of a list in a cell."""
+_INTERVAL = re.compile(r"[^ \[]* ?\[[^\]]*\]")
+"""An interval, alone or behind its mean."""
+_NARROWEST = 12
+"""Characters of a column whose cells or heading are broken into lines."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,55 @@ def shown_table(
     return ShownTable(caption, head, list(zip(*columns, strict=True)), left_out, hidden)
 
 
-def interval_cells(lows: Sequence[float | None], highs: Sequence[float | None]) -> list[str]:
-    """Return intervals as text, `[-0.01, 0.02]`, all in one notation; a dash where there is none."""
-    texts = cells([*lows, *highs])
+def interval_cells(
+    lows: Sequence[float | None], highs: Sequence[float | None], others: Sequence[float | None] = ()
+) -> list[str]:
+    """Return intervals as text, `[-0.01, 0.02]`, all in one notation; a dash where there is none.
+
+    Args:
+        lows: lower ends.
+        highs: upper ends.
+        others: numbers that the notation is to fit too.
+    """
+    texts = cells([*lows, *highs, *others])[: 2 * len(lows)]
     pairs = zip(lows, highs, texts[: len(lows)], texts[len(lows) :], strict=True)
     return ["-" if low is None or high is None else f"[{first}, {second}]" for low, high, first, second in pairs]
+
+
+def column_widths(table: ShownTable, room: int, gap: int = 2) -> list[int] | None:
+    """Return how many characters each column has so that a row fits: text is broken first, then means from intervals.
+
+    Args:
+        table: whose headings are broken too, those of numbers as well.
+        room: characters of a row.
+        gap: of them between two columns.
+
+    Returns:
+        None where no widths fit.
+    """
+    widths, lowest = [], []
+    for index, head in enumerate(table.head):
+        column = [row[index] for row in table.rows]
+        longest = max(map(len, column), default=0)
+        widths.append(max(longest, *map(len, textwrap.wrap(head.text, max(longest, _NARROWEST)) or [""]), 1))
+        whole = max((len(part) for cell in column for part in cell_lines(cell, 1)), default=1)
+        lowest.append(max(whole, 1) if head.is_number else _NARROWEST)
+    for is_number in (False, True):
+        own = [index for index, head in enumerate(table.head) if head.is_number == is_number]
+        while sum(widths) + gap * (len(widths) - 1) > room:
+            wide = [index for index in own if widths[index] > lowest[index]]
+            if not wide:
+                break
+            widths[max(wide, key=widths.__getitem__)] -= 1
+    return widths if sum(widths) + gap * (len(widths) - 1) <= room else None
+
+
+def cell_lines(cell: str, width: int) -> list[str]:
+    """Return a cell in lines of so many characters; a longer word is broken, an interval never is."""
+    if _INTERVAL.fullmatch(cell) and len(cell) > width:
+        mean, _, interval = cell.partition(" [")
+        return [mean, f"[{interval}"] if interval else [cell]
+    return textwrap.wrap(cell, width, break_long_words=width > 1) or [""]
 
 
 def facts(rows: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 from scipy import stats
 
 from kd_sweep.figures.plots.drawn_figures import read_figure
@@ -47,6 +48,12 @@ def check_means(axes: Axes, trials: pd.DataFrame, outcome: str, x: str, by: str,
         means = group.groupby(x)[outcome].mean()
         assert found[label(value)][0] == pytest.approx(means.index.to_list())
         assert found[label(value)][1] == pytest.approx(means.to_list(), rel=1e-12)
+
+
+def single(path: Path) -> list[Path]:
+    """Return the rectangles that one path is made of, five vertices each."""
+    assert len(path.vertices) % 5 == 0
+    return [Path(path.vertices[start : start + 5]) for start in range(0, len(path.vertices), 5)]
 
 
 def size_label(size: int) -> str:
@@ -157,7 +164,8 @@ def test_timeline_draws_each_attempt_from_its_beginning_to_its_end(whole: StudyR
     ended = epochs["finished_at"].max()
     began = epochs["finished_at"].min() - pd.Timedelta(seconds=1.5)
     (axes,) = drawn(whole, "timeline")
-    bars = sorted((bar.get_x(), bar.get_width()) for bar in axes.patches)
+    boxes = [path.get_extents() for bars in axes.patches for path in single(bars.get_path())]
+    bars = sorted((box.x0, box.width) for box in boxes)
     second = pd.Timedelta(seconds=1)
     expected = sorted(zip((began - began.min()) / second, (ended - began) / second, strict=True))
     np.testing.assert_allclose(bars, expected, rtol=1e-9, atol=1e-9)

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -20,53 +19,11 @@ from kd_sweep.study.file.load import parse_spec
 from kd_sweep.tables.notes import add_note
 from tests.command_line import Cli, assert_one_line
 from tests.figures.plots.plotted_studies import EDGES, write_study
+from tests.figures.report.page_tables import Tables
 from tests.project.pages import ROOT
 from tests.service.page.browsing import AXE, CHROMIUM, PHONE, WHY_NOT, browser
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m"
-
-
-class Tables(HTMLParser):
-    """The tables of a page by their captions, and the texts of list items, as a browser reads them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tables: dict[str, list[list[str]]] = {}
-        self.texts: list[str] = []
-        self.tags: set[str] = set()
-        self._caption = ""
-        self._open = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        if tag == "tr":
-            self.tables[self._caption].append([])
-        if tag in ("caption", "th", "td", "li", "dt", "dd", "p", "figcaption", "code"):
-            self._open = tag
-            self.texts.append("")
-            if tag in ("th", "td"):
-                self.tables[self._caption][-1].append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.texts:
-            self.texts[-1] += data
-        if self._open == "caption" and data.strip():
-            self._caption = data
-            self.tables[data] = []
-        elif self._open in ("th", "td"):
-            self.tables[self._caption][-1][-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._open:
-            self._open = ""
-
-    def frame(self, caption: str) -> pd.DataFrame:
-        head, *rows = self.tables[caption]
-        return pd.DataFrame(rows, columns=head)
-
-    def fact(self, name: str) -> str:
-        return self.texts[self.texts.index(name) + 1].strip()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +41,10 @@ def test_its_numbers_are_those_of_the_parquet_files(whole: StudyResults, report:
     assert page.frame("Trials").set_index("status")["trials"].astype(int).to_dict() == dict(
         trials["status"].value_counts()
     )
-    assert page.fact("Training of students") == f"{trials['train_s'].sum() / 3600:.2f} h"
+    cost = page.frame("Cost: each training reserves 1 CPU core").set_index("of").astype(float)
+    hours = trials["train_s"].sum() / 3600
+    assert cost.loc["students"].to_list() == pytest.approx([len(trials), hours, hours], abs=5e-5)
+    assert cost.loc["both"].to_list() == cost.loc["students"].to_list()
     assert page.fact("Epochs of students") == str(len(frame(whole, "epochs")))
     best = trials.loc[trials["val_accuracy"].idxmax()]
     assert any(f"{best['val_accuracy']:.4f}: {best['trial_id']} (" in text for text in page.texts)

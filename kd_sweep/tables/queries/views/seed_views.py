@@ -166,7 +166,7 @@ def _left_out(results: Results) -> list[str]:
     """Return the remark that not every trial counts, where that is so."""
     query = "SELECT status, count(*) AS number FROM trials WHERE status <> 'completed' GROUP BY status ORDER BY status"
     others = [f"{row['number']} {row['status']}" for row in results.sql(query).to_pylist()]
-    return [f"Of completed trials alone: {', '.join(others)} are left out."] if others else []
+    return [f"Only completed trials count; left out: {', '.join(others)}."] if others else []
 
 
 SEED_VIEWS = (

@@ -109,7 +109,7 @@ def test_seeds_of_unequal_settings_are_told(tmp_path: Path):
 def test_only_completed_trials_count_and_that_is_said(root: Path):
     (remark,) = remarks_of(answer(open_results(root / "first"), "dose_response"))
     counts = parquet(root, "first", "trials")["status"].value_counts()
-    assert remark == f"Of completed trials alone: {counts['failed']} failed, {counts['stopped']} stopped are left out."
+    assert remark == f"Only completed trials count; left out: {counts['failed']} failed, {counts['stopped']} stopped."
 
 
 def test_strengths_without_end_are_refused_and_seeds_of_very_many_left_out(tmp_path: Path):

@@ -1,41 +1,35 @@
-"""The report as one page of HTML, from the tables alone: the same rows give the same bytes."""
+"""What a report of one study says, from the tables alone: the same rows give the same content."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.analysis.wording import listed
-from kd_sweep.errors import QueryError, StorageError, UserError
+from kd_sweep.errors import QueryError, StorageError
 from kd_sweep.figures.plots.axis_words import in_a_sentence
-from kd_sweep.figures.plots.drawn_figures import FigureOptions, require_matplotlib, svg_figure
+from kd_sweep.figures.plots.drawn_figures import read_figure
+from kd_sweep.figures.plots.figure_kind import Drawing
 from kd_sweep.figures.plots.figure_list import FIGURES
-from kd_sweep.figures.report.citations import PAPER, SOFTWARE
-from kd_sweep.figures.report.findings import findings
-from kd_sweep.figures.report.light_svg import lighter
+from kd_sweep.figures.report.findings import Findings, findings
 from kd_sweep.figures.report.limits import limits
+from kd_sweep.figures.report.paper_recipe import PaperComparison, beside_the_paper
 from kd_sweep.figures.report.recipe_words import dimension_words, recipe_words
-from kd_sweep.figures.report.reproduction import reproduction
-from kd_sweep.figures.report.run_facts import failures, notes, run_facts, standing, trials_by_status
+from kd_sweep.figures.report.reproduction import Reproduction, reproduction
+from kd_sweep.figures.report.run_facts import cost, failures, notes, run_facts, standing, trials_by_status
+from kd_sweep.figures.report.setting_means import setting_means
 from kd_sweep.figures.report.shown_tables import ShownTable, shown_table
 from kd_sweep.study.file.frozen import FrozenStudy, parse_frozen
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.setting_columns import searched_fields
 from kd_sweep.tables.reader import Results
-from kd_sweep.tables.rendering.value_text import escaped
 from kd_sweep.tables.schema import column_name
-from kd_sweep.version import __version__
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 _MOST_ROWS = 50
 """Of the data of a figure; `kd-sweep plot` writes all of them."""
-_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -44,14 +38,44 @@ class ReportFigure:
 
     name: str
     title: str
-    svg: str
-    """One element, which needs no escaping."""
+    file: str
+    """Where the format of a report that is text expects its picture, without the ending."""
+    drawing: Drawing
     caption: str
     tables: Sequence[ShownTable]
 
 
-def report_page(results: Results, digest: str) -> str:
-    """Return the report of the one study in ``results`` as HTML.
+@dataclass(frozen=True)
+class ReportContent:
+    """All that a report says, in no format yet."""
+
+    name: str
+    """Of the study."""
+    digest: str
+    """Of its tables, by which a stale report is known."""
+    question: str
+    standing: str
+    """How many trials are done."""
+    best: str
+    found: Findings
+    means: ShownTable | None
+    """Outcomes by setting, with intervals."""
+    figures: Sequence[ReportFigure]
+    recipe: Sequence[tuple[str, str]]
+    paper: PaperComparison | None
+    """What the recipe has otherwise than the paper's; None where the recipe is not known."""
+    searched: ShownTable
+    facts: Sequence[tuple[str, str]]
+    cost: ShownTable
+    statuses: ShownTable
+    failures: ShownTable | None
+    notes: ShownTable | None
+    limits: Sequence[str]
+    again: Reproduction
+
+
+def read_content(results: Results, digest: str) -> ReportContent:
+    """Return what the report of the one study in ``results`` says.
 
     Args:
         results: its tables.
@@ -59,52 +83,32 @@ def report_page(results: Results, digest: str) -> str:
 
     Raises:
         CorruptFileError: a table is damaged.
-        UserError: matplotlib or Jinja2 is not installed. One line.
     """
-    template = _template()
     (name,) = results.studies()
     study: dict[str, Any] = next(iter(results.table("studies").to_pylist()), {})
     frozen = _frozen(study)
     figures, missing = _figures(results, name)
     found = findings(results)
-    return template.render(
+    return ReportContent(
         name=name,
-        version=__version__,
         digest=digest,
         question=_question(results),
         standing=standing(results, study),
         best=_best(results),
         found=found,
+        means=setting_means(results),
         figures=figures,
-        searched=_searched(results, frozen),
         recipe=[] if frozen is None else recipe_words(frozen.spec),
+        paper=None if frozen is None else beside_the_paper(frozen.spec),
+        searched=_searched(results, frozen),
         facts=run_facts(results, study),
+        cost=cost(results, frozen),
         statuses=trials_by_status(results),
         failures=failures(results),
         notes=notes(results),
         limits=limits(results, frozen, found, missing),
         again=reproduction(results, name, frozen, digest),
-        citations=(PAPER, SOFTWARE),
     )
-
-
-def _template() -> "Template":
-    require_matplotlib()
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ModuleNotFoundError:
-        raise UserError(
-            "a report needs Jinja2, which is not installed; in the checkout: pip install '.[figures]'"
-        ) from None
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: escaped(value) if type(value) is str else value,
-    )
-    return environment.get_template("report.html.j2")
 
 
 def _frozen(study: dict[str, Any]) -> FrozenStudy | None:
@@ -119,16 +123,20 @@ def _figures(results: Results, study: str) -> tuple[list[ReportFigure], list[str
     drawn, missing = [], []
     for kind in FIGURES.values():
         try:
-            figure = svg_figure(results, kind.name, FigureOptions(size="two-columns", dpi=_DPI))
+            drawing = read_figure(results, kind)
         except QueryError as error:
             missing.append(str(error))
             continue
         more = f"kd-sweep plot ROOT {study} {kind.name} --out DIR writes all as CSV"
         tables = [
             shown_table(table, f"What is drawn: {suffix or kind.title}", None, _MOST_ROWS, more)
-            for suffix, table in figure.tables.items()
+            for suffix, table in drawing.tables.items()
         ]
-        drawn.append(ReportFigure(kind.name, kind.title, lighter(figure.svg), figure.caption, tables))
+        drawn.append(
+            ReportFigure(
+                kind.name, kind.title, f"figures/{study}/{kind.name}", drawing, " ".join(drawing.caption), tables
+            )
+        )
     return drawn, missing
 
 
@@ -156,7 +164,7 @@ def _best(results: Results) -> str:
     return f"Best trial by {value}: {row['trial_id']} ({setting})."
 
 
-def _searched(results: Results, frozen: FrozenStudy | None) -> ShownTable | None:
+def _searched(results: Results, frozen: FrozenStudy | None) -> ShownTable:
     """Return what varies: what the study file asks for, and how many values the trials have."""
     trials = results.table("trials")
     columns = [*searched_fields(results), "seed"]

@@ -1,0 +1,1 @@
+"""Formats of reports: HTML, Markdown, LaTeX and PDF of the same content."""
