@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from sqlalchemy.orm import Session
 
 from kd_sweep.errors import KdSweepError, StudyLockedError
+from kd_sweep.service.root_identity import claim_for, identity_of
 from kd_sweep.service.rows.database import Database
 from kd_sweep.service.service_errors import ReadOnlyError
 from kd_sweep.service.service_settings import ServiceSettings
@@ -50,7 +51,11 @@ class ServiceCore:
 
         Raises:
             StorageError: the root cannot be written. One line.
+            ServiceError: the rows or files are those of another root. One line.
         """
+        identity = identity_of(self._folder(), self.settings.root)
+        if not identity.is_new:
+            claim_for(identity, self.settings.state, self.database)
         if self.settings.read_only:
             self.read_only = "this service was started with --read-only"
             return
@@ -103,15 +108,26 @@ class ServiceCore:
             return self.read_only
         return None if self._supervisor is None else self._supervisor.problem
 
+    def _folder(self) -> Root:
+        return Root.open(self.settings.root).child(FOLDER)
+
     def _lead(self) -> bool:
         """Become the one that runs the studies, if no other service is."""
-        folder = Root.open(self.settings.root).child(FOLDER)
+        folder = self._folder()
         folder.ensure_folder()
         try:
             self._lease = Lease.acquire(LEASE, root=folder, what="this results root")
         except StudyLockedError as error:
             self.read_only = f"another service runs the studies: {error}"
             return False
+        try:
+            identity = identity_of(folder, self.settings.root)
+            claim_for(identity, self.settings.state, self.database)
+            identity.keep(folder)
+        except KdSweepError:
+            self._lease.release()
+            self._lease = None
+            raise
         self._supervisor = Supervisor(self.settings, self.database, self._lease)
         self._supervisor.start()
         self._sender = Sender(self.database, self.settings.policy)

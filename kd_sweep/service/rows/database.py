@@ -1,8 +1,9 @@
 """The database of the service: SQLite on a local disk, or PostgreSQL by its URL; one change at a time."""
 
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ BUSY_S = 30.0
 ONE_AT_A_TIME = 0x6B647377
 """The number of PostgreSQL's lock that every change takes: the letters kdsw."""
 _CHANGES = "kd_sweep_changes"
+_ROOT = "root"
+"""Of the row that says whose rows these are."""
+_FULL_BYTES = 1 << 16
+"""Of room on a disk: with less there is no room for a change."""
 
 
 class Database:
@@ -47,6 +52,9 @@ class Database:
         self.name = parsed.render_as_string(hide_password=True)
         """Its URL without the password."""
         self._lock = threading.Lock()
+        self._file = Path(parsed.database or "") if self._is_sqlite else None
+        self._made: tuple[int, int] | None = None
+        """Device and number of the file that was opened."""
         event.listen(engine, "begin", _begin_sqlite if self._is_sqlite else _begin_postgresql)
         if self._is_sqlite:
             event.listen(engine, "connect", _connect_sqlite)
@@ -55,6 +63,7 @@ class Database:
         self._changing = sessionmaker(engine.execution_options(**{_CHANGES: True}), expire_on_commit=False)
         try:
             self._check_tables(make)
+            self._made = _identity(self._file)
         except SQLAlchemyError as error:
             self.close()
             raise DatabaseError(f"the database {self.name} cannot be opened: {_reason(error)}") from None
@@ -77,6 +86,24 @@ class Database:
                 stack.enter_context(self._lock)
             yield stack.enter_context(self._changing.begin())
 
+    def note_root(self, note: str, fits: Callable[[str], bool]) -> str | None:
+        """Note which results root these rows belong to; return the note of another one, which stays.
+
+        Args:
+            note: about the root.
+            fits: whether a note that is found is about the same root.
+        """
+        with self.reading() as session:
+            row = session.get(Meta, _ROOT)
+        if row is not None and row.value == note:
+            return None
+        with self.changing() as session:
+            row = session.get(Meta, _ROOT)
+            if row is not None and not fits(row.value):
+                return row.value
+            session.merge(Meta(key=_ROOT, value=note))
+        return None
+
     def signing_in(self) -> AbstractContextManager[Session]:
         """Return a session for a change of browsers' sessions."""
         return self.changing()
@@ -90,11 +117,10 @@ class Database:
             f"the database {self.name} has no rows of a service; kd-sweep serve makes them, of the same root and with "
             "the same --state and --database"
         )
-        if self._is_sqlite:
-            file = Path(self._engine.url.database or "")
-            if not make and not file.exists():  # SQLite would make it
+        if self._file is not None:
+            if not make and not self._file.exists():  # SQLite would make it
                 raise none_there
-            _make_file(file)
+            _make_file(self._file)
         with self.changing() as session:
             connection = session.connection()
             if not inspect(connection).has_table(Meta.__tablename__):
@@ -114,10 +140,32 @@ class Database:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
+        if self._made is not None and _identity(self._file) != self._made:  # what is written would be lost
+            raise DatabaseError(
+                f"the database {self.name} was removed or replaced while it was in use; stop what uses it, put it "
+                "back, and start again"
+            )
         try:
             yield
         except DBAPIError as error:
-            raise DatabaseError(f"the database {self.name} failed: {_reason(error)}") from error
+            full = " (its disk is full)" if _is_full(self._file) else ""
+            raise DatabaseError(f"the database {self.name} failed: {_reason(error)}{full}") from error
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Return device and number of a file; None where there is none."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def _is_full(path: Path | None) -> bool:
+    try:
+        return path is not None and shutil.disk_usage(path.parent).free < _FULL_BYTES
+    except OSError:
+        return False
 
 
 def _make_file(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kd_sweep.api.study import Study
 from kd_sweep.driver.events import Event, TeacherEpoch, TrialEpoch
 from kd_sweep.driver.interrupts import SweepInterrupted, ended_by_signals
-from kd_sweep.errors import ClusterError, KdSweepError, StorageError, UserError
+from kd_sweep.errors import ClusterError, KdSweepError, StorageError, StudyLockedError, UserError
 from kd_sweep.service.supervision.run_folder import STUDY_FILE, RunEnd, RunFolder
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ def main(path: Path) -> int:
     except (Exception, SystemExit) as error:
         if not isinstance(error, KdSweepError):
             traceback.print_exc()
-        refused = isinstance(error, UserError) and not isinstance(error, PASSING)
+        kind = "locked" if isinstance(error, StudyLockedError) else "died"
+        if isinstance(error, UserError) and not isinstance(error, PASSING):
+            kind = "refused"
         text = str(error) if isinstance(error, KdSweepError) else f"{type(error).__name__}: {error}"
-        end = RunEnd("refused" if refused else "died", " ".join(text.split())[:1000])
+        end = RunEnd(kind, " ".join(text.split())[:1000])
         code = 1
     print(f"kd-sweep: {end.kind}{f': {end.message}' if end.message else ''}", flush=True)
     folder.write_end(end)

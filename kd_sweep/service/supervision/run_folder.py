@@ -35,7 +35,7 @@ class RunEnd:
 
     kind: str
     """`done`: it ran to its end. `interrupted`: a signal stopped it. `refused`: the study, its data or the root is not
-    what it must be. `died`: anything else."""
+    what it must be. `locked`: another driver runs the study. `died`: anything else."""
     message: str | None = None
     """Why, or what is left. One line."""
     budget_used: bool = False

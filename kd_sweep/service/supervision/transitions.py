@@ -7,6 +7,8 @@ from kd_sweep.service.supervision.run_folder import RunEnd
 MAX_FAILURES = 8
 """Deaths of drivers in a row, without an epoch in between, after which a study has failed."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
+LOCKED_PAUSE_S = 30.0
+"""While another driver runs the study, such as one that a service on another host has left."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ def after_end(
         return Next("queued")
     if end is not None and end.kind == "refused":
         return Next("failed", message=end.message)
+    if end is not None and end.kind == "locked":
+        message = f"{end.message}; attempt to go on with it follows after {LOCKED_PAUSE_S:.0f} s"
+        return Next("running", message=message, num_failures=num_failures, next_start_at=now + LOCKED_PAUSE_S)
     reason = why if end is None else str(end.message)
     failures = 1 if progressed else num_failures + 1
     if failures > MAX_FAILURES:

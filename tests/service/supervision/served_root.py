@@ -30,6 +30,8 @@ class ServedRoot:
         self.settings = service_settings(str(self.root), state=self._state)
         self.database = Database(self.settings.database)
         self.log = folder / "service.log"
+        self.progressed_at = 0.0
+        """When the driver that was waited for had its first epoch, by its own word."""
         self.start()
 
     def start(self) -> None:
@@ -98,6 +100,7 @@ class ServedRoot:
             return driver is not None and driver[0] != other_than and self.run(name).has_progressed
 
         self.until(f"{name} has a driver with an epoch", is_so)
+        self.progressed_at = (self.run(name).path / "progressed").stat().st_mtime
         driver = self.run(name).driver()
         assert driver is not None
         return driver[0]

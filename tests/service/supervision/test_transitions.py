@@ -8,6 +8,7 @@ from kd_sweep.service.supervision.run_folder import RunEnd
 from kd_sweep.service.supervision.transitions import LONGEST_PAUSE_S, Next, after_end, is_due
 
 DONE, REFUSED, DIED = RunEnd("done"), RunEnd("refused", "teacher.model: is none"), RunEnd("died", "Ray has died")
+LOCKED = RunEnd("locked", "study tiny is held by pid 1 on elsewhere")
 STOPPED = RunEnd("interrupted", "stopped by SIGTERM")
 
 
@@ -44,6 +45,8 @@ def after(end: RunEnd | None, **changes: object) -> Next:
         (DIED, {}, "running", "run"),
         (None, {}, "running", "run"),
         (None, {"num_failures": 8}, "failed", "run"),
+        (LOCKED, {"num_failures": 8}, "running", "run"),
+        (LOCKED, {"wanted": "pause"}, "paused", "pause"),
         (None, {"num_failures": 8, "progressed": True}, "running", "run"),
     ],
 )
