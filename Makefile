@@ -11,7 +11,7 @@ FAST := -m "not slow and not long"
 # Tests start hundreds of processes of Python: each reads what the first has compiled, whatever the shell says of it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep serve test coverage test-all check failed lint architecture metrics bench install clean
+.PHONY: sweep serve test coverage test-all check failed lint architecture metrics results bench install clean
 
 sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
@@ -56,6 +56,10 @@ architecture: $(INSTALLED)
 # Writes the table of docs/metrics.md anew, of kd_sweep/study/metric_catalogue.py.
 metrics: $(INSTALLED)
 	$(BIN)/python -m tests.project.write_metrics
+
+# Draws the figures and the analysis of docs/results/ anew, of the table of trials there.
+results: $(INSTALLED)
+	$(BIN)/python -m tests.project.results_page.draw_results
 
 bench: $(INSTALLED)
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

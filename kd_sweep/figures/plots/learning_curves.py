@@ -12,10 +12,9 @@ from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import axis_label, words
 from kd_sweep.figures.plots.figure_kind import DEFAULT_METRIC, Drawing, FigureKind
-from kd_sweep.figures.plots.lines import SIZE, STRENGTH, Fields, Key, Row, evenly, fields_over, group_label
+from kd_sweep.figures.plots.lines import SIZE, STRENGTH, Fields, Key, Row, evenly, fields_over, group_label, said_of
 from kd_sweep.figures.plots.looks import looks
 from kd_sweep.tables.queries.named_queries import answer
-from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.queries.views.epoch_views import MAX_BANDS
 from kd_sweep.tables.reader import Results
 
@@ -40,7 +39,7 @@ def _read(results: Results, metric: str | None) -> Drawing:
         if row.get(STRENGTH) in strengths and fields.key_of(row) in panels:
             panels[fields.key_of(row)].append(row)
     stops = answer(results, "stops")
-    remarks = [*fields.remarks, *remarks_of(view)]
+    remarks = [*fields.remarks, *said_of(view)]
     if len(strengths) < len(found):
         remarks.append(f"Drawn are {len(strengths)} of {len(found)} strengths, evenly chosen.")
     table = pa.Table.from_pylist([row for rows in panels.values() for row in rows], finite.schema)

@@ -167,11 +167,16 @@ def lines_of(results: Results, outcome: str, fields: Fields) -> Lines:
     finite = view.filter(pc.and_(pc.is_finite(view["mean"]), pc.is_valid(view[fields.x])))
     if finite.num_rows == 0:
         raise QueryError(f"no completed trial has a value of {outcome}")
-    remarks = [*fields.remarks, *remarks_of(view)]
+    remarks = [*fields.remarks, *said_of(view)]
     if finite.num_rows < view.num_rows:
         remarks.append(_without_a_value(view.num_rows - finite.num_rows))
     drawn = finite.filter(pa.array([fields.key_of(row) in fields.keys for row in finite.to_pylist()], pa.bool_()))
     return Lines(outcome, fields, _split(drawn, fields), drawn, remarks)
+
+
+def said_of(view: pa.Table) -> list[str]:
+    """Return what a view leaves out, and what is to be known of its metrics, as sentences of a caption."""
+    return [f"{text[:1].upper()}{text[1:].removesuffix('.')}." for text in remarks_of(view)]
 
 
 def evenly(items: Sequence[Any], most: int) -> list[Any]:

@@ -14,9 +14,9 @@ from kd_sweep.analysis.wording import listed
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import in_a_sentence, words
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
+from kd_sweep.figures.plots.lines import said_of
 from kd_sweep.figures.plots.looks import RASTER_FROM
 from kd_sweep.tables.queries.named_queries import answer
-from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.queries.setting_columns import searched_fields
 from kd_sweep.tables.reader import Results
 
@@ -67,7 +67,7 @@ def _read(results: Results, metric: str | None) -> Drawing:
         *([f"Axes of {listed(list(map(in_a_sentence, logarithmic)))} are logarithmic."] if logarithmic else []),
         *(["Trials without a value cross the axis below it."] if any(None in one for one in columns.values()) else []),
         *([f"There is no room for {listed(left_out)}."] if left_out else []),
-        *remarks_of(view),
+        *said_of(view),
     ]
     table = finite.select([name for name in finite.column_names if name in (*_NO_AXES, *shown)])
     panel = partial(_draw, [coordinate(name, values, is_log=name in logarithmic) for name, values in columns.items()])

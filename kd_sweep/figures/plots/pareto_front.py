@@ -10,10 +10,9 @@ import pyarrow as pa
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
-from kd_sweep.figures.plots.lines import Row
+from kd_sweep.figures.plots.lines import Row, said_of
 from kd_sweep.figures.plots.looks import RASTER_FROM, looks
 from kd_sweep.tables.queries.named_queries import answer
-from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED
 
@@ -51,7 +50,7 @@ def _read(results: Results, _: str | None) -> Drawing:
         f"Each marker is one trial (n = {len(rows)}, no intervals). Large are the {front.num_rows} that no other "
         "beats: no trial is as good in every objective and better in one.",
         "The shaded area is what they dominate." if len(modes) == 2 else "Each panel shows two of the objectives.",
-        *remarks_of(others),
+        *said_of(others),
     ]
     panels = [partial(_draw, rows, modes, pair) for pair in itertools.combinations(modes, 2)]
     return Drawing(panels, {"": table}, caption, shape=0.8)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
+from kd_sweep.figures.plots.lines import said_of
 from kd_sweep.figures.plots.looks import RASTER_FROM
 from kd_sweep.tables.queries.named_queries import answer
-from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.reader import Results
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _read(results: Results, _: str | None) -> Drawing:
         "Each bar is one of them (no intervals); a trial has the status that it has now.",
         f"Time is in {unit} since {began:%Y-%m-%d %H:%M:%S} UTC.",
         *([f"{num_open} have not ended: their bars end with the last of the others."] if num_open else []),
-        *remarks_of(view),
+        *said_of(view),
     ]
     panel = partial(_draw, spans, slots, unit)
     return Drawing([panel], {"": view}, caption, height_mm=min(16.0 + 4.5 * len(slots), 160.0), is_wide=True)

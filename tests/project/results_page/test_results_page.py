@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import pytest
 import torch
@@ -12,14 +13,15 @@ from torch import nn
 from kd_sweep.networks.architectures.resnet import CifarResNet
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
+from tests.project.pages import ROOT
+from tests.project.results_page.draw_results import GRAD_CAM, RESULTS, STUDY, analysis, pictures, write_root
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "docs/results"
 PAGE = (RESULTS / "cifar10-strength.md").read_text()
 TRIALS = pd.read_csv(RESULTS / "cifar10-strength-trials.csv").assign(
     generalization_gap_augmented=lambda trials: trials.train_accuracy - trials.val_augmented_accuracy
 )
-STUDY, GRAD_CAM = "cifar10-strength", "cifar10-strength-grad-cam"
+DRAWN_WITH = "3.11.2"
+"""The version of matplotlib that drew the figures on the page."""
 EXACT_TO = 6e-5
 """Figures on the page have four decimals."""
 
@@ -127,6 +129,21 @@ def test_the_analysis_is_that_of_the_table_of_trials() -> None:
     printed = (RESULTS / "cifar10-strength-analysis.txt").read_text()
     for row in rows_below("Effects and verdicts")[2:]:
         assert f"changes by {row[1]} (mean of 3 seeds" in printed
+
+
+def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path) -> None:
+    """In words in any case; picture by picture where matplotlib is the one that drew them."""
+    write_root(tmp_path)
+    found = pictures(tmp_path)
+    shown = re.findall(r"^!\[[^]]+\]\((\S+\.svg)\)\n\n((?:.+\n)+)", PAGE, re.MULTILINE)
+    assert {name: " ".join(caption.split()) for name, caption in shown} == {
+        name: caption for name, (_, caption) in found.items()
+    }
+    assert analysis(tmp_path) == (RESULTS / f"{STUDY}-analysis.txt").read_text()
+    if matplotlib.__version__ == DRAWN_WITH:
+        assert {name: (RESULTS / name).read_text() == svg for name, (svg, _) in found.items()} == dict.fromkeys(
+            found, True
+        )
 
 
 def test_effects_with_the_other_map() -> None:
