@@ -47,7 +47,7 @@ class NetworkInput:
     def _pixels(self, image: "Image.Image | Path | str") -> Tensor:
         """Return uint8 (D, H, W)."""
         if isinstance(image, str | Path):
-            return self._in_channels(torch.from_numpy(decode_image(Path(image), self._size, str(image)).copy()))
+            return self._in_channels(torch.from_numpy(decode_image(str(image), self._size, str(image)).copy()))
         if not isinstance(image, Image.Image):
             raise DataError(f"image: {type(image).__name__} is no image; possible: an image of Pillow, or a path")
         if self._levels is not None and image.width == image.height:

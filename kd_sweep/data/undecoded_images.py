@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from kd_sweep.data.splits import Indices
 
 Pixels = NDArray[np.uint8]
-Source = Path | bytes | Pixels
-"""One image: a file, an encoded file's content, or pixels (3, H, W)."""
+Source = str | bytes | Pixels
+"""One image: the path of a file, an encoded file's content, or pixels (3, H, W)."""
 
 
 @dataclass(frozen=True)

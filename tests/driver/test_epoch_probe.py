@@ -1,5 +1,6 @@
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_nothing_but_the_probed_images_is_decoded(folder, monkeypatch):
 def picked(data):
     found = list_images(data)
     train_N, val_N = selected_indices(data, found.train.labels_N, found.val.labels_N)
-    return [found.train.sources[i] for i in train_N] + [found.val.sources[i] for i in val_N]
+    return [Path(found.train.sources[i]) for i in train_N] + [Path(found.val.sources[i]) for i in val_N]
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def _decode_into(images_NDHW: Pixels, undecoded: UndecodedImages) -> Checksums:
 
 def _decoded(undecoded: UndecodedImages, index: int, image_size: int) -> Pixels:
     source = undecoded.sources[index]
-    name = str(source) if isinstance(source, Path) else undecoded.names[index]
+    name = source if isinstance(source, str) else undecoded.names[index]
     return decode_image(source, image_size, name)
 
 

@@ -39,7 +39,7 @@ class UnsuitableImageError(ValueError):
 
 
 @contextmanager
-def read_rgb(source: Path | bytes) -> Iterator[Image.Image]:
+def read_rgb(source: str | Path | bytes) -> Iterator[Image.Image]:
     """Give the block the first frame of an image file as RGB, upright, over white, with 8 bits per channel.
 
     Args:

@@ -176,6 +176,8 @@ class Walk:
         except OSError as error:
             raise DataError(f"data.path: {folder} cannot be read ({error.strerror})") from None
         self._num_entries += len(entries)
+        if self._num_entries <= MAX_OTHERS:
+            return entries
         num_images = self._num_images + sum(_is_image(entry.name) for entry in entries)
         if self._num_entries > MAX_OTHERS + (1 + OTHERS_PER_IMAGE) * num_images:
             raise DataError(
