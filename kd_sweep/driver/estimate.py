@@ -21,7 +21,7 @@ from kd_sweep.study.space.points import PlannedTrial, points_of
 from kd_sweep.study.space.sections import PlannedTeacher
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import recorded_trial
+from kd_sweep.study.trial import recorded_trials
 from kd_sweep.tables.reader import open_results
 from kd_sweep.waiting import doing
 
@@ -206,7 +206,7 @@ def _finished_trials(spec: StudySpec, planned: Plan, root: Location) -> set[str]
         return set()
     if planned.trials:
         return {row["trial_id"] for row in rows}
-    return set(points_of(spec, (recorded_trial(row) for row in rows)))
+    return set(points_of(spec, recorded_trials(rows)))
 
 
 def _finished_teachers(planned: Plan, root: Location) -> set[str]:

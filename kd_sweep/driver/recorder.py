@@ -18,7 +18,7 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.conditions import Conditions
 from kd_sweep.study.space.points import point_of
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import TrialConfig, recorded_trial
+from kd_sweep.study.trial import TrialConfig, recorded_trials
 from kd_sweep.tables.schema import FINISHED, column_name
 from kd_sweep.tables.writer import StudyWriter
 from kd_sweep.version import __version__
@@ -56,6 +56,7 @@ class Recorder:
         self._conditions = Conditions(spec)
         self._search = tuple(name for name in spec.search if name not in SETTINGS)
         self._configs: dict[str, TrialConfig] = {}
+        self._recorded: dict[str, TrialConfig] = {}
         self._latest: datetime | None = None
         self._extra = extra_columns(spec.metrics.extra)
 
@@ -65,12 +66,13 @@ class Recorder:
 
     def configs(self) -> dict[str, TrialConfig]:
         """Return the configuration of every trial that the tables hold, by its id, with the dataset where it is now."""
-        configs = {}
-        for trial_id, row in self._writer.trials.items():
-            config = recorded_trial(row)
-            data = config.data.model_copy(update=self._spec.data.origin)
-            configs[trial_id] = config.model_copy(update={"data": data})
-        return configs
+        rows = self._writer.trials
+        unread = [trial_id for trial_id in rows if trial_id not in self._recorded]
+        here: dict[int, Any] = {}  # sections are shared
+        for trial_id, config in zip(unread, recorded_trials(rows[trial_id] for trial_id in unread), strict=True):
+            data = here.setdefault(id(config.data), config.data.model_copy(update=self._spec.data.origin))
+            self._recorded[trial_id] = config.model_copy(update={"data": data})
+        return {trial_id: self._recorded[trial_id] for trial_id in rows}
 
     def epochs_table(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of every epoch, sorted by trial and epoch."""

@@ -1,6 +1,7 @@
 """The configurations of a trial, its teachers and their image streams, each named by the digest of its content."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple
 
@@ -319,6 +320,35 @@ def selecting_sections(config: Strict) -> Iterator[tuple[str, SelectingSection]]
             yield f"{name}.{section.selector}", section
         if isinstance(section, Metrics):
             yield from ((f"{name}.{metric.column}", metric) for metric in section.extra)
+
+
+def recorded_trials(rows: Iterable[Mapping[str, Any]]) -> Iterator[TrialConfig]:
+    """Yield the trial of each row of the `trials` table. Equal sections are read once, and shared.
+
+    Raises:
+        StorageError: as `recorded_trial`.
+    """
+    read: dict[tuple[str, str], Strict] = {}
+    for row in rows:
+        content = json.loads(row["config"])
+        keys = {name: (name, repr(content[name])) for name in SECTIONS if name in content}
+        if content.pop("members", None):  # of which a section of the trial is one
+            yield recorded_trial(row)
+        elif read.keys() >= set(keys.values()):
+            yield _of_read_sections(row, content | {name: read[key] for name, key in keys.items()})
+        else:
+            config = recorded_trial(row)
+            read |= {key: getattr(config, name) for name, key in keys.items()}
+            yield config
+
+
+def _of_read_sections(row: Mapping[str, Any], content: dict[str, Any]) -> TrialConfig:
+    if "teacher_strengths" in content:
+        content["teacher_strengths"] = tuple(content["teacher_strengths"])
+    try:
+        return TrialConfig.model_validate(content)
+    except ValidationError:
+        return recorded_trial(row)  # which says what is wrong
 
 
 def recorded_trial(row: Mapping[str, Any]) -> TrialConfig:

@@ -23,7 +23,7 @@ from kd_sweep.storage.local_files import is_temporary
 from kd_sweep.storage.root import PROBE, Location, Root
 from kd_sweep.storage.tensor_files import CORRUPT
 from kd_sweep.study.space.points import is_finite
-from kd_sweep.study.trial import recorded_trial
+from kd_sweep.study.trial import recorded_trials
 from kd_sweep.tables.current_files import table_file
 from kd_sweep.tables.keyed_table import read_table
 from kd_sweep.tables.reader import open_results
@@ -224,7 +224,7 @@ class _Wanted:
         except CorruptFileError as error:
             raise StorageError(f"{error}; what {name} refers to is not known until kd-sweep resume {study}") from None
         rows = trials.to_pylist()
-        known = {row["trial_id"]: recorded_trial(row) for row in rows}
+        known = dict(zip([row["trial_id"] for row in rows], recorded_trials(rows), strict=True))
         finished = {row["trial_id"] for row in rows if row["status"] in FINISHED}
         trials = {config.trial_id: config for config in planned_configs(folder, spec)} | known
         self.trials[name] = set(trials)

@@ -20,7 +20,7 @@ from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import CORRUPT, check_data
 from kd_sweep.storage.terms import of_term, terms_of
-from kd_sweep.study.trial import recorded_trial
+from kd_sweep.study.trial import recorded_trials
 from kd_sweep.tables.current_files import current_term, files_of_other_terms, table_file
 from kd_sweep.tables.epoch_parts import Part, counted, list_parts, parts_among, read_part, superseded
 from kd_sweep.tables.keyed_table import read_table
@@ -114,8 +114,8 @@ def _study(study: Root, used: set[str]) -> Iterator[Finding]:
     if rows is not None and epochs is not None:
         yield from _trials(study, trials, epochs, is_running=is_running)
     try:
-        for row in trials.values():
-            used |= {teacher.teacher_id for teacher in recorded_trial(row).needed_teachers}
+        for config in recorded_trials(trials.values()):
+            used |= {teacher.teacher_id for teacher in config.needed_teachers}
     except StorageError as error:
         yield Finding(PROBLEM, study.location_of(table_file(study, TRIALS)), str(error), "")
     yield from _checkpoints(study, trials, is_running=is_running)

@@ -2,11 +2,12 @@ import json
 
 import pytest
 
+from kd_sweep.errors import StorageError
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.identity import derived_seed, digest
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.space.points import trial_config
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import TrialConfig, recorded_trial, recorded_trials
 
 
 def _trial(**point):
@@ -149,3 +150,34 @@ def test_ids_from_before_sizes_followed_the_dataset(data, trial_id, teacher_id):
     fingerprint = {"fingerprint": "f"} if data else {}
     trial = TrialConfig(data=Data(**data, **fingerprint))
     assert (trial.trial_id, trial.teachers[0].teacher_id) == (trial_id, teacher_id)
+
+
+def _row(config):
+    return {"trial_id": config.trial_id, "config": config.model_dump_json()}
+
+
+def test_many_rows_are_read_as_each_alone():
+    wide = {"student__width": 32}
+    decoupled = {"distillation__loss": "dkd", "distillation__non_target_class_weight": 4.0}
+    trials = [
+        _trial(seed=seed, ensemble_size=size, augmentation_strength=strength, **more)
+        for more in ({}, wide, decoupled, wide | decoupled)
+        for strength in (0.0, 0.5, 1.0)
+        for size in (1, 3)
+        for seed in (0, 1)
+    ]
+    teachers = [trials[0].teacher.model_copy(update={"width": width}) for width in (16, 32, 16)]
+    trials += [TrialConfig(teacher_strengths=(0.0, 0.5, 1.0), seed=seed, members=tuple(teachers)) for seed in (0, 1)]
+    rows = [_row(trial) for trial in (*trials, *reversed(trials))]
+    read = list(recorded_trials(rows))
+    assert read == [recorded_trial(row) for row in rows] == [*trials, *reversed(trials)]
+    assert [config.trial_id for config in read] == [row["trial_id"] for row in rows]
+
+
+def test_a_row_of_another_version_is_refused_among_others():
+    known = _row(TrialConfig())
+    other = {"trial_id": "0", "config": json.dumps(json.loads(known["config"]) | {"colour": 3})}
+    reading = recorded_trials([known, other])
+    assert next(reading) == TrialConfig()
+    with pytest.raises(StorageError, match="trial 0: was written by a version of kd_sweep whose trials have other"):
+        next(reading)
