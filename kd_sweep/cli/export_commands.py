@@ -1,6 +1,6 @@
 """The command that hands a study, or a trained network, to another tool."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from kd_sweep.cli.completion import nothing, study_names
 from kd_sweep.cli.screen import print_message
 from kd_sweep.waiting import doing
 
+if TYPE_CHECKING:
+    from kd_sweep.export.request import Request
+
 
 def export(
     root: ResultsRoot,
@@ -16,7 +19,7 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            "--to", metavar="TOOL", help="optuna, tensorboard, onnx or hf; docs/exports.md says what each becomes."
+            "--to", metavar="TOOL", help="optuna, tensorboard, mlflow, ro-crate, onnx or hf; docs/exports.md has each."
         ),
     ],
     out: Annotated[
@@ -29,11 +32,29 @@ def export(
     network: Annotated[
         str, typer.Option("--network", metavar="NAME", help="For onnx and hf: student, teacher-1, teacher-2, …")
     ] = "student",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on, with trials as they finish, until the study is finished.")
+    ] = False,
 ) -> None:
     """Write a study, or a trained network, for another tool. Done again it adds what is new."""
     with doing(f"exporting to {to}"):
-        from kd_sweep.export.targets import export as write
+        from kd_sweep.export.targets import checked_request, export_request
         from kd_sweep.tables.reader import open_results
 
-        written = write(open_results(root), study, to, out, trial=trial, network=network)
-    print_message(f"wrote {out}: {written.what}" if written.changed else f"{out} has it all: {written.what}")
+        request = checked_request(open_results(root), study, to, out, trial=trial, network=network)
+        written = None if follow else export_request(request)
+    if written is None:
+        _follow(request)
+    else:
+        print_message(f"wrote {out}: {written.what}" if written.changed else f"{out} has it all: {written.what}")
+
+
+def _follow(request: "Request") -> None:
+    from kd_sweep.export.following import follow
+
+    try:
+        written = follow(request, print_message)
+    except KeyboardInterrupt:
+        print_message(f"stopped; {request.out} has what had finished, and the same command goes on")
+        raise
+    print_message(f"study {request.study_name} has ended; {request.out} has it all: {written.what}")

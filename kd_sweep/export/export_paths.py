@@ -1,13 +1,16 @@
 """Where an export goes: what may be there already, and how its files get there whole."""
 
+import contextlib
+import datetime
 import json
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from kd_sweep.errors import StorageError
-from kd_sweep.export.finished_study import FinishedStudy
-from kd_sweep.storage.local_files import is_temporary
+from kd_sweep.storage.local_files import TEMPORARY_SUFFIX, is_temporary
 from kd_sweep.storage.locations import expanded
 from kd_sweep.storage.tensor_files import write_atomic
 
@@ -15,10 +18,13 @@ MARK = "kd-sweep-export.json"
 """The file in a folder that says what was exported into it."""
 
 
-def mark_of(study: FinishedStudy, target: str) -> dict[str, Any]:
-    """Return what an export says of itself: whatever has the same mark, another export of it may replace."""
-    created_at = study.row.get("created_at")
-    return {"exported_by": "kd-sweep", "to": target, "study": study.name, "created_at": str(created_at or "")}
+Mark = dict[str, str]
+"""What an export says of itself: whatever has the same mark, another export of it may replace."""
+
+
+def mark_of(study: str, created_at: datetime.datetime | None, target: str) -> Mark:
+    """Return the mark of a study that was created then, for a target."""
+    return {"exported_by": "kd-sweep", "to": target, "study": study, "created_at": str(created_at or "")}
 
 
 def local_path(out: str) -> Path:
@@ -40,14 +46,24 @@ def refuse(path: Path, found: str) -> StorageError:
     return StorageError(f"--out: {path} {found}; choose another path, or remove it")
 
 
-def check_file(path: Path) -> bool:
-    """Return whether there is a file; raise `StorageError` for a folder."""
+def check_file(path: Path, wanted: Mark, mark_in: Callable[[Path], Any]) -> None:
+    """Return where an export may use ``path`` as its file: it is missing, or has the same mark.
+
+    Args:
+        path: of the file.
+        wanted: the mark.
+        mark_in: returns the mark in a file; None where it has none.
+
+    Raises:
+        StorageError: it is a folder, another export, or something else. One line.
+    """
     if path.is_dir():
         raise refuse(path, "is a folder")
-    return path.exists()
+    if path.exists():
+        check_mark(path, mark_in(path), wanted)
 
 
-def check_mark(path: Path, found: Any, wanted: dict[str, Any]) -> None:
+def check_mark(path: Path, found: Any, wanted: Mark) -> None:
     """Raise `StorageError` where what is at ``path`` has another mark than that of this export, or none."""
     if not isinstance(found, dict) or found.get("exported_by") != wanted["exported_by"]:
         raise refuse(path, "is there and no export of kd-sweep")
@@ -56,7 +72,7 @@ def check_mark(path: Path, found: Any, wanted: dict[str, Any]) -> None:
         raise refuse(path, what)
 
 
-def check_folder(path: Path, wanted: dict[str, Any]) -> None:
+def check_folder(path: Path, wanted: Mark) -> None:
     """Return where an export may use ``path`` as its folder: it is missing, empty, or has the same mark.
 
     Raises:
@@ -72,7 +88,7 @@ def check_folder(path: Path, wanted: dict[str, Any]) -> None:
         raise refuse(path, "is not empty and no export of kd-sweep")
 
 
-def begin_folder(path: Path, mark: dict[str, Any]) -> bool:
+def begin_folder(path: Path, mark: Mark) -> bool:
     """Mark a folder as that of an export, and remove what a killed export was writing; return whether it is new."""
     is_new = write_file(path / MARK, json.dumps(mark, indent=1).encode() + b"\n")
     for file in path.rglob("*"):
@@ -91,8 +107,24 @@ def write_file(path: Path, content: bytes) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a path for a file that a library writes, in a folder of its own; it becomes ``path`` in one step.
+
+    It stays what it was where the block raises.
+    """
+    for leftover in _leftovers(path):
+        shutil.rmtree(leftover, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent))
+    try:
+        yield folder / path.name
+        (folder / path.name).replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _leftovers(path: Path) -> Iterator[Path]:
-    """Yield the files that a killed export left beside ``path`` under temporary names."""
+    """Yield what a killed export left beside ``path`` under temporary names."""
     if path.parent.is_dir():
         for other in path.parent.iterdir():
             if other.name.startswith(f".{path.name}.") and is_temporary(other.name):

@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError, StorageError
 from kd_sweep.storage.root import Root
+from kd_sweep.study.file.frozen import FrozenStudy
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED, extra_metric_columns, metric_columns, searched_columns
@@ -23,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 FAILED = "failed"
+EXPORTED = (*FINISHED, FAILED)
+"""Statuses of trials that do not change any more, unless the study is launched again."""
 POINT = ("augmentation_strength", "ensemble_size", "seed")
 RAN = ("learning_rate", "epoch_s", "train_images_per_s")
 """Columns of epochs that are numbers and no metrics."""
@@ -101,7 +104,7 @@ class FinishedStudy:
         rows = table.to_pylist()
         self.metric_names = metric_columns(table.schema)
         self.setting_names = (*POINT, *searched_columns(table.schema))
-        finished = [row for row in rows if row["status"] in (*FINISHED, FAILED)]
+        finished = [row for row in rows if row["status"] in EXPORTED]
         self.trials = sorted((self._trial(row) for row in finished), key=lambda one: (one.started_at, one.trial_id))
         self.num_unfinished = len(rows) - len(finished)
         if not finished:
@@ -114,15 +117,20 @@ class FinishedStudy:
         return rows[0] if rows else {}
 
     @cached_property
-    def spec(self) -> StudySpec | None:
-        """The study as it was launched; None where it cannot be read."""
+    def frozen(self) -> FrozenStudy | None:
+        """The study as it was launched, with the versions that ran it; None where it cannot be read."""
         try:
-            return StudyFolder.at(self.root).spec()
+            return StudyFolder.at(self.root).frozen_study()
         except StorageError:
             return None
 
-    def curves(self) -> Iterator[tuple[FinishedTrial, Curves]]:
-        """Yield each trial with what it reported."""
+    @property
+    def spec(self) -> StudySpec | None:
+        """The study as it was launched; None where it cannot be read."""
+        return self.frozen.spec if self.frozen else None
+
+    def curves(self, of: Collection[str] | None = None) -> Iterator[tuple[FinishedTrial, Curves]]:
+        """Yield each trial with what it reported; those with these ids where some are given."""
         table = self.results.table("epochs")
         names = [*self.metric_names, *RAN]
         names += [name for name in extra_metric_columns(table.schema) if name not in names]
@@ -133,7 +141,7 @@ class FinishedStudy:
         columns = {name: _floats(table[name]) for name in table.column_names[3:]}
         epochs = table["epoch"].to_numpy(zero_copy_only=False).astype(np.int64)
         times = _floats(pc.cast(table["finished_at"], pa.int64())) / 1e6
-        for trial in self.trials:
+        for trial in self.trials if of is None else (one for one in self.trials if one.trial_id in of):
             first, last = np.searchsorted(ids, trial.trial_id, "left"), np.searchsorted(ids, trial.trial_id, "right")
             part = slice(int(first), int(last))
             values = {name: column[part] for name, column in columns.items() if not np.isnan(column[part]).all()}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_sweep.export.export_paths import check_file, check_mark, mark_of, write_file
+from kd_sweep.export.export_paths import Mark, check_file, write_file
 from kd_sweep.export.finished_study import Curves, FinishedStudy, FinishedTrial
 from kd_sweep.export.request import Request, Written
 from kd_sweep.study.spec import IntRange, Uniform
@@ -27,15 +27,16 @@ def write_journal(request: Request) -> Written:
 
     A completed trial without a value of an objective is a failed one: Optuna knows no other without.
     """
-    study, out = request.study, request.out
-    mark = mark_of(study, "optuna")
-    if check_file(out):
-        check_mark(out, _mark_in(out), mark)
-    lines = _journal(study, mark)
-    return Written(write_file(out, lines), f"{len(study.trials)} trials")
+    lines = _journal(request.study, request.mark)
+    return Written(write_file(request.out, lines), f"{len(request.study.trials)} trials")
 
 
-def _journal(study: FinishedStudy, mark: dict[str, Any]) -> bytes:
+def check_journal(path: Path, mark: Mark) -> None:
+    """Raise `StorageError` where ``path`` is not free for the export with this mark."""
+    check_file(path, mark, _mark_in)
+
+
+def _journal(study: FinishedStudy, mark: Mark) -> bytes:
     import optuna
     from optuna.storages.journal import BaseJournalBackend, JournalStorage
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+
 from kd_sweep.errors import QueryError
+from kd_sweep.export.export_paths import Mark, mark_of
 from kd_sweep.export.finished_study import FinishedStudy
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.reader import Results
@@ -32,6 +35,7 @@ class Request:
 
     results: Results
     study_name: str
+    target: str
     out: Path
     trial: str | None = None
     """Its id, a beginning of it, or `best`."""
@@ -41,9 +45,19 @@ class Request:
     """Fields of `data` that say where the images are now."""
 
     @cached_property
+    def mark(self) -> Mark:
+        """What tells the export from others."""
+        rows = self.table("studies").to_pylist()
+        return mark_of(self.study_name, rows[0]["created_at"] if rows else None, self.target)
+
+    @cached_property
     def study(self) -> FinishedStudy:
         """The study's finished trials; raises as `FinishedStudy`."""
         return FinishedStudy(self.results, self.study_name)
+
+    def table(self, name: str) -> pa.Table:
+        """Return a table of the study as it is now; raises as `Results.table`."""
+        return Results(self.results.select(self.study_name)[self.study_name]).table(name)
 
     def stored_trial(self) -> StoredTrial:
         """Return the trial.

@@ -1,15 +1,18 @@
-"""The list of what a study can be exported to, and the one way to do it."""
+"""The list of what a study can be exported to, what is checked before, and the one way to do it."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from kd_sweep.errors import QueryError, UserError, alternatives
-from kd_sweep.export.export_paths import local_path
-from kd_sweep.export.hugging_face_folder import write_hugging_face
-from kd_sweep.export.onnx_model import write_onnx
-from kd_sweep.export.optuna_journal import write_journal
+from kd_sweep.export.export_paths import Mark, check_folder, local_path
+from kd_sweep.export.mlflow_store import check_store, write_store
+from kd_sweep.export.networks.hugging_face_folder import write_hugging_face
+from kd_sweep.export.networks.onnx_model import check_onnx, write_onnx
+from kd_sweep.export.optuna_journal import check_journal, write_journal
 from kd_sweep.export.request import STUDENT, Request, Written
+from kd_sweep.export.ro_crate import write_crate
 from kd_sweep.export.tensorboard_folder import write_tensorboard
 from kd_sweep.tables.reader import Results
 
@@ -19,6 +22,8 @@ class Target:
     """A tool, and what writes its files."""
 
     write: Callable[[Request], Written]
+    check: Callable[[Path, Mark], None] = check_folder
+    """Raises `StorageError` where something else is at the path."""
     modules: tuple[str, ...] = ()
     """What has to be importable."""
     of_network: bool = False
@@ -26,15 +31,17 @@ class Target:
 
 
 TARGETS = {
-    "optuna": Target(write_journal, ("optuna",)),
-    "tensorboard": Target(write_tensorboard, ("tensorboard", "google_crc32c")),
-    "onnx": Target(write_onnx, ("onnx", "onnxruntime", "onnxscript"), of_network=True),
+    "optuna": Target(write_journal, check_journal, ("optuna",)),
+    "tensorboard": Target(write_tensorboard, modules=("tensorboard", "google_crc32c")),
+    "mlflow": Target(write_store, check_store, ("mlflow", "sqlalchemy", "alembic")),
+    "ro-crate": Target(write_crate),
+    "onnx": Target(write_onnx, check_onnx, ("onnx", "onnxruntime", "onnxscript"), of_network=True),
     "hf": Target(write_hugging_face, of_network=True),
 }
 """By name; each that needs a library has an extra of that name."""
 
 
-def export(
+def checked_request(
     results: Results,
     study: str,
     to: str,
@@ -43,10 +50,8 @@ def export(
     trial: str | None = None,
     network: str = STUDENT,
     location: Mapping[str, str] | None = None,
-) -> Written:
-    """Write a study, or a network of one of its trials, as the files of another tool.
-
-    Done again it changes nothing, or adds what has finished since; killed, it is finished by being done again.
+) -> Request:
+    """Return what an export is asked for. Nothing is written yet.
 
     Args:
         results: a root, or the study alone.
@@ -58,9 +63,7 @@ def export(
         location: fields of `data` that say where the images are now.
 
     Raises:
-        UserError: one line, before anything is written: no such target, study, trial or network, nothing finished,
-            something else at ``out``, or a library is missing.
-        KdSweepError: what was written does not compute what the network does; it is removed.
+        UserError: one line: no such target or study, something else at ``out``, or a library is missing.
     """
     if to not in TARGETS:
         raise QueryError(f"--to: {to!r} is not a target; {alternatives(to, TARGETS)}")
@@ -71,5 +74,18 @@ def export(
     missing = [name for name in target.modules if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--to: {to} needs {', '.join(missing)}; in the checkout: pip install '.[{to}]'")
-    request = Request(results, study, local_path(out), trial, network, location)
-    return target.write(request)
+    request = Request(results, study, to, local_path(out), trial, network, location)
+    target.check(request.out, request.mark)
+    return request
+
+
+def export_request(request: Request) -> Written:
+    """Write a study, or a network of one of its trials, as the files of another tool.
+
+    Done again it changes nothing, or adds what has finished since; killed, it is finished by being done again.
+
+    Raises:
+        UserError: one line, before anything is written: no such trial or network, or nothing is finished.
+        KdSweepError: what was to be written does not compute what the network does.
+    """
+    return TARGETS[request.target].write(request)

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from kd_sweep.export.export_paths import begin_folder, check_folder, mark_of, write_file
+from kd_sweep.export.export_paths import begin_folder, write_file
 from kd_sweep.export.finished_study import Curves, FinishedStudy, FinishedTrial
 from kd_sweep.export.request import Request, Written
 
@@ -21,9 +21,7 @@ _STATUSES = {"completed": "STATUS_SUCCESS", "stopped": "STATUS_SUCCESS", "failed
 def write_tensorboard(request: Request) -> Written:
     """Write a run for each finished trial, named by its id, and what the HPARAMS tab compares in the folder itself."""
     study, out = request.study, request.out
-    mark = mark_of(study, "tensorboard")
-    check_folder(out, mark)
-    changed = [begin_folder(out, mark)]
+    changed = [begin_folder(out, request.mark)]
     created_at = study.trials[0].started_at.timestamp()
     with_text = _with_text(study)
     changed.append(write_file(out / EVENTS, _records([_event(created_at, summary=_experiment(study, created_at))])))

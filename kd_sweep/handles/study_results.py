@@ -11,8 +11,9 @@ import pyarrow as pa
 from kd_sweep.data.paths import absolute_path
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError
+from kd_sweep.export.following import follow as keep_up
 from kd_sweep.export.request import Written
-from kd_sweep.export.targets import export
+from kd_sweep.export.targets import checked_request, export_request
 from kd_sweep.figures.report.report_file import write_report
 from kd_sweep.handles.study_plots import StudyPlots
 from kd_sweep.handles.trial_results import TrialResults
@@ -138,7 +139,9 @@ class StudyResults(Results):
         }
         return StudyResults(self.root, self.limits, location)
 
-    def export(self, to: str, out: str | Path, *, trial: str | None = None, network: str = "student") -> Written:
+    def export(
+        self, to: str, out: str | Path, *, trial: str | None = None, network: str = "student", follow: bool = False
+    ) -> Written:
         """Write the study, or a network of one of its trials, as the files of another tool; docs/exports.md has them.
 
         Done again it changes nothing, or adds what has finished since.
@@ -148,15 +151,18 @@ class StudyResults(Results):
             out: the path of the file or folder.
             trial: of an export of a network: its id, a beginning of it, or `best`.
             network: `student`, or `teacher-1` and so on.
+            follow: go on, adding trials as they finish, and return when the study is finished.
 
         Returns:
             Whether anything was ``changed``, and ``what`` is there now.
 
         Raises:
-            UserError: before anything is written: as `kd_sweep.export.targets.export`. One line.
+            UserError: before anything is written: as `kd_sweep.export.targets.checked_request`. One line.
             KdSweepError: what was to be written does not compute what the network does.
         """
-        return export(self, self.name, to, str(out), trial=trial, network=network, location=self._data_location)
+        location = self._data_location
+        request = checked_request(self, self.name, to, str(out), trial=trial, network=network, location=location)
+        return keep_up(request) if follow else export_request(request)
 
     def compare(self, other: Results) -> StudyComparison:
         """Return how another study differs from this one, which is the first: settings, metrics, trials of one alone.

@@ -24,8 +24,8 @@ def settings_of(number: int) -> dict[str, Any]:
     return {"student_learning_rate": 0.1 * (number + 1), "distillation_loss": "kl" if number % 2 else None}
 
 
-def write_study(root: Path, lengths: dict[int, tuple[str, int]] = LENGTHS) -> None:
-    with StudyWriter(Root.open(root), STUDY) as writer:
+def write_study(root: Path, lengths: dict[int, tuple[str, int]] = LENGTHS, study: str = STUDY) -> None:
+    with StudyWriter(Root.open(root), study) as writer:
         writer.set_study(objectives=json.dumps(OBJECTIVES), num_planned=len(lengths), status="completed")
         add_trials(writer, lengths)
 
@@ -34,7 +34,7 @@ def add_trials(writer: StudyWriter, lengths: dict[int, tuple[str, int]]) -> None
     for number, (status, last) in lengths.items():
         for epoch in range(1, last + 1):
             writer.add_epoch(epoch_row(number, epoch))
-        metrics = {name: last_value(number, name) for name in ("val_accuracy", "ece", "val_loss")}
+        metrics = {name: metric_value(trial_id(number), last, name) for name in ("val_accuracy", "ece", "val_loss")}
         times = {"started_at": FINISHED_AT, "finished_at": None if status == "running" else FINISHED_AT}
         more = {"last_epoch": last, "error": FAILURE if status == "failed" else None}
         writer.upsert_trial(trial_row(number, status, **settings_of(number), **metrics, **times, **more))

@@ -15,7 +15,7 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.tables.schema import FINISHED
 
 if TYPE_CHECKING:
-    from kd_sweep.export.trained_network import TrainedNetwork
+    from kd_sweep.export.networks.trained_network import TrainedNetwork
 
 _LEFT_OUT = ("_at_", "_chance", "_shuffled", "_rethinkkd")
 """In names of metrics: variants of others."""

@@ -4,13 +4,13 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_sweep.export.export_paths import begin_folder, check_folder, mark_of, write_file
-from kd_sweep.export.model_card import model_card
+from kd_sweep.export.export_paths import begin_folder, write_file
+from kd_sweep.export.networks.model_card import model_card
 from kd_sweep.export.request import Request, Written
 from kd_sweep.storage.temporary_folders import scratch_folder
 
 if TYPE_CHECKING:
-    from kd_sweep.export.trained_network import Floats, TrainedNetwork
+    from kd_sweep.export.networks.trained_network import Floats, TrainedNetwork
 
 WEIGHTS, CONFIG, CARD, LOADER = "model.safetensors", "config.json", "README.md", "load.py"
 
@@ -22,17 +22,16 @@ def write_hugging_face(request: Request) -> Written:
         KdSweepError: the network that is loaded gives other logits; nothing is written.
         QueryError: a plug-in builds the network. One line.
     """
-    from kd_sweep.export.trained_network import trained_network
+    from kd_sweep.export.networks.trained_network import trained_network
 
-    mark, out = mark_of(request.study, "hf"), request.out
-    check_folder(out, mark)
+    out = request.out
     network = trained_network(request)
     files = _files(request, network)
     with scratch_folder("export") as scratch:
         for name, content in files.items():
             (scratch / name).write_bytes(content)
         network.check(_logits(scratch, network), "the network that is loaded from the folder")
-    changed = [begin_folder(out, mark)]
+    changed = [begin_folder(out, request.mark)]
     if (out / WEIGHTS).is_file() and (out / WEIGHTS).read_bytes() != files[WEIGHTS]:
         (out / WEIGHTS).unlink()  # rather none than those of another trial under the new names
     changed += [write_file(out / name, content) for name, content in files.items()]
@@ -43,7 +42,7 @@ def _files(request: Request, network: "TrainedNetwork") -> dict[str, bytes]:
     """Return the content of each file; the weights come last."""
     from safetensors.torch import save
 
-    from kd_sweep.export.architecture import architecture, as_json, bare_network, is_of_timm, loader_source
+    from kd_sweep.export.networks.architecture import architecture, as_json, bare_network, is_of_timm, loader_source
 
     described = architecture(network)
     config: dict[str, Any] = {

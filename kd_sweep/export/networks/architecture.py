@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from kd_sweep.errors import QueryError
-from kd_sweep.export import folder_loader
-from kd_sweep.export.trained_network import TrainedNetwork
+from kd_sweep.export.networks import folder_loader
+from kd_sweep.export.networks.trained_network import TrainedNetwork
 from kd_sweep.networks.architectures import residual_classifier, resnet, wide_resnet
 from kd_sweep.networks.entries.cifar_resnet import DEPTHS
 from kd_sweep.networks.entries.wrn import shape_of

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import KdSweepError
-from kd_sweep.export.export_paths import check_file, check_mark, mark_of, write_file
+from kd_sweep.export.export_paths import Mark, check_file, write_file
 from kd_sweep.export.request import Request, Written
 
 if TYPE_CHECKING:
-    from kd_sweep.export.trained_network import Floats, TrainedNetwork
+    from kd_sweep.export.networks.trained_network import Floats, TrainedNetwork
 
 INPUT, OUTPUT = "images", "logits"
 _MARK = "kd_sweep"
@@ -34,19 +34,21 @@ def write_onnx(request: Request) -> Written:
     Raises:
         KdSweepError: it cannot be exported, or what was exported gives other logits; nothing is written.
     """
-    from kd_sweep.export.trained_network import trained_network
+    from kd_sweep.export.networks.trained_network import trained_network
 
-    wanted = mark_of(request.study, "onnx")
-    if check_file(request.out):
-        check_mark(request.out, _mark_in(request.out), wanted)
     network = trained_network(request)
-    content = _exported(network, wanted)
+    content = _exported(network, request.mark)
     network.check(_logits(content, network), "onnxruntime")
     what = f"{network.name} of trial {network.trial.trial_id}, {len(network.logits_BC)} images give its logits"
     return Written(write_file(request.out, content), what)
 
 
-def _exported(network: "TrainedNetwork", mark: dict[str, Any]) -> bytes:
+def check_onnx(path: Path, mark: Mark) -> None:
+    """Raise `StorageError` where ``path`` is not free for the export with this mark."""
+    check_file(path, mark, _mark_in)
+
+
+def _exported(network: "TrainedNetwork", mark: Mark) -> bytes:
     import torch
 
     batch = torch.export.Dim("batch", min=1)

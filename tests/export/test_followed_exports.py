@@ -1,0 +1,164 @@
+"""Exports that keep up with a running study."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+from kd_sweep.export.targets import TARGETS
+from kd_sweep.storage.root import Root
+from kd_sweep.tables.study_lease import study_lease
+from kd_sweep.tables.writer import StudyWriter
+from tests.command_line import COMMAND, Cli, assert_one_line, environment
+from tests.export.written_study import FINISHED, OBJECTIVES, STUDY, add_trials
+from tests.tables.rows import trial_id
+
+OF_STUDIES = [name for name, target in TARGETS.items() if not target.of_network]
+PATIENCE_S = 120.0
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[StudyWriter]:
+    """What writes a study as its driver does, which holds it."""
+    root = Root.open(tmp_path / "root")
+    root.child(STUDY).ensure_folder()
+    lease = study_lease(root.child(STUDY), STUDY)
+    with StudyWriter(root, STUDY, lease=lease) as writer:
+        writer.set_study(objectives=json.dumps(OBJECTIVES), num_planned=len(FINISHED), status="running")
+        writer.flush()
+        yield writer
+    lease.release()
+
+
+def following(tmp_path: Path, to: str) -> "subprocess.Popen[str]":
+    command = [
+        *COMMAND,
+        "export",
+        str(tmp_path / "root"),
+        STUDY,
+        "--to",
+        to,
+        "--out",
+        str(tmp_path / "out"),
+        "--follow",
+    ]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+
+
+def wait_until(holds: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def trials_in(out: Path) -> set[str]:
+    """Return the ids of the trials in an export, as its tool reads them."""
+    if not out.exists():
+        return set()
+    if out.is_dir() and (out / "trials.parquet").exists():
+        import polars as pl
+
+        return set(pl.read_parquet(out / "trials.parquet")["trial_id"])
+    if out.is_dir():
+        return {folder.name for folder in out.iterdir() if folder.is_dir() and any(folder.glob("events.*"))}
+    if out.read_bytes().startswith(b"SQLite"):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{out}")
+        runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+        return {run.info.run_name for run in runs}
+    study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(out))))
+    return {trial.user_attrs["trial_id"] for trial in study.trials}
+
+
+@pytest.mark.parametrize("to", OF_STUDIES)
+def test_an_export_follows_a_study_until_it_is_finished(to: str, tmp_path: Path, writer: StudyWriter) -> None:
+    for module in TARGETS[to].modules:
+        pytest.importorskip(module, reason=f"the extra {to}")
+    out = tmp_path / "out"
+    process = following(tmp_path, to)
+    try:
+        for number, (status, last) in list(FINISHED.items())[:2]:
+            add_trials(writer, {number: (status, last)})
+            writer.flush()
+            wait_until(lambda number=number: trial_id(number) in trials_in(out), process)
+        add_trials(writer, dict(list(FINISHED.items())[2:]))
+        writer.set_study(status="completed")
+        writer.flush()
+        _, error = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, error
+    assert trials_in(out) == {trial_id(number) for number in FINISHED}
+    assert error.splitlines()[-1].startswith(f"study {STUDY} has ended; {out} has it all: {len(FINISHED)} trials")
+
+
+def test_ctrl_c_ends_it_with_130_and_what_is_there_is_whole(tmp_path: Path, writer: StudyWriter) -> None:
+    out = tmp_path / "out"
+    process = following(tmp_path, "optuna")
+    try:
+        add_trials(writer, {0: FINISHED[0]})
+        writer.flush()
+        wait_until(lambda: trials_in(out) == {trial_id(0)}, process)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert error.splitlines()[-1] == f"stopped; {out} has what had finished, and the same command goes on"
+    assert trials_in(out) == {trial_id(0)}
+
+
+def test_an_interrupted_study_is_waited_for_until_it_is_resumed(tmp_path: Path) -> None:
+    root = Root.open(tmp_path / "root")
+    with StudyWriter(root, STUDY) as writer:
+        writer.set_study(objectives=json.dumps(OBJECTIVES), num_planned=2, status="interrupted")
+        add_trials(writer, {0: FINISHED[0]})
+    process = following(tmp_path, "optuna")
+    try:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(2)]
+        assert "1 trials" in lines[0]
+        assert lines[1].startswith(f"study {STUDY} is interrupted; waiting for its resume")
+        with StudyWriter(root, STUDY) as writer:
+            add_trials(writer, {1: FINISHED[1]})
+            writer.set_study(status="completed")
+        _, error = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, error
+    assert trials_in(tmp_path / "out") == {trial_id(0), trial_id(1)}
+
+
+def test_mistakes_are_told_before_it_waits(cli: Cli, written: Path, tmp_path: Path, writer: StudyWriter) -> None:
+    """The study of `writer` has no finished trial yet, and runs."""
+    running = str(tmp_path / "root")
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    mistakes = {
+        (str(written), "hf", "new"): ("--follow", "hf", "optuna, tensorboard, mlflow, ro-crate"),
+        (running, "optuna", "mine"): ("--out", str(mine)),
+        (running, "optuna", "missing/new"): ("--out", "missing"),
+        (running, "optune", "new"): ("--to", "did you mean 'optuna'"),
+    }
+    for (root, to, out), parts in mistakes.items():
+        asked = ("export", root, STUDY, "--to", to, "--out", str(tmp_path / out), "--follow")
+        assert_one_line(cli(*asked), *parts)
+    assert mine.read_text() == "mine"
+
+
+def test_a_study_that_ends_without_a_finished_trial_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    with StudyWriter(Root.open(tmp_path / "root"), STUDY) as writer:
+        writer.set_study(objectives=json.dumps(OBJECTIVES), num_planned=2, status="incomplete")
+        add_trials(writer, {0: ("lost", 1)})
+    asked = ("export", str(tmp_path / "root"), STUDY, "--to", "optuna", "--out", str(tmp_path / "out"), "--follow")
+    assert_one_line(cli(*asked), STUDY, "no trial", "is finished")
