@@ -1,8 +1,11 @@
 """A driver that was suspended at any of its file operations, and lost its lease meanwhile, changes nothing."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterable, Iterator
+from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,8 +26,23 @@ FLUSHES = 3
 MOST_OPERATIONS = 2_000
 
 
+@cache
+def begun() -> tempfile.TemporaryDirectory[str]:
+    """A root with seven flushes, so that the next one merges; made once."""
+    folder = tempfile.TemporaryDirectory()
+    write_seven(folder.name)
+    return folder
+
+
 def begin(location: str) -> None:
-    """Leave seven flushes behind, so that the next one merges."""
+    """Leave seven flushes behind."""
+    if "://" in location:
+        write_seven(location)
+    else:
+        shutil.copytree(begun().name, location)
+
+
+def write_seven(location: str) -> None:
     writer = StudyWriter(Root.open(location), STUDY)
     for _ in range(7):
         extend(writer, "before", "running")
