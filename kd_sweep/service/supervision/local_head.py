@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from kd_sweep.driver.ray.shared_head import SharedHead, read_head, settings_of_drivers, using_head
 from kd_sweep.errors import StorageError
@@ -82,12 +83,18 @@ class LocalHead:
 
     def _is_starting(self) -> bool:
         """Whether a process holds the lock that every head of this service takes, whoever has started it."""
-        with self._lock.open("ab") as lock:
+        with self._opened_lock() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
         return False
+
+    def _opened_lock(self) -> BinaryIO:
+        try:
+            return self._lock.open("ab")
+        except OSError as error:
+            raise StorageError(f"{self._lock}: cannot be written: {error.strerror}") from None
 
     def _start(self) -> None:
         if time.monotonic() < self._next_start_at:
@@ -97,7 +104,7 @@ class LocalHead:
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._num_failures)
         self._next_start_at = time.monotonic() + pause_s
         self._num_failures += 1
-        lock = self._lock.open("ab")
+        lock = self._opened_lock()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with self._log.open("ab") as log:

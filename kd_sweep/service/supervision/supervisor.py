@@ -7,7 +7,7 @@ import time
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from kd_sweep.errors import KdSweepError, RayStartError
+from kd_sweep.errors import KdSweepError, RayStartError, StorageError
 from kd_sweep.service.queue.order import holders, next_ones
 from kd_sweep.service.queue.states import ENDED, HOLDING
 from kd_sweep.service.rows.database import Database
@@ -23,6 +23,8 @@ from kd_sweep.storage.lease import Lease
 TICK_S = 0.5
 IDLE_S = 60.0
 """How long a head is kept that no study needs."""
+RETRY_S = 30.0
+"""After which a driver is tried again that the disk has kept from starting."""
 STUCK_S = 120.0
 """After so long in one round the supervisor counts as stuck."""
 _LOG = logging.getLogger(__name__)
@@ -195,11 +197,23 @@ class Supervisor:
             row.state, row.run_id, row.next_start_at, row.message = "running", self._drivers.new_run(row), None, None
             row.started_at = row.started_at or time.time()
             row.revision += 1
-        with self._database.changing() as session:
-            row = session.get_one(Submission, submission_id)
-            self._drivers.start(row, address, settings)
+        try:
+            with self._database.changing() as session:
+                row = session.get_one(Submission, submission_id)
+                self._drivers.start(row, address, settings)
+        except OSError as error:  # of the disk with the runs: no fault of the study's
+            raise self._not_started(submission_id, error) from None
         _LOG.info("study %s has the driver %s", row.name, row.driver_pid)
         return True
+
+    def _not_started(self, submission_id: int, error: OSError) -> StorageError:
+        """Note that a driver could not be started, and that it is tried again; return why."""
+        why = f"{error.filename or self._settings.runs}: {error.strerror}"
+        with self._database.changing() as session:
+            row = session.get_one(Submission, submission_id)
+            row.run_id, row.next_start_at = None, time.time() + RETRY_S
+            row.message = f"its driver cannot be started ({why}); it is tried again after {RETRY_S:.0f} s"
+        return StorageError(f"a driver cannot be started: {why}")
 
     def _remove(self, row: Submission) -> None:
         if not self._removals.is_done(row.name):

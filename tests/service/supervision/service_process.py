@@ -1,6 +1,6 @@
 """A service without HTTP as a process of its own.
 
-`python -m tests.service.supervision.service_process ROOT STATE MAX_STUDIES`
+`python -m tests.service.supervision.service_process ROOT STATE MAX_STUDIES [DATABASE]`
 """
 
 import logging
@@ -14,13 +14,17 @@ from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_settings import service_settings
 
 
-def main(root: str, state: str, max_studies: str) -> None:
+def main(root: str, state: str, max_studies: str, database: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     core = ServiceCore(
         service_settings(
-            root, state=Path(state), max_studies=int(max_studies), policy=Policy(allow_private_webhooks=True)
+            root,
+            state=Path(state),
+            database=database,
+            max_studies=int(max_studies),
+            policy=Policy(allow_private_webhooks=True),
         )
     )
     core.start()
@@ -32,4 +36,4 @@ def main(root: str, state: str, max_studies: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:5])

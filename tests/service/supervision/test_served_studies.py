@@ -13,6 +13,7 @@ from kd_sweep.service.queue import changes
 from kd_sweep.service.queue.policy import Policy
 from kd_sweep.service.queue.position import position
 from kd_sweep.service.queue.study_files import check
+from kd_sweep.service.service_errors import ConflictError
 from kd_sweep.service.supervision.run_folder import RunEnd
 from kd_sweep.service.webhooks import subscriptions
 from tests.comparing_tables import comparable
@@ -130,6 +131,23 @@ def test_users_steer_their_studies(served: ServedRoot, uninterrupted: Path, rece
     assert not (served.root / "tiny").exists()
     assert sorted(path.name for path in (served.root / "teachers").iterdir())
     assert list(served.settings.runs.iterdir()) == []
+    assert served.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_study_that_runs_is_deleted_and_its_name_is_free_again(served: ServedRoot, uninterrupted: Path) -> None:
+    served.submit(TINY)
+    driver = served.until_epoch("tiny")
+    served.change(changes.delete, "tiny")
+    with pytest.raises(ConflictError, match="name: 'tiny' is taken"):
+        served.submit(TINY)
+    served.until("it is deleted", lambda: served.names() == [])
+    assert not (served.root / "tiny").exists()
+    assert not Path(f"/proc/{driver}").exists()
+    assert list(served.settings.runs.iterdir()) == []
+    served.submit(TINY)
+    assert served.until_state("tiny", "finished", "failed").state == "finished"
+    assert_as_undisturbed(served, "tiny", uninterrupted)
     assert served.stop() == 0
 
 

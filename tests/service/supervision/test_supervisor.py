@@ -17,6 +17,7 @@ from kd_sweep.service.queue.submissions import get, listing, submit
 from kd_sweep.service.rows.models import Submission
 from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_settings import service_settings
+from kd_sweep.service.supervision import supervisor
 from kd_sweep.service.supervision.local_head import LocalHead
 from kd_sweep.service.supervision.run_folder import RunFolder
 from kd_sweep.service.webhooks import subscriptions
@@ -101,6 +102,23 @@ def test_a_driver_that_dies_at_once_is_started_again_and_can_be_stopped_meanwhil
     with core.changing() as session:
         changes.cancel(session, "second")
     until(lambda: row(core, "second").state == "cancelled")
+
+
+def test_a_disk_that_keeps_drivers_from_starting_is_no_fault_of_the_study(
+    core: ServiceCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "RETRY_S", 0.5)
+    core.settings.runs.rmdir()
+    core.settings.runs.touch()
+    put(core, "first")
+    until(lambda: "Not a directory" in str(row(core, "first").message))
+    assert (row(core, "first").state, row(core, "first").num_failures) == ("running", 0)
+    until(lambda: "a driver cannot be started: " in str(core.why_idle()))
+    core.settings.runs.unlink()
+    core.settings.runs.mkdir()
+    until(lambda: row(core, "first").run_id is not None)
+    until(lambda: row(core, "first").num_failures == 1)  # the one that was started has found no cluster
+    assert core.why_idle() is None
 
 
 def test_a_study_whose_files_are_damaged_holds_up_no_other(core: ServiceCore) -> None:
