@@ -14,26 +14,32 @@ def cursor_of(*key: str | float | bool | None) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
-def key_of(cursor: str, length: int) -> list[Any]:
-    """Return the key in a cursor.
+def key_of(cursor: str, *kinds: type) -> list[Any]:
+    """Return the key in a cursor, which may come from anybody.
 
     Args:
         cursor: as `cursor_of` made it.
-        length: number of values in the keys of the list.
+        kinds: of the values in the keys of the list: `str`, `int`, or `object` for any of `cursor_of`. Numbers are
+            finite and fit into 64 bits, and text can be written as UTF-8.
 
     Raises:
         RefusedRequestError: it is no cursor of this list.
     """
     try:
-        key = json.loads(base64.urlsafe_b64decode(f"{cursor}{'=' * (-len(cursor) % 4)}".encode()))
+        key: Any = json.loads(base64.urlsafe_b64decode(f"{cursor}{'=' * (-len(cursor) % 4)}".encode()))
     except (ValueError, RecursionError):
         key = None
-    if len(cursor) > _LONGEST or not isinstance(key, list) or len(key) != length or not all(map(_is_plain, key)):
+    values = key if isinstance(key, list) and len(cursor) <= _LONGEST else []
+    if len(values) != len(kinds) or not all(map(_is_plain, values)) or not all(map(isinstance, values, kinds)):
         raise RefusedRequestError(
             400, f"after: {cursor[:80]!r} is not a cursor of this list; take `next` of a page of it"
         )
-    return key
+    return values
 
 
 def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, str | int | float)
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, int | float):
+        return abs(value) < 2**63  # which NaN is not either
+    return value is None

@@ -39,7 +39,7 @@ def page_of(table: pa.Table, sort: str, identity: str, after: str | None, limit:
     present.sort(key=lambda key: key[0], reverse=descending)
     ordered = [*present, *(key for key in keys if key[0] is None)]
     if after is not None:
-        value, last = key_of(after, 2)
+        value, last = key_of(after, object, object)
         ordered = [key for key in ordered if _is_after(key, value, last, descending=descending)]
     shown = ordered[:limit]
     is_last = len(shown) == len(ordered)

@@ -64,7 +64,7 @@ def listed_studies(serving: Serving, wanted: StudyFilter, after: str | None, lim
         after: the cursor; None for the first page.
         limit: the most studies.
     """
-    kind, *key = (wanted.sort,) if after is None else key_of(after, 3)
+    kind, *key = (wanted.sort,) if after is None else key_of(after, str, object, object)
     entries: list[tuple[str, dict[str, Any]]] = []
     with serving.rows.reading() as session:
         if kind != _IN_ROOT:
@@ -110,7 +110,7 @@ def _page(wanted: StudyFilter, kind: str, key: list[Any]) -> Select[Submission]:
     column, identity = wanted.column, Submission.id
     if key:
         value, last = key
-        if kind != wanted.sort or not isinstance(value, column.type.python_type) or not isinstance(last, int):
+        if kind != wanted.sort or type(value) is not column.type.python_type or type(last) is not int:
             raise RefusedRequestError(400, "after: is not a cursor of this list; take `next` of a page of it")
         beyond = column < value if wanted.is_descending else column > value
         older = identity < last if wanted.is_descending else identity > last

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -19,6 +20,8 @@ from kd_sweep.service.http.watching.feed import Event, Feed
 router = api_router("events")
 HEARTBEAT_S = 10.0
 _RETRY_MS = 2000
+_NUMBER = re.compile(r"[0-9]{1,18}")
+"""Of an event, as a client sends it back."""
 
 
 @router.get("/events", responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})
@@ -80,7 +83,7 @@ async def _stream(request: Request, who: str, study: str | None, cursor: str | N
 def _begin(feed: Feed, cursor: str | None) -> tuple[int, str]:
     """Return the number of the last event that the client has, and what it is told first."""
     name, _, number = (cursor or "").partition("-")
-    if name == feed.name and number.isdigit():
+    if name == feed.name and _NUMBER.fullmatch(number):
         return int(number), ""
     return feed.last, _message("hello" if cursor is None else "reset", "{}", feed, feed.last)
 

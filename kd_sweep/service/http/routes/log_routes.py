@@ -35,7 +35,7 @@ def logs(
     runs = _runs(serving.state / "runs", submission.id)
     if not runs:
         return {"run_id": None, "text": "", "next": after}
-    run, offset = (runs[-1].path.name, None) if after is None else key_of(after, 2)
+    run, offset = (runs[-1].path.name, None) if after is None else key_of(after, str, int)
     index = next((number for number, one in enumerate(runs) if one.path.name == run), 0)
     text, offset = _read(runs[index], offset, limit)
     if not text and index + 1 < len(runs) and after is not None:
@@ -52,11 +52,11 @@ def _runs(folder: FilePath, submission_id: int) -> list[RunFolder]:
     return sorted(with_logs, key=lambda run: run.log.stat().st_mtime)  # of one study one runs at a time
 
 
-def _read(run: RunFolder, offset: int | float | None, limit: int) -> tuple[str, int]:
+def _read(run: RunFolder, offset: int | None, limit: int) -> tuple[str, int]:
     """Return the lines of a log from an offset, or its last ones, and the offset behind them."""
     with run.log.open("rb") as file:
         size = file.seek(0, 2)
-        begin = max(0, size - limit) if offset is None else min(int(offset), size)
+        begin = max(0, size - limit) if offset is None else min(max(0, offset), size)
         file.seek(begin)
         content = file.read(limit)
     if offset is None and begin:

@@ -122,12 +122,12 @@ def epochs(
     tag = reading.tag(study, form, request.url.path, request.url.query)
     if is_known(request, tag):
         return not_modified(tag)
-    last_trial, last_epoch = ("", 0) if after is None else key_of(after, 2)
+    last_trial, last_epoch = ("", 0) if after is None else key_of(after, str, int)
     query = (
         "SELECT * FROM epochs WHERE trial_id > $trial OR (trial_id = $trial AND epoch > $epoch) "
         f"ORDER BY trial_id, epoch LIMIT {limit + 1}"
     )
-    rows = study.sql(query, {"trial": str(last_trial), "epoch": int(last_epoch or 0)})
+    rows = study.sql(query, {"trial": last_trial, "epoch": last_epoch})
     page = rows.slice(0, limit)
     following = None
     if rows.num_rows > limit:

@@ -117,7 +117,7 @@ def changes(
     limit: Annotated[int, Query(ge=1, le=1000)] = USUAL_ROWS,
 ) -> dict[str, Any]:
     """The record of changes, the newest first, page by page."""
-    before = None if after is None else int(key_of(after, 1)[0] or 0)
+    before = None if after is None else int(key_of(after, int)[0])
     with serving_of(request).rows.reading() as session:
         rows = recorded(session, study, before, limit + 1)
     names = ("id", "at", "who", "role", "action", "study", "detail", "request_id")
