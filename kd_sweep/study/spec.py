@@ -31,7 +31,9 @@ RESERVED_NAMES = ("teachers", "logits", "datasets", "service", "study.yaml")
 MAX_AMOUNT = 1e12
 """Of a custom resource: Ray counts in ten-thousandths, in 64 bits."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""Of the names of studies, which are those of their folders, too."""
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 Scalar = bool | int | float | str | None
 Value = Scalar | tuple[Scalar, ...]

@@ -1,6 +1,7 @@
 """The results that routes read: studies by name, and tags that change when their tables do."""
 
 import hashlib
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from kd_sweep.handles.root_results import RootResults
 from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.service.service_errors import NotFoundError
 from kd_sweep.storage.root import Root
+from kd_sweep.study.spec import NAME_PATTERN
 from kd_sweep.tables.queries.sql import Limits
 from kd_sweep.tables.reader import Results, driver_alive, is_study, stated_name
 
@@ -71,6 +73,8 @@ class Reading:
 
     def study(self, name: str) -> StudyResults:
         """Return the results of a study; `NotFoundError` with the possible names where there are none."""
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise NotFoundError(f"study: {name[:80]!r} is not the name of a study")
         folder = self.root.child(name)
         if is_study(folder) and stated_name(folder) in (None, name):
             return StudyResults(folder, self.limits)

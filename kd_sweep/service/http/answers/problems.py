@@ -84,6 +84,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(KdSweepError, _of_error)
     app.add_exception_handler(RequestValidationError, _of_arguments)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(UnicodeEncodeError, _of_text)
 
 
 def _of_error(request: Request, error: Any) -> Response:
@@ -97,6 +98,12 @@ def _of_arguments(request: Request, error: Any) -> Response:
     name = ".".join(str(part) for part in first["loc"] if part not in ("query", "header", "path"))
     value = "" if first["type"] == "missing" or isinstance(first["input"], dict | list) else f" {first['input']!r}:"
     return problem(422, f"{name}:{value} {first['msg'][0].lower()}{first['msg'][1:]}", request_id_of(request))
+
+
+def _of_text(request: Request, error: Any) -> Response:
+    """Answer for half of a surrogate pair, which JSON can escape, and which nothing can keep or print."""
+    part = error.object[error.start : error.end]
+    return problem(422, f"text: {part[:20]!a} is no character that UTF-8 can write", request_id_of(request))
 
 
 def _of_http(request: Request, error: Any) -> Response:

@@ -27,13 +27,14 @@ from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.serving import Serving, serving_of
 from kd_sweep.service.service_errors import NotFoundError
+from kd_sweep.study.spec import NAME_PATTERN
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.value_text import plain
 from kd_sweep.tables.schema import STATUSES, TABLES
 
 router = api_router("results", ForViewers)
 
-StudyName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Of the study.")]
+StudyName = Annotated[str, Path(pattern=NAME_PATTERN, description="Of the study.")]
 TrialId = Annotated[str, Path(pattern="^[0-9a-f]{1,16}$", description="Of the trial, or an unequivocal beginning.")]
 After = Annotated[str | None, Query(max_length=2000, description="`next` of the page before; none for the first.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="The most rows.")]
