@@ -1,42 +1,23 @@
 """What figures draw, read back from matplotlib's artists, against pandas on the study's Parquet files."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.path import Path
+from matplotlib.path import Path as Outline
 from scipy import stats
 
-from kd_sweep.figures.plots.drawn_figures import read_figure
-from kd_sweep.figures.plots.figure_list import FIGURES
 from kd_sweep.handles.study_results import StudyResults
-
-
-def drawn(study: StudyResults, name: str, metric: str | None = None) -> list[Axes]:
-    drawing = read_figure(study, FIGURES[name], metric)
-    figure, axes = pyplot.subplots(len(drawing.panels), squeeze=False)
-    pyplot.close(figure)
-    for draw, one in zip(drawing.panels, axes.flatten(), strict=True):
-        draw(one)
-    return list(axes.flatten())
-
-
-def frame(study: StudyResults, table: str) -> pd.DataFrame:
-    return pd.read_parquet(f"{study.root}/{table}")
+from tests.figures.plots.drawn_axes import drawn, frame, lines
+from tests.figures.plots.plotted_studies import EDGES
 
 
 def completed(study: StudyResults) -> pd.DataFrame:
     trials = frame(study, "trials")
     return trials[trials["status"] == "completed"]
-
-
-def lines(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
-    """Return x and y of the lines that a legend names."""
-    named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-    return {str(line.get_label()): (list(line.get_xdata()), list(line.get_ydata())) for line in named}
 
 
 def check_means(axes: Axes, trials: pd.DataFrame, outcome: str, x: str, by: str, label: Any) -> None:
@@ -50,10 +31,10 @@ def check_means(axes: Axes, trials: pd.DataFrame, outcome: str, x: str, by: str,
         assert found[label(value)][1] == pytest.approx(means.to_list(), rel=1e-12)
 
 
-def single(path: Path) -> list[Path]:
+def single(path: Outline) -> list[Outline]:
     """Return the rectangles that one path is made of, five vertices each."""
     assert len(path.vertices) % 5 == 0
-    return [Path(path.vertices[start : start + 5]) for start in range(0, len(path.vertices), 5)]
+    return [Outline(path.vertices[start : start + 5]) for start in range(0, len(path.vertices), 5)]
 
 
 def size_label(size: int) -> str:
@@ -143,22 +124,6 @@ def test_parallel_draws_a_line_for_each_trial_at_its_values(whole: StudyResults)
     np.testing.assert_allclose(heights, expected, atol=1e-12)
 
 
-def test_effects_and_best_strengths_are_those_of_the_analysis(whole: StudyResults) -> None:
-    trials = completed(whole).set_index(["seed", "ensemble_size", "augmentation_strength"])["val_accuracy"].unstack()
-    by_seed = (trials[1.0] - trials[0.0]).unstack().dropna().mean(axis=1)
-    axes = drawn(whole, "effects")[0]
-    assert axes.get_yticklabels()[0].get_text() == "Validation accuracy"
-    assert axes.get_title() == "strength 0 to 1"
-    estimates = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "estimate"]
-    assert estimates[0] == pytest.approx(by_seed.mean())
-    (axes,) = drawn(whole, "best_strength")
-    names = [text.get_text() for text in axes.get_yticklabels()]
-    best = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "best"]
-    means = completed(whole).groupby("augmentation_strength")["fidelity_train"].mean()
-    assert len(names) == len(best) > 5
-    assert set(best) <= set(means.index)
-
-
 def test_timeline_draws_each_attempt_from_its_beginning_to_its_end(whole: StudyResults) -> None:
     epochs = frame(whole, "epochs").groupby("trial_id")
     ended = epochs["finished_at"].max()
@@ -170,3 +135,48 @@ def test_timeline_draws_each_attempt_from_its_beginning_to_its_end(whole: StudyR
     expected = sorted(zip((began - began.min()) / second, (ended - began) / second, strict=True))
     np.testing.assert_allclose(bars, expected, rtol=1e-9, atol=1e-9)
     assert axes.get_xlabel() == "Time (seconds)"
+
+
+def test_nulls_are_no_values_of_a_mean(tmp_path: Path) -> None:
+    study = EDGES["nulls"](tmp_path)
+    trials = completed(study)
+    assert 0 < trials["val_accuracy"].isna().sum() < len(trials)
+    (axes,) = drawn(study, "dose_response")
+    check_means(axes, trials, "val_accuracy", "augmentation_strength", "ensemble_size", size_label)
+    for axes, outcome in zip(drawn(study, "fidelity_by_size"), ("fidelity_val", "teacher_accuracy"), strict=False):
+        check_means(axes, trials, outcome, "ensemble_size", "augmentation_strength", strength_label)
+
+
+def test_one_size_is_a_line_alone(tmp_path: Path) -> None:
+    study = EDGES["one size"](tmp_path)
+    outcomes = ("attention_iou_student", "fidelity_val", "generalization_gap")
+    for axes, outcome in zip(drawn(study, "triptych"), outcomes, strict=True):
+        (line,) = [line for line in axes.lines if line.get_marker() == "o"]
+        means = completed(study).groupby("augmentation_strength")[outcome].mean()
+        assert list(line.get_xdata()) == means.index.to_list()
+        assert list(line.get_ydata()) == pytest.approx(means.to_list(), rel=1e-12)
+
+
+@pytest.mark.parametrize("edge", ["all stopped", "all failed"])
+def test_curves_have_trials_that_did_not_complete_as_far_as_they_came(edge: str, tmp_path: Path) -> None:
+    study = EDGES[edge](tmp_path)
+    epochs = frame(study, "epochs")
+    reached = set()
+    for size, axes in enumerate(drawn(study, "curves"), 1):
+        found = lines(axes)
+        found.pop("trials stopped", None)
+        own = epochs[epochs["ensemble_size"] == size]
+        for strength, group in own.groupby("augmentation_strength"):
+            medians = group.groupby("epoch")["val_accuracy"].median()
+            assert found.pop(strength_label(strength)) == (medians.index.to_list(), pytest.approx(medians.to_list()))
+            reached |= set(medians.index)
+        assert found == {}
+    assert reached == set(epochs["epoch"])
+
+
+def test_panels_of_curves_have_one_scale(whole: StudyResults) -> None:
+    quantiles = frame(whole, "epochs").groupby(["ensemble_size", "augmentation_strength", "epoch"])["val_accuracy"]
+    lowest, highest = quantiles.quantile(0.1).min(), quantiles.quantile(0.9).max()
+    room = 0.05 * (highest - lowest)
+    for axes in drawn(whole, "curves"):
+        assert axes.get_ylim() == pytest.approx((lowest - room, highest + room))

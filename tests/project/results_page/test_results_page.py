@@ -1,5 +1,6 @@
 """Figures in docs/results/ are those of the table of trials beside them, computed again without kd_sweep."""
 
+import json
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from kd_sweep.networks.architectures.resnet import CifarResNet
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
-from tests.project.pages import ROOT
+from tests.project.pages import README, ROOT
 from tests.project.results_page.draw_results import GRAD_CAM, RESULTS, STUDY, analysis, pictures, write_root
 
 PAGE = (RESULTS / "cifar10-strength.md").read_text()
@@ -144,6 +145,17 @@ def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path)
         assert {name: (RESULTS / name).read_text() == svg for name, (svg, _) in found.items()} == dict.fromkeys(
             found, True
         )
+
+
+def test_the_figure_in_the_readme_is_of_the_same_study_as_its_table() -> None:
+    """Its rows beside it have three seeds, of which the table has the first."""
+    found = re.findall(r"^\| (0\.\d\d) \| (\d) \| [\d.]+ \| ([\d.]+) \|", README.read_text(), re.MULTILINE)
+    shown = {(float(strength), int(size)): fidelity for strength, size, fidelity in found}
+    drawn = pd.read_csv(ROOT / "docs/images/digits-triptych.csv").query("outcome == 'fidelity_val'")
+    assert set(drawn["seeds"]) == {"[0, 1, 2]"}
+    first = drawn.set_index(["augmentation_strength", "ensemble_size"])["values"].map(json.loads).str[0]
+    assert {setting: f"{value:.4f}" for setting, value in first.items()} == shown
+    assert len(shown) == 9
 
 
 def test_effects_with_the_other_map() -> None:
