@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MORE = "--wide or --format csv"
 """How to see the columns that a terminal leaves out."""
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 SUMMARY_WIDTH = 61
 """Characters of a command's summary, so that it fits behind its name in 80 columns."""
 _SQL = "SQL"

@@ -12,6 +12,11 @@ from kd_sweep.cli.screen import print_message, print_output
 from kd_sweep.cli.server_option import server
 from kd_sweep.waiting import doing
 
+SheetDpi = Annotated[
+    int,
+    typer.Option("--dpi", min=50, max=1200, help="Dots per inch of images in PDF and SVG."),
+]
+
 
 def plot(
     root: ResultsRoot,
@@ -104,6 +109,7 @@ def attention(
         list[int] | None, typer.Option("--image", help="Index of a validation image, from 0. Repeatable.")
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
+    dpi: SheetDpi = 300,
 ) -> None:
     """Draw the attention of teachers and student. It lies over validation images, with the IoU of regions."""
     if (service := server()) is not None:
@@ -116,11 +122,11 @@ def attention(
         check_image_file(out)
         stored = find_trials(open_results(root), trials)
     with doing("drawing attention maps"):
-        from kd_sweep.figures.attention_sheet import attention_sheet
+        from kd_sweep.figures.attention_sheet import write_attention
         from kd_sweep.trained.trial_attention import trial_attention
 
         epoch: Literal["last", "best"] = "best" if best else "last"
-        attention_sheet([trial_attention(trial, indices or images, epoch=epoch) for trial in stored]).save(out)
+        write_attention([trial_attention(trial, indices or images, epoch=epoch) for trial in stored], out, dpi)
     print_message(f"wrote {out}")
 
 
@@ -129,6 +135,7 @@ def augmentations(
     out: ImageFile,
     images: NumImages = 8,
     overrides: Overrides = None,
+    dpi: SheetDpi = 300,
 ) -> None:
     """Draw images at each augmentation strength of a study. Trains nothing."""
     with doing("drawing augmented images"):
@@ -136,7 +143,7 @@ def augmentations(
 
         check_image_file(out)
         study = load_spec(spec, overrides or ())
-        from kd_sweep.figures.augmentation_sheet import augmentation_sheet
+        from kd_sweep.figures.augmentation_sheet import write_augmentations
 
-        augmentation_sheet(study, images).save(out)
+        write_augmentations(study, images, out, dpi)
     print_message(f"wrote {out}")

@@ -3,6 +3,8 @@
 Shapes: N images, B batch, D channels, H x W pixels.
 """
 
+from pathlib import Path
+
 import torch
 from PIL import Image
 from torch import Tensor
@@ -11,7 +13,8 @@ from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.data.dataset import Dataset
 from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.splits import evenly_over_classes
-from kd_sweep.figures.image_sheet import Block, Cell, Row, cell_pixels, sheet
+from kd_sweep.figures.image_sheet import CELL, Block, Cell, Row, cell_pixels, sheet
+from kd_sweep.figures.paper_sheet import PAPER_FORMATS, cell_pixels_at, paper_sheet
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.space.dimensions import extremes, listed_values, searched_ensembles
 from kd_sweep.study.spec import Choice, Grid, StudySpec
@@ -32,18 +35,40 @@ def augmentation_sheet(spec: StudySpec, num_images: int) -> Image.Image:
     Raises:
         DataError: the dataset cannot be read.
     """
+    return sheet(augmentation_blocks(spec, num_images))
+
+
+def write_augmentations(spec: StudySpec, num_images: int, out: Path, dpi: int) -> None:
+    """Write the sheet of a study as a file, of the format that its ending names; as `write_attention`."""
+    kind = out.suffix.lower().removeprefix(".")
+    if kind in PAPER_FORMATS:
+        out.write_bytes(paper_sheet(augmentation_blocks(spec, num_images, cell_pixels_at(dpi)), kind))
+    else:
+        augmentation_sheet(spec, num_images).save(out)
+
+
+def augmentation_blocks(spec: StudySpec, num_images: int, size: int = CELL) -> list[Block]:
+    """Return what the sheet of a study shows, in cells of so many pixels.
+
+    Raises:
+        DataError: the dataset cannot be read.
+    """
     fewer = {"max_train_images": _at_most(spec.data.max_train_images, MEASURED_IMAGES)}
     # Images are mixed with each other, so one alone would look clean.
     num_read = max(2, num_images)
     dataset = load_dataset(
         spec.data.model_copy(update=fewer), val_selection=lambda labels_N: evenly_over_classes(labels_N, num_read)
     )
-    rows = [Row(("clean",), tuple(Cell(cell_pixels(image), ()) for image in dataset.val.images_NDHW[:num_images]))]
+    rows = [_row("clean", dataset.val.images_NDHW[:num_images], size)]
     for strength in shown_strengths(spec):
         images_NDHW = _augmented(spec, spec.data, dataset, strength)[:num_images]
-        rows.append(Row((f"strength {strength:g}",), tuple(Cell(cell_pixels(image), ()) for image in images_NDHW)))
+        rows.append(_row(f"strength {strength:g}", images_NDHW, size))
     source = f"{spec.data.name}, {dataset.image_size} pixels, pipeline {spec.augmentation.pipeline}"
-    return sheet([Block(f"{spec.name}: {source}", tuple(rows))])
+    return [Block(f"{spec.name}: {source}", tuple(rows))]
+
+
+def _row(label: str, images_NDHW: Tensor, size: int) -> Row:
+    return Row((label,), tuple(Cell(cell_pixels(image_DHW, size), ()) for image_DHW in images_NDHW))
 
 
 def shown_strengths(spec: StudySpec) -> list[float]:

@@ -60,34 +60,41 @@ class Block:
     rows: tuple[Row, ...]
 
 
-def cell_pixels(image_DHW: Tensor) -> Pixels:
+def cell_pixels(image_DHW: Tensor, size: int = CELL) -> Pixels:
     """Return an image as a cell's pixels, enlarged without smoothing.
 
     Args:
         image_DHW: uint8; grey or RGB.
+        size: S, of the cell.
     """
     image_3HW = image_DHW.expand(3, -1, -1).float()
-    smooth = {"mode": "bilinear", "antialias": True} if image_DHW.shape[-1] > CELL else {"mode": "nearest-exact"}
-    cell_3SS = F.interpolate(image_3HW[None], (CELL, CELL), **smooth)[0]
+    smooth = {"mode": "bilinear", "antialias": True} if image_DHW.shape[-1] > size else {"mode": "nearest-exact"}
+    cell_3SS = F.interpolate(image_3HW[None], (size, size), **smooth)[0]
     return _as_pixels(cell_3SS)
 
 
-def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float) -> Pixels:
+def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float, size: int = CELL) -> Pixels:
     """Return an image with a map over it, blue to red, and the border of the region above ``threshold`` in white.
 
     Args:
         image_DHW: uint8; grey or RGB.
         map_HW: in [0, 1].
         threshold: of the region.
+        size: S, of the cell.
     """
     # The colours of the image would be taken for the map's.
-    grey_SS = torch.from_numpy(cell_pixels(image_DHW)).float().mean(2)
-    map_SS = F.interpolate(map_HW[None, None], (CELL, CELL), mode="bilinear", align_corners=False)[0, 0]
+    grey_SS = torch.from_numpy(cell_pixels(image_DHW, size)).float().mean(2)
+    map_SS = F.interpolate(map_HW[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0]
     mixed_3SS = (1 - MAP_SHARE) * grey_SS + MAP_SHARE * _colored(map_SS)
     region_HW = attention_regions(map_HW, threshold).float()
-    region_SS = F.interpolate(region_HW[None, None], (CELL, CELL), mode="nearest-exact")[0, 0]
+    region_SS = F.interpolate(region_HW[None, None], (size, size), mode="nearest-exact")[0, 0]
     mixed_3SS[:, _border(region_SS)] = 255
     return _as_pixels(mixed_3SS)
+
+
+def map_scale() -> Pixels:
+    """Return the colours of maps from 0, left, to 1, uint8 (1, 256, 3), not mixed with an image."""
+    return _as_pixels(_colored(torch.linspace(0, 1, 256)[None]))
 
 
 def sheet(blocks: Sequence[Block]) -> Image.Image:

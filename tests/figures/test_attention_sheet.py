@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pypdfium2
 import pytest
 from PIL import Image
 
@@ -57,6 +58,29 @@ def test_the_command_writes_a_sheet_of_several_strengths(tmp_path, capsys):
     assert width > 4 * CELL
     assert height > 5 * CELL, "the images, and for each trial a teacher and the student"
     assert json.loads(configs[0].model_dump_json()) == only_trial(tmp_path, configs[0]).config
+
+
+def test_a_sheet_for_paper_has_text_as_text_and_images_of_the_resolution(tmp_path, capsys):
+    config = tiny_trial(ensemble_size=2, student={"epochs": 1})
+    write_study(tmp_path, config)
+    files = [tmp_path / name for name in ("a.pdf", "b.pdf", "a.svg")]
+    for out in files:
+        with pytest.raises(SystemExit) as end:
+            main(["attention", str(tmp_path), config.trial_id, "--out", str(out), "--images", "3", "--dpi", "254"])
+        assert not end.value.code, capsys.readouterr().err
+    assert files[0].read_bytes() == files[1].read_bytes()
+    (page,) = pypdfium2.PdfDocument(files[0])
+    text = " ".join(page.get_textpage().get_text_range().split())
+    trial = trial_attention(only_trial(tmp_path, config), 3, device="cpu")
+    for said in ("teacher 1", "teacher 2", "student", "0.4, border of the region", f"Trial {config.trial_id}"):
+        assert said in text
+    assert f"IoU {float(trial.iou_student_TI[0, 0]):.2f}" in text
+    images = [one.get_px_size() for one in page.get_objects() if isinstance(one, pypdfium2.PdfImage)]
+    assert sorted(images) == sorted([(200, 200)] * 12 + [(256, 1)])  # 20 mm at ten dots a millimetre; the scale
+    with pytest.raises(SystemExit) as end:
+        main(["attention", str(tmp_path), config.trial_id, "--out", str(tmp_path / "c.pdf"), "--dpi", "5"])
+    assert end.value.code == 2
+    assert not (tmp_path / "c.pdf").exists()
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):

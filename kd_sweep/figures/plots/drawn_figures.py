@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("pdf", "svg", "png")
 DPI = (50, 1200)
-_METADATA: dict[str, dict[str, Any]] = {
+METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": "kd_sweep", "Producer": None},
     "svg": {"Date": None, "Creator": "kd_sweep"},
     "png": {"Software": None},
@@ -116,7 +116,7 @@ def rendered(drawing: Drawing, options: FigureOptions) -> dict[str, bytes]:
         draw_on(figure, drawing, paper)
         for name in options.formats:
             content = io.BytesIO()
-            figure.savefig(content, format=name, dpi=options.dpi, metadata=_METADATA[name])
+            figure.savefig(content, format=name, dpi=options.dpi, metadata=METADATA[name])
             files[name] = content.getvalue()
     return files
 
