@@ -31,7 +31,7 @@ NUM_IMAGES = 10_000
 NUM_SLOTS = 50
 NUM_HOSTS = 5
 NUM_STRENGTHS, NUM_SIZES = 11, 3
-ROWS_PER_FLUSH = 2_000
+ROWS_PER_FLUSH = 20_000
 EPOCH_S = 1.5
 DRIVER_STEP_S = 0.1
 """How often a driver asks whether a flush is due."""
@@ -185,11 +185,12 @@ def write(
 
 
 def _write_at_once(writer: StudyWriter, rows: Iterator[Row]) -> None:
-    for count, row in enumerate(rows, 1):
-        _add(writer, row)
-        if count % ROWS_PER_FLUSH == 0:
-            writer.flush()
-    writer.flush()
+    while several := list(itertools.islice(rows, ROWS_PER_FLUSH)):
+        for epoch, _ in several:
+            writer.add_epoch(epoch)
+        for trial in {trial["trial_id"]: trial for _, trial in several}.values():  # as they are at the flush
+            writer.upsert_trial(trial)
+        writer.flush()
 
 
 def _write_live(writer: StudyWriter, rows: Iterator[Row], epochs_per_s: float) -> None:

@@ -3,12 +3,14 @@
 The study is that of `generated_study.py`, through the real writer, 50 epochs a second. Measured are what the page costs
 in bytes and seconds, how late an epoch is, what 50 tabs take, and the service's memory. optuna-dashboard shows a study
 of the same trials from the same tables, through JournalStorage and Optuna's `create_trial` and `add_trials`. Since it
-holds and sends a whole study, both are compared at 1,000 trials; `--peer-trials` says otherwise. One visit is a page
-opened with an empty cache, and left open for 30 s. The 50 tabs are clients that do what a tab of Chromium did before:
-its stream of events, and the same requests at the same times, with the tags that they have.
+holds and sends a whole study, both are compared at 1,000 trials; `--peer-trials` says otherwise. A visit is a page
+opened with an empty cache, and left open for 15 s; compared are three visits to each, of which the first finds nothing
+computed. The 50 tabs are clients that do what a tab of Chromium did before: its stream of events, and the same requests
+at the same times, with the tags that it has.
 
-CPU is that of the server's process and its children. Wall seconds depend on what else the machine does; its load is
-printed.
+CPU is that of the server's process and its children, memory theirs with shared pages counted once. Wall seconds depend
+on what else the machine does; its load is printed. Each part prints what it has measured; where one fails, the others
+go on. Two million epochs take minutes to write: a `--root` of an earlier run has them.
 
 Needs Chromium, and the packages playwright and optuna-dashboard; the latter only for this.
 Run: python benchmarks/service.py [--root FOLDER]; `--small` takes two minutes and shows that it works.
@@ -44,8 +46,13 @@ EPOCHS_PER_S = 50
 NUM_TABS = 50
 BEGUN_S = 8.0
 """After so long the writer of the live trials has begun."""
-WHOLE = {"trials": 10_000, "epochs": 200, "live": 100, "peer": 1_000, "visit": 30.0, "watch": 60.0}
-SMALL = {"trials": 400, "epochs": 20, "live": 300, "peer": 100, "visit": 8.0, "watch": 10.0}
+NUM_VISITS = 3
+CURVE_S = 60.0
+"""How long a page may take to its first curve."""
+WHOLE = {"trials": 9_900, "epochs": 200, "live": 100, "peer": 1_000, "visit": 15.0, "watch": 45.0}
+SMALL = {"trials": 100, "epochs": 20, "live": 300, "peer": 100, "visit": 5.0, "watch": 10.0}
+Sizes = dict[str, Any]
+Figures = dict[str, float]
 LIMITS = {
     "first curve, s": 1.0,
     "first curve, kB": 300.0,
@@ -101,7 +108,7 @@ def visited(browser: Browser, server: Server, url: str, has_curve: str, seconds:
     page = context.new_page()
     traffic, before, begun = counted(page), server.cpu_s(), time.monotonic()
     page.goto(url, wait_until="commit")
-    page.wait_for_function(has_curve, timeout=300_000, polling=20)
+    page.wait_for_function(has_curve, timeout=1000 * CURVE_S, polling=20)
     first = {"first_s": time.monotonic() - begun, "first_bytes": float(traffic.num_bytes)}
     page.wait_for_timeout(max(0.0, 1000 * (seconds - first["first_s"])))
     figures = first | {"bytes": float(traffic.num_bytes), "cpu_s": server.cpu_s() - before}
@@ -179,9 +186,10 @@ def of_tabs(server: Server, traffic: Traffic, seconds: float) -> dict[str, float
 
 
 @contextmanager
-def growing(root: Path, sizes: dict[str, Any]) -> Iterator[None]:
+def growing(root: Path, sizes: Sizes) -> Iterator[None]:
     """Let the study grow while the block runs; fail where it has ended before the block."""
-    command = [sys.executable, HERE / "generated_study.py", root, "--name", NAME, "--trials", str(sizes["trials"])]
+    num_trials = open_results(root / NAME).table("trials").num_rows + sizes["live"]
+    command = [sys.executable, HERE / "generated_study.py", root, "--name", NAME, "--trials", str(num_trials)]
     command += ["--epochs", str(sizes["epochs"]), "--live-trials", str(sizes["live"])]
     writer = subprocess.Popen([*command, "--epochs-per-s", str(EPOCHS_PER_S)], stderr=subprocess.DEVNULL)
     try:
@@ -193,55 +201,87 @@ def growing(root: Path, sizes: dict[str, Any]) -> Iterator[None]:
         writer.wait()
 
 
-def measure(root: Path, folder: Path, sizes: dict[str, Any]) -> dict[str, float]:
-    """Return every figure."""
-    journal = folder / "journal.log"
-    write_journal(root, journal)
+class Measured:
+    """What is measured, part by part, and the figures that have limits."""
+
+    def __init__(self) -> None:
+        self.figures: Figures = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[Figures]:
+        """Yield a part's figures, to be filled; print them, or why there are none."""
+        found: Figures = {}
+        try:
+            yield found
+        except Exception as error:
+            print(f"{name}: failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}", flush=True)
+        shown = {key: round(value, 3) for key, value in found.items()}
+        print(f"{name}: {json.dumps(shown)} (load {os.getloadavg()[0]:.1f})", flush=True)
+
+    def table(self) -> Iterator[str]:
+        """Yield the lines of a table of what has limits."""
+        yield f"{'':40} {'measured':>10} {'limit':>8} {'ratio':>6}"
+        for name, limit in LIMITS.items():
+            value = self.figures.get(name)
+            figures = f"{'-':>10} {limit:8.1f}" if value is None else f"{value:10.3f} {limit:8.1f} {value / limit:6.2f}"
+            yield f"{name:40} {figures}"
+
+
+def several_visits(browser: Browser, server: Server, url: str, has_curve: str, seconds: float, found: Figures) -> None:
+    """Visit a page several times; each visit's figures have its number behind them, and the means have none."""
+    visits = []
+    for number in range(1, NUM_VISITS + 1):
+        visits.append(visited(browser, server, url, has_curve, seconds))
+        found |= {f"{name} {number}": value for name, value in visits[-1].items()}
+        found |= {name: statistics.mean(visit[name] for visit in visits) for name in visits[-1]}
+
+
+def measure_live(root: Path, browser: Browser, server: Server, sizes: Sizes, measured: Measured) -> None:
+    """Measure the large study while it grows: views, a visit, how late epochs are, 50 tabs."""
+    page, figures = f"{server.url}/#/studies/{NAME}", measured.figures
+    with measured.part("views, s") as found:
+        found |= views_of(server)
+        figures["slowest view, s"] = max(found.values())
+    with measured.part("a visit while it grows") as found:
+        found |= visited(browser, server, page, CURVE, sizes["visit"])
+        figures |= {"first curve, s": found["first_s"], "first curve, kB": found["first_bytes"] / 1000}
+    with measured.part("events") as found:
+        heard = watched(server, sizes["watch"])
+        late = delays(root, heard)
+        figures["event, kB (largest)"] = found["kB"] = heard.most_bytes / 1000
+        figures["epoch on its way, s (p99)"] = found["p99 s"] = late[int(0.99 * (len(late) - 1))]
+        found |= {"p50 s": statistics.median(late), "epochs": float(len(late))}
+    with measured.part("tabs") as found:
+        traffic = traced(browser, server, page, sizes["watch"])
+        found |= {"requests of one": float(len(traffic.requests)), "bytes of one": float(traffic.num_bytes)}
+        found |= of_tabs(server, traffic, sizes["watch"])
+        figures["50 tabs, cores"] = found["cores"]
+
+
+def measure(root: Path, folder: Path, sizes: Sizes, measured: Measured) -> None:
+    """Measure everything."""
     serve = [sys.executable, "-m", "kd_sweep", "serve", str(root), "--state", str(folder / "state"), "--port", "0"]
-    peer = [
-        str(Path(sys.executable).with_name("optuna-dashboard")),
-        str(journal),
-        "--port",
-        "8399",
-        "--server",
-        "wsgiref",
-    ]
+    figures = measured.figures
+    ours: Figures = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        with serving(serve, (r"http://\S+", r"kds_\S+")) as server:
-            page = f"{server.url}/#/studies/{PEER}"
-            ours = visited(browser, server, page, CURVE, sizes["visit"])
-            page = f"{server.url}/#/studies/{NAME}"
-            with growing(root, sizes):
-                views = views_of(server)
-                live = visited(browser, server, page, CURVE, sizes["visit"])
-                traffic = traced(browser, server, page, sizes["watch"])
-                heard = watched(server, sizes["watch"])
-                of_many = of_tabs(server, traffic, sizes["watch"])
-            late, memory = delays(root, heard), server.peak_bytes
-        with serving(peer, (r"http://\S+?(?=/?\s|$)",)) as server:
-            theirs = visited(browser, server, f"{server.url}/dashboard/studies/0", PEER_CURVE, sizes["visit"])
+        with measured.part("the service") as found, serving(serve, (r"http://\S+", r"kds_\S+")) as server:
+            with measured.part(f"visits, {sizes['peer']} trials") as ours:
+                several_visits(browser, server, f"{server.url}/#/studies/{PEER}", CURVE, sizes["visit"], ours)
+            with measured.part("while it grows"), growing(root, sizes):
+                measure_live(root, browser, server, sizes, measured)
+            figures["memory, MB (peak)"] = found["peak MB"] = server.peak_bytes / 1e6
+            found["CPU s"] = server.cpu_s()
+        with measured.part("visits to optuna-dashboard") as theirs:
+            journal = folder / "journal.log"
+            write_journal(root, journal)
+            peer = [str(Path(sys.executable).with_name("optuna-dashboard")), str(journal), "--server", "wsgiref"]
+            with serving([*peer, "--port", "8399"], (r"http://\S+?(?=/?\s|$)",)) as server:
+                url = f"{server.url}/dashboard/studies/0"
+                several_visits(browser, server, url, PEER_CURVE, sizes["visit"], theirs)
+            figures["bytes of a visit / optuna-dashboard's"] = ours["bytes"] / theirs["bytes"]
+            figures["CPU of a visit / optuna-dashboard's"] = ours["cpu_s"] / theirs["cpu_s"]
         browser.close()
-    figures = {"ours": ours, "live": live, "theirs": theirs, "views, s": views, "tabs": of_many}
-    print("\n".join(f"{name}: {json.dumps(value)}" for name, value in figures.items()))
-    print(f"a tab: {len(traffic.requests)} requests and {traffic.num_bytes} bytes in {sizes['watch']:g} s")
-    return summary(figures, heard, late, memory)
-
-
-def summary(figures: dict[str, dict[str, float]], heard: Heard, late: list[float], memory: int) -> dict[str, float]:
-    """Return the figures that have limits."""
-    ours, live, theirs = (figures[name] for name in ("ours", "live", "theirs"))
-    return {
-        "first curve, s": live["first_s"],
-        "first curve, kB": live["first_bytes"] / 1000,
-        "slowest view, s": max(figures["views, s"].values()),
-        "epoch on its way, s (p99)": late[int(0.99 * (len(late) - 1))],
-        "event, kB (largest)": heard.most_bytes / 1000,
-        "50 tabs, cores": figures["tabs"]["cores"],
-        "memory, MB (peak)": memory / 1e6,
-        "bytes of a visit / optuna-dashboard's": ours["bytes"] / theirs["bytes"],
-        "CPU of a visit / optuna-dashboard's": ours["cpu_s"] / theirs["cpu_s"],
-    }
 
 
 def main() -> None:
@@ -252,17 +292,15 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a small study, for a minute")
     parser.add_argument("--peer-trials", type=int, help="of the study that both are compared with")
     given = parser.parse_args()
-    sizes: dict[str, Any] = dict(SMALL if given.small else WHOLE)
+    sizes: Sizes = dict(SMALL if given.small else WHOLE)
     sizes["peer"] = given.peer_trials or sizes["peer"]
+    measured = Measured()
     with tempfile.TemporaryDirectory() as folder:
         root = given.root or Path(folder) / "root"
         generated_study.write(root, PEER, sizes["peer"], sizes["epochs"])
-        generated_study.write(root, NAME, sizes["trials"] - sizes["live"], sizes["epochs"])
-        figures = measure(root, Path(folder), sizes)
-    print(f"{'':40} {'measured':>10} {'limit':>8} {'ratio':>6}")
-    for name, value in figures.items():
-        print(f"{name:40} {value:10.3f} {LIMITS[name]:8.1f} {value / LIMITS[name]:6.2f}")
-    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        generated_study.write(root, NAME, sizes["trials"], sizes["epochs"])
+        measure(root, Path(folder), sizes, measured)
+    print("\n".join(measured.table()))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import threading
@@ -41,14 +40,14 @@ class Server:
                 spent += sum(map(int, fields[11:15])) / _TICKS
         return spent
 
-    def rss_bytes(self) -> int:
-        """Return the resident memory of the process and its children."""
-        return sum(_rss(pid) for pid in family(self.process.pid))
+    def memory_bytes(self) -> int:
+        """Return the memory of the process and its children: pages that several of them share count once."""
+        return sum(_proportional(pid) for pid in family(self.process.pid))
 
     def watch(self) -> None:
         """Note the most memory, until it has ended."""
         while not self.ended.wait(SAMPLE_S):
-            self.peak_bytes = max(self.peak_bytes, self.rss_bytes())
+            self.peak_bytes = max(self.peak_bytes, self.memory_bytes())
 
 
 @contextmanager
@@ -91,11 +90,13 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _rss(pid: int) -> int:
+def _proportional(pid: int) -> int:
+    """Return the memory of a process: its own pages, and its share of those that others have, too."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     except OSError:
         return 0
+    return 1024 * int(found[1]) if found else 0
 
 
 @dataclass

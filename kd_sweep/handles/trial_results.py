@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from kd_sweep.handles.preprocessing import Preprocessing
 from kd_sweep.study.trial import TrialConfig
@@ -80,8 +79,7 @@ class TrialResults:
         Raises:
             CorruptFileError: a part of the table is damaged.
         """
-        rows = snapshot([self._stored.study]).dataset.to_table(filter=ds.field("trial_id") == self.trial_id)
-        return rows.sort_by("epoch")
+        return snapshot([self._stored.study]).of_trials([self.trial_id])
 
     def student(self, epoch: Epoch = "last", *, device: str = "cpu") -> "nn.Module":
         """Return the student after an epoch, frozen and in evaluation mode; a network of its own at each call.

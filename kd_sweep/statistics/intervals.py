@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from scipy.special import ndtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.unsignedinteger[Any]]
 
 MIN_CLUSTERS = 3
 """With fewer seeds an interval would be pretence."""
@@ -23,6 +25,7 @@ _SEED = 2405
 _MAX_CELLS = 2_000_000
 _FEW_CLUSTERS = 8
 _ROUNDING = 1e-12
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Bootstrap:
         resamples = min(self.resamples, max(MIN_RESAMPLES, _MAX_CELLS // num_clusters))
         counts_US, repeats_U = cluster_counts(num_clusters, resamples)
         level = tail_level(num_clusters, self.confidence)
-        low, high = _quantiles(counts_US @ values_S / num_clusters, repeats_U, [level, 1.0 - level])
+        low, high = _quantiles(_weighted(counts_US, values_S) / num_clusters, repeats_U, [level, 1.0 - level])
         return low, high
 
     def coverage_limit(self, num_clusters: int) -> float | None:
@@ -100,21 +103,28 @@ class Bootstrap:
 
 
 @lru_cache(maxsize=16)
-def cluster_counts(num_clusters: int, resamples: int) -> tuple[Floats, Ints]:
+def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     """Return how often each cluster is in a resample, and how many of the resamples are that one.
 
     Few clusters have few different resamples (126 of five), so a statistic is taken once of each.
 
     Returns:
-        counts_US, each row summing to S, and repeats_U, summing to ``resamples``.
+        counts_US, each row summing to S, in the smallest integers that hold S; and repeats_U, summing to ``resamples``.
     """
     generator = np.random.default_rng([_SEED, num_clusters, resamples])
     shares_S = np.full(num_clusters, 1.0 / num_clusters)
     counts_RS = generator.multinomial(num_clusters, shares_S, size=resamples)
+    smallest = np.min_scalar_type(num_clusters)
     if num_clusters > _FEW_CLUSTERS:
-        return counts_RS.astype(np.float64), np.ones(resamples, dtype=np.int64)
+        return counts_RS.astype(smallest), np.ones(resamples, dtype=np.int64)
     counts_US, repeats_U = np.unique(counts_RS, axis=0, return_counts=True)
-    return counts_US.astype(np.float64), repeats_U.astype(np.int64)
+    return counts_US.astype(smallest), repeats_U.astype(np.int64)
+
+
+def _weighted(counts_US: Counts, values_S: Floats) -> Floats:
+    """Return the sum of the values of each resample; some at a time, since as floats the counts take much memory."""
+    blocks = range(0, len(counts_US), _ROWS_AT_ONCE)
+    return np.concatenate([counts_US[at : at + _ROWS_AT_ONCE].astype(np.float64) @ values_S for at in blocks])
 
 
 def tail_level(num_clusters: int, confidence: float) -> float:

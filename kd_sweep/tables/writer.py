@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from kd_sweep.errors import CorruptFileError, StorageError, StudyLockedError
 from kd_sweep.storage.lease import Lease
@@ -142,7 +141,7 @@ class StudyWriter:
 
     def epochs_of(self, trial_id: str) -> list[dict[str, Any]]:
         """Return a trial's rows, epoch 1 first, flushed or not, without nulls."""
-        flushed = snapshot([self.root]).dataset.to_table(filter=ds.field("trial_id") == trial_id).sort_by("epoch")
+        flushed = snapshot([self.root]).of_trials([trial_id])
         rows = [{name: value for name, value in row.items() if value is not None} for row in flushed.to_pylist()]
         rows += [{n: v for n, v in row.items() if v is not None} for row in self._buffer if row["trial_id"] == trial_id]
         return rows

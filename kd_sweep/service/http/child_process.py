@@ -13,6 +13,15 @@ from kd_sweep.service.http.slots import Slots
 _SLOTS = Slots(2, 4, 30.0, "plans and images")
 _NOT_FOR_IT = ("KD_SWEEP_SERVER", "KD_SWEEP_TOKEN")
 """Of the environment: it reads the folder, and asks no service."""
+_FOR_IT = {
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "COLUMNS": "200",
+    "NO_COLOR": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # others keep what they have once had
+    "MALLOC_ARENA_MAX": "1",
+}
+"""Of the environment: one CPU, no GPU, no more memory than it needs; and plain messages."""
 _MISTAKE = "kd-sweep: "
 """What the one line of a mistake begins with."""
 
@@ -20,7 +29,7 @@ _MISTAKE = "kd-sweep: "
 def child_environment() -> dict[str, str]:
     """Return the environment of a process that the service starts for itself: it knows no service and no token."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_IT}
-    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "NO_COLOR": "1"}
+    return kept | _FOR_IT
 
 
 def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) -> None:

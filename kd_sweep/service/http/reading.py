@@ -25,7 +25,7 @@ _FOLDERS_S = 2.0
 """So long the names of all studies are remembered where those of single ones are looked for."""
 _REMEMBERED = 500
 """Answers that are kept, the latest used."""
-_REMEMBERED_BYTES = 96 * 1024**2
+_REMEMBERED_BYTES = 48 * 1024**2
 """Of the tables among them, together."""
 SQL_LIMITS = Limits(timeout_s=30.0, memory_bytes=256 * 1000**2)
 """Of a statement, unless the server is given others."""

@@ -37,3 +37,7 @@ class Slots:
                 self._running.release()
         finally:
             self._admitted.release()
+
+
+VIEWS = Slots(2, 24, 20.0, "views")
+"""Of what pages show. A view takes 0.1 to 0.2 GB while it is computed, and a second at most."""

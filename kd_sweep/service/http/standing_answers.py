@@ -12,7 +12,7 @@ SHARE = 0.05
 LONGEST_S = 60.0
 """So long an answer may stand at most."""
 _REMEMBERED = 500
-_REMEMBERED_BYTES = 64 * 1024**2
+_REMEMBERED_BYTES = 32 * 1024**2
 """Answers that are kept, the latest used, and their size together."""
 
 

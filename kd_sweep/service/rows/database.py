@@ -1,10 +1,9 @@
 """The database of the service: SQLite on a local disk, or PostgreSQL by its URL; one change at a time."""
 
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy import Connection, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from kd_sweep.service.rows.grouped_changes import GroupedChanges
 from kd_sweep.service.rows.models import SCHEMA_VERSION, Base, Meta
 from kd_sweep.service.service_errors import DatabaseError
 
@@ -51,7 +51,6 @@ class Database:
             ) from None
         self.name = parsed.render_as_string(hide_password=True)
         """Its URL without the password."""
-        self._lock = threading.Lock()
         self._file = Path(parsed.database or "") if self._is_sqlite else None
         self._made: tuple[int, int] | None = None
         """Device and number of the file that was opened."""
@@ -60,7 +59,9 @@ class Database:
             event.listen(engine, "connect", _connect_sqlite)
         self._engine = engine
         self._reading = sessionmaker(engine, expire_on_commit=False)
-        self._changing = sessionmaker(engine.execution_options(**{_CHANGES: True}), expire_on_commit=False)
+        changing = engine.execution_options(**{_CHANGES: True})
+        self._changing = sessionmaker(changing, expire_on_commit=False)
+        self._grouped = GroupedChanges(changing)
         try:
             self._check_tables(make)
             self._made = _identity(self._file)
@@ -80,11 +81,9 @@ class Database:
     @contextmanager
     def changing(self) -> Iterator[Session]:
         """Yield a session in which no other change happens, and commit it when the block ends well."""
-        with ExitStack() as stack:
-            stack.enter_context(self._failures())
-            if self._is_sqlite:  # in the order of arrival, and without the pauses with which SQLite waits
-                stack.enter_context(self._lock)
-            yield stack.enter_context(self._changing.begin())
+        begun = self._grouped.change() if self._is_sqlite else self._changing.begin()
+        with self._failures(), begun as session:
+            yield session
 
     def note_root(self, note: str, fits: Callable[[str], bool]) -> str | None:
         """Note which results root these rows belong to; return the note of another one, which stays.

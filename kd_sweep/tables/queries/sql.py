@@ -14,16 +14,11 @@ import pyarrow as pa
 from pydantic import ByteSize
 
 from kd_sweep.errors import QueryError
+from kd_sweep.tables.queries.sql_instances import INSTANCES
 from kd_sweep.tables.queries.sql_types import extreme_values_as_text, portable
 
 _READS = {"SELECT", "EXPLAIN", "MULTI"}
 _EXPLAIN = re.compile(r"^\s*EXPLAIN\s+(?:ANALYZE\s+|\([^)]*\)\s*)?", re.IGNORECASE)
-_SETTINGS = (
-    "SET TimeZone='UTC'",
-    "SET python_enable_replacements=false",
-    "SET temp_directory=''",  # what does not fit into memory is refused: a query takes no disk from a running sweep
-    "SET enable_external_access=false",
-)
 # Messages of DuckDB's versions when Arrow fails while it hands over rows.
 _SCAN_FAILURE = re.compile(r"get_next|stream registered|Python exception|\b(IO|OS)Error")
 _DUCKDB_ERROR = re.compile(r"[A-Z][A-Za-z ]* Error: ")
@@ -142,7 +137,7 @@ class _Run:
         self, query: str, tables: Mapping[str, Any], parameters: Mapping[str, Any] | None, limits: Limits
     ) -> None:
         self._query, self._tables, self._parameters, self._limits = query, tables, parameters, limits
-        self._connection = duckdb.connect()
+        self._instance = INSTANCES.take(limits.memory_bytes, min(MAX_THREADS, len(os.sched_getaffinity(0))))
         self._thread = threading.Thread(target=self._work, name=_THREAD, daemon=True)
         self._table: pa.Table | None = None
         self._failure: BaseException | None = None
@@ -163,7 +158,7 @@ class _Run:
         return self._table
 
     def _stop(self) -> None:
-        self._connection.interrupt()
+        self._instance.connection.interrupt()
         self._thread.join(_GIVE_UP_S)
 
     def _work(self) -> None:
@@ -172,16 +167,12 @@ class _Run:
         except BaseException as failure:  # it is raised where the answer is waited for
             self._failure = failure
         finally:
-            self._connection.close()
+            self._instance.give_back(is_sound=self._failure is None)
 
     def _fetched(self) -> pa.Table:
-        connection, limits = self._connection, self._limits
+        connection, limits = self._instance.connection, self._limits
         for name, table in self._tables.items():
             connection.register(name, table)
-        threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
-        own = (f"SET memory_limit='{limits.memory_bytes}B'", f"SET threads={threads}", "SET lock_configuration=true")
-        for setting in (*_SETTINGS, *own):
-            connection.execute(setting)
         relation = connection.sql(self._query, params=dict(self._parameters) if self._parameters else None)
         reader = _batches(portable(relation))
         batches, num_bytes = [], 0

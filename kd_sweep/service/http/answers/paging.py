@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.service.http.answers.cursors import cursor_of, key_of
+from kd_sweep.tables.epoch_scan import snapshot
+from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.value_text import plain
 
 MOST_ROWS = 10_000
@@ -46,6 +49,34 @@ def page_of(table: pa.Table, sort: str, identity: str, after: str | None, limit:
     return table.take(pa.array([row for _, _, row in shown], pa.int64())), (
         None if is_last or not shown else cursor_of(shown[-1][0], shown[-1][1])
     )
+
+
+def epochs_page(study: Results, after: str | None, limit: int) -> tuple[pa.Table, str | None]:
+    """Return a page of the epochs of a study, by trial and epoch, and the cursor of the next one; None behind the last.
+
+    Args:
+        study: one alone.
+        after: the cursor; None for the first page.
+        limit: the most rows.
+
+    Raises:
+        RefusedRequestError: the cursor is none of this list.
+    """
+    trial, epoch = ("", 0) if after is None else key_of(after, str, int)
+    # The keys first: rows have many columns, and a page needs few of the rows.
+    keys = study.sql(
+        "SELECT trial_id, epoch FROM epochs WHERE trial_id > $trial OR (trial_id = $trial AND epoch > $epoch) "
+        f"ORDER BY trial_id, epoch LIMIT {limit + 1}",
+        {"trial": trial, "epoch": epoch},
+    )
+    trial_ids = pc.unique(keys["trial_id"].slice(0, limit)).to_pylist()
+    rows = snapshot(list(study.select().values())).of_trials(trial_ids)
+    is_behind = pc.or_(pc.greater(rows["trial_id"], trial), pc.greater(rows["epoch"], epoch))
+    rows = rows.filter(is_behind)
+    page = rows.slice(0, limit)
+    if max(rows.num_rows, keys.num_rows) <= limit:
+        return page, None
+    return page, cursor_of(page["trial_id"][limit - 1].as_py(), page["epoch"][limit - 1].as_py())
 
 
 def selected(table: pa.Table, columns: str | None) -> pa.Table:

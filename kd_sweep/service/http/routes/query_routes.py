@@ -16,7 +16,7 @@ from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.routes.result_routes import StudyName, TrialId, results_of, trial_named
 from kd_sweep.service.http.serving import serving_of
-from kd_sweep.service.http.slots import Slots
+from kd_sweep.service.http.slots import VIEWS
 from kd_sweep.service.http.statements.statement_process import Question
 from kd_sweep.service.http.statements.statement_processes import Statements
 from kd_sweep.service.service_errors import NotFoundError
@@ -27,9 +27,6 @@ from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import TABLES
 
 router = api_router("queries", ForViewers)
-
-_SLOTS = Slots(4, 12, 10.0, "statements")
-"""Each statement may take the memory of its limit."""
 
 _COMPARED = ("settings", "metrics", "pairs", "only_first", "only_second")
 """The tables of a comparison of studies."""
@@ -119,7 +116,7 @@ def comparison_of_studies(
     reading = serving_of(request).reading
     first, second = reading.study(name), reading.study(other)
     revision = reading.tag(first) + reading.tag(second)
-    with _SLOTS.one():
+    with VIEWS.one():
         compared = reading.remembered(("comparison", name, other), revision, lambda: first.compare(second))
     tables: dict[str, pa.Table] = {part: getattr(compared, part) for part in _COMPARED}
     return _part(tables, table, form, f"{name}-{other}-{table}")
@@ -136,7 +133,7 @@ def comparison_of_trials(
 ) -> Response:
     """How two trials of a study differ, as `kd-sweep diff` says it: fields of their configurations, metrics."""
     serving = serving_of(request)
-    with _SLOTS.one():
+    with VIEWS.one():
         compared = trial_named(serving, name, trial_id).compare(trial_named(serving, name, other))
     tables = {"settings": compared.settings, "metrics": compared.metrics}
     return _part(tables, table, form, f"{compared.first}-{compared.second}-{table}")
@@ -176,7 +173,7 @@ def _named(request: Request, results: Results, query: str, form: Form, file: str
     tag = reading.tag(results, form, query, given)
 
     def compute() -> Response:
-        with _SLOTS.one():
+        with VIEWS.one():
             table = answer(results, query, given)
         return table_answer(table, form, file, tag=tag, remarks=remarks_of(table))
 

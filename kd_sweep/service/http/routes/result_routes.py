@@ -9,16 +9,13 @@ from fastapi.responses import JSONResponse
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.handles.trial_results import TrialResults
-from kd_sweep.service.http.answers.cursors import cursor_of, key_of
 from kd_sweep.service.http.answers.negotiation import (
     OPENAPI_TABLE,
     REVALIDATED,
     WantedForm,
-    is_known,
-    not_modified,
     table_answer,
 )
-from kd_sweep.service.http.answers.paging import MOST_ROWS, USUAL_ROWS, page_of, selected
+from kd_sweep.service.http.answers.paging import MOST_ROWS, USUAL_ROWS, epochs_page, page_of, selected
 from kd_sweep.service.http.answers.row_conditions import matching
 from kd_sweep.service.http.answers.shared_answers import shared_answer
 from kd_sweep.service.http.answers.table_forms import Form
@@ -26,6 +23,7 @@ from kd_sweep.service.http.answers.whole_tables import table_stream
 from kd_sweep.service.http.authorization import ForViewers
 from kd_sweep.service.http.routes.api_router import api_router
 from kd_sweep.service.http.serving import Serving, serving_of
+from kd_sweep.service.http.slots import VIEWS
 from kd_sweep.service.service_errors import NotFoundError
 from kd_sweep.study.spec import NAME_PATTERN
 from kd_sweep.tables.reader import Results
@@ -121,19 +119,13 @@ def epochs(
     reading = serving_of(request).reading
     study = reading.study(name)
     tag = reading.tag(study, form, request.url.path, request.url.query)
-    if is_known(request, tag):
-        return not_modified(tag)
-    last_trial, last_epoch = ("", 0) if after is None else key_of(after, str, int)
-    query = (
-        "SELECT * FROM epochs WHERE trial_id > $trial OR (trial_id = $trial AND epoch > $epoch) "
-        f"ORDER BY trial_id, epoch LIMIT {limit + 1}"
-    )
-    rows = study.sql(query, {"trial": last_trial, "epoch": last_epoch})
-    page = rows.slice(0, limit)
-    following = None
-    if rows.num_rows > limit:
-        following = cursor_of(page["trial_id"][limit - 1].as_py(), page["epoch"][limit - 1].as_py())
-    return table_answer(selected(page, columns), form, f"{name}-epochs", next_cursor=following, tag=tag)
+
+    def compute() -> Response:
+        with VIEWS.one():
+            page, following = epochs_page(study, after, limit)
+        return table_answer(selected(page, columns), form, f"{name}-epochs", next_cursor=following, tag=tag)
+
+    return shared_answer(request, form, tag, compute, str(request.url), is_live=reading.is_live(study))
 
 
 @router.get("/studies/{name}/teachers", responses=OPENAPI_TABLE)

@@ -1,5 +1,5 @@
 // The curves of a study: for each setting the middle and a band over its trials, of the metric in the address.
-import { html, useMemo, useState } from "../vendor/preact-htm.js";
+import { html, useMemo, useRef, useState } from "../vendor/preact-htm.js";
 import { setParams } from "../app/address.js";
 import { useData } from "../app/live.js";
 import { Waiting } from "../app/parts.js";
@@ -37,7 +37,9 @@ export function StudyCurves({ name, objective, params }) {
   const isNew = (event) => event.name === name && event.kind === "epochs";
   const path = apiPath("studies", name);
   const bands = useData(`${path}/queries/bands?format=columns&metric=${encodeURIComponent(metric)}`, isNew);
-  const first = useData(`${path}/epochs?format=columns&limit=20`);
+  const isDrawn = useRef(false);
+  isDrawn.current ||= Boolean(bands.data || bands.problem);
+  const first = useData(isDrawn.current ? `${path}/epochs?format=columns&limit=20` : null); // not before the curves
   return html`<section>
     <h2 id="curves">Curves by setting</h2>
     <div class="fields">
