@@ -1,5 +1,6 @@
 """Routes of the page: its files from the package, under paths that change when a file does."""
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ class PageFiles:
     index: bytes
     contents: Mapping[str, bytes]
     """By path below the page's folder."""
+    compressed: Mapping[str, bytes]
+    """Those that gzip makes smaller, so: a visit with an empty cache asks for all of them."""
 
 
 @cache
@@ -46,11 +49,13 @@ def page_files() -> PageFiles:
     modules = [path for path in sorted(contents) if path.endswith(".js") and path not in _NO_MODULES]
     links = "\n  ".join(f'<link rel="modulepreload" href="page/{digest}/{path}">' for path in modules)
     index = contents.pop("index.html").replace(_MODULES, links.encode()).replace(_PLACEHOLDER, digest.encode())
-    return PageFiles(digest, index, contents)
+    packed = {path: gzip.compress(content, mtime=0) for path, content in contents.items()}
+    smaller = {path: content for path, content in packed.items() if len(content) < len(contents[path])}
+    return PageFiles(digest, index, contents, smaller)
 
 
 @router.get("/")
-def page(request: Request) -> Response:
+async def page(request: Request) -> Response:
     """The page. What it shows it asks the API for, with a session."""
     shown = page_files()
     tag = f'"{shown.digest}"'
@@ -60,7 +65,7 @@ def page(request: Request) -> Response:
 
 
 @router.get("/page/{digest}/{path:path}")
-def page_file(digest: str, path: Annotated[str, Path(max_length=200)]) -> Response:
+async def page_file(request: Request, digest: str, path: Annotated[str, Path(max_length=200)]) -> Response:
     """A file of the page. Under this path it never changes."""
     shown = page_files()
     content = shown.contents.get(path) if digest == shown.digest else None
@@ -68,7 +73,10 @@ def page_file(digest: str, path: Annotated[str, Path(max_length=200)]) -> Respon
         raise NotFoundError(f"page: {path!r} is no file of this page; read / again")
     suffix = f".{path.rpartition('.')[2]}"
     media_type = _TYPES.get(suffix) or mimetypes.guess_type(path)[0] or "text/plain"
-    return Response(content, 200, {"Cache-Control": "public, max-age=31536000, immutable"}, media_type)
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+    if path in shown.compressed and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(shown.compressed[path], 200, headers | {"Content-Encoding": "gzip"}, media_type)
+    return Response(content, 200, headers, media_type)
 
 
 def _read(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:

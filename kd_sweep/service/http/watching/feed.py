@@ -200,4 +200,4 @@ class _Watched:
 
     def __init__(self, tag: str, is_live: bool, study: StudyResults) -> None:
         self.tag, self.is_live, self.changed_at = tag, is_live, time.monotonic()
-        self.epochs = NewEpochs(study)
+        self.epochs = NewEpochs(study, is_live=is_live)

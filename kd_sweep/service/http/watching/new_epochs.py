@@ -19,13 +19,17 @@ class NewEpochs:
 
     Args:
         study: the study.
+        is_live: whether it runs: then its epochs can be ahead of its trials, and are read themselves.
     """
 
-    def __init__(self, study: StudyResults) -> None:
+    def __init__(self, study: StudyResults, *, is_live: bool) -> None:
         self._study = study
         self._newest = _newest(list_parts(study.root))
-        rows = study.sql("SELECT trial_id, max(epoch) AS epoch FROM epochs GROUP BY trial_id").to_pylist()
-        self._last = {row["trial_id"]: row["epoch"] for row in rows}
+        if is_live:
+            rows = study.sql("SELECT trial_id, max(epoch) AS epoch FROM epochs GROUP BY trial_id")
+        else:
+            rows = study.table("trials").select(["trial_id", "last_epoch"])
+        self._last = {trial_id: epoch or 0 for trial_id, epoch in zip(*rows.to_pydict().values(), strict=True)}
 
     def take(self, metric: str) -> dict[str, Any] | None:
         """Return the epochs that have come since the last call; None without any.
