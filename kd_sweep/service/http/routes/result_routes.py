@@ -185,10 +185,12 @@ def trial_named(serving: Serving, study: str, trial_id: str) -> TrialResults:
 
 
 def _short_enough(results: Results, name: str) -> pa.Table:
-    num_rows = results.sql(f"SELECT count(*) AS number FROM {name}")["number"][0].as_py()
+    is_of_epochs = name == "epochs"
+    table = results.sql("SELECT count(*) AS number FROM epochs") if is_of_epochs else results.table(name)
+    num_rows = table["number"][0].as_py() if is_of_epochs else table.num_rows
     if num_rows > MOST_ROWS:
         raise QueryError(
             f"format: {num_rows} rows are more than the {MOST_ROWS} that JSON has; possible: arrow, csv, parquet, "
             "or the pages of a study's trials and epochs"
         )
-    return results.table(name)
+    return results.table(name) if is_of_epochs else table

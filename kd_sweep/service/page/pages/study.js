@@ -23,14 +23,13 @@ const CHANGES = [
     question: "Cancel it? What it has done stays." },
 ];
 const EXTENDED = ["queued", "paused", "cancelled", "finished", "finished_with_failures", "budget_used", "failed"];
-const OBJECTIVES = `/sql?query=${encodeURIComponent("SELECT objectives FROM studies")}`;
 const RETRIED = ["finished_with_failures", "failed"];
 
 export function Study({ parts: [, name], params, session, canChange }) {
   const path = apiPath("studies", name);
   const study = useData(path, (event) => event.name === name && event.kind !== "epochs");
   const objective = study.data?.progress?.objective_metric;
-  const objectives = useData(objective ? `${OBJECTIVES}&study=${encodeURIComponent(name)}` : null);
+  const objectives = useData(objective ? `/tables/studies?${new URLSearchParams({ study: name })}` : null);
   return html`
     <p class="path"><a href=${link(["studies"])}>Studies</a></p>
     <${Heading} title=${name} />

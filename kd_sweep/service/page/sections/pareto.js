@@ -7,38 +7,46 @@ import { apiPath } from "../app/requests.js";
 import { count, number, shown, within, words } from "../app/wording.js";
 import { ScatterChart } from "../charts/scatter_chart.js";
 
-const MOST_POINTS = 1000;
-const PAUSE_MS = 15_000; // SQL is answered anew for every tab
+const ENDED = ["completed", "stopped"];
 const BEFORE = ["study", "trial_id", "status"];
 
 export function Pareto({ name, objectives }) {
   const [x, y] = objectives.map(({ metric, mode }) => ({ metric, name: words(metric), isLess: mode === "min" }));
   const isNew = (event) => event.name === name && event.kind === "progress";
-  const front = useData(`${apiPath("studies", name)}/queries/pareto`, isNew, { pauseMs: PAUSE_MS });
-  const query = `SELECT trial_id, "${x.metric}" AS x, "${y.metric}" AS y FROM trials WHERE status IN ('completed', 'stopped')
-    AND x IS NOT NULL AND y IS NOT NULL ORDER BY hash(trial_id) LIMIT ${MOST_POINTS}`;
-  const trials = useData(`/sql?${new URLSearchParams({ query, study: name })}`, isNew, { pauseMs: PAUSE_MS });
+  const front = useData(`${apiPath("studies", name)}/queries/pareto`, isNew);
+  const query = new URLSearchParams({ format: "columns", outcomes: `${x.metric},${y.metric}` });
+  const trials = useData(`${apiPath("studies", name)}/queries/parallel?${query}`, isNew);
   return html`<section><h2>${x.name} and ${within(y.metric)}</h2>
     <${ProblemLine} of=${trials.problem} />
     <${Waiting} ...${front} isTall>${() => (front.data.rows.length
-      ? html`<${Front} ...${{ name, objectives, x, y }} rows=${front.data.rows} trials=${trials.data?.rows ?? []} />`
+      ? html`<${Front} ...${{ name, objectives, x, y }} rows=${front.data.rows} sample=${trials.data} />`
       : html`<p class="quiet">No trial has ended with a value of every objective yet.</p>`)}<//>
   </section>`;
 }
 
-function Front({ name, objectives, x, y, rows, trials }) {
+// Returns the trials of a sample that have ended with a value of both objectives.
+function ended({ columns, num_rows: numRows }, x, y) {
+  const trials = Array.from({ length: numRows }, (_, at) => ({
+    trial_id: columns.trial_id[at], status: columns.status[at], x: columns[x.metric][at], y: columns[y.metric][at],
+  }));
+  return trials.filter((trial) => ENDED.includes(trial.status) && trial.x !== null && trial.y !== null);
+}
+
+function Front({ name, objectives, x, y, rows, sample }) {
   const best = new Set(rows.map((row) => row.trial_id));
   const isClosed = objectives.length === 2;
   const title = (id, across, up) => `${id.slice(0, 8)}: ${x.name} ${number(across)}, ${within(y.metric)} ${number(up)}`;
   const point = (id, across, up) => ({ key: id, x: across, y: up, title: title(id, across, up) });
   const front = rows.map((row) => point(row.trial_id, row[x.metric], row[y.metric]));
+  const trials = sample ? ended(sample, x, y) : [];
+  const isSample = Boolean(sample?.remarks?.length);
   const points = trials.filter((row) => !best.has(row.trial_id)).map((row) => point(row.trial_id, row.x, row.y));
   const open = (id) => go(["studies", name, "trials", id]);
   const label = `${y.name} against ${within(x.metric)}: ${count(points.length, "trial")}, and ${front.length} that no other beats`;
   return html`
     <${ScatterChart} ...${{ label, x, y, points, front, isClosed, open }} />
-    <p class="quiet">Squares: trials that no other beats, in the table below. Dots: other trials that have ended${trials.length === MOST_POINTS
-      ? `, a sample of ${MOST_POINTS}` : ""}. ${isClosed ? "Shaded: what the squares beat."
+    <p class="quiet">Squares: trials that no other beats, in the table below. Dots: other trials that have ended${isSample
+      ? `, ${points.length} evenly over their ranks` : ""}. ${isClosed ? "Shaded: what the squares beat."
       : `There are ${objectives.length} objectives, and two axes: a square may look beaten here.`}</p>
     <${FrontTable} name=${name} rows=${rows} />`;
 }
