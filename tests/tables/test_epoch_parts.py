@@ -1,6 +1,7 @@
 import random
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.root import Root
 from kd_sweep.study.metric_catalogue import METRICS_VERSION
+from kd_sweep.tables import epoch_parts
 from kd_sweep.tables.epoch_parts import (
     FAN_IN,
     MAX_MERGED_ROWS,
@@ -24,8 +26,11 @@ from kd_sweep.tables.epoch_parts import (
     superseded,
     write_part,
 )
+from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.schema import EPOCHS, SCHEMA_VERSION
-from tests.tables.rows import epoch_row
+from tests.tables.rows import epoch_row, trial_id, write_study
+
+NUM_TRIALS, NUM_EPOCHS = 12, 4
 
 
 def epochs_table(numbers: list[int], epoch: int = 1) -> pa.Table:
@@ -191,3 +196,40 @@ def test_a_gap_that_stays_is_listed(tmp_path: Path):
         write_part(root, Part(flush, flush, 1), epochs_table([flush]))
     assert list_parts(root) == [Part(1, 1, 1), Part(3, 3, 1)]
     assert list_parts(Root.open(tmp_path / "nowhere")) == []
+
+
+@pytest.fixture
+def grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
+    """A study whose one file has a group of rows for every two trials."""
+    monkeypatch.setattr(epoch_parts, "ROWS_PER_GROUP", 2 * NUM_EPOCHS)
+    write_study(tmp_path, "s", NUM_TRIALS, NUM_EPOCHS)
+    return Root.open(tmp_path).child("s")
+
+
+def test_rows_of_some_trials_are_all_of_them_in_order(grouped: Root) -> None:
+    wanted = [trial_id(number) for number in (7, 2, 5)]
+    expected = pl.read_parquet(f"{grouped}/epochs/*.parquet").filter(pl.col("trial_id").is_in(wanted))
+    found = pl.from_arrow(snapshot([grouped]).of_trials(wanted))
+    assert isinstance(found, pl.DataFrame)
+    assert found.equals(expected.sort("trial_id", "epoch"))
+    assert found.height == 3 * NUM_EPOCHS
+
+
+def test_of_a_trial_that_is_not_there_are_no_rows(grouped: Root) -> None:
+    found = snapshot([grouped]).of_trials(["0123456789abcdef"])
+    assert (found.num_rows, found.schema.names) == (0, snapshot([grouped]).dataset.schema.names)
+
+
+def test_groups_of_rows_without_the_trial_are_not_read_whole(grouped: Root) -> None:
+    (file,) = (Path(str(grouped)) / "epochs").iterdir()
+    metadata = pq.read_metadata(file)
+    ids = sorted(trial_id(number) for number in range(NUM_TRIALS))
+    group = metadata.row_group(1)  # of the third and the fourth trial
+    column = next(group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == "val_accuracy")
+    content = bytearray(file.read_bytes())
+    content[column.data_page_offset + column.total_compressed_size // 2] ^= 0xFF
+    file.write_bytes(content)
+    for sound in (ids[0], ids[11]):
+        assert snapshot([grouped]).of_trials([sound]).num_rows == NUM_EPOCHS
+    with pytest.raises(CorruptFileError, match=file.name):
+        snapshot([grouped]).of_trials([ids[2]])
