@@ -14,7 +14,7 @@ from kd_sweep.service.http.app import create_app
 from kd_sweep.service.http.guards import GuardSettings
 from kd_sweep.service.http.listening.client_connection import Connection, most_connections
 from kd_sweep.service.http.listening.log_writer import LogWriter
-from kd_sweep.service.http.listening.process_memory import keep_little
+from kd_sweep.service.http.listening.returned_memory import keep_little
 from kd_sweep.service.http.reading import Reading
 from kd_sweep.service.http.request_log import JsonLines
 from kd_sweep.service.http.serving import Serving

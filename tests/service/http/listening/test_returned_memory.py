@@ -7,7 +7,7 @@ from tests.command_line import environment
 
 PROGRAM = """
 import pyarrow as pa
-from kd_sweep.service.http.listening.process_memory import keep_little
+from kd_sweep.service.http.listening.returned_memory import keep_little
 keep_little()
 rows = pa.table({"a": range(1000)}).take(list(range(500)))
 print(pa.default_memory_pool().backend_name, rows.num_rows)
