@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL
+
 from kd_sweep.errors import StorageError
 from kd_sweep.service.access.proxy_sign_in import ProxySignIn
 from kd_sweep.service.queue.policy import Policy
@@ -23,7 +25,7 @@ class ServiceSettings:
     """The results root: an absolute path or a URI."""
     state: Path
     """The folder of the service's own files, on a local disk."""
-    database: str
+    database: str | URL
     """The URL of its rows."""
     address: str | None = None
     """A Ray cluster, HOST:PORT, to which this machine belongs; the service starts a Ray of its own when None."""
@@ -69,10 +71,10 @@ def service_settings(
     return settings
 
 
-def database_url(root: str, state: Path | None, database: str | None) -> str:
+def database_url(root: str, state: Path | None, database: str | None) -> str | URL:
     """Return the URL of the rows of a service: ``database``, or a file in the folder of its own files."""
     folder = (state_folder(Root.named(root).location) if state is None else state).absolute()
-    return database or f"sqlite:///{folder / 'service.sqlite'}"
+    return database or URL.create("sqlite", database=str(folder / "service.sqlite"))
 
 
 def state_folder(location: str) -> Path:

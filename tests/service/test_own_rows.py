@@ -59,6 +59,13 @@ def test_a_root_that_is_moved_or_made_anew_keeps_its_rows(tmp_path: Path) -> Non
         serve_once(root, state)
 
 
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a b#c", "ж", "a'b:c@d", "a&b=c", "a\nb"])
+def test_a_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    serve_once(tmp_path / "roots" / name, tmp_path / "states" / name)
+    assert (tmp_path / "states" / name / "service.sqlite").exists()
+    assert [path.name for path in tmp_path.glob("*/*")] == [name, name]
+
+
 def restored(file: Path) -> None:
     shutil.copy(file, file.with_suffix(".copy"))
     file.with_suffix(".copy").replace(file)

@@ -11,6 +11,7 @@ from pydantic import ByteSize
 
 from kd_sweep import errors
 from kd_sweep.errors import KdSweepError, QueryError
+from kd_sweep.service.http.answers.large_answers import LARGE_BYTES
 from kd_sweep.service.http.answers.refusals import RefusedRequestError
 from kd_sweep.service.http.child_process import child_environment
 from kd_sweep.service.http.slots import Slots
@@ -21,6 +22,9 @@ _END_S = 5.0
 """So long a process may take to be gone that answers no more."""
 _START_S = 15.0
 """More than a statement's own time: its process may have to start, and stops it by itself first."""
+
+_ONE_LARGE = threading.Lock()
+"""Large answers are taken over one after another: the next may be one too many for clients that read slowly."""
 
 
 class Statements:
@@ -163,7 +167,9 @@ class _Process:
         self._process.stdin.write(line)
         self._process.stdin.flush()
         head = json.loads(self._process.stdout.readline())
-        content = self._process.stdout.read(head.get("num_bytes", 0))
-        if len(content) < head.get("num_bytes", 0):
+        num_bytes = head.get("num_bytes", 0)
+        with _ONE_LARGE if num_bytes >= LARGE_BYTES else contextlib.nullcontext():
+            content = self._process.stdout.read(num_bytes)
+        if len(content) < num_bytes:
             raise EOFError
         return head, content
