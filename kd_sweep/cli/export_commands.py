@@ -19,7 +19,7 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            "--to", metavar="TOOL", help="optuna, tensorboard, mlflow, ro-crate, onnx or hf; docs/exports.md has each."
+            "--to", metavar="TOOL", help="optuna, tensorboard, mlflow, wandb, ro-crate, onnx or hf: docs/exports.md."
         ),
     ],
     out: Annotated[

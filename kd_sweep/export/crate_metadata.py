@@ -163,7 +163,7 @@ def _settings(study: FinishedStudy) -> Iterator[Entity]:
             continue
         told: Entity = {"@id": f"#setting-{name}", "@type": "PropertyValue", "name": name}
         if len(values) <= _MOST_VALUES or isinstance(values[0], str):
-            yield told | {"value": values}
+            yield told | {"value": values if len(values) > 1 else values[0]}
         else:
             yield told | {"minValue": values[0], "maxValue": values[-1]}
 

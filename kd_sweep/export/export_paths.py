@@ -91,9 +91,11 @@ def check_folder(path: Path, wanted: Mark) -> None:
 def begin_folder(path: Path, mark: Mark) -> bool:
     """Mark a folder as that of an export, and remove what a killed export was writing; return whether it is new."""
     is_new = write_file(path / MARK, json.dumps(mark, indent=1).encode() + b"\n")
-    for file in path.rglob("*"):
-        if is_temporary(file.name):
-            file.unlink(missing_ok=True)
+    for leftover in [one for one in path.rglob("*") if is_temporary(one.name)]:
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
     return is_new
 
 

@@ -64,6 +64,12 @@ class FinishedTrial:
         return self.row["finished_at"] or self.started_at
 
     @property
+    def version(self) -> str:
+        """What differs when it was run again."""
+        told = f"attempt {self.row.get('attempts')}, epoch {self.row.get('last_epoch')}, {self.row.get('finished_at')}"
+        return f"{self.status}, {told}"
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What else the row says of it in a word: student, teacher, epochs, attempts, the error."""
         names = ("trial_id", "status", "student", "teacher", "last_epoch", "num_epochs", "best_epoch", "error", "host")

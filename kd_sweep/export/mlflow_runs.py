@@ -61,12 +61,6 @@ def run_id(mark: Mark, trial: FinishedTrial) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
-def version_of(trial: FinishedTrial) -> str:
-    """Return what differs when a trial was run again."""
-    row = trial.row
-    return f"{trial.status}, attempt {row.get('attempts')}, epoch {row.get('last_epoch')}, {row.get('finished_at')}"
-
-
 def rows_of(runs: Sequence[Run], experiment_id: int, artifact_location: str) -> Iterator[Rows]:
     """Yield the rows of runs, those of a metric together and by time: SQLite's index of them grows at its end then.
 
@@ -95,7 +89,7 @@ def _run(run: Run) -> tuple[Any, ...]:
 def _tags(trial: FinishedTrial) -> dict[str, Any]:
     of_mlflow = {"mlflow.runName": trial.trial_id, "mlflow.source.name": "kd-sweep", "mlflow.source.type": "LOCAL"}
     facts = {f"kd_sweep.{name}": value for name, value in trial.facts.items()}
-    return of_mlflow | facts | {VERSION_TAG: version_of(trial)}
+    return of_mlflow | facts | {VERSION_TAG: trial.version}
 
 
 def _texts(run: Run, values: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import json
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_sweep.errors import UserError
 from kd_sweep.export.export_paths import Mark, check_mark, refuse, replaced_file
-from kd_sweep.export.mlflow_runs import COLUMNS, VERSION_TAG, Run, rows_of, run_id, version_of
+from kd_sweep.export.mlflow_runs import COLUMNS, VERSION_TAG, Run, rows_of, run_id
 from kd_sweep.export.request import Request, Written
+from kd_sweep.export.silenced import without_reports
 
 if TYPE_CHECKING:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -23,7 +23,6 @@ _MARK = "kd_sweep"
 """The tag of an experiment with the mark of the export."""
 _ARTIFACTS = "mlartifacts"
 """The folder beside the file where MLflow looks for files of runs. Exports have none."""
-_NO_REPORTS = "MLFLOW_DISABLE_TELEMETRY"
 _BATCH, _BATCH_OF_NEW_FILE = 20, 1_000
 """Runs of a transaction. A kill takes what was in it."""
 _PRAGMAS = {"cache_size": "-200000", "busy_timeout": "60000"}
@@ -75,7 +74,7 @@ def _add_runs(connection: "Connection", request: Request, experiment: "_Experime
     query = "SELECT run_uuid, value FROM tags JOIN runs USING (run_uuid) WHERE experiment_id = ? AND key = ?"
     there = {row[0]: row[1] for row in connection.exec_driver_sql(query, (experiment.id, VERSION_TAG))}
     connection.rollback()  # what was read belongs to no transaction of what is written
-    missing = {one.trial_id for one in study.trials if there.get(run_id(mark, one)) != version_of(one)}
+    missing = {one.trial_id for one in study.trials if there.get(run_id(mark, one)) != one.version}
     runs = (Run(run_id(mark, trial), trial, curves) for trial, curves in study.curves(missing)) if missing else iter(())
     for batch in iter(lambda: list(itertools.islice(runs, batch_size)), []):
         with connection.begin():
@@ -170,22 +169,19 @@ def _without_indexes(connection: "Connection") -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_mlflow() -> Iterator[None]:
-    """Let MLflow neither log nor report its use to its makers while the block runs."""
+    """Let MLflow neither log nor report its use while the block runs."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    told = os.environ.get(_NO_REPORTS)
-    os.environ[_NO_REPORTS] = "true"  # it looks when it is imported
-    try:
+    with without_reports():
         import mlflow  # noqa: F401  it sets the levels of its loggers itself
 
         levels = [logger.level for logger in loggers]
         for logger in loggers:
             logger.setLevel(logging.WARNING)
-        yield
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-    finally:
-        os.environ.pop(_NO_REPORTS)
-        os.environ |= {} if told is None else {_NO_REPORTS: told}
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _version() -> str:

@@ -14,6 +14,7 @@ from kd_sweep.export.optuna_journal import check_journal, write_journal
 from kd_sweep.export.request import STUDENT, Request, Written
 from kd_sweep.export.ro_crate import write_crate
 from kd_sweep.export.tensorboard_folder import write_tensorboard
+from kd_sweep.export.wandb_runs import write_runs
 from kd_sweep.tables.reader import Results
 
 
@@ -34,6 +35,7 @@ TARGETS = {
     "optuna": Target(write_journal, check_journal, ("optuna",)),
     "tensorboard": Target(write_tensorboard, modules=("tensorboard", "google_crc32c")),
     "mlflow": Target(write_store, check_store, ("mlflow", "sqlalchemy", "alembic")),
+    "wandb": Target(write_runs, modules=("wandb",)),
     "ro-crate": Target(write_crate),
     "onnx": Target(write_onnx, check_onnx, ("onnx", "onnxruntime", "onnxscript"), of_network=True),
     "hf": Target(write_hugging_face, of_network=True),

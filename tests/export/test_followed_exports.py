@@ -67,6 +67,8 @@ def trials_in(out: Path) -> set[str]:
         import polars as pl
 
         return set(pl.read_parquet(out / "trials.parquet")["trial_id"])
+    if runs := list(out.glob("offline-run-*")):
+        return {run.name.rpartition("-")[2] for run in runs if any(run.glob("*.wandb"))}
     if out.is_dir():
         return {folder.name for folder in out.iterdir() if folder.is_dir() and any(folder.glob("events.*"))}
     if out.read_bytes().startswith(b"SQLite"):
@@ -145,7 +147,7 @@ def test_mistakes_are_told_before_it_waits(cli: Cli, written: Path, tmp_path: Pa
     mine = tmp_path / "mine"
     mine.write_text("mine")
     mistakes = {
-        (str(written), "hf", "new"): ("--follow", "hf", "optuna, tensorboard, mlflow, ro-crate"),
+        (str(written), "hf", "new"): ("--follow", "hf", "optuna, tensorboard, mlflow, wandb, ro-crate"),
         (running, "optuna", "mine"): ("--out", str(mine)),
         (running, "optuna", "missing/new"): ("--out", "missing"),
         (running, "optune", "new"): ("--to", "did you mean 'optuna'"),

@@ -16,10 +16,11 @@ from kd_sweep.export.targets import TARGETS
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.writer import StudyWriter
 from tests.command_line import COMMAND, Cli, environment
+from tests.export.wandb_runs import told
 from tests.export.written_study import STUDY, add_trials, write_study
 from tests.trained_studies import train_study
 
-TRIALS = dict.fromkeys(range(120), ("completed", 20))
+TRIALS = dict.fromkeys(range(60), ("completed", 20))
 NETWORK = """
 name: written
 data: {name: digits, image_size: 8, max_train_images: 40, max_val_images: 40}
@@ -44,6 +45,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of a study with fewer, for what takes a second to read a trial. Read it only."""
+    root = tmp_path_factory.mktemp("several")
+    write_study(root, dict(list(TRIALS.items())[:8]))
+    return root
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root of a study with a network. Read it only."""
     root = tmp_path_factory.mktemp("trained")
@@ -52,9 +61,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def content(path: Path) -> Any:
-    """Return what an export is, whenever it was made: its files; of a database its rows."""
+    """Return what an export is, whenever it was made: its files; of a database its rows, of a run what it tells."""
     below = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
-    return {str(one.relative_to(path)): rows(one) or one.read_bytes() for one in below}
+    return {
+        str(one.relative_to(path)): told(one.parent) if one.suffix == ".wandb" else rows(one) or one.read_bytes()
+        for one in below
+    }
 
 
 def rows(path: Path) -> dict[str, list[str]]:
@@ -101,7 +113,8 @@ def test_a_killed_export_is_finished_by_a_second_one(
 ) -> None:
     for module in TARGETS[to].modules:
         pytest.importorskip(module, reason=f"the extra {to}")
-    root: Path = request.getfixturevalue("trained" if TARGETS[to].of_network else "many")
+    needs = "trained" if TARGETS[to].of_network else "several" if to == "wandb" else "many"
+    root: Path = request.getfixturevalue(needs)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     of_network = ("--trial", "best") if TARGETS[to].of_network else ()
     asked = ("export", str(root), STUDY, "--to", to, *of_network, "--out")

@@ -49,7 +49,7 @@ def test_what_is_imported_is_declared() -> None:
     extras = PROJECT["optional-dependencies"]
     needed = imported(ROOT / "kd_sweep")
     # Each of these extras is asked for where it is needed; `Results.pandas` is for those who have pandas.
-    with_extras = ("timm", "samplers", "service", "mlflow", "onnx", "tensorboard", "figures")
+    with_extras = ("timm", "samplers", "service", "mlflow", "wandb", "onnx", "tensorboard", "figures")
     optional = names([one for extra in with_extras for one in extras[extra]]) | {"pandas"}
     assert needed - names(PROJECT["dependencies"]) <= optional
     everything = names(PROJECT["dependencies"]) | set().union(*map(names, extras.values()))

@@ -1,5 +1,10 @@
 """The folders open in tools that know nothing of us."""
 
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -8,8 +13,12 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
-from tests.tables.rows import trial_id, write_study
+from tests.project.pages import ROOT, blocks
+from tests.tables.rows import metric_value, trial_id, write_study
 
+PYSPARK = "KD_SWEEP_PYSPARK"
+"""The variable with the Python of an environment that has PySpark, which is 490 MB."""
+NUM_TRIALS, NUM_EPOCHS = 6, 4
 FOLDERS = {"epochs": 24, "trials": 6, "study": 1}
 
 
@@ -46,3 +55,23 @@ def test_all_tools_see_the_same_cells(study: Path):
     assert duck == [tuple(row[name] for name in names[:4]) for row in arrow.to_pylist()]
     assert polars.filter(pl.col("attention_iou_teachers").is_null()).height == 12
     assert set(pandas["trial_id"]) == {trial_id(number) for number in range(6)}
+
+
+@pytest.mark.long
+def test_spark_reads_the_epochs(tmp_path: Path) -> None:
+    python = os.environ.get(PYSPARK) or (sys.executable if importlib.util.find_spec("pyspark") else None)
+    if python is None or shutil.which("java") is None:
+        pytest.skip(
+            f"needs Java 17 (openjdk-17-jre-headless), and PySpark: here, or in the Python that {PYSPARK} names"
+        )
+    write_study(tmp_path / "results", "digits", NUM_TRIALS, NUM_EPOCHS)
+    (block,) = blocks(ROOT / "docs/tables.md", "py")
+    command = [python, "-c", block.replace(".show()", ".show(truncate=False)")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = [line.strip("|").split("|") for line in done.stdout.splitlines() if line.startswith("|")][1:]
+    means = {
+        epoch: sum(metric_value(trial_id(number), epoch, "val_accuracy") for number in range(NUM_TRIALS)) / NUM_TRIALS
+        for epoch in range(1, NUM_EPOCHS + 1)
+    }
+    assert {int(epoch): float(mean) for epoch, mean in cells} == pytest.approx(means)
