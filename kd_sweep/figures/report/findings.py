@@ -10,7 +10,7 @@ from kd_sweep.analysis.reading_notes import explained
 from kd_sweep.analysis.study_analysis import Analysis, analyse, pooled_correlations, pooled_effects
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import words
-from kd_sweep.figures.report.shown_tables import Heading, ShownTable, interval_cells
+from kd_sweep.figures.report.shown_tables import Heading, ShownTable, interval_cells, without_dust
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.value_text import cells
 
@@ -108,9 +108,16 @@ def _shown(
     names = [name for name in labels if name not in _ARM or len(pc.unique(table[name].drop_null())) > 1]
     kept = table.slice(0, _MOST_ROWS)
     columns = [(_heading(name), _labelled(kept, name)) for name in names]
-    columns.append((Heading(_WORDS.get(numbers[0], numbers[0]), is_number=True), cells(kept[numbers[0]].to_pylist())))
+    columns.append(
+        (Heading(_WORDS.get(numbers[0], numbers[0]), is_number=True), cells(without_dust(kept[numbers[0]].to_pylist())))
+    )
     for title, low, high in intervals:
-        columns.append((Heading(title, is_number=True), interval_cells(kept[low].to_pylist(), kept[high].to_pylist())))
+        columns.append(
+            (
+                Heading(title, is_number=True),
+                interval_cells(*(without_dust(kept[name].to_pylist()) for name in (low, high))),
+            )
+        )
     columns += [
         (Heading(_WORDS.get(name, name), is_number=True), cells(kept[name].to_pylist())) for name in numbers[1:]
     ]

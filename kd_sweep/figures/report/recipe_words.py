@@ -151,6 +151,8 @@ def _own(values: dict[str, Any]) -> str:
 def value_words(value: Any) -> str:
     """Return the value of a field as text: yes and no, lists in brackets."""
     if isinstance(value, tuple | list):
+        if not value:
+            return "none"
         return "[" + ", ".join(map(value_words, value)) + "]"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]

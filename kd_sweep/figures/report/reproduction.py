@@ -37,7 +37,7 @@ def reproduction(results: Results, study: str, frozen: FrozenStudy | None, diges
     commands = [
         *([] if frozen is None else [f"kd-sweep launch {file} --root {root}"]),
         f"kd-sweep analyse {root} {study}",
-        f"kd-sweep plot {root} {study} --out figures/{study}",
+        f"kd-sweep plot {root} {study} --size two-columns --out figures/{study}",
         f"kd-sweep report {root} {study} --out {study}.html",
     ]
     if frozen is None:

@@ -15,6 +15,7 @@ _MOST_ITEMS = 10
 """Of a list in a cell."""
 _INTERVAL = re.compile(r"[^ \[]* ?\[[^\]]*\]")
 """An interval, alone or behind its mean."""
+_DECIMALS = 12
 _NARROWEST = 12
 """Characters of a column whose cells or heading are broken into lines."""
 
@@ -61,6 +62,11 @@ def shown_table(
     return ShownTable(caption, head, list(zip(*columns, strict=True)), left_out, hidden)
 
 
+def without_dust(values: Sequence[Any]) -> list[Any]:
+    """Return values with floats to twelve decimals: a mean of differences of shares that is nothing is 0, not 1e-17."""
+    return [round(value, _DECIMALS) if isinstance(value, float) else value for value in values]
+
+
 def interval_cells(
     lows: Sequence[float | None], highs: Sequence[float | None], others: Sequence[float | None] = ()
 ) -> list[str]:
@@ -93,7 +99,8 @@ def column_widths(table: ShownTable, room: int, gap: int = 2) -> list[int] | Non
         longest = max(map(len, column), default=0)
         widths.append(max(longest, *map(len, textwrap.wrap(head.text, max(longest, _NARROWEST)) or [""]), 1))
         whole = max((len(part) for cell in column for part in cell_lines(cell, 1)), default=1)
-        lowest.append(max(whole, 1) if head.is_number else _NARROWEST)
+        word = max(map(len, head.text.split()), default=1)
+        lowest.append(max(whole, word) if head.is_number else _NARROWEST)
     for is_number in (False, True):
         own = [index for index, head in enumerate(table.head) if head.is_number == is_number]
         while sum(widths) + gap * (len(widths) - 1) > room:

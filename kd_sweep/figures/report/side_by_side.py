@@ -9,7 +9,7 @@ from kd_sweep.analysis.wording import listed
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import words
 from kd_sweep.figures.report.report_content import ReportContent
-from kd_sweep.figures.report.shown_tables import Heading, ShownTable, interval_cells
+from kd_sweep.figures.report.shown_tables import Heading, ShownTable, interval_cells, without_dust
 from kd_sweep.tables.comparison import settings_of_study
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.value_text import cells
@@ -138,7 +138,9 @@ def _levels(row: Row) -> str:
 
 def _changes(rows: Sequence[Row | None]) -> list[str]:
     known = [row or {} for row in rows]
-    estimates, lows, highs = ([row.get(name) for row in known] for name in ("estimate", "t_low", "t_high"))
+    estimates, lows, highs = (
+        without_dust([row.get(name) for row in known]) for name in ("estimate", "t_low", "t_high")
+    )
     texts = cells([*estimates, *lows, *highs])[: len(known)]
     intervals = interval_cells(lows, highs, estimates)
     return [text if one == "-" else f"{text} {one}" for text, one in zip(texts, intervals, strict=True)]
