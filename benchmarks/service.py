@@ -158,10 +158,10 @@ def watched(server: Server, seconds: float) -> Heard:
 
 
 def delays(root: Path, heard: Heard) -> list[float]:
-    """Return how long after its end each epoch that was heard of had come, sorted."""
+    """Return how long after its end each epoch had come that ended while somebody listened, sorted."""
     rows = open_results(root / NAME).sql("SELECT trial_id, epoch, finished_at FROM epochs").to_pylist()
     ended = {(row["trial_id"], row["epoch"]): row["finished_at"].timestamp() for row in rows if row["trial_id"]}
-    return sorted(came - ended[key] for key, came in heard.epochs.items())
+    return sorted(came - ended[key] for key, came in heard.epochs.items() if ended[key] >= heard.begun)
 
 
 def of_tabs(server: Server, traffic: Traffic, seconds: float) -> dict[str, float]:

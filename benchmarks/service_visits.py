@@ -74,6 +74,11 @@ def serving(command: list[str], patterns: tuple[str, ...]) -> Iterator[Server]:
         process.wait(30)
 
 
+def own_cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process alone."""
+    return sum(map(int, _stat(pid)[11:13])) / _TICKS
+
+
 def family(pid: int) -> list[int]:
     """Return a process and all processes under it."""
     parents = {int(path.name): _stat(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
@@ -133,6 +138,7 @@ class Heard:
     """What a stream of events has brought."""
 
     num_bytes: int = 0
+    begun: float = field(default_factory=time.time)
     epochs: dict[tuple[str, int], float] = field(default_factory=dict)
     """When each came, in seconds since 1970."""
     most_bytes: int = 0
