@@ -12,7 +12,7 @@ from kd_sweep.export.targets import TARGETS, export_request
 
 POLL_S = 2.0
 """How often the tables are asked for more, at most."""
-SHARE = 0.1
+SHARE = 0.25
 """Of the time that may go into exports: those of large studies are made less often."""
 _ENDED = ("completed", "incomplete")
 """How a study stands whose driver has ended by itself. One that was interrupted is waited for: it may be resumed."""

@@ -81,6 +81,7 @@ def trials_in(out: Path) -> set[str]:
     return {trial.user_attrs["trial_id"] for trial in study.trials}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", OF_STUDIES)
 def test_an_export_follows_a_study_until_it_is_finished(to: str, tmp_path: Path, writer: StudyWriter) -> None:
     for module in TARGETS[to].modules:

@@ -107,6 +107,7 @@ def kill_when(root: Path, to: str, out: Path, holds: Callable[[], bool]) -> int:
     return process.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", TARGETS)
 def test_a_killed_export_is_finished_by_a_second_one(
     cli: Cli, to: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -128,6 +129,7 @@ def test_a_killed_export_is_finished_by_a_second_one(
     assert (code, "has it all" in error) == (0, True), error
 
 
+@pytest.mark.slow
 def test_a_store_that_grows_is_killed_between_two_transactions_and_keeps_the_first(cli: Cli, tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow")
     first, out = dict(list(TRIALS.items())[:3]), tmp_path / "out"
