@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.study.metric_catalogue import CLASS_METRICS, REPORTED_METRICS
 from kd_sweep.study.spec import Objective
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ class Assignment:
     """Of a genetic sampler."""
     known_epochs: int = 0
     """So many epochs of the trial does the driver have. What its checkpoint has beyond them is reported first."""
+
+
+@dataclass(frozen=True)
+class TeacherAssignment:
+    """A teacher that a worker shall train."""
+
+    teacher: TeacherConfig
+    settings: WorkerSettings
 
 
 _ROW = {*REPORTED_METRICS, *CLASS_METRICS} | {
@@ -127,21 +136,18 @@ class EpochsInCheckpoint:
 
 @dataclass(frozen=True)
 class TrialFailed:
-    """A trial has raised. Its process raises the same in the next step."""
+    """A trial or teacher has raised. Its process raises the same in the next step."""
 
     kind: str
     """Name of the exception's class."""
     message: str
-
-
-TrialMessage = EpochDone | EpochsInCheckpoint | TrialFailed
+    is_of_the_system: bool = False
+    """Whether the operating system has refused something, which it may grant the next time."""
 
 
 @dataclass(frozen=True)
 class TeacherStarted:
     """A teacher has got its process."""
-
-    pid: int
 
 
 @dataclass(frozen=True)
@@ -149,3 +155,7 @@ class TeacherEpochDone:
     """A teacher has finished an epoch, counted from 1; its checkpoint is on disk."""
 
     epoch: int
+
+
+Message = EpochDone | EpochsInCheckpoint | TrialFailed | TeacherStarted | TeacherEpochDone | TeacherRecord
+"""What a worker reports; a teacher's record is the last of it."""

@@ -9,13 +9,14 @@ NOTICES = ("receives a SIGTERM", "received SIGTERM")
 """How Ray reports that a worker or a node has to end: the notice that preemption gives."""
 
 
-def why_lost(text: str, address: str = "", crash: str | None = None) -> str:
+def why_lost(text: str, address: str = "", crash: str | None = None, process: str = "the trial's process") -> str:
     """Return in a few words what Ray's account of a death amounts to.
 
     Args:
         text: Ray's account.
         address: the node's, for accounts without one.
         crash: the reason in the process's own log, where there is one.
+        process: which one it was, in words.
     """
     node = re.search(r"(?:^\s*ip: |\(IP: )([^\s,]+)", text, re.MULTILINE)
     on_node = f" on {node[1] if node else address}" if node or address else ""
@@ -27,12 +28,12 @@ def why_lost(text: str, address: str = "", crash: str | None = None) -> str:
         why = re.search(r"node was terminated [a-z]+: (.+)", text)
         return f"the node{on_node} went away" + (f" ({why[1].strip()})" if why else "")
     if crash is not None:
-        return f"the trial's process{on_node} crashed ({crash})"
+        return f"{process}{on_node} crashed ({crash})"
     if "is unavailable" in text:
-        return f"the connection to the trial's process{on_node} broke"
+        return f"the connection to {process}{on_node} broke"
     if any(notice in text for notice in NOTICES):
-        return f"the trial's process{on_node} received SIGTERM"
+        return f"{process}{on_node} received SIGTERM"
     if "worker process has died" in text:
-        return f"the trial's process{on_node} was killed or crashed; the kernel does that too when memory runs out"
+        return f"{process}{on_node} was killed or crashed; the kernel does that too when memory runs out"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "the trial's process went away"
+    return lines[-1] if lines else f"{process} went away"

@@ -5,13 +5,22 @@ from typing import Any, assert_never
 
 from ray import tune
 
+from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.events import Progress, Tick, Told, TrialBegan, TrialEnded, TrialEpoch
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.tune.failures import Failure, Retries
-from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, study_trial_id
-from kd_sweep.driver.worker_messages import EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
+from kd_sweep.driver.tune.teachers_first import TeacherEvents
+from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, study_trial_id, teacher_in
+from kd_sweep.driver.worker_messages import (
+    EpochDone,
+    EpochReport,
+    EpochsInCheckpoint,
+    TeacherEpochDone,
+    TeacherStarted,
+    TrialFailed,
+)
 from kd_sweep.errors import StorageError
 from kd_sweep.study.trial import TrialConfig
 
@@ -41,6 +50,7 @@ class SweepCallback(tune.Callback):
         self._progress = progress
         self._interrupt = interrupt
         self._retries = Retries(retries)
+        self._teachers = TeacherEvents(recorder, progress)
         self._checkpoints = checkpoints
         self._noted_shortage = False
         self._ended_in_step: list[str] = []
@@ -52,6 +62,9 @@ class SweepCallback(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Note that the trial runs; it may be a later attempt."""
+        if teacher_in(trial.config) is not None:
+            self._teachers.started(trial)
+            return
         self._retries.started(trial)
         self._attempt(trial)
 
@@ -59,11 +72,15 @@ class SweepCallback(tune.Callback):
         self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         """Record an epoch, or note that the trial has raised."""
-        match message_in(result):
-            case TrialFailed(kind, text):
+        message = message_in(result)
+        if isinstance(message, TrialFailed) and message.kind == StorageError.__name__:
+            self._storage_failure = message.message  # what one trial or teacher cannot write, none can
+        if (teacher := teacher_in(trial.config)) is not None:
+            self._teachers.reported(trial, teacher, message, result["node_ip"])
+            return
+        match message:
+            case TrialFailed():
                 self._retries.announced(trial)
-                if kind == StorageError.__name__:  # what one trial cannot write, none can
-                    self._storage_failure = text
             case EpochsInCheckpoint(reports):  # which is no progress of this attempt
                 for report in reports:
                     if report.epoch > self._recorder.last_epoch(study_trial_id(trial)):
@@ -71,9 +88,9 @@ class SweepCallback(tune.Callback):
             case EpochDone(report):
                 self._retries.progressed(trial, result["node_ip"])
                 self._epoch(study_trial_id(trial), report)
-            case None:
+            case TeacherStarted() | TeacherEpochDone() | TeacherRecord() | None:
                 pass
-            case message:
+            case _:
                 assert_never(message)
 
     def _epoch(self, trial_id: str, report: EpochReport) -> None:
@@ -93,6 +110,9 @@ class SweepCallback(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record why a trial waits for another attempt. What it raised itself is recorded once its retries are used."""
+        if (teacher := teacher_in(trial.config)) is not None:
+            self._teachers.recovers(trial, teacher)
+            return
         failure = self._retries.failure(trial)
         self._attempt(trial)
         trial_id = study_trial_id(trial)
@@ -104,6 +124,9 @@ class SweepCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record the error of a trial that is not tried again."""
         if self._has_ended(trial):
+            return
+        if (teacher := teacher_in(trial.config)) is not None:
+            self._teachers.failed(trial, teacher)
             return
         failure = self._retries.failure(trial)
         self._attempt(trial)

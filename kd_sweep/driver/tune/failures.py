@@ -44,10 +44,11 @@ class Retries:
 
     Args:
         retries: how often a trial that raised is tried again.
+        process: that of a trial, in words.
     """
 
-    def __init__(self, retries: int) -> None:
-        self._retries = retries
+    def __init__(self, retries: int, process: str = "the trial's process") -> None:
+        self._retries, self._process = retries, process
         self._raised: dict[str, int] = {}
         self._announced: set[str] = set()
         self._addresses: dict[str, str] = {}
@@ -77,7 +78,7 @@ class Retries:
             self._announced.discard(trial.trial_id)
             return Failure("failed", _last_line(error, text), text)
         pid = PID.search(text)
-        reason = why_lost(text, address, how_crashed(int(pid[1])) if pid else None)
+        reason = why_lost(text, address, how_crashed(int(pid[1])) if pid else None, self._process)
         had_notice = getattr(error, "preempted", False) or any(notice in text for notice in NOTICES)
         return Failure("preempted" if had_notice else "lost", reason, text)
 

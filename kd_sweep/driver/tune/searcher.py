@@ -5,21 +5,25 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from kd_sweep.driver.tune.trial_sources import Source
+from kd_sweep.driver.tune.teachers_first import TeacherQueue
+from kd_sweep.driver.tune.trial_sources import Source, Suggestion
 from kd_sweep.driver.tune.tune_trial import config_of, reports_in
-from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
+from kd_sweep.driver.worker_messages import Assignment, TeacherAssignment, WorkerSettings
 from kd_sweep.errors import SamplerError
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
 
 class TuneSearcher(Searcher):
-    """Carries a source's trials to Tune, and their ends back.
+    """Carries the teachers that are missing and then a source's trials to Tune, and their ends back.
+
+    Trials start in the source's order, each once its teachers are there.
 
     Args:
         source: where trials come from.
         settings: for the workers.
         objectives: the metrics that the source learns the values of.
         last_epoch: returns how many epochs of a trial the tables hold, by its id.
+        teachers: those that are missing.
     """
 
     def __init__(
@@ -28,26 +32,41 @@ class TuneSearcher(Searcher):
         settings: WorkerSettings,
         objectives: tuple[str, ...],
         last_epoch: Callable[[str], int],
+        teachers: TeacherQueue | None = None,
     ) -> None:
         super().__init__()
         self._last_epoch = last_epoch
         self._source = source
         self._settings = settings
         self._objectives = objectives
+        self._teachers = teachers or TeacherQueue()
+        self._training: dict[str, TeacherConfig] = {}
+        self._next: Suggestion | None = None
         self._running: dict[str, TrialConfig] = {}
         self._failure: SamplerError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """Return Tune's configuration of the next trial, or that there is none."""
-        try:
-            suggestion = self._source.next()
-        except SamplerError as failure:  # which Tune would wrap into an error of its own
-            self._failure, suggestion = failure, None
-        if suggestion is None:
+        """Return Tune's configuration of the next teacher or trial, that there is none, or None where it waits."""
+        if (teacher := self._teachers.next()) is not None:
+            self._training[trial_id] = teacher
+            return config_of(TeacherAssignment(teacher, self._settings))
+        if self._next is None:
+            self._next = self._suggested()
+        if self._next is None:
             return Searcher.FINISHED
+        if self._teachers.holds_up(self._next.trial):
+            return None
+        suggestion, self._next = self._next, None
         trial = self._running[trial_id] = suggestion.trial
         known_epochs = self._last_epoch(trial.trial_id)
         return config_of(Assignment(trial, self._settings, suggestion.number, suggestion.generation, known_epochs))
+
+    def _suggested(self) -> Suggestion | None:
+        try:
+            return self._source.next()
+        except SamplerError as failure:  # which Tune would wrap into an error of its own
+            self._failure = failure
+            return None
 
     def check(self) -> None:
         """Raise `SamplerError` where the sampler has failed."""
@@ -56,6 +75,8 @@ class TuneSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the source how the trial ended. Tune may say it twice; the second time changes nothing."""
+        if (teacher := self._training.pop(trial_id, None)) is not None:
+            self._teachers.settle(teacher)
         trial = self._running.pop(trial_id, None)
         if trial is None:
             return

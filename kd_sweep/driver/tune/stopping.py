@@ -6,7 +6,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.stopping.replay import Judge
-from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, reports_in, study_trial_id
+from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, reports_in, study_trial_id, teacher_in
 from kd_sweep.errors import StoppingRuleError
 
 
@@ -24,6 +24,8 @@ class RuleScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """Return whether the trial goes on. Tune asks before it calls the callbacks, and not after the last epoch."""
+        if teacher_in(trial.config) is not None:
+            return str(self.CONTINUE)
         trial_id = study_trial_id(trial)
         try:
             return str(self.STOP if self._add(trial, result) and self._judge.stops(trial_id) else self.CONTINUE)
@@ -38,7 +40,8 @@ class RuleScheduler(FIFOScheduler):
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Count a trial's last epoch. Of a stopped trial it is known."""
-        self._add(trial, result)
+        if teacher_in(trial.config) is None:
+            self._add(trial, result)
 
     def _add(self, trial: TuneTrial, result: Mapping[str, Any]) -> bool:
         is_new = False

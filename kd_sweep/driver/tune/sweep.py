@@ -1,4 +1,4 @@
-"""The run of a study's outstanding trials on a connected Ray: teachers first where they are known, then the trials."""
+"""The run of a study's outstanding teachers and trials on a connected Ray, each in the processes of the others."""
 
 from contextlib import ExitStack, suppress
 from itertools import chain
@@ -8,18 +8,18 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.budget import HoursAreUp
-from kd_sweep.driver.events import Progress, TrialsBegan, WorkCounted
+from kd_sweep.driver.events import Progress, TeachersBegan, TrialsBegan, WorkCounted
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.connection import Cluster, ray_resources
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.ray.private import other_deaths_are_an_actors, uncounted_callbacks
 from kd_sweep.driver.ray.ray_settings import MAX_PENDING_TRIALS, environment
-from kd_sweep.driver.ray.teacher_training import record_teachers, train_missing
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
 from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.stopping import RuleScheduler
+from kd_sweep.driver.tune.teachers_first import TeacherQueue, missing_teachers, record_teachers
 from kd_sweep.driver.tune.trainable import TrialActor
 from kd_sweep.driver.tune.trial_sources import KnownTrial, PlannedSource, Source
 from kd_sweep.driver.worker_messages import WorkerSettings
@@ -50,9 +50,10 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
         progress(WorkCounted(work.trial_epochs(spec, recorder.last_epoch), recorder.trial_cost()))
         teachers = work.teachers
+        missing = missing_teachers(teachers, state.folder.storage.location, recorder)
     interrupt.watch(state.hours.check)
-    train_missing(teachers, spec, settings, recorder, progress, interrupt)
-    progress(TrialsBegan(total=finished + work.size, done=finished))
+    progress(TeachersBegan(len(teachers), tuple(teacher.learner.epochs for teacher in missing)))
+    queue = TeacherQueue(missing, lambda: progress(TrialsBegan(total=finished + work.size, done=finished)))
     callback = SweepCallback(
         recorder,
         progress,
@@ -62,7 +63,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
-    searcher = TuneSearcher(source_of(state), settings, objectives, recorder.last_epoch)
+    searcher = TuneSearcher(source_of(state), settings, objectives, recorder.last_epoch, queue)
     interrupt.watch(searcher.check)
     scheduler = FIFOScheduler()
     if state.judge is not None:

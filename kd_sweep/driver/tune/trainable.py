@@ -1,4 +1,4 @@
-"""The actor that runs trials under Ray Tune: one step is one epoch of `kd_sweep.distill.trial.trial_epochs`."""
+"""The actor that runs teachers and trials under Ray Tune: one step is one epoch."""
 
 import os
 import socket
@@ -10,24 +10,35 @@ from ray import tune
 from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.driver.ray.worker_plugins import with_plugins
 from kd_sweep.driver.study_folder import StudyFolder
-from kd_sweep.driver.tune.tune_trial import assignment_in, result_of
-from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
+from kd_sweep.driver.tune.tune_trial import ASSIGNMENT, result_of
+from kd_sweep.driver.worker_messages import (
+    Assignment,
+    EpochDone,
+    EpochReport,
+    EpochsInCheckpoint,
+    Message,
+    TeacherAssignment,
+    TeacherEpochDone,
+    TeacherStarted,
+    TrialFailed,
+)
 from kd_sweep.errors import CorruptFileError
 from kd_sweep.storage.root import Root
 
+Step = tuple[Message, bool]
+"""What a step reports, and whether it is the last one."""
+
 
 class TrialActor(tune.Trainable):
-    """Runs trials one after another in one process, so that imports, datasets and teachers are loaded once."""
+    """Runs teachers and trials one after another in one process, so that imports, datasets and teachers load once."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Remember what to run. Work starts with the first step, so that its errors are the trial's own."""
-        self._pending: Assignment | None = assignment_in(config)
-        self._epochs: Iterator[Mapping[str, Any]] = iter(())
-        self._num_epochs = 0
+        self._steps = _steps_of(config)
         self._failure: Exception | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take over the next trial in the same process."""
+        """Take over the next trial or teacher in the same process."""
         self.setup(new_config)
         return True
 
@@ -40,43 +51,64 @@ class TrialActor(tune.Trainable):
         if self._failure is not None:
             raise self._failure
         try:
-            return self._next_epoch()
+            message, is_last = next(self._steps)
         except Exception as error:
             self._failure = error
-            return result_of(TrialFailed(type(error).__name__, str(error)))
-
-    def _next_epoch(self) -> dict[str, Any]:
-        if self._pending is not None:
-            unreported = self._begin(self._pending)
-            self._pending = None
-            if unreported:
-                return result_of(EpochsInCheckpoint(unreported), done=unreported[-1].epoch >= self._num_epochs)
-        report = EpochReport.of_row(next(self._epochs), host=socket.gethostname(), pid=os.getpid())
-        return result_of(EpochDone(report), done=report.epoch >= self._num_epochs)
-
-    def _begin(self, assignment: Assignment) -> tuple[EpochReport, ...]:
-        """Return the epochs that the checkpoint has and the driver has not; of a trial that is done, at least one."""
-        from kd_sweep.distill.trial import trial_epochs
-
-        settings = assignment.settings
-        trial = with_plugins(assignment.trial, settings)
-        self._num_epochs = trial.student.epochs
-        root = Root.open(settings.root)
-        folder = StudyFolder(root, settings.study).checkpoint_folder(trial.trial_id)
-        self._epochs = trial_epochs(
-            trial,
-            root=root,
-            checkpoint_dir=folder,
-            device=settings.device,
-            num_threads=settings.num_threads,
-            best_by=settings.best_by,
-        )
-        try:
-            rows = read_history(folder)
-        except CorruptFileError:  # the trial itself sets it aside
-            return ()
-        return tuple(map(EpochReport.of_row, rows[min(assignment.known_epochs, self._num_epochs - 1) :]))
+            return result_of(TrialFailed(type(error).__name__, str(error), isinstance(error, OSError)))
+        return result_of(message, done=is_last)
 
     def cleanup(self) -> None:
         """Let go of the running trial's memory."""
-        self._epochs = iter(())
+        self._steps = iter(())
+
+
+def _steps_of(config: Mapping[str, Any]) -> Iterator[Step]:
+    assignment = config[ASSIGNMENT]
+    return _teacher_steps(assignment) if isinstance(assignment, TeacherAssignment) else _trial_steps(assignment)
+
+
+def _teacher_steps(assignment: TeacherAssignment) -> Iterator[Step]:
+    """Yield that the teacher has started, each epoch that is trained here, at last its record."""
+    yield TeacherStarted(), False
+    from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
+
+    settings = assignment.settings
+    device, num_threads = settings.device, settings.num_threads
+    teacher = with_plugins(assignment.teacher, settings)
+    for row in teacher_epochs(teacher, settings.root, device=device, num_threads=num_threads):
+        yield TeacherEpochDone(row["epoch"]), False
+    yield ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads).record, True
+
+
+def _trial_steps(assignment: Assignment) -> Iterator[Step]:
+    """Yield the epochs that the checkpoint has and the driver has not, then each that is trained here."""
+    from kd_sweep.distill.trial import trial_epochs
+
+    settings = assignment.settings
+    trial = with_plugins(assignment.trial, settings)
+    num_epochs = trial.student.epochs
+    root = Root.open(settings.root)
+    folder = StudyFolder(root, settings.study).checkpoint_folder(trial.trial_id)
+    unreported = _unreported(folder, min(assignment.known_epochs, num_epochs - 1))
+    if unreported:
+        yield EpochsInCheckpoint(unreported), unreported[-1].epoch >= num_epochs
+    epochs = trial_epochs(
+        trial,
+        root=root,
+        checkpoint_dir=folder,
+        device=settings.device,
+        num_threads=settings.num_threads,
+        best_by=settings.best_by,
+    )
+    for row in epochs:
+        report = EpochReport.of_row(row, host=socket.gethostname(), pid=os.getpid())
+        yield EpochDone(report), report.epoch >= num_epochs
+
+
+def _unreported(folder: Root, num_known: int) -> tuple[EpochReport, ...]:
+    """Return the epochs that the checkpoint has after ``num_known``; of a trial that is done, at least one."""
+    try:
+        rows = read_history(folder)
+    except CorruptFileError:  # the trial itself sets it aside
+        return ()
+    return tuple(map(EpochReport.of_row, rows[num_known:]))

@@ -1,9 +1,20 @@
-"""Tune's own trial as a sweep uses it: its attributes, the configuration it is given, and the results it reports."""
+"""Tune's own trial as a sweep uses it: its attributes, the configuration it is given, and the results it reports.
+
+For Tune a teacher is a trial, too: both run in the same processes.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochReport, EpochsInCheckpoint, TrialMessage
+from kd_sweep.driver.worker_messages import (
+    Assignment,
+    EpochDone,
+    EpochReport,
+    EpochsInCheckpoint,
+    Message,
+    TeacherAssignment,
+)
+from kd_sweep.study.trial import TeacherConfig
 
 
 class TuneTrial(Protocol):
@@ -33,15 +44,23 @@ ASSIGNMENT = "assignment"
 TRIAL_ID = "trial_id"
 
 
-def config_of(assignment: Assignment) -> dict[str, Any]:
-    """Return what Tune takes for the configuration of a trial: what is assigned, and the id of the study's trial."""
+def config_of(assignment: Assignment | TeacherAssignment) -> dict[str, Any]:
+    """Return what Tune takes for the configuration of a trial: what is assigned, and the id of the trial or teacher."""
+    if isinstance(assignment, TeacherAssignment):
+        return {TRIAL_ID: assignment.teacher.teacher_id, ASSIGNMENT: assignment}
     return {TRIAL_ID: assignment.trial.trial_id, ASSIGNMENT: assignment}
 
 
 def assignment_in(config: Mapping[str, Any]) -> Assignment:
-    """Return the assignment of which `config_of` made this."""
+    """Return the trial's assignment of which `config_of` made this."""
     assignment: Assignment = config[ASSIGNMENT]
     return assignment
+
+
+def teacher_in(config: Mapping[str, Any]) -> TeacherConfig | None:
+    """Return the teacher of whose assignment `config_of` made this; None where it is that of a trial."""
+    assignment = config[ASSIGNMENT]
+    return assignment.teacher if isinstance(assignment, TeacherAssignment) else None
 
 
 def study_trial_id(trial: TuneTrial) -> str:
@@ -54,12 +73,12 @@ MESSAGE = "message"
 """The one key of a trial's results that is ours. Tune adds its own to it, such as `node_ip`."""
 
 
-def result_of(message: TrialMessage, *, done: bool = False) -> dict[str, Any]:
+def result_of(message: Message, *, done: bool = False) -> dict[str, Any]:
     """Return what a step of Tune's trainable returns to report this; ``done`` ends the trial."""
     return {MESSAGE: message, "done": done}
 
 
-def message_in(result: Mapping[str, Any]) -> TrialMessage | None:
+def message_in(result: Mapping[str, Any]) -> Message | None:
     """Return what a trial reported in this result; None for Tune's placeholder of a trial that reported nothing."""
     return result.get(MESSAGE)
 

@@ -137,7 +137,7 @@ class Sweep:
 
 def kind_of(command: str) -> str:
     """Return what a process of a sweep is, by its command line."""
-    if command.startswith(("ray::train_teacher", "ray::ResourceTrainable", "ray::TrialActor")):
+    if command.startswith(("ray::ResourceTrainable", "ray::TrialActor")):
         return WORKER
     program, *arguments = command.split("\0")
     if "kd_sweep" in arguments:

@@ -7,8 +7,8 @@ from typing import Any
 
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.tune.tune_trial import config_of
-from kd_sweep.driver.worker_messages import Assignment, WorkerSettings
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.driver.worker_messages import Assignment, TeacherAssignment, WorkerSettings
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
 
 @dataclass
@@ -35,7 +35,18 @@ class FakeTrial:
 
 def fake_trial(config: TrialConfig, folder: Path, *, suggestion: int | None = None) -> FakeTrial:
     """Return a trial of Tune's that is to run this one of a study whose root is the folder."""
-    settings = WorkerSettings(root=str(folder), study="s", device="cpu", num_threads=1)
-    assignment = Assignment(config, settings, suggestion)
+    return _running(config.trial_id, Assignment(config, _settings(folder), suggestion), folder)
+
+
+def fake_teacher(config: TeacherConfig, folder: Path) -> FakeTrial:
+    """Return a trial of Tune's that is to train this teacher of a study whose root is the folder."""
+    return _running(config.teacher_id, TeacherAssignment(config, _settings(folder)), folder)
+
+
+def _settings(folder: Path) -> WorkerSettings:
+    return WorkerSettings(root=str(folder), study="s", device="cpu", num_threads=1)
+
+
+def _running(own_id: str, assignment: Assignment | TeacherAssignment, folder: Path) -> FakeTrial:
     folder.mkdir(parents=True, exist_ok=True)
-    return FakeTrial(f"tune-{config.trial_id}", config_of(assignment), folder)
+    return FakeTrial(f"tune-{own_id}", config_of(assignment), folder)

@@ -18,16 +18,25 @@ from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
+from kd_sweep.driver.tune.trainable import TrialActor
 from kd_sweep.driver.tune.tune_trial import result_of
-from kd_sweep.driver.worker_messages import EpochDone, EpochReport, EpochsInCheckpoint, TrialFailed
+from kd_sweep.driver.worker_messages import (
+    EpochDone,
+    EpochReport,
+    EpochsInCheckpoint,
+    TeacherEpochDone,
+    TeacherStarted,
+    TrialFailed,
+)
 from kd_sweep.errors import StorageError
 from kd_sweep.storage.terms import of_term
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
+from tests.distill.trials import tiny_trial
 from tests.driver.ray.rays_messages import KILLED, TOLD_TO_END
 from tests.driver.reports import report_of
-from tests.driver.tune.fake_trial import FakeTrial, fake_trial
+from tests.driver.tune.fake_trial import FakeTrial, fake_teacher, fake_trial
 
 STUDY = """
 name: s
@@ -87,7 +96,7 @@ class Sweep:
 
     def raises(self, trial: FakeTrial, error: Exception) -> bool:
         """Let the trial itself raise, which its process announces."""
-        self.result(trial, TrialFailed(type(error).__name__, str(error)))
+        self.result(trial, TrialFailed(type(error).__name__, str(error), isinstance(error, OSError)))
         return self.fails(trial, error, f"Traceback\n{type(error).__name__}: {error}")
 
     def completes(self, trial: FakeTrial) -> None:
@@ -296,3 +305,62 @@ def test_checkpoints_that_cannot_go_are_told_of_once(sweep: Sweep) -> None:
         sweep.ends_step()
     assert sweep.out.getvalue().count("checkpoints.max_bytes: what unfinished trials go on from takes 2.0KB") == 1
     assert sweep.state.folder.study.exists(path)
+
+
+def teacher_of(sweep: Sweep) -> FakeTrial:
+    """Begin a teacher, which is one of Tune's trials, too."""
+    trial = fake_teacher(tiny_trial().teachers[0], sweep.folder / "teacher")
+    sweep.callback.on_trial_start(0, [], trial)
+    sweep.result(trial, TeacherStarted())
+    return trial
+
+
+def test_a_teacher_from_its_start_to_its_record(sweep: Sweep) -> None:
+    trial = fake_teacher(tiny_trial().teachers[0], sweep.folder / "teacher")
+    sweep.callback.on_trial_start(0, [], trial)
+    actor = TrialActor(trial.config)
+    done = False
+    while not done:
+        result = actor.step()
+        sweep.callback.on_trial_result(0, [], trial, result | NODE)
+        done = result["done"]
+    sweep.completes(trial)
+    sweep.state.recorder.write_now()
+    results = open_results(sweep.folder / "results")
+    (row,) = results.table("teachers").to_pylist()
+    assert (row["teacher_id"], row["epochs"]) == (tiny_trial().teachers[0].teacher_id, 2)
+    assert f"strength 0.5, seed 0, member 1, val_accuracy {row['val_accuracy']:.4f}" in sweep.out.getvalue()
+    assert results.table("trials").num_rows == 0
+
+
+def test_a_teacher_that_loses_its_process_is_tried_again_until_it_never_gets_an_epoch_done(sweep: Sweep) -> None:
+    trial = teacher_of(sweep)
+    lost = RuntimeError("the actor died")
+    for _ in range(MAX_LOSSES):
+        assert sweep.fails(trial, lost, KILLED)
+    sweep.result(trial, TeacherStarted())
+    sweep.result(trial, TeacherEpochDone(1))
+    for _ in range(MAX_LOSSES):
+        assert sweep.fails(trial, lost, KILLED)
+    assert not sweep.fails(trial, lost, KILLED)
+    said = sweep.out.getvalue()
+    label = "teacher strength 0.5, seed 0, member 1: its process on 10.0.0.3 was killed or crashed; "
+    assert said.count(label) == 2 * MAX_LOSSES + 1
+    assert said.count(f"trying again (2 of {MAX_LOSSES + 1})") == 2  # after the epoch they count anew
+    assert f"given up after {MAX_LOSSES + 1} attempts; its trials try it too" in said
+    assert sweep.state.recorder.trials() == {}
+
+
+def test_what_a_teacher_raises_is_left_to_its_trials_and_what_the_system_refuses_is_tried_again(sweep: Sweep) -> None:
+    trial = teacher_of(sweep)
+    assert sweep.raises(trial, OSError("Resource temporarily unavailable"))
+    assert not sweep.raises(trial, ValueError("no such thing"))
+    said = sweep.out.getvalue()
+    assert "member 1: OSError: Resource temporarily unavailable, trying again (2 of 9)" in said
+    assert "member 1: ValueError: no such thing; its trials try it too" in said
+
+
+def test_what_a_teacher_cannot_write_ends_the_sweep_after_the_step(sweep: Sweep) -> None:
+    sweep.raises(teacher_of(sweep), StorageError("/r: no space left on device"))
+    with pytest.raises(StorageError, match=r"^/r: no space left on device$"):
+        sweep.ends_step()

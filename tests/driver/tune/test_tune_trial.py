@@ -9,7 +9,7 @@ from ray.tune.result import NODE_IP
 from ray.tune.utils import flatten_dict
 
 from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, reports_in, result_of, study_trial_id
-from kd_sweep.driver.worker_messages import EpochDone, EpochsInCheckpoint, TrialFailed, TrialMessage
+from kd_sweep.driver.worker_messages import EpochDone, EpochsInCheckpoint, Message, TrialFailed
 from tests.distill.trials import tiny_trial
 from tests.driver.reports import report_of
 from tests.driver.tune.fake_trial import fake_trial
@@ -40,7 +40,7 @@ def test_tunes_trial_has_every_attribute_that_is_used(tmp_path: Path) -> None:
     [EpochDone(report_of(2)), EpochsInCheckpoint((report_of(1), report_of(2))), TrialFailed("ValueError", "no")],
     ids=lambda message: type(message).__name__,
 )
-def test_a_message_is_what_it_was_after_tune_has_flattened_the_result(message: TrialMessage) -> None:
+def test_a_message_is_what_it_was_after_tune_has_flattened_the_result(message: Message) -> None:
     result = flatten_dict(result_of(message, done=True) | {"config": {"a": {"b": 1}}})
     assert message_in(result) == message
     numbers = {EpochDone: [2], EpochsInCheckpoint: [1, 2], TrialFailed: []}[type(message)]
