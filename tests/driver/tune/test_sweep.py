@@ -59,6 +59,13 @@ def test_a_stopped_sweep_resumes_to_the_same_tables(
         assert comparable(root, table).equals(comparable(uninterrupted, table)), table
 
 
+def test_one_process_a_slot_trains_teachers_and_trials(uninterrupted: Path) -> None:
+    results = open_results(uninterrupted)
+    pids = [set(results.table(table)["pid"].to_pylist()) for table in ("teachers", "epochs")]
+    assert len(pids[0]) == 1  # the study ran one trial at a time
+    assert pids[0] == pids[1]
+
+
 def test_a_sweep_whose_ray_is_killed_says_how_to_go_on(tiny: Path, with_teachers: Path, start_kd_sweep: Start) -> None:
     """Without its GCS a driver waits inside Ray, which would end it without a word after a minute."""
     process = start_kd_sweep("launch", tiny, "--root", with_teachers, "--set", "student.epochs=500")
