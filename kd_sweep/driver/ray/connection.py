@@ -82,11 +82,6 @@ def ray_resources(wanted: Resources) -> dict[str, float]:
     return {name: amount for name, amount in requested.items() if amount > 0}
 
 
-def ray_options(wanted: Resources) -> dict[str, Any]:
-    """Return the same as keyword arguments of a Ray task."""
-    return {"num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "resources": wanted.custom}
-
-
 @contextmanager
 def connected(
     address: str | None,
