@@ -1,12 +1,17 @@
 """Exports of a study's trials, each opened by the tool that it is for."""
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import make_server
 
+import httpx
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 import kd_sweep
 from kd_sweep.export.targets import TARGETS
@@ -77,6 +82,36 @@ def test_optuna_loads_trials_with_states_parameters_values_and_curves(cli: Cli, 
         assert trial.params == point | searched
     assert trials[trial_id(3)].user_attrs["error"] == FAILURE
     assert {trial.user_attrs["trial_id"] for trial in study.best_trials} <= {trial_id(0), trial_id(1)}
+
+
+@contextmanager
+def optuna_dashboard(journal: Path) -> Iterator[str]:
+    """Serve optuna-dashboard on what was exported, and yield its address."""
+    app = pytest.importorskip("optuna_dashboard").wsgi(JournalStorage(JournalFileBackend(str(journal))))
+    with make_server("127.0.0.1", 0, app) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_optuna_dashboard_answers_with_every_trial(cli: Cli, written: Path, tmp_path: Path) -> None:
+    with optuna_dashboard(exported(cli, written, "optuna", tmp_path / "study.log")) as url:
+        (summary,) = httpx.get(f"{url}/api/studies").json()["study_summaries"]
+        detail = httpx.get(f"{url}/api/studies/{summary['study_id']}").json()
+    assert summary["study_name"] == STUDY
+    assert (summary["directions"], detail["has_intermediate_values"]) == (["maximize", "minimize"], True)
+    assert len(detail["trials"]) == len(FINISHED)
+    for trial in detail["trials"]:
+        (own_id,) = (item["value"] for item in trial["user_attrs"] if item["key"] == "trial_id")
+        number = next(number for number in FINISHED if trial_id(number) == own_id)
+        assert {item["step"]: item["value"] for item in trial["intermediate_values"]} == curve(number, "val_accuracy")
+        assert {item["name"] for item in trial["params"]} >= {"augmentation_strength", "ensemble_size", "seed"}
+        if FINISHED[number][0] != "failed":
+            assert trial["values"] == [last_value(number, objective["metric"]) for objective in OBJECTIVES]
 
 
 def test_a_completed_trial_without_its_objective_fails_in_optuna(cli: Cli, tmp_path: Path) -> None:
