@@ -30,11 +30,15 @@ def key_of(cursor: str, *kinds: type) -> list[Any]:
     except (ValueError, RecursionError):
         key = None
     values = key if isinstance(key, list) and len(cursor) <= _LONGEST else []
-    if len(values) != len(kinds) or not all(map(_is_plain, values)) or not all(map(isinstance, values, kinds)):
+    if len(values) != len(kinds) or not all(map(_is_plain, values)) or not all(map(_is_of, values, kinds)):
         raise RefusedRequestError(
             400, f"after: {cursor[:80]!r} is not a cursor of this list; take `next` of a page of it"
         )
     return values
+
+
+def _is_of(value: object, kind: type) -> bool:
+    return kind is object or type(value) is kind  # True is no number here
 
 
 def _is_plain(value: object) -> bool:
