@@ -37,7 +37,7 @@ class Snapshot(NamedTuple):
         Raises:
             CorruptFileError: a part is damaged.
         """
-        wanted = ds.field("trial_id").isin(list(trial_ids))
+        wanted = ds.field("trial_id").isin(pa.array(list(trial_ids), pa.string()))
         try:
             holding = [
                 group

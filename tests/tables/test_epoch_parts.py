@@ -216,6 +216,7 @@ def test_rows_of_some_trials_are_all_of_them_in_order(grouped: Root) -> None:
 
 
 def test_of_a_trial_that_is_not_there_are_no_rows(grouped: Root) -> None:
+    assert snapshot([grouped]).of_trials([]).num_rows == 0
     found = snapshot([grouped]).of_trials(["0123456789abcdef"])
     assert (found.num_rows, found.schema.names) == (0, snapshot([grouped]).dataset.schema.names)
 
