@@ -43,7 +43,7 @@ class WorkCounted:
 
 @dataclass(frozen=True)
 class TeachersBegan:
-    """Teachers are trained from now on, before the trials."""
+    """Teachers are trained from now on, before the trials that need them."""
 
     total: int
     """How many the known trials need."""

@@ -15,7 +15,7 @@ class _NoPandas(MetaPathFinder):
 
 
 def import_arrow_alone() -> None:
-    """Import pyarrow without pandas, which it imports with the first array and is a third of what ``status`` computes.
+    """Import pyarrow without pandas, which it imports with the first array: a sixth of what ``status`` computes.
 
     pyarrow looks for pandas once: in this process its ``to_pandas`` fails from now on, unless pandas is there already.
     """

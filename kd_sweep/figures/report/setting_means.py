@@ -51,11 +51,6 @@ def setting_means(results: Results) -> ShownTable | None:
     )
 
 
-def mean_cells(rows: Sequence[Mapping[str, Any] | None]) -> list[str]:
-    """Return means with their intervals, `0.9742 [0.9701, 0.9783]`, all in one notation; a dash where there is none."""
-    return _cells(rows)
-
-
 def _view(results: Results, outcome: str) -> pa.Table | None:
     """Return the rows of an outcome that have a finite mean; None where there are none."""
     try:
