@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import threading
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -99,6 +100,22 @@ def use_is_stale(session: Session, token_id: int, now: float) -> bool:
     """Whether the last noted use of a token is so long ago that another one is worth a note."""
     token = session.get(Token, token_id)
     return token is not None and (token.last_used_at is None or now - token.last_used_at > _USE_NOTED_S)
+
+
+class NotedUses:
+    """Whose use a process has noted of late: of many requests at once one waits for the note, and the others go on."""
+
+    def __init__(self) -> None:
+        self._noted_at: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def take(self, token_id: int, now: float) -> bool:
+        """Whether the caller is the one to note the use of a token; nobody else is for as long as a note lasts."""
+        with self._lock:
+            if now - self._noted_at.get(token_id, 0.0) <= _USE_NOTED_S:
+                return False
+            self._noted_at[token_id] = now
+            return True
 
 
 def digest(secret: str) -> str:

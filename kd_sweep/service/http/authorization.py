@@ -109,7 +109,7 @@ def _of_token(request: Request, serving: Serving) -> Identity:
         is_stale = token_id is not None and use_is_stale(session, token_id, now)
     if who is None:
         raise refused_token(request, serving)
-    if token_id is not None and is_stale and serving.read_only() is None:
+    if token_id is not None and is_stale and serving.read_only() is None and serving.noted_uses.take(token_id, now):
         with contextlib.suppress(ServiceError), serving.rows.changing() as session:  # nobody is refused for it
             note_use(session, token_id, now)
     return who

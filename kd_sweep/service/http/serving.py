@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from kd_sweep.service.access.bad_tokens import BadTokens
 from kd_sweep.service.access.proxy_sign_in import ProxySignIn
+from kd_sweep.service.access.tokens import NotedUses
 from kd_sweep.service.http.guards import GuardSettings
 from kd_sweep.service.http.reading import Reading
 from kd_sweep.service.queue.policy import Policy
@@ -45,6 +46,7 @@ class Serving:
     """Returns why the queue is not worked off, on one line; None where it is."""
     guards: GuardSettings = field(default_factory=GuardSettings)
     bad_tokens: BadTokens = field(default_factory=BadTokens)
+    noted_uses: NotedUses = field(default_factory=NotedUses)
     sign_in: ProxySignIn | None = None
     """The proxy that signs people in, if there is one."""
     address: str | None = None

@@ -44,8 +44,8 @@ class Drivers:
             RunFolder(path).remove()
         return f"{row.id}-{secrets.token_hex(6)}"
 
-    def start(self, row: Submission, address: str | None, settings: dict[str, str]) -> None:
-        """Start the driver of a study whose row has the id of the run, and note the process in the row.
+    def start(self, row: Submission, address: str | None, settings: dict[str, str]) -> int:
+        """Start the driver of a study whose row has the id of the run; return its pid.
 
         Args:
             row: of the study.
@@ -65,7 +65,7 @@ class Drivers:
                 start_new_session=True,
             )
         self._children[row.run_id] = child
-        row.driver_pid = child.pid
+        return child.pid
 
     def is_alive(self, run_id: str) -> bool:
         """Whether the driver of a run lives. One that has not said yet that it does is kept from beginning."""

@@ -5,7 +5,7 @@ import threading
 import time
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from kd_sweep.errors import KdSweepError, RayStartError, StorageError
 from kd_sweep.service.queue.order import holders, next_ones
@@ -197,13 +197,15 @@ class Supervisor:
             row.state, row.run_id, row.next_start_at, row.message = "running", self._drivers.new_run(row), None, None
             row.started_at = row.started_at or time.time()
             row.revision += 1
+        with self._database.reading() as session:
+            row = session.get_one(Submission, submission_id, options=[undefer(Submission.plugins_zip)])
         try:
-            with self._database.changing() as session:
-                row = session.get_one(Submission, submission_id)
-                self._drivers.start(row, address, settings)
+            pid = self._drivers.start(row, address, settings)  # takes its time, for which no other change waits
         except OSError as error:  # of the disk with the runs: no fault of the study's
             raise self._not_started(submission_id, error) from None
-        _LOG.info("study %s has the driver %s", row.name, row.driver_pid)
+        with self._database.changing() as session:
+            session.get_one(Submission, submission_id).driver_pid = pid
+        _LOG.info("study %s has the driver %s", row.name, pid)
         return True
 
     def _not_started(self, submission_id: int, error: OSError) -> StorageError:

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from kd_sweep.service.access.bad_tokens import BadTokens
 from kd_sweep.service.access.browser_sessions import LIFETIME_S, open_session, session_identity
 from kd_sweep.service.access.roles import Role
-from kd_sweep.service.access.tokens import create_token, identified, revoke_token
+from kd_sweep.service.access.tokens import NotedUses, create_token, identified, revoke_token
 from kd_sweep.service.rows.database import Database
 from kd_sweep.service.service_errors import ConflictError, NotFoundError
 
@@ -59,6 +60,15 @@ def test_names_are_unique_and_mistakes_are_one_line(database: Database) -> None:
             create_token(session, "two\nlines", Role.VIEWER, NOW, None)
         with pytest.raises(NotFoundError, match="did you mean 'laptop'"):
             revoke_token(session, "labtop", NOW)
+
+
+def test_of_many_requests_at_once_one_notes_the_use_of_a_token() -> None:
+    uses = NotedUses()
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda _: uses.take(1, NOW), range(200))) == 1
+    assert uses.take(2, NOW)
+    assert not uses.take(1, NOW + 60)
+    assert uses.take(1, NOW + 61)
 
 
 def test_ten_thousand_wrong_tokens_are_counted_in_bounded_memory_and_time() -> None:

@@ -3,9 +3,11 @@
 import dataclasses
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from kd_sweep.service.rows.models import Submission
 from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_settings import service_settings
 from kd_sweep.service.supervision import supervisor
+from kd_sweep.service.supervision.drivers import Drivers
 from kd_sweep.service.supervision.local_head import LocalHead
 from kd_sweep.service.supervision.run_folder import RunFolder
 from kd_sweep.service.webhooks import subscriptions
@@ -102,6 +105,25 @@ def test_a_driver_that_dies_at_once_is_started_again_and_can_be_stopped_meanwhil
     with core.changing() as session:
         changes.cancel(session, "second")
     until(lambda: row(core, "second").state == "cancelled")
+
+
+def test_nobody_waits_for_a_driver_to_start(core: ServiceCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_go_on, start = threading.Event(), threading.Event(), Drivers.start
+
+    def slow(*arguments: Any) -> int:
+        begun.set()
+        may_go_on.wait(60)
+        return start(*arguments)
+
+    monkeypatch.setattr(Drivers, "start", slow)
+    put(core, "first")
+    assert begun.wait(60)
+    before = time.monotonic()
+    put(core, "second")
+    assert time.monotonic() - before < 30
+    assert not may_go_on.is_set()
+    may_go_on.set()
+    until(lambda: row(core, "first").driver_pid is not None)
 
 
 def test_a_disk_that_keeps_drivers_from_starting_is_no_fault_of_the_study(
