@@ -11,7 +11,7 @@ from kd_sweep.cli.completion import nothing, study_files, study_folders
 from kd_sweep.errors import QueryError, StorageError, UserError, alternatives
 
 if TYPE_CHECKING:
-    from kd_sweep.tables.queries.sql import Limits
+    from kd_sweep.tables.queries.statement_limits import Limits
 
 MORE = "--wide or --format csv"
 """How to see the columns that a terminal leaves out."""
@@ -146,7 +146,7 @@ def limits_of(timeout_s: float | None, memory: str | None) -> "Limits":
     """Return the limits of a query from its options; `QueryError` if the memory limit is not a number of bytes."""
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
-    from kd_sweep.tables.queries.sql import Limits
+    from kd_sweep.tables.queries.statement_limits import Limits
 
     default = Limits()
     try:

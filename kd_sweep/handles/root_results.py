@@ -9,7 +9,7 @@ import pyarrow as pa
 from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.queries.named_queries import answer
-from kd_sweep.tables.queries.sql import Limits
+from kd_sweep.tables.queries.statement_limits import Limits
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_table
 from kd_sweep.tables.rendering.study_overview import overview

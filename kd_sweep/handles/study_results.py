@@ -21,7 +21,7 @@ from kd_sweep.storage.root import Root
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.comparison import StudyComparison, compare_studies
 from kd_sweep.tables.queries.named_queries import answer
-from kd_sweep.tables.queries.sql import Limits
+from kd_sweep.tables.queries.statement_limits import Limits
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_facts, html_table
 from kd_sweep.tables.rendering.study_overview import overview

@@ -5,6 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+SECTIONS = ("data", "augmentation", "teacher", "student", "distillation", "metrics")
+"""The parts of a trial that are models of their own."""
+
 DIGEST_LENGTH = 16
 IDENTITY_VERSION = 2
 """Of the rules that make ids: fields, their defaults and canonical values, and what a fingerprint is taken of.

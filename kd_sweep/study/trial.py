@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from kd_sweep.catalogue.parameters import Seed, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection
 from kd_sweep.errors import StorageError
-from kd_sweep.study.identity import canonical_json, derived_seed, digest_of_parts
+from kd_sweep.study.identity import SECTIONS, canonical_json, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import (
     Augmentation,
     Data,
@@ -30,8 +30,6 @@ MAX_TEACHERS = 64
 Strengths = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_TEACHERS)]
 """Of an ensemble, member 1 first."""
 
-SECTIONS = ("data", "augmentation", "teacher", "student", "distillation", "metrics")
-"""The parts of a trial that are models of their own."""
 _NOTHING = "{}"
 """Of a section that is at its defaults."""
 

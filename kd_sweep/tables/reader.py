@@ -3,7 +3,7 @@
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from kd_sweep.tables.current_files import current_term
 from kd_sweep.tables.epoch_scan import Snapshot, snapshot
 from kd_sweep.tables.keyed_table import read_table, table_schema
 from kd_sweep.tables.notes import notes_table, tags_of
-from kd_sweep.tables.queries import sql
+from kd_sweep.tables.queries.statement_limits import Limits
 from kd_sweep.tables.rendering.study_overview import remaining_s
 from kd_sweep.tables.schema import (
     EPOCHS,
@@ -40,12 +40,12 @@ DEFAULT_OBJECTIVE = {"metric": "val_accuracy", "mode": "max"}
 """The objective of a study whose table names none."""
 
 
-def open_results(root: "str | Path | Root", limits: sql.Limits | None = None) -> "Results":
+def open_results(root: "str | Path | Root", limits: Limits | None = None) -> "Results":
     """Open a results root, or one study in it, for reading. Nothing is written.
 
     Args:
         root: the folder.
-        limits: of time and memory for each SQL statement; those of `sql.Limits` when None.
+        limits: of time and memory for each SQL statement; those of `Limits` when None.
 
     Raises:
         StorageError: there is no such folder, no study in it, or one study twice. One line.
@@ -59,10 +59,10 @@ class Results:
     A trial (or study) that its table calls running while no living driver holds its study reads as `interrupted`.
     """
 
-    def __init__(self, root: Root, limits: sql.Limits | None = None) -> None:
+    def __init__(self, root: Root, limits: Limits | None = None) -> None:
         self.root = root
         """The folder that was opened: a results root, or one study."""
-        self.limits = limits or sql.Limits()
+        self.limits = limits or Limits()
         """Of time and memory, for each SQL statement."""
         self._names: dict[str, str] = {}
         self._is_study = is_study(root)
@@ -138,10 +138,13 @@ class Results:
             QueryError: wrong SQL, SQL that writes, or a query that took too long or too much. One line.
             CorruptFileError: a file of the tables is damaged; it is named.
         """
+        from kd_sweep.tables.queries import sql  # DuckDB, which tables alone do not need
+
         sql.check(query)
-        limits = sql.Limits(timeout_s or self.limits.timeout_s, memory_bytes or self.limits.memory_bytes)
+        limits = Limits(timeout_s or self.limits.timeout_s, memory_bytes or self.limits.memory_bytes)
+        named = [name for name in TABLES if sql.may_read(query, name)]
         for _ in range(_ATTEMPTS):
-            tables, epochs = self._tables_for(query)
+            tables, epochs = self._tables_of(named)
             try:
                 return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, limits)
             except sql.ScanError as error:
@@ -170,16 +173,16 @@ class Results:
             raise QueryError(f"study: {study!r} is not in {self.root}; {alternatives(study, roots)}")
         return {study: roots[study]}
 
-    def _tables_for(self, query: str) -> tuple[dict[str, Any], Snapshot]:
-        """Return the tables that the statement may read, the others empty: those of one row per key, and the epochs."""
+    def _tables_of(self, named: Sequence[str]) -> tuple[dict[str, Any], Snapshot]:
+        """Return these tables, the others empty: those of one row per key, and the epochs."""
         roots = self._study_roots()
         # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
         tables: dict[str, Any] = {
-            name: self._keyed(name, roots) if sql.may_read(query, name) else self._schema(name, roots).empty_table()
+            name: self._keyed(name, roots) if name in named else self._schema(name, roots).empty_table()
             for name in TABLE_FILES
         }
-        tables["notes"] = notes_table(roots if sql.may_read(query, "notes") else {})
-        return tables, self._epochs(roots if sql.may_read(query, "epochs") else {})
+        tables["notes"] = notes_table(roots if "notes" in named else {})
+        return tables, self._epochs(roots if "epochs" in named else {})
 
     def _study_roots(self) -> dict[str, Root]:
         children = (self.root.child(name) for name in self.root.folders() if not name.startswith("."))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from kd_sweep.errors import StorageError
+from kd_sweep.study.identity import SECTIONS
 from kd_sweep.study.metric_catalogue import CLASS_METRICS, METRICS_VERSION, REPORTED_METRICS
-from kd_sweep.study.trial import SECTIONS
 
 SCHEMA_VERSION = "1"
 """Layout of the tables. Raised when a column changes its meaning or type; a new nullable column does not raise it."""

@@ -16,7 +16,7 @@ from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.service.service_errors import NotFoundError
 from kd_sweep.storage.root import Root
 from kd_sweep.study.spec import NAME_PATTERN
-from kd_sweep.tables.queries.sql import Limits
+from kd_sweep.tables.queries.statement_limits import Limits
 from kd_sweep.tables.reader import Results, driver_alive, is_study, stated_name
 
 _FOLDERS = ("study", "trials", "teachers", "epochs", "notes")

@@ -11,10 +11,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
-
-from kd_sweep.catalogue.parameters import Strict
 
 
 class DescribedSchema(GenerateJsonSchema):
@@ -38,7 +37,7 @@ def field_docstrings(section: type[Any]) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     for one in reversed(section.__mro__):
-        if issubclass(one, Strict):
+        if issubclass(one, BaseModel):
             texts |= _own_docstrings(one)
     return texts
 

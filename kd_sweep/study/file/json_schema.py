@@ -7,13 +7,13 @@ from kd_sweep.catalogue.kinds import METRIC
 from kd_sweep.catalogue.selecting_section import SelectingSection, section_class
 from kd_sweep.study.extra_metrics import ExtraMetric, column_of
 from kd_sweep.study.file.field_docstrings import DescribedSchema
+from kd_sweep.study.identity import SECTIONS
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Learner
 from kd_sweep.study.sampler import Sampler
 from kd_sweep.study.scheduler import Scheduler
 from kd_sweep.study.space.searchable_fields import search_fields, section_base
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import SECTIONS
 
 OF_ENTRY = {"type": "string", "pattern": r"^teachers\.[0-9]+\.[A-Za-z0-9_]+$", "description": "Of an entry."}
 OF_PLUGIN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "Of a plug-in."}

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.file.messages import value_rule
-from kd_sweep.study.identity import derived_seed
+from kd_sweep.study.identity import SECTIONS, derived_seed
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import default_settings, dimension_values, drawn_value, holds
 from kd_sweep.study.space.members import is_mixed, learners_of, value_in
@@ -19,7 +19,7 @@ from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import ABSENT, Parts, PlannedTeacher, Values, section_of
 from kd_sweep.study.space.settings import repeated_setting, trial_settings
 from kd_sweep.study.spec import StudySpec, Value
-from kd_sweep.study.trial import SECTIONS, TrialConfig
+from kd_sweep.study.trial import TrialConfig
 
 __all__ = [
     "PlannedTrial",

@@ -15,11 +15,12 @@ from kd_sweep.catalogue.parameters import Parameters, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
 from kd_sweep.errors import PluginError, SpecError, alternatives
 from kd_sweep.study.file.messages import NAMES, NUMBERS, value_rule
+from kd_sweep.study.identity import SECTIONS
 from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.space.members import COMMON, ENTRIES, MODELS, entry_field, entry_section
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Value
-from kd_sweep.study.trial import SECTIONS, TrialConfig
+from kd_sweep.study.trial import TrialConfig
 
 Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers", "a list of models"]
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.errors import SpecError
+from kd_sweep.study.identity import SECTIONS
 from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics
 from kd_sweep.study.space.dimensions import default_settings
 from kd_sweep.study.space.members import ENTRIES, MODELS, is_mixed, learners_of
@@ -17,7 +18,6 @@ from kd_sweep.study.space.searchable_fields import changed_section, search_field
 from kd_sweep.study.space.settings import trial_settings
 from kd_sweep.study.spec import StudySpec, Value
 from kd_sweep.study.trial import (
-    SECTIONS,
     Settings,
     TeacherConfig,
     reference_augmentation,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from kd_sweep.study.caveats import CAM
 from kd_sweep.tables.reader import Results
 
 
@@ -19,4 +18,8 @@ def footnotes(results: Results, columns: Iterable[str], study: str | None = None
     # A configuration is canonical JSON with every field.
     query = """SELECT count(*) AS number FROM trials
         WHERE contains(config, '"attention":"cam"') AND ($study IS NULL OR study = $study)"""
-    return [CAM] if results.sql(query, {"study": study})["number"][0].as_py() else []
+    if not results.sql(query, {"study": study})["number"][0].as_py():
+        return []
+    from kd_sweep.study.caveats import CAM  # it takes longer to load than most queries
+
+    return [CAM]

@@ -25,7 +25,7 @@ _NO_SUCH_VALUE = {
 class QueryParameters(BaseModel):
     """The parameters of a named query. Each has a default, or is asked for; text is taken for numbers and lists too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     study: str | None = None
     """This study alone, of several."""

@@ -1,12 +1,9 @@
 """One SQL statement over given tables, in a DuckDB that can neither write nor reach files or the network."""
 
-import contextlib
 import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,6 +13,7 @@ from pydantic import ByteSize
 from kd_sweep.errors import QueryError
 from kd_sweep.tables.queries.sql_instances import INSTANCES
 from kd_sweep.tables.queries.sql_types import extreme_values_as_text, portable
+from kd_sweep.tables.queries.statement_limits import Limits
 
 _READS = {"SELECT", "EXPLAIN", "MULTI"}
 _EXPLAIN = re.compile(r"^\s*EXPLAIN\s+(?:ANALYZE\s+|\([^)]*\)\s*)?", re.IGNORECASE)
@@ -28,31 +26,8 @@ _ROWS = 20_000
 _GIVE_UP_S = 0.5
 """How long DuckDB has to end after an interrupt; an operation on one huge value does not check for it."""
 
-TIMEOUT_S = 300.0
-"""Time limit of a statement unless another is given."""
-MEMORY_BYTES = 4 * 1000**3
-"""Memory limit of a statement and its answer unless another is given; never above half of the machine's."""
-LEAST_MEMORY_BYTES = 10 * 1000**2
 MAX_THREADS = 4
 _THREAD = "kd_sweep SQL"
-_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of one statement: it may run beside a sweep."""
-
-    timeout_s: float = TIMEOUT_S
-    """It is stopped after so long; `math.inf`: never."""
-    memory_bytes: int = field(default_factory=lambda: min(MEMORY_BYTES, _physical_bytes() // 2))
-    """Of DuckDB, and of the answer. Nothing is put aside on the disk."""
-
-    def __post_init__(self) -> None:
-        if not self.timeout_s > 0:
-            raise QueryError(f"timeout: {self.timeout_s:g} s is not above 0")
-        if self.memory_bytes < LEAST_MEMORY_BYTES:
-            least = ByteSize(LEAST_MEMORY_BYTES).human_readable(decimal=True)
-            raise QueryError(f"memory limit: {self.memory_bytes} bytes are not at least {least}")
 
 
 class ScanError(Exception):
@@ -182,14 +157,6 @@ class _Run:
                 raise duckdb.OutOfMemoryException("the answer")
             batches.append(batch)
         return pa.Table.from_batches(batches, reader.schema)
-
-
-def _physical_bytes() -> int:
-    """Return the memory of the machine, or of the container that this process may not leave."""
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit: `max`
-        return min(installed, int(_CONTAINER_LIMIT.read_text()))
-    return installed
 
 
 def _batches(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:

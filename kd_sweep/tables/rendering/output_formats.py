@@ -10,23 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from rich import box
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from kd_sweep.errors import QueryError, StorageError, alternatives
 from kd_sweep.storage.filesystem_errors import reason_of
 from kd_sweep.tables.rendering.column_widths import GAP, fit
+from kd_sweep.tables.rendering.text_grid import grid
 from kd_sweep.tables.rendering.value_text import cells, escaped, json_text
 
 FORMATS = ("table", "csv", "json", "parquet")
 _UNLIMITED = 1_000_000
 _NARROWEST = 20
 """A terminal that reports a smaller width is treated as this wide."""
-_ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
-"""`box.SIMPLE_HEAD` for a terminal without the characters that it draws with."""
 
 
 class Screen:
@@ -125,7 +122,7 @@ def _failures() -> Iterator[None]:
 
 
 def _text(table: pa.Table, screen: Screen, more: str) -> str:
-    terminal, width, is_unicode = screen.isatty(), screen.width, screen.is_unicode
+    terminal, width, rule = screen.isatty(), screen.width, "─" if screen.is_unicode else "-"
     names = [escaped(name).replace("\n", " ") for name in table.column_names]
     columns = [cells(column.to_pylist()) for column in table.columns]
     headers = fit(names, columns, width)
@@ -133,9 +130,11 @@ def _text(table: pa.Table, screen: Screen, more: str) -> str:
     colours: Literal["auto"] | None = "auto" if terminal else None
     console = Console(file=text, force_terminal=terminal, color_system=colours, highlight=False, width=_UNLIMITED)
     if width is None or headers:
-        console.print(_grid(table.schema, columns, headers, terminal=terminal, is_unicode=is_unicode))
+        numbers = [_is_number(field) for field in table.schema]
+        for lines, style in grid(columns, headers, numbers, rule if terminal else None):
+            console.out(lines, style=style, highlight=False)
     else:
-        for line in _blocks(names, columns, width, rule="─" if is_unicode else "-"):
+        for line in _blocks(names, columns, width, rule):
             console.print(line)
     if table.num_rows == 0:
         console.print("(no rows)")
@@ -153,24 +152,6 @@ def _left_out(names: Sequence[str], headers: Sequence[str], width: int, more: st
     hidden = names[len(headers) :]
     listed = f"{len(hidden)} more column{'s' if len(hidden) > 1 else ''}: {', '.join(hidden)}"
     return f"({listed}; {more} shows everything)" if hidden else ""
-
-
-def _grid(
-    schema: pa.Schema, columns: Sequence[list[str]], headers: Sequence[str], *, terminal: bool, is_unicode: bool
-) -> Table:
-    grid = Table(
-        box=(box.SIMPLE_HEAD if is_unicode else _ASCII_HEAD) if terminal else box.ASCII2,
-        show_edge=not terminal,
-        padding=(0, 0, 0, GAP - 1) if terminal else (0, 1),  # the rule between columns is one more
-        pad_edge=not terminal,
-        header_style="bold",
-    )
-    for field, header in zip(schema, headers, strict=False):
-        justify: Literal["left", "right"] = "right" if _is_number(field) else "left"
-        grid.add_column(Text(header), justify=justify, no_wrap=True)
-    for row in zip(*columns[: len(headers)], strict=True):
-        grid.add_row(*(Text(value) for value in row))
-    return grid
 
 
 def _blocks(names: Sequence[str], columns: Sequence[list[str]], width: int, rule: str) -> Iterator[Text]:

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from kd_sweep.errors import QueryError
-from kd_sweep.tables.queries.sql import Limits, check, one_line, run
+from kd_sweep.tables.queries.sql import check, one_line, run
+from kd_sweep.tables.queries.statement_limits import Limits
 
 TABLES = {
     "trials": pa.table({"trial_id": ["a", "b"], "val_accuracy": [0.5, 0.75]}),

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from kd_sweep.errors import QueryError
-from kd_sweep.tables.queries.sql import Limits, run
+from kd_sweep.tables.queries.sql import run
 from kd_sweep.tables.queries.sql_instances import Instances
+from kd_sweep.tables.queries.statement_limits import Limits
 
 MEMORY = 50 * 1000**2
 

@@ -20,6 +20,7 @@ from kd_sweep.service.http.slots import VIEWS
 from kd_sweep.service.http.statements.statement_process import Question
 from kd_sweep.service.http.statements.statement_processes import Statements
 from kd_sweep.service.service_errors import NotFoundError
+from kd_sweep.study.file.field_docstrings import DescribedSchema
 from kd_sweep.tables.column_meanings import column_meaning
 from kd_sweep.tables.queries.named_queries import NAMED_QUERIES, answer
 from kd_sweep.tables.queries.named_query import NamedQuery, remarks_of
@@ -200,6 +201,6 @@ def _about(query: NamedQuery) -> dict[str, Any]:
     return {
         "name": query.name,
         "answers": (query.function.__doc__ or "").strip().splitlines()[0],
-        "parameters": query.parameters.model_json_schema(),
+        "parameters": query.parameters.model_json_schema(schema_generator=DescribedSchema),
         "most_rows": query.most_rows,
     }

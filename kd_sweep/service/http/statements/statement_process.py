@@ -19,6 +19,7 @@ from kd_sweep.errors import KdSweepError
 from kd_sweep.service.http.answers.table_forms import Form, encoded
 from kd_sweep.tables.queries import sql
 from kd_sweep.tables.queries.process_memory import bounded_memory, writable_bytes
+from kd_sweep.tables.queries.statement_limits import Limits
 from kd_sweep.tables.reader import open_results
 
 IDLE_S = 60.0
@@ -71,7 +72,7 @@ def _answer_all(answers: BinaryIO) -> int:
 
 
 def _answer(question: Question) -> tuple[dict[str, Any], bytes]:
-    limits = sql.Limits(question.timeout_s, question.memory_bytes)
+    limits = Limits(question.timeout_s, question.memory_bytes)
     try:
         table = open_results(question.root, limits).sql(question.query, question.parameters or None)
         about: dict[str, Any] = {"next": None}
