@@ -18,7 +18,7 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.space.conditions import Conditions
 from kd_sweep.study.space.points import point_of
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import TrialConfig, recorded_trials
+from kd_sweep.study.trial import RecordedTrials, TrialConfig
 from kd_sweep.tables.schema import FINISHED, column_name
 from kd_sweep.tables.writer import StudyWriter
 from kd_sweep.version import __version__
@@ -56,7 +56,10 @@ class Recorder:
         self._conditions = Conditions(spec)
         self._search = tuple(name for name in spec.search if name not in SETTINGS)
         self._configs: dict[str, TrialConfig] = {}
-        self._recorded: dict[str, TrialConfig] = {}
+        self._recorded = RecordedTrials()
+        self._known: dict[str, TrialConfig] = {}
+        self._here: dict[int, Any] = {}
+        """The data where it is now, of each section of which trials have the same object."""
         self._latest: datetime | None = None
         self._extra = extra_columns(spec.metrics.extra)
 
@@ -64,15 +67,13 @@ class Recorder:
         """Return every trial's row by its id."""
         return self._writer.trials
 
-    def configs(self) -> dict[str, TrialConfig]:
-        """Return the configuration of every trial that the tables hold, by its id, with the dataset where it is now."""
-        rows = self._writer.trials
-        unread = [trial_id for trial_id in rows if trial_id not in self._recorded]
-        here: dict[int, Any] = {}  # sections are shared
-        for trial_id, config in zip(unread, recorded_trials(rows[trial_id] for trial_id in unread), strict=True):
-            data = here.setdefault(id(config.data), config.data.model_copy(update=self._spec.data.origin))
-            self._recorded[trial_id] = config.model_copy(update={"data": data})
-        return {trial_id: self._recorded[trial_id] for trial_id in rows}
+    def config(self, trial_id: str) -> TrialConfig:
+        """Return the configuration of a trial that the tables hold, with the dataset where it is now."""
+        if trial_id not in self._known:
+            config = self._recorded.trial(self._writer.trials[trial_id])
+            data = self._here.setdefault(id(config.data), config.data.model_copy(update=self._spec.data.origin))
+            self._known[trial_id] = config.model_copy(update={"data": data})
+        return self._known[trial_id]
 
     def epochs_table(self, columns: Sequence[str]) -> pa.Table:
         """Return these columns of every epoch, sorted by trial and epoch."""
@@ -94,6 +95,11 @@ class Recorder:
         teachers = (row for row in self._writer.teachers.values() if began is None or row["finished_at"] >= began)
         return float(sum(row.get("train_s", 0.0) for row in [*self._writer.trials.values(), *teachers]))
 
+    def is_whole(self, trial_id: str) -> bool:
+        """Whether a trial is finished and the tables have the epochs that its row speaks of."""
+        row = self._writer.trials.get(trial_id) or {}
+        return row.get("status") in FINISHED and 0 < (row.get("last_epoch") or 0) <= self.last_epoch(trial_id)
+
     def reconcile(self, config: TrialConfig) -> None:
         """Make a trial's rows agree with each other, from its checkpoint where its epochs are missing.
 
@@ -105,12 +111,12 @@ class Recorder:
         row = self._writer.trials.get(trial_id) or {}
         stated = row.get("last_epoch") or 0
         is_finished = row.get("status") in FINISHED
-        if is_finished and 0 < stated <= self.last_epoch(trial_id):
+        if self.is_whole(trial_id):
             return
         self._catch_up(config, stated if is_finished else None)
-        last_epoch = self.last_epoch(trial_id)
-        if is_finished and 0 < stated <= last_epoch:
+        if self.is_whole(trial_id):
             return
+        last_epoch = self.last_epoch(trial_id)
         if last_epoch == 0:
             if stated:
                 self._writer.upsert_trial({"trial_id": trial_id, "status": "interrupted", "rung": None} | NOTHING_YET)

@@ -96,11 +96,13 @@ class StudyState:
             self.recorder = Recorder(self._writer, self.spec, self._history)
             self.recorder.rank_anew()
             self.hours = HourBudget(self.spec, self.recorder)
-            for config in [*self.recorder.configs().values(), *self._found_again()]:
+            for trial_id in list(self.recorder.trials()):
+                if not self.recorder.is_whole(trial_id):  # else its configuration need not be read
+                    self.recorder.reconcile(self.recorder.config(trial_id))
+            for config in self._found_again():
                 self.recorder.reconcile(config)
             for trial_id in self._replay.stopped if self._begun() and self._replay else ():
                 self.recorder.ended(trial_id, "stopped")
-            self.known = self.recorder.configs()
             self._record_teachers()
             self.work = self._outstanding()
             self.checkpoints = CheckpointBudget(self.spec, self.folder.study, self.recorder)
@@ -127,7 +129,6 @@ class StudyState:
     def finish(self) -> Work:
         """Record how the study stands after a run, and return what is still left to do."""
         self.recorder.interrupt_running()
-        self.known = self.recorder.configs()
         rest = self._outstanding()
         self._record(None, rest)
         return rest
@@ -146,6 +147,11 @@ class StudyState:
         self._frozen = freeze(self._frozen.spec, self._frozen.provenance | failed)
         self.recorder.frozen(self._frozen.text)
         self._publish_spec()
+
+    @property
+    def known(self) -> dict[str, TrialConfig]:
+        """The configuration of every trial that the tables hold, by its id."""
+        return {trial_id: self.recorder.config(trial_id) for trial_id in self.recorder.trials()}
 
     @property
     def judge(self) -> Judge | None:
@@ -183,12 +189,11 @@ class StudyState:
 
     def _record_teachers(self) -> None:
         """Add the rows of teachers that are there and lost their row with a damaged table."""
-        used = {
-            teacher.teacher_id
-            for trial_id, config in self.known.items()
-            if self.recorder.last_epoch(trial_id)
-            for teacher in config.needed_teachers
-        }
+        begun = [trial_id for trial_id in self.recorder.trials() if self.recorder.last_epoch(trial_id)]
+        planned = [self._planned[trial_id] for trial_id in begun if trial_id in self._planned]
+        others = (self.recorder.config(trial_id) for trial_id in begun if trial_id not in self._planned)
+        used = {teacher.teacher_id for teacher in planned_teachers(self.spec, planned)}
+        used |= {teacher.teacher_id for config in others for teacher in config.needed_teachers}
         for teacher_id in used:
             if not self.recorder.knows_teacher(teacher_id):
                 record = teacher_record(self.folder.storage, teacher_id)
@@ -208,19 +213,20 @@ class StudyState:
     def _outstanding(self) -> Work:
         planned = self._planned
         finite = is_finite(self.spec)
+        known = self.recorder.trials()
         points = {} if finite else points_of(self.spec, self.known.values())
         wanted = planned.keys() if finite else points.keys()
         unfinished = [
-            config
-            for trial_id, config in self.known.items()
-            if trial_id in wanted and self.recorder.status(trial_id) not in FINISHED
+            self.recorder.config(trial_id)
+            for trial_id, row in known.items()
+            if trial_id in wanted and row["status"] not in FINISHED
         ]
-        new = [trial for trial_id, trial in planned.items() if trial_id not in self.known]
+        new = [trial for trial_id, trial in planned.items() if trial_id not in known]
         requested = 0 if finite else min(self.spec.sampler.num_asked or 0, num_points(self.spec))
         begun, missing = num_missing(self.spec, points.values())
         adaptive = max(0, requested - begun) * num_repeats(self.spec) + missing
         limit = self.spec.budget.max_trials
-        room = len(new) + adaptive if limit is None else max(0, limit - len(self.known))
+        room = len(new) + adaptive if limit is None else max(0, limit - len(known))
         self._num_trials = len(planned) if finite else len(wanted) + adaptive
         return Work(
             unfinished=unfinished,

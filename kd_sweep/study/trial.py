@@ -65,13 +65,14 @@ def _content(section: Strict) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=65536, typed=True)
-def _scalar_json(value: Any) -> str:
+def scalar_json(value: Any) -> str:
+    """Return a number or text as canonical JSON."""
     return canonical_json(value)
 
 
 def _parts_of(config: Strict) -> dict[str, str]:
     """Return every field of a configuration, none of which has a default, as canonical JSON."""
-    return {name: section_json(value) if isinstance(value, Strict) else _scalar_json(value) for name, value in config}
+    return {name: section_json(value) if isinstance(value, Strict) else scalar_json(value) for name, value in config}
 
 
 class StreamConfig(Strict):
@@ -104,7 +105,7 @@ class TeacherConfig(Strict):
     @cached_property
     def teacher_id(self) -> str:
         """Digest of everything that the weights depend on."""
-        return digest_of_parts(_parts_of(self) | {"kind": '"teacher"'})
+        return teacher_digest(_parts_of(self))
 
     @property
     def init_seed(self) -> int:
@@ -121,6 +122,11 @@ class TeacherConfig(Strict):
             batch_size=self.learner.batch_size,
             seed=derived_seed("teacher-stream", self.seed, self.member),
         )
+
+
+def teacher_digest(parts: Mapping[str, str]) -> str:
+    """Return the id of a teacher, from the canonical JSON of each of its fields: `section_json`, `scalar_json`."""
+    return digest_of_parts({**parts, "kind": '"teacher"'})
 
 
 class Settings(NamedTuple):
@@ -153,11 +159,11 @@ def trial_digest(sections: Mapping[str, str], settings: Settings, members: Seque
     if len(set(members)) > 1:
         parts["members"] = f"[{','.join(members)}]"
     if settings.teacher_strengths != (0.0,):
-        parts["teacher_strengths"] = _scalar_json(settings.teacher_strengths)
+        parts["teacher_strengths"] = scalar_json(settings.teacher_strengths)
     if settings.student_strength != 0.0:
-        parts["student_strength"] = _scalar_json(settings.student_strength)
+        parts["student_strength"] = scalar_json(settings.student_strength)
     if settings.seed != 0:
-        parts["seed"] = _scalar_json(settings.seed)
+        parts["seed"] = scalar_json(settings.seed)
     parts["kind"] = '"trial"'
     return digest_of_parts(parts)
 
@@ -321,23 +327,27 @@ def selecting_sections(config: Strict) -> Iterator[tuple[str, SelectingSection]]
 
 
 def recorded_trials(rows: Iterable[Mapping[str, Any]]) -> Iterator[TrialConfig]:
-    """Yield the trial of each row of the `trials` table. Equal sections are read once, and shared.
+    """Yield the trial of each row of the `trials` table; errors as `recorded_trial`."""
+    return map(RecordedTrials().trial, rows)
 
-    Raises:
-        StorageError: as `recorded_trial`.
-    """
-    read: dict[tuple[str, str], Strict] = {}
-    for row in rows:
+
+class RecordedTrials:
+    """The trials of rows of the `trials` table. Equal sections are read once, and shared."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str], Strict] = {}
+
+    def trial(self, row: Mapping[str, Any]) -> TrialConfig:
+        """Return the trial of a row; errors as `recorded_trial`."""
         content = json.loads(row["config"])
         keys = {name: (name, repr(content[name])) for name in SECTIONS if name in content}
         if content.pop("members", None):  # of which a section of the trial is one
-            yield recorded_trial(row)
-        elif read.keys() >= set(keys.values()):
-            yield _of_read_sections(row, content | {name: read[key] for name, key in keys.items()})
-        else:
-            config = recorded_trial(row)
-            read |= {key: getattr(config, name) for name, key in keys.items()}
-            yield config
+            return recorded_trial(row)
+        if self._read.keys() >= set(keys.values()):
+            return _of_read_sections(row, content | {name: self._read[key] for name, key in keys.items()})
+        config = recorded_trial(row)
+        self._read |= {key: getattr(config, name) for name, key in keys.items()}
+        return config
 
 
 def _of_read_sections(row: Mapping[str, Any], content: dict[str, Any]) -> TrialConfig:

@@ -47,7 +47,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
     spec, recorder, work = state.spec, state.recorder, state.work
     settings = _settings(state)
     with doing("searching for trained teachers"):
-        finished = sum(recorder.status(trial_id) in FINISHED for trial_id in state.known)
+        finished = sum(recorder.status(trial_id) in FINISHED for trial_id in recorder.trials())
         progress(WorkCounted(work.trial_epochs(spec, recorder.last_epoch), recorder.trial_cost()))
         teachers = work.teachers
         missing = missing_teachers(teachers, state.folder.storage.location, recorder)

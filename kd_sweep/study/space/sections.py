@@ -21,7 +21,9 @@ from kd_sweep.study.trial import (
     Settings,
     TeacherConfig,
     reference_augmentation,
+    scalar_json,
     section_json,
+    teacher_digest,
     trial_digest,
 )
 
@@ -86,7 +88,11 @@ class PlannedTeacher(NamedTuple):
     @property
     def teacher_id(self) -> str:
         """As `TeacherConfig.teacher_id`."""
-        return self.config.teacher_id
+        parts = {
+            name: value.json if isinstance(value, Part) else scalar_json(value)
+            for name, value in self._asdict().items()
+        }
+        return teacher_digest(parts)
 
 
 class Parts:
