@@ -47,7 +47,7 @@ async def load(server: Server, number: int, seconds: float) -> tuple[set[str], l
     """Submit so many studies, evenly over the time; return the names that were accepted, and how long each took."""
     waited: list[float] = []
     async with AsyncExitStack() as open_clients:
-        # All of them before the first turn: to make one takes 50 ms, for which the others would be late, and then at once.
+        # All before the first turn: one takes 50 ms to make, for which the others would be late, and then at once.
         clients = [await open_clients.enter_async_context(_client(server)) for _ in range(NUM_CLIENTS)]
         begun, pause = time.monotonic(), seconds / number
 
