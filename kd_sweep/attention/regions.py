@@ -18,6 +18,22 @@ def attention_regions(maps_NHW: Tensor, threshold: float) -> Tensor:
     return maps_NHW > threshold
 
 
+def largest_regions(maps_NHW: Tensor, share: float) -> Tensor:
+    """Return the pixels of highest attention that make up ``share`` of a map: bool, of the same shape, which is any.
+
+    Regions of one size cannot overlap more by being larger. Pixels that tie with the last are in it too, but for those
+    of the map's lowest value, 0, so a map with little attention has a smaller region and a constant one has none.
+
+    Args:
+        maps_NHW: in [0, 1], of `attention.maps.attention_maps`.
+        share: in (0, 1].
+    """
+    values_NK = maps_NHW.flatten(-2)
+    num_pixels = max(1, round(share * values_NK.shape[-1]))
+    last_N11 = values_NK.topk(num_pixels, dim=-1).values[..., -1, None, None]
+    return (maps_NHW >= last_N11) & (maps_NHW > 0)
+
+
 def intersection_over_union(regions_NHW: Tensor, other_regions_NHW: Tensor) -> Tensor:
     r"""Return :math:`|A \cap B| / |A \cup B|` per image, float64 (N,).
 

@@ -15,15 +15,26 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.attention.maps import enlarged_to_unit_range, maps_id, small_attention_maps
+from kd_sweep.attention.randomised import KeptCorrelations, kept_correlations
 from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
-from kd_sweep.distill.compute import forward
+from kd_sweep.data.dataset import Dataset
+from kd_sweep.distill.compute import forward, to_device
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.teacher_logits import CleanOutputs, EpochLogits, LogitCache
 from kd_sweep.distill.teachers import TrainedTeacher, ensure_teacher
-from kd_sweep.metrics.predictions import affinity, diversity
-from kd_sweep.metrics.split_metrics import chance_metrics, teacher_attention_metrics, teacher_metrics
+from kd_sweep.errors import TrialError
+from kd_sweep.metrics.predictions import affinity, diversity, ensemble_log_probabilities, top_1
+from kd_sweep.metrics.split_metrics import (
+    Lists,
+    chance_metrics,
+    teacher_attention_metrics,
+    teacher_lists,
+    teacher_metrics,
+)
+from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.root import Location
+from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.metric_catalogue import null_where
 from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Precision
@@ -83,7 +94,7 @@ class Ensemble:
     def epoch(self, epoch: int) -> "EnsembleEpoch":
         """Return the teachers' answers to one epoch of the stream."""
         if self._drifting:
-            for stale in ("_clean", "clean_logits", "clean_metrics"):
+            for stale in ("_clean", "_right", "clean_logits", "clean_metrics", "clean_lists"):
                 self.__dict__.pop(stale, None)
         return EnsembleEpoch(self._members, self._stream, self._cache, epoch, self._device)
 
@@ -105,14 +116,31 @@ class Ensemble:
     @cached_property
     def clean_metrics(self) -> dict[str, float | None]:
         """The metrics of the teachers alone, which are the same after every epoch unless they drift."""
-        labels_V = self._stream.dataset.val.labels_N.to(self._device)
         return {
             **dict.fromkeys(null_where(Null.ONE_TEACHER)),
-            **teacher_metrics(self.clean_logits, labels_V),
+            **teacher_metrics(self.clean_logits, self._val_labels),
             **self._attention(),
+            **self._randomised,
             "affinity": self._affinity if self._metrics.affinity else None,
             "diversity": self._diversity if self._metrics.affinity else None,
         }
+
+    @cached_property
+    def clean_lists(self) -> Lists:
+        """The metrics of the teachers alone that are lists; as `clean_metrics`."""
+        return teacher_lists(self.clean_logits, self._val_labels)
+
+    def is_right(self, indices_B: Tensor) -> Tensor:
+        """Return whether the ensemble classifies these clean validation images right, bool (B,)."""
+        return self._right[indices_B.to(self._device, non_blocking=True)]
+
+    @cached_property
+    def _right(self) -> Tensor:
+        return top_1(ensemble_log_probabilities(self.clean_logits)) == self._val_labels
+
+    @property
+    def _val_labels(self) -> Tensor:
+        return self._stream.dataset.val.labels_N.to(self._device)
 
     def clean_maps(self, indices_MB: Tensor) -> Tensor:
         """Return the teachers' attention maps on these clean validation images, (M, B, H, W) in [0, 1].
@@ -143,7 +171,7 @@ class Ensemble:
         val = self._stream.dataset.val
         augmented = [self._reference.logits(batch.images_BDHW) for batch in self._stream.augmented_val(1)]
         clean = [self._reference.logits(batch.images_BDHW) for batch in self._stream.clean_batches(val)]
-        return affinity(torch.cat(augmented), torch.cat(clean), val.labels_N.to(self._device))
+        return affinity(torch.cat(augmented), torch.cat(clean), self._val_labels)
 
     @cached_property
     def _diversity(self) -> float | None:
@@ -166,6 +194,27 @@ class Ensemble:
                     maps_MBHW = self.clean_maps(others_MV[:, indices_B])
                     apart.add(teacher_attention_metrics(maps_MBHW, threshold), len(indices_B))
         return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
+
+    @cached_property
+    def _randomised(self) -> dict[str, float | None]:
+        """The model-randomisation check of the teachers as they were trained, mean over images and members."""
+        names = ("attention_randomised_classifier", "attention_randomised_network")
+        try:
+            of_members = [self._kept_correlations(member) for member in self._members]
+        except TrialError:  # of a plug-in that was made for networks that have learned something
+            return dict.fromkeys(names)
+        columns = zip(names, zip(*of_members, strict=True), strict=True)
+        return {name: float(torch.stack(values).mean()) for name, values in columns}
+
+    def _kept_correlations(self, member: "_Member") -> KeptCorrelations:
+        val, kind = self._stream.dataset.val, maps_id(self._metrics)
+        kept = self._cache.kept_correlations(member.teacher_id, kind, len(val))
+        if kept is None:
+            initial, redrawn = member.untrained_models(self._stream.dataset, self._device)
+            images = (batch.images_BDHW for batch in self._stream.clean_batches(val))
+            kept = kept_correlations(member.trained_model, initial, redrawn, images, self._metrics)
+            self._cache.keep_kept_correlations(member.teacher_id, kind, kept)
+        return kept
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:
         dataset, device, kind = self._stream.dataset, self._device, maps_id(self._metrics)
@@ -233,15 +282,28 @@ class _Member:
     """
 
     def __init__(self, teacher: TeacherConfig, trained: Callable[[str], TrainedTeacher], drifting: bool) -> None:
-        self._precision = teacher.learner.precision
+        self._teacher = teacher
         self._trained = trained
         self._drifting = drifting
         self.teacher_id = teacher.teacher_id
 
     @cached_property
     def model(self) -> nn.Module:
-        network = self._trained(self.teacher_id).network
-        return copy.deepcopy(network) if self._drifting else network
+        return copy.deepcopy(self.trained_model) if self._drifting else self.trained_model
+
+    @property
+    def trained_model(self) -> nn.Module:
+        """As it was at the end of its training."""
+        return self._trained(self.teacher_id).network
+
+    def untrained_models(self, dataset: Dataset, device: torch.device) -> tuple[nn.Module, nn.Module]:
+        """Return networks of its kind: of the weights that were drawn for it at first, and of others.
+
+        Pretrained weights are in neither, so that their files are not needed again.
+        """
+        own, other = self._teacher.init_seed, derived_seed("redrawn", self._teacher.init_seed)
+        initial, redrawn = (build_model(self._teacher.learner, dataset, seed) for seed in (own, other))
+        return to_device(initial, device), to_device(redrawn, device)
 
     @property
     def train_loss(self) -> float:
@@ -257,7 +319,7 @@ class _Member:
         for norm in norms:
             norm.train()
         try:
-            return self._forward(images_BDHW, self._precision)
+            return self._forward(images_BDHW, self._teacher.learner.precision)
         finally:
             for norm in norms:
                 norm.eval()

@@ -17,15 +17,19 @@ from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.errors import NonFiniteError, TrialError
 from kd_sweep.metrics.epoch_outputs import EpochOutputs
 from kd_sweep.metrics.extra_values import extra_metrics
-from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities
+from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities, top_1
 from kd_sweep.metrics.split_metrics import (
     chance_metrics,
+    correct_attention_metrics,
     student_attention_metrics,
+    student_lists,
     val_metrics,
 )
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS, differences, null_where
 from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Metrics
+
+_MAY_LACK_IMAGES = null_where(Null.NO_FULL_BATCH) | null_where(Null.NO_SUCH_IMAGE)
 
 
 def evaluate(
@@ -40,8 +44,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the metrics of `study.metric_catalogue.METRICS`, in their order, and the extra ones of the study.
 
-    Those by class are lists, with None for classes that have no image, or None where they are not requested. The
-    student is left in evaluation mode.
+    Some are lists, or None where they have no meaning or are not requested. The student is left in evaluation mode.
 
     Args:
         student: after the epoch.
@@ -62,12 +65,13 @@ def evaluate(
         on_augmented = _augmented_metrics(student, epoch, stream, answers)
         clean_VC, labels_V, on_attention = _clean_outputs(student, stream, ensemble, metrics)
         on_clean = val_metrics(clean_VC, ensemble.clean_logits, labels_V)
-        measured: dict[str, float | None] = dict.fromkeys(null_where(Null.NO_FULL_BATCH)) | {"train_loss": train_loss}
+        measured: dict[str, float | None] = dict.fromkeys(_MAY_LACK_IMAGES) | {"train_loss": train_loss}
         for metrics_of_part in (on_train, on_clean, on_augmented, ensemble.clean_metrics, on_attention):
             measured |= metrics_of_part
         measured |= differences(measured)
+        lists = {**ensemble.clean_lists, **student_lists(clean_VC, ensemble.clean_logits, labels_V)}
         asked = _asked(EpochOutputs(epoch, clean_VC, ensemble.clean_logits, labels_V), metrics)
-    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), **asked}
+    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), **lists, **asked}
 
 
 def _asked(outputs: EpochOutputs, metrics: Metrics) -> dict[str, Any]:
@@ -109,14 +113,32 @@ def _clean_outputs(
     student: nn.Module, stream: AugmentationStream, ensemble: Ensemble, metrics: Metrics
 ) -> tuple[Tensor, Tensor, dict[str, float | None]]:
     """Return logits (V, C), labels (V,) and the student's attention metrics on clean validation images."""
-    logits, labels, overlap, apart = [], [], ImageMeans(), ImageMeans()
+    logits, labels = [], []
+    overlap, apart = _StudentOverlap(metrics.cam_threshold), _StudentOverlap(metrics.cam_threshold)
     for batch in stream.clean_batches(stream.dataset.val):
         logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics)
         logits.append(logits_BC)
         labels.append(batch.labels_B)
-        on_batch = student_attention_metrics(maps_BHW, ensemble.clean_maps(batch.indices_B), metrics.cam_threshold)
-        overlap.add(on_batch, len(batch))
+        correct_B = (top_1(logits_BC) == batch.labels_B) & ensemble.is_right(batch.indices_B)
+        overlap.add(maps_BHW, ensemble.clean_maps(batch.indices_B), correct_B)
         for others_MBHW in ensemble.maps_of_other_images(batch.indices_B):
-            apart.add(student_attention_metrics(maps_BHW, others_MBHW, metrics.cam_threshold), len(batch))
+            apart.add(maps_BHW, others_MBHW, correct_B)
     attention = {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
     return torch.cat(logits), torch.cat(labels), attention
+
+
+class _StudentOverlap:
+    """How far the student's attention is that of its teachers: of all images, and of those that all classify right."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._all, self._correct = ImageMeans(), ImageMeans()
+
+    def add(self, maps_BHW: Tensor, teacher_maps_MBHW: Tensor, correct_B: Tensor) -> None:
+        self._all.add(student_attention_metrics(maps_BHW, teacher_maps_MBHW, self._threshold), len(maps_BHW))
+        if num_correct := int(correct_B.sum()):
+            maps = maps_BHW[correct_B], teacher_maps_MBHW[:, correct_B]
+            self._correct.add(correct_attention_metrics(*maps, self._threshold), num_correct)
+
+    def values(self) -> dict[str, float]:
+        return {**self._all.values(), **self._correct.values()}

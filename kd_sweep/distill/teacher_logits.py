@@ -1,8 +1,9 @@
 """Teacher outputs on disk and in memory: a teacher computes the same pixels once for all trials that need it.
 
 ``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
-``<root>/logits/<teacher>/clean-grad_cam.safetensors`` what the teacher makes of the clean validation images. All of it
-is safe to delete at any time: what is missing, damaged or of another shape is computed again.
+``<root>/logits/<teacher>/clean-grad_cam.safetensors`` what the teacher makes of the clean validation images, and
+``randomised-grad_cam.safetensors`` how much of its attention networks show that have learned nothing. All of it is
+safe to delete at any time: what is missing, damaged or of another shape is computed again.
 
 Shapes: N training images of an epoch, V validation images, C classes, h x w attention map.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kd_sweep.attention.randomised import KeptCorrelations
 from kd_sweep.distill.worker_memory import RecentlyUsed
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.root import Location, Root
@@ -94,6 +96,24 @@ class LogitCache:
         tensors = {"logits_VC": outputs.logits_VC, "maps_Vhw": outputs.maps_Vhw}
         self._write(self._clean_path(teacher_id, attention), tensors)
 
+    def kept_correlations(self, teacher_id: str, attention: str, num_images: int) -> KeptCorrelations | None:
+        """Return the model-randomisation check of a teacher's maps if it is kept and of so many images.
+
+        Args:
+            teacher_id: which teacher.
+            attention: as for `clean`.
+            num_images: V.
+        """
+        tensors = self._read(self._randomised_path(teacher_id, attention))
+        expected = dict.fromkeys(KeptCorrelations._fields, (num_images,))
+        if tensors is None or {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
+            return None
+        return KeptCorrelations(**tensors)
+
+    def keep_kept_correlations(self, teacher_id: str, attention: str, kept: KeptCorrelations) -> None:
+        """Keep the model-randomisation check of a teacher's maps."""
+        self._write(self._randomised_path(teacher_id, attention), kept._asdict())
+
     def keeps(self, shape: tuple[int, int, int]) -> bool:
         """Whether `keep_epoch` would keep logits of ``shape``, (N, V, C)."""
         num_train, num_val, num_classes = shape
@@ -109,6 +129,9 @@ class LogitCache:
 
     def _clean_path(self, teacher_id: str, attention: str) -> StoredFile:
         return StoredFile(self._folder, f"{teacher_id}/clean-{attention}.safetensors")
+
+    def _randomised_path(self, teacher_id: str, attention: str) -> StoredFile:
+        return StoredFile(self._folder, f"{teacher_id}/randomised-{attention}.safetensors")
 
     def _read(self, path: StoredFile) -> dict[str, Tensor] | None:
         if not self._enabled:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kd_sweep.distill.teacher_records import TeacherRecord
-from kd_sweep.study.metric_catalogue import CLASS_METRICS, REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import LIST_METRICS, REPORTED_METRICS
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
@@ -52,7 +52,7 @@ class TeacherAssignment:
     settings: WorkerSettings
 
 
-_ROW = {*REPORTED_METRICS, *CLASS_METRICS} | {
+_ROW = {*REPORTED_METRICS, *LIST_METRICS} | {
     *("epoch", "metrics_version", "learning_rate", "epoch_s", "train_images_per_s"),
 }
 """Keys of a trial's row for an epoch that are no extra metrics."""
@@ -67,8 +67,8 @@ class EpochReport:
     metrics: Mapping[str, float | None]
     """Every one of `REPORTED_METRICS`, None where it has no meaning, and the extra ones of the study."""
     metrics_version: int | None
-    by_class: Mapping[str, list[float | None] | None]
-    """Every one of `CLASS_METRICS`; None where the study does not ask for it."""
+    lists: Mapping[str, list[float | None] | None]
+    """Every one of `LIST_METRICS`; None where it has no meaning, or the study does not ask for it."""
     learning_rate: float | None
     """Of the epoch's last step."""
     epoch_s: float
@@ -90,7 +90,7 @@ class EpochReport:
             metrics={name: row.get(name) for name in REPORTED_METRICS}
             | {name: value for name, value in row.items() if name not in _ROW},
             metrics_version=row.get("metrics_version"),
-            by_class={name: row.get(name) for name in CLASS_METRICS},
+            lists={name: row.get(name) for name in LIST_METRICS},
             learning_rate=row.get("learning_rate"),
             epoch_s=row["epoch_s"],
             train_images_per_s=row.get("train_images_per_s"),
@@ -107,7 +107,7 @@ class EpochReport:
         return {
             "epoch": self.epoch,
             **self.measured(),
-            **self.by_class,
+            **self.lists,
             "learning_rate": self.learning_rate,
             "epoch_s": self.epoch_s,
             "train_images_per_s": self.train_images_per_s,

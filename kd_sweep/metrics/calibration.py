@@ -3,14 +3,28 @@
 Shapes: N images, C classes.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kd_sweep.metrics.predictions import top_1
+from kd_sweep.study.metric_catalogue import CALIBRATION_BINS
 
 
-def expected_calibration_error(logits_NC: Tensor, labels_N: Tensor, num_bins: int = 15) -> float:
+class Reliability(NamedTuple):
+    """Images by confidence, in bins of equal width from 0 to 1."""
+
+    num_images: list[float]
+    """Images in each bin."""
+    confidence: list[float | None]
+    """Their mean confidence; None in an empty bin."""
+    accuracy: list[float | None]
+    """Their top-1 accuracy; None in an empty bin."""
+
+
+def expected_calibration_error(logits_NC: Tensor, labels_N: Tensor, num_bins: int = CALIBRATION_BINS) -> float:
     r"""Return the expected calibration error, a fraction in [0, 1].
 
     .. math:: \sum_b \frac{|B_b|}{N} \, | \mathrm{acc}(B_b) - \mathrm{conf}(B_b) |
@@ -36,3 +50,13 @@ def calibration_bins(logits_NC: Tensor, labels_N: Tensor, num_bins: int) -> tupl
         for column_N in columns
     )
     return counts, correct, confidence
+
+
+def reliability(logits_NC: Tensor, labels_N: Tensor, num_bins: int = CALIBRATION_BINS) -> Reliability:
+    """Return what a reliability diagram draws (Guo et al. 2017, arXiv 1706.04599, equations 2 and 3)."""
+    counts, correct, confidence = (column.tolist() for column in calibration_bins(logits_NC, labels_N, num_bins))
+
+    def means(sums: list[float]) -> list[float | None]:
+        return [of_bin / count if count else None for of_bin, count in zip(sums, counts, strict=True)]
+
+    return Reliability(counts, means(confidence), means(correct))

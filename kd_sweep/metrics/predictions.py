@@ -44,6 +44,22 @@ def agreement(scores_NC: Tensor, other_scores_NC: Tensor) -> float:
     return _mean(top_1(scores_NC) == top_1(other_scores_NC))
 
 
+def agreement_among(scores_NC: Tensor, other_scores_NC: Tensor, among_N: Tensor) -> float | None:
+    """Return `agreement` over the images of a mask, bool (N,); None where there is none."""
+    if not bool(among_N.any()):
+        return None
+    return agreement(scores_NC[among_N], other_scores_NC[among_N])
+
+
+def errs_together(member_logits_MNC: Tensor, ensemble_log_NC: Tensor, labels_N: Tensor) -> Tensor:
+    """Return where the ensemble errs and all members have one top-1 class, bool (N,).
+
+    The probabilities' mean then has that class too: together they copy one error, apart they disagree.
+    """
+    predicted_MN = torch.stack([top_1(logits_NC) for logits_NC in member_logits_MNC])
+    return (top_1(ensemble_log_NC) != labels_N) & (predicted_MN == predicted_MN[:1]).all(0)
+
+
 def ensemble_log_probabilities(logits_MNC: Tensor) -> Tensor:
     r"""Return the logarithm of the mean of the members' probabilities, float64 (N, C).
 
@@ -102,6 +118,12 @@ def pairwise_disagreement(logits_MNC: Tensor) -> float | None:
     if not pairs:
         return None
     return sum(_mean(first_N != second_N) for first_N, second_N in pairs) / len(pairs)
+
+
+def pairwise_agreement(logits_MNC: Tensor) -> list[float]:
+    """Return `agreement` of each pair of members, in the order (1, 2), (1, 3), …, (2, 3), …: M (M - 1) / 2 values."""
+    predicted = [top_1(logits_NC) for logits_NC in logits_MNC]
+    return [_mean(first_N == second_N) for first_N, second_N in combinations(predicted, 2)]
 
 
 def affinity(augmented_logits_NC: Tensor, clean_logits_NC: Tensor, labels_N: Tensor) -> float | None:

@@ -6,26 +6,31 @@ the generalization gaps are differences of two others.
 Shapes: N images, B images of a batch, C classes, M teachers, H x W pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from kd_sweep.attention.rank_correlation import rank_correlation_pairs, rank_correlation_student
 from kd_sweep.attention.regions import (
     above_chance,
     attention_area,
     attention_iou_pairs,
     attention_iou_student,
     attention_regions,
+    largest_regions,
 )
 from kd_sweep.metrics import paper_code
-from kd_sweep.metrics.calibration import expected_calibration_error
+from kd_sweep.metrics.calibration import expected_calibration_error, reliability
 from kd_sweep.metrics.information import expected_mutual_information, mutual_information
 from kd_sweep.metrics.predictions import (
     accuracy,
     agreement,
+    agreement_among,
     agreement_per_class,
     ensemble_log_probabilities,
+    errs_together,
     negative_log_likelihood,
+    pairwise_agreement,
     pairwise_disagreement,
     predictive_entropy,
     predictive_kl,
@@ -33,9 +38,16 @@ from kd_sweep.metrics.predictions import (
     top_1,
     top_k_accuracy,
 )
-from kd_sweep.study.metric_catalogue import CHANCE, IOU_THRESHOLDS
+from kd_sweep.study.attention_metrics import CHANCE, CORRECT, IOU_THRESHOLDS, TOP_SHARES
 
 _IOU = "attention_iou_"
+_RANKS = "attention_rank_correlation_"
+
+Lists = dict[str, Sequence[float | None] | None]
+"""The metrics that are lists, by name."""
+
+MAX_LISTED_MEMBERS = 16
+"""Pairs of more members would make rows of `epochs` long."""
 
 
 def stream_metrics(
@@ -86,7 +98,7 @@ def rethinkkd_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, spl
     }
 
 
-def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float]:
+def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, float | None]:
     """Return the metrics of the student on clean validation images, but for its attention."""
     ensemble_log_NC = ensemble_log_probabilities(teacher_logits_MNC)
     per_class = agreement_per_class(student_logits_NC, ensemble_log_NC, labels_N)
@@ -97,10 +109,56 @@ def val_metrics(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N:
         **stream_metrics(student_logits_NC, ensemble_log_NC, labels_N, "val"),
         "fidelity_macro_val": sum(of_classes) / len(of_classes),
         "fidelity_worst_class_val": min(of_classes),
+        **_fidelity_by_ensemble(student_logits_NC, teacher_logits_MNC, ensemble_log_NC, labels_N),
         "predictive_kl_reverse_val": reverse_predictive_kl(ensemble_log_NC[None], student_logits_NC),
         **information_metrics(top_1(student_logits_NC), top_1(ensemble_log_NC), "val"),
         "entropy_student": predictive_entropy(student_logits_NC),
         "ece": expected_calibration_error(student_logits_NC, labels_N),
+    }
+
+
+def _fidelity_by_ensemble(
+    student_NC: Tensor, teacher_MNC: Tensor, ensemble_log_NC: Tensor, labels_N: Tensor
+) -> dict[str, float | None]:
+    """Return fidelity where the ensemble is right, errs, errs with all members alike, and errs with members apart."""
+    wrong_N = top_1(ensemble_log_NC) != labels_N
+    together_N = errs_together(teacher_MNC, ensemble_log_NC, labels_N)
+    among = {
+        "right": ~wrong_N,
+        "wrong": wrong_N,
+        "wrong_together": together_N,
+        "wrong_apart": wrong_N & ~together_N,
+    }
+    return {
+        f"fidelity_ensemble_{which}_val": agreement_among(student_NC, ensemble_log_NC, among_N)
+        for which, among_N in among.items()
+    }
+
+
+def student_lists(student_logits_NC: Tensor, teacher_logits_MNC: Tensor, labels_N: Tensor) -> Lists:
+    """Return the metrics that are lists, of the student on clean validation images, but for those by class."""
+    members = [agreement(student_logits_NC, logits_NC) for logits_NC in teacher_logits_MNC]
+    return {
+        "agreement_student": members if len(members) <= MAX_LISTED_MEMBERS else None,
+        **_reliability_lists(student_logits_NC, labels_N, "student"),
+    }
+
+
+def teacher_lists(teacher_logits_MNC: Tensor, labels_N: Tensor) -> Lists:
+    """Return the metrics that are lists, of the teachers on clean validation images."""
+    has_pairs = 1 < len(teacher_logits_MNC) <= MAX_LISTED_MEMBERS
+    return {
+        "agreement_teachers": pairwise_agreement(teacher_logits_MNC) if has_pairs else None,
+        **_reliability_lists(ensemble_log_probabilities(teacher_logits_MNC), labels_N, "teachers"),
+    }
+
+
+def _reliability_lists(logits_NC: Tensor, labels_N: Tensor, who: str) -> Lists:
+    bins = reliability(logits_NC, labels_N)
+    return {
+        f"reliability_count_{who}": bins.num_images,
+        f"reliability_confidence_{who}": bins.confidence,
+        f"reliability_accuracy_{who}": bins.accuracy,
     }
 
 
@@ -113,6 +171,7 @@ def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, f
         "ece_teachers": expected_calibration_error(ensemble_log_NC, labels_N),
         "teacher_accuracy": sum(members) / len(members),
         "ensemble_accuracy": accuracy(ensemble_log_NC, labels_N),
+        "ensemble_wrong_together": float(errs_together(teacher_logits_MNC, ensemble_log_NC, labels_N).double().mean()),
         "diversity_teachers": pairwise_disagreement(teacher_logits_MNC),
     }
 
@@ -134,6 +193,11 @@ def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[s
             f"attention_iou_teachers{suffix}": attention_iou_pairs(attention_regions(maps_MBHW, threshold))
             for suffix, threshold in _thresholds(cam_threshold)
         },
+        **{
+            f"attention_iou_teachers_{suffix}": attention_iou_pairs(largest_regions(maps_MBHW, share))
+            for suffix, share in TOP_SHARES.items()
+        },
+        f"{_RANKS}teachers": rank_correlation_pairs(maps_MBHW),
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -150,11 +214,28 @@ def student_attention_metrics(
             )
             for suffix, threshold in _thresholds(cam_threshold)
         },
+        **{
+            f"attention_iou_student_{suffix}": attention_iou_student(
+                largest_regions(student_maps_BHW, share), largest_regions(teacher_maps_MBHW, share)
+            )
+            for suffix, share in TOP_SHARES.items()
+        },
+        f"{_RANKS}student": rank_correlation_student(student_maps_BHW, teacher_maps_MBHW),
     }
 
 
+def correct_attention_metrics(
+    student_maps_BHW: Tensor, teacher_maps_MBHW: Tensor, cam_threshold: float
+) -> dict[str, float]:
+    """Return how far the student's regions overlap its teachers', of images that both classify right; their mean."""
+    student_BHW, teachers_MBHW = (
+        attention_regions(maps, cam_threshold) for maps in (student_maps_BHW, teacher_maps_MBHW)
+    )
+    return {f"attention_iou_student{CORRECT}": attention_iou_student(student_BHW, teachers_MBHW)}
+
+
 def chance_metrics(overlap: Mapping[str, float], apart: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the chance level of every IoU, and `attention_overlap_…`, how far it is above.
+    """Return the chance level of every IoU and rank correlation, and `attention_overlap_…`, how far an IoU is above.
 
     Args:
         overlap: of `teacher_attention_metrics` or `student_attention_metrics`.
@@ -162,6 +243,8 @@ def chance_metrics(overlap: Mapping[str, float], apart: Mapping[str, float]) -> 
     """
     values: dict[str, float | None] = {}
     for name, iou in overlap.items():
+        if name.startswith(_RANKS):
+            values[f"{name}{CHANCE}"] = apart.get(name)
         if name.startswith(_IOU):
             chance = values[f"{name}{CHANCE}"] = apart.get(name)
             if not name.endswith("_rethinkkd"):

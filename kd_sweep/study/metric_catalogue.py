@@ -4,12 +4,12 @@ From it follow the columns of the tables, the checks of values, which objectives
 takes for outcomes, and the table in docs/metrics.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from kd_sweep.study.attention_metrics import CHANCE, attention_metrics
 from kd_sweep.study.metric_record import (
-    AT_MOST_1,
     DIFFERENCE_OF_SHARES,
     INFORMATION,
     NOT_NEGATIVE,
@@ -21,14 +21,12 @@ from kd_sweep.study.metric_record import (
     Split,
 )
 
-METRICS_VERSION = 2
-"""Of the definitions below; in every row. Raised when the same model and data would give another number."""
+METRICS_VERSION = 3
+"""Of the definitions below; in every row. Raised when the same model and data would give another number, or numbers
+that rows before do not have."""
 
-IOU_THRESHOLDS = {"at_25": 0.25, "at_50": 0.5, "at_75": 0.75}
-"""Suffix of an attention metric -> threshold of its regions, beside `metrics.cam_threshold`, which has no suffix."""
-
-CHANCE = "_chance"
-"""Suffix of the value that a metric has for regions of different images."""
+CALIBRATION_BINS = 15
+"""Of equal width, of confidence: those of `ece` and of the reliability lists."""
 
 TRAIN: tuple[Split, ...] = ("train",)
 VAL: tuple[Split, ...] = ("val",)
@@ -97,6 +95,7 @@ def _agreement() -> Iterator[Metric]:
         VAL,
     )
     yield fidelity("fidelity_worst_class_val", "The same of the class where it is lowest.", VAL)
+    yield from (replace(metric, null=(Null.NO_SUCH_IMAGE,)) for metric in _by_what_the_ensemble_does(fidelity))
     yield kl(
         "predictive_kl_train",
         "Mean over the training stream of KL(ensemble ‖ student) at temperature 1 (the same paper, equation 5).",
@@ -105,6 +104,24 @@ def _agreement() -> Iterator[Metric]:
     yield kl("predictive_kl_val", "The same on `val`.", VAL)
     yield kl("predictive_kl_val_augmented", "The same on `val_augmented`.", VAL_AUGMENTED)
     yield kl("predictive_kl_reverse_val", "KL the other way: mean over `val` of KL(student ‖ ensemble).", VAL)
+
+
+def _by_what_the_ensemble_does(fidelity: Callable[[str, str, tuple[Split, ...]], Metric]) -> Iterator[Metric]:
+    yield fidelity(
+        "fidelity_ensemble_right_val", "Fidelity among the images of `val` on which the ensemble is right.", VAL
+    )
+    wrong = fidelity(
+        "fidelity_ensemble_wrong_val",
+        "The same where it errs. With `ensemble_accuracy` *a*, `fidelity_val` is *a* times the one above and (1 − *a*) "
+        "times this one.",
+        VAL,
+    )
+    # To copy an error is faithful, and no aim.
+    yield replace(wrong, better=None)
+    together = "The same where it errs and all its members answer the same class: they err together."
+    yield replace(wrong, name="fidelity_ensemble_wrong_together_val", meaning=together)
+    apart = "The same where it errs and its members answer different classes: they err apart."
+    yield replace(wrong, name="fidelity_ensemble_wrong_apart_val", meaning=apart)
 
 
 def _information() -> Iterator[Metric]:
@@ -128,60 +145,6 @@ def _information() -> Iterator[Metric]:
         yield Metric(f"{name}_shuffled", shuffled, INFORMATION, "nats", splits, BOTH, kind="chance")
 
 
-def _attention_of(who: str, about: About, iou: str, others: str, overlap: str) -> Iterator[Metric]:
-    """Yield the IoU of ``who`` at every threshold, then its chance level, then how far it is above."""
-    null = (Null.ONE_TEACHER,) if about == "teachers" else ()
-    at = {"": "", **{f"_{suffix}": f"{threshold:g}" for suffix, threshold in IOU_THRESHOLDS.items()}}
-    name = f"attention_iou_{who}"
-    for suffix, threshold in at.items():
-        meaning = f"`{name}` with regions above {threshold} instead of `metrics.cam_threshold`." if suffix else iou
-        yield Metric(f"{name}{suffix}", meaning, SHARE, "share", VAL, about, null=null, of_attention=True)
-    for suffix in at:
-        meaning = f"The same of `{name}{suffix}`." if suffix else others
-        yield Metric(
-            f"{name}{suffix}{CHANCE}", meaning, SHARE, "share", VAL, about,
-            null=(*null, Null.NO_OTHER_IMAGE), of_attention=True, kind="chance",
-        )  # fmt: skip
-    for suffix in at:
-        meaning = f"The same of `{name}{suffix}`." if suffix else overlap
-        yield Metric(
-            f"attention_overlap_{who}{suffix}", meaning, AT_MOST_1, "share", VAL, about,
-            None if about == "teachers" else "max",
-            null=(*null, Null.NO_OTHER_IMAGE, Null.CHANCE_IS_1), of_attention=True,
-        )  # fmt: skip
-
-
-def _attention() -> Iterator[Metric]:
-    yield from _attention_of(
-        "teachers",
-        "teachers",
-        "Per image of `val` and unordered pair of teachers: intersection over union of their attention regions; mean "
-        "over images and pairs. The same in every epoch, since teachers do not change.",
-        "`attention_iou_teachers` of regions that are paired with those of other images: what it would be if the "
-        "teachers attended to regions that have nothing to do with the image. See [below](#chance).",
-        "(`attention_iou_teachers` − chance) / (1 − chance): 0 for what chance gives, 1 for equal regions. Compares "
-        "between networks, strengths and maps, where the plain IoU moves with the size and position of regions alone.",
-    )
-    yield from _attention_of(
-        "student",
-        BOTH,
-        "Per image of `val` and teacher: intersection over union of the student's region and the teacher's; mean over "
-        "both.",
-        "`attention_iou_student` of the student's region on one image and the teachers' on another.",
-        "(`attention_iou_student` − chance) / (1 − chance).",
-    )
-    yield Metric(
-        "attention_area_teachers",
-        "Share of the image that a teacher's region covers, mean over images and teachers. Two regions that have "
-        "nothing to do with each other overlap more the larger they are.",
-        SHARE, "share", VAL, "teachers", of_attention=True,
-    )  # fmt: skip
-    yield Metric(
-        "attention_area_student", "The same of the student's region.",
-        SHARE, "share", VAL, "student", of_attention=True,
-    )  # fmt: skip
-
-
 def _uncertainty_and_teachers() -> Iterator[Metric]:
     entropy = "Mean predictive entropy of the student on `val`."
     yield Metric("entropy_student", entropy, INFORMATION, "nats", VAL, "student")
@@ -198,6 +161,12 @@ def _uncertainty_and_teachers() -> Iterator[Metric]:
     yield Metric(
         "ensemble_accuracy", "Top-1 accuracy on `val` of the ensemble.", SHARE, "share", VAL, "ensemble", "max"
     )
+    yield Metric(
+        "ensemble_wrong_together",
+        "Share of `val` on which the ensemble errs and all its members answer the same class. On the rest of "
+        "1 − `ensemble_accuracy` it errs and they answer different ones.",
+        SHARE, "share", VAL, "ensemble",
+    )  # fmt: skip
     yield Metric(
         "diversity_teachers",
         "Disagreement: share of `val` on which two teachers differ in their top-1 class, mean over pairs.",
@@ -247,31 +216,62 @@ def _paper_code() -> Iterator[Metric]:
     )
 
 
-def _by_class() -> Iterator[Metric]:
+def _lists() -> Iterator[Metric]:
     yield Metric(
         "fidelity_per_class_val",
         "A list, in `epochs` alone: fidelity among the images of each class of `val`, in the order of the labels; null "
         "for a class without images.",
-        SHARE, "share", VAL, BOTH, asked_by="per_class", by_class=True,
+        SHARE, "share", VAL, BOTH, asked_by="per_class", is_list=True,
     )  # fmt: skip
+    yield Metric(
+        "agreement_teachers",
+        "A list, in `epochs` alone: top-1 agreement on `val` of each pair of members, in the order (1, 2), (1, 3), …, "
+        "(2, 3), …. The mean of 1 − agreement is `diversity_teachers`.",
+        SHARE, "share", VAL, "teachers", null=(Null.ONE_TEACHER, Null.MANY_TEACHERS), is_list=True,
+    )  # fmt: skip
+    yield Metric(
+        "agreement_student",
+        "A list, in `epochs` alone: top-1 agreement on `val` of the student and each member, member 1 first.",
+        SHARE, "share", VAL, BOTH, null=(Null.MANY_TEACHERS,), is_list=True,
+    )  # fmt: skip
+    whom: tuple[tuple[str, About, str], ...] = (("student", "student", "student"), ("teachers", "ensemble", "ensemble"))
+    for who, about, words in whom:
+        yield Metric(
+            f"reliability_count_{who}",
+            f"A list, in `epochs` alone: images of `val` in each of the {CALIBRATION_BINS} bins of the {words}'s "
+            "confidence, from 0 to 1.",
+            NOT_NEGATIVE, "images", VAL, about, is_list=True,
+        )  # fmt: skip
+        yield Metric(
+            f"reliability_confidence_{who}",
+            f"A list, in `epochs` alone: mean confidence in each bin of `reliability_count_{who}`; null for an empty "
+            "one.",
+            SHARE, "share", VAL, about, is_list=True,
+        )  # fmt: skip
+        yield Metric(
+            f"reliability_accuracy_{who}",
+            f"A list, in `epochs` alone: top-1 accuracy likewise. The {words}'s expected calibration error is the mean "
+            "distance of the two, weighted by the counts.",
+            SHARE, "share", VAL, about, is_list=True,
+        )  # fmt: skip
 
 
 METRICS = (
     *_accuracies(),
     *_agreement(),
     *_information(),
-    *_attention(),
+    *attention_metrics(),
     *_uncertainty_and_teachers(),
     *_paper_code(),
-    *_by_class(),
+    *_lists(),
 )
 """Every metric, in the order of the tables' columns."""
 
-REPORTED_METRICS = {metric.name: metric for metric in METRICS if not metric.by_class}
+REPORTED_METRICS = {metric.name: metric for metric in METRICS if not metric.is_list}
 """Those that are a number, by name: what can be an objective, and what the `trials` table has."""
 
-CLASS_METRICS = tuple(metric.name for metric in METRICS if metric.by_class)
-"""Those that are a list with a value for each class."""
+LIST_METRICS = tuple(metric.name for metric in METRICS if metric.is_list)
+"""Those that are a list, as with a value for each class: in the `epochs` table alone."""
 
 DIFFERENCES = {metric.name: metric.difference_of for metric in METRICS if metric.difference_of}
 """Metric -> the two whose difference it is, the second taken from the first."""
@@ -284,5 +284,5 @@ def differences(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def null_where(reason: Null) -> frozenset[str]:
-    """Return the names of the metrics that are null for this reason."""
-    return frozenset(metric.name for metric in METRICS if reason in metric.null)
+    """Return the names of the reported metrics that are null for this reason."""
+    return frozenset(name for name, metric in REPORTED_METRICS.items() if reason in metric.null)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 Split = Literal["train", "val", "val_augmented"]
 """Images of the training stream, clean validation images, or those at the trial's own strength (docs/metrics.md)."""
 About = Literal["student", "teachers", "ensemble", "student and teachers"]
-Unit = Literal["share", "nats", "ratio", "loss"]
+Unit = Literal["share", "nats", "ratio", "loss", "correlation", "images"]
 """`loss`: of the distillation loss, whose scale follows from `distillation`."""
 Kind = Literal["plain", "chance", "paper code"]
 """`chance`: what another metric would be for unrelated images. `paper code`: as arXiv 2405.00739's code takes it."""
@@ -34,6 +34,7 @@ class Range(NamedTuple):
 
 SHARE = Range(0.0, 1.0, "0 to 1")
 DIFFERENCE_OF_SHARES = Range(-1.0, 1.0, "−1 to 1")
+CORRELATION = Range(-1.0, 1.0, "−1 to 1")
 NOT_NEGATIVE = Range(0.0, math.inf, "≥ 0")
 OF_A_LOSS = Range(-math.inf, math.inf, "≥ 0; of a plug-in's loss any number")
 AT_MOST_1 = Range(-math.inf, 1.0, "≤ 1")
@@ -44,9 +45,12 @@ class Null(Enum):
     """Where a metric has no value; the text ends the sentence "Null …"."""
 
     ONE_TEACHER = "with one teacher"
+    MANY_TEACHERS = "with more than 16 teachers"
     NO_OTHER_IMAGE = "where there is no other image"
     CHANCE_IS_1 = "where chance is 1"
     NO_FULL_BATCH = "with fewer than 128 validation images"
+    NO_SUCH_IMAGE = "where no image is of that kind"
+    NO_MAP = "where a plug-in's map cannot be made of such a network"
     DECLARED = "where its author says so"
 
 
@@ -71,8 +75,8 @@ class Metric:
     of_attention: bool = False
     """Whether it depends on the kind of attention map."""
     kind: Kind = "plain"
-    by_class: bool = False
-    """A list with a value for each class: a column of `epochs` alone, and no objective."""
+    is_list: bool = False
+    """Several values, as one for each class: a column of `epochs` alone, and no objective."""
 
     @property
     def is_of_teachers(self) -> bool:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from kd_sweep.errors import StorageError
 from kd_sweep.study.identity import SECTIONS
-from kd_sweep.study.metric_catalogue import CLASS_METRICS, METRICS_VERSION, REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import LIST_METRICS, METRICS_VERSION, REPORTED_METRICS
 
 SCHEMA_VERSION = "1"
 """Layout of the tables. Raised when a column changes its meaning or type; a new nullable column does not raise it."""
@@ -34,7 +34,7 @@ EPOCHS = _schema(
     ("ensemble_size", pa.int32()),
     ("seed", pa.int64()),
     *_METRICS,
-    *((name, pa.list_(pa.field("element", pa.float64()))) for name in CLASS_METRICS),
+    *((name, pa.list_(pa.field("element", pa.float64()))) for name in LIST_METRICS),
     ("learning_rate", pa.float64()),
     ("epoch_s", pa.float64()),
     ("train_images_per_s", pa.float64()),

@@ -17,6 +17,7 @@ from kd_sweep.attention.regions import (
     attention_iou_student,
     attention_regions,
     intersection_over_union,
+    largest_regions,
     other_images,
 )
 
@@ -34,6 +35,39 @@ def regions(draw, min_networks=1):
 def test_regions_are_above_not_at_the_threshold():
     maps = torch.tensor([[[0.4, 0.41, 0.0, 1.0]]])
     assert attention_regions(maps, 0.4).tolist() == [[[False, True, False, True]]]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 1.0])
+def test_regions_of_one_size_are_the_highest_pixels(share):
+    maps = torch.rand(3, 20, 6, 7, generator=torch.Generator().manual_seed(0))
+    maps = maps.masked_fill(maps == maps.amin((2, 3), keepdim=True), 0.0)
+    found = largest_regions(maps, share).flatten(2).numpy()
+    size = round(share * 42)
+    expected = np.zeros(found.shape, dtype=bool)
+    np.put_along_axis(expected, np.argsort(maps.flatten(2).numpy(), axis=2)[..., 42 - size :], True, axis=2)
+    assert (found == (expected & (maps.flatten(2).numpy() > 0))).all()
+
+
+def test_a_region_of_one_size_leaves_out_pixels_without_attention_and_takes_in_ties():
+    maps = torch.tensor([[[0.0, 0.0, 1.0, 0.0, 0.0]], [[0.5, 0.5, 0.5, 1.0, 0.0]], [[0.0] * 5]])
+    assert largest_regions(maps, 0.4).tolist() == [
+        [[False, False, True, False, False]],
+        [[True] * 4 + [False]],
+        [[False] * 5],
+    ]
+
+
+def test_the_overlap_of_unrelated_regions_of_one_size_is_0_and_of_equal_ones_1():
+    generator = torch.Generator().manual_seed(0)
+    one, other = largest_regions(torch.rand(2, 2000, 10, 10, generator=generator), 0.2)
+    (indices_MN,) = other_images(2000, 2)
+    apart = torch.stack([one[indices_MN[0]], other[indices_MN[1]]])
+    per_image = intersection_over_union(one, other)
+    chance = attention_iou_pairs(apart)
+    standard_error = float(per_image.std()) / 2000**0.5 / (1 - chance)
+    corrected = above_chance(attention_iou_pairs(torch.stack([one, other])), chance)
+    assert abs(corrected) < 3 * 2**0.5 * standard_error
+    assert above_chance(attention_iou_pairs(torch.stack([one, one])), chance) == 1
 
 
 def iou_by_scikit_learn(one, two):

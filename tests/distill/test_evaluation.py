@@ -65,19 +65,37 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
     teacher_MNC, regions = np.stack([logits for logits, _ in members]), [region for _, region in members]
 
     expected = of_predictions(student_NC, teacher_MNC, labels_N) | of_attention(student_regions, regions)
+    correct_N = (student_NC.argmax(1) == labels_N) & (softmax(teacher_MNC).mean(0).argmax(1) == labels_N)
+    of_correct = [overlap(student_regions[correct_N], region[correct_N]) for region in regions]
+    expected["attention_iou_student_correct"] = np.mean(of_correct)
     expected["generalization_gap"] = row["train_accuracy"] - expected["val_accuracy"]
     # A pixel of a map may fall on the other side of the threshold when images are taken one at a time.
     tolerance = {name: 5e-3 if name.startswith("attention") else 1e-5 for name in expected}
     assert {name: row[name] for name in expected} == {
-        name: pytest.approx(value, abs=tolerance[name]) for name, value in expected.items()
+        name: None if value is None else pytest.approx(value, abs=tolerance[name]) for name, value in expected.items()
     }
+    top1_MN = teacher_MNC.argmax(2)
+    assert row["agreement_teachers"] == [accuracy_score(top1_MN[i], top1_MN[j]) for i, j in PAIRS]
+    assert row["agreement_student"] == [accuracy_score(top1_N, student_NC.argmax(1)) for top1_N in top1_MN]
+    for who, error in (("student", "ece"), ("teachers", "ece_teachers")):
+        bins = np.array([row[f"reliability_{what}_{who}"] for what in ("count", "confidence", "accuracy")], dtype=float)
+        counts, confidence, accuracy = bins[:, bins[0] > 0]
+        assert counts.sum() == 100
+        assert row[error] == pytest.approx((counts * abs(confidence - accuracy)).sum() / 100, abs=1e-12)
 
 
 def of_predictions(student_NC, teacher_MNC, labels_N):
     """Return what the logits of the student and of three teachers say, by the name of the metric."""
     p_NC, q_NC = softmax(teacher_MNC).mean(0), softmax(student_NC)
     correct, top1_MN = student_NC.argmax(1) == labels_N, teacher_MNC.argmax(2)
+    agree, wrong = student_NC.argmax(1) == p_NC.argmax(1), p_NC.argmax(1) != labels_N
+    together = wrong & (top1_MN == top1_MN[0]).all(0)
     return {
+        "fidelity_ensemble_right_val": agree[~wrong].mean(),
+        "fidelity_ensemble_wrong_val": agree[wrong].mean(),
+        "fidelity_ensemble_wrong_together_val": agree[together].mean() if together.any() else None,
+        "fidelity_ensemble_wrong_apart_val": agree[wrong & ~together].mean(),
+        "ensemble_wrong_together": together.mean(),
         "val_accuracy": correct.mean(),
         "val_augmented_accuracy": correct.mean(),
         "val_loss": -np.log(q_NC[np.arange(len(labels_N)), labels_N]).mean(),

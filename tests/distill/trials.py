@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.distill.trial import trial_epochs
-from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import LIST_METRICS, REPORTED_METRICS
 from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.trial import TrialConfig
 
@@ -46,7 +46,7 @@ def run(config: TrialConfig, root: Path, checkpoint_dir: Path | None = None, **o
 
 def metrics_of(rows: list[Row]) -> list[Row]:
     """Return ``rows`` without times."""
-    return [{name: row[name] for name in ("epoch", "learning_rate", *REPORTED_METRICS)} for row in rows]
+    return [{name: row[name] for name in ("epoch", "learning_rate", *REPORTED_METRICS, *LIST_METRICS)} for row in rows]
 
 
 def start_python(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

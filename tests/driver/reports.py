@@ -10,7 +10,7 @@ def report_of(epoch: int, *, epoch_s: float = 1.0, value: float = 0.5, **metrics
         epoch=epoch,
         metrics={**dict.fromkeys(REPORTED_METRICS, value), **metrics},
         metrics_version=METRICS_VERSION,
-        by_class={},
+        lists={},
         learning_rate=0.1,
         epoch_s=epoch_s,
         train_images_per_s=1.0,

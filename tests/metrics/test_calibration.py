@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from kd_sweep.metrics.calibration import expected_calibration_error
+from kd_sweep.metrics.calibration import expected_calibration_error, reliability
 
 
 @settings(max_examples=60)
@@ -51,3 +53,24 @@ def test_a_confidence_on_an_edge_belongs_to_the_lower_bin():
 def test_no_image_is_refused():
     with pytest.raises(ValueError, match="at least one image"):
         expected_calibration_error(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**31), st.integers(1, 300), st.integers(2, 12), st.integers(1, 30))
+def test_reliability_is_scikit_learns_calibration_curve_and_its_distance_is_the_error(
+    seed, num_images, num_classes, num_bins
+):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(num_images, num_classes, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, num_classes, (num_images,), generator=generator)
+    confidence_N, predicted_N = torch.softmax(logits, 1).max(1)
+    accuracy, confidence = calibration_curve(predicted_N == labels, confidence_N, n_bins=num_bins)
+    found = reliability(logits, labels, num_bins)
+    assert [value for value in found.accuracy if value is not None] == pytest.approx(accuracy.tolist(), abs=1e-12)
+    assert [value for value in found.confidence if value is not None] == pytest.approx(confidence.tolist(), abs=1e-12)
+    counts = np.histogram(confidence_N, bins=np.linspace(0, 1, num_bins + 1))[0]
+    assert found.num_images == counts.tolist()
+    assert [value is None for value in found.accuracy] == [count == 0 for count in counts]
+    pairs = zip(found.num_images, found.confidence, found.accuracy, strict=True)
+    error = sum(count * abs(sure - right) for count, sure, right in pairs if count) / num_images
+    assert expected_calibration_error(logits, labels, num_bins) == pytest.approx(error, abs=1e-12)

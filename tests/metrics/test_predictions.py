@@ -16,10 +16,13 @@ from kd_sweep.metrics.predictions import (
     accuracy,
     affinity,
     agreement,
+    agreement_among,
     agreement_per_class,
     diversity,
     ensemble_log_probabilities,
+    errs_together,
     negative_log_likelihood,
+    pairwise_agreement,
     pairwise_disagreement,
     predictive_entropy,
     predictive_kl,
@@ -195,6 +198,34 @@ def test_affinity_is_a_ratio_of_scikit_learns_accuracies(drawn):
 def test_diversity_is_a_ratio_of_losses():
     assert diversity(0.5, 0.25) == 2
     assert diversity(0.5, 0.0) is None
+
+
+@given(predictions())
+@settings(max_examples=50)
+def test_agreement_of_pairs_is_scikit_learns_accuracy_of_one_by_the_other(drawn):
+    members, _, _ = drawn
+    top_MN = members.numpy().argmax(2)
+    expected = [sklearn_metrics.accuracy_score(one, other) for one, other in combinations(top_MN, 2)]
+    assert pairwise_agreement(members) == pytest.approx(expected, abs=1e-12)
+    if expected:
+        assert pairwise_disagreement(members) == pytest.approx(1 - np.mean(expected), abs=1e-12)
+
+
+@given(predictions())
+@settings(max_examples=50)
+def test_agreement_where_the_ensemble_is_right_and_where_it_errs_is_that_of_these_images_alone(drawn):
+    members, student, labels = drawn
+    log_p = ensemble_log_probabilities(members)
+    answers, truth = log_p.numpy().argmax(1), labels.numpy()
+    is_unanimous = (members.numpy().argmax(2) == members.numpy().argmax(2)[0]).all(0)
+    assert errs_together(members, log_p, labels).tolist() == ((answers != truth) & is_unanimous).tolist()
+    for mask in (answers == truth, answers != truth):
+        found = agreement_among(student, log_p, torch.from_numpy(mask))
+        if mask.any():
+            expected = sklearn_metrics.accuracy_score(answers[mask], student.numpy().argmax(1)[mask])
+            assert found == pytest.approx(expected, abs=1e-12)
+        else:
+            assert found is None
 
 
 def test_affinity_by_hand():

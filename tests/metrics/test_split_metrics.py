@@ -5,6 +5,7 @@ import torch
 from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
 from kd_sweep.metrics.split_metrics import (
     chance_metrics,
+    correct_attention_metrics,
     information_metrics,
     rethinkkd_metrics,
     stream_metrics,
@@ -13,7 +14,8 @@ from kd_sweep.metrics.split_metrics import (
     teacher_metrics,
     val_metrics,
 )
-from kd_sweep.study.metric_catalogue import DIFFERENCES, IOU_THRESHOLDS, REPORTED_METRICS, null_where
+from kd_sweep.study.attention_metrics import IOU_THRESHOLDS
+from kd_sweep.study.metric_catalogue import DIFFERENCES, REPORTED_METRICS, null_where
 from kd_sweep.study.metric_record import Null
 
 
@@ -38,6 +40,7 @@ def all_metrics(student, teachers, labels, student_maps, teacher_maps):
         **teacher_metrics(teachers, labels),
         **with_chance(teacher_attention_metrics, teacher_maps),
         **with_chance(student_attention_metrics, student_maps, teacher_maps),
+        **with_chance(correct_attention_metrics, student_maps, teacher_maps),
     }
 
 
@@ -50,7 +53,7 @@ def with_chance(metrics, *maps):
 
 def test_keys_are_the_reported_metrics(outputs):
     elsewhere = {"train_loss", *DIFFERENCES, "affinity", "diversity"}
-    elsewhere.add("ece_train_rethinkkd")
+    elsewhere |= {"ece_train_rethinkkd", "attention_randomised_classifier", "attention_randomised_network"}
     assert set(all_metrics(*outputs)) | elsewhere == set(REPORTED_METRICS)
 
 
@@ -66,7 +69,8 @@ def test_areas_are_shares_of_pixels(outputs):
 def test_null_for_one_teacher_and_only_there(outputs):
     student, teachers, labels, student_maps, teacher_maps = outputs
     values = all_metrics(student, teachers[:1], labels, student_maps, teacher_maps[:1])
-    assert {name for name, value in values.items() if value is None} == null_where(Null.ONE_TEACHER)
+    nulls = {name for name, value in values.items() if value is None}
+    assert nulls == null_where(Null.ONE_TEACHER) | {"fidelity_ensemble_wrong_apart_val"}
     assert not [name for name, value in all_metrics(*outputs).items() if value is None]
     assert values["teacher_accuracy"] == values["ensemble_accuracy"]
 

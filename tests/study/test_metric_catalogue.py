@@ -7,7 +7,7 @@ import re
 import pytest
 
 from kd_sweep.figures.plots.figure_list import FIGURES
-from kd_sweep.study.metric_catalogue import CLASS_METRICS, METRICS, REPORTED_METRICS, differences
+from kd_sweep.study.metric_catalogue import LIST_METRICS, METRICS, REPORTED_METRICS, differences
 from kd_sweep.study.metric_record import DIFFERENCE_OF_SHARES, INFORMATION, SHARE
 from kd_sweep.study.recipe import Metrics
 from tests.project.architecture import PACKAGE
@@ -23,7 +23,7 @@ SPLIT = re.compile(r"_(train|val_augmented|val)(_shuffled|_rethinkkd)?$")
 def test_names_are_unique_and_a_number_or_a_list() -> None:
     names = [metric.name for metric in METRICS]
     assert len(set(names)) == len(names)
-    assert sorted([*REPORTED_METRICS, *CLASS_METRICS]) == sorted(names)
+    assert sorted([*REPORTED_METRICS, *LIST_METRICS]) == sorted(names)
 
 
 def test_a_name_that_ends_in_a_split_is_of_that_split() -> None:

@@ -13,7 +13,7 @@ from kd_sweep.figures.plots.lines import (
     seeds_and_intervals,
     strength_field,
 )
-from kd_sweep.study.metric_catalogue import CHANCE
+from kd_sweep.study.attention_metrics import CHANCE
 from kd_sweep.tables.reader import Results
 
 if TYPE_CHECKING:
