@@ -109,8 +109,13 @@ def registered(kind: Kind, name: str) -> Entry | None:
 
 def entries_of(kind: Kind) -> list[Entry]:
     """Return all entries: those built in, then those of plug-ins that are loaded, each sorted by name."""
-    foreign = sorted(name for of_kind, name in _entries if of_kind == kind and ":" in name)
-    return [*_all_built_in(kind), *(_entries[kind, name] for name in foreign)]
+    foreign = sorted((entry for entry in plugin_entries() if entry.kind == kind), key=lambda entry: entry.name)
+    return [*_all_built_in(kind), *foreign]
+
+
+def plugin_entries() -> tuple[Entry, ...]:
+    """Return the entries of plug-ins that are loaded, of every kind: what differs from one call to another."""
+    return tuple(entry for (_, name), entry in _entries.items() if ":" in name)
 
 
 def entry_names(kind: Kind) -> list[str]:
@@ -119,8 +124,9 @@ def entry_names(kind: Kind) -> list[str]:
     return [name for names in named for name in names]
 
 
-def _all_built_in(kind: Kind) -> list[Entry]:
-    return [_built_in(kind, name) for name in _files(kind)]
+@cache
+def _all_built_in(kind: Kind) -> tuple[Entry, ...]:
+    return tuple(_built_in(kind, name) for name in _files(kind))
 
 
 def _built_in(kind: Kind, name: str) -> Entry:
@@ -148,7 +154,7 @@ def registered_by(module: str) -> list[Entry]:
 
 def plugin_packages() -> set[str]:
     """Return the top-level packages of the plug-ins that are loaded."""
-    return {entry.module.partition(".")[0] for entry in _entries.values() if not entry.is_built_in}
+    return {entry.module.partition(".")[0] for entry in plugin_entries()}
 
 
 def _check(kind: Kind, name: str, item: Any, parameters: type[Parameters], module: str) -> None:

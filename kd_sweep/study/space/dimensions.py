@@ -32,8 +32,7 @@ def dimension_values(name: str, dimension: Dimension) -> list[Value] | None:
 
 def value_at(name: str, dimension: Dimension, index: int) -> Value:
     """Return the value at an index, from 0, of a dimension that is not continuous, in canonical form."""
-    value = listed_values(dimension)[index] if isinstance(dimension, Grid | Choice) else _at(dimension, index)
-    return search_field(name).canonical(value)
+    return search_field(name).canonical(_value_at(dimension, index))
 
 
 def index_of(name: str, dimension: Dimension, value: Value) -> int | None:
@@ -46,7 +45,8 @@ def index_of(name: str, dimension: Dimension, value: Value) -> int | None:
     else:
         index = round((value - range_bounds(dimension)[0]) / _step(dimension))  # type: ignore[operator]
         indices = [index] if 0 <= index < size else []
-    values = ((index, value_at(name, dimension, index)) for index in indices)
+    field = search_field(name)
+    values = ((index, field.canonical(_value_at(dimension, index))) for index in indices)
     return next((index for index, other in values if other == value and type(other) is type(value)), None)
 
 
@@ -145,7 +145,9 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _at(dimension: Dimension, index: int) -> float:
+def _value_at(dimension: Dimension, index: int) -> Value:
+    if isinstance(dimension, Grid | Choice):
+        return listed_values(dimension)[index]
     low, high = range_bounds(dimension)
     return min(low + index * _step(dimension), high)
 

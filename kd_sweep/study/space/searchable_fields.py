@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from kd_sweep.catalogue.entries import Entry
+from kd_sweep.catalogue.entries import Entry, plugin_entries
 from kd_sweep.catalogue.lookup import entry_of, unknown
-from kd_sweep.catalogue.parameters import Parameters, Strict
+from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection, entries_with, parameters_of_all
 from kd_sweep.errors import PluginError, SpecError, alternatives
 from kd_sweep.study.file.messages import NAMES, NUMBERS, value_rule
@@ -77,12 +77,7 @@ def _rounded(value: Any) -> Any:
 
 def search_fields() -> Mapping[str, SearchField]:
     """Return every field that `search` may vary, by name: also the parameters of all entries that can be selected."""
-    of_entries = {
-        name: tuple(parameters_of_all(base).items())
-        for name in SECTIONS
-        if issubclass(base := section_base(name), SelectingSection) and base.searchable
-    }
-    return _fields(tuple(of_entries.items()))
+    return _fields(plugin_entries())  # once for each set of them: a search asks at every value
 
 
 def section_base(name: str) -> type[Strict]:
@@ -120,19 +115,16 @@ def is_parameter_of(name: str, value: Value) -> bool:
     return entry is not None and key in entry.parameters.model_fields
 
 
-OfEntries = tuple[tuple[str, tuple[type[Parameters], ...]], ...]
-"""The parameters that entries of a section have, and the classes that have each."""
-
-
 @lru_cache(maxsize=8)
-def _fields(of_entries: tuple[tuple[str, OfEntries], ...]) -> Mapping[str, SearchField]:
+def _fields(_plugins: tuple[Entry, ...]) -> Mapping[str, SearchField]:
     fields: dict[str, SearchField] = {}
     for name in SECTIONS:
         base = section_base(name)
         for key, field in base.model_fields.items():
             rules = [_selectable(base)] if issubclass(base, SelectingSection) and key == base.selector else []
             _add(fields, name, key, field.annotation, [*field.metadata, *rules])
-        for key, classes in dict(of_entries).get(name, ()):
+        of_entries = parameters_of_all(base) if issubclass(base, SelectingSection) and base.searchable else {}
+        for key, classes in of_entries.items():
             infos = [parameters.model_fields[key] for parameters in classes]
             if len(kinds := {_kind(info.annotation) or "a list or mapping" for info in infos}) > 1:
                 both = " and ".join(sorted(kinds))
