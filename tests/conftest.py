@@ -1,6 +1,5 @@
 """Fixtures of several test folders: roots of small finished studies, and the command line."""
 
-import fcntl
 import gc
 import os
 import shutil
@@ -8,7 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +19,7 @@ from tests.catalogue_entries import own_entries
 from tests.command_line import COMMAND, Cli, Run, Start, environment
 from tests.left_processes import RUN, end_what_is_left
 from tests.longest_first import rank
+from tests.made_once import made_once
 from tests.tiny_study import TINY
 
 settings.register_profile("any speed", deadline=None)
@@ -73,20 +73,6 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path
-
-
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a folder that the first of this run's processes that asks for it makes; the others wait for it."""
-    shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
-    folder, is_made = shared / name, shared / f"{name}.made"
-    with (shared / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_made.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            is_made.touch()
-    return folder
 
 
 def launch(folder: Path, *arguments: str) -> None:

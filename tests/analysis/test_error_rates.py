@@ -6,7 +6,7 @@ import scipy.stats
 from tests.analysis.error_rates import NOISES, OUTCOMES, SHAPES, answers, rates, studies, uneven_failures
 
 RUNS = 100
-MANY_RUNS = 400
+NUM_RUNS = [RUNS, pytest.param(400, marks=pytest.mark.long)]
 
 
 def most_of(runs, rate):
@@ -16,7 +16,7 @@ def most_of(runs, rate):
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 @pytest.mark.parametrize("noise", ["normal", "exponential differences"])
-@pytest.mark.parametrize("runs", [RUNS, pytest.param(MANY_RUNS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", NUM_RUNS)
 def test_a_study_of_nothing_rarely_gets_any_verdict(noise, seeds, runs):
     """Ten outcomes at two strengths. Of t tests on their own, one in 38 to 43 % of studies is wrong, and in 65 to 70 %
     where differences are skewed.
@@ -26,11 +26,11 @@ def test_a_study_of_nothing_rarely_gets_any_verdict(noise, seeds, runs):
     assert alone > (0.5 if noise == "exponential differences" else 0.25)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 @pytest.mark.parametrize("noise", ["exponential", "shares of 360 images", "one error in 100"])
-def test_outcomes_of_other_kinds_are_no_worse(noise, seeds):
-    assert rates(NOISES[noise], MANY_RUNS, seeds, 2)[0] <= most_of(MANY_RUNS, 0.06)
+@pytest.mark.parametrize("runs", NUM_RUNS)
+def test_outcomes_of_other_kinds_are_no_worse(noise, seeds, runs):
+    assert rates(NOISES[noise], runs, seeds, 2)[0] <= most_of(runs, 0.06)
 
 
 @pytest.mark.parametrize("strengths", [3, 5])

@@ -57,6 +57,19 @@ class Visit:
         self.page.get_by_role("button", name="Sign in").click()
         self.page.get_by_role("heading", name="Studies").wait_for()
 
+    def begin_anew(self) -> None:
+        """Read the page anew, as a visitor who has changed nothing yet."""
+        self.page.set_viewport_size(DESKTOP)
+        self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        self.page.goto("about:blank")
+        self.go("")
+        self.page.get_by_role("heading", name="Studies").wait_for()
+
+    def assert_quiet(self) -> None:
+        """Hold what was seen against the page's promises: nothing foreign was asked for, nothing complained about."""
+        assert self.complaints == []
+        assert self.foreign == []
+
     def settled(self) -> None:
         """Wait until nothing is being read."""
         expect(self.page.get_by_text(_WAITING)).to_have_count(0, timeout=2 * PATIENCE_MS)
@@ -78,7 +91,7 @@ class Visit:
 
 @contextmanager
 def visit(browser: Browser, service: RunningService, **options: Any) -> Iterator[Visit]:
-    """Yield a tab of a new visitor; at its end nothing foreign was asked for, and nothing was complained about."""
+    """Yield a tab of a new visitor; at its end `Visit.assert_quiet`."""
     context = browser.new_context(reduced_motion="reduce", **{"viewport": DESKTOP, **options})
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
@@ -88,8 +101,7 @@ def visit(browser: Browser, service: RunningService, **options: Any) -> Iterator
     page.on("request", lambda request: _check(shown, request.url))
     yield shown
     context.close()
-    assert shown.complaints == []
-    assert shown.foreign == []
+    shown.assert_quiet()
 
 
 def _note(shown: Visit, kind: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """Fixtures of the tests in a browser: a finished study, a service on it, a tab."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from playwright.sync_api import Browser
 
 import kd_sweep
 from kd_sweep.service.access.roles import Role
+from tests.made_once import made_once
 from tests.service.page.browsing import Visit, browser, visit
 from tests.service.page.seeds_study import SEEDS
 from tests.service.running_service import RunningService, running
@@ -18,9 +20,7 @@ from tests.trained_studies import train_study
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a study of two settings in size and two in strength, three seeds each. Read it only."""
-    folder = tmp_path_factory.mktemp("root")
-    train_study(folder, SEEDS)
-    return folder
+    return made_once(tmp_path_factory, "seeds", partial(train_study, text=SEEDS))
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,20 @@ def chromium() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture
-def tab(chromium: Browser, service: RunningService) -> Iterator[Visit]:
-    """A tab in which an admin is signed in."""
+@pytest.fixture(scope="module")
+def signed_in(chromium: Browser, service: RunningService) -> Iterator[Visit]:
+    """A tab in which an admin has signed in, for the tests of a file in turn."""
     with visit(chromium, service) as shown:
         shown.sign_in()
         yield shown
+
+
+@pytest.fixture
+def tab(signed_in: Visit) -> Iterator[Visit]:
+    """A tab in which an admin is signed in, and has done nothing else before."""
+    signed_in.begin_anew()
+    yield signed_in
+    signed_in.assert_quiet()
 
 
 @pytest.fixture(scope="session")
