@@ -43,6 +43,12 @@ class ReadOnlyError(ServiceError):
     status = 503
 
 
+class UnstorableTextError(ServiceError):
+    """No row can hold a text, and so none has it."""
+
+    status = 422
+
+
 class DatabaseError(ServiceError):
     """The service's own rows cannot be read or written."""
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from kd_sweep.service.rows.grouped_changes import GroupedChanges
 from kd_sweep.service.rows.models import SCHEMA_VERSION, Base, Meta
-from kd_sweep.service.service_errors import DatabaseError
+from kd_sweep.service.service_errors import DatabaseError, UnstorableTextError
 
 BUSY_S = 30.0
 """How long a change waits for another process's."""
@@ -54,6 +54,7 @@ class Database:
         self._file = Path(parsed.database or "") if self._is_sqlite else None
         self._made: tuple[int, int] | None = None
         """Device and number of the file that was opened."""
+        event.listen(engine, "before_cursor_execute", _check_text)
         event.listen(engine, "begin", _begin_sqlite if self._is_sqlite else _begin_postgresql)
         if self._is_sqlite:
             event.listen(engine, "connect", _connect_sqlite)
@@ -179,6 +180,31 @@ def _connect_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # Python begins no transactions of its own: `_begin_sqlite` does
     for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {setting}").close()
+
+
+def _check_text(
+    _connection: Connection, _cursor: object, _statement: str, parameters: Any, _context: object, is_many: bool
+) -> None:
+    """Refuse text that PostgreSQL cannot hold, in SQLite too: what is looked for or kept is the same in both.
+
+    Raises:
+        UnstorableTextError: there is a NUL in it, or half of a surrogate pair.
+    """
+    for given in parameters if is_many else [parameters]:
+        for value in given.values() if isinstance(given, Mapping) else given:
+            if isinstance(value, str) and (foul := _unstorable(value)) is not None:
+                raise UnstorableTextError(f"text: {value[:80]!a} holds {foul!a}, a character that no row can hold")
+
+
+def _unstorable(text: str) -> str | None:
+    """Return the first character that cannot be stored; None without one."""
+    if "\0" in text:
+        return "\0"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return text[error.start]
+    return None
 
 
 def _begin_sqlite(connection: Connection) -> None:

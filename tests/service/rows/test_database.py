@@ -16,8 +16,8 @@ from kd_sweep.service.queue.policy import Policy
 from kd_sweep.service.queue.study_files import check
 from kd_sweep.service.queue.submissions import get, submit
 from kd_sweep.service.rows.database import Database
-from kd_sweep.service.rows.models import Base, IdempotencyKey, Submission
-from kd_sweep.service.service_errors import DatabaseError
+from kd_sweep.service.rows.models import Base, IdempotencyKey, Meta, Submission
+from kd_sweep.service.service_errors import DatabaseError, UnstorableTextError
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -49,6 +49,23 @@ def test_changes_by_many_threads_are_made_one_after_another(either: Database) ->
         thread.join()
     with either.reading() as session:
         assert get(session, "digits").revision == 1 + 80
+
+
+@pytest.mark.parametrize("foul", ["\0", "an\0na", "\ud800"])
+def test_text_that_no_row_can_hold_is_neither_kept_nor_looked_for(either: Database, foul: str) -> None:
+    study = check("name: digits", Policy())
+    with (
+        pytest.raises(UnstorableTextError, match=r"text: '.* a character that no row can hold"),
+        either.changing() as session,
+    ):
+        submit(session, study, by="anna", policy=Policy(), idempotency_key=foul)
+    with pytest.raises(UnstorableTextError), either.reading() as session:
+        session.scalars(select(Submission).where(Submission.submitted_by == foul)).all()
+    with pytest.raises(UnstorableTextError), either.changing() as session:
+        session.add_all(Meta(key=key, value="here") for key in ("a", "b", foul))
+    with either.changing() as session:
+        assert session.get(Meta, "a") is None
+        submit(session, study, by="anna", policy=Policy(), idempotency_key="½ \U0001f600")
 
 
 def test_a_key_sent_by_many_threads_at_once_makes_one_submission(either: Database) -> None:

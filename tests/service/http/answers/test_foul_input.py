@@ -72,6 +72,13 @@ def test_whatever_is_in_a_body_is_answered(admin: httpx.Client, service: Running
             assert len(answer.json().get("detail", "").splitlines()) < 2
 
 
+@pytest.mark.parametrize("name", ["by", "search"])
+def test_a_filter_by_text_that_no_row_can_hold_is_refused(admin: httpx.Client, name: str) -> None:
+    answer = admin.get(f"/api/v1/studies?{name}=an%00na")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("holds '\\x00', a character that no row can hold")
+
+
 def test_a_study_is_named_by_its_name_alone(admin: httpx.Client) -> None:
     for name in ("../tiny", "tiny/../tiny", ".", "tiny\n"):
         for answer in (
