@@ -40,6 +40,10 @@ class ServiceCore:
         self.database = Database(settings.database)
         self.read_only: str | None = "the service has not started yet"
         """Why nothing can be changed; None where it can."""
+        self.gone: str | None = None
+        """Why the root is not there any more, on one line; None where it is."""
+        self._identity: str | None = None
+        """The id of the root, once it has one."""
         self._lease: Lease | None = None
         self._supervisor: Supervisor | None = None
         self._sender: Sender | None = None
@@ -56,24 +60,20 @@ class ServiceCore:
         identity = identity_of(self._folder(), self.settings.root)
         if not identity.is_new:
             claim_for(identity, self.settings.state, self.database)
+            self._identity = identity.id
         if self.settings.read_only:
             self.read_only = "this service was started with --read-only"
             return
-        if not self._lead():
-            self._thread = threading.Thread(target=self._wait_to_lead, name="wait for the lease", daemon=True)
-            self._thread.start()
+        self._lead()
+        self._thread = threading.Thread(target=self._keep_leading, name="keep the lease", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """End, and leave the drivers running."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        if self._supervisor is not None:
-            self._supervisor.stop()
-        if self._sender is not None:
-            self._sender.stop()
-        if self._lease is not None:
-            self._lease.release()
+        self._end_leading()
         self.database.close()
 
     def reading(self) -> AbstractContextManager[Session]:
@@ -87,10 +87,10 @@ class ServiceCore:
         Raises:
             ReadOnlyError: this service may only read.
         """
-        why = self.read_only
-        if why is None and self._lease is not None:
+        why, lease = self.read_only, self._lease
+        if why is None and lease is not None:
             try:
-                self._lease.check()
+                lease.check()
             except KdSweepError as error:
                 why = str(error)
         if why is not None:
@@ -104,8 +104,8 @@ class ServiceCore:
 
     def why_idle(self) -> str | None:
         """Return why the queue is not worked off, on one line; None where it is."""
-        if self.read_only is not None:
-            return self.read_only
+        if (reason := self.gone or self.read_only) is not None:
+            return reason
         return None if self._supervisor is None else self._supervisor.problem
 
     def _folder(self) -> Root:
@@ -128,6 +128,7 @@ class ServiceCore:
             self._lease.release()
             self._lease = None
             raise
+        self._identity = identity.id
         self._supervisor = Supervisor(self.settings, self.database, self._lease)
         self._supervisor.start()
         self._sender = Sender(self.database, self.settings.policy)
@@ -135,10 +136,56 @@ class ServiceCore:
         self.read_only = None
         return True
 
-    def _wait_to_lead(self) -> None:
+    def _keep_leading(self) -> None:
+        """Run the studies whenever no other service does, and the root is there."""
+        before: str | None = None
         while not self._ended.wait(RETRY_S):
             try:
-                if self._lead():
-                    return
+                self._look_at_lease()
+                said = self.gone
             except KdSweepError as error:
-                _LOG.warning("%s", error)
+                said = str(error)
+            if said is not None and said != before:
+                _LOG.warning("%s", said)
+            before = said
+
+    def _look_at_lease(self) -> None:
+        if self._lease is None:
+            self.gone = self._why_gone()
+            if self.gone is None:
+                self._lead()
+            else:
+                self.read_only = self.gone
+            return
+        try:
+            self._lease.check()
+        except StudyLockedError as error:  # for good
+            self.gone = self._why_gone()
+            self.read_only = self.gone or str(error)
+            self._end_leading()
+
+    def _why_gone(self) -> str | None:
+        """Return why this is not the root that it was; None where it is.
+
+        It makes no root anew: an empty folder may be a disk that is not mounted.
+        """
+        if self._identity is None:
+            return None
+        root = self.settings.root
+        found = identity_of(self._folder(), root)
+        if found.is_new:
+            return f"the results root {root} was removed; put it back, or start the service again for a new one"
+        return (
+            None
+            if found.id == self._identity
+            else f"the results root {root} is another one now; start the service again for that"
+        )
+
+    def _end_leading(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        if self._sender is not None:
+            self._sender.stop()
+        if self._lease is not None:
+            self._lease.release()
+        self._supervisor = self._sender = self._lease = None

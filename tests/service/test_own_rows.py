@@ -18,7 +18,7 @@ from kd_sweep.service.queue.study_files import check
 from kd_sweep.service.queue.submissions import submit
 from kd_sweep.service.rows.database import Database
 from kd_sweep.service.rows.models import Submission
-from kd_sweep.service.service_core import ServiceCore
+from kd_sweep.service.service_core import RETRY_S, ServiceCore
 from kd_sweep.service.service_errors import DatabaseError, ReadOnlyError, ServiceError
 from kd_sweep.service.service_settings import service_settings
 from tests.command_line import Cli, assert_one_line
@@ -189,12 +189,36 @@ def test_a_root_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     core.start()
     try:
         shutil.rmtree(tmp_path / "root")
-        deadline = time.monotonic() + 30
-        while core.why_idle() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        with pytest.raises(ReadOnlyError, match=r"nothing can be changed here: .* its lease was deleted"):
+        until(lambda: core.gone is not None)
+        advice = "put it back, or start the service again for a new one"
+        assert core.gone == core.why_idle() == f"the results root {tmp_path / 'root'} was removed; {advice}"
+        with pytest.raises(ReadOnlyError, match=r"nothing can be changed here: the results root .* was removed"):
             core.changing().__enter__()
+        (tmp_path / "root").mkdir()  # as where a disk is not mounted
+        time.sleep(2 * RETRY_S + 0.5)
+        assert core.gone is not None
+        assert list((tmp_path / "root").iterdir()) == []
     finally:
         core.stop()
-    assert not (tmp_path / "root").exists()
+
+
+def test_a_root_that_comes_back_is_gone_on_with(tmp_path: Path) -> None:
+    core = ServiceCore(service_settings(str(tmp_path / "root"), state=tmp_path / "state", max_studies=0))
+    core.start()
+    try:
+        (tmp_path / "root").rename(tmp_path / "away")
+        until(lambda: core.gone is not None)
+        (tmp_path / "away").rename(tmp_path / "root")
+        until(lambda: core.read_only is None)
+        assert (core.gone, core.why_idle()) == (None, None)
+        with core.changing() as session:
+            submit(session, check("name: digits", Policy()), by="anna", policy=Policy())
+    finally:
+        core.stop()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -43,6 +43,7 @@ def serving_of_core(core: ServiceCore, names: Iterable[str]) -> Serving:
         policy=settings.policy,
         read_only=lambda: core.read_only,
         is_working=core.why_idle,
+        why_gone=lambda: core.gone,
         guards=GuardSettings(frozenset(name.lower() for name in hosts)),
         address=settings.address,
         max_studies=settings.max_studies,

@@ -44,6 +44,8 @@ class Serving:
     """Returns why nothing can be changed, on one line; None where it can."""
     is_working: Callable[[], str | None] = _never
     """Returns why the queue is not worked off, on one line; None where it is."""
+    why_gone: Callable[[], str | None] = _never
+    """Returns why the results root is not there any more, on one line; None where it is."""
     guards: GuardSettings = field(default_factory=GuardSettings)
     bad_tokens: BadTokens = field(default_factory=BadTokens)
     noted_uses: NotedUses = field(default_factory=NotedUses)

@@ -27,6 +27,8 @@ from kd_sweep.study.file.yaml_writer import yaml_text
 
 SOURCE = "study"
 """What messages call a study file that came without a name."""
+MAX_VALUES = 10_000
+"""That a submitted study may hold: to read them takes a second, for which others wait."""
 MAX_PLUGIN_BYTES = 4 << 20
 """Of the source of all plug-ins of a study, packed and unpacked."""
 CHECK_S = 60.0
@@ -72,10 +74,10 @@ def check(study_yaml: str, policy: Policy, plugins_zip: bytes | None = None) -> 
 
 
 def read_study(study_yaml: str) -> Document:
-    """Return the content of a study file; `SpecError` where it is too large or no YAML."""
+    """Return the content of a study file; `SpecError` where it is too large, holds too many values, or is no YAML."""
     if len(study_yaml.encode()) > MAX_FILE_BYTES:
         raise SpecError(f"{SOURCE}: is larger than {MAX_FILE_BYTES} bytes, which no study needs")
-    return read_yaml(study_yaml, SOURCE)
+    return read_yaml(study_yaml, SOURCE, max_nodes=MAX_VALUES)
 
 
 def with_changes(study_yaml: str, overrides: Sequence[str], name: str | None = None) -> str:

@@ -182,18 +182,24 @@ def _connect_sqlite(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {setting}").close()
 
 
-def _check_text(
-    _connection: Connection, _cursor: object, _statement: str, parameters: Any, _context: object, is_many: bool
-) -> None:
+def _check_text(_connection: Connection, _cursor: object, _statement: str, parameters: Any, *_: object) -> None:
     """Refuse text that PostgreSQL cannot hold, in SQLite too: what is looked for or kept is the same in both.
 
     Raises:
         UnstorableTextError: there is a NUL in it, or half of a surrogate pair.
     """
-    for given in parameters if is_many else [parameters]:
-        for value in given.values() if isinstance(given, Mapping) else given:
-            if isinstance(value, str) and (foul := _unstorable(value)) is not None:
-                raise UnstorableTextError(f"text: {value[:80]!a} holds {foul!a}, a character that no row can hold")
+    for text in _texts(parameters):
+        if (foul := _unstorable(text)) is not None:
+            raise UnstorableTextError(f"text: {text[:80]!a} holds {foul!a}, a character that no row can hold")
+
+
+def _texts(parameters: Any) -> Iterator[str]:
+    """Yield the texts among the parameters of one statement, or of many."""
+    if isinstance(parameters, str):
+        yield parameters
+    elif isinstance(parameters, Mapping | list | tuple):
+        for value in parameters.values() if isinstance(parameters, Mapping) else parameters:
+            yield from _texts(value)
 
 
 def _unstorable(text: str) -> str | None:

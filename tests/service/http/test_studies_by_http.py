@@ -219,6 +219,14 @@ def test_a_service_that_only_reads_refuses_changes_and_answers_questions(trained
         assert client.get("/api/v1/service").json()["read_only"] == why
 
 
+def test_a_service_whose_root_is_gone_is_not_ready(trained_root: Path, tmp_path: Path) -> None:
+    why = "the results root /r was removed"
+    gone = {"read_only": lambda: why, "why_gone": lambda: why}
+    with running(trained_root, tmp_path, **gone) as started, started.client() as client:
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["detail"]) == (503, why)
+
+
 def test_a_root_without_studies_is_served(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     with running(tmp_path / "new", tmp_path / "state") as started, started.client() as client:

@@ -57,6 +57,10 @@ def test_a_study_is_kept_as_it_was_written(database: Database) -> None:
         ("", "^study: is empty"),
         ("[", "^study, line 1: is not valid YAML"),
         ("name: d\n" + "#" * (1 << 20), "^study: is larger than 1048576 bytes"),
+        (
+            f"name: d\nsearch: {{seed: {{grid: {list(range(100_000))}}}}}",
+            "^study, line 2: holds more than 10000 values",
+        ),
         ("name: service", "^name: 'service' is taken: the results root keeps"),
     ],
 )

@@ -23,7 +23,8 @@ def readyz(request: Request) -> dict[str, str]:
     serving = serving_of(request)
     with serving.rows.reading():
         pass
-    if serving.read_only() is None and (reason := serving.is_working()) is not None:
+    reason = serving.is_working() if serving.read_only() is None else serving.why_gone()
+    if reason is not None:
         raise DatabaseError(reason)
     return {"status": "ready"}
 
