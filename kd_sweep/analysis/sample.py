@@ -32,6 +32,8 @@ from kd_sweep.tables.schema import FINISHED, metric_columns, searched_columns, s
 
 _INDEPENDENT_SAMPLERS = ("grid", "random")
 """Samplers that suggest trials whatever the outcomes of others."""
+_OF_TRIALS = ("status", "num_epochs", "last_epoch", "config", STRENGTH, SIZE, "seed")
+"""The columns of all tables of trials that are looked at beside metrics and searched fields."""
 Outcomes = Mapping[str, float]
 
 
@@ -120,7 +122,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     name = only_study(results, study)
     table = results.table("trials")
     table = table.filter(pc.equal(table["study"], name))
-    rows = _without_empty_metrics(table).to_pylist()
+    rows = _needed(table).to_pylist()
     completed = [_with_differences(row) for row in rows if _is_completed(row)]
     stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _has_setting(row)]
     counts = _not_completed(rows)
@@ -130,7 +132,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     metrics = metric_columns(table.schema)
     known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
     used = completed + list(_of_teachers(stopped, known))
-    configs = [flat(json.loads(row["config"])) if row["config"] else {} for row in used]
+    configs = (flat(json.loads(row["config"])) if row["config"] else {} for row in used)
     settings = described(used, configs, [*searched_columns(table.schema), *source_columns(table.schema)])
     return Sample(
         study=name,
@@ -146,9 +148,11 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     )
 
 
-def _without_empty_metrics(table: pa.Table) -> pa.Table:
-    """Return the table without the metrics that no trial has: of 10,000 trials they are half of the memory."""
-    return table.drop_columns([name for name in metric_columns(table.schema) if not len(table[name].drop_null())])
+def _needed(table: pa.Table) -> pa.Table:
+    """Return the columns that a sample is made of, without metrics that no trial has: they are a quarter of all."""
+    metrics = [name for name in metric_columns(table.schema) if len(table[name].drop_null())]
+    fields = [*searched_columns(table.schema), *source_columns(table.schema)]
+    return table.select(list(dict.fromkeys([*_OF_TRIALS, *fields, *metrics])))
 
 
 def _not_completed(rows: list[dict[str, Any]]) -> dict[str, int]:

@@ -88,27 +88,28 @@ def is_of_teachers(outcome: str) -> bool:
 
 
 def described(
-    rows: list[dict[str, Any]], configs: list[dict[str, Any]], searched: Iterable[str]
+    rows: list[dict[str, Any]], configs: Iterable[dict[str, Any]], searched: Iterable[str]
 ) -> list[tuple[Setting, Recipe]]:
     """Return the setting and the recipe of each trial.
 
     Args:
         rows: of the trials table.
-        configs: the configuration of each, `flat`.
+        configs: the configuration of each, `flat`; each is looked at once, since 10,000 together are 50 MB.
         searched: columns of the fields that the study searches, beside strength, size and seed. A field that only a
             later launch searched is known from the configurations of earlier trials.
     """
     listed = sorted(set(searched) - {_TEACHERS, STUDENT})
-    fields = [_known(row, config, listed) for row, config in zip(rows, configs, strict=True)]
-    varied = [name for name in listed if len({_hashable(field[name]) for field in fields}) > 1]
-    students = [_student_strength(row, config) for row, config in zip(rows, configs, strict=True)]
-    is_apart = any(abs(student - row[STRENGTH]) > _SAME_STRENGTH for student, row in zip(students, rows, strict=True))
+    known = [
+        (_known(row, config, listed), _student_strength(row, config), _mix(row, config), _recipe(row, config))
+        for row, config in zip(rows, configs, strict=True)
+    ]
+    varied = [name for name in listed if len({_hashable(field[name]) for field, *_ in known}) > 1]
+    is_apart = any(abs(found[1] - row[STRENGTH]) > _SAME_STRENGTH for found, row in zip(known, rows, strict=True))
     settings = []
-    for row, config, field, student in zip(rows, configs, fields, students, strict=True):
+    for row, (field, student, mix, recipe) in zip(rows, known, strict=True):
         others = tuple((name, _hashable(field[name])) for name in varied)
-        strength, size = float(row[STRENGTH]), int(row[SIZE])
-        setting = Setting(strength, student if is_apart else None, size, _mix(row, config), others)
-        settings.append((setting, _recipe(row, config)))
+        setting = Setting(float(row[STRENGTH]), student if is_apart else None, int(row[SIZE]), mix, others)
+        settings.append((setting, recipe))
     return settings
 
 

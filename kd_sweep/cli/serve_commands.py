@@ -49,6 +49,9 @@ def serve(
     read_only: ReadOnly = False,
 ) -> None:
     """Run studies of a queue, and answer by HTTP what the root has. The first start prints a token of an admin."""
+    from kd_sweep.service.http.listening.returned_memory import keep_little
+
+    keep_little()
     policy = {"allow_plugins": allow_plugins, "allow_downloads": allow_downloads, "data_folders": tuple(data or ())}
     policy |= {"allow_private_webhooks": allow_private_webhooks, "max_slots": max_slots, "max_trials": max_trials}
     where = {"state": state, "database": database, "address": address, "host": host, "port": port}

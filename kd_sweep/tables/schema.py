@@ -232,12 +232,14 @@ def common_type(known: pa.DataType | None, kind: pa.DataType) -> pa.DataType:
 
 def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return the table with exactly the schema's columns: missing ones are null, others are cast or left out."""
-    columns = []
+    columns, names = [], set(table.column_names)
     for field in schema:
-        if field.name in table.column_names:
-            columns.append(table.column(field.name).cast(field.type))
-        else:
+        if field.name not in names:
             columns.append(pa.nulls(table.num_rows, field.type))
+        elif (column := table.column(field.name)).type == field.type:
+            columns.append(column)  # a cast to the same type is a copy
+        else:
+            columns.append(column.cast(field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -1,3 +1,6 @@
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.root import Root
-from kd_sweep.tables.keyed_table import KeyedTable, read_keyed
+from kd_sweep.tables import keyed_table
+from kd_sweep.tables.keyed_table import KeyedTable, read_keyed, read_table
 from kd_sweep.tables.schema import TEACHERS, TRIALS
 
 NAME = "trials/trials.parquet"
@@ -120,3 +124,88 @@ def test_a_damaged_file_is_named(tmp_path: Path):
         trials(tmp_path)
     assert "\n" not in str(caught.value)
     assert read_keyed(Root.open(tmp_path), "no/such.parquet").num_columns == 0
+
+
+def of_a_study(folder: Path, status: str) -> Root:
+    """Return the root of a study whose only trial has this status."""
+    root = Root.open(folder)
+    table = KeyedTable(root, "trials/trials-00000001.parquet", TRIALS, "trial_id")
+    table.upsert({"trial_id": "a", "status": status})
+    table.save()
+    return root
+
+
+def aged(folder: Path) -> None:
+    """Let the file be older than what could be written again without another time."""
+    before = time.time() - 60
+    os.utime(folder / "trials/trials-00000001.parquet", (before, before))
+    time.sleep(2 * keyed_table._SETTLED_S)  # the time of the change itself cannot be set
+
+
+def test_a_table_is_read_once_for_all_who_ask_until_its_file_is_another(tmp_path: Path, monkeypatch):
+    root = of_a_study(tmp_path, "running")
+    aged(tmp_path)
+    reads = []
+    opened = keyed_table._opened
+    monkeypatch.setattr(keyed_table, "_opened", lambda *given: reads.append(given[1]) or opened(*given))
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(lambda _: read_table(root, "trials/trials.parquet"), range(8)))
+    assert len(reads) == 1
+    assert all(table is tables[0] for table in tables)
+    of_a_study(tmp_path, "completed")
+    assert read_table(root, "trials/trials.parquet")["status"].to_pylist() == ["completed"]
+
+
+def test_a_file_that_was_written_a_moment_ago_is_read_again(tmp_path: Path):
+    for status in ("running", "failed", "running", "completed"):
+        root = of_a_study(tmp_path, status)
+        assert read_table(root, "trials/trials.parquet")["status"].to_pylist() == [status]
+
+
+def test_a_change_in_place_with_the_old_size_and_time_is_damage(tmp_path: Path):
+    root = of_a_study(tmp_path, "running")
+    aged(tmp_path)
+    read_table(root, "trials/trials.parquet")
+    path = tmp_path / "trials/trials-00000001.parquet"
+    content, found = bytearray(path.read_bytes()), path.stat()
+    content[8] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    with pytest.raises(CorruptFileError):
+        read_table(root, "trials/trials.parquet")
+
+
+def test_a_table_that_is_gone_is_not_there_any_more(tmp_path: Path):
+    root = of_a_study(tmp_path, "running")
+    aged(tmp_path)
+    assert read_table(root, "trials/trials.parquet").num_rows == 1
+    (tmp_path / "trials/trials-00000001.parquet").unlink()
+    assert read_table(root, "trials/trials.parquet").num_columns == 0
+
+
+def test_the_tables_that_are_kept_take_little(tmp_path: Path, monkeypatch):
+    table = pa.table({"a": range(1000)})
+    monkeypatch.setattr(keyed_table, "KEPT_BYTES", int(2.5 * table.nbytes))
+    root, kept, reads = Root.open(tmp_path), keyed_table.KeptTables(), []
+    for name in "abc":
+        (tmp_path / name).touch()
+    time.sleep(2 * keyed_table._SETTLED_S)
+
+    def read(name: str, rows: pa.Table = table) -> pa.Table:
+        return kept.get(root, name, lambda: reads.append(name) or rows)
+
+    for name in "abcbcac":
+        read(name)
+    assert reads == ["a", "b", "c", "a"]
+    large = pa.concat_tables([table] * 3)
+    assert [read("b", large).num_rows for _ in range(2)] == [3000, 3000]
+    assert reads[4:] == ["b", "b"]
+
+
+def test_a_table_in_an_object_store_is_read_each_time():
+    filesystem = pafs._MockFileSystem()
+    root, reads = Root(filesystem, "bucket", "mock://bucket"), []
+    kept = keyed_table.KeptTables()
+    for _ in range(2):
+        kept.get(root, "a", lambda: reads.append(1) or pa.table({}))
+    assert len(reads) == 2

@@ -4,25 +4,28 @@ import json
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from kd_sweep.analysis.reading_notes import explained
-from kd_sweep.analysis.study_analysis import analyse, pooled_correlations, pooled_effects
 from kd_sweep.errors import KdSweepError
-from kd_sweep.tables.reader import open_results
-
-POOLED = {"effects": pooled_effects, "correlations": pooled_correlations}
-"""Tables that have a file more, with the rows that are pooled over settings."""
+from kd_sweep.tables.arrow_alone import import_arrow_alone
 
 
 def main(study: str, tables: str, notes: str) -> int:
-    """Analyse a study; write its tables as Parquet, ``NAME.parquet`` and ``NAME-pooled.parquet``.
+    """Analyse a study; write its tables as Parquet, ``NAME.parquet``.
+
+    Of the effects and correlations those that are pooled over settings are in ``NAME-pooled.parquet``, too.
 
     Args:
         study: its folder.
         tables: the folder for the tables.
         notes: the file for what a reader of the tables has to know, a JSON list of lines.
     """
+    import_arrow_alone()  # before anything imports pandas, which is 30 MB
+    import pyarrow.parquet as pq
+
+    from kd_sweep.analysis.reading_notes import explained
+    from kd_sweep.analysis.study_analysis import analyse, pooled_correlations, pooled_effects
+    from kd_sweep.tables.reader import open_results
+
+    pooled = {"effects": pooled_effects, "correlations": pooled_correlations}
     folder = Path(tables)
     try:
         analysis = analyse(open_results(study))
@@ -32,8 +35,8 @@ def main(study: str, tables: str, notes: str) -> int:
         return error.exit_code
     for name, table in analysis.tables.items():
         pq.write_table(table, folder / f"{name}.parquet")
-        if name in POOLED:
-            pq.write_table(POOLED[name](table), folder / f"{name}-pooled.parquet")
+        if name in pooled:
+            pq.write_table(pooled[name](table), folder / f"{name}-pooled.parquet")
     Path(notes).write_text(json.dumps(explained(analysis)))
     return 0
 

@@ -4,7 +4,6 @@ import hashlib
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ import pyarrow.fs as pafs
 from kd_sweep.errors import QueryError, StorageError
 from kd_sweep.handles.root_results import RootResults
 from kd_sweep.handles.study_results import StudyResults
+from kd_sweep.service.http.standing_answers import StandingAnswers
 from kd_sweep.service.service_errors import NotFoundError
 from kd_sweep.storage.root import Root
 from kd_sweep.study.spec import NAME_PATTERN
@@ -23,10 +23,6 @@ _FOLDERS = ("study", "trials", "teachers", "epochs", "notes")
 """Of a study's folder: what its tables depend on."""
 _FOLDERS_S = 2.0
 """So long the names of all studies are remembered where those of single ones are looked for."""
-_REMEMBERED = 500
-"""Answers that are kept, the latest used."""
-_REMEMBERED_BYTES = 48 * 1024**2
-"""Of the tables among them, together."""
 SQL_LIMITS = Limits(timeout_s=30.0, memory_bytes=256 * 1000**2)
 """Of a statement, unless the server is given others."""
 
@@ -44,7 +40,7 @@ class Reading:
     def __init__(self, root: str, limits: Limits = SQL_LIMITS) -> None:
         self.root = Root.named(root)
         self.limits = limits
-        self._answers: OrderedDict[tuple[str, ...], tuple[str, Any]] = OrderedDict()
+        self._answers = StandingAnswers()
         self._folders: dict[str, Root] = {}
         self._folders_until = 0.0
         self._lock = threading.Lock()
@@ -114,23 +110,8 @@ class Reading:
         return any(driver_alive(folder) for folder in results.select().values())
 
     def remembered(self, key: Sequence[str], tag: str, compute: Callable[[], Answer]) -> Answer:
-        """Return an answer that was computed from tables with the same tag, or compute it."""
-        with self._lock:
-            known = self._answers.get(tuple(key))
-            if known is not None and known[0] == tag:
-                self._answers.move_to_end(tuple(key))
-                answer: Answer = known[1]
-                return answer
-        answer = compute()
-        with self._lock:
-            self._answers[tuple(key)] = (tag, answer)
-            self._answers.move_to_end(tuple(key))
-            while len(self._answers) > _REMEMBERED or self._num_bytes() > _REMEMBERED_BYTES:
-                self._answers.popitem(last=False)
-        return answer
-
-    def _num_bytes(self) -> int:
-        return sum(getattr(answer, "nbytes", 0) for _, answer in self._answers.values())
+        """Return an answer that was computed from tables with the same tag, or compute it, once for all who ask."""
+        return self._answers.get(tuple(key), tag, compute, may_stand=False).answer
 
     def progress(self, study: StudyResults) -> dict[str, Any]:
         """Return how far a study has come: its row of `Results.status`."""

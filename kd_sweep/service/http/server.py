@@ -14,7 +14,6 @@ from kd_sweep.service.http.app import create_app
 from kd_sweep.service.http.guards import GuardSettings
 from kd_sweep.service.http.listening.client_connection import Connection, most_connections
 from kd_sweep.service.http.listening.log_writer import LogWriter
-from kd_sweep.service.http.listening.returned_memory import keep_little
 from kd_sweep.service.http.reading import Reading
 from kd_sweep.service.http.request_log import JsonLines
 from kd_sweep.service.http.serving import Serving
@@ -64,7 +63,6 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
         ServiceError: it cannot listen there. One line.
     """
     log = _log_json_lines()
-    keep_little()
     app = create_app(serving)
     _leave_what_stays()
     server = _Server(_config(app, host, port), ready)

@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 SHARE = 0.05
 """Of the time, that may go into computing one answer anew while its study runs."""
@@ -13,17 +13,10 @@ LONGEST_S = 60.0
 """So long an answer may stand at most."""
 _REMEMBERED = 500
 _REMEMBERED_BYTES = 32 * 1024**2
-"""Answers that are kept, the latest used, and their size together."""
+"""Answers that are kept, the latest used, and the `nbytes` together of those that are large enough to have any."""
 
 
-class HasSize(Protocol):
-    """What tells how many bytes of memory it takes."""
-
-    @property
-    def nbytes(self) -> int: ...  # noqa: D102
-
-
-Answer = TypeVar("Answer", bound=HasSize)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -101,4 +94,4 @@ class StandingAnswers:
         return standing
 
     def _num_bytes(self) -> int:
-        return sum(standing.answer.nbytes for standing, _ in self._known.values())
+        return sum(getattr(standing.answer, "nbytes", 0) for standing, _ in self._known.values())

@@ -12,8 +12,11 @@ from scipy import stats
 import kd_sweep
 from kd_sweep.service.access.roles import Role
 from kd_sweep.service.http.routes import event_routes
+from kd_sweep.storage.root import Root
+from kd_sweep.tables.writer import StudyWriter
 from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit, visit
 from tests.service.running_service import RunningService, running
+from tests.tables.rows import epoch_row, trial_row, write_study
 from tests.tiny_study import TINY
 from tests.trained_studies import train_study
 
@@ -197,6 +200,25 @@ def test_what_changes_appears_by_itself(chromium: Browser, tmp_path: Path) -> No
         row.get_by_role("link").click()
         expect(tab.page.get_by_role("application", name="over epochs")).to_be_visible()
         assert tab.page.get_by_role("button", name="Resume").count() == 0
+
+
+def test_what_has_come_of_a_study_comes_by_the_stream_and_is_not_asked_for(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    write_study(tmp_path / "root", num_trials=2)
+    with running(tmp_path / "root", tmp_path / "state") as service, visit(chromium, service) as tab:
+        tab.sign_in(Role.VIEWER)
+        asked: list[str] = []
+        tab.page.on("request", lambda request: asked.append(request.url.partition("/api/v1/")[2]))
+        tab.go("studies/digits")
+        standing = tab.page.get_by_role("region", name="How it stands")
+        expect(standing).to_contain_text("Epochs done8")
+        expect(tab.page.get_by_role("application", name="over epochs")).to_be_visible()
+        with StudyWriter(Root.open(tmp_path / "root"), "digits") as writer:
+            writer.add_epoch(epoch_row(0, 5))
+            writer.upsert_trial(trial_row(0, "completed", last_epoch=5))
+            writer.set_study(status="completed")
+        expect(standing).to_contain_text("Epochs done9")
+        assert asked.count("studies/digits") == 1
 
 
 def test_a_wrong_token_is_refused_and_a_revoked_one_ends_the_visit(

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kd_sweep.tables.rendering.output_formats import render
 from kd_sweep.tables.rendering.value_text import plain
@@ -50,12 +51,24 @@ def encoded(table: pa.Table, form: Form, about: dict[str, Any]) -> bytes:
     if form is Form.ARROW:
         return b"".join(arrow_stream(table.schema, iter(table.to_batches())))
     if form is Form.JSON:
-        content = {"rows": [plain(row) for row in table.to_pylist()], **about}
+        rows = zip(*(_values(column) for column in table.columns), strict=True)
+        content = {"rows": [dict(zip(table.column_names, row, strict=True)) for row in rows], **about}
     elif form is Form.COLUMNS:
-        columns = {name: plain(table[name].to_pylist()) for name in table.column_names}
+        columns = {name: _values(table[name]) for name in table.column_names}
         content = {"columns": columns, "num_rows": table.num_rows, **about}
     else:
         sink = io.BytesIO()
         render(table, form.value, sink)
         return sink.getvalue()
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column as JSON has them; most columns hold nothing that JSON lacks."""
+    kind = column.type
+    is_plain = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)
+    is_number = pa.types.is_float32(kind) or pa.types.is_float64(kind)
+    if is_plain or (is_number and pc.all(pc.is_finite(column)).as_py() is not False):  # None: there is no value
+        values: list[Any] = column.to_pylist()
+        return values
+    return [plain(value) for value in column.to_pylist()]

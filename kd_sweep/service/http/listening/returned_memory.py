@@ -2,21 +2,28 @@
 
 import contextlib
 import ctypes
+import os
 
-import pyarrow as pa
+from kd_sweep.tables.arrow_alone import import_arrow_alone
 
 _M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
 _ARENAS = 2
+_POOL = "ARROW_DEFAULT_MEMORY_POOL"
 
 
 def keep_little() -> None:
-    """Let Arrow use the allocator of the system, and that keep few arenas, from now on.
+    """Import Arrow so that it uses the allocator of the system, without pandas; let that allocator keep few arenas.
 
-    Arrow's own allocators keep what they have once had: after a page of a study of two million epochs 0.1 GB more. And
-    each of some tens of threads that read and answer would get an arena of its own.
+    Arrow's own allocators keep what they have once had: 0.1 GB after views of two million epochs. It reads which one to
+    use when it is loaded, so this has to be before; a pool that is set later is not that of scans. Pandas, which Arrow
+    imports where it is installed, would be 30 MB. And each of some tens of threads would get an arena of its own.
     """
-    pa.set_memory_pool(pa.system_memory_pool())
+    is_chosen = _POOL in os.environ
+    os.environ.setdefault(_POOL, "system")
+    import_arrow_alone()
+    if not is_chosen:
+        del os.environ[_POOL]  # drivers, which train, have Arrow's own
     with contextlib.suppress(OSError, AttributeError):  # a system without glibc
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 

@@ -62,7 +62,7 @@ def trials(
     tag = reading.tag(study, form, request.url.query)
 
     def compute() -> Response:
-        table = reading.remembered(("trials", name), reading.tag(study), lambda: study.table("trials"))
+        table = study.table("trials")
         if status is not None:
             if status not in STATUSES:
                 raise QueryError(f"status: {status!r} is not a status; {alternatives(status, STATUSES)}")

@@ -25,6 +25,8 @@ from kd_sweep.tables.rendering.value_text import plain
 _LOG = logging.getLogger(__name__)
 PAUSE_S = 0.5
 """Between two looks."""
+LIVE_PAUSE_S = 0.2
+"""Between two looks at studies that run."""
 END_S = 10.0
 """How long the last look may take when the service ends."""
 REMEMBERED = 2000
@@ -105,11 +107,15 @@ class Feed:
                 return None
             return [event for event in self._events if event.number > number]
 
-    def look(self) -> None:
-        """Compare rows and tables with the last time, and remember what is new."""
+    def look(self, *, at_all: bool = True) -> None:
+        """Compare rows and tables with the last time, and remember what is new.
+
+        Args:
+            at_all: look at some of the studies that do not run, too.
+        """
         rows = self._submissions()
         self._compare_rows(rows)
-        for name in self._due(rows):
+        for name in self._due(rows, at_all=at_all):
             try:
                 self._compare_study(name)
             except KdSweepError as error:  # a study that is just being made, renamed or deleted
@@ -117,18 +123,22 @@ class Feed:
         self._has_looked = True
 
     def _watch(self) -> None:
+        at_all_from = 0.0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._listeners) or self._ended.is_set())
             if self._ended.is_set():
                 return
             begun = time.monotonic()
+            at_all = begun >= at_all_from
+            at_all_from = begun + PAUSE_S if at_all else at_all_from
             try:
-                self.look()
+                self.look(at_all=at_all)
             except Exception:
                 _LOG.exception("feed")
+            pause_s = LIVE_PAUSE_S if any(study.is_live for study in self._studies.values()) else PAUSE_S
             # A root on a slow disk is looked at less often.
-            self._ended.wait(max(PAUSE_S, time.monotonic() - begun))
+            self._ended.wait(max(pause_s, time.monotonic() - begun))
 
     def _submissions(self) -> dict[str, dict[str, Any]]:
         columns = (
@@ -150,8 +160,8 @@ class Feed:
         for name in before.keys() - rows.keys():
             self._tell("study", name, {"name": name, "state": "deleted"})
 
-    def _due(self, rows: dict[str, dict[str, Any]]) -> Iterator[str]:
-        """Yield the studies to look at: those that run, and some of the others in turn."""
+    def _due(self, rows: dict[str, dict[str, Any]], *, at_all: bool) -> Iterator[str]:
+        """Yield the studies to look at: those that run, and, if ``at_all``, some of the others in turn."""
         names = self._reading.root.folders()
         for gone in self._studies.keys() - set(names):
             del self._studies[gone]
@@ -161,6 +171,8 @@ class Feed:
             name for name, study in self._studies.items() if study.is_live or now - study.changed_at < _STILL_WATCHED_S
         }
         yield from (name for name in names if name in live | running)
+        if not at_all:
+            return
         others = [name for name in names if name not in live | running and not name.startswith(".")]
         start = self._turn % len(others) if others else 0
         self._turn += _OTHERS
@@ -174,17 +186,15 @@ class Feed:
         tag = self._reading.tag(study, "feed")
         if known is not None and known.tag == tag:
             return
-        progress = self._reading.progress(study)
-        if known is None:
-            self._studies[name] = _Watched(tag, bool(progress["driver_alive"]), study)
-            if self._has_looked:
-                self._tell("progress", study.name, {"name": study.name, "progress": plain(progress)})
-            return
-        known.tag, known.is_live, known.changed_at = tag, bool(progress["driver_alive"]), time.monotonic()
-        new = known.epochs.take(progress["objective_metric"])
-        self._tell("progress", study.name, {"name": study.name, "progress": plain(progress)})
-        if new is not None:
+        if known is not None and (new := known.epochs.take(known.metric)) is not None:  # first: progress takes longer
             self._tell("epochs", study.name, {"name": study.name, **plain(new)})
+        progress = self._reading.progress(study)
+        if known is not None or self._has_looked:
+            self._tell("progress", study.name, {"name": study.name, "progress": plain(progress)})
+        if known is None:
+            known = self._studies[name] = _Watched(study, is_live=bool(progress["driver_alive"]))
+        known.tag, known.is_live, known.changed_at = tag, bool(progress["driver_alive"]), time.monotonic()
+        known.metric = progress["objective_metric"]
 
     def _tell(self, kind: str, study: str, content: dict[str, Any]) -> None:
         data = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -198,6 +208,8 @@ class Feed:
 class _Watched:
     """A study as it was at the last look."""
 
-    def __init__(self, tag: str, is_live: bool, study: StudyResults) -> None:
-        self.tag, self.is_live, self.changed_at = tag, is_live, time.monotonic()
+    def __init__(self, study: StudyResults, *, is_live: bool) -> None:
+        self.tag, self.is_live, self.changed_at = "", is_live, time.monotonic()
+        self.metric = ""
+        """Of its first objective."""
         self.epochs = NewEpochs(study, is_live=is_live)

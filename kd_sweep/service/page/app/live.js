@@ -121,6 +121,9 @@ export function useData(path, isStale = () => false, { read = (one) => request("
     data: isCurrent || (isKept && path !== null) ? state.data : null,
     problem: isCurrent ? state.problem : null,
     reload: load,
-    setData: (change) => setState((before) => ({ ...before, data: change(before.data) })),
+    setData: (change) => {
+      work.current.isAgain ||= work.current.isBusy; // what is being read may be older than this
+      setState((before) => ({ ...before, data: change(before.data) }));
+    },
   };
 }

@@ -1,7 +1,7 @@
 // A study: how it stands, what can be done with it, its curves by setting, what it says, its trials.
 import { html, useState } from "../vendor/preact-htm.js";
 import { go, link } from "../app/address.js";
-import { useData } from "../app/live.js";
+import { useData, useEvents } from "../app/live.js";
 import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting, WhenNear } from "../app/parts.js";
 import { apiPath, apiUrl, request } from "../app/requests.js";
 import { duration, number, time, within, words } from "../app/wording.js";
@@ -27,7 +27,10 @@ const RETRIED = ["finished_with_failures", "failed"];
 
 export function Study({ parts: [, name], params, session, canChange }) {
   const path = apiPath("studies", name);
-  const study = useData(path, (event) => event.name === name && event.kind !== "epochs");
+  const study = useData(path, (event) => event.name === name && event.kind === "study");
+  useEvents((event) => { // what has come of it comes with the event itself
+    if (event.name === name && event.kind === "progress") study.setData((data) => data && withProgress(data, event.progress));
+  });
   const objective = study.data?.progress?.objective_metric;
   const objectives = useData(objective ? `/tables/studies?${new URLSearchParams({ study: name })}` : null);
   return html`
@@ -55,6 +58,10 @@ export function Study({ parts: [, name], params, session, canChange }) {
         ${study.data.is_submitted && html`<${StudyLog} name=${name} params=${params} />`}
         <${Downloads} name=${name} hasTables=${study.data.progress !== null} />`}
     <//>`;
+}
+
+function withProgress(data, progress) {
+  return { ...data, progress, state: data.is_submitted ? data.state : progress.status };
 }
 
 function listOf({ rows }) {

@@ -29,8 +29,9 @@ def checked_metrics(results: Results, names: Sequence[str], table: str, paramete
         QueryError: one is none. One line.
     """
     more = OF_EPOCHS if table == "epochs" else OF_TRIALS
-    possible = [*REPORTED_METRICS, *results.extra_metrics(table), *more]
-    for name in names:
+    unknown = [name for name in names if name not in REPORTED_METRICS and name not in more]
+    possible = [*REPORTED_METRICS, *(results.extra_metrics(table) if unknown else ()), *more]  # these are read
+    for name in unknown:
         if name not in possible:
             raise QueryError(f"{parameter}: {name!r} is no metric of these studies; {alternatives(name, possible)}")
     return list(dict.fromkeys(names))
