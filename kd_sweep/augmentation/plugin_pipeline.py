@@ -13,7 +13,7 @@ from torch import Tensor
 from kd_sweep.augmentation.mixing import Mixing
 from kd_sweep.augmentation.pipeline_inputs import PipelineInputs
 from kd_sweep.augmentation.pipeline_protocol import PipelineSetting
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.catalogue.traits import PipelineTraits
 from kd_sweep.errors import TrialError
 from kd_sweep.study.recipe import Augmentation
@@ -51,7 +51,7 @@ class PluginPipeline:
         try:
             with torch.no_grad():
                 augmented = self._entry.item(inputs, self._augmentation)
-        except Exception as error:
+        except RAISED as error:
             raise self._mistake(f"raised {described(error)}") from error
         if _random_states(pixels_BDHW.device) != before:
             raise self._mistake(
@@ -66,7 +66,7 @@ class PluginPipeline:
         if callable(count):
             try:
                 count = count(self._augmentation)
-            except Exception as error:
+            except RAISED as error:
                 raise self._mistake(f"raised {described(error)}") from error
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise self._mistake(f"has num_draws {count!r}, which is no count")

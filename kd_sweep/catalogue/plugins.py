@@ -15,6 +15,8 @@ from kd_sweep.errors import PluginError
 _OWN_FOLDER = str(Path(__file__).parents[1])
 ENTRY_POINTS = "kd_sweep"
 """The group of entry points under which installed packages name the module that registers their entries."""
+RAISED = (Exception, SystemExit)
+"""What the call of a plug-in may end with that is its mistake: `sys.exit` too, which would end a worker in silence."""
 
 
 def load_plugins(modules: Sequence[str], folder: Path | None = None) -> None:
@@ -67,7 +69,7 @@ def _load(module: str, folder: Path | None) -> None:
         importlib.import_module(module)
     except PluginError:
         raise
-    except (Exception, SystemExit) as error:
+    except RAISED as error:
         top = module.partition(".")[0]
         missing = isinstance(error, ModuleNotFoundError) and error.name in (module, top)
         if missing or (isinstance(error, ValueError | TypeError) and not module.replace(".", "").isidentifier()):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_sweep.augmentation.mixing import Partners
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.distill.loss_inputs import LossInputs
 from kd_sweep.errors import TrialError
 from kd_sweep.study.recipe import NO_LOSS, Distillation
@@ -53,7 +53,7 @@ def distillation_loss(
 def _of_plugin(inputs: LossInputs, spec: Distillation) -> Tensor:
     try:
         loss = spec.entry.item(inputs, spec)
-    except Exception as error:
+    except RAISED as error:
         raise TrialError(f"distillation.loss: {spec.loss!r} raised {described(error)}") from error
     if not isinstance(loss, Tensor):
         raise TrialError(f"distillation.loss: {spec.loss!r} returned a {type(loss).__name__}, not a scalar tensor")

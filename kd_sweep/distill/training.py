@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.catalogue.plugins import described, origin
+from kd_sweep.catalogue.plugins import RAISED, described, origin
 from kd_sweep.catalogue.selecting_section import SelectingSection
 from kd_sweep.distill.compute import forward
 from kd_sweep.distill.optimizers import set_learning_rate
@@ -55,7 +55,7 @@ def steps_of(**selected: SelectingSection) -> Iterator[None]:
         if not named:
             raise
         raise NonFiniteError(f"{error}, with {' and '.join(named)}") from error
-    except Exception as error:
+    except RAISED as error:
         if isinstance(error, KdSweepError) or not named or origin(error) is None:
             raise
         raise TrialError(f"a step with {' and '.join(named)} raised {described(error)}") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.errors import NonFiniteError, TrialError
 from kd_sweep.metrics.epoch_outputs import EpochOutputs
 from kd_sweep.study.extra_metrics import ExtraMetric, record_of
@@ -34,7 +34,7 @@ def _value(metric: ExtraMetric, outputs: EpochOutputs) -> float | None:
     try:
         value = metric.entry.item(own, metric)
         number = _number(value)
-    except Exception as error:
+    except RAISED as error:
         raise TrialError(f"{what} raised {described(error)} {where}") from error
     record = record_of(metric.entry)
     if number is None and value is not None:

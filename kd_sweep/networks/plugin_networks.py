@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.errors import KdSweepError, SpecError, TrialError
 from kd_sweep.networks.backbones import NEEDED, PROBE_IMAGES, Wanted, with_attention
 from kd_sweep.networks.classifier_interface import Classifier
@@ -34,7 +34,7 @@ class PluginErrors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Raise TrialError for what was raised, but for what says nothing of the plug-in, such as a full memory."""
-        if isinstance(error, Exception) and not isinstance(error, KdSweepError | torch.OutOfMemoryError | MemoryError):
+        if isinstance(error, RAISED) and not isinstance(error, KdSweepError | torch.OutOfMemoryError | MemoryError):
             raise TrialError(f"{self._label} raised {described(error)}") from error
 
 

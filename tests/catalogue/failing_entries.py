@@ -1,5 +1,7 @@
 """Entries of every kind that do what they must not, as a plug-in of the package `tests` would have them."""
 
+import sys
+
 import torch
 import torch.nn.functional as F
 from pydantic import field_validator
@@ -49,11 +51,16 @@ def pixels(parameters):
     return {}["pixels"]
 
 
+def exits(*_):
+    sys.exit(3)
+
+
 def of_torch(inputs, parameters):
     return F.cross_entropy(inputs.student_logits_BC, inputs.labels_B[:3])
 
 
 LOSSES = {
+    "exits": exits,
     "of_torch": of_torch,
     "backward": lambda inputs, _: NoGradient.apply(inputs.student_logits_BC),
     "nan": lambda inputs, _: inputs.student_logits_BC.sum() * float("nan"),
@@ -62,6 +69,7 @@ LOSSES = {
     "negative": lambda inputs, _: -5 - inputs.student_logits_BC.square().mean(),
 }
 ANSWERS = {
+    "exits": exits,
     "other_classes": lambda logits_BC: logits_BC[:, :3],
     "other_images": lambda logits_BC: logits_BC[:3],
     "list": lambda logits_BC: [logits_BC],
@@ -69,28 +77,33 @@ ANSWERS = {
     "raises": lambda logits_BC: logits_BC.missing,
 }
 MAPS = {
+    "exits": exits,
     "other_classes": lambda model, images_BDHW, _: (model(images_BDHW)[:, :3], images_BDHW.mean(1)),
     "trains": lambda model, images_BDHW, _: (model.train()(images_BDHW), images_BDHW.mean(1)),
     "complex": lambda model, images_BDHW, _: (model(images_BDHW), images_BDHW.mean(1) * 1j),
     "raises": lambda model, images_BDHW, _: model.missing,
 }
 METRICS = {
+    "exits": exits,
     "huge": lambda *_: 10**400,
     "infinite": lambda *_: float("inf"),
     "pair": lambda outputs, _: outputs.labels_V[:2],
     "raises": lambda outputs, _: outputs.missing,
 }
 DATASETS = {
+    "exits": exits,
     "raises": pixels,
     "nothing": lambda _: None,
     "names": lambda _: kd_sweep.Arrays(torch.rand(20, 8, 8).numpy(), torch.arange(20).numpy() % 2, class_names="ab"),
 }
 PIPELINES = {
+    "exits": exits,
     "raises": lambda inputs, _: inputs.missing,
     "fewer": lambda inputs, _: inputs.images_BDHW[:1],
     "nan": lambda inputs, _: inputs.images_BDHW * float("nan"),
 }
 RULES = {
+    "exits": exits,
     "raises": lambda parameters, _: parameters.missing,
     "number": lambda *_: 3,
 }

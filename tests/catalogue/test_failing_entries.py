@@ -56,7 +56,13 @@ def of_pipeline(name: str) -> dict[str, Any]:
 
 HERE = "(failing_entries.py, line "
 NAN = "the training loss is nan in epoch 1, batch 1, with "
+EXITS = f"'tests:exits' raised SystemExit: 3 {HERE}"
 IN_A_TRIAL = [
+    (of_loss("exits"), TrialError, f"distillation.loss: {EXITS}"),
+    (of_network("student", "exits"), TrialError, f"model: {EXITS}"),
+    (of_map("exits"), TrialError, f"metrics.attention: {EXITS}"),
+    (of_metric("exits"), TrialError, f"metrics.extra: {EXITS}"),
+    (of_pipeline("exits"), TrialError, f"augmentation.pipeline: {EXITS}"),
     (
         of_loss("of_torch"),
         TrialError,
@@ -109,6 +115,8 @@ IN_A_TRIAL = [
     (of_pipeline("raises"), TrialError, f"augmentation.pipeline: 'tests:raises' raised AttributeError: … {HERE}"),
 ]
 BEFORE = [
+    ({"data": {"name": "tests:exits"}}, f"data.name: {EXITS}"),
+    ({"scheduler": {"name": "tests:exits"}}, f"scheduler.name: {EXITS}"),
     ({"data": {"name": "tests:raises"}}, f"data.name: 'tests:raises' raised KeyError: 'pixels' {HERE}"),
     ({"data": {"name": "tests:nothing"}}, "data.name: 'tests:nothing' returned a NoneType, not Arrays"),
     (

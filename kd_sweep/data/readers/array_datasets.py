@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_sweep.catalogue.entries import Entry
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.data.arrays import Arrays
 from kd_sweep.data.overlaps import MAX_COPIES, count_copies
 from kd_sweep.data.splits import Indices
@@ -81,7 +81,7 @@ def _origin(data: Data) -> Data:
 def _called(entry: Entry, data: Data) -> ArrayDataset:
     try:
         arrays = entry.item(data)
-    except Exception as error:
+    except RAISED as error:
         raise _mistake(data, f"raised {described(error)}") from error
     if not isinstance(arrays, Arrays):
         raise _mistake(data, f"returned a {type(arrays).__name__}, not Arrays")

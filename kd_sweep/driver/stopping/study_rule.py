@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.driver.stopping.history import History
 from kd_sweep.driver.stopping.rule import StoppingRule
 from kd_sweep.errors import StoppingRuleError
@@ -28,7 +28,7 @@ def rule_of(spec: StudySpec) -> StoppingRule | None:
 def _of_plugin(scheduler: Scheduler, longest: int) -> StoppingRule | None:
     try:
         rule = scheduler.entry.item(scheduler, longest)
-    except Exception as error:
+    except RAISED as error:
         raise StoppingRuleError(f"scheduler.name: {scheduler.name!r} raised {described(error)}") from error
     if rule is not None and not callable(getattr(rule, "stops", None)):
         raise StoppingRuleError(
@@ -49,7 +49,7 @@ class _PluginRule:
         """Return whether the trial ends with its newest epoch; `StoppingRuleError` where the plug-in does not say."""
         try:
             decision = self.rule.stops(history, trial_id)
-        except Exception as error:
+        except RAISED as error:
             raise StoppingRuleError(f"scheduler.name: {self.name!r} raised {described(error)}") from error
         if type(decision).__name__ not in ("bool", "bool_"):  # NumPy's counts too
             raise StoppingRuleError(

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.driver.tune.sampler_request import SamplerRequest
 from kd_sweep.errors import SamplerError
 from kd_sweep.study.identity import derived_seed
@@ -122,7 +122,7 @@ def _named(sampler: Sampler) -> str:
 def _named_where_it_fails(sampler: Sampler, doing: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except RAISED as error:
         if sampler.is_built_in or isinstance(error, SamplerError):
             raise
         raise SamplerError(f"{_named(sampler)} raised {described(error)} when it {doing}") from error

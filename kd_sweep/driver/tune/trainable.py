@@ -2,6 +2,7 @@
 
 import os
 import socket
+import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,6 +54,8 @@ class TrialActor(tune.Trainable):
         try:
             message, is_last = next(self._steps)
         except Exception as error:
+            if (told := _told_to_end(error)) is not None:
+                raise told from None
             self._failure = error
             return result_of(TrialFailed(type(error).__name__, str(error), isinstance(error, OSError)))
         return result_of(message, done=is_last)
@@ -60,6 +63,20 @@ class TrialActor(tune.Trainable):
     def cleanup(self) -> None:
         """Let go of the running trial's memory."""
         self._steps = iter(())
+
+
+def _told_to_end(error: BaseException) -> SystemExit | None:
+    """Return the exit with which Ray has ended this process in the middle of a plug-in's call; None without one.
+
+    It comes out as that plug-in's mistake, and says nothing of it.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SystemExit):
+        cause = cause.__cause__
+    if cause is None:
+        return None
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(cause.__traceback__)]
+    return cause if any(name.partition(".")[0] == "ray" for name in frames) else None
 
 
 def _steps_of(config: Mapping[str, Any]) -> Iterator[Step]:

@@ -188,9 +188,9 @@ def _check_text(_connection: Connection, _cursor: object, _statement: str, param
     Raises:
         UnstorableTextError: there is a NUL in it, or half of a surrogate pair.
     """
-    for text in _texts(parameters):
-        if (foul := _unstorable(text)) is not None:
-            raise UnstorableTextError(f"text: {text[:80]!a} holds {foul!a}, a character that no row can hold")
+    for value in _texts(parameters):
+        if (foul := _unstorable(value)) is not None:
+            raise UnstorableTextError(f"text: {value[:80]!a} holds {foul!a}, a character that no row can hold")
 
 
 def _texts(parameters: Any) -> Iterator[str]:
@@ -202,14 +202,14 @@ def _texts(parameters: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _unstorable(text: str) -> str | None:
+def _unstorable(value: str) -> str | None:
     """Return the first character that cannot be stored; None without one."""
-    if "\0" in text:
+    if "\0" in value:
         return "\0"
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError as error:
-        return text[error.start]
+        return value[error.start]
     return None
 
 

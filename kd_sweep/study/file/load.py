@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kd_sweep.catalogue.bundle import PluginBundle
-from kd_sweep.catalogue.plugins import UnloadablePluginError, described, load_plugins, origin
+from kd_sweep.catalogue.plugins import RAISED, UnloadablePluginError, described, load_plugins, origin
 from kd_sweep.catalogue.selecting_section import OTHER_PLUGINS, SEARCHED
 from kd_sweep.errors import KdSweepError, SpecError, alternatives
 from kd_sweep.study.file.messages import RuleError, rule_broken
@@ -101,7 +101,7 @@ def spec_of(document: Document, *, frozen: bool = False) -> StudySpec:
         broken = rule_broken(error, document.numbers)
     except RuleError as error:
         broken = error
-    except Exception as error:
+    except RAISED as error:
         if isinstance(error, KdSweepError) or origin(error) is None:
             raise
         raise document.error((), f"a check of a plug-in's parameters raised {described(error)}") from error

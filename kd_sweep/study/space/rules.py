@@ -7,7 +7,7 @@ from typing import Any
 from kd_sweep.catalogue.entries import entries_of
 from kd_sweep.catalogue.kinds import SAMPLER
 from kd_sweep.catalogue.parameters import MAX_COUNT
-from kd_sweep.catalogue.plugins import described
+from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.catalogue.traits import SamplerTraits
 from kd_sweep.errors import alternatives
 from kd_sweep.study.extra_metrics import extra_columns, metric_named
@@ -258,7 +258,7 @@ def _check_scheduler(spec: StudySpec) -> None:
         asked = Asked(int(extremes(spec, "student.epochs")[1]), _num_asked(spec), len(spec.objectives))
         try:
             mistake = next(iter(scheduler.mistakes(asked)), None)
-        except Exception as error:
+        except RAISED as error:
             raise RuleError(("scheduler", "name"), f"{spec.scheduler.name!r} raised {described(error)}") from error
         if mistake is not None:
             raise RuleError(("scheduler", mistake[0]), mistake[1])

@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import kd_sweep as catalogue
 from kd_sweep.distill.checkpoints import CHECKPOINTS
 from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.trainable import TrialActor
@@ -17,6 +20,7 @@ from kd_sweep.driver.worker_messages import Assignment, EpochDone, EpochsInCheck
 from kd_sweep.errors import NonFiniteError
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TrialConfig
+from tests.catalogue_entries import own_entries
 from tests.distill.trials import DIVERGES, metrics_of, run, tiny_trial
 
 
@@ -63,6 +67,31 @@ def test_a_process_takes_over_another_trial_after_one_that_raised(tmp_path: Path
         actor.step()
     assert actor.reset_config(config(tiny_trial(), tmp_path))
     assert isinstance(message_in(actor.step()), EpochDone)
+
+
+HANDLER = "import sys\ndef handler(*_): sys.exit(1)"
+"""As Ray has one for SIGTERM in its workers."""
+
+
+def test_a_process_that_is_told_to_end_within_a_plugin_says_nothing_of_its_trial(tmp_path: Path) -> None:
+    rays: dict[str, Any] = {"__name__": "ray._private.worker"}
+    exec(HANDLER, rays)
+    before = signal.signal(signal.SIGTERM, rays["handler"])
+    try:
+        with own_entries():
+            catalogue.loss("told")(lambda *_: signal.raise_signal(signal.SIGTERM))
+            catalogue.loss("exits")(lambda *_: sys.exit(3))
+            told, exits = (
+                TrialActor(config(tiny_trial(distillation={"loss": f"tests:{name}"}), tmp_path / name))
+                for name in ("told", "exits")
+            )
+            with pytest.raises(SystemExit):
+                told.step()
+            message = message_in(exits.step())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert isinstance(message, TrialFailed)
+    assert "distillation.loss: 'tests:exits' raised SystemExit: 3" in message.message
 
 
 def test_a_trial_that_cannot_be_begun_is_announced_before_it_raises(tmp_path: Path) -> None:
