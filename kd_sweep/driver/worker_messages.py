@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.study.metric_catalogue import LIST_METRICS, REPORTED_METRICS
@@ -30,8 +30,15 @@ class WorkerSettings:
     """By what a trial's best epoch is the best, where its checkpoint is kept."""
 
 
+class _Unchanging:
+    """What is not copied: Tune makes four deep copies of each configuration."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
 @dataclass(frozen=True)
-class Assignment:
+class Assignment(_Unchanging):
     """A trial that a worker shall run."""
 
     trial: TrialConfig
@@ -43,13 +50,19 @@ class Assignment:
     known_epochs: int = 0
     """So many epochs of the trial does the driver have. What its checkpoint has beyond them is reported first."""
 
+    def __repr__(self) -> str:  # Tune writes it out several times a trial
+        return f"<trial {self.trial.trial_id}>"
+
 
 @dataclass(frozen=True)
-class TeacherAssignment:
+class TeacherAssignment(_Unchanging):
     """A teacher that a worker shall train."""
 
     teacher: TeacherConfig
     settings: WorkerSettings
+
+    def __repr__(self) -> str:
+        return f"<teacher {self.teacher.teacher_id}>"
 
 
 _ROW = {*REPORTED_METRICS, *LIST_METRICS} | {

@@ -34,7 +34,7 @@ class SweepCallback(tune.Callback):
         interrupt: set by a signal.
         retries: how often a trial that raised is tried again.
         checkpoints: the limit of what they take.
-        on_first_epoch: called with a trial's configuration once its teachers are known to be there.
+        on_first_epoch: called with the configuration of a trial that had to train teachers itself, once they are there.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class SweepCallback(tune.Callback):
         self._ended_in_step: list[str] = []
         self._on_first_epoch = on_first_epoch
         self._configs: dict[str, TrialConfig] = {}
+        self._without_teachers: set[str] = set()
         self._under_way: set[str] = set()
         self._ended: set[str] = set()
         self._storage_failure: str | None = None
@@ -94,8 +95,10 @@ class SweepCallback(tune.Callback):
                 assert_never(message)
 
     def _epoch(self, trial_id: str, report: EpochReport) -> None:
-        if (config := self._configs.get(trial_id)) is not None:
-            self._on_first_epoch(config)
+        if trial_id in self._without_teachers:
+            self._on_first_epoch(self._configs[trial_id])
+            if self._knows_teachers(self._configs[trial_id]):
+                self._without_teachers.remove(trial_id)
         self._recorder.epoch(trial_id, report)
         self._progress(TrialEpoch(trial_id, report.epoch, report.metrics))
 
@@ -159,8 +162,13 @@ class SweepCallback(tune.Callback):
         assignment = assignment_in(trial.config)
         config = self._configs[trial_id] = assignment.trial
         self._recorder.started(config, assignment.suggestion, assignment.generation)
-        needs = not all(self._recorder.knows_teacher(teacher.teacher_id) for teacher in config.needed_teachers)
+        needs = not self._knows_teachers(config)
+        if needs:
+            self._without_teachers.add(trial_id)
         self._progress(TrialBegan(trial_id, config, self._recorder.last_epoch(trial_id), needs))
+
+    def _knows_teachers(self, config: TrialConfig) -> bool:
+        return all(self._recorder.knows_teacher(teacher.teacher_id) for teacher in config.needed_teachers)
 
     def _has_ended(self, trial: TuneTrial) -> bool:
         """Whether this end of Tune's trial was recorded before; from now on it was."""
@@ -171,6 +179,7 @@ class SweepCallback(tune.Callback):
     def _end(self, trial_id: str, status: str, failure: Failure | None = None) -> None:
         self._under_way.discard(trial_id)
         self._configs.pop(trial_id, None)
+        self._without_teachers.discard(trial_id)
         error = failure.error if failure else None
         self._recorder.ended(trial_id, status, error, failure.traceback if failure else None)
         self._progress(TrialEnded(trial_id, status, error))

@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Any
 
 from ray import tune
-from ray.tune.schedulers import FIFOScheduler
 
 from kd_sweep.driver.budget import HoursAreUp
 from kd_sweep.driver.events import Progress, TeachersBegan, TrialsBegan, WorkCounted
@@ -18,7 +17,7 @@ from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
 from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.driver.tune.searcher import TuneSearcher
-from kd_sweep.driver.tune.stopping import RuleScheduler
+from kd_sweep.driver.tune.stopping import InOrder, RuleScheduler
 from kd_sweep.driver.tune.teachers_first import TeacherQueue, missing_teachers, record_teachers
 from kd_sweep.driver.tune.trainable import TrialActor
 from kd_sweep.driver.tune.trial_sources import KnownTrial, PlannedSource, Source
@@ -65,7 +64,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
     objectives = tuple(objective.metric for objective in spec.objectives)
     searcher = TuneSearcher(source_of(state), settings, objectives, recorder.last_epoch, queue)
     interrupt.watch(searcher.check)
-    scheduler = FIFOScheduler()
+    scheduler = InOrder()
     if state.judge is not None:
         scheduler = RuleScheduler(state.judge)
         interrupt.watch(scheduler.check)
@@ -73,7 +72,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
 
 
 def _tune(
-    spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: FIFOScheduler, callback: SweepCallback
+    spec: StudySpec, cluster: Cluster, searcher: TuneSearcher, scheduler: InOrder, callback: SweepCallback
 ) -> None:
     at_once = cluster.at_once(spec.resources, spec.max_concurrent_trials)
     # Where Ray finds out how many there is room for, so many may wait for a free slot; a sampler that learns should

@@ -1,6 +1,7 @@
 """The scheduler that carries a stopping rule to Tune."""
 
 import pickle
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from kd_sweep.driver.stopping.history import History
 from kd_sweep.driver.stopping.replay import Judge
 from kd_sweep.driver.stopping.rules.asha import Asha
-from kd_sweep.driver.tune.stopping import RuleScheduler
+from kd_sweep.driver.tune.stopping import InOrder, RuleScheduler
 from kd_sweep.driver.tune.tune_trial import result_of
 from kd_sweep.driver.worker_messages import EpochDone, EpochsInCheckpoint, TrialFailed
 from kd_sweep.errors import StoppingRuleError
@@ -132,3 +133,32 @@ def test_else_it_is_tunes_own_first_in_first_out() -> None:
     assert ours.choose_trial_to_run(controller) is None
     assert ours.set_search_properties(None, None)
     pickle.dumps(ours)  # Tune does when a sweep begins
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_trials_start_in_the_order_in_which_tunes_own_scheduler_starts_them(seed: int) -> None:
+    """Of a random course of events, in which trials are added, start, end and are tried again at the end of the row."""
+    rng = random.Random(seed)
+    trials: list[Trial] = []
+    controller = SimpleNamespace(get_trials=lambda: trials)
+    ours, tunes = InOrder(), FIFOScheduler()
+    chosen = []
+    for number in range(300):
+        running = [trial for trial in trials if trial.status == Trial.RUNNING]
+        event = rng.choice(("add", "start", "end", "retry"))
+        if event == "add":
+            trials.append(tune_trial(str(number)))
+            ours.on_trial_add(controller, trials[-1])
+        elif event == "start" and (waiting := ours.choose_trial_to_run(controller)) is not None:
+            waiting.set_status(Trial.RUNNING)
+        elif event == "end" and running:
+            rng.choice(running).set_status(rng.choice((Trial.TERMINATED, Trial.ERROR)))
+        elif event == "retry" and running:
+            again = rng.choice(running)
+            again.set_status(Trial.PENDING)
+            trials.remove(again)
+            trials.append(again)
+            ours.on_trial_add(controller, again)
+        chosen.append(ours.choose_trial_to_run(controller))
+        assert chosen[-1] is tunes.choose_trial_to_run(controller)
+    assert len(set(chosen)) > 20
