@@ -56,7 +56,7 @@ def wait_until(holds: Callable[[], bool], process: "subprocess.Popen[str]") -> N
     while not holds():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def trials_in(out: Path) -> set[str]:

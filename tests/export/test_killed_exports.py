@@ -20,7 +20,7 @@ from tests.export.wandb_runs import told
 from tests.export.written_study import STUDY, add_trials, write_study
 from tests.trained_studies import train_study
 
-TRIALS = dict.fromkeys(range(60), ("completed", 20))
+TRIALS = dict.fromkeys(range(40), ("completed", 20))
 NETWORK = """
 name: written
 data: {name: digits, image_size: 8, max_train_images: 40, max_val_images: 40}
@@ -48,7 +48,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root of a study with fewer, for what takes a second to read a trial. Read it only."""
     root = tmp_path_factory.mktemp("several")
-    write_study(root, dict(list(TRIALS.items())[:8]))
+    write_study(root, dict(list(TRIALS.items())[:4]))
     return root
 
 
@@ -120,7 +120,7 @@ def test_a_killed_export_is_finished_by_a_second_one(
     of_network = ("--trial", "best") if TARGETS[to].of_network else ()
     asked = ("export", str(root), STUDY, "--to", to, *of_network, "--out")
     assert cli(*asked, str(whole))[0] == 0
-    codes = [kill_when(root, to, killed, lambda: has_begun(killed)) for _ in range(2)]
+    codes = [kill_when(root, to, killed, lambda: has_begun(killed)) for _ in range(1 if to in QUICK else 2)]
     assert codes[0] == -signal.SIGKILL or to in QUICK
     assert cli(*asked, str(killed))[0] == 0
     assert content(killed) == content(whole)

@@ -1,6 +1,7 @@
 """Networks of torchvision and timm: which are taken, with what feature map, and which are refused."""
 
 import importlib
+import itertools
 import subprocess
 import sys
 
@@ -37,8 +38,14 @@ def need_timm(name):
         pytest.importorskip("timm")
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        *itertools.product(QUICK, (1, 3)),
+        *(pytest.param(name, 3, marks=pytest.mark.slow) for name in SLOW),
+        *(pytest.param(name, 1, marks=pytest.mark.long) for name in SLOW),
+    ],
+)
 def test_taken(noise_dataset, name, channels):
     need_timm(name)
     learner = Learner(model=name)

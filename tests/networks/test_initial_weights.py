@@ -1,6 +1,7 @@
 """Initial weights from files and from libraries, and files that are refused."""
 
 import argparse
+import itertools
 import re
 
 import pytest
@@ -15,10 +16,8 @@ from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.trial import TrialConfig
 from tests.networks.refusals import message_of
 
-NAMES = (
-    *("resnet8", "wrn-10-1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_resnet"),
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("swin_t", "timm:swin_tiny_patch4_window7_224")),
-)
+NAMES = ("resnet8", "wrn-10-1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_resnet")
+SLOW = (("swin_t", ".pth"), ("timm:swin_tiny_patch4_window7_224", ".safetensors"))
 
 
 def tensors_of(model):
@@ -42,8 +41,13 @@ def saved(tmp_path, noise_dataset):
     return save
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        *itertools.product(NAMES, (".safetensors", ".pth")),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW),
+    ],
+)
 def test_all_but_a_classifier_of_other_classes_is_loaded(saved, noise_dataset, name, suffix):
     if name.startswith("timm:"):
         pytest.importorskip("timm")

@@ -20,7 +20,7 @@ from tests.analysis.tables import planted
 from tests.analysis.tables import write_study as write_trials
 from tests.tables.rows import trial_id, trial_row, write_study
 
-WIDTHS = (*range(40, 100, 2), *range(101, 241, 7))
+WIDTHS = (*range(40, 100, 3), *range(101, 241, 14))
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
