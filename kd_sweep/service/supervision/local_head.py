@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from kd_sweep.driver.ray.shared_head import SharedHead, read_head, settings_of_drivers, using_head
 from kd_sweep.errors import StorageError
-from kd_sweep.service.supervision.run_folder import last_line
+from kd_sweep.service.supervision.driver_log import last_line
 
 _HEAD = "kd_sweep.driver.ray.shared_head"
 END_S = 20.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.service.queue.study_files import unpack
+from kd_sweep.service.supervision.driver_log import bound_log, last_line, read_log
 from kd_sweep.storage.process_identity import is_alive, process_start
 from kd_sweep.storage.root import Root
 
@@ -128,6 +129,14 @@ class RunFolder:
         """Note that an epoch has ended."""
         (self.path / _PROGRESSED).touch()
 
+    def bound_log(self) -> None:
+        """Let its log take no more of the disk than it may."""
+        bound_log(self.log)
+
+    def read_log(self, offset: int | None, limit: int) -> tuple[str, int]:
+        """Return whole lines of its log from an offset, or the last ones, and the offset behind them."""
+        return read_log(self.log, offset, limit, is_complete=self.end() is not None)
+
     def last_line(self) -> str | None:
         """Return the last line of its log that is not empty."""
         return last_line(self.log)
@@ -144,14 +153,3 @@ class RunFolder:
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         Root.open(self.path).write_bytes(name, json.dumps(content).encode())
-
-
-def last_line(log: Path, num_bytes: int = 8192) -> str | None:
-    """Return the last line of a log that is not empty; None where there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - num_bytes))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return None
-    return lines[-1][:400] if lines else None

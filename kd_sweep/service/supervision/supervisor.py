@@ -122,6 +122,7 @@ class Supervisor:
             if row.wanted != "run":  # while it waits to be started again
                 self._note(row, Next("paused" if row.wanted == "pause" else "cancelled", row.wanted))
             return
+        self._drivers.folder(row.run_id).bound_log()
         if self._drivers.is_alive(row.run_id):
             has_ended = self._drivers.folder(row.run_id).end() is not None  # and its process stays
             if row.wanted != "run" or row.state == "pausing" or has_ended:

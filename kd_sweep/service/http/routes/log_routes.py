@@ -37,10 +37,10 @@ def logs(
         return {"run_id": None, "text": "", "next": after}
     run, offset = (runs[-1].path.name, None) if after is None else key_of(after, str, int)
     index = next((number for number, one in enumerate(runs) if one.path.name == run), 0)
-    text, offset = _read(runs[index], offset, limit)
+    text, offset = runs[index].read_log(offset, limit)
     if not text and index + 1 < len(runs) and after is not None:
         index += 1
-        text, offset = _read(runs[index], 0, limit)
+        text, offset = runs[index].read_log(0, limit)
     run_id = runs[index].path.name
     return {"run_id": run_id, "text": redacted(text), "next": cursor_of(run_id, offset)}
 
@@ -50,17 +50,3 @@ def _runs(folder: FilePath, submission_id: int) -> list[RunFolder]:
     found = [RunFolder(path) for path in folder.glob(f"{submission_id}-*")]
     with_logs = [run for run in found if run.log.exists()]
     return sorted(with_logs, key=lambda run: run.log.stat().st_mtime)  # of one study one runs at a time
-
-
-def _read(run: RunFolder, offset: int | None, limit: int) -> tuple[str, int]:
-    """Return the lines of a log from an offset, or its last ones, and the offset behind them."""
-    with run.log.open("rb") as file:
-        size = file.seek(0, 2)
-        begin = max(0, size - limit) if offset is None else min(max(0, offset), size)
-        file.seek(begin)
-        content = file.read(limit)
-    if offset is None and begin:
-        skipped = content.find(b"\n") + 1
-        begin, content = begin + skipped, content[skipped:]
-    end = content.rfind(b"\n") + 1 or (len(content) if len(content) == limit or run.end() else 0)
-    return content[:end].decode(errors="replace"), begin + end
