@@ -2,6 +2,7 @@
 
 Strengths 0 to 1, sizes 1 to 3, as many seeds as it takes. Accuracy rises and levels off, agreement grows with size, one
 trial in twenty was stopped early and one in a hundred failed. Shares are counts of 10,000 images, as real ones are.
+Metrics that are lists are in each trial's last epoch alone, which is the one that views read.
 
 Run: python benchmarks/generated_study.py ROOT --trials 10000 --epochs 200
      python benchmarks/generated_study.py ROOT --trials 10000 --epochs 200 --live-trials 100 --epochs-per-s 50
@@ -21,7 +22,7 @@ import numpy as np
 
 from kd_sweep.storage.root import Root
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import METRICS_VERSION
+from kd_sweep.study.metric_catalogue import CALIBRATION_BINS, METRICS_VERSION
 from kd_sweep.study.space.points import trial_config
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.study_lease import study_lease
@@ -88,12 +89,31 @@ def curves_of(number: int, num_epochs: int) -> dict[str, np.ndarray]:
         "attention_iou_student_chance": share(0.25, 30, 0.002),
         "teacher_accuracy": np.full(num_epochs, accuracy[-1]),
         "ensemble_accuracy": np.full(num_epochs, min(accuracy[-1] + 0.01 * size, 1.0)),
+        "affinity": np.full(num_epochs, 1 - 0.6 * strength),
+        "diversity": np.full(num_epochs, 1 + 2 * strength),
     }
     if size > 1:
         of_teachers = {"diversity_teachers": 0.1 + 0.1 * strength, "attention_iou_teachers": 0.5 - 0.2 * strength}
         of_teachers |= {"attention_iou_teachers_chance": 0.25}
         curves |= {name: np.full(num_epochs, value + generator.normal(0, 0.01)) for name, value in of_teachers.items()}
     return curves
+
+
+def lists_of(number: int) -> dict[str, list[float] | None]:
+    """Return the metrics of a trial that are lists, but for those by class."""
+    size, generator = settings_of(number)["ensemble_size"], np.random.default_rng([number, 1706])
+    num_pairs = size * (size - 1) // 2
+    lists: dict[str, list[float] | None] = {
+        "agreement_teachers": generator.uniform(0.6, 0.9, num_pairs).tolist() if num_pairs else None,
+        "agreement_student": generator.uniform(0.6, 0.9, size).tolist(),
+    }
+    middles = (np.arange(CALIBRATION_BINS) + 0.5) / CALIBRATION_BINS
+    for who in ("student", "teachers"):
+        counts = generator.multinomial(NUM_IMAGES, middles / middles.sum())
+        lists[f"reliability_count_{who}"] = counts.astype(float).tolist()
+        lists[f"reliability_confidence_{who}"] = middles.tolist()
+        lists[f"reliability_accuracy_{who}"] = (middles * generator.uniform(0.8, 1, CALIBRATION_BINS)).tolist()
+    return lists
 
 
 def length_of(number: int, num_epochs: int) -> tuple[int, str]:
@@ -131,7 +151,8 @@ def epochs_of(spec: StudySpec, number: int, num_epochs: int, *, is_live: bool = 
         state |= {"train_s": epoch * EPOCH_S}
         if ends_as == "stopped" and epoch == last:
             state["rung"] = epoch
-        yield identity | metrics | ran | {"epoch": epoch}, identity | metrics | about | state
+        lists = lists_of(number) if epoch == last else {}
+        yield identity | metrics | lists | ran | {"epoch": epoch}, identity | metrics | about | state
 
 
 def teachers() -> Iterator[dict[str, Any]]:

@@ -31,6 +31,8 @@ NAME = "generated"
 
 _GROUPS = "study, augmentation_strength, ensemble_size"
 _BEST = "SELECT trial_id FROM trials ORDER BY objective DESC LIMIT 100"
+_LAST = """FROM epochs AS e JOIN trials AS t ON e.trial_id = t.trial_id AND e.epoch = t.last_epoch
+            WHERE t.status = 'completed'"""
 PEERS = {
     "curves": f"SELECT trial_id, epoch, val_accuracy FROM epochs WHERE trial_id IN ({_BEST}) ORDER BY ALL",
     "bands": f"""SELECT {_GROUPS}, epoch, count(*), quantile_cont(val_accuracy, [0.1, 0.5, 0.9])
@@ -42,6 +44,15 @@ PEERS = {
         FROM trials WHERE status = 'completed' GROUP BY ALL ORDER BY ALL""",
     "agreement": f"""SELECT {_GROUPS}, avg(fidelity_train), avg(fidelity_val), avg(fidelity_val_augmented),
         avg(1 - diversity_teachers), avg(attention_iou_student), avg(attention_iou_teachers)
+        FROM trials WHERE status = 'completed' GROUP BY ALL ORDER BY ALL""",
+    "agreement_matrix": f"""SELECT augmentation_strength, ensemble_size, place, avg(value) FROM (
+        SELECT t.augmentation_strength, t.ensemble_size, unnest(agreement_student) AS value,
+            generate_subscripts(agreement_student, 1) AS place {_LAST}) GROUP BY ALL ORDER BY ALL""",
+    "reliability": f"""SELECT augmentation_strength, ensemble_size, bin, sum(number), sum(number * share) / sum(number)
+        FROM (SELECT t.augmentation_strength, t.ensemble_size, unnest(reliability_count_student) AS number,
+            unnest(reliability_accuracy_student) AS share, generate_subscripts(reliability_count_student, 1) AS bin
+            {_LAST}) GROUP BY ALL ORDER BY ALL""",
+    "affinity_plane": f"""SELECT {_GROUPS}, avg(affinity), avg(diversity), avg(val_accuracy)
         FROM trials WHERE status = 'completed' GROUP BY ALL ORDER BY ALL""",
     "parallel": """SELECT * FROM (SELECT trial_id, status, augmentation_strength, ensemble_size, seed, val_accuracy,
         ece, row_number() OVER (ORDER BY objective DESC) AS rank FROM trials) WHERE rank % 5 = 0 ORDER BY rank""",

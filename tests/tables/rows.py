@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.storage.root import Root
-from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS
+from kd_sweep.study.metric_catalogue import LIST_METRICS, METRICS_VERSION, REPORTED_METRICS
 from kd_sweep.tables.writer import StudyWriter
 
 FINISHED_AT = datetime.datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=datetime.UTC)
@@ -30,7 +30,7 @@ def epoch_row(number: int, epoch: int, **changes: Any) -> dict[str, Any]:
         "seed": number % 5,
         "metrics_version": METRICS_VERSION,
         **{metric: metric_value(trial, epoch, metric) for metric in REPORTED_METRICS},
-        "fidelity_per_class_val": None,
+        **dict.fromkeys(LIST_METRICS),
         "learning_rate": 0.1,
         "epoch_s": 1.5,
         "train_images_per_s": 1000.0,
@@ -41,7 +41,27 @@ def epoch_row(number: int, epoch: int, **changes: Any) -> dict[str, Any]:
     }
     if row["ensemble_size"] == 1:
         row["attention_iou_teachers"] = None
-    return row | changes
+    return row | lists(trial, epoch, (row | changes)["ensemble_size"]) | changes
+
+
+def lists(trial: str, epoch: int, size: int) -> dict[str, Any]:
+    """Return the metrics that are lists, but for those by class; in two of three bins there are images."""
+
+    def values(name: str, number: int) -> list[float]:
+        return [metric_value(trial, epoch, f"{name} {index}") for index in range(number)]
+
+    pairs = values("agreement_teachers", size * (size - 1) // 2)
+    found: dict[str, Any] = {
+        "agreement_teachers": pairs or None,
+        "agreement_student": values("agreement_student", size),
+    }
+    for who in ("student", "teachers"):
+        counts = [round(60 * value) if index % 3 else 0 for index, value in enumerate(values(f"count {who}", 15))]
+        found[f"reliability_count_{who}"] = counts
+        for what in ("confidence", "accuracy"):
+            shares = zip(counts, values(f"{what} {who}", 15), strict=True)
+            found[f"reliability_{what}_{who}"] = [value if count else None for count, value in shares]
+    return found
 
 
 def trial_row(number: int, status: str = "completed", **changes: Any) -> dict[str, Any]:

@@ -8,6 +8,10 @@ from kd_sweep.figures.plots.effect_forest import BEST_STRENGTH, EFFECTS
 from kd_sweep.figures.plots.fidelity_by_size import FIDELITY_BY_SIZE
 from kd_sweep.figures.plots.figure_kind import FigureKind
 from kd_sweep.figures.plots.learning_curves import CURVES
+from kd_sweep.figures.plots.networks.affinity_plane import AFFINITY_PLANE
+from kd_sweep.figures.plots.networks.agreement_matrix import AGREEMENT_MATRIX
+from kd_sweep.figures.plots.networks.reliability_diagram import RELIABILITY
+from kd_sweep.figures.plots.networks.teacher_errors import TEACHER_ERRORS
 from kd_sweep.figures.plots.parallel_coordinates import PARALLEL
 from kd_sweep.figures.plots.pareto_front import PARETO
 from kd_sweep.figures.plots.slot_timeline import TIMELINE
@@ -19,6 +23,10 @@ _ALL = (
     TRIPTYCH,
     FIDELITY_BY_SIZE,
     TRAIN_AGAINST_VAL,
+    TEACHER_ERRORS,
+    AGREEMENT_MATRIX,
+    RELIABILITY,
+    AFFINITY_PLANE,
     CURVES,
     PARETO,
     PARALLEL,

@@ -1,7 +1,7 @@
 """Lines over strength or ensemble size: which settings make one, and how means, intervals and seeds are drawn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence, value_label
 from kd_sweep.figures.plots.looks import RASTER_FROM, Look, looks
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
+from kd_sweep.study.metric_catalogue import METRICS_VERSION
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.queries.setting_columns import searched_fields
@@ -166,7 +167,7 @@ def lines_of(results: Results, outcome: str, fields: Fields) -> Lines:
     view = answer(results, "dose_response", {"outcome": outcome, "by": [fields.x, *fields.lines]})
     finite = view.filter(pc.and_(pc.is_finite(view["mean"]), pc.is_valid(view[fields.x])))
     if finite.num_rows == 0:
-        raise QueryError(f"no completed trial has a value of {outcome}")
+        raise QueryError(nobody_has(results, f"a value of {outcome}"))
     remarks = [*fields.remarks, *said_of(view)]
     if finite.num_rows < view.num_rows:
         remarks.append(_without_a_value(view.num_rows - finite.num_rows))
@@ -177,6 +178,22 @@ def lines_of(results: Results, outcome: str, fields: Fields) -> Lines:
 def said_of(view: pa.Table) -> list[str]:
     """Return what a view leaves out, and what is to be known of its metrics, as sentences of a caption."""
     return [f"{text[:1].upper()}{text[1:].removesuffix('.')}." for text in remarks_of(view)]
+
+
+def nobody_has(results: Results, what: str) -> str:
+    """Return why a figure cannot be drawn: no completed trial has it, and perhaps that its metrics are too old."""
+    trials = results.table("trials")
+    completed = trials.filter(pc.equal(trials["status"], "completed"))["metrics_version"]
+    newest = pc.max(completed.fill_null(1)).as_py()
+    older = newest is not None and newest < METRICS_VERSION
+    why = f"; theirs are metrics of version {newest}, and today's are of version {METRICS_VERSION}" if older else ""
+    return f"no completed trial has {what}{why}"
+
+
+def span(numbers: Iterable[int]) -> str:
+    """Return the least and the greatest number in words: `2 to 3`, or `3` where they are equal."""
+    distinct = sorted(set(numbers))
+    return " to ".join(map(str, dict.fromkeys([distinct[0], distinct[-1]])))
 
 
 def evenly(items: Sequence[Any], most: int) -> list[Any]:

@@ -10,7 +10,9 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.tables.queries.named_query import NamedQuery, without_parameters
 from kd_sweep.tables.queries.setting_columns import FINISHED_SQL, listed, ordered, searched_fields, without_empty
 from kd_sweep.tables.queries.sql import statements
+from kd_sweep.tables.queries.views.augmentation_plane import AFFINITY_PLANE
 from kd_sweep.tables.queries.views.epoch_views import EPOCH_VIEWS
+from kd_sweep.tables.queries.views.list_views import LIST_VIEWS
 from kd_sweep.tables.queries.views.neighbouring_trials import NEIGHBOURS
 from kd_sweep.tables.queries.views.ranked_trials import PARALLEL
 from kd_sweep.tables.queries.views.run_views import RUN_VIEWS
@@ -203,6 +205,8 @@ NAMED_QUERIES: dict[str, NamedQuery] = {
         *map(without_parameters, (summary, leaderboard, points, trend, best_epoch, pareto, teachers)),
         *EPOCH_VIEWS,
         *SEED_VIEWS,
+        *LIST_VIEWS,
+        AFFINITY_PLANE,
         PARALLEL,
         NEIGHBOURS,
         *RUN_VIEWS,

@@ -11,6 +11,7 @@ from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.storage.root import Root
 from kd_sweep.study.file.frozen import freeze
 from kd_sweep.study.file.load import parse_spec
+from kd_sweep.study.metric_catalogue import LIST_METRICS
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.rows import FINISHED_AT, epoch_row, trial_id, trial_row
 
@@ -48,10 +49,13 @@ def write_study(
                 row |= {name: value for name, value in own.items() if name in row and name not in ("epoch", "status")}
                 writer.add_epoch(row)
             metrics = {key: value for key, value in row.items() if key not in ("epoch", "attempt", "learning_rate")}
-            for one in ("epoch_s", "train_images_per_s", "finished_at", "fidelity_per_class_val", "pid"):
+            for one in ("epoch_s", "train_images_per_s", "finished_at", "pid", *LIST_METRICS):
                 metrics.pop(one, None)
             told = {"objective": row.get(objectives[0]["metric"]), "config": CONFIG, "train_s": 6.0, "attempts": 1}
-            writer.upsert_trial(trial_row(number) | metrics | setting | told | own | {"trial_id": trial_id(number)})
+            of_trial = {key: value for key, value in own.items() if key not in LIST_METRICS}
+            writer.upsert_trial(
+                trial_row(number) | metrics | setting | told | of_trial | {"trial_id": trial_id(number)}
+            )
     return open_results(root)[name]
 
 

@@ -10,9 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path as Outline
 from scipy import stats
 
+from kd_sweep.errors import QueryError
+from kd_sweep.figures.plots.drawn_figures import read_figure
+from kd_sweep.figures.plots.figure_list import FIGURES
 from kd_sweep.handles.study_results import StudyResults
+from kd_sweep.study.metric_catalogue import LIST_METRICS, REPORTED_METRICS
 from tests.figures.plots.drawn_axes import drawn, frame, lines
-from tests.figures.plots.plotted_studies import EDGES
+from tests.figures.plots.plotted_studies import EDGES, write_study
 
 
 def completed(study: StudyResults) -> pd.DataFrame:
@@ -135,6 +139,81 @@ def test_timeline_draws_each_attempt_from_its_beginning_to_its_end(whole: StudyR
     expected = sorted(zip((began - began.min()) / second, (ended - began) / second, strict=True))
     np.testing.assert_allclose(bars, expected, rtol=1e-9, atol=1e-9)
     assert axes.get_xlabel() == "Time (seconds)"
+
+
+def last_epochs(study: StudyResults) -> pd.DataFrame:
+    """The last epochs of completed trials."""
+    last = completed(study)[["trial_id", "last_epoch"]].rename(columns={"last_epoch": "epoch"})
+    return frame(study, "epochs").merge(last, on=["trial_id", "epoch"])
+
+
+def test_the_agreement_matrix_draws_means_over_seeds_of_each_pair(whole: StudyResults) -> None:
+    of_two = last_epochs(whole).query("ensemble_size == 2")
+    panels = drawn(whole, "agreement_matrix")
+    groups = dict(tuple(of_two.groupby("augmentation_strength")))
+    assert [axes.get_title() for axes in panels] == [f"{strength_label(one)}, 2 teachers" for one in groups]
+    for axes, group in zip(panels, groups.values(), strict=True):
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["teacher 1", "teacher 2", "student"]
+        shown = axes.collections[0].get_array()
+        pair = np.mean([values[0] for values in group["agreement_teachers"]])
+        members = np.mean(np.stack(group["agreement_student"].to_list()), axis=0)
+        assert shown.compressed() == pytest.approx([pair, *members], rel=1e-12)
+        written = [float(text.get_text()) for text in axes.texts]
+        assert written == pytest.approx([pair, *members], abs=0.005)
+
+
+def test_reliability_draws_accuracy_and_confidence_of_all_images_of_a_bin(whole: StudyResults) -> None:
+    epochs = last_epochs(whole)
+    for axes, who in zip(drawn(whole, "reliability"), ("student", "teachers"), strict=True):
+        shown = {str(one.get_label()): np.asarray(one.get_offsets()) for one in axes.collections}
+        assert len(shown) == 4
+        for label, points in shown.items():
+            strength, size = float(label.split()[1].rstrip(",")), int(label.split()[2])
+            group = epochs[(epochs["augmentation_strength"] == strength) & (epochs["ensemble_size"] == size)]
+            columns = [
+                np.stack(group[f"reliability_{what}_{who}"].to_list()) for what in ("count", "confidence", "accuracy")
+            ]
+            counts, confidence, accuracy = (column.astype(float) for column in columns)
+            total = counts.sum(0)
+            expected = [
+                np.nansum(counts * values, axis=0)[total > 0] / total[total > 0] for values in (confidence, accuracy)
+            ]
+            np.testing.assert_allclose(points, np.stack(expected, axis=1), rtol=1e-12)
+
+
+def test_teacher_errors_draws_fidelity_where_they_are_right_err_together_and_err_apart(whole: StudyResults) -> None:
+    outcomes = ("right", "wrong_together", "wrong_apart")
+    for axes, which in zip(drawn(whole, "teacher_errors"), outcomes, strict=True):
+        outcome = f"fidelity_ensemble_{which}_val"
+        check_means(axes, completed(whole), outcome, "augmentation_strength", "ensemble_size", size_label)
+
+
+@pytest.mark.parametrize("metric", [None, "fidelity_val"])
+def test_the_affinity_plane_draws_what_differs_from_clean_trials_of_the_seed(
+    whole: StudyResults, metric: str | None
+) -> None:
+    outcome, trials = metric or "val_accuracy", completed(whole)
+    (axes,) = drawn(whole, "affinity_plane", metric)
+    clean = trials.query("augmentation_strength == 0")[["ensemble_size", "seed", outcome]]
+    both = trials.merge(clean, on=["ensemble_size", "seed"], how="left", suffixes=("", "_clean"))
+    both["relative"] = both[outcome] - both[f"{outcome}_clean"]
+    means = both.groupby(["ensemble_size", "augmentation_strength"])[["affinity", "diversity", "relative"]].mean()
+    shown = [one for one in axes.collections if len(one.get_offsets())]
+    for points, (_, expected) in zip(shown, means.groupby(level=0), strict=True):
+        np.testing.assert_allclose(points.get_offsets(), expected[["affinity", "diversity"]], rtol=1e-12)
+        np.testing.assert_allclose(points.get_array(), expected["relative"], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["agreement_matrix", "reliability", "teacher_errors", "affinity_plane"])
+def test_tables_of_metrics_of_before_say_so_in_one_line(name: str, tmp_path: Path) -> None:
+    newer = [metric for metric in REPORTED_METRICS if metric.startswith("fidelity_ensemble") or metric == "affinity"]
+    study = write_study(
+        tmp_path,
+        "old",
+        change=lambda number, setting: {"metrics_version": 2, **dict.fromkeys([*LIST_METRICS, *newer])},
+    )
+    with pytest.raises(QueryError, match=r"no completed trial has .*; theirs are metrics of version 2, and today's"):
+        read_figure(study, FIGURES[name])
 
 
 def test_nulls_are_no_values_of_a_mean(tmp_path: Path) -> None:

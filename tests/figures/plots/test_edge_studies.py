@@ -12,9 +12,9 @@ from tests.figures.plots.plotted_studies import EDGES
 
 DRAWN = {
     "no trial": set(),
-    "one trial": {"curves", "pareto", "timeline"},
+    "one trial": {"agreement_matrix", "reliability", "curves", "pareto", "timeline"},
     "one size": {*FIGURES} - {"fidelity_by_size"},
-    "one strength": {"fidelity_by_size", "curves", "pareto", "parallel", "timeline"},
+    "one strength": {"fidelity_by_size", "agreement_matrix", "reliability", "curves", "pareto", "parallel", "timeline"},
     "all failed": {"curves", "parallel", "timeline"},
     "all stopped": {"curves", "pareto", "parallel", "timeline"},
     "running": {"curves", "parallel", "timeline"},

@@ -13,8 +13,8 @@ from kd_sweep.figures.plots.saved_figures import save_figures
 from kd_sweep.handles.root_results import open_results
 from tests.command_line import Cli
 
-NEEDS_MORE = {"pareto": "2 or 3 can be drawn"}
-"""Of a study with one objective."""
+NEEDS_MORE = {"pareto": "2 or 3 can be drawn", "affinity_plane": "metrics.affinity asks for"}
+"""Of a study with one objective that does not ask for affinity."""
 KEYS = ["augmentation_strength", "ensemble_size"]
 
 

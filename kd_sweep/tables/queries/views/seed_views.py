@@ -9,7 +9,7 @@ from kd_sweep.study.metric_catalogue import DIFFERENCES
 from kd_sweep.tables.queries.footnotes import footnotes
 from kd_sweep.tables.queries.named_query import NamedQuery, Names, QueryParameters, with_remarks
 from kd_sweep.tables.queries.setting_columns import DIMENSIONS, listed, ordered, without_empty
-from kd_sweep.tables.queries.views.view_columns import checked_metrics, settings_of
+from kd_sweep.tables.queries.views.view_columns import checked_metrics, left_out, settings_of
 from kd_sweep.tables.reader import Results
 
 MAX_SETTINGS = 2_000
@@ -58,7 +58,7 @@ def dose_response(results: Results, parameters: DoseResponseParameters) -> pa.Ta
     select = f'SELECT study, {_names(settings.columns)}seed, "{outcome}" AS value, NULL AS chance {_OF_COMPLETED}'
     rows = _with_intervals(_means(results, ["study", *settings.columns], select), _steps(results, [outcome]))
     num_points = sum(len(row["seeds"]) for row in rows)
-    remarks = [*settings.remarks, *_unbalanced(rows), *_left_out(results), *footnotes(results, [outcome])]
+    remarks = [*settings.remarks, *_unbalanced(rows), *left_out(results), *footnotes(results, [outcome])]
     if num_points > MAX_POINTS:
         remarks.append(f"Without the values of single seeds: {num_points} are more than {MAX_POINTS}.")
         rows = [row | {"seeds": None, "values": None} for row in rows]
@@ -75,7 +75,7 @@ class AgreementParameters(QueryParameters):
 def agreement(results: Results, parameters: AgreementParameters) -> pa.Table:
     """How far student, ensemble and teachers agree, by setting: mean over seeds of classes and attention regions."""
     settings = settings_of(results, parameters.by, MAX_AGREEMENT_SETTINGS, "agreement", DIMENSIONS)
-    # What two teachers have in common is one number per trial, the mean over pairs: the tables have no single pairs.
+    # Means over pairs of teachers; `agreement_matrix` has the single ones.
     select = " UNION ALL ".join(
         f"SELECT study, {_names(settings.columns)}seed, {index} AS pair, {column} AS value, {chance} AS chance "
         + _OF_COMPLETED
@@ -88,7 +88,7 @@ def agreement(results: Results, parameters: AgreementParameters) -> pa.Table:
         row |= dict(zip(_AGREEMENT, _PAIRS[row["pair"]], strict=False))
     keys = [(name, pa.string()) for name in _AGREEMENT]
     table = _table(results, rows, settings.columns, keys, [("chance", pa.float64())])
-    remarks = [*settings.remarks, *_unbalanced(rows), *_left_out(results), *footnotes(results, columns)]
+    remarks = [*settings.remarks, *_unbalanced(rows), *left_out(results), *footnotes(results, columns)]
     return with_remarks(table, remarks)
 
 
@@ -160,13 +160,6 @@ def _unbalanced(rows: list[dict[str, Any]]) -> list[str]:
     number = sum(row["is_unbalanced"] for row in rows)
     counted = f"{number} row{'s' if number > 1 else ''}"
     return [f"Unbalanced: in {counted} some seeds have fewer of the settings that are averaged."] if number else []
-
-
-def _left_out(results: Results) -> list[str]:
-    """Return the remark that not every trial counts, where that is so."""
-    query = "SELECT status, count(*) AS number FROM trials WHERE status <> 'completed' GROUP BY status ORDER BY status"
-    others = [f"{row['number']} {row['status']}" for row in results.sql(query).to_pylist()]
-    return [f"Only completed trials count; left out: {', '.join(others)}."] if others else []
 
 
 SEED_VIEWS = (

@@ -92,6 +92,13 @@ def settings_of(
     return Settings(columns, number, remarks)
 
 
+def left_out(results: Results) -> list[str]:
+    """Return the remark that not every trial counts, where that is so."""
+    query = "SELECT status, count(*) AS number FROM trials WHERE status <> 'completed' GROUP BY status ORDER BY status"
+    others = [f"{row['number']} {row['status']}" for row in results.sql(query).to_pylist()]
+    return [f"Only completed trials count; left out: {', '.join(others)}."] if others else []
+
+
 def _fewer(trials: pa.Table, columns: list[str], most: int, kept: set[str]) -> tuple[list[str], list[str]]:
     left_out: list[str] = []
     numbers = (pa.int32(), pa.int64(), pa.float64())

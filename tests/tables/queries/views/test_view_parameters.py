@@ -20,8 +20,8 @@ VIEWS = [name for name, query in NAMED_QUERIES.items() if query.columns is not N
 
 def test_views_and_older_queries_are_one_list():
     assert [
-        *("curves", "bands", "density", "dose_response", "agreement", "parallel", "neighbours", "progress", "timeline"),
-        "stops",
+        *("curves", "bands", "density", "dose_response", "agreement", "agreement_matrix", "reliability"),
+        *("affinity_plane", "parallel", "neighbours", "progress", "timeline", "stops"),
     ] == VIEWS
     assert set(NAMED_QUERIES) - set(VIEWS) == {
         *("summary", "leaderboard", "points", "trend", "best_epoch", "pareto", "teachers"),
@@ -91,6 +91,8 @@ def test_mistakes_are_one_line(root: Path, name: str, given: dict[str, object], 
         *((name, {"metric": "attention_iou_student"}, True) for name in ("curves", "bands", "density")),
         ("dose_response", {"outcome": "attention_area_student"}, True),
         ("agreement", {}, True),
+        ("affinity_plane", {"outcome": "attention_overlap_student"}, True),
+        ("affinity_plane", {}, False),
         ("bands", {}, False),
         ("dose_response", {}, False),
     ],
