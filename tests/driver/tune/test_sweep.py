@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -28,32 +27,22 @@ def until_there_is(pattern: str, root: Path, process: "subprocess.Popen[str]") -
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    ("stop", "phase", "cpus"),
-    [(signal.SIGTERM, "teachers", 1), (signal.SIGINT, "trials", 2)],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_a_stopped_sweep_resumes_to_the_same_tables(
-    stop: signal.Signals,
-    phase: str,
-    cpus: int,
-    uninterrupted: Path,
-    tiny: Path,
-    tmp_path: Path,
-    kd_sweep: Run,
-    start_kd_sweep: Start,
+def test_a_sweep_that_is_stopped_in_either_phase_resumes_to_the_same_tables(
+    uninterrupted: Path, tiny: Path, tmp_path: Path, kd_sweep: Run, start_kd_sweep: Start
 ) -> None:
+    """While teachers train on one slot, then while trials do on two."""
     root = tmp_path / "results"
-    if phase == "trials":
-        shutil.copytree(uninterrupted / "teachers", root / "teachers")
-    process = start_kd_sweep("launch", tiny, "--root", root, cpus=cpus)
-    until_there_is(CHECKPOINTS[phase], root, process)
-    process.send_signal(stop)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1, output
-    assert f"stopped by {stop.name}; go on with: kd-sweep resume {root / 'tiny'}" in output
-    assert open_results(root).table("epochs").num_rows < 12
-    resumed = kd_sweep("resume", root / "tiny")
+    launch, resume = ("launch", tiny, "--root", root), ("resume", root / "tiny")
+    stops = (launch, signal.SIGTERM, "teachers", 1), (resume, signal.SIGINT, "trials", 2)
+    for command, stop, phase, cpus in stops:
+        process = start_kd_sweep(*command, cpus=cpus)
+        until_there_is(CHECKPOINTS[phase], root, process)
+        process.send_signal(stop)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1, output
+        assert f"stopped by {stop.name}; go on with: kd-sweep resume {root / 'tiny'}" in output
+        assert open_results(root).table("epochs").num_rows < 12
+    resumed = kd_sweep(*resume)
     assert resumed.returncode == 0, (output, resumed.stderr)
     for table in ("epochs", "trials", "teachers"):
         assert comparable(root, table).equals(comparable(uninterrupted, table)), table

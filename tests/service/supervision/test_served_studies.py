@@ -96,11 +96,25 @@ def test_studies_go_on_after_kills_in_the_order_of_the_queue(served: ServedRoot,
     assert served.head() is None  # nobody needed it any more
 
 
+def assert_deleted_while_it_runs(served: ServedRoot) -> None:
+    served.submit(TINY)
+    driver = served.until_epoch("tiny")
+    served.change(changes.delete, "tiny")
+    with pytest.raises(ConflictError, match="name: 'tiny' is taken"):
+        served.submit(TINY)
+    served.until("it is deleted", lambda: served.names() == [])
+    assert not (served.root / "tiny").exists()
+    assert not Path(f"/proc/{driver}").exists()
+    assert list(served.settings.runs.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_users_steer_their_studies(served: ServedRoot, uninterrupted: Path, receiver: Receiver) -> None:
+    shutil.copytree(uninterrupted / "teachers", served.root / "teachers")
+    assert_deleted_while_it_runs(served)  # its name is free again
+
     with served.database.changing() as session:
         subscriptions.add(session, receiver.url, by="anna", policy=Policy(allow_private_webhooks=True))
-    shutil.copytree(uninterrupted / "teachers", served.root / "teachers")
     served.submit(TINY + "budget: {max_trials: 2}\n")
     row = served.until_state("tiny", "budget_used", "failed")
     assert (row.state, row.message) == ("budget_used", "2 trials have not started: budget.max_trials keeps them out")
@@ -131,23 +145,6 @@ def test_users_steer_their_studies(served: ServedRoot, uninterrupted: Path, rece
     assert not (served.root / "tiny").exists()
     assert sorted(path.name for path in (served.root / "teachers").iterdir())
     assert list(served.settings.runs.iterdir()) == []
-    assert served.stop() == 0
-
-
-@pytest.mark.slow
-def test_a_study_that_runs_is_deleted_and_its_name_is_free_again(served: ServedRoot, uninterrupted: Path) -> None:
-    served.submit(TINY)
-    driver = served.until_epoch("tiny")
-    served.change(changes.delete, "tiny")
-    with pytest.raises(ConflictError, match="name: 'tiny' is taken"):
-        served.submit(TINY)
-    served.until("it is deleted", lambda: served.names() == [])
-    assert not (served.root / "tiny").exists()
-    assert not Path(f"/proc/{driver}").exists()
-    assert list(served.settings.runs.iterdir()) == []
-    served.submit(TINY)
-    assert served.until_state("tiny", "finished", "failed").state == "finished"
-    assert_as_undisturbed(served, "tiny", uninterrupted)
     assert served.stop() == 0
 
 
