@@ -112,6 +112,7 @@ SMALL = """teacher: {epochs: 1}
 student: {width: 4, epochs: 1}
 """
 FAILING = """
+import sys
 import kd_sweep
 from torch import nn
 
@@ -131,6 +132,10 @@ def nan(inputs, parameters):
 def constant(inputs, parameters):
     return inputs.teacher_logits_MBC.sum()
 
+@kd_sweep.loss("exits")
+def exits(inputs, parameters):
+    sys.exit(3)
+
 @kd_sweep.pipeline("cropped", num_draws=0)
 def cropped(inputs, parameters):
     return inputs.images_BDHW[:, :, 1:]
@@ -149,9 +154,10 @@ class Late(nn.Module):
 
 
 FAILURES = {
-    "raises": "distillation.loss: 'mykd:raises' raised KeyError: 'what' (mykd.py, line 7)",
+    "raises": "distillation.loss: 'mykd:raises' raised KeyError: 'what' (mykd.py, line 8)",
     "vector": "distillation.loss: 'mykd:vector' returned the shape (64,), not a scalar",
     "nan": "the training loss is nan in epoch 1, batch 1, with distillation.loss 'mykd:nan'",
+    "exits": "distillation.loss: 'mykd:exits' raised SystemExit: 3 (mykd.py, line 24)",
     "constant": "distillation.loss: 'mykd:constant' returned a scalar that does not depend on the student",
 }
 CROPPED = "augmentation.pipeline: 'mykd:cropped' returned the shape (64, 1, 7, 8), not (64, 1, 8, 8)"
@@ -183,7 +189,7 @@ def test_a_plugin_that_fails_in_a_step_is_named_in_one_line(tmp_path: Path) -> N
         "augmentation.pipeline: {grid: [strength, 'mykd:cropped']}",
     )
     failed = json.loads(output_of(FAILED, tmp_path))
-    assert len(failed) == 16
+    assert len(failed) == 20
     for loss, teacher, pipeline, message in failed:
         expected = LATE if teacher == "mykd:late" else FAILURES[loss.partition(":")[2]]
         assert message.endswith(CROPPED if pipeline == "mykd:cropped" else expected)
@@ -191,10 +197,14 @@ def test_a_plugin_that_fails_in_a_step_is_named_in_one_line(tmp_path: Path) -> N
 
 
 def test_a_plugin_that_fails_in_a_step_fails_its_trial_and_no_other(tmp_path: Path, kd_sweep: Run) -> None:
-    failing_study(tmp_path, "distillation.loss: {grid: ['mykd:raises', kl]}")
+    names = ", ".join(f"'mykd:{name}'" for name in FAILURES)
+    failing_study(tmp_path, f"distillation.loss: {{grid: [{names}, kl]}}")
     done = kd_sweep("launch", tmp_path / "s.yaml", "--root", tmp_path / "results")
     assert done.returncode == 3, done.stderr
     rows = {row["distillation_loss"].rpartition(":")[2]: row for row in rows_of(tmp_path / "results")}
-    assert {name: row["status"] for name, row in rows.items()} == {"raises": "failed", "kl": "completed"}
-    assert rows["raises"]["error"].endswith(FAILURES["raises"])
-    assert "\n" not in rows["raises"]["error"]
+    assert rows.pop("kl")["status"] == "completed"
+    assert rows.keys() == FAILURES.keys()
+    for name, row in rows.items():
+        assert (row["status"], row["attempts"]) == ("failed", 1)
+        assert row["error"].endswith(FAILURES[name])
+        assert "\n" not in row["error"]
