@@ -39,7 +39,7 @@ _MOST_VALUES = 20
 """Of a setting: with more, only the range is told."""
 
 Entity = dict[str, Any]
-_LICENCE: Entity = {
+LICENCE: Entity = {
     "@id": "#licence-unknown",
     "@type": "CreativeWork",
     "name": "unknown",
@@ -76,7 +76,7 @@ def crate_metadata(study: FinishedStudy, study_file: CrateFile | None, results: 
     action = _action(study, software[0], inputs, found)
     entities = [_root(study, [*asked, *found], metrics, action), action, *found, *software, *inputs, *metrics]
     profile = {"@id": _PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-    return {"@context": _CONTEXT, "@graph": [_descriptor(), *entities, _LICENCE, profile]}
+    return {"@context": _CONTEXT, "@graph": [_descriptor(), *entities, LICENCE, profile]}
 
 
 def _descriptor() -> Entity:
@@ -93,7 +93,7 @@ def _root(study: FinishedStudy, files: list[Entity], metrics: list[Entity], acti
         "name": f"Study {study.name}",
         "description": f"Trials of ensemble knowledge distillation, their settings and metrics: {trials}.",
         "datePublished": _time(last),
-        "license": _to(_LICENCE),
+        "license": _to(LICENCE),
         "conformsTo": {"@id": _PROFILE},
         "hasPart": _to_all(files),
         "mentions": _to(action),

@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kd_sweep.export.crate_metadata import METADATA, CrateFile, crate_metadata
+from kd_sweep.export.crate_additions import read_description, with_additions
+from kd_sweep.export.crate_metadata import LICENCE, METADATA, CrateFile, crate_metadata
 from kd_sweep.export.export_paths import MARK, begin_folder, write_file
 from kd_sweep.export.finished_study import FinishedStudy
 from kd_sweep.export.request import Request, Written
 from kd_sweep.storage.local_files import is_temporary
 
 STUDY_FILE = "study.yaml"
+_BEFORE = f"{METADATA}.before"
+"""What described the crate before an export that was cut off: it has what people added."""
 _TABLES = {
     "studies": "The study: objectives, sampler, scheduler, how it stands.",
     "trials": "A row for each finished trial: settings, last metrics, times.",
@@ -27,18 +30,28 @@ _TABLES = {
 
 
 def write_crate(request: Request) -> Written:
-    """Write tables and study file, then what describes them, and whatever else lies in the folder, with digests."""
+    """Write tables and study file, then what describes them, and whatever else lies in the folder, with digests.
+
+    What people have added to the description stays.
+
+    Raises:
+        StorageError: the description that is there cannot be read. One line.
+    """
     study, out = request.study, request.out
     contents = dict(_contents(study))
     changed = [begin_folder(out, request.mark)]
-    if any(_differs(out / name, content) for name, (content, _) in contents.items()):
-        (out / METADATA).unlink(missing_ok=True)  # rather none than digests of other files
+    before = read_description(out / METADATA) or read_description(out / _BEFORE)
+    if (out / METADATA).exists() and any(_differs(out / name, content) for name, (content, _) in contents.items()):
+        (out / METADATA).replace(out / _BEFORE)  # rather none than digests of other files
     changed += [write_file(out / name, content) for name, (content, _) in contents.items()]
     files = {name: _described(name, content, about) for name, (content, about) in contents.items()}
     files |= {name: _described(name, (out / name).read_bytes(), "") for name in _others(out, set(contents))}
     what = f"{len(study.trials)} trials, {len(files)} files"
     metadata = crate_metadata(study, files.pop(STUDY_FILE, None), list(files.values()))
+    if before is not None:
+        metadata = with_additions(metadata, before, LICENCE["@id"])
     changed.append(write_file(out / METADATA, json.dumps(metadata, indent=1).encode() + b"\n"))
+    (out / _BEFORE).unlink(missing_ok=True)
     return Written(any(changed), what)
 
 
@@ -63,7 +76,7 @@ def _others(folder: Path, ours: set[str]) -> Iterator[str]:
     """Yield the names of files that somebody has put into the folder, such as figures."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in {*ours, METADATA, MARK} and not is_temporary(path.name):
+        if path.is_file() and name not in {*ours, METADATA, _BEFORE, MARK} and not is_temporary(path.name):
             yield name
 
 

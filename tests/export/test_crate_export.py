@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import kd_sweep
+from kd_sweep.errors import StorageError
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from tests.export.written_study import FINISHED, STUDY, last_value
 from tests.tables.rows import trial_id
@@ -114,6 +115,51 @@ def test_figures_in_the_folder_are_described_when_it_is_done_again(written: Path
     assert described["sha256"] == hashlib.sha256(b"<svg/>").hexdigest()
     assert not study.export("ro-crate", tmp_path / "crate").changed
     assert figure.read_text() == "<svg/>"
+
+
+def test_authors_and_a_licence_that_were_added_stay_when_it_is_done_again(written: Path, tmp_path: Path) -> None:
+    study, crate = kd_sweep.open_results(written)[STUDY], tmp_path / "crate"
+    study.export("ro-crate", crate)
+    file = crate / "ro-crate-metadata.json"
+    before = json.loads(file.read_text())
+    described = {entity["@id"]: entity for entity in before["@graph"]}
+    ada, lab = {"@id": "https://orcid.org/0000-0001"}, {"@id": "#lab"}
+    described["./"] |= {"author": [ada], "license": {"@id": "https://spdx.org/licenses/CC-BY-4.0"}}
+    described["#sweep"]["agent"] = ada
+    described["./"]["name"] = "Another name"
+    before["@graph"] += [
+        {**ada, "@type": "Person", "name": "Ada", "affiliation": lab},
+        {**lab, "@type": "Organization", "name": "A laboratory"},
+        {"@id": "https://spdx.org/licenses/CC-BY-4.0", "@type": "CreativeWork", "name": "CC BY 4.0"},
+        {"@id": "#nobody", "@type": "Person", "name": "to whom nothing leads"},
+    ]
+    file.write_text(json.dumps(before))
+    (crate / "trials.parquet").write_bytes(b"damaged")
+    assert study.export("ro-crate", crate).changed
+    found = entities(crate)
+    assert found["./"]["author"] == [ada]
+    assert found["#sweep"]["agent"] == ada
+    assert found["./"]["license"] == {"@id": "https://spdx.org/licenses/CC-BY-4.0"}
+    assert (found[ada["@id"]]["name"], found["#lab"]["name"]) == ("Ada", "A laboratory")
+    assert "#nobody" not in found
+    assert found["./"]["name"] == f"Study {STUDY}"
+    assert not study.export("ro-crate", crate).changed
+    # Cut off between the tables and their description.
+    file.rename(crate / "ro-crate-metadata.json.before")
+    assert study.export("ro-crate", crate).changed
+    assert entities(crate) == found
+    assert sorted(path.name for path in crate.glob("*.before")) == []
+
+
+def test_a_description_that_somebody_broke_is_one_line(written: Path, tmp_path: Path) -> None:
+    study = kd_sweep.open_results(written)[STUDY]
+    study.export("ro-crate", tmp_path / "crate")
+    for content in ('{"@graph": ', "[]", '{"@graph": [1]}'):
+        (tmp_path / "crate/ro-crate-metadata.json").write_text(content)
+        with pytest.raises(StorageError, match="is no JSON with a @graph of entities") as error:
+            study.export("ro-crate", tmp_path / "crate")
+        assert len(str(error.value).splitlines()) == 1
+        assert (tmp_path / "crate/ro-crate-metadata.json").read_text() == content
 
 
 VALIDATE = """

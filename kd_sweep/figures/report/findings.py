@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kd_sweep.analysis.correlations import UNBALANCED
 from kd_sweep.analysis.reading_notes import explained
 from kd_sweep.analysis.study_analysis import Analysis, analyse, pooled_correlations, pooled_effects
 from kd_sweep.errors import QueryError
@@ -86,9 +87,10 @@ def _effects(effects: pa.Table, caption: str) -> ShownTable | None:
 
 
 def _correlations(table: pa.Table) -> ShownTable | None:
+    unbalanced = any(UNBALANCED in (note or "") for note in table["note"].to_pylist())
     return _shown(
         table,
-        "Rank correlations (Spearman)",
+        "Rank correlations (Spearman)" + (f", some {UNBALANCED}" if unbalanced else ""),
         ("x", "y", *_ARM),
         ("rho", "num_trials", "num_seeds"),
         (("jackknife interval", "low", "high"),),

@@ -77,6 +77,18 @@ def test_markdown_has_means_with_intervals_and_no_markup_of_others(small: StudyR
             for row in rows
         } == {float(row["Augmentation strength"]): tuple(numbers(row[label])) for row in rows}
     assert [row["Seeds"] for row in rows] == ["3", "3"]
+    others = markdown_rows(text, "Effects on other metrics")
+    (entropy,) = [row for row in others if row["outcome"] == "Entropy student"]
+    by_strength = frame(small).groupby("augmentation_strength")["entropy_student"].mean()
+    assert numbers(entropy["change"])[0] == pytest.approx(by_strength[1.0] - by_strength[0.0], abs=6e-5)
+    trials = frame(small)
+    (accuracy,) = [
+        row
+        for row in markdown_rows(text, "Rank correlations (Spearman)")
+        if (row["x"], row["y"]) == ("Augmentation strength", "Validation accuracy")
+    ]
+    rho = stats.spearmanr(trials["augmentation_strength"], trials["val_accuracy"]).statistic
+    assert numbers(accuracy["rho"])[0] == pytest.approx(rho, abs=6e-5)
     (note,) = markdown_rows(text, "Notes")
     assert (
         re.sub(r"\\([\\`*_\[\]|~])", r"\1", note["note"])

@@ -104,6 +104,7 @@ def _findings(study: ReportContent) -> Iterator[Block]:
         yield Paragraph("None on the objectives: no seed has both the lowest and the highest level.")
     else:
         yield found.effects
+    yield from (table for table in (found.other_effects, found.correlations) if table is not None)
 
 
 def _recipe(study: ReportContent) -> Iterator[Block]:
