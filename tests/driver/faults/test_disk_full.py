@@ -1,7 +1,6 @@
 """A results root on a disk that becomes full: the sweep ends with the reason, and goes on once there is room."""
 
 import contextlib
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -57,25 +56,28 @@ class Filler:
             self._fill()
 
 
-@pytest.mark.parametrize(("phase", "cpus"), [("teachers", 1), ("trials", 2)])
 def test_a_disk_that_fills_up_ends_the_sweep_which_goes_on_later(
-    phase: str,
-    cpus: int,
-    disk: Path,
-    tiny: Path,
-    uninterrupted: Path,
-    kd_sweep: Run,
-    start_kd_sweep: Start,
-    cli: Cli,
+    disk: Path, tiny: Path, uninterrupted: Path, kd_sweep: Run, start_kd_sweep: Start, cli: Cli
 ) -> None:
+    """Before the first teacher is trained on one slot, then before the first trial is on two."""
     root = disk / "results"
-    if phase == "trials":
-        shutil.copytree(uninterrupted / "teachers", root / "teachers")
-    process = start_kd_sweep("launch", tiny, "--root", root, cpus=cpus)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if f"{phase}: 4 to " in line:  # its first processes are still starting
-            break
+    launch, resume = ("launch", tiny, "--root", root), ("resume", root / "tiny")
+    for command, phase, cpus in ((launch, "teachers", 1), (resume, "trials", 2)):
+        process = start_kd_sweep(*command, cpus=cpus)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if f"{phase}: 4 to " in line:
+                break
+        assert_ends_for_want_of_room(process, root, disk, cli)
+    resumed = kd_sweep(*resume)
+    assert resumed.returncode == 0, resumed.stderr
+    for table in ("epochs", "trials", "teachers"):
+        assert comparable(root, table).equals(comparable(uninterrupted, table)), table
+    assert cli("verify", root)[0] == 0
+
+
+def assert_ends_for_want_of_room(process: "subprocess.Popen[str]", root: Path, disk: Path, cli: Cli) -> None:
+    """Fill the disk, see how the sweep ends, and make room again."""
     filler = Filler(disk)
     try:
         said, _ = process.communicate(timeout=90)
@@ -89,12 +91,6 @@ def test_a_disk_that_fills_up_ends_the_sweep_which_goes_on_later(
     assert last.endswith(f" cannot be written: No space left on device; mend that, then: kd-sweep resume {root}/tiny")
     assert not [line for line in earlier if not line.startswith("[")], said  # notes of progress, no traceback
     assert code == 0, problems
-
-    resumed = kd_sweep("resume", root / "tiny")
-    assert resumed.returncode == 0, resumed.stderr
-    for table in ("epochs", "trials", "teachers"):
-        assert comparable(root, table).equals(comparable(uninterrupted, table)), table
-    assert cli("verify", root)[0] == 0
 
 
 def test_a_full_disk_is_refused_before_anything_is_written(disk: Path, tiny: Path, cli: Cli) -> None:
