@@ -1,5 +1,7 @@
 """Studies by HTTP: submitted once, shown, changed only as they were read, and every change recorded."""
 
+import dataclasses
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,8 @@ from ruamel.yaml import YAML
 
 from kd_sweep.service.access.roles import Role
 from kd_sweep.service.queue.policy import Policy
+from kd_sweep.service.queue.study_files import check
+from kd_sweep.service.queue.submissions import submit
 from tests.service.running_service import RunningService, running
 from tests.tiny_study import TINY
 
@@ -44,6 +48,34 @@ def test_a_study_is_submitted_as_yaml_or_json_and_shown(admin: httpx.Client, ser
     assert [entry["name"] for entry in listed] == ["two", "one", "tiny"]
     assert listed[2]["progress"]["num_completed"] == 4
     assert (listed[2]["is_submitted"], listed[2]["state"]) == (False, "completed")
+
+
+def test_a_grid_of_ten_million_is_refused_in_one_line_at_once(admin: httpx.Client) -> None:
+    levels = [number / 100 for number in range(100)]
+    search = {"augmentation_strength": levels, "distillation.alpha": levels, "seed": list(range(1000))}
+    study = {"name": "wide", "search": {field: {"grid": values} for field, values in search.items()}}
+    begun = time.process_time()  # of the service too, which is a thread here
+    answer = admin.post("/api/v1/studies", json={"study": study})
+    assert time.process_time() - begun < 5
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("search: the grid has 10000000 trials, more than 1000000; take sampler")
+
+
+def test_five_hundred_studies_wait_in_order_and_are_listed(admin: httpx.Client, service: RunningService) -> None:
+    study = check(TINY, Policy())
+    with service.serving.rows.changing() as session:
+        for number in range(500):
+            one = dataclasses.replace(study, name=f"s{number}")
+            submit(session, one, by="anna", policy=Policy(), priority=number % 3)
+    begun = time.process_time()
+    listed = admin.get("/api/v1/studies", params={"state": "queued", "limit": 500}).json()["studies"]
+    assert time.process_time() - begun < 10
+    expected = sorted(range(500), key=lambda number: (-(number % 3), number))
+    in_order = sorted(listed, key=lambda entry: entry["waiting"]["position"])
+    assert [entry["name"] for entry in in_order] == [f"s{number}" for number in expected]
+    assert [entry["waiting"]["position"] for entry in in_order] == list(range(1, 501))
+    last = admin.get(f"/api/v1/studies/s{expected[-1]}").json()["waiting"]
+    assert last["why"].startswith("number 500: 499 studies before it")
 
 
 def test_pages_of_studies_have_each_once(admin: httpx.Client) -> None:
