@@ -280,6 +280,26 @@ def other_deaths_are_an_actors() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def starting_actors_kept() -> Iterator[None]:
+    """Make Tune leave processes alone that are starting, while the block runs.
+
+    It gives the process of a trial that has ended to any other that waits, and ends the one that starts for that trial.
+    Where trials take less than the start of a process, all run in the first one, and others start for ever.
+    """
+    from ray.tune.execution.tune_controller import TuneController
+
+    reuse = TuneController._maybe_reuse_cached_actor
+
+    def reuse_elsewhere(self: Any, trial: Any) -> bool:
+        own = self._trial_to_actor.get(trial)
+        is_starting = own in self._actor_manager.live_actors and trial not in self._resetting_trials
+        return not is_starting and reuse(self, trial)
+
+    with _replaced(TuneController, "_maybe_reuse_cached_actor", reuse_elsewhere):
+        yield
+
+
 def _daemons_of(one: node.Node) -> Daemons:
     return {name: infos[0].process for name, infos in one.all_processes.items() if name in DAEMONS}
 

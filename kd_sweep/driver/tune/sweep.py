@@ -11,7 +11,7 @@ from kd_sweep.driver.events import Progress, TeachersBegan, TrialsBegan, WorkCou
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.connection import Cluster, ray_resources
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
-from kd_sweep.driver.ray.private import other_deaths_are_an_actors, uncounted_callbacks
+from kd_sweep.driver.ray.private import other_deaths_are_an_actors, starting_actors_kept, uncounted_callbacks
 from kd_sweep.driver.ray.ray_settings import MAX_PENDING_TRIALS, environment
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.driver.tune.callbacks import SweepCallback
@@ -81,6 +81,7 @@ def _tune(
     with ExitStack() as stack:
         stack.enter_context(environment(waiting))
         stack.enter_context(other_deaths_are_an_actors())
+        stack.enter_context(starting_actors_kept())
         stack.enter_context(uncounted_callbacks())
         # Tune keeps logs of its own while it runs; nothing of ours is in them.
         scratch = stack.enter_context(scratch_folder("tune"))

@@ -52,6 +52,7 @@ CALLED: dict[str, tuple[str, ...] | str] = {
     "ray._private.utils:set_sigterm_handler": ("sigterm_handler",),
     "ray._private.worker:print_to_stdstream": ("data", "ignore_prefix"),
     "ray.tune.execution.class_cache:_ActorClassCache.get": ("self", "trainable_cls"),
+    "ray.tune.execution.tune_controller:TuneController._maybe_reuse_cached_actor": ("self", "trial"),
     "ray.air._internal.usage:tag_callbacks": ("callbacks",),
     "ray.air.execution._internal.actor_manager:RayActorManager._actor_task_failed": (
         "self",
@@ -79,6 +80,9 @@ WRITTEN = {
     "ray._private.services:start_raylet(runtime_env)": '"--runtime_env_agent_command=',
     "ray._private.services:get_dashboard_dependency_error": "if ray._private.utils.get_dashboard_dependency_error() is",
     "ray.tune.execution.class_cache:_ActorClassCache._cache": "self._cache[trainable_cls]",
+    "ray.tune.execution.tune_controller:_trial_to_actor": "original_actor = self._trial_to_actor.pop(trial)",
+    "ray.tune.execution.tune_controller:_resetting_trials": "if trial in self._resetting_trials:",
+    "ray.air.execution._internal.actor_manager:live_actors": "return list(self._live_actors_to_ray_actors_resources)",
     "ray.tune.tune:tag_callbacks": "air_usage.tag_callbacks(callbacks)",
     "ray.air.execution._internal.actor_manager:RayActorManager": "isinstance(exception, RayActorError)",
 }

@@ -1,0 +1,259 @@
+"""A whole study by `kd-sweep launch`, Ray included, against the same study by scripts written from the paper's method.
+
+Both sides train the same networks on the same image files, as many epochs, one thread a process and two at a time: the
+teachers, and the students of all strengths, sizes and temperatures. The scripts are `benchmarks/peer/paper_scripts.py`.
+CPU seconds of all processes of a side are compared. The network itself counts the images that frozen teachers see. They
+have to be as few as possible: for each teacher every image of a stream once, and the clean validation images
+`CLEAN_PASSES` times. What a launch computes is shown by process, too.
+
+Run: python -m benchmarks.study_against_peer
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.peer import study_network
+from kd_sweep.tables.reader import open_results
+
+SLOTS, IMAGE_SIZE, FILE_SIZE, BATCH = 2, 24, 48, 50
+STRENGTHS, SIZES, TEMPERATURES = (0.0, 0.5), (1, 2, 3), (2.0, 4.0, 8.0)
+TEACHER_CHANNELS, STUDENT_CHANNELS = 16, 8
+CLEAN_PASSES = 3
+"""Of each teacher over the clean validation images: for its answers with attention maps, and two to check the maps."""
+_SET_CHILD_SUBREAPER = 36
+STUDY = """
+name: study
+plugins: [study_network]
+data: {{name: image_folder, path: {images}, image_size: {size}}}
+teacher: {{model: "study_network:residual", channels: {teacher}, epochs: {epochs}, batch_size: {batch}}}
+student: {{model: "study_network:residual", channels: {student}, epochs: {epochs}, batch_size: {batch}}}
+max_concurrent_trials: {slots}
+search:
+  augmentation_strength: {{grid: {strengths}}}
+  ensemble_size: {{grid: {sizes}}}
+  distillation.temperature: {{grid: {temperatures}}}
+"""
+Process = tuple[int, str]
+"""Its id, and when it started."""
+
+
+def draw_images(folder: Path, num_train: int, num_val: int) -> None:
+    """Write noisy images of ten classes, each of which has a pattern of its own."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 256, (10, 6, 6, 3))
+    for split, number in (("train", num_train), ("val", num_val)):
+        for index in range(number):
+            label = index % 10
+            noisy = patterns[label].repeat(FILE_SIZE // 6, 0).repeat(FILE_SIZE // 6, 1) * 0.4
+            noisy = noisy + rng.integers(0, 150, noisy.shape)
+            file = folder / split / f"class{label}" / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noisy.astype(np.uint8)).save(file)
+
+
+def cpu_s() -> float:
+    """Return what all processes that have ended below this one have computed."""
+    _reap()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _reap() -> None:
+    """Wait for processes whose parents have died: they are this one's then."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return
+        except ChildProcessError:
+            return
+
+
+def kd_sweep_side(folder: Path, images: Path, num_epochs: int) -> tuple[float, Counter[str]]:
+    """Run the study; return CPU seconds, of all and by process."""
+    study, counts = folder / "study.yaml", folder / "counts"
+    counts.mkdir()
+    (folder / "study_network.py").write_text(Path(study_network.__file__).read_text())
+    study.write_text(
+        STUDY.format(
+            images=images,
+            slots=SLOTS,
+            size=IMAGE_SIZE,
+            teacher=TEACHER_CHANNELS,
+            student=STUDENT_CHANNELS,
+            epochs=num_epochs,
+            batch=BATCH,
+            strengths=list(STRENGTHS),
+            sizes=list(SIZES),
+            temperatures=list(TEMPERATURES),
+        )
+    )
+    before = cpu_s()
+    command = [sys.executable, "-m", "kd_sweep", "launch", str(study), "--root", str(folder / "results")]
+    environment = os.environ | {study_network.COUNTS: str(counts), "OMP_NUM_THREADS": "1"}
+    with (folder / "log").open("w") as log:
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        seen: dict[Process, tuple[str, float]] = {}
+        while driver.poll() is None:
+            seen |= processes_below(os.getpid(), driver.pid)
+            time.sleep(0.2)
+    if driver.returncode:
+        raise SystemExit((folder / "log").read_text())
+    while processes_below(os.getpid(), driver.pid):  # Ray's daemons end after the driver
+        time.sleep(0.2)
+        _reap()
+    by_kind: Counter[str] = Counter()
+    for kind, seconds in seen.values():
+        by_kind[kind] += seconds
+    # Where a parent does not wait for its children, the kernel adds them to nobody's sum.
+    return max(cpu_s() - before, by_kind.total()), by_kind
+
+
+def processes_below(ancestor: int, driver: int) -> dict[Process, tuple[str, float]]:
+    """Return kind and CPU seconds of each process below this one, Linux's."""
+    stats: dict[int, list[str]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stats[int(entry.name)] = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has ended
+    found = {}
+    for pid, stat in stats.items():
+        above = pid
+        while above in stats and above != ancestor:
+            above = int(stats[above][1])
+        if above == ancestor and pid != ancestor and stat[0] != "Z":
+            seconds = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+            found[pid, stat[19]] = ("driver" if pid == driver else kind_of(pid), seconds)
+    return found
+
+
+def kind_of(pid: int) -> str:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return "others"
+    if "ray::" in command or "default_worker.py" in command:
+        return "workers"
+    return "daemons" if "raylet" in command or "gcs_server" in command else "others"
+
+
+def peer_side(folder: Path, images: Path, num_epochs: int) -> tuple[float, float]:
+    """Run the scripts, two at a time; return the CPU seconds of all, and in how many of them processes only start."""
+    common: dict[str, Any] = {"images": str(images), "image_size": IMAGE_SIZE, "batch_size": BATCH}
+    common |= {"epochs": num_epochs, "learning_rate": 0.05, "teachers": []}
+    common |= {"teacher_channels": TEACHER_CHANNELS, "student_channels": STUDENT_CHANNELS}
+    teachers = {
+        (strength, member): str(folder / f"teacher-{strength}-{member}.pt")
+        for strength in STRENGTHS
+        for member in range(1, max(SIZES) + 1)
+    }
+    of_students = [
+        common
+        | {"strength": strength, "temperature": temperature, "seed": 0}
+        | {"teachers": [teachers[strength, member] for member in range(1, size + 1)]}
+        | {"out": str(folder / f"student-{strength}-{size}-{temperature}.pt")}
+        for strength in STRENGTHS
+        for size in SIZES
+        for temperature in TEMPERATURES
+    ]
+    before = cpu_s()
+    with ThreadPoolExecutor(SLOTS) as pool:
+        trainings = [
+            common | {"strength": strength, "seed": member, "out": out} for (strength, member), out in teachers.items()
+        ]
+        list(pool.map(lambda given: _script("teacher", [given]), trainings))
+        list(pool.map(lambda given: _script("student", [given]), of_students))
+    _script("metrics", of_students)
+    computed = cpu_s() - before
+    _script("metrics", [])
+    return computed, (cpu_s() - before - computed) * (len(trainings) + len(of_students) + 1)
+
+
+def _script(role: str, of_networks: list[dict[str, Any]]) -> None:
+    command = [sys.executable, "-m", "benchmarks.peer.paper_scripts", role, json.dumps(of_networks)]
+    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, check=True)
+
+
+def teacher_images(counts: Path) -> int:
+    """Return how many images frozen teachers have seen."""
+    return sum(int(line) for file in counts.iterdir() for line in file.read_text().split())
+
+
+def least_teacher_images(num_train: int, num_val: int, num_epochs: int) -> int:
+    """Return how many they have to see: of each stream every image of an epoch once, of each teacher the clean ones."""
+    num_teachers = len(STRENGTHS) * max(SIZES)  # each teaches on one stream, that of its strength
+    return num_teachers * (num_epochs * (num_train + num_val) + CLEAN_PASSES * num_val)
+
+
+def profile(root: Path) -> dict[str, float]:
+    """Return what the tables say of the slots: the shares of evaluation in their epochs, and of idle time."""
+    results = open_results(root)
+    epochs, teachers = results.table("epochs").to_pylist(), results.table("teachers").to_pylist()
+    num_train = sum(1 for _ in (root.parent / "images/train").glob("*/*"))
+    epochs_s = sum(row["epoch_s"] for row in epochs)
+    training_s = sum(num_train / row["train_images_per_s"] for row in epochs)
+    ends = [(row["finished_at"].timestamp(), row["epoch_s"]) for row in epochs]
+    ends += [(row["finished_at"].timestamp(), row["train_s"]) for row in teachers]
+    span_s = max(end for end, _ in ends) - min(end - took for end, took in ends)
+    busy_s = sum(took for _, took in ends)
+    return {"evaluation": 1 - training_s / epochs_s, "idle": 1 - busy_s / (SLOTS * span_s)}
+
+
+def main() -> None:
+    """Run both sides one after another and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--images", type=int, nargs=2, default=[600, 200], help="for training and for validation")
+    given = parser.parse_args()
+    num_train, num_val = given.images
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # the CPU of processes whose parents die is counted here
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        draw_images(folder / "images", num_train, num_val)
+        ours, by_kind = kd_sweep_side(folder, folder / "images", given.epochs)
+        theirs, starting = peer_side(folder, folder / "images", given.epochs)
+        seen, least = teacher_images(folder / "counts"), least_teacher_images(num_train, num_val, given.epochs)
+        shares = profile(folder / "results")
+    num_students = len(STRENGTHS) * len(SIZES) * len(TEMPERATURES)
+    table = Table(title=f"{num_students} students, {len(STRENGTHS) * max(SIZES)} teachers, {given.epochs} epochs each")
+    for heading in ("side", "CPU s", "ratio"):
+        table.add_column(heading, justify="left" if heading == "side" else "right")
+    table.add_row("scripts of the paper's method", f"{theirs:.1f}", f"{theirs / ours:.2f}")
+    table.add_row(
+        "the same without starting processes", f"{theirs - starting:.1f}", f"{(theirs - starting) / ours:.2f}"
+    )
+    table.add_row("kd-sweep launch", f"{ours:.1f}", "1.00")
+    Console().print(table)
+    parts = Table(title="the launch by process")
+    for heading in ("processes", "CPU s", "share"):
+        parts.add_column(heading, justify="left" if heading == "processes" else "right")
+    by_kind["ended unseen"] = max(0.0, ours - by_kind.total())
+    for kind, seconds in by_kind.most_common():
+        parts.add_row(kind, f"{seconds:.1f}", f"{seconds / ours:.2f}")
+    Console().print(parts)
+    print(f"share of metrics and evaluation in the students' epochs: {shares['evaluation']:.2f}")
+    print(f"share of their time in which slots are idle: {shares['idle']:.2f}")
+    print(f"frozen teachers saw {seen:,} images; {least:,} are the fewest possible")
+    if seen != least:
+        raise SystemExit("teachers see images that they need not see")
+
+
+if __name__ == "__main__":
+    main()
