@@ -22,6 +22,7 @@ import pytest
 
 from benchmarks.generated_study import write
 from tests.command_line import environment
+from tests.service.running_service import TLS
 from tests.tiny_study import TINY
 
 PROGRAM = """
@@ -52,9 +53,8 @@ class Abused:
         return host, int(port)
 
     def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(
-            base_url=f"{self.url}/api/v1", timeout=60, headers={"Authorization": f"Bearer {self.token}"} | headers
-        )
+        authorized = {"Authorization": f"Bearer {self.token}"} | headers
+        return httpx.Client(base_url=f"{self.url}/api/v1", timeout=60, headers=authorized, verify=TLS)
 
     def open(self, request: str, receive_bytes: int | None = None) -> socket.socket:
         """Open a connection and send the beginning of a request, or all of it."""
@@ -173,7 +173,7 @@ def test_of_a_thousand_streams_some_are_open(service: Abused) -> None:
         for sock in streams:
             sock.close()
         deadline = time.monotonic() + 30
-        while "kd_sweep_event_streams 0" not in httpx.get(f"{service.url}/metrics", headers=client.headers).text:
+        while "kd_sweep_event_streams 0" not in client.get(f"{service.url}/metrics").text:
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
