@@ -1,4 +1,4 @@
-"""Routes of the page: its files from the package, under paths that change when a file does."""
+"""Routes of the page: its files from the package, its modules as one, under paths that change when a file does."""
 
 import gzip
 import hashlib
@@ -13,15 +13,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from kd_sweep.service.http.answers.negotiation import is_known, not_modified
+from kd_sweep.service.http.answers.page_script import page_script
 from kd_sweep.service.http.authorization import Public
 from kd_sweep.service.service_errors import NotFoundError
 
 router = APIRouter(include_in_schema=False, dependencies=[Public])
 _PLACEHOLDER = b"DIGEST"
 """In `index.html`, instead of the digest of all files."""
-_MODULES = b"MODULES"
-"""In `index.html`, where it names all modules, so that a browser asks for them at once, not one behind the other."""
-_NO_MODULES = ("theme.js", "vendor/uplot.js")
+_FIRST, _SCRIPT = "main.js", "page.js"
+"""The module to begin with, and the one that is made of it and all that it imports."""
+_NO_MODULES = ("theme.js", "vendor/")
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -46,9 +47,10 @@ def page_files() -> PageFiles:
     for path, content in sorted(contents.items()):
         whole.update(f"{path} {len(content)}\n".encode() + content)
     digest = whole.hexdigest()[:16]
-    modules = [path for path in sorted(contents) if path.endswith(".js") and path not in _NO_MODULES]
-    links = "\n  ".join(f'<link rel="modulepreload" href="page/{digest}/{path}">' for path in modules)
-    index = contents.pop("index.html").replace(_MODULES, links.encode()).replace(_PLACEHOLDER, digest.encode())
+    modules = [path for path in contents if path.endswith(".js") and not path.startswith(_NO_MODULES)]
+    texts = {path: contents.pop(path).decode() for path in modules}
+    contents[_SCRIPT] = page_script(texts, _FIRST).encode()
+    index = contents.pop("index.html").replace(_PLACEHOLDER, digest.encode())
     packed = {path: gzip.compress(content, mtime=0) for path, content in contents.items()}
     smaller = {path: content for path, content in packed.items() if len(content) < len(contents[path])}
     return PageFiles(digest, index, contents, smaller)
