@@ -113,12 +113,15 @@ def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     """
     generator = np.random.default_rng([_SEED, num_clusters, resamples])
     shares_S = np.full(num_clusters, 1.0 / num_clusters)
-    counts_RS = generator.multinomial(num_clusters, shares_S, size=resamples)
     smallest = np.min_scalar_type(num_clusters)
+    counts_RS = np.empty((resamples, num_clusters), smallest)
+    for at in range(0, resamples, _ROWS_AT_ONCE):  # drawn as they come: all at once they are eight bytes each
+        rows = counts_RS[at : at + _ROWS_AT_ONCE]
+        rows[:] = generator.multinomial(num_clusters, shares_S, size=len(rows))
     if num_clusters > _FEW_CLUSTERS:
-        return counts_RS.astype(smallest), np.ones(resamples, dtype=np.int64)
+        return counts_RS, np.ones(resamples, dtype=np.int64)
     counts_US, repeats_U = np.unique(counts_RS, axis=0, return_counts=True)
-    return counts_US.astype(smallest), repeats_U.astype(np.int64)
+    return counts_US, repeats_U.astype(np.int64)
 
 
 def _weighted(counts_US: Counts, values_S: Floats) -> Floats:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from kd_sweep.service.http.listening.returned_memory import give_back_at_times
+
 SHARE = 0.05
 """Of the time, that may go into computing one answer anew while its study runs."""
 LONGEST_S = 60.0
@@ -84,6 +86,7 @@ class StandingAnswers:
         began = time.monotonic()
         answer = compute()
         now = time.monotonic()
+        give_back_at_times()
         stands_s = min((now - began) / SHARE, LONGEST_S)
         standing = Standing(answer, tag, renewed_in_s=stands_s)
         with self._lock:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import time
 
 from kd_sweep.tables.arrow_alone import import_arrow_alone
 
@@ -10,6 +11,8 @@ _M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
 _ARENAS = 2
 _POOL = "ARROW_DEFAULT_MEMORY_POOL"
+_PAUSE_S = 5.0
+_given_back_at = 0.0
 
 
 def keep_little() -> None:
@@ -30,5 +33,13 @@ def keep_little() -> None:
 
 def give_back() -> None:
     """Give what is free in the middle of the heap back to the system: after a view that is up to 0.1 GB, for 15 ms."""
+    global _given_back_at
+    _given_back_at = time.monotonic()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def give_back_at_times() -> None:
+    """Give it back unless that was done a moment ago: behind what takes less, but comes from many at once."""
+    if time.monotonic() - _given_back_at > _PAUSE_S:
+        give_back()
