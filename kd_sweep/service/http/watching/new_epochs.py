@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.handles.study_results import StudyResults
-from kd_sweep.tables.epoch_parts import Part, list_parts, read_part
+from kd_sweep.storage.root import Root
+from kd_sweep.tables.epoch_parts import MAX_MERGED_ROWS, Part, list_parts, read_part
 
 MOST_ROWS = 400
 """Of one event: more are left to those who read the tables."""
@@ -19,17 +20,16 @@ class NewEpochs:
 
     Args:
         study: the study.
-        is_live: whether it runs: then its epochs can be ahead of its trials, and are read themselves.
+        is_live: whether it runs: then its epochs can be ahead of its trials, and the newest are read themselves.
     """
 
     def __init__(self, study: StudyResults, *, is_live: bool) -> None:
         self._study = study
-        self._newest = _newest(list_parts(study.root))
-        if is_live:
-            rows = study.sql("SELECT trial_id, max(epoch) AS epoch FROM epochs GROUP BY trial_id")
-        else:
-            rows = study.table("trials").select(["trial_id", "last_epoch"])
+        rows = study.table("trials").select(["trial_id", "last_epoch"])  # first: what is in the parts is no older
         self._last = {trial_id: epoch or 0 for trial_id, epoch in zip(*rows.to_pydict().values(), strict=True)}
+        self._newest, newest = _newest_epochs(study.root) if is_live else (_newest(list_parts(study.root)), {})
+        for trial_id, epoch in newest.items():
+            self._last[trial_id] = max(epoch, self._last.get(trial_id, 0))
 
     def take(self, metric: str) -> dict[str, Any] | None:
         """Return the epochs that have come since the last call; None without any.
@@ -70,3 +70,26 @@ class NewEpochs:
 def _newest(parts: Sequence[Part]) -> tuple[int, int]:
     """Return the term and the last flush of the newest part."""
     return max(((part.term, part.last) for part in parts), default=(0, 0))
+
+
+def _newest_epochs(root: Root) -> tuple[tuple[int, int], dict[str, int]]:
+    """Return the newest part as `_newest` does, and the last epoch of each trial in the newest parts.
+
+    Trials are saved every few seconds, so they lack only what those have. The oldest of these parts is so large that it
+    is merged no more; to read all parts would take a second of CPU for some millions of epochs.
+    """
+    while True:
+        parts = list_parts(root)
+        found: dict[str, int] = {}
+        try:
+            for part in sorted(parts, key=lambda part: part.last, reverse=True):
+                table = read_part(root, part, ["trial_id", "epoch"])
+                ids = table["trial_id"].cast(pa.string())
+                last = pa.table({"id": ids, "epoch": table["epoch"]}).group_by("id").aggregate([("epoch", "max")])
+                for trial_id, epoch in zip(last["id"].to_pylist(), last["epoch_max"].to_pylist(), strict=True):
+                    found[trial_id] = max(epoch, found.get(trial_id, 0))
+                if table.num_rows > MAX_MERGED_ROWS // 2:
+                    break
+        except FileNotFoundError:  # merged meanwhile
+            continue
+        return _newest(parts), found
