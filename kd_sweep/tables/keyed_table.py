@@ -181,6 +181,12 @@ _SETTLED_S = 0.1
 _KEPT = KeptTables()
 
 
+def keep_no_tables() -> None:
+    """Keep no table from now on: for a process that reads each once."""
+    global KEPT_BYTES
+    KEPT_BYTES = -1
+
+
 def read_table(root: Root, name: str) -> pa.Table:
     """Return the current table of a study, by its name in `TABLE_FILES`; without columns if there is none.
 

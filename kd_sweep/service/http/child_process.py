@@ -20,6 +20,9 @@ _FOR_IT = {
     "NO_COLOR": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # others keep what they have once had
     "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(
+        1 << 20
+    ),  # what is larger goes back when it is freed: malloc would raise this by itself
 }
 """Of the environment: one CPU, no GPU, no more memory than it needs; and plain messages."""
 _MISTAKE = "kd-sweep: "

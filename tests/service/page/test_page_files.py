@@ -93,6 +93,9 @@ def test_the_document_is_asked_for_again_and_its_files_never(client: httpx.Clien
     digest = named[0].split("/")[1]
     script = client.get(f"/page/{digest}/page.js").text
     parts = re.findall(r"^\{ // (\S+)$", script, re.MULTILINE)
+    for file in scripts():
+        path = file.relative_to(PAGE).as_posix()
+        assert client.get(f"/page/{digest}/{path}").content == file.read_bytes()
     assert sorted(parts) == sorted({file.relative_to(PAGE).as_posix() for file in scripts()} - {"theme.js"})
 
 

@@ -43,13 +43,12 @@ class PageFiles:
 def page_files() -> PageFiles:
     """Return the files of the page; a few hundred kilobytes, which stay in memory."""
     contents = dict(_read(files("kd_sweep.service") / "page", ""))
+    modules = [path for path in contents if path.endswith(".js") and not path.startswith(_NO_MODULES)]
+    contents[_SCRIPT] = page_script({path: contents[path].decode() for path in modules}, _FIRST).encode()
     whole = hashlib.sha256()
     for path, content in sorted(contents.items()):
         whole.update(f"{path} {len(content)}\n".encode() + content)
     digest = whole.hexdigest()[:16]
-    modules = [path for path in contents if path.endswith(".js") and not path.startswith(_NO_MODULES)]
-    texts = {path: contents.pop(path).decode() for path in modules}
-    contents[_SCRIPT] = page_script(texts, _FIRST).encode()
     index = contents.pop("index.html").replace(_PLACEHOLDER, digest.encode())
     packed = {path: gzip.compress(content, mtime=0) for path, content in contents.items()}
     smaller = {path: content for path, content in packed.items() if len(content) < len(contents[path])}
