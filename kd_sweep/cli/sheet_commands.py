@@ -76,6 +76,9 @@ def report(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; say whether the file is stale, with exit code 1 if so.")
     ] = False,
+    galleries: Annotated[
+        bool, typer.Option("--galleries", help="With attention and augmentations, drawn from networks and images.")
+    ] = False,
 ) -> None:
     """Write the report of studies, one file that needs no network. The same tables give the same bytes."""
     with doing("checking the report" if check else "writing the report"):
@@ -86,7 +89,7 @@ def report(
         results = [Results(opened.select(study)[study]) for study in studies]
         reason = stale_because(results, out) if check else None
         if not check:
-            write_report(results, out, format)
+            write_report(results, out, format, galleries=galleries)
     if reason is not None:
         print_message(reason)
         raise typer.Exit(1)

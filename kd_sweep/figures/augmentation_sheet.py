@@ -15,6 +15,7 @@ from kd_sweep.data.dataset_loading import load_dataset
 from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.figures.image_sheet import CELL, Block, Cell, Row, cell_pixels, sheet
 from kd_sweep.figures.paper_sheet import PAPER_FORMATS, cell_pixels_at, paper_sheet
+from kd_sweep.figures.plots.lines import evenly
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.space.dimensions import extremes, listed_values, searched_ensembles
 from kd_sweep.study.spec import Choice, Grid, StudySpec
@@ -47,8 +48,16 @@ def write_augmentations(spec: StudySpec, num_images: int, out: Path, dpi: int) -
         augmentation_sheet(spec, num_images).save(out)
 
 
-def augmentation_blocks(spec: StudySpec, num_images: int, size: int = CELL) -> list[Block]:
+def augmentation_blocks(
+    spec: StudySpec, num_images: int, size: int = CELL, most_strengths: int | None = None
+) -> list[Block]:
     """Return what the sheet of a study shows, in cells of so many pixels.
+
+    Args:
+        spec: the study.
+        num_images: number of columns.
+        size: of a cell, in pixels.
+        most_strengths: so many, evenly chosen; all when None.
 
     Raises:
         DataError: the dataset cannot be read.
@@ -60,7 +69,8 @@ def augmentation_blocks(spec: StudySpec, num_images: int, size: int = CELL) -> l
         spec.data.model_copy(update=fewer), val_selection=lambda labels_N: evenly_over_classes(labels_N, num_read)
     )
     rows = [_row("clean", dataset.val.images_NDHW[:num_images], size)]
-    for strength in shown_strengths(spec):
+    strengths = shown_strengths(spec)
+    for strength in strengths if most_strengths is None else evenly(strengths, most_strengths):
         images_NDHW = _augmented(spec, spec.data, dataset, strength)[:num_images]
         rows.append(_row(f"strength {strength:g}", images_NDHW, size))
     source = f"{spec.data.name}, {dataset.image_size} pixels, pipeline {spec.augmentation.pipeline}"

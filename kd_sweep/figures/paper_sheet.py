@@ -39,25 +39,39 @@ def paper_sheet(blocks: Sequence[Block], format: str, threshold: float | None = 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = max(len(row.cells) for block in blocks for row in block.rows)
-    width = _LABELS + columns * (CELL_MM + _GAP) + _GAP
-    height = sum(_block_height(block) for block in blocks) + (0.0 if threshold is None else 4 * _GAP + 3 * _LINE)
+    width, height = _width(blocks), sheet_height(blocks, threshold)
     content = io.BytesIO()
     with style():
         figure = Figure(figsize=(width / MM_PER_INCH, height / MM_PER_INCH))
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        axes.axis("off")
-        top = 0.0
-        for block in blocks:
-            _draw_block(axes, block, top, width)
-            top += _block_height(block)
-        if threshold is not None:
-            _draw_scale(axes, top + _GAP, threshold)
-        axes.set_xlim(0.0, width)
-        axes.set_ylim(height, 0.0)
+        draw_sheet(blocks, threshold, figure.add_axes((0.0, 0.0, 1.0, 1.0)))
         figure.savefig(content, format=format, metadata=METADATA[format])
     return content.getvalue()
+
+
+def draw_sheet(blocks: Sequence[Block], threshold: float | None, axes: "Axes") -> None:
+    """Draw a sheet into axes, as `paper_sheet`, with a millimetre of it for each unit, both ways alike."""
+    width = _width(blocks)
+    axes.axis("off")
+    top = 0.0
+    for block in blocks:
+        _draw_block(axes, block, top, width)
+        top += _block_height(block)
+    if threshold is not None:
+        _draw_scale(axes, top + _GAP, threshold)
+    axes.set_xlim(0.0, width)
+    axes.set_ylim(sheet_height(blocks, threshold), 0.0)
+    axes.set_aspect("equal")
+
+
+def sheet_height(blocks: Sequence[Block], threshold: float | None) -> float:
+    """Return the height of a sheet on paper, in mm."""
+    return sum(_block_height(block) for block in blocks) + (0.0 if threshold is None else 4 * _GAP + 3 * _LINE)
+
+
+def _width(blocks: Sequence[Block]) -> float:
+    columns = max(len(row.cells) for block in blocks for row in block.rows)
+    return _LABELS + columns * (CELL_MM + _GAP) + _GAP
 
 
 def _block_height(block: Block) -> float:

@@ -105,20 +105,28 @@ class StudyResults(Results):
         """The study's figures: ``study.plot.dose_response()``; docs/figures.md has their names. Needs matplotlib."""
         return StudyPlots(self)
 
-    def report(self, out: str | Path, *, format: str | None = None, beside: Sequence["StudyResults"] = ()) -> Path:
+    def report(
+        self,
+        out: str | Path,
+        *,
+        format: str | None = None,
+        beside: Sequence["StudyResults"] = (),
+        galleries: bool = False,
+    ) -> Path:
         """Write the study's report, one file, over an earlier one of this study; docs/report.md has its parts.
 
         Args:
             out: the file.
             format: ``html``, ``md``, ``latex`` or ``pdf``; by the ending of ``out`` when None, else HTML.
             beside: other studies, to stand side by side with this one.
+            galleries: with sheets of attention and augmentations, from networks and images of the root: HTML, PDF.
 
         Raises:
-            QueryError: there is no such format, or a study is named twice. One line.
+            QueryError: there is no such format, or none with galleries, or a study is named twice. One line.
             StorageError: its folder is missing or cannot be written, or something else is at that path. One line.
             UserError: matplotlib or Jinja2 is not installed. One line.
         """
-        return write_report([self, *beside], out, format)
+        return write_report([self, *beside], out, format, galleries=galleries)
 
     def with_data(self, path: str, train_list: str | None = None, val_list: str | None = None) -> "StudyResults":
         """Return the study with its images elsewhere than at its launch, as on another machine.

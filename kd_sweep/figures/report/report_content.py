@@ -74,12 +74,13 @@ class ReportContent:
     again: Reproduction
 
 
-def read_content(results: Results, digest: str) -> ReportContent:
+def read_content(results: Results, digest: str, *, with_galleries: bool = False) -> ReportContent:
     """Return what the report of the one study in ``results`` says.
 
     Args:
         results: its tables.
         digest: of the tables, that tells whether the report is stale.
+        with_galleries: with sheets of attention and of augmentations, from networks and images of the root.
 
     Raises:
         CorruptFileError: a table is damaged.
@@ -88,6 +89,9 @@ def read_content(results: Results, digest: str) -> ReportContent:
     study: dict[str, Any] = next(iter(results.table("studies").to_pylist()), {})
     frozen = _frozen(study)
     figures, missing = _figures(results, name)
+    if with_galleries:
+        sheets, absent = _galleries(results, frozen)
+        figures, missing = [*figures, *sheets], [*missing, *absent]
     found = findings(results)
     return ReportContent(
         name=name,
@@ -138,6 +142,17 @@ def _figures(results: Results, study: str) -> tuple[list[ReportFigure], list[str
             )
         )
     return drawn, missing
+
+
+def _galleries(results: Results, frozen: FrozenStudy | None) -> tuple[list[ReportFigure], list[str]]:
+    from kd_sweep.figures.report.galleries import galleries  # with torch, which no other part of a report needs
+
+    drawn, missing = galleries(results, frozen)
+    figures = [
+        ReportFigure(name, title, "", drawing, " ".join(drawing.caption), [])
+        for name, (title, drawing) in drawn.items()
+    ]
+    return figures, missing
 
 
 def _question(results: Results) -> str:

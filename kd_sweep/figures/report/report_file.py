@@ -22,33 +22,39 @@ from kd_sweep.version import __version__
 
 FORMATS = {"html": ".html", "md": ".md", "latex": ".tex", "pdf": ".pdf"}
 """Formats of a report, and how the name of a file of each ends."""
+_WITH_PICTURES = ("html", "pdf")
 _MARK = re.compile(rb'kd-sweep-(study|version|tables)(?:" content="|=)([^\s")]*)')
 
 
-def write_report(studies: Sequence[Results], out: str | Path, format: str | None = None) -> Path:
+def write_report(
+    studies: Sequence[Results], out: str | Path, format: str | None = None, *, galleries: bool = False
+) -> Path:
     """Write the report of studies over an earlier report of these.
 
     Args:
         studies: the tables of one study each; several are put side by side.
         out: the file.
         format: one of `FORMATS`; by the ending of ``out`` when None, else HTML.
+        galleries: with sheets of attention and augmentations, from networks and images of the root.
 
     Returns:
         Where it is.
 
     Raises:
-        QueryError: there is no such format, or a study is named twice. One line.
+        QueryError: there is no such format, or none with galleries, or a study is named twice. One line.
         StorageError: its folder is missing or cannot be written, or something else is at that path. One line.
         CorruptFileError: a table is damaged.
         UserError: matplotlib or Jinja2 is not installed. One line.
     """
     require_matplotlib()
     kind, path = _format(format, out), _path(out)
+    if galleries and kind not in _WITH_PICTURES:
+        raise QueryError(f"--galleries: {kind} has no pictures in it; possible: {', '.join(_WITH_PICTURES)}")
     name = _name(studies)
     if path.exists():
         _marks(path, name)
     digest = _digest(studies)  # before the tables are read: what is written meanwhile makes the report stale
-    Root.open(path.parent).write_bytes(path.name, _written(studies, kind, name, digest))
+    Root.open(path.parent).write_bytes(path.name, _written(studies, kind, name, digest, galleries))
     return path
 
 
@@ -70,8 +76,8 @@ def stale_because(studies: Sequence[Results], out: str | Path) -> str | None:
     return None
 
 
-def _written(studies: Sequence[Results], kind: str, name: str, digest: str) -> bytes:
-    contents = [read_content(results, tables_digest(results)) for results in studies]
+def _written(studies: Sequence[Results], kind: str, name: str, digest: str, galleries: bool) -> bytes:
+    contents = [read_content(results, tables_digest(results), with_galleries=galleries) for results in studies]
     names = {content.name: results for content, results in zip(contents, studies, strict=True)}
     together = side_by_side(names, contents) if len(contents) > 1 else None
     if kind == "html":

@@ -124,6 +124,14 @@ def test_latex_sets_the_tables_and_obeys_nothing_of_a_study(small: StudyResults,
         assert all(f"{abs(value):.4f}" in text for value in (mean, low, high))
 
 
+def test_no_line_of_a_caption_is_cut_at_the_edge_of_a_page(small: StudyResults, tmp_path: Path) -> None:
+    for page in pypdfium2.PdfDocument(small.report(tmp_path / "small.pdf").read_bytes()):
+        text = page.get_textpage()
+        for index in range(text.count_rects()):
+            left, _, right, _ = text.get_rect(index)
+            assert 0 <= left < right <= page.get_width()
+
+
 def test_pdf_has_every_figure_the_numbers_and_equal_bytes(small: StudyResults, tmp_path: Path) -> None:
     content = small.report(tmp_path / "small.pdf").read_bytes()
     assert content == small.report(tmp_path / "again.pdf").read_bytes()

@@ -193,8 +193,9 @@ def _write_figure(figure: ReportFigure, pages: "PdfPages") -> None:
     from matplotlib.figure import Figure
 
     paper = page_of(figure.drawing, FigureOptions(size="two-columns"))
-    caption = _lines(Title(2, figure.title)), _lines(Paragraph(figure.caption))
-    lines = [line for part in caption for line in part]
+    # The page of a figure is narrower than one of text, by this and by margins.
+    narrower = _WIDTH - 0.98 * paper.width * 72
+    lines = [*_lines(Title(2, figure.title)), *_wrapped(figure.caption, _Line("", before=4.0, indent=narrower))]
     below = sum(line.before + line.size * _LEADING for line in lines) / 72 + 0.2
     whole = Figure(figsize=(paper.width, paper.height + below), layout="constrained")
     FigureCanvasAgg(whole)
