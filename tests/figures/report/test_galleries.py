@@ -80,6 +80,6 @@ def test_networks_that_are_gone_are_a_line_among_the_limits(root: Path, tmp_path
 
 @pytest.mark.parametrize("name", ["s.md", "s.tex"])
 def test_formats_without_pictures_refuse_galleries(root: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(QueryError, match="--galleries: .* has no pictures in it; possible: html, pdf"):
+    with pytest.raises(QueryError, match=r"--galleries: .* has no pictures in it; possible: html, pdf"):
         of(root).report(tmp_path / name, galleries=True)
     assert not (tmp_path / name).exists()
