@@ -111,7 +111,7 @@ class ServiceCore:
     def _folder(self) -> Root:
         return Root.open(self.settings.root).child(FOLDER)
 
-    def _lead(self) -> bool:
+    def _lead(self) -> None:
         """Become the one that runs the studies, if no other service is."""
         folder = self._folder()
         folder.ensure_folder()
@@ -119,22 +119,21 @@ class ServiceCore:
             self._lease = Lease.acquire(LEASE, root=folder, what="this results root")
         except StudyLockedError as error:
             self.read_only = f"another service runs the studies: {error}"
-            return False
+            return
         try:
             identity = identity_of(folder, self.settings.root)
             claim_for(identity, self.settings.state, self.database)
             identity.keep(folder)
-        except KdSweepError:
+            supervisor = Supervisor(self.settings, self.database, self._lease)
+            supervisor.start()
+        except (KdSweepError, OSError):
             self._lease.release()
             self._lease = None
             raise
-        self._identity = identity.id
-        self._supervisor = Supervisor(self.settings, self.database, self._lease)
-        self._supervisor.start()
+        self._identity, self._supervisor = identity.id, supervisor
         self._sender = Sender(self.database, self.settings.policy)
         self._sender.start()
         self.read_only = None
-        return True
 
     def _keep_leading(self) -> None:
         """Run the studies whenever no other service does, and the root is there."""
@@ -143,7 +142,7 @@ class ServiceCore:
             try:
                 self._look_at_lease()
                 said = self.gone
-            except KdSweepError as error:
+            except (KdSweepError, OSError) as error:
                 said = str(error)
             if said is not None and said != before:
                 _LOG.warning("%s", said)
