@@ -255,7 +255,7 @@ def test_what_must_be_trained_again_is(root: Path, uninterrupted: Path, kd_sweep
     lost = [*first_lost.glob("*.safetensors"), *second_lost.glob("*.safetensors")]
     cached = [path for teacher_id in teachers for path in (root / "logits" / teacher_id).rglob("*.safetensors")]
     broken |= {path: ("flipped", "empty", "truncated")[number % 3] for number, path in enumerate([*lost, *cached])}
-    assert len(cached) == 4 * (3 + 1)
+    assert len(cached) == 4 * (3 + 2)  # streams of three epochs, clean images, and what the map of random weights shows
     for path, how in broken.items():
         break_file(path, how)
     named = problems(root)
