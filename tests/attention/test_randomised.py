@@ -53,7 +53,7 @@ def test_is_the_correlation_with_the_maps_of_a_network_that_has_the_other_classi
     assert same.classifier_N.tolist() == same.network_N.tolist() == pytest.approx([1.0] * 12, abs=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_archive
 def test_cam_does_not_show_what_a_classifier_of_photographs_learned_and_grad_cam_does(tmp_path: Path) -> None:
     """As overlaps found: the summed rows of a classifier keep the direction that they began with."""
