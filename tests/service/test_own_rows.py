@@ -22,6 +22,7 @@ from kd_sweep.service.service_core import RETRY_S, ServiceCore
 from kd_sweep.service.service_errors import DatabaseError, ReadOnlyError, ServiceError
 from kd_sweep.service.service_settings import service_settings
 from tests.command_line import Cli, assert_one_line
+from tests.polling import until
 
 
 def serve_once(root: Path, state: Path, database: str | None = None) -> None:
@@ -215,10 +216,3 @@ def test_a_root_that_comes_back_is_gone_on_with(tmp_path: Path) -> None:
             submit(session, check("name: digits", Policy()), by="anna", policy=Policy())
     finally:
         core.stop()
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

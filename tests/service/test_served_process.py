@@ -4,8 +4,6 @@ import io
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -14,6 +12,7 @@ import pytest
 
 from kd_sweep.tables.reader import open_results
 from tests.command_line import Cli, Start, assert_one_line
+from tests.polling import until
 from tests.tiny_study import TINY
 
 ONE_TRIAL = TINY.replace("[0.0, 0.5]", "[0.0]").replace("[1, 2]", "[1]")
@@ -32,13 +31,6 @@ def said_by(process: "subprocess.Popen[str]", last: str) -> str:
 
 def url_in(text: str) -> str:
     return re.findall(r"^http://\S+$", text, re.MULTILINE)[0]
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def client_of(url: str, token: str) -> httpx.Client:

@@ -4,13 +4,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kd_sweep.driver.ray.shared_head import is_used, read_head, settings_of_drivers
 from tests.command_line import environment
+from tests.polling import until
 
 USER = """
 import sys
@@ -27,13 +27,6 @@ from kd_sweep.driver.ray import shared_head
 shared_head.UNUSED_S = 1.0
 sys.exit(shared_head.main(Path(sys.argv[1])))
 """
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 100
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def start_user(file: Path) -> "subprocess.Popen[str]":

@@ -9,6 +9,7 @@ from prometheus_client import parser
 
 from kd_sweep.service.access.roles import Role
 from kd_sweep.service.http.request_log import LOG, JsonLines
+from tests.polling import until
 from tests.service.running_service import RunningService
 
 
@@ -32,6 +33,7 @@ def test_a_request_is_one_line_of_json(service: RunningService, lines: list[str]
         answer = client.get("/api/v1/session?x=kds_secret", headers={"X-Request-Id": "my-request-1"})
         bad = client.get("/api/v1/tokens", headers={"X-Request-Id": 'no"id'})
     assert answer.headers["x-request-id"] == "my-request-1"
+    until(lambda: len(lines) == 2)  # a line is written behind its answer
     first, second = (json.loads(line) for line in lines)
     assert (first["request_id"], first["path"], first["status"], first["who"]) == (
         "my-request-1",
@@ -55,6 +57,7 @@ def test_an_unexpected_failure_is_a_problem_and_its_traceback_is_in_the_log(
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert "RuntimeError" not in answer.text
+    until(lambda: lines)
     failure = json.loads(lines[0])
     assert failure["request_id"] == answer.json()["request_id"]
     assert "RuntimeError" in failure["traceback"]

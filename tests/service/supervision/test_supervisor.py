@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from kd_sweep.service.supervision.drivers import Drivers
 from kd_sweep.service.supervision.local_head import LocalHead
 from kd_sweep.service.supervision.run_folder import RunFolder
 from kd_sweep.service.webhooks import subscriptions
+from tests.polling import until
 from tests.service.webhooks.receiver import Receiver
 from tests.tiny_study import TINY
 
@@ -48,13 +49,6 @@ def put(core: ServiceCore, name: str, **options: object) -> None:
 def row(core: ServiceCore, name: str) -> Submission:
     with core.reading() as session:
         return get(session, name)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_studies_that_are_refused_fail_in_order_and_are_told_of(core: ServiceCore, receiver: Receiver) -> None:
