@@ -37,7 +37,7 @@ def agreement_matrix(results: Results, parameters: MatrixParameters) -> pa.Table
     )
     keys = [*groups, "whose", "place"]
     query = f"""
-        WITH last AS ({_last_epochs(groups, lists)}),
+        WITH last AS ({_last_epochs(results, groups, lists)}),
             of_seeds AS (SELECT {listed(keys)}, seed, avg(value) AS value, count(*) AS num_trials
                 FROM ({values}) WHERE value IS NOT NULL GROUP BY {listed(keys)}, seed)
         SELECT {listed(keys)}, sum(num_trials)::BIGINT AS num_trials, count(*) AS num_seeds, avg(value) AS mean
@@ -78,7 +78,7 @@ def reliability(results: Results, parameters: ReliabilityParameters) -> pa.Table
     )
     keys = [*groups, "network", "bin"]
     query = f"""
-        WITH last AS ({_last_epochs(groups, names)})
+        WITH last AS ({_last_epochs(results, groups, names)})
         SELECT {listed(keys)}, (bin - 1) / {CALIBRATION_BINS} AS low, bin / {CALIBRATION_BINS} AS high,
             count(DISTINCT trial_id) AS num_trials, count(DISTINCT seed) AS num_seeds,
             sum(number)::BIGINT AS num_images,
@@ -89,11 +89,16 @@ def reliability(results: Results, parameters: ReliabilityParameters) -> pa.Table
     return _answer(results, rows, settings, groups, RELIABILITY_COLUMNS)
 
 
-def _last_epochs(groups: Sequence[str], lists: Sequence[str]) -> str:
-    """Return the statement of lists after the last epoch of completed trials, with what keeps these apart."""
+def _last_epochs(results: Results, groups: Sequence[str], lists: Sequence[str]) -> str:
+    """Return the statement of lists after the last epoch of completed trials, with what keeps these apart.
+
+    It says in numbers which epochs those are: a join alone reads the lists of all epochs, which are too many.
+    """
+    last = results.sql("SELECT DISTINCT last_epoch FROM trials WHERE status = 'completed' AND last_epoch > 0")
+    epochs = ", ".join(str(epoch) for epoch in last["last_epoch"].to_pylist()) or "NULL"
     names = ", ".join(f't."{name}"' for name in groups)
     return f"""SELECT {names}, t.trial_id, t.seed, {", ".join(f"e.{name}" for name in lists)}
-        FROM trials AS t JOIN epochs AS e
+        FROM trials AS t JOIN (SELECT * FROM epochs WHERE epoch IN ({epochs})) AS e
             ON e.study = t.study AND e.trial_id = t.trial_id AND e.epoch = t.last_epoch
         WHERE t.status = 'completed'"""
 
