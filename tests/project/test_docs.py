@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -389,3 +390,27 @@ def test_reading_commands_run(examples: Path, cli: Cli, monkeypatch: pytest.Monk
             assert code == 0, (page_id(page), arguments, err)
             ran += 1
     assert ran >= 6
+
+
+@pytest.mark.slow
+def test_commands_that_judge_compare_and_draw_run(
+    examples: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As they are written, with a copy as the second study, and two trials of the study for those of the pages."""
+    shutil.copytree(examples / "results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert cli("mv", "results/digits", "digits-softer")[0] == 0
+    shutil.copytree(examples / "results/digits", tmp_path / "results/digits")
+    first, second = open_results("results/digits").table("trials")["trial_id"].to_pylist()[:2]
+    shown = {"results/digits/7be4": f"results/digits/{first}", "results/digits/19fa": f"results/digits/{second}"}
+    ran = set()
+    for page in OURS:
+        for arguments in invocations(page):
+            if arguments[0] in ("analyse", "diff", "plot") and any("digits" in word for word in arguments[1:]):
+                if page.name == "service.md":
+                    continue  # they ask a service
+                code, _, err = cli(*(shown.get(word, word) for word in arguments))
+                assert code == 0, (page_id(page), arguments, err)
+                ran.add(arguments[0])
+    assert ran == {"analyse", "diff", "plot"}
+    assert list(Path("figures").iterdir())
