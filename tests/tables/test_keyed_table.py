@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.root import Root
-from kd_sweep.tables import keyed_table
+from kd_sweep.tables import kept_tables, keyed_table
 from kd_sweep.tables.keyed_table import KeyedTable, read_keyed, read_table
 from kd_sweep.tables.schema import TEACHERS, TRIALS
 
@@ -139,7 +139,7 @@ def aged(folder: Path) -> None:
     """Let the file be older than what could be written again without another time."""
     before = time.time() - 60
     os.utime(folder / "trials/trials-00000001.parquet", (before, before))
-    time.sleep(2 * keyed_table._SETTLED_S)  # the time of the change itself cannot be set
+    time.sleep(2 * kept_tables._SETTLED_S)  # the time of the change itself cannot be set
 
 
 def test_a_table_is_read_once_for_all_who_ask_until_its_file_is_another(tmp_path: Path, monkeypatch):
@@ -185,11 +185,11 @@ def test_a_table_that_is_gone_is_not_there_any_more(tmp_path: Path):
 
 def test_the_tables_that_are_kept_take_little(tmp_path: Path, monkeypatch):
     table = pa.table({"a": range(1000)})
-    monkeypatch.setattr(keyed_table, "KEPT_BYTES", int(2.5 * table.nbytes))
-    root, kept, reads = Root.open(tmp_path), keyed_table.KeptTables(), []
+    monkeypatch.setattr(kept_tables, "KEPT_BYTES", int(2.5 * table.nbytes))
+    root, kept, reads = Root.open(tmp_path), kept_tables.KeptTables(), []
     for name in "abc":
         (tmp_path / name).touch()
-    time.sleep(2 * keyed_table._SETTLED_S)
+    time.sleep(2 * kept_tables._SETTLED_S)
 
     def read(name: str, rows: pa.Table = table) -> pa.Table:
         return kept.get(root, name, lambda: reads.append(name) or rows)
@@ -205,7 +205,7 @@ def test_the_tables_that_are_kept_take_little(tmp_path: Path, monkeypatch):
 def test_a_table_in_an_object_store_is_read_each_time():
     filesystem = pafs._MockFileSystem()
     root, reads = Root(filesystem, "bucket", "mock://bucket"), []
-    kept = keyed_table.KeptTables()
+    kept = kept_tables.KeptTables()
     for _ in range(2):
         kept.get(root, "a", lambda: reads.append(1) or pa.table({}))
     assert len(reads) == 2

@@ -23,7 +23,7 @@ def main(study: str, tables: str, notes: str) -> int:
 
     from kd_sweep.analysis.reading_notes import explained
     from kd_sweep.analysis.study_analysis import analyse, pooled_correlations, pooled_effects
-    from kd_sweep.tables.keyed_table import keep_no_tables
+    from kd_sweep.tables.kept_tables import keep_no_tables
     from kd_sweep.tables.reader import open_results
 
     keep_no_tables()
