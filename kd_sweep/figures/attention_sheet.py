@@ -48,7 +48,7 @@ def attention_blocks(trials: Sequence[TrialAttention], size: int = CELL) -> list
     for number, trial in enumerate(trials):
         if number == 0 or not torch.equal(trial.pixels_IDHW, trials[number - 1].pixels_IDHW):
             threshold = trial.config.metrics.cam_threshold
-            legend = f"Attention from blue, 0, to red, 1. White: the border of the region above {threshold:g}."
+            legend = f"Attention from violet, 0, to yellow, 1. White: the border of the region above {threshold:g}."
             blocks.append(Block(legend, (_images(trial, size),)))
         blocks.append(_block(trial, size))
     return blocks

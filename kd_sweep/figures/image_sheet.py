@@ -19,9 +19,12 @@ CELL = 112
 """Height and width of an image on a sheet, in pixels."""
 MAP_SHARE = 0.5
 """Share of the map in a pixel's colour."""
-# From cold to hot; between them colours are mixed.
+# Nine of viridis, between which colours are mixed: lightness rises with attention, also without red or green.
 _COLORS = torch.tensor(
-    [[48, 18, 59], [70, 107, 227], [27, 208, 213], [98, 252, 108], [251, 185, 56], [217, 56, 6], [122, 4, 3]]
+    [
+        *([68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140]),
+        *([40, 174, 128], [94, 201, 98], [173, 220, 48], [253, 231, 37]),
+    ]
 )
 _GAP = 8
 _LABEL_WIDTH = 120
@@ -74,7 +77,7 @@ def cell_pixels(image_DHW: Tensor, size: int = CELL) -> Pixels:
 
 
 def overlay(image_DHW: Tensor, map_HW: Tensor, threshold: float, size: int = CELL) -> Pixels:
-    """Return an image with a map over it, blue to red, and the border of the region above ``threshold`` in white.
+    """Return an image with a map over it, dark to light, and the border of the region above ``threshold`` in white.
 
     Args:
         image_DHW: uint8; grey or RGB.

@@ -1,10 +1,11 @@
 """Sheets, read back from their pixels."""
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 
-from kd_sweep.figures.image_sheet import CELL, Block, Cell, Row, cell_pixels, overlay, sheet
+from kd_sweep.figures.image_sheet import CELL, Block, Cell, Row, cell_pixels, map_scale, overlay, sheet
 
 WHITE = [255, 255, 255]
 
@@ -35,11 +36,16 @@ def half_attended():
     return overlay(torch.zeros(1, 16, 16, dtype=torch.uint8), heat, 0.4).astype(int)
 
 
-def test_attention_is_red_and_its_absence_blue():
+def test_attention_is_yellow_and_its_absence_violet():
     pixels = half_attended()
     left, right = pixels[:, : CELL // 2 - 12].mean((0, 1)), pixels[:, CELL // 2 + 12 :].mean((0, 1))
-    assert left[0] > left[2] + 30
-    assert right[2] > right[0]
+    assert min(left[:2]) > left[2] + 30
+    assert min(right[0], right[2]) > right[1]
+
+
+def test_the_colors_of_maps_are_those_of_viridis():
+    colors = matplotlib.colormaps["viridis"](np.linspace(0, 1, 256))[:, :3] * 255
+    np.testing.assert_allclose(map_scale()[0], colors, atol=20)  # of 255, between nine colours
 
 
 def test_the_border_of_the_region_is_white_and_lies_inside_it():

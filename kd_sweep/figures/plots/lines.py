@@ -12,7 +12,7 @@ from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence, value_label
 from kd_sweep.figures.plots.looks import RASTER_FROM, Look, looks
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
-from kd_sweep.study.metric_catalogue import METRICS_VERSION
+from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.named_query import remarks_of
 from kd_sweep.tables.queries.setting_columns import searched_fields
@@ -25,6 +25,8 @@ STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble
 MAX_LINES = 6
 _MAX_TICKS = 6
 _MAX_LEVELS = 200
+_MARGIN = 0.03
+"""Of an axis beyond the greatest and the least value, as a share of what it shows: room for half a marker."""
 _NUMBERS = (pa.int32(), pa.int64(), pa.float64())
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -154,6 +156,7 @@ class Lines:
                     )
             axes.plot(x, line.column("mean"), color=color, marker=marker, linestyle=dashes, label=line.label)
         ticks_at(axes, [row[self.fields.x] for line in self.lines for row in line.rows])
+        _end_where_values_do(axes, self.outcome)
         axes.set_xlabel(axis_label(self.fields.x))
         axes.set_ylabel(axis_label(self.outcome))
 
@@ -172,6 +175,7 @@ def lines_of(results: Results, outcome: str, fields: Fields) -> Lines:
     if finite.num_rows < view.num_rows:
         remarks.append(_without_a_value(view.num_rows - finite.num_rows))
     drawn = finite.filter(pa.array([fields.key_of(row) in fields.keys for row in finite.to_pylist()], pa.bool_()))
+    remarks += _cut_intervals(drawn, outcome)
     return Lines(outcome, fields, _split(drawn, fields), drawn, remarks)
 
 
@@ -254,6 +258,30 @@ def _split(table: pa.Table, fields: Fields) -> list[Line]:
     own = {key: [row for row in rows if fields.key_of(row) == key] for key in fields.keys}
     looks = fields.looks()
     return [Line(group_label(fields.lines, key), looks[key], own[key]) for key in fields.keys if own[key]]
+
+
+def _possible_values(outcome: str) -> tuple[float, float]:
+    """Return the least and the greatest value of a metric, infinite where none or the number of classes bounds it."""
+    metric = REPORTED_METRICS.get(outcome)
+    if metric is None:
+        return -math.inf, math.inf
+    return metric.range.low, math.inf if metric.range.high is None else metric.range.high
+
+
+def _end_where_values_do(axes: "Axes", outcome: str) -> None:
+    """Cut the axis of values where an interval of few seeds reaches beyond what the metric can be."""
+    least, greatest = _possible_values(outcome)
+    low, high = axes.get_ylim()
+    inside = min(high, greatest) - max(low, least)
+    axes.set_ylim(max(low, least - _MARGIN * inside), min(high, greatest + _MARGIN * inside))
+
+
+def _cut_intervals(table: pa.Table, outcome: str) -> list[str]:
+    least, greatest = _possible_values(outcome)
+    beyond = pc.or_kleene(pc.less(table["t_low"], least), pc.greater(table["t_high"], greatest))
+    if not pc.any(beyond).as_py():
+        return []
+    return [f"Intervals that reach beyond {REPORTED_METRICS[outcome].range.text}, the values that there are, are cut."]
 
 
 def _without_a_value(number: int) -> str:

@@ -47,8 +47,8 @@ def _attention(results: Results) -> Drawing:
     trials = [trial_attention(trial, NUM_IMAGES, device="cpu") for trial in _shown_trials(results)]
     threshold = trials[0].config.metrics.cam_threshold
     caption = [
-        "Attention of teachers and student after the last epoch, from blue, 0, to red, 1, over clean validation images "
-        f"of every class in turn; white is the border of the region above {threshold:g}.",
+        "Attention of teachers and student after the last epoch, from violet, 0, to yellow, 1, over clean validation "
+        f"images of every class in turn; white is the border of the region above {threshold:g}.",
         f"Shown are {len(trials)} of the completed trials, of the lowest and the highest strength (n = {NUM_IMAGES} "
         "images): what a few images show is no measurement.",
     ]

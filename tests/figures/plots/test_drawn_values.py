@@ -179,6 +179,22 @@ def test_reliability_draws_accuracy_and_confidence_of_all_images_of_a_bin(whole:
                 np.nansum(counts * values, axis=0)[total > 0] / total[total > 0] for values in (confidence, accuracy)
             ]
             np.testing.assert_allclose(points, np.stack(expected, axis=1), rtol=1e-12)
+            of_many = np.where(total[total > 0] >= 10, points[:, 1], np.nan)
+            assert any(np.array_equal(line.get_ydata(), of_many, equal_nan=True) for line in axes.lines)
+
+
+def test_an_axis_of_shares_ends_where_shares_do(tmp_path: Path) -> None:
+    # Student's t of three seeds, of which one copies no error: its interval reaches below 0 and beyond 1.
+    outcome = "fidelity_ensemble_wrong_together_val"
+    study = write_study(tmp_path, "wide", change=lambda _, setting: {outcome: float(setting["seed"] > 0)})
+    drawing = read_figure(study, FIGURES["teacher_errors"])
+    assert "Intervals that reach beyond 0 to 1, the values that there are, are cut." in drawing.caption
+    low, high = drawn(study, "teacher_errors")[1].get_ylim()
+    assert -0.05 < low < 0
+    assert 1 < high < 1.05
+    (row, *_) = [row for row in drawing.tables[""].to_pylist() if row["outcome"] == outcome]
+    assert row["t_low"] < -0.5
+    assert row["t_high"] > 1.5
 
 
 def test_teacher_errors_draws_fidelity_where_they_are_right_err_together_and_err_apart(whole: StudyResults) -> None:

@@ -1,5 +1,6 @@
 """The figure of how often student and ensemble are right by how sure they are."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ _NETWORKS = ("student", "ensemble")
 _SMALLEST, _LARGEST = 2.0, 40.0
 """Areas of markers, in square points."""
 _MAX_LINES = 4
+_FEWEST = 10
+"""Images of a bin that a line joins: the accuracy of fewer jumps by more than a tenth with each."""
 
 
 def _read(results: Results, _: str | None) -> Drawing:
@@ -34,7 +37,8 @@ def _read(results: Results, _: str | None) -> Drawing:
         f"Accuracy against mean confidence on clean validation images, in {CALIBRATION_BINS} bins of confidence of one "
         "width, after the last epoch. On the grey line a network is as often right as it is sure; below, too sure.",
         f"A marker is a bin, of the images of all seeds together (n = {trials} trial{'s' * (trials != '1')} a line, no "
-        f"intervals). Its area grows with their number, at most {most}: a bin of few says little.",
+        f"intervals). Its area grows with their number, at most {most}. Lines join bins of {_FEWEST} "
+        "images or more: one of fewer says little.",
         *fields.remarks,
         *said_of(view),
     ]
@@ -51,8 +55,10 @@ def _draw(network: str, fields: Fields, rows: Sequence[Row], most: int, axes: "A
         x, y = [row["confidence"] for row in own], [row["accuracy"] for row in own]
         areas = [_SMALLEST + (_LARGEST - _SMALLEST) * row["num_images"] / most for row in own]
         label = group_label(fields.lines, key)
-        axes.plot(x, y, color=color, linestyle=dashes, linewidth=0.7)
-        axes.scatter(x, y, s=areas, color=[color], marker=marker, label=label or None, linewidths=0, zorder=3)
+        line = [row["accuracy"] if row["num_images"] >= _FEWEST else math.nan for row in own]
+        axes.plot(x, line, color=color, linestyle=dashes, linewidth=0.7)
+        marks = axes.scatter(x, y, s=areas, color=[color], marker=marker, label=label or None, linewidths=0, zorder=3)
+        marks.set_clip_on(False)  # those at 0 and 1 are whole
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel(f"Confidence of the {network}")
