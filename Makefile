@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+COMPILED := $(VENV)/compiled
 # Tests of sweeps wait as much as they compute: on two cores three files of tests at a time take less than two.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SHARED := --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=15
@@ -13,7 +14,7 @@ BENCHMARKS := $(filter-out %/generated_study.py %/service_visits.py, $(wildcard 
 # Tests start hundreds of processes of Python: each reads what the first has compiled, whatever the shell says of it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep serve test coverage test-all check failed lint architecture metrics results bench install clean
+.PHONY: sweep serve test coverage test-all check types failed lint architecture metrics results bench install clean
 
 sweep: $(INSTALLED)
 	$(BIN)/kd-sweep launch sweeps/digits.yaml --root results
@@ -21,11 +22,11 @@ sweep: $(INSTALLED)
 serve: $(INSTALLED)
 	$(BIN)/kd-sweep serve results
 
-test: $(INSTALLED)
+test: $(COMPILED)
 	$(PYTEST) $(SHARED) $(FAST)
 
 # How much of each package the tests of `make test` run, also in the processes that they start.
-coverage: $(INSTALLED)
+coverage: $(COMPILED)
 	$(BIN)/coverage erase
 	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest $(SHARED) $(FAST)
 	$(BIN)/coverage combine --quiet
@@ -39,8 +40,11 @@ test-all: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(MAKE) --jobs=2 --output-sync types $(COMPILED)
 	$(PYTEST) $(SHARED) -m "not long" || $(MAKE) failed
+
+types: $(INSTALLED)
+	$(BIN)/mypy
 
 # The tests that failed last, once more, one at a time: what passes now was starved by its neighbours.
 failed: $(INSTALLED)
@@ -71,6 +75,11 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[dev]"
+	touch $@
+
+# What the tests import is compiled by one process before several start, each of which would compile all of it.
+$(COMPILED): $(INSTALLED)
+	$(PYTEST) --collect-only --quiet > $@.log || { cat $@.log; exit 1; }
 	touch $@
 
 clean:

@@ -16,11 +16,12 @@ from hypothesis import settings
 
 from kd_sweep.cli import main
 from tests.catalogue_entries import own_entries
-from tests.command_line import COMMAND, Cli, Run, Start, environment
+from tests.command_line import COMMAND, IMPORT_TIMES, Cli, Run, Start, environment
 from tests.left_processes import RUN, end_what_is_left
 from tests.longest_first import rank
 from tests.made_once import made_once
 from tests.tiny_study import TINY
+from tests.warm_python import run_command
 
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
@@ -123,12 +124,14 @@ def with_teachers(uninterrupted: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kd_sweep() -> Run:
-    """Run `kd-sweep` with these arguments and wait for it."""
+    """Run `kd-sweep` with these arguments and wait for it; in a process that has loaded nothing if it tells imports."""
 
     def run(*arguments: object, timeout: float = 240, cpus: int = 1) -> subprocess.CompletedProcess[str]:
-        command = [*COMMAND, *map(str, arguments)]
+        words = [*map(str, arguments)]
+        if IMPORT_TIMES[0] not in os.environ:
+            return run_command(*words, variables=environment(cpus), timeout_s=timeout)
         return subprocess.run(
-            command,
+            [*COMMAND, *words],
             capture_output=True,
             text=True,
             env=environment(cpus),

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ class KeptTables:
     """
 
     def __init__(self) -> None:
-        self._tables: OrderedDict[str, tuple[tuple[int, ...], pa.Table]] = OrderedDict()
+        self._tables: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.Lock()
         self._turns = [threading.Lock() for _ in range(_TURNS)]
 
@@ -31,16 +32,23 @@ class KeptTables:
             identity, is_settled = _identity(root, file)
             with self._lock:
                 known = self._tables.pop(location, None)
-                if known is not None and known[0] == identity:
+                if known is not None and known.identity == identity:
                     self._tables[location] = known
-                    return known[1]
+                    return known.table
             table = read()
-            if is_settled and table.nbytes <= KEPT_BYTES:
+            if is_settled and (num_bytes := table.nbytes) <= KEPT_BYTES:
                 with self._lock:
-                    self._tables[location] = (identity, table)
-                    while sum(kept.nbytes for _, kept in self._tables.values()) > KEPT_BYTES:
+                    self._tables[location] = _Kept(identity, table, num_bytes)
+                    while sum(kept.num_bytes for kept in self._tables.values()) > KEPT_BYTES:
                         self._tables.popitem(last=False)
             return table
+
+
+class _Kept(NamedTuple):
+    identity: tuple[int, ...]
+    table: pa.Table
+    num_bytes: int
+    """Arrow counts them column by column each time."""
 
 
 KEPT_BYTES = 32 * 1024**2

@@ -1,7 +1,7 @@
 """The tables: their columns, their versions, and how a table of another version or with searched columns is read."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import pyarrow as pa
 
@@ -170,7 +170,8 @@ def as_text(value: object) -> str | None:
 
 def added_columns(schema: pa.Schema, base: pa.Schema = TRIALS) -> list[str]:
     """Return the names of the columns that a study added, in order."""
-    return [name for name in schema.names if name not in base.names]
+    known = set(base.names)  # Arrow makes the list anew each time
+    return [name for name in schema.names if name not in known]
 
 
 def is_of_searched_field(column: str) -> bool:
@@ -190,16 +191,18 @@ def source_columns(schema: pa.Schema) -> list[str]:
 
 def extra_metric_columns(schema: pa.Schema, base: pa.Schema = TRIALS) -> list[str]:
     """Return the metrics in a table of trials or epochs that studies added, or that later versions have, in order."""
-    return [field.name for field in schema if field.type == pa.float64() and _is_of_extra_metric(field.name, base)]
+    known = set(base.names)
+    return [field.name for field in schema if field.type == pa.float64() and _is_of_extra_metric(field.name, known)]
 
 
 def extra_metrics_of(row: Mapping[str, object]) -> list[str]:
     """Return the columns of a row of trials that have the value of such a metric, in order."""
-    return [name for name, value in row.items() if isinstance(value, float) and _is_of_extra_metric(name, TRIALS)]
+    known = set(TRIALS.names)
+    return [name for name, value in row.items() if isinstance(value, float) and _is_of_extra_metric(name, known)]
 
 
-def _is_of_extra_metric(column: str, base: pa.Schema) -> bool:
-    return column not in base.names and not column.startswith(_SECTIONS)
+def _is_of_extra_metric(column: str, known: Set[str]) -> bool:
+    return column not in known and not column.startswith(_SECTIONS)
 
 
 def metric_columns(schema: pa.Schema) -> list[str]:
@@ -214,10 +217,11 @@ def with_metrics(schema: pa.Schema, extra: Iterable[str]) -> pa.Schema:
 
 def unified(base: pa.Schema, others: Iterable[pa.Schema]) -> pa.Schema:
     """Return ``base`` with every column that the others add, each of a type that holds all their values."""
+    known = set(base.names)
     kinds: dict[str, pa.DataType] = {}
     for schema in others:
         for field in schema:
-            if field.name not in base.names:
+            if field.name not in known:
                 kinds[field.name] = common_type(kinds.get(field.name), field.type)
     return pa.schema([*base, *(pa.field(name, kind) for name, kind in kinds.items())], metadata=base.metadata)
 

@@ -145,6 +145,7 @@ class LocalNode(node.Node):
         ports = {name: self._held.enter_context(_held_port()) for name in AGENT_PORTS}
         sockets = {name: str(Path(str(ray_params.temp_dir)) / socket_name) for name, socket_name in SOCKETS.items()}
         ray_params.update(node_ip_address=LOOPBACK, no_monitor=True, include_log_monitor=False, **ports, **sockets)
+        ray_params.update(setup_worker_path=str(Path(__file__).with_name("worker_start.py")))
         self._listen_port = ports[LISTEN_PORT]
         try:
             with _replaced(node, "wait_for_persisted_port", self._port):

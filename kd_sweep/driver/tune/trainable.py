@@ -1,5 +1,6 @@
 """The actor that runs teachers and trials under Ray Tune: one step is one epoch."""
 
+import gc
 import os
 import socket
 import traceback
@@ -79,6 +80,13 @@ def _told_to_end(error: BaseException) -> SystemExit | None:
     return cause if any(name.partition(".")[0] == "ray" for name in frames) else None
 
 
+def _look_for_cycles() -> None:
+    """Let Python collect again in a process that was started without (`worker_start`); what is loaded by now stays."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 def _steps_of(config: Mapping[str, Any]) -> Iterator[Step]:
     assignment = config[ASSIGNMENT]
     return _teacher_steps(assignment) if isinstance(assignment, TeacherAssignment) else _trial_steps(assignment)
@@ -89,6 +97,7 @@ def _teacher_steps(assignment: TeacherAssignment) -> Iterator[Step]:
     yield TeacherStarted(), False
     from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
 
+    _look_for_cycles()
     settings = assignment.settings
     device, num_threads = settings.device, settings.num_threads
     teacher = with_plugins(assignment.teacher, settings)
@@ -101,6 +110,7 @@ def _trial_steps(assignment: Assignment) -> Iterator[Step]:
     """Yield the epochs that the checkpoint has and the driver has not, then each that is trained here."""
     from kd_sweep.distill.trial import trial_epochs
 
+    _look_for_cycles()
     settings = assignment.settings
     trial = with_plugins(assignment.trial, settings)
     num_epochs = trial.student.epochs

@@ -23,7 +23,8 @@ RAY = Path(ray.__file__).parent
 BINARIES = ("_raylet.so", "core/src/ray/raylet/raylet", "core/src/ray/gcs/gcs_server")
 RAYLET_OPTIONS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
 SOCKETS = ("raylet_socket_name", "plasma_store_socket_name")
-NODE_OPTIONS = ("temp_dir", "node_ip_address", "no_monitor", "include_log_monitor", *SOCKETS, *RAYLET_OPTIONS)
+OWN = ("temp_dir", "node_ip_address", "no_monitor", "include_log_monitor", "setup_worker_path")
+NODE_OPTIONS = (*OWN, *SOCKETS, *RAYLET_OPTIONS)
 
 ANY = "*"
 """Instead of names of parameters: whichever it takes."""

@@ -1,5 +1,6 @@
 """One process that runs trials, without Ray around it."""
 
+import gc
 import os
 import pickle
 import signal
@@ -53,6 +54,15 @@ def test_a_step_is_an_epoch_with_its_process(tmp_path: Path) -> None:
     assert metrics_of([report.columns() for report in reports]) == metrics_of(run(trial, tmp_path / "other"))
     assert {(report.host, report.pid) for report in reports} == {(socket.gethostname(), os.getpid())}
     assert list((tmp_path / "r" / "s" / CHECKPOINTS / trial.trial_id).glob("last-*.safetensors"))
+
+
+def test_a_process_that_started_without_looking_for_cycles_does_once_all_is_loaded(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        TrialActor(config(tiny_trial(), tmp_path)).step()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_process_takes_over_another_trial_after_one_that_raised(tmp_path: Path) -> None:

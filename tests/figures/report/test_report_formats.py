@@ -33,6 +33,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     return study
 
 
+@pytest.fixture(scope="module")
+def small_pdf(small: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return small.report(tmp_path_factory.mktemp("pdf") / "small.pdf").read_bytes()
+
+
 def frame(study: StudyResults) -> pd.DataFrame:
     return pd.read_parquet(f"{study.root}/trials")
 
@@ -124,16 +129,18 @@ def test_latex_sets_the_tables_and_obeys_nothing_of_a_study(small: StudyResults,
         assert all(f"{abs(value):.4f}" in text for value in (mean, low, high))
 
 
-def test_no_line_of_a_caption_is_cut_at_the_edge_of_a_page(small: StudyResults, tmp_path: Path) -> None:
-    for page in pypdfium2.PdfDocument(small.report(tmp_path / "small.pdf").read_bytes()):
+def test_no_line_of_a_caption_is_cut_at_the_edge_of_a_page(small_pdf: bytes) -> None:
+    for page in pypdfium2.PdfDocument(small_pdf):
         text = page.get_textpage()
         for index in range(text.count_rects()):
             left, _, right, _ = text.get_rect(index)
             assert 0 <= left < right <= page.get_width()
 
 
-def test_pdf_has_every_figure_the_numbers_and_equal_bytes(small: StudyResults, tmp_path: Path) -> None:
-    content = small.report(tmp_path / "small.pdf").read_bytes()
+def test_pdf_has_every_figure_the_numbers_and_equal_bytes(
+    small: StudyResults, small_pdf: bytes, tmp_path: Path
+) -> None:
+    content = small_pdf
     assert content == small.report(tmp_path / "again.pdf").read_bytes()
     text = pdf_text(content)
     titles = {kind.title for kind in FIGURES.values() if kind.name not in NOT_DRAWN}
