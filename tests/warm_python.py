@@ -23,6 +23,8 @@ WARM.set_forkserver_preload(
     [*(f"kd_sweep.{name}" for name in DRIVER), "kd_sweep.distill.trial", "tests.trained_studies"]
 )
 
+tempfile.gettempdir()  # remembered before a test sets TMPDIR, in which no socket of the first process may lie
+
 
 def run_warm(
     program: str, folder: Path, variables: Mapping[str, str], stdin: str = "", timeout_s: float = 120
