@@ -31,6 +31,7 @@ def explained(analysis: Analysis) -> list[str]:
         f"Study {sample.study}: {counted(sample.num_completed, 'completed trial')} ({_made_of(sample, num_seeds)}); "
         f"left out: {sample.left_out}.",
         *_about_tests(analysis),
+        *_about_looks(analysis),
         f"Intervals: {100 * bootstrap.confidence:g} %, over seeds (correlations: jackknife), each on its own: not "
         "corrected for how many there are; none below 3 seeds. They hold for this split of the data, which all seeds "
         "share.",
@@ -62,6 +63,24 @@ def _about_tests(analysis: Analysis) -> Iterator[str]:
             "Exact tests, which hold whatever the distribution, could not decide anything with so few seeds: they take "
             f"{listed(needed)}. Below that a verdict rests on the skewness above."
         )
+
+
+def _about_looks(analysis: Analysis) -> Iterator[str]:
+    """Yield what verdicts are corrected for where seeds are added while they are open."""
+    looked = analysis.looked
+    if looked is None:
+        return
+    seeds, looks, number = looked.seeds, looked.looks, looked.num_complete
+    if number < seeds.min:
+        yield f"Adaptive seeds: {looked.too_early}."
+        return
+    level = 1 - analysis.bootstrap.confidence
+    yield (
+        f"Adaptive seeds: {number} of at most {seeds.max}, look {looks.number(number)} of {looks.num_looks}. Verdicts "
+        f"are about complete seeds, and p values hold for a look after every seed from {seeds.min} to {seeds.max}, "
+        f"whatever ended the study: {looks.spent(number) * level:.2%} of the {level:.0%} are spent so far. Intervals "
+        "are not corrected for looks, and where a verdict ended the study early, effects are too large on average."
+    )
 
 
 def _notes(sample: Sample) -> Iterator[str]:

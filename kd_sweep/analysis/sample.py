@@ -120,8 +120,26 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
         QueryError: no such study, several to choose from, or no completed trial in it. One line.
     """
     name = only_study(results, study)
+    return sample_of(trials_of(results, name), name, _adaptive_sampler(results, name))
+
+
+def trials_of(results: Results, study: str) -> pa.Table:
+    """Return the rows of a study's trials."""
     table = results.table("trials")
-    table = table.filter(pc.equal(table["study"], name))
+    return table.filter(pc.equal(table["study"], study))
+
+
+def sample_of(table: pa.Table, name: str, adaptive_sampler: str | None = None) -> Sample:
+    """Return the completed trials among rows of a study, as `read_sample`.
+
+    Args:
+        table: rows of trials.
+        name: of the study.
+        adaptive_sampler: the one that chose them by outcomes of others.
+
+    Raises:
+        QueryError: none is completed.
+    """
     rows = _needed(table).to_pylist()
     completed = [_with_differences(row) for row in rows if _is_completed(row)]
     stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _has_setting(row)]
@@ -142,7 +160,7 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
         num_completed=len(completed),
         num_untaught=sum(recipe.taught_by == NO_TEACHING for _, recipe in settings[: len(completed)]),
         never_completed=tuple(sorted(_cells(rows) - _cells(completed))),
-        adaptive_sampler=_adaptive_sampler(results, name),
+        adaptive_sampler=adaptive_sampler,
         steps=resolutions(completed, known),
         **counts,
     )

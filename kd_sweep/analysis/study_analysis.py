@@ -7,13 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kd_sweep.analysis.added_seeds.seed_looks import LookedAt, adaptive_seeds, looked_at
 from kd_sweep.analysis.claims.paper_claims import loss_arms
 from kd_sweep.analysis.claims.verdict_tables import levels_table, verdicts_table
 from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
 from kd_sweep.analysis.comparisons import EXTREMES
 from kd_sweep.analysis.correlations import correlations_table
 from kd_sweep.analysis.effects import effects_table
-from kd_sweep.analysis.sample import Sample, read_sample
+from kd_sweep.analysis.sample import Sample, read_sample, trials_of
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.statistics.intervals import Bootstrap
@@ -30,6 +31,8 @@ class Analysis:
     """The statistics of the completed trials of a study."""
 
     sample: Sample
+    looked: LookedAt | None
+    """The looks at a study with adaptive seeds, of which verdicts are about the last."""
     bootstrap: Bootstrap
     outcomes: tuple[str, ...]
     """Those that were asked for; otherwise those that verdicts are about, or all of the study where none are."""
@@ -95,14 +98,14 @@ def analyse(
     _check_arguments(confidence, resamples, margin)
     sample = read_sample(results, study)
     _check_strengths(sample)
-    for name in outcomes or ():
-        if name not in sample.outcomes:
-            raise QueryError(f"outcome: no completed trial has {name!r}; {alternatives(name, sample.outcomes)}")
+    _check_outcomes(sample, outcomes or ())
     selected = tuple(dict.fromkeys(outcomes or sample.outcomes))
     bootstrap = Bootstrap(confidence, resamples)
-    judged = verdicts(sample, bootstrap, margin)
+    looked = _looked_at(results, sample.study)
+    judged = verdicts(sample, bootstrap, margin, looked)
     return Analysis(
         sample,
+        looked,
         bootstrap,
         selected if outcomes else _claimed(judged) or selected,
         effects_table(sample, selected, bootstrap),
@@ -110,6 +113,12 @@ def analyse(
         verdicts_table(sample, judged),
         levels_table(sample, judged),
     )
+
+
+def _looked_at(results: Results, study: str) -> LookedAt | None:
+    """Return the looks at a study; None where its number of seeds is fixed."""
+    seeds = adaptive_seeds(results, study)
+    return None if seeds is None else looked_at(trials_of(results, study), study, seeds)
 
 
 def _claimed(judged: Iterable[Verdict]) -> tuple[str, ...]:
@@ -124,6 +133,12 @@ def _check_arguments(confidence: float, resamples: int, margin: float) -> None:
         raise QueryError(f"resamples: {resamples} is not between {_RESAMPLES[0]} and {_RESAMPLES[1]}")
     if not 0.0 <= margin < 1.0:
         raise QueryError(f"margin: {margin:g} is not a fraction from 0 and below 1")
+
+
+def _check_outcomes(sample: Sample, outcomes: Iterable[str]) -> None:
+    for name in outcomes:
+        if name not in sample.outcomes:
+            raise QueryError(f"outcome: no completed trial has {name!r}; {alternatives(name, sample.outcomes)}")
 
 
 def pooled_effects(effects: pa.Table) -> pa.Table:

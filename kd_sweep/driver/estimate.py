@@ -10,6 +10,7 @@ from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.distill.teacher_records import TEACHERS, teacher_record
 from kd_sweep.driver.pace import describe
 from kd_sweep.driver.ray.local_checks import usable_cpus
+from kd_sweep.driver.stopping.added_seeds import expected_lines
 from kd_sweep.driver.study_checks import check_models, checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.warm_start import warm_start_notes, with_warm_start
@@ -85,6 +86,7 @@ class StudyPlan:
         """Yield the plan for people, the estimate last."""
         planned, most = self.whole, "" if self.whole.exact else "at most "
         yield f"study {self.spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
+        yield from expected_lines(self.spec)
         trials_done = planned.num_trials - self.rest.num_trials
         teachers_done = planned.num_teachers - self.rest.num_teachers
         if trials_done or teachers_done:

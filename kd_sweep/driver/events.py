@@ -98,6 +98,20 @@ class TrialsBegan:
 
 
 @dataclass(frozen=True)
+class SeedsJudged:
+    """A study with adaptive seeds was looked at: it goes on with another seed, or is done."""
+
+    text: str
+    """How many seeds there are, and which verdicts they leave open, on one line."""
+    num_trials: int
+    """That are added; 0 where the study is done, or its budget used up."""
+    num_teachers: int
+    """That those need."""
+    missing_epochs: tuple[int, ...]
+    """Of how many epochs each of these is that has to be trained."""
+
+
+@dataclass(frozen=True)
 class TrialBegan:
     """A trial runs from now on: its first attempt in this run, or a later one."""
 
@@ -154,6 +168,7 @@ Event = (
     | TeacherLost
     | TeacherTrained
     | TrialsBegan
+    | SeedsJudged
     | TrialBegan
     | TrialEpoch
     | TrialEnded

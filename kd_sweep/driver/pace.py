@@ -1,6 +1,7 @@
 """The pace of a sweep: how far it is, and how long the rest takes."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kd_sweep.driver.recorder import UNSUCCESSFUL
@@ -105,6 +106,13 @@ class SweepState:
         """Say how many trials the study has, and how many of them were done before this run."""
         self.trials_total, self.trials_done = total, done
         self._work_started = time.monotonic()
+
+    def work_added(self, num_trials: int, num_teachers: int, missing_epochs: Sequence[int]) -> None:
+        """Count trials that nobody knew of before, and their teachers, of which some are there already."""
+        self.trials_total += num_trials
+        self.teachers_total += num_teachers
+        self.teachers_done += num_teachers - len(missing_epochs)
+        self.teacher_epochs_total += sum(missing_epochs)
 
     @property
     def num_training_teachers(self) -> int:

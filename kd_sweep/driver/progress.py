@@ -16,6 +16,7 @@ from kd_sweep.driver.events import (
     Event,
     LastWords,
     RunBegan,
+    SeedsJudged,
     TeacherBegan,
     TeacherEpoch,
     TeacherLost,
@@ -69,6 +70,8 @@ class Display:
                 self.teacher_done(teacher_id, label, val_accuracy)
             case TrialsBegan(total, done):
                 self.trials_begin(total, done)
+            case SeedsJudged(text, num_trials, num_teachers, missing_epochs):
+                self.seeds_judged(text, num_trials, num_teachers, missing_epochs)
             case TrialBegan(trial_id, config, epochs_done, needs_teachers):
                 self.trial_started(trial_id, config, epochs_done, needs_teachers=needs_teachers)
             case TrialEpoch(trial_id, epoch, metrics):
@@ -115,6 +118,11 @@ class Display:
         """Say how many trials the study has and how many of them are done already."""
         self.state.trials_begin(total, done)
         self.note(f"trials: {total - done} to run, {done} of {total} done already")
+
+    def seeds_judged(self, text: str, num_trials: int, num_teachers: int, missing_epochs: Sequence[int]) -> None:
+        """Say what the seeds so far have decided, and how many trials are added for what they have not."""
+        self.state.work_added(num_trials, num_teachers, missing_epochs)
+        self.note(f"{text}; {f'{num_trials} trials of another seed' if num_trials else 'no further seed'}")
 
     def teacher_done(self, teacher_id: str, label: str, accuracy: float) -> None:
         """Say that a teacher has been trained."""

@@ -255,6 +255,10 @@ class Recorder:
             status=status,
         )
 
+    def seeds_judged(self, text: str) -> None:
+        """Record how many seeds a study with adaptive seeds has, and which verdicts they have left open."""
+        self._writer.set_study(seeds_judged=text)
+
     def frozen(self, text: str) -> None:
         """Record the study's frozen spec."""
         self._writer.set_study(spec=text)

@@ -7,6 +7,7 @@ from pathlib import Path
 from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.catalogue.selecting_section import parameters_of_all
 from kd_sweep.data.contents import inspect_data, num_channels
+from kd_sweep.driver.stopping.added_seeds import check_adaptive_seeds
 from kd_sweep.driver.stopping.study_rule import rule_of
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
@@ -37,6 +38,7 @@ def checked(
     check_sampler(spec)
     rule_of(spec)
     check_metrics(spec)
+    check_adaptive_seeds(spec)
     contents = inspect_data(spec.data, cache_dir)
     for line in contents.lines():
         say(line)

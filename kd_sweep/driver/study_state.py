@@ -10,12 +10,14 @@ from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.driver.budget import HourBudget
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.recorder import Recorder
+from kd_sweep.driver.stopping.added_seeds import AddedSeeds
 from kd_sweep.driver.stopping.replay import Judge, Replay, replay
 from kd_sweep.driver.study_folder import StudyFolder, with_versions
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.errors import CorruptFileError, StoppingRuleError, StorageError
 from kd_sweep.study.extra_metrics import extra_columns
 from kd_sweep.study.file.frozen import FAILED_RULE, freeze
+from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.study.space.dimensions import extremes
 from kd_sweep.study.space.plan import num_points
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, points_of
@@ -82,6 +84,8 @@ class StudyState:
     def __init__(self, spec: StudySpec, folder: StudyFolder) -> None:
         self.spec = spec
         self.folder = folder
+        self.added_seeds: AddedSeeds | None = None
+        """What decides how many seeds there are; None where their number is fixed."""
 
     def __enter__(self) -> "StudyState":
         self._lease = self.folder.lock()
@@ -96,6 +100,8 @@ class StudyState:
             self.recorder = Recorder(self._writer, self.spec, self._history)
             self.recorder.rank_anew()
             self.hours = HourBudget(self.spec, self.recorder)
+            if isinstance(self.spec.seeds, AdaptiveSeeds):
+                self.added_seeds = AddedSeeds(self.spec.seeds, self.recorder, self.folder.study)
             for trial_id in list(self.recorder.trials()):
                 if not self.recorder.is_whole(trial_id):  # else its configuration need not be read
                     self.recorder.reconcile(self.recorder.config(trial_id))
@@ -210,8 +216,12 @@ class StudyState:
     def _planned(self) -> dict[str, PlannedTrial]:
         return {trial.trial_id: trial for trial in planned_trials(self.spec)}
 
+    def more_work(self) -> Work:
+        """Return what is left to do by now, where seeds are added after a look at those before."""
+        return self._outstanding()
+
     def _outstanding(self) -> Work:
-        planned = self._planned
+        planned = self._planned if self.added_seeds is None else self.added_seeds.wanted(self._planned.values())
         finite = is_finite(self.spec)
         known = self.recorder.trials()
         points = {} if finite else points_of(self.spec, self.known.values())

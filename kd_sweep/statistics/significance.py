@@ -40,9 +40,14 @@ def skewed_p(t: float, num_seeds: int) -> float:
     compared with that of exponential differences with mean zero, skewness 2, and with Student's distribution; the
     larger p counts, so that it holds for normal, symmetric and moderately skewed differences alike.
     """
+    return max(normal_p(t, num_seeds), float(exponential_ps(np.array([t]), num_seeds)[0]))
+
+
+def exponential_ps(ts: Floats, num_seeds: int) -> Floats:
+    """Return the two-sided p values of t statistics among those of exponential differences with mean zero."""
     reference_R = _reference(num_seeds)
-    as_extreme = len(reference_R) - int(np.searchsorted(reference_R, abs(t)))
-    return max(normal_p(t, num_seeds), (1 + as_extreme) / (1 + len(reference_R)))
+    as_extreme = len(reference_R) - np.searchsorted(reference_R, np.abs(ts))
+    return np.asarray((1 + as_extreme) / (1 + len(reference_R)))
 
 
 def holm(ps_T: Sequence[float]) -> list[float]:
@@ -79,17 +84,23 @@ def seeds_to_decide(distance: float, std: float | None, level: float, *, at_leas
     if std == 0.0 or distance == 0.0:
         return first if distance != 0.0 else math.inf
     effect = abs(distance) / std
-    if _power(effect, MAX_SEEDS, level) < POWER:
+    if power(effect, MAX_SEEDS, level) < POWER:
         return math.inf
     low, high = first - 1, MAX_SEEDS
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _power(effect, middle, level) >= POWER else (middle, high)
+        low, high = (low, middle) if power(effect, middle, level) >= POWER else (middle, high)
     return float(high)
 
 
-def _power(effect: float, num_seeds: int, level: float) -> float:
-    """Return how often an effect, in standard deviations, gives a t statistic beyond the critical one."""
+def power(effect: float, num_seeds: int, level: float) -> float:
+    """Return how often an effect has a `skewed_p` of at most ``level``, for normal differences.
+
+    Args:
+        effect: in standard deviations between seeds.
+        num_seeds: of the study.
+        level: of the test.
+    """
     missed = float(nctdtr(num_seeds - 1, effect * math.sqrt(num_seeds), _critical(num_seeds, level)))
     # Far from the critical value, where nothing is missed, scipy has no digits left and returns NaN for some numbers.
     return 1.0 if math.isnan(missed) else 1.0 - missed

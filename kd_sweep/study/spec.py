@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ByteSize, Discriminator, Field, Tag, field_validator, model_validator
 
-from kd_sweep.catalogue.parameters import MAX_COUNT, Count, Seed, Strict
+from kd_sweep.catalogue.parameters import MAX_COUNT, Count, Strict
 from kd_sweep.study.extra_metrics import metric_named
 from kd_sweep.study.recipe import (
     Augmentation,
@@ -19,6 +19,7 @@ from kd_sweep.study.recipe import (
     SelectedLearner,
     SelectedMetrics,
 )
+from kd_sweep.study.repeat_seeds import Seeds
 from kd_sweep.study.sampler import Sampler, SelectedSampler
 from kd_sweep.study.scheduler import NO_RULE, Scheduler, SelectedScheduler
 from kd_sweep.study.teacher_entries import TeacherEntry
@@ -214,27 +215,6 @@ class Checkpoints(Strict):
     objective first. No limit when null."""
 
 
-def _from_zero(seeds: Any) -> Any:
-    """Write a number of seeds as the list that it stands for."""
-    if isinstance(seeds, bool) or not isinstance(seeds, int):
-        return _tuple(seeds)
-    if not 1 <= seeds <= MAX_REPEATS:
-        raise ValueError(f"{seeds} is not from 1 to {MAX_REPEATS}, the seeds that a point can be run with")
-    return tuple(range(seeds))
-
-
-MAX_REPEATS = 1000
-Seeds = Annotated[
-    Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_REPEATS)] | None,
-    BeforeValidator(
-        _from_zero,
-        json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_REPEATS)]
-        | Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_REPEATS)]
-        | None,
-    ),
-]
-
-
 class StudySpec(Strict):
     """A whole study: what is fixed, what is searched, and how it is run."""
 
@@ -271,8 +251,8 @@ class StudySpec(Strict):
     retries: int = Field(1, ge=0, le=100)
     """How often a failed trial is tried again, from its newest checkpoint."""
     seeds: Seeds = None
-    """Run each point with these seeds, and judge it by the mean; a number alone counts from 0. Each point has one seed,
-    `search.seed`, when null."""
+    """Run each point with these seeds, and judge it by the mean; a number alone counts from 0. With `min` and `max`,
+    seeds are added while verdicts are open. Each point has one seed, `search.seed`, when null."""
     warm_start: WarmStart | None = None
     """Another study, whose trials an adaptive sampler learns from. Of the launch: it cannot change."""
 

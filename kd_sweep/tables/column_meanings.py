@@ -13,7 +13,8 @@ COLUMN_MEANINGS: dict[str, dict[str, str]] = {
         "scheduler": "Name of the scheduler.",
         "objectives": 'JSON list of `{"metric": …, "mode": …}`.',
         "spec": "The study file with every default written out, YAML.",
-        "num_planned": "Trials that the study asks for.",
+        "num_planned": "Trials that the study asks for; with adaptive seeds, by what has been decided so far.",
+        "seeds_judged": "Of adaptive seeds: how many are complete, and which verdicts they leave open; null without.",
         "kd_sweep_version": "Of the last launch or resume.",
         "status": (
             "`running`, `completed`, `incomplete` (trials are left, failed or held back by the "

@@ -157,10 +157,10 @@ class Results:
     def status(self, study: str | None = None) -> list[dict[str, Any]]:
         """Return one dict per study: how many trials of each status, who drives it, when it last changed.
 
-        Keys: `study`, `status`, `num_planned`, `num_trials`, one `num_<status>` per status, `num_epochs`,
-        `objective_metric` and its best value `best_objective`, `remaining_s` (an estimate; null unless trials run and
-        some are completed), `host`, `pid` and `driver_alive` of the driver (null, null, False if nobody holds the
-        study), `updated_at`, `num_notes` (of the study and its trials), `tags` (of the study itself).
+        Keys: `study`, `status`, `num_planned`, `seeds_judged`, `num_trials`, one `num_<status>` per status,
+        `num_epochs`, `objective_metric` and its best value `best_objective`, `remaining_s` (an estimate; null unless
+        trials run and some are completed), `host`, `pid` and `driver_alive` of the driver (null, null, False if nobody
+        holds the study), `updated_at`, `num_notes` (of the study and its trials), `tags` (of the study itself).
         """
         return [self._status_of(name, root) for name, root in self.select(study).items()]
 
@@ -238,6 +238,7 @@ class Results:
             "study": name,
             "status": row.get("status"),
             "num_planned": row.get("num_planned"),
+            "seeds_judged": row.get("seeds_judged"),
             "num_trials": trials.num_rows,
             **{f"num_{status}": counts.get(status, 0) for status in STATUSES},
             "num_epochs": pc.sum(trials["last_epoch"]).as_py() or 0,

@@ -101,6 +101,7 @@ STUDIES = _schema(
     ("objectives", pa.string()),
     ("spec", pa.string()),
     ("num_planned", pa.int64()),
+    ("seeds_judged", pa.string()),
     ("kd_sweep_version", pa.string()),
     ("status", pa.string()),
 )

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import scipy.stats
 
 from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
 from kd_sweep.analysis.sample import Sample
@@ -91,6 +92,11 @@ def simulated(values: np.ndarray, outcomes: tuple[str, ...] = OUTCOMES, **fields
     recipes = dict.fromkeys(trials, Recipe("kl", 0.1, None, None))
     counts = {"num_completed": 1, "num_untaught": 0, "num_stopped": 0, "num_failed": 0, "num_unfinished": 0}
     return Sample("simulated", outcomes, trials, recipes, **(counts | fields))  # type: ignore[arg-type]
+
+
+def most_of(runs, rate):
+    """Return the most false ones of so many runs that a true rate would give in all but one of 10,000 tests."""
+    return float(scipy.stats.binom.ppf(0.9999, runs, rate)) / runs
 
 
 def studies(noise: Noise, runs: int, seeds: int, strengths: int, sizes: int = 1) -> Iterator[list[Verdict]]:

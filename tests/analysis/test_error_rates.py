@@ -1,17 +1,11 @@
 """How often verdicts are wrong in studies in which nothing has an effect; docs/statistics.md has more of the same."""
 
 import pytest
-import scipy.stats
 
-from tests.analysis.error_rates import NOISES, OUTCOMES, SHAPES, answers, rates, studies, uneven_failures
+from tests.analysis.error_rates import NOISES, OUTCOMES, SHAPES, answers, most_of, rates, studies, uneven_failures
 
 RUNS = 100
 NUM_RUNS = [RUNS, pytest.param(400, marks=pytest.mark.long)]
-
-
-def most_of(runs, rate):
-    """Return the most false ones of so many runs that a true rate would give in all but one of 10,000 tests."""
-    return float(scipy.stats.binom.ppf(0.9999, runs, rate)) / runs
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])

@@ -1,7 +1,8 @@
 """The evidence of a study's trials on one question, before it is judged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -53,8 +54,8 @@ class Evidence:
     """From the lowest to the highest level; the mean rank correlation, where strengths are not repeated."""
     trend: Contrast
     """What is judged: of two levels the same as the effect."""
-    exact: float
-    """`exact_p` over all levels."""
+    tested_SK: Floats = field(repr=False, compare=False)
+    """What `exact` permutes: the outcome of every seed at every level, less the margin."""
     num_levels: int
     num_pairs: int
     missing: tuple[str, ...] = ()
@@ -69,6 +70,11 @@ class Evidence:
     """The greatest share of the outcome, among the settings compared, that shuffled images have as well."""
     random_teachers: bool = False
     """Whether teachers started from random weights."""
+
+    @cached_property
+    def exact(self) -> float:
+        """`exact_p` over all levels."""
+        return exact_p(self.tested_SK)
 
 
 def evidence_on(sample: Sample, question: Question, bootstrap: Bootstrap, margin: float) -> Evidence | str:
@@ -119,7 +125,7 @@ def _of_profiles(
         basis="losses" if question.varied == LOSS else "profiles",
         effect=effect.estimate,
         trend=contrast_of(values_SK, trend(levels_K), bootstrap, step) if is_long else effect,
-        exact=exact_p(values_SK - np.linspace(0.0, margin, len(levels_K))),
+        tested_SK=values_SK - np.linspace(0.0, margin, len(levels_K)),
         num_levels=len(levels_K),
         num_pairs=balanced.num_pairs,
         missing=balanced.missing,
@@ -142,7 +148,7 @@ def _of_ranks(ranks: dict[int, tuple[float, int]], bootstrap: Bootstrap) -> Evid
         estimate = replace(estimate, t_interval=inside)
     signs_S2 = np.stack([np.zeros_like(rhos_S), rhos_S], axis=1)
     num_trials = sum(number for _, number in ranks.values())
-    return Evidence("ranks", estimate, contrast, exact_p(signs_S2), 2, num_trials)
+    return Evidence("ranks", estimate, contrast, signs_S2, 2, num_trials)
 
 
 def _along(question: Question, levels_K: Floats, values_SK: Floats, bootstrap: Bootstrap, step: float) -> Along:

@@ -1,6 +1,6 @@
 """The claims of the paper (arXiv 2405.00739), and what of a study each can be judged by."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from kd_sweep.analysis.trial_settings import (
     Setting,
     is_of_teachers,
 )
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 
 Direction = Literal[-1, 1]
 
@@ -88,6 +89,15 @@ class Question:
     """Why the study cannot answer it."""
 
 
+def claimed_outcomes() -> tuple[str, ...]:
+    """Return every metric that a claim can be judged by."""
+    known = [*REPORTED_METRICS]
+    claimed = [
+        name for claim in (*CLAIMS, MATCHING) for pattern in claim.outcomes for name in _matching(known, pattern)
+    ]
+    return tuple(dict.fromkeys(claimed))
+
+
 def questions(sample: Sample) -> Iterator[Question]:
     """Yield what is judged apart, of `CLAIMS` in their order; one with a reason where a claim cannot be tested."""
     for claim in CLAIMS:
@@ -132,18 +142,16 @@ def is_selected_by(sample: Sample, outcome: str) -> bool:
 
 
 def _outcomes(sample: Sample, claim: Claim) -> list[str]:
-    outcomes = []
-    for name in claim.outcomes:
-        if name.endswith("_"):
-            # The shuffled one is the bias to compare with, and the paper code's own variants are not what is claimed.
-            outcomes += [
-                outcome
-                for outcome in sample.outcomes
-                if outcome.startswith(name) and not outcome.endswith((SHUFFLED, "_rethinkkd"))
-            ]
-        elif name in sample.outcomes:
-            outcomes.append(name)
+    outcomes = [outcome for name in claim.outcomes for outcome in _matching(sample.outcomes, name)]
     return outcomes[:1] if claim.is_first_enough else outcomes
+
+
+def _matching(outcomes: Sequence[str], name: str) -> list[str]:
+    """Return the outcome of a name, or those that begin so, if it ends in an underscore."""
+    if not name.endswith("_"):
+        return [name] if name in outcomes else []
+    # The shuffled one is the bias to compare with, and the paper code's own variants are not what is claimed.
+    return [one for one in outcomes if one.startswith(name) and not one.endswith((SHUFFLED, "_rethinkkd"))]
 
 
 def _moved(sample: Sample, claim: Claim) -> list[str]:

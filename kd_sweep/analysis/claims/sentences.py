@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterator
 
 from kd_sweep.analysis.claims.evidence import Along, Evidence
+from kd_sweep.analysis.claims.p_values import PValue
 from kd_sweep.analysis.claims.paper_claims import OVERLAP
-from kd_sweep.analysis.claims.verdicts import PValues, Verdict
+from kd_sweep.analysis.claims.verdicts import Verdict
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.trial_settings import NO_TEACHING, STRENGTH, STUDENT
 from kd_sweep.analysis.wording import counted, number, probability
@@ -128,10 +129,21 @@ def _probabilities(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     text = f"p {_both(verdict.p.trend)}" if evidence.along is None else f"Trend: p {_both(verdict.p.trend)}"
     if evidence.along and verdict.p.curvature:
         text += f"; curvature {number(evidence.along.curvature.estimate.value)}: p {_both(verdict.p.curvature)}"
-    yield f"{text} for {counted(verdict.num_tests, 'test')}."
+    yield f"{text} for {counted(verdict.num_tests, 'test')}{_looks(verdict, evidence)}."
 
 
-def _both(p: PValues) -> str:
+def _looks(verdict: Verdict, evidence: Evidence) -> str:
+    looks = verdict.looks
+    if looks is None:
+        return ""
+    number = evidence.effect.num_clusters
+    return (
+        f" and looks at {looks.first} to {looks.last} seeds (this is at {number}, with {looks.spent(number):.0%} of "
+        "the error spent)"
+    )
+
+
+def _both(p: PValue) -> str:
     return f"{probability(p.raw)}, corrected {probability(p.corrected)}"
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from kd_sweep.analysis.claims.evidence import Along
+from kd_sweep.analysis.claims.p_values import PValue
 from kd_sweep.analysis.claims.sentences import sentence
-from kd_sweep.analysis.claims.verdicts import PValues, Verdict
+from kd_sweep.analysis.claims.verdicts import Verdict
 from kd_sweep.analysis.effects import interval_columns
 from kd_sweep.analysis.sample import Sample
 
@@ -150,7 +151,7 @@ def _evidence_columns(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _p_columns(name: str, p: PValues | None) -> dict[str, float | None]:
+def _p_columns(name: str, p: PValue | None) -> dict[str, float | None]:
     return {} if p is None else {name: p.raw, f"{name}_corrected": p.corrected}
 
 

@@ -1,33 +1,27 @@
 """Verdicts on the claims of the paper, corrected for the number of tests of a study."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from kd_sweep.analysis.added_seeds.seed_looks import LookedAt
 from kd_sweep.analysis.claims.evidence import Evidence, evidence_on
+from kd_sweep.analysis.claims.p_values import Key, PValue, PValues, Test, key_of
 from kd_sweep.analysis.claims.paper_claims import MATCHING, Question, is_selected_by, matching_questions, questions
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap
-from kd_sweep.statistics.permutations import smallest_p
-from kd_sweep.statistics.shapes import Contrast
-from kd_sweep.statistics.significance import holm, normal_p, seeds_to_decide, skewed_p
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, MIN_RESAMPLES, Bootstrap
+from kd_sweep.statistics.significance import holm, seeds_to_decide
+from kd_sweep.statistics.spending import Looks
 
 Answer = Literal["supported", "refuted", "mixed", "undecided", "not tested"]
-
-
-@dataclass(frozen=True)
-class PValues:
-    """Of one test, raw and corrected for all tests of the study (Holm)."""
-
-    raw: float
-    corrected: float
 
 
 @dataclass(frozen=True)
 class Tests:
     """The two tests that a verdict rests on; None where there is none, as of the curvature of two levels."""
 
-    trend: PValues | None = None
-    curvature: PValues | None = None
+    trend: PValue | None = None
+    curvature: PValue | None = None
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,13 @@ class Verdict:
     """Whether `exact_p` counts: with so many seeds and levels it can be small enough."""
     num_tests: int = 0
     """How many tests of the study the p values are corrected for."""
+    looks: Looks | None = None
+    """When a study with adaptive seeds is looked at: p values are corrected for that."""
     seeds_to_decide: float | None = None
     """Infinity for more than 1000, NaN where it is unknown."""
 
 
-def verdicts(sample: Sample, bootstrap: Bootstrap, margin: float) -> list[Verdict]:
+def verdicts(sample: Sample, bootstrap: Bootstrap, margin: float, looked: LookedAt | None = None) -> list[Verdict]:
     """Return the verdicts on the paper's claims, one per outcome, strength and arm, then those on logits matching.
 
     Every question has a test of the trend over all levels and, with three levels or more, one of the curvature. All of
@@ -65,14 +61,29 @@ def verdicts(sample: Sample, bootstrap: Bootstrap, margin: float) -> list[Verdic
         sample: the study's trials.
         bootstrap: how intervals are taken, and the confidence of verdicts.
         margin: by how much logits matching may raise fidelity and still hardly raise it.
+        looked: of a study with adaptive seeds, its samples at all looks, of which the last is judged; p values are
+            corrected for the others.
     """
-    all_questions = [*questions(sample), *matching_questions(sample)]
-    unjudged = [_unjudged(sample, question, bootstrap, margin) for question in all_questions]
-    judged = _judged(unjudged, bootstrap.confidence)
+    if looked is None:
+        unjudged, p_values = _all_unjudged(sample, bootstrap, margin), PValues(None)
+    else:
+        *earlier, unjudged = [
+            _all_unjudged(one, bootstrap if one is looked.now else replace(bootstrap, resamples=MIN_RESAMPLES), margin)
+            for one in looked.samples or (sample,)
+        ]
+        if not looked.samples:
+            unjudged = [replace(verdict, reason=verdict.reason or looked.too_early) for verdict in unjudged]
+        p_values = PValues(looked.looks, [test for verdicts in earlier for test in _all_tests(verdicts)])
+    judged = _judged(unjudged, p_values, bootstrap.confidence)
     tests = [p for verdict in judged for p in (verdict.p.trend, verdict.p.curvature) if p is not None]
     open_ones = sum(p.corrected > 1.0 - bootstrap.confidence for p in tests)
-    level = (1.0 - bootstrap.confidence) / max(1, open_ones)
+    level = p_values.last_level((1.0 - bootstrap.confidence) / max(1, open_ones))
     return [_with_seeds(verdict, level) for verdict in judged]
+
+
+def _all_unjudged(sample: Sample, bootstrap: Bootstrap, margin: float) -> list[Verdict]:
+    all_questions = [*questions(sample), *matching_questions(sample)]
+    return [_unjudged(sample, question, bootstrap, margin) for question in all_questions]
 
 
 def _unjudged(sample: Sample, question: Question, bootstrap: Bootstrap, margin: float) -> Verdict:
@@ -88,25 +99,26 @@ def _unjudged(sample: Sample, question: Question, bootstrap: Bootstrap, margin: 
     return replace(verdict, evidence=evidence, reason=reason)
 
 
-def _judged(unjudged: list[Verdict], confidence: float) -> list[Verdict]:
+def _judged(unjudged: list[Verdict], p_values: PValues, confidence: float) -> list[Verdict]:
     """Return the verdicts with p values that are corrected for all tests of the study, and with their answers."""
-    tests = [(index, contrast) for index, verdict in enumerate(unjudged) for contrast in _contrasts(verdict)]
+    tests = list(_all_tests(unjudged))
     reach = (1.0 - confidence) / max(1, len(tests))
-    raw = [_raw_p(unjudged[index], contrast, reach) for index, contrast in tests]
-    normal = [normal_p(contrast.t or 0.0, contrast.estimate.num_clusters) for _, contrast in tests]
-    strict_ps = dict(zip(tests, map(PValues, raw, holm(raw)), strict=True))
-    normal_ps = dict(zip(tests, map(PValues, normal, holm(normal)), strict=True))
+    raw = [p_values.strict(test, reach) for test in tests]
+    normal = [p_values.if_normal(test) for test in tests]
+    strict_ps = dict(zip([test.key for test in tests], map(PValue, raw, holm(raw)), strict=True))
+    normal_ps = dict(zip([test.key for test in tests], map(PValue, normal, holm(normal)), strict=True))
     judged = []
-    for index, verdict in enumerate(unjudged):
+    for verdict in unjudged:
         evidence = verdict.evidence
         if evidence is not None and verdict.reason is None:
-            strict, if_normal = (_tests_of(evidence, index, ps) for ps in (strict_ps, normal_ps))
+            strict, if_normal = (Tests(*map(ps.get, _keys(verdict))) for ps in (strict_ps, normal_ps))
             verdict = replace(
                 verdict,
                 p=strict,
                 p_if_normal=if_normal,
-                is_exact=_is_within_reach(evidence, reach),
+                is_exact=p_values.is_exact(evidence, reach),
                 num_tests=len(tests),
+                looks=p_values.looks,
                 answer=_answer(verdict, strict, confidence),
                 answer_if_normal=_answer(verdict, if_normal, confidence),
             )
@@ -114,30 +126,19 @@ def _judged(unjudged: list[Verdict], confidence: float) -> list[Verdict]:
     return judged
 
 
-def _tests_of(evidence: Evidence, index: int, ps: dict[tuple[int, Contrast], PValues]) -> Tests:
-    curvature = ps.get((index, evidence.along.curvature)) if evidence.along else None
-    return Tests(ps.get((index, evidence.trend)), curvature)
+def _keys(verdict: Verdict) -> list[Key]:
+    return [key_of(verdict.question, is_curvature=is_curvature) for is_curvature in (False, True)]
 
 
-def _contrasts(verdict: Verdict) -> list[Contrast]:
-    """Return the tests that a verdict rests on."""
-    evidence = verdict.evidence
-    if evidence is None or verdict.reason is not None:
-        return []
-    contrasts = [evidence.trend, *([evidence.along.curvature] if evidence.along else [])]
-    return [contrast for contrast in contrasts if contrast.t is not None]
-
-
-def _raw_p(verdict: Verdict, contrast: Contrast, reach: float) -> float:
-    evidence = verdict.evidence
-    assert evidence is not None
-    assert contrast.t is not None
-    p = skewed_p(contrast.t, contrast.estimate.num_clusters)
-    return max(p, evidence.exact) if _is_within_reach(evidence, reach) else p
-
-
-def _is_within_reach(evidence: Evidence, reach: float) -> bool:
-    return smallest_p(evidence.effect.num_clusters, evidence.num_levels) <= reach
+def _all_tests(verdicts: list[Verdict]) -> Iterator[Test]:
+    """Yield the tests that verdicts rest on."""
+    for verdict in verdicts:
+        evidence = verdict.evidence
+        if evidence is not None and verdict.reason is None:
+            contrasts = [evidence.trend, *([evidence.along.curvature] if evidence.along else [])]
+            for key, contrast in zip(_keys(verdict), contrasts, strict=False):
+                if contrast.t is not None:
+                    yield Test(key, contrast, evidence)
 
 
 def _answer(verdict: Verdict, p: Tests, confidence: float) -> Answer:

@@ -6,10 +6,10 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from kd_sweep.driver.tune.teachers_first import TeacherQueue
-from kd_sweep.driver.tune.trial_sources import Source, Suggestion
+from kd_sweep.driver.tune.trial_sources import Later, Source, Suggestion
 from kd_sweep.driver.tune.tune_trial import config_of, reports_in
 from kd_sweep.driver.worker_messages import Assignment, TeacherAssignment, WorkerSettings
-from kd_sweep.errors import SamplerError
+from kd_sweep.errors import KdSweepError
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
 
@@ -43,7 +43,7 @@ class TuneSearcher(Searcher):
         self._training: dict[str, TeacherConfig] = {}
         self._next: Suggestion | None = None
         self._running: dict[str, TrialConfig] = {}
-        self._failure: SamplerError | None = None
+        self._failure: KdSweepError | None = None
 
     def suggest(self, trial_id: str) -> Any:
         """Return Tune's configuration of the next teacher or trial, that there is none, or None where it waits."""
@@ -51,9 +51,12 @@ class TuneSearcher(Searcher):
             self._training[trial_id] = teacher
             return config_of(TeacherAssignment(teacher, self._settings))
         if self._next is None:
-            self._next = self._suggested()
-        if self._next is None:
-            return Searcher.FINISHED
+            suggested = self._suggested()
+            if suggested is None:
+                return Searcher.FINISHED
+            if isinstance(suggested, Later):
+                return None
+            self._next = suggested
         if self._teachers.holds_up(self._next.trial):
             return None
         suggestion, self._next = self._next, None
@@ -61,15 +64,15 @@ class TuneSearcher(Searcher):
         known_epochs = self._last_epoch(trial.trial_id)
         return config_of(Assignment(trial, self._settings, suggestion.number, suggestion.generation, known_epochs))
 
-    def _suggested(self) -> Suggestion | None:
+    def _suggested(self) -> Suggestion | Later | None:
         try:
             return self._source.next()
-        except SamplerError as failure:  # which Tune would wrap into an error of its own
+        except KdSweepError as failure:  # which Tune would wrap into an error of its own
             self._failure = failure
             return None
 
     def check(self) -> None:
-        """Raise `SamplerError` where the sampler has failed."""
+        """Raise what kept the source from suggesting: a sampler that failed, or tables that could not be judged."""
         if self._failure is not None:
             raise self._failure
 

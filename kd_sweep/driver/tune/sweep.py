@@ -6,25 +6,27 @@ from typing import Any
 
 from ray import tune
 
+from kd_sweep.analysis.added_seeds.seed_looks import ENDED
 from kd_sweep.driver.budget import HoursAreUp
-from kd_sweep.driver.events import Progress, TeachersBegan, TrialsBegan, WorkCounted
+from kd_sweep.driver.events import Progress, SeedsJudged, TeachersBegan, TrialsBegan, WorkCounted
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.connection import Cluster, ray_resources
 from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.ray.private import other_deaths_are_an_actors, starting_actors_kept, uncounted_callbacks
 from kd_sweep.driver.ray.ray_settings import MAX_PENDING_TRIALS, environment
-from kd_sweep.driver.study_state import StudyState
+from kd_sweep.driver.study_state import StudyState, Work
 from kd_sweep.driver.tune.callbacks import SweepCallback
 from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.stopping import InOrder, RuleScheduler
 from kd_sweep.driver.tune.teachers_first import TeacherQueue, missing_teachers, record_teachers
 from kd_sweep.driver.tune.trainable import TrialActor
-from kd_sweep.driver.tune.trial_sources import KnownTrial, PlannedSource, Source
+from kd_sweep.driver.tune.trial_sources import GrowingSource, KnownTrial, PlannedSource, Source
 from kd_sweep.driver.worker_messages import WorkerSettings
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.space.points import is_finite
 from kd_sweep.study.spec import StudySpec
+from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.schema import FINISHED
 from kd_sweep.waiting import doing
 
@@ -62,7 +64,8 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
-    searcher = TuneSearcher(source_of(state), settings, objectives, recorder.last_epoch, queue)
+    source = source_of(state) if state.added_seeds is None else growing_source(state, queue, progress)
+    searcher = TuneSearcher(source, settings, objectives, recorder.last_epoch, queue)
     interrupt.watch(searcher.check)
     scheduler = InOrder()
     if state.judge is not None:
@@ -136,6 +139,30 @@ def source_of(state: StudyState) -> Source:
         for trial_id, config in state.known.items()
     ]
     return OptunaSource(spec, known, work.adaptive)
+
+
+def growing_source(state: StudyState, queue: TeacherQueue, progress: Progress) -> GrowingSource:
+    """Return the outstanding trials of a study with adaptive seeds, and those of seeds that are added later.
+
+    Args:
+        state: the locked study.
+        queue: where the missing teachers of added seeds go.
+        progress: is told of what is decided.
+    """
+    work, recorder, added = state.work, state.recorder, state.added_seeds
+    assert added is not None
+
+    def grow() -> list[TrialConfig]:
+        new = state.more_work().new
+        teachers = Work([], new, 0, 0).teachers
+        missing = missing_teachers(teachers, state.folder.storage.location, recorder)
+        queue.add(missing)
+        epochs = tuple(teacher.learner.epochs for teacher in missing)
+        progress(SeedsJudged(str(added.decision), len(new), len(teachers), epochs))
+        return [trial.config for trial in new]
+
+    begun = chain(work.unfinished, (trial.config for trial in work.new))
+    return GrowingSource(begun, grow, lambda trial_id: recorder.status(trial_id) in ENDED)
 
 
 def _request(resources: Any) -> dict[str, float]:

@@ -45,6 +45,12 @@ class TeacherQueue:
             self._on_trials = None
         return None
 
+    def add(self, missing: Iterable[TeacherConfig]) -> None:
+        """Have further teachers trained: those of trials that nobody knew of before."""
+        for teacher in missing:
+            self._waiting.append(teacher)
+            self._unsettled.add(teacher.teacher_id)
+
     def settle(self, teacher: TeacherConfig) -> None:
         """Let the trials of a teacher run: it is trained, or has been given up, and they try it themselves."""
         self._unsettled.discard(teacher.teacher_id)

@@ -1,8 +1,9 @@
 """Where the trials of a sweep come from: a source suggests those that are not done yet, and learns how they end."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from kd_sweep.study.trial import TrialConfig
 
@@ -31,10 +32,17 @@ class KnownTrial:
     generation: int | None = None
 
 
+class Later:
+    """That there may be a trial once others have ended."""
+
+
+LATER: Final = Later()
+
+
 class Source(Protocol):
     """Where trials come from."""
 
-    def next(self) -> Suggestion | None:
+    def next(self) -> Suggestion | Later | None:
         """Return the next trial to run, or None when there is none left."""
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
@@ -54,3 +62,44 @@ class PlannedSource:
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
         """Learn nothing: the list is fixed."""
+
+
+class GrowingSource:
+    """Trials of one seed after another: what comes after depends on how those before have ended.
+
+    No trial is started whose need is not known yet, so slots are idle while the last trials of a seed run.
+
+    Args:
+        trials: those that are outstanding by now, in order.
+        grow: returns the trials that the study is to have after those, by its tables; none where it is done.
+        has_ended: whether the tables have the end of a trial, by its id.
+    """
+
+    def __init__(
+        self,
+        trials: Iterable[TrialConfig],
+        grow: Callable[[], Iterable[TrialConfig]],
+        has_ended: Callable[[str], bool],
+    ) -> None:
+        self._waiting = deque(trials)
+        self._grow, self._has_ended = grow, has_ended
+        self._handed_out: set[str] = set()
+        self._told: set[str] = set()
+        self._is_done = False
+
+    def next(self) -> Suggestion | Later | None:
+        """Take the first trial; where there is none, wait for those that run, and ask for more."""
+        if not self._waiting and not self._is_done:
+            if self._handed_out - self._told or not all(map(self._has_ended, self._told)):
+                return LATER
+            self._waiting.extend(self._grow())
+        if not self._waiting:
+            self._is_done = True
+            return None
+        trial = self._waiting.popleft()
+        self._handed_out.add(trial.trial_id)
+        return Suggestion(trial)
+
+    def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
+        """Learn that a trial has ended."""
+        self._told.add(trial.trial_id)

@@ -11,6 +11,7 @@ from kd_sweep.catalogue.selecting_section import SelectingSection, source_field
 from kd_sweep.figures.report.recipe_words import dimension_words, value_words
 from kd_sweep.figures.report.shown_tables import ShownTable, shown_table
 from kd_sweep.study.recipe import Data
+from kd_sweep.study.space.repeats import adds_seeds, num_repeats, seeds_in_words
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec
 
 _SECTIONS = {
@@ -175,8 +176,10 @@ def _sizes(spec: StudySpec) -> str:
 
 
 def _seeds(spec: StudySpec) -> str:
+    if adds_seeds(spec):
+        return seeds_in_words(spec) or ""
     if spec.seeds:
-        return str(len(spec.seeds))
+        return str(num_repeats(spec))
     seeds = spec.search.get("seed")
     if isinstance(seeds, Grid):
         return str(len(seeds.grid))

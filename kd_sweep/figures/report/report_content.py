@@ -23,6 +23,7 @@ from kd_sweep.figures.report.run_facts import cost, failures, notes, run_facts, 
 from kd_sweep.figures.report.setting_means import setting_means
 from kd_sweep.figures.report.shown_tables import ShownTable, shown_table
 from kd_sweep.study.file.frozen import FrozenStudy, parse_frozen
+from kd_sweep.study.space.repeats import seeds_in_words
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.setting_columns import searched_fields
 from kd_sweep.tables.reader import Results
@@ -186,7 +187,7 @@ def _searched(results: Results, frozen: FrozenStudy | None) -> ShownTable:
     asked = {}
     if frozen is not None:
         asked = {column_name(key): dimension_words(one) for key, one in frozen.spec.search.items()}
-        asked |= {"seed": ", ".join(map(str, frozen.spec.seeds))} if frozen.spec.seeds else {}
+        asked |= {"seed": seeds} if (seeds := seeds_in_words(frozen.spec)) else {}
     rows = [
         {
             "field": name,

@@ -16,6 +16,7 @@ from kd_sweep.study.identity import IDENTITY_VERSION
 from kd_sweep.study.recipe import Metrics
 from kd_sweep.study.space.dimensions import extremes, searched_models
 from kd_sweep.study.space.members import is_mixed, teacher_recipe
+from kd_sweep.study.space.repeats import adds_seeds
 from kd_sweep.study.spec import StudySpec, judged_by
 
 SPEC_FILE = "study.yaml"
@@ -117,7 +118,8 @@ def parse_frozen(text: str, source: str) -> FrozenStudy:
 def check_extension(old: StudySpec, new: StudySpec, failed_rule: str | None = None) -> None:
     """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
 
-    The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change. So may
+    The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change, but the
+    search space and the seeds not where seeds are added while verdicts are open. So may
     the location of the same images, and the base value of a field that both studies search without a condition, which
     no trial uses.
 
@@ -134,6 +136,7 @@ def check_extension(old: StudySpec, new: StudySpec, failed_rule: str | None = No
     before = {name: value for name, value in _mixing_fields(old) if name not in unmixed}
     after = {name: value for name, value in _mixing_fields(new) if name not in unmixed}
     _check_warm_start(old, new)
+    _check_added_seeds(old, new)
     for name in sorted(before.keys() | after.keys(), key=[*after, *before].index):
         if name in searched or before.get(name) == after.get(name):
             continue
@@ -185,6 +188,19 @@ def _check_warm_start(old: StudySpec, new: StudySpec) -> None:
             f"warm_start.study: {shown(after)} differs from {shown(before)}, with which study {old.name!r} was "
             "launched; it is read once, at the launch (choose another name, or set it back)"
         )
+
+
+def _check_added_seeds(old: StudySpec, new: StudySpec) -> None:
+    """Refuse to change what verdicts are corrected for: their error would be more than they say."""
+    if not adds_seeds(old) and not adds_seeds(new):
+        return
+    for name, was, would_be in (("seeds", old.seeds, new.seeds), ("search", old.search, new.search)):
+        if was != would_be:
+            raise SpecError(
+                f"{name}: cannot change in study {old.name!r}, whose seeds are added while verdicts are open: they are "
+                "corrected for the seeds and the search of its launch (set it back, or choose another name; "
+                "seeds.first takes seeds that no verdict knows yet)"
+            )
 
 
 def _unmixed(old: StudySpec, new: StudySpec, failed_rule: str | None) -> set[str]:

@@ -18,6 +18,7 @@ from kd_sweep.catalogue.selecting_section import (
 from kd_sweep.errors import SpecError, alternatives
 from kd_sweep.study.file.yaml_reader import KeyPath, shown, written
 from kd_sweep.study.recipe import Learner
+from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import (
     DIMENSION_KINDS,
@@ -149,6 +150,9 @@ def _resolved(location: Iterable[str | int]) -> tuple[type[BaseModel] | None, Ke
     if path[:1] == ["search"] and len(path) > 2:
         model = DIMENSIONS[str(path.pop(2))]
         return model, tuple(path[:4]), tuple(path[4:])
+    if path[:1] == ["seeds"] and len(path) > 1:
+        kind = path.pop(1)
+        return AdaptiveSeeds if kind == "adaptive" else StudySpec, tuple(path), ()
     if path[:1] == ["teachers"] and len(path) == 3:
         return Learner, tuple(path), ()
     holder: type[BaseModel] | None = StudySpec

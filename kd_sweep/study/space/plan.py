@@ -18,7 +18,7 @@ from kd_sweep.study.space.dimensions import (
 )
 from kd_sweep.study.space.members import ENTRIES, MODELS, inherits
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
-from kd_sweep.study.space.repeats import num_repeats, with_seeds
+from kd_sweep.study.space.repeats import adds_seeds, num_repeats, with_seeds
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import Parts, PlannedTeacher
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
@@ -60,7 +60,9 @@ def plan(spec: StudySpec) -> Plan:
 
 def _finite_plan(spec: StudySpec) -> Plan:
     trials = planned_trials(spec)[: spec.budget.max_trials]
-    return _listed(trials, planned_teachers(spec, trials), exact=spec.scheduler.name == NO_RULE)
+    return _listed(
+        trials, planned_teachers(spec, trials), exact=spec.scheduler.name == NO_RULE and not adds_seeds(spec)
+    )
 
 
 def rest_of(planned: Plan, trials: Set[str], teachers: Set[str]) -> Plan:

@@ -13,7 +13,7 @@ from kd_sweep.study.identity import SECTIONS, derived_seed
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import default_settings, dimension_values, drawn_value, holds
 from kd_sweep.study.space.members import is_mixed, learners_of, value_in
-from kd_sweep.study.space.repeats import with_seeds
+from kd_sweep.study.space.repeats import SEED, adds_seeds, with_seeds
 from kd_sweep.study.space.rules import validate_space
 from kd_sweep.study.space.searchable_fields import search_field
 from kd_sweep.study.space.sections import ABSENT, Parts, PlannedTeacher, Values, section_of
@@ -166,7 +166,15 @@ def planned_trials(spec: StudySpec) -> list[PlannedTrial]:
     """
     if not is_finite(spec):
         return []
-    return distinct_trials(with_seeds(spec), spec.sampler.entry.item(spec))
+    trials = distinct_trials(with_seeds(spec), spec.sampler.entry.item(spec))
+    # One seed after another where their number depends on what has come of those before.
+    return sorted(trials, key=seed_of) if adds_seeds(spec) else trials
+
+
+def seed_of(trial: PlannedTrial) -> int:
+    """Return a planned trial's seed."""
+    seed: Any = trial.point.get(SEED, 0)
+    return int(seed)
 
 
 def planned_teachers(spec: StudySpec, trials: Iterable[PlannedTrial]) -> list[PlannedTeacher]:

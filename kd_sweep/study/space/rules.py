@@ -15,13 +15,14 @@ from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.metric_record import Null
+from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.study.sampler import GRID
-from kd_sweep.study.scheduler import Asked, StoppingParameters
+from kd_sweep.study.scheduler import NO_RULE, Asked, StoppingParameters
 from kd_sweep.study.space.conditions import Conditions, check_conditions, space_size
 from kd_sweep.study.space.dimensions import dimension_size, extremes, listed_values, range_bounds
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS, check_idle
 from kd_sweep.study.space.members import MODELS, entry_section
-from kd_sweep.study.space.repeats import num_repeats
+from kd_sweep.study.space.repeats import num_repeats, seeds_of
 from kd_sweep.study.space.searchable_fields import (
     SearchField,
     changed_section,
@@ -136,7 +137,7 @@ def _check_teacher_weights(spec: StudySpec) -> None:
 
 
 def _check_seeds(spec: StudySpec) -> None:
-    seeds = spec.seeds or ()
+    seeds = seeds_of(spec)
     if seeds and "seed" in spec.search:
         raise RuleError(
             ("search", "seed"), "stands beside seeds, which each point is run with; leave one of the two out"
@@ -144,6 +145,18 @@ def _check_seeds(spec: StudySpec) -> None:
     repeated = next((seed for index, seed in enumerate(seeds) if seed in seeds[:index]), None)
     if repeated is not None:
         raise RuleError(("seeds",), f"{repeated} is in the list twice")
+    if isinstance(spec.seeds, AdaptiveSeeds):
+        _check_added_seeds(spec)
+
+
+def _check_added_seeds(spec: StudySpec) -> None:
+    """Refuse what would choose trials by their outcomes: then there is no verdict that seeds could be added for."""
+    if spec.sampler.name != GRID:
+        rule = f"are added for verdicts, which sampler {spec.sampler.name!r} has none of"
+        raise RuleError(("seeds",), f"{rule}; possible: sampler grid, or a fixed number, such as seeds: 3")
+    if spec.scheduler.name != NO_RULE:
+        rule = f"are added for verdicts, of which there are none where scheduler {spec.scheduler.name!r} stops trials"
+        raise RuleError(("seeds",), f"{rule}; possible: scheduler none, or a fixed number, such as seeds: 3")
 
 
 def _check_sampler(spec: StudySpec) -> None:

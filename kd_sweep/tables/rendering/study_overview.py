@@ -1,11 +1,13 @@
 """The overview of studies: their progress in 80 columns."""
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+_OF_SEEDS = re.compile(r"(\d+) seeds? of at most (\d+)")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -26,6 +28,8 @@ def overview(rows: Sequence[Mapping[str, Any]], now: datetime.datetime | None = 
         "left": [None if row["remaining_s"] is None else span(row["remaining_s"]) for row in rows],
         "changed": [_ago(row["updated_at"], now) for row in rows],
     }
+    if any(row.get("seeds_judged") for row in rows):
+        columns["seeds"] = [_seeds(row.get("seeds_judged")) for row in rows]
     if any(row["num_failed"] for row in rows):
         columns["failed"] = [row["num_failed"] for row in rows]
     if any(row["tags"] for row in rows):
@@ -58,6 +62,12 @@ def remaining_s(trials: Sequence[Mapping[str, Any]], num_planned: int | None) ->
 def _trials(row: Mapping[str, Any]) -> str:
     done = row["num_completed"] + row["num_stopped"]
     return f"{done}/{row['num_trials'] if row['num_planned'] is None else row['num_planned']}"
+
+
+def _seeds(judged: str | None) -> str | None:
+    """Return `4/12` of `4 seeds of at most 12; undecided: …`."""
+    numbers = _OF_SEEDS.match(judged or "")
+    return numbers and f"{numbers[1]}/{numbers[2]}"
 
 
 def _ago(moment: datetime.datetime | None, now: datetime.datetime) -> str | None:

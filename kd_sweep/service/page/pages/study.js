@@ -75,6 +75,7 @@ function Standing({ study }) {
     ["State", html`<${State} of=${study.state} />`],
     ["Why", study.waiting?.position ? study.waiting.why : study.message],
     ["Progress", html`<${Progress} of=${progress} />`],
+    ["Seeds", has ? progress.seeds_judged : null],
     ["Running now", has && progress.num_running ? `${progress.num_running} trials` : null],
     [has ? `Best ${within(progress.objective_metric)}` : "Best", has ? number(progress.best_objective) : null],
     ["Epochs done", has ? number(progress.num_epochs) : null],

@@ -1,0 +1,91 @@
+"""Adaptive seeds as a driver sees them: whether a study can have them, how many to expect, which to run by now."""
+
+from collections.abc import Iterable, Iterator
+
+from kd_sweep.analysis.added_seeds.decision import SeedDecision, decide
+from kd_sweep.analysis.added_seeds.expected import EFFECTS, PlannedTests, expected_seeds, least_effect, tests_of
+from kd_sweep.analysis.claims.paper_claims import claimed_outcomes
+from kd_sweep.analysis.sample import only_study, trials_of
+from kd_sweep.analysis.wording import counted, listed
+from kd_sweep.driver.recorder import Recorder
+from kd_sweep.errors import SpecError, alternatives
+from kd_sweep.storage.root import Root
+from kd_sweep.study.repeat_seeds import AdaptiveSeeds
+from kd_sweep.study.space.points import PlannedTrial, planned_trials, seed_of
+from kd_sweep.study.spec import StudySpec
+from kd_sweep.tables.reader import Results
+
+
+def check_adaptive_seeds(spec: StudySpec) -> None:
+    """Raise SpecError where there is no verdict that seeds could be added for."""
+    if not isinstance(spec.seeds, AdaptiveSeeds):
+        return
+    for at, name in enumerate(spec.seeds.outcomes):
+        if name not in claimed_outcomes():
+            possible = alternatives(name, claimed_outcomes())
+            raise SpecError(f"seeds.outcomes[{at}]: {name!r} is no outcome of the paper's claims; {possible}")
+    if not _tests(spec, spec.seeds).num_watched:
+        of = f" on {listed(list(spec.seeds.outcomes))}" if spec.seeds.outcomes else ""
+        raise SpecError(
+            f"seeds: are added for verdicts, and the study can have none{of}; search augmentation_strength or "
+            "student_strength with two values and more (claims about teachers' attention need two teachers)"
+        )
+
+
+def expected_lines(spec: StudySpec) -> Iterator[str]:
+    """Yield how many seeds a study with adaptive seeds is to have, on a line; nothing for a fixed number."""
+    if not isinstance(spec.seeds, AdaptiveSeeds):
+        return
+    tests, most, trials = _tests(spec, spec.seeds), spec.seeds.max, planned_trials(spec)
+    words = ("nothing has an effect", *(f"all effects are {effect:g}" for effect in EFFECTS[1:]))
+    means = [expected_seeds(tests, spec.seeds, effect) for effect in EFFECTS]
+    numbers = [f"{mean:.1f} if {word}" for mean, word in zip(means, words, strict=True)]
+    counts = [f"{mean * len(trials) / most:.0f}" for mean in means]
+    yield (
+        f"seeds: {spec.seeds.min} to {most} until {spec.seeds.until}, on average about {', '.join(numbers)} standard "
+        f"deviations between seeds ({counted(tests.number, 'test')}): {', '.join(counts)} trials; "
+        f"an effect of {least_effect(tests, spec.seeds):.1f} is decided four times in five"
+    )
+
+
+def _tests(spec: StudySpec, seeds: AdaptiveSeeds) -> PlannedTests:
+    first = [trial for trial in planned_trials(spec) if seed_of(trial) in seeds.all[: seeds.min]]
+    return tests_of([trial.config for trial in first], list(spec.search), seeds)
+
+
+class AddedSeeds:
+    """Which seeds a study with adaptive seeds is to be run with, by its tables.
+
+    Args:
+        seeds: as the study was launched with.
+        recorder: of the study's tables.
+        study: its folder.
+    """
+
+    def __init__(self, seeds: AdaptiveSeeds, recorder: Recorder, study: Root) -> None:
+        self._seeds, self._recorder, self._study = seeds, recorder, study
+        self.decision = SeedDecision(seeds, 0)
+        """The last one."""
+
+    def decide(self) -> SeedDecision:
+        """Return what the study has come to. The tables are written first: they are what is judged."""
+        if not self._recorder.trials():
+            return SeedDecision(self._seeds, 0)
+        self._recorder.write_now()
+        results = Results(self._study)
+        name = only_study(results, None)
+        return decide(trials_of(results, name), name, self._seeds)
+
+    def wanted(self, trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
+        """Return those of all trials that the study is to have by now: of the seeds wanted, and of any that has begun.
+
+        Args:
+            trials: all that there can be.
+        """
+        decision = self.decision = self.decide()
+        self._recorder.seeds_judged(str(decision))
+        known = self._recorder.trials()
+        seeds = set(self._seeds.all[: decision.num_wanted])
+        listed = list(trials)
+        seeds |= {seed_of(trial) for trial in listed if trial.trial_id in known}
+        return {trial.trial_id: trial for trial in listed if seed_of(trial) in seeds}
