@@ -3,13 +3,13 @@
 Both sides train the same networks on the same image files, as many epochs, one thread a process and as many at a
 time: the teachers, and the students of all strengths, sizes and temperatures. The scripts are
 `benchmarks/peer/paper_scripts.py`. CPU seconds of all processes of a side are compared, and those of a launch are
-shown by process. The network itself counts the images that frozen teachers see. The fewest possible are, for each
-teacher, every image of a stream once, and the clean validation images `CLEAN_PASSES` times. One slot has to keep to
-them. Of several, those that begin the same epoch at the same time each ask the teachers themselves, so they may see
-as many as the slots times that.
+shown by process, with which of them load torch. The network itself counts the images that frozen teachers see. The
+fewest possible are, for each teacher, every image of a stream once, and the clean validation images `CLEAN_PASSES`
+times. A launch has to keep to them, however many slots it has.
 
 Run: python -m benchmarks.study_against_peer
      python -m benchmarks.study_against_peer --slots 1
+     python -m benchmarks.study_against_peer --launch-alone    the launch and its profile, without the scripts
 """
 
 import argparse
@@ -87,8 +87,8 @@ def _reap() -> None:
             return
 
 
-def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tuple[float, Counter[str]]:
-    """Run the study; return CPU seconds, of all and by process."""
+def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tuple[float, Counter[str], Counter[str]]:
+    """Run the study; return CPU seconds, of all and by kind of process, and how many of each kind have loaded torch."""
     study, counts = folder / "study.yaml", folder / "counts"
     counts.mkdir()
     (folder / "study_network.py").write_text(Path(study_network.__file__).read_text())
@@ -112,10 +112,13 @@ def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tu
     with (folder / "log").open("w") as log:
         driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         seen: dict[Process, tuple[str, float]] = {}
+        with_torch: set[Process] = set()
         while driver.poll() is None:
             for process, (kind, seconds) in processes_below(os.getpid(), driver.pid).items():
                 known = seen.get(process, (kind, 0.0))[0]  # one that is ending has no name any more
                 seen[process] = (kind if known == "others" else known, seconds)
+                if process not in with_torch and loads_torch(process[0]):
+                    with_torch.add(process)
             time.sleep(0.2)
     if driver.returncode:
         raise SystemExit((folder / "log").read_text())
@@ -126,7 +129,7 @@ def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tu
     for kind, seconds in seen.values():
         by_kind[kind] += seconds
     # Where a parent does not wait for its children, the kernel adds them to nobody's sum.
-    return max(cpu_s() - before, by_kind.total()), by_kind
+    return max(cpu_s() - before, by_kind.total()), by_kind, Counter(seen[process][0] for process in with_torch)
 
 
 def processes_below(ancestor: int, driver: int) -> dict[Process, tuple[str, float]]:
@@ -157,6 +160,13 @@ def kind_of(pid: int) -> str:
     if "ray::" in command or "default_worker.py" in command:
         return "workers"
     return "daemons" if "raylet" in command or "gcs_server" in command else "others"
+
+
+def loads_torch(pid: int) -> bool:
+    try:
+        return "libtorch_cpu" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
 
 
 def peer_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tuple[float, float]:
@@ -208,7 +218,7 @@ def least_teacher_images(num_train: int, num_val: int, num_epochs: int) -> int:
 
 
 def profile(root: Path, slots: int) -> dict[str, float]:
-    """Return what the tables say of the slots: the shares of evaluation in their epochs, and of idle time."""
+    """Return what the tables say of the slots: the shares of all but training in their epochs, and of idle time."""
     results = open_results(root)
     epochs, teachers = results.table("epochs").to_pylist(), results.table("teachers").to_pylist()
     num_train = sum(1 for _ in (root.parent / "images/train").glob("*/*"))
@@ -227,18 +237,30 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--images", type=int, nargs=2, default=[600, 200], help="for training and for validation")
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--launch-alone", action="store_true", help="the launch and its profile, without the scripts")
     given = parser.parse_args()
     num_train, num_val = given.images
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # the CPU of processes whose parents die is counted here
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_images(folder / "images", num_train, num_val)
-        ours, by_kind = kd_sweep_side(folder, folder / "images", given.epochs, given.slots)
-        theirs, starting = peer_side(folder, folder / "images", given.epochs, given.slots)
+        ours, by_kind, with_torch = kd_sweep_side(folder, folder / "images", given.epochs, given.slots)
+        peer = None if given.launch_alone else peer_side(folder, folder / "images", given.epochs, given.slots)
         seen, least = teacher_images(folder / "counts"), least_teacher_images(num_train, num_val, given.epochs)
         shares = profile(folder / "results", given.slots)
+    if peer is not None:
+        Console().print(comparison(ours, *peer, given.epochs))
+    Console().print(parts(ours, by_kind, with_torch))
+    print(f"share of metrics, evaluation and teachers' passes in the students' epochs: {shares['evaluation']:.2f}")
+    print(f"share of their time in which slots are idle: {shares['idle']:.2f}")
+    print(f"frozen teachers saw {seen:,} images; {least:,} are the fewest possible")
+    if seen != least:
+        raise SystemExit("teachers see images that they need not see")
+
+
+def comparison(ours: float, theirs: float, starting: float, num_epochs: int) -> Table:
     num_students = len(STRENGTHS) * len(SIZES) * len(TEMPERATURES)
-    table = Table(title=f"{num_students} students, {len(STRENGTHS) * max(SIZES)} teachers, {given.epochs} epochs each")
+    table = Table(title=f"{num_students} students, {len(STRENGTHS) * max(SIZES)} teachers, {num_epochs} epochs each")
     for heading in ("side", "CPU s", "ratio"):
         table.add_column(heading, justify="left" if heading == "side" else "right")
     table.add_row("scripts of the paper's method", f"{theirs:.1f}", f"{theirs / ours:.2f}")
@@ -246,19 +268,17 @@ def main() -> None:
         "the same without starting processes", f"{theirs - starting:.1f}", f"{(theirs - starting) / ours:.2f}"
     )
     table.add_row("kd-sweep launch", f"{ours:.1f}", "1.00")
-    Console().print(table)
-    parts = Table(title="the launch by process")
-    for heading in ("processes", "CPU s", "share"):
-        parts.add_column(heading, justify="left" if heading == "processes" else "right")
+    return table
+
+
+def parts(ours: float, by_kind: Counter[str], with_torch: Counter[str]) -> Table:
+    table = Table(title="the launch by process")
+    for heading in ("processes", "CPU s", "share", "load torch"):
+        table.add_column(heading, justify="left" if heading == "processes" else "right")
     by_kind["ended unseen"] = max(0.0, ours - by_kind.total())
     for kind, seconds in by_kind.most_common():
-        parts.add_row(kind, f"{seconds:.1f}", f"{seconds / ours:.2f}")
-    Console().print(parts)
-    print(f"share of metrics and evaluation in the students' epochs: {shares['evaluation']:.2f}")
-    print(f"share of their time in which slots are idle: {shares['idle']:.2f}")
-    print(f"frozen teachers saw {seen:,} images; {least:,} are the fewest possible")
-    if not least <= seen <= (least if given.slots == 1 else least * given.slots):
-        raise SystemExit("teachers see images that they need not see")
+        table.add_row(kind, f"{seconds:.1f}", f"{seconds / ours:.2f}", str(with_torch[kind]))
+    return table
 
 
 if __name__ == "__main__":

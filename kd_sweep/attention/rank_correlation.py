@@ -38,14 +38,23 @@ def rank_correlation(maps_NHW: Tensor, other_maps_NHW: Tensor) -> Tensor:
     return (unit_ranks(maps_NHW) * unit_ranks(other_maps_NHW)).sum(-1)
 
 
-def rank_correlation_pairs(maps_MNHW: Tensor) -> float | None:
-    """Return the rank correlation of the teachers' maps, mean over images and unordered pairs; None for one teacher."""
-    pairs = list(combinations(unit_ranks(maps_MNHW).unbind(0), 2))
+def rank_correlation_pairs(ranks_MNK: Tensor) -> float | None:
+    """Return the rank correlation of the teachers' maps, mean over images and unordered pairs; None for one teacher.
+
+    Args:
+        ranks_MNK: of `unit_ranks`.
+    """
+    pairs = list(combinations(ranks_MNK.unbind(0), 2))
     if not pairs:
         return None
     return float(torch.stack([(first_NK * second_NK).sum(-1) for first_NK, second_NK in pairs]).mean())
 
 
-def rank_correlation_student(student_maps_NHW: Tensor, teacher_maps_MNHW: Tensor) -> float:
-    """Return the rank correlation of the student's and each teacher's map, mean over images and teachers."""
-    return float((unit_ranks(student_maps_NHW) * unit_ranks(teacher_maps_MNHW)).sum(-1).mean())
+def rank_correlation_student(student_ranks_NK: Tensor, teacher_ranks_MNK: Tensor) -> float:
+    """Return the rank correlation of the student's and each teacher's map, mean over images and teachers.
+
+    Args:
+        student_ranks_NK: of `unit_ranks`.
+        teacher_ranks_MNK: the same.
+    """
+    return float((student_ranks_NK * teacher_ranks_MNK).sum(-1).mean())

@@ -1,6 +1,6 @@
 """Attention regions of images: their area, their overlap, and the overlap that chance gives.
 
-Shapes: M networks, P pairs of them, N images, S shifts, H x W pixels. Regions are bool.
+Shapes: M networks, P pairs of them, N images, S shifts, H x W pixels. Regions are bool, or packed.
 """
 
 import math
@@ -8,6 +8,8 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
+
+from kd_sweep.attention.packed_regions import PackedRegions
 
 CHANCE_PAIRS = 1000
 """Least number of image pairs that a chance level is the mean of; one shift of that many images is enough."""
@@ -30,54 +32,53 @@ def largest_regions(maps_NHW: Tensor, share: float) -> Tensor:
     """
     values_NK = maps_NHW.flatten(-2)
     num_pixels = max(1, round(share * values_NK.shape[-1]))
-    last_N11 = values_NK.topk(num_pixels, dim=-1).values[..., -1, None, None]
+    # Not in order, which takes longer: only the last of them is needed.
+    last_N11 = values_NK.topk(num_pixels, dim=-1, sorted=False).values.amin(-1)[..., None, None]
     return (maps_NHW >= last_N11) & (maps_NHW > 0)
 
 
-def intersection_over_union(regions_NHW: Tensor, other_regions_NHW: Tensor) -> Tensor:
-    r"""Return :math:`|A \cap B| / |A \cup B|` per image, float64 (N,).
+def intersection_over_union(regions: PackedRegions, other_regions: PackedRegions) -> Tensor:
+    r"""Return :math:`|A \cap B| / |A \cup B|` of each two regions, float64 of their leading shape.
 
     Two empty regions are equal, so theirs is 1 (the usual convention of the Jaccard index).
 
     Args:
-        regions_NHW: bool, any leading shape.
-        other_regions_NHW: bool, same shape.
+        regions: of any leading shape.
+        other_regions: of one that fits it.
     """
-    intersection_N = (regions_NHW & other_regions_NHW).sum((-2, -1)).double()
-    union_N = (regions_NHW | other_regions_NHW).sum((-2, -1)).double()
-    return torch.where(union_N > 0, intersection_N / union_N.clamp(min=1), 1.0)
+    intersection, union = (
+        torch.from_numpy(both.counts()).double() for both in (regions & other_regions, regions | other_regions)
+    )
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
 
 
-def attention_iou_pairs(regions_MNHW: Tensor) -> float | None:
+def pairs_of(num_networks: int) -> tuple[list[int], list[int]]:
+    """Return the first and the second networks of all unordered pairs, in order: (0, 1), (0, 2) and so on."""
+    pairs = list(combinations(range(num_networks), 2))
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def attention_iou_pairs(regions_MN: PackedRegions) -> float | None:
     """Return the IoU of the teachers' attention regions, mean over images and unordered pairs; None for one teacher.
 
     Args:
-        regions_MNHW: bool, one region per teacher and image.
+        regions_MN: one region per teacher and image.
     """
-    pairs = list(combinations(regions_MNHW.unbind(0), 2))
-    if not pairs:
+    first_P, second_P = pairs_of(len(regions_MN.words))
+    if not first_P:
         return None
-    return float(torch.stack([intersection_over_union(first, second) for first, second in pairs]).mean())
+    return float(intersection_over_union(regions_MN[first_P], regions_MN[second_P]).mean())
 
 
-def attention_iou_student(student_regions_NHW: Tensor, teacher_regions_MNHW: Tensor) -> float:
-    """Return the IoU of the student's and each teacher's attention region, mean over images and teachers.
-
-    Args:
-        student_regions_NHW: bool.
-        teacher_regions_MNHW: bool.
-    """
-    per_teacher = [intersection_over_union(student_regions_NHW, regions_NHW) for regions_NHW in teacher_regions_MNHW]
-    return float(torch.stack(per_teacher).mean())
+def attention_iou_student(student_regions_N: PackedRegions, teacher_regions_MN: PackedRegions) -> float:
+    """Return the IoU of the student's and each teacher's attention region, mean over images and teachers."""
+    return float(intersection_over_union(student_regions_N, teacher_regions_MN).mean())
 
 
-def attention_area(regions_MNHW: Tensor) -> float:
-    """Return the share of an image that a region covers, mean over all regions.
-
-    Args:
-        regions_MNHW: bool, any leading shape.
-    """
-    return float(regions_MNHW.double().mean())
+def attention_area(regions: PackedRegions) -> float:
+    """Return the share of an image that a region covers, mean over all regions of any leading shape."""
+    counts = regions.counts()
+    return int(counts.sum()) / (counts.size * regions.num_pixels)
 
 
 def other_images(num_images: int, num_networks: int, seed: int = 0) -> Tensor:

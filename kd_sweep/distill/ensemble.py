@@ -8,12 +8,13 @@ Shapes: B batch, C classes, M teachers, N training images of an epoch, V validat
 import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from kd_sweep.attention.compared_maps import ComparedMaps
 from kd_sweep.attention.maps import enlarged_to_unit_range, maps_id, small_attention_maps
 from kd_sweep.attention.randomised import KeptCorrelations, kept_correlations
 from kd_sweep.attention.regions import other_images
@@ -40,7 +41,11 @@ from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Precision
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
+MAX_COMPARED_PIXELS = 2**25
+"""In the maps of a teacher's validation images: what more are compared by, over 40 MB, is made anew for each batch."""
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+T = TypeVar("T")
 
 
 class Ensemble:
@@ -94,7 +99,7 @@ class Ensemble:
     def epoch(self, epoch: int) -> "EnsembleEpoch":
         """Return the teachers' answers to one epoch of the stream."""
         if self._drifting:
-            for stale in ("_clean", "_right", "clean_logits", "clean_metrics", "clean_lists"):
+            for stale in ("_clean", "_compared", "_right", "clean_logits", "clean_metrics", "clean_lists"):
                 self.__dict__.pop(stale, None)
         return EnsembleEpoch(self._members, self._stream, self._cache, epoch, self._device)
 
@@ -142,28 +147,40 @@ class Ensemble:
     def _val_labels(self) -> Tensor:
         return self._stream.dataset.val.labels_N.to(self._device)
 
-    def clean_maps(self, indices_MB: Tensor) -> Tensor:
-        """Return the teachers' attention maps on these clean validation images, (M, B, H, W) in [0, 1].
+    def clean_maps(self, indices_MB: Tensor) -> ComparedMaps:
+        """Return what the teachers' attention maps on these clean validation images are compared by, of (M, B).
 
         Args:
             indices_MB: indices of the images for each teacher; (B,) where they are the same for all.
         """
-        own_indices_MB = indices_MB.to(self._device, non_blocking=True).expand(len(self._members), -1)
-        image_size = self._stream.dataset.image_size
-        maps = [
-            enlarged_to_unit_range(outputs.maps_Vhw[own_indices_B], image_size)
-            for outputs, own_indices_B in zip(self._clean, own_indices_MB, strict=True)
-        ]
-        return torch.stack(maps)
+        own_indices_MB = indices_MB.expand(len(self._members), -1)
+        members = zip(self._compared, own_indices_MB, strict=True)
+        return ComparedMaps.stacked([compared(own_indices_B) for compared, own_indices_B in members])
 
-    def maps_of_other_images(self, indices_B: Tensor) -> Iterator[Tensor]:
-        """Yield the teachers' attention maps, (M, B, H, W), on clean validation images that are not these.
+    def maps_of_other_images(self, indices_B: Tensor) -> Iterator[ComparedMaps]:
+        """Yield the same as `clean_maps`, of clean validation images that are not these.
 
         Those are selected once and for all, and each image is another one's the same number of times; see
         `attention.regions.other_images`.
         """
         for others_V in self._others[:, 1]:
             yield self.clean_maps(others_V[indices_B])
+
+    @cached_property
+    def _compared(self) -> list[Callable[[Tensor], ComparedMaps]]:
+        """Of each teacher, what returns its compared maps of some images; all are held where they are few."""
+        dataset, threshold = self._stream.dataset, self._metrics.cam_threshold
+
+        def of_member(outputs: CleanOutputs) -> Callable[[Tensor], ComparedMaps]:
+            def of_images(indices_B: Tensor) -> ComparedMaps:
+                small_maps_Bhw = outputs.maps_Vhw[indices_B.to(self._device, non_blocking=True)]
+                return ComparedMaps.of(enlarged_to_unit_range(small_maps_Bhw, dataset.image_size), threshold)
+
+            if len(dataset.val) * dataset.image_size**2 > MAX_COMPARED_PIXELS:
+                return of_images
+            return ComparedMaps.concatenated([of_images(batch_B) for batch_B in self._stream.val_indices]).select
+
+        return [of_member(outputs) for outputs in self._clean]
 
     @cached_property
     def _affinity(self) -> float | None:
@@ -183,16 +200,15 @@ class Ensemble:
         return other_images(len(self._stream.dataset.val), 2)
 
     def _attention(self) -> Mapping[str, float | None]:
-        threshold, num_members = self._metrics.cam_threshold, len(self._members)
+        num_members = len(self._members)
         overlap, apart = ImageMeans(), ImageMeans()
-        # Batch by batch: the maps over the images of a large validation set do not fit in memory.
         for indices_B in self._stream.val_indices:
-            overlap.add(teacher_attention_metrics(self.clean_maps(indices_B), threshold), len(indices_B))
+            overlap.add(teacher_attention_metrics(self.clean_maps(indices_B)), len(indices_B))
         if num_members > 1:
             for others_MV in other_images(len(self._stream.dataset.val), num_members):
                 for indices_B in self._stream.val_indices:
-                    maps_MBHW = self.clean_maps(others_MV[:, indices_B])
-                    apart.add(teacher_attention_metrics(maps_MBHW, threshold), len(indices_B))
+                    others_MB = self.clean_maps(others_MV[:, indices_B])
+                    apart.add(teacher_attention_metrics(others_MB), len(indices_B))
         return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
 
     @cached_property
@@ -208,21 +224,31 @@ class Ensemble:
 
     def _kept_correlations(self, member: "_Member") -> KeptCorrelations:
         val, kind = self._stream.dataset.val, maps_id(self._metrics)
-        kept = self._cache.kept_correlations(member.teacher_id, kind, len(val))
-        if kept is None:
+
+        def compute() -> KeptCorrelations:
             initial, redrawn = member.untrained_models(self._stream.dataset, self._device)
             images = (batch.images_BDHW for batch in self._stream.clean_batches(val))
             kept = kept_correlations(member.trained_model, initial, redrawn, images, self._metrics)
             self._cache.keep_kept_correlations(member.teacher_id, kind, kept)
-        return kept
+            return kept
+
+        return self._once(member, lambda: self._cache.kept_correlations(member.teacher_id, kind, len(val)), compute)
 
     def _clean_outputs(self, member: "_Member") -> CleanOutputs:
         dataset, device, kind = self._stream.dataset, self._device, maps_id(self._metrics)
-        outputs = self._cache.clean(member.teacher_id, kind, (len(dataset.val), dataset.num_classes))
-        if outputs is None:
+        shape = (len(dataset.val), dataset.num_classes)
+
+        def compute() -> CleanOutputs:
             outputs = self._compute_clean(member.model)
             self._cache.keep_clean(member.teacher_id, kind, outputs)
+            return outputs
+
+        outputs = self._once(member, lambda: self._cache.clean(member.teacher_id, kind, shape), compute)
         return CleanOutputs(outputs.logits_VC.to(device), outputs.maps_Vhw.to(device))
+
+    def _once(self, member: "_Member", read: Callable[[], T | None], compute: Callable[[], T]) -> T:
+        teacher = member.teacher_id
+        return self._cache.once({teacher: teacher}, lambda _: read(), lambda _: {teacher: compute()})[teacher]
 
     def _compute_clean(self, model: nn.Module) -> CleanOutputs:
         logits, maps = [], []
@@ -235,41 +261,55 @@ class Ensemble:
 
 
 class EnsembleEpoch:
-    """The teachers' answers to one epoch. Ask for the training batches in order, then for the validation ones."""
+    """The teachers' answers to one epoch. Ask for the training batches in order, then for the validation ones.
+
+    Answers that can be kept are there before the first batch, so that other processes wait for a pass of the teachers,
+    and not for an epoch of a student. Others are computed as they are asked for.
+    """
 
     def __init__(
         self, members: list["_Member"], stream: AugmentationStream, cache: LogitCache, epoch: int, device: torch.device
     ) -> None:
-        self._stream, self._cache, self._epoch, self._device = stream, cache, epoch, device
+        self._stream, self._cache, self._epoch = stream, cache, epoch
         dataset = stream.dataset
         num_train = min(len(dataset.train), stream.num_batches * stream.stream.batch_size)
         self._shape = (num_train, len(dataset.val), dataset.num_classes)
-        self._answers = [self._answers_of(member) for member in members]
+        self._train: list[Callable[[Tensor], Tensor]] = [member.train_logits for member in members]
+        self._val: list[Callable[[Tensor], Tensor]] = [member.logits for member in members]
+        if cache.keeps(self._shape):
+            folders = {member: f"{member.teacher_id}/{stream.stream.stream_id}" for member in members}
+            kept = cache.once(folders, self._kept, self._compute)
+            self._train = [_Kept(kept[member].train_NC.to(device)) for member in members]
+            self._val = [_Kept(kept[member].val_augmented_VC.to(device)) for member in members]
 
     def train_logits(self, batch: Batch) -> Tensor:
         """Return the teachers' logits on the next training batch, (M, B, C)."""
-        return torch.stack([answers.train.next(batch) for answers in self._answers])
+        return torch.stack([answer(batch.images_BDHW) for answer in self._train])
 
     def val_augmented_logits(self, batch: Batch) -> Tensor:
         """Return the teachers' logits on the next augmented validation batch, (M, B, C)."""
-        return torch.stack([answers.val_augmented.next(batch) for answers in self._answers])
+        return torch.stack([answer(batch.images_BDHW) for answer in self._val])
 
-    def finish(self) -> None:
-        """Keep, for other trials, what was computed in this one."""
-        if not self._cache.keeps(self._shape):
-            return
-        for answers in self._answers:
-            if isinstance(answers.train, _Computed) and isinstance(answers.val_augmented, _Computed):
-                logits = EpochLogits(answers.train.given().cpu(), answers.val_augmented.given().cpu())
-                self._cache.keep_epoch(answers.teacher_id, self._stream.stream.stream_id, self._epoch, logits)
+    def _kept(self, member: "_Member") -> EpochLogits | None:
+        return self._cache.epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, self._shape)
 
-    def _answers_of(self, member: "_Member") -> "_Answers":
-        logits = self._cache.epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, self._shape)
-        if logits is None:
-            keep = self._cache.keeps(self._shape)
-            return _Answers(member.teacher_id, _Computed(member.train_logits, keep), _Computed(member.logits, keep))
-        train_NC, val_augmented_VC = logits.train_NC.to(self._device), logits.val_augmented_VC.to(self._device)
-        return _Answers(member.teacher_id, _Kept(train_NC), _Kept(val_augmented_VC))
+    def _compute(self, members: list["_Member"]) -> dict["_Member", EpochLogits]:
+        """Return the answers of some teachers, computed in one pass over the images, and keep them for other trials."""
+        train: list[list[Tensor]] = [[] for _ in members]
+        val: list[list[Tensor]] = [[] for _ in members]
+        for batch in self._stream.batches(self._epoch):
+            for member, given in zip(members, train, strict=True):
+                given.append(member.train_logits(batch.images_BDHW))
+        for batch in self._stream.augmented_val(self._epoch):
+            for member, given in zip(members, val, strict=True):
+                given.append(member.logits(batch.images_BDHW))
+        answers = {
+            member: EpochLogits(torch.cat(of_train).cpu(), torch.cat(of_val).cpu())
+            for member, of_train, of_val in zip(members, train, val, strict=True)
+        }
+        for member, logits in answers.items():
+            self._cache.keep_epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, logits)
+        return answers
 
 
 class _Member:
@@ -338,38 +378,13 @@ class _Member:
         return [module for module in self.model.modules() if isinstance(module, BATCH_NORMS)]
 
 
-class _Computed:
-    """Outputs of a teacher that computes every batch; all of them are held only where they will be kept."""
-
-    def __init__(self, compute: Callable[[Tensor], Tensor], keep: bool) -> None:
-        self._compute = compute
-        self._keep = keep
-        self._given: list[Tensor] = []
-
-    def next(self, batch: Batch) -> Tensor:
-        logits_BC = self._compute(batch.images_BDHW)
-        if self._keep:
-            self._given.append(logits_BC)
-        return logits_BC
-
-    def given(self) -> Tensor:
-        return torch.cat(self._given)
-
-
 class _Kept:
-    """Outputs that are known for the whole epoch."""
+    """Answers that are known for the whole epoch, given in place of those of a pass over the next images."""
 
     def __init__(self, logits_NC: Tensor) -> None:
         self._logits_NC = logits_NC
         self._position = 0
 
-    def next(self, batch: Batch) -> Tensor:
-        first, self._position = self._position, self._position + len(batch)
+    def __call__(self, images_BDHW: Tensor) -> Tensor:
+        first, self._position = self._position, self._position + len(images_BDHW)
         return self._logits_NC[first : self._position]
-
-
-@dataclass(frozen=True)
-class _Answers:
-    teacher_id: str
-    train: _Computed | _Kept
-    val_augmented: _Computed | _Kept

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_sweep.attention.compared_maps import ComparedMaps
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
@@ -53,7 +54,7 @@ def evaluate(
         epoch: from 1.
         stream: the student's.
         ensemble: its teachers.
-        answers: the teachers' to this epoch, whose training half has been requested; finished here.
+        answers: the teachers' to this epoch, whose training half has been requested.
         metrics: kind of the attention maps, threshold of their regions, and which metrics are requested.
 
     Raises:
@@ -105,7 +106,6 @@ def _augmented_metrics(
     meter = StreamMeter("val_augmented")
     for batch in stream.augmented_val(epoch):
         meter.add(student(batch.images_BDHW), answers.val_augmented_logits(batch), batch.labels_B)
-    answers.finish()
     return meter.metrics()
 
 
@@ -114,15 +114,16 @@ def _clean_outputs(
 ) -> tuple[Tensor, Tensor, dict[str, float | None]]:
     """Return logits (V, C), labels (V,) and the student's attention metrics on clean validation images."""
     logits, labels = [], []
-    overlap, apart = _StudentOverlap(metrics.cam_threshold), _StudentOverlap(metrics.cam_threshold)
+    overlap, apart = _StudentOverlap(), _StudentOverlap()
     for batch in stream.clean_batches(stream.dataset.val):
         logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics)
         logits.append(logits_BC)
         labels.append(batch.labels_B)
         correct_B = (top_1(logits_BC) == batch.labels_B) & ensemble.is_right(batch.indices_B)
-        overlap.add(maps_BHW, ensemble.clean_maps(batch.indices_B), correct_B)
-        for others_MBHW in ensemble.maps_of_other_images(batch.indices_B):
-            apart.add(maps_BHW, others_MBHW, correct_B)
+        student_B = ComparedMaps.of(maps_BHW, metrics.cam_threshold)
+        overlap.add(student_B, ensemble.clean_maps(batch.indices_B), correct_B)
+        for others_MB in ensemble.maps_of_other_images(batch.indices_B):
+            apart.add(student_B, others_MB, correct_B)
     attention = {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
     return torch.cat(logits), torch.cat(labels), attention
 
@@ -130,15 +131,15 @@ def _clean_outputs(
 class _StudentOverlap:
     """How far the student's attention is that of its teachers: of all images, and of those that all classify right."""
 
-    def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
+    def __init__(self) -> None:
         self._all, self._correct = ImageMeans(), ImageMeans()
 
-    def add(self, maps_BHW: Tensor, teacher_maps_MBHW: Tensor, correct_B: Tensor) -> None:
-        self._all.add(student_attention_metrics(maps_BHW, teacher_maps_MBHW, self._threshold), len(maps_BHW))
-        if num_correct := int(correct_B.sum()):
-            maps = maps_BHW[correct_B], teacher_maps_MBHW[:, correct_B]
-            self._correct.add(correct_attention_metrics(*maps, self._threshold), num_correct)
+    def add(self, student_B: ComparedMaps, teachers_MB: ComparedMaps, correct_B: Tensor) -> None:
+        self._all.add(student_attention_metrics(student_B, teachers_MB), len(correct_B))
+        correct_C = correct_B.nonzero()[:, 0]
+        if num_correct := len(correct_C):
+            both = student_B.select(correct_C), teachers_MB.select(correct_C)
+            self._correct.add(correct_attention_metrics(*both), num_correct)
 
     def values(self) -> dict[str, float]:
         return {**self._all.values(), **self._correct.values()}

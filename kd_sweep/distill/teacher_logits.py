@@ -3,19 +3,25 @@
 ``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
 ``<root>/logits/<teacher>/clean-grad_cam.safetensors`` what the teacher makes of the clean validation images, and
 ``randomised-grad_cam.safetensors`` how much of its attention networks show that have learned nothing. All of it is
-safe to delete at any time: what is missing, damaged or of another shape is computed again.
+safe to delete at any time: what is missing, damaged or of another shape is computed again. What one process computes,
+others of this machine wait for.
 
 Shapes: N training images of an epoch, V validation images, C classes, h x w attention map.
 """
 
 import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
 from kd_sweep.attention.randomised import KeptCorrelations
 from kd_sweep.distill.worker_memory import RecentlyUsed
 from kd_sweep.errors import CorruptFileError, StorageError
+from kd_sweep.storage.local_files import folder_lock
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import read_tensors, write_tensors
@@ -25,6 +31,12 @@ LOGITS = "logits"
 MAX_FILE_BYTES = 256 * 2**20
 """A larger entry is not kept: for the largest datasets a forward pass costs less than the disk."""
 MAX_MEMORY_BYTES = 256 * 2**20
+MAX_WAIT_S = 600.0
+"""So long a process waits for what another computes: that may be suspended. Then it computes the same itself."""
+_POLL_S = 0.05
+
+Key = TypeVar("Key", bound=Hashable)
+Outputs = TypeVar("Outputs")
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +73,55 @@ class LogitCache:
     def __init__(self, root: Location, *, enabled: bool = True) -> None:
         self._folder = Root.open(root).child(LOGITS)
         self._enabled = enabled
+
+    def once(
+        self,
+        folders: Mapping[Key, str],
+        read: Callable[[Key], Outputs | None],
+        compute: Callable[[list[Key]], Mapping[Key, Outputs]],
+    ) -> dict[Key, Outputs]:
+        """Return the outputs of each key: those that are kept, and those that nobody else is computing, computed here.
+
+        What another process of this machine is computing is waited for. No process waits while it holds anything up,
+        so none waits for ever.
+
+        Args:
+            folders: of each key, where its outputs lie: a teacher, or one of its streams as ``teacher/stream``.
+            read: returns what is kept for a key.
+            compute: returns outputs, and has kept them.
+        """
+        found: dict[Key, Outputs] = {}
+        deadline = time.monotonic() + MAX_WAIT_S
+        while True:
+            self._look(folders, read, found)
+            missing = [key for key in folders if key not in found]
+            if not missing:
+                return found
+            with ExitStack() as stack:
+                is_late = time.monotonic() > deadline
+                ours = [key for key in missing if is_late or stack.enter_context(self._claimed(folders[key]))]
+                self._look(ours, read, found)  # somebody may have kept some between the look and the claim
+                ours = [key for key in ours if key not in found]
+                if ours:
+                    found |= compute(ours)
+            if len(found) < len(folders):
+                time.sleep(_POLL_S)
+
+    @staticmethod
+    def _look(keys: Iterable[Key], read: Callable[[Key], Outputs | None], found: dict[Key, Outputs]) -> None:
+        for key in keys:
+            outputs = None if key in found else read(key)
+            if outputs is not None:
+                found[key] = outputs
+
+    @contextmanager
+    def _claimed(self, folder: str) -> Iterator[bool]:
+        """Claim what lies in a folder for the block; yield False where another process has. Object stores have none."""
+        if not (self._enabled and self._folder.is_local):
+            yield True
+            return
+        with folder_lock(self._folder.local_path(*folder.split("/"))) as is_ours:
+            yield is_ours
 
     def epoch(self, teacher_id: str, stream_id: str, epoch: int, shape: tuple[int, int, int]) -> EpochLogits | None:
         """Return a teacher's logits on an epoch if they are kept and of ``shape``, (N, V, C)."""

@@ -9,11 +9,14 @@ Shapes: N images, C classes, M teachers, K bins, H x W pixels.
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import and_, or_
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kd_sweep.attention.packed_regions import PackedRegions
 from kd_sweep.metrics.calibration import calibration_bins
 from kd_sweep.metrics.information import mutual_information
 from kd_sweep.metrics.predictions import agreement, predictive_entropy, predictive_kl, top_1
@@ -80,24 +83,25 @@ def mean_gap(counts_K: Tensor, correct_K: Tensor, confidence_K: Tensor) -> float
     return float(((correct_K - confidence_K).abs() / counts_K.clamp(min=1)).mean())
 
 
-def attention_iou_rethinkkd(regions_MNHW: Tensor, batch_size: Batches = BATCH_SIZE) -> float | None:
+def attention_iou_rethinkkd(regions_MN: PackedRegions, batch_size: Batches = BATCH_SIZE) -> float | None:
     """Return the pixels in all regions over the pixels in any, pooled over a batch, mean over images; None where M = 1.
 
     With three networks or more it is one intersection and one union of all of them, not a mean over pairs. Batches
     count by their number of images. A batch of empty regions counts as 1.
 
     Args:
-        regions_MNHW: bool, one region per network and image.
+        regions_MN: one region per network and image.
         batch_size: see above.
     """
-    if len(regions_MNHW) < 2:
+    if len(regions_MN.words) < 2:
         return None
+    members = [regions_MN[member] for member in range(len(regions_MN.words))]
+    counts = (torch.from_numpy(reduce(joined, members).counts()) for joined in (or_, and_))
     total = 0.0
-    for regions_MBHW in torch.split(regions_MNHW, batch_size, dim=1):
-        union = int(regions_MBHW.any(0).sum())
-        intersection = int(regions_MBHW.all(0).sum())
-        total += (intersection / union if union else 1.0) * regions_MBHW.shape[1]
-    return total / regions_MNHW.shape[1]
+    for union_B, intersection_B in zip(*(torch.split(counts_N, batch_size) for counts_N in counts), strict=True):
+        union = int(union_B.sum())
+        total += (int(intersection_B.sum()) / union if union else 1.0) * len(union_B)
+    return total / len(members[0].words)
 
 
 def distillation_loss_rethinkkd(

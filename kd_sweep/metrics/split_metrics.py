@@ -3,21 +3,20 @@
 The keys are those of `kd_sweep.study.metric_catalogue.REPORTED_METRICS`. `train_loss` is the training loop's own, and
 the generalization gaps are differences of two others.
 
-Shapes: N images, B images of a batch, C classes, M teachers, H x W pixels.
+Shapes: N images, B images of a batch, C classes, M teachers.
 """
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from kd_sweep.attention.compared_maps import ComparedMaps
 from kd_sweep.attention.rank_correlation import rank_correlation_pairs, rank_correlation_student
 from kd_sweep.attention.regions import (
     above_chance,
     attention_area,
     attention_iou_pairs,
     attention_iou_student,
-    attention_regions,
-    largest_regions,
 )
 from kd_sweep.metrics import paper_code
 from kd_sweep.metrics.calibration import expected_calibration_error, reliability
@@ -38,7 +37,7 @@ from kd_sweep.metrics.predictions import (
     top_1,
     top_k_accuracy,
 )
-from kd_sweep.study.attention_metrics import CHANCE, CORRECT, IOU_THRESHOLDS, TOP_SHARES
+from kd_sweep.study.attention_metrics import CHANCE, CORRECT
 
 _IOU = "attention_iou_"
 _RANKS = "attention_rank_correlation_"
@@ -176,62 +175,36 @@ def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, f
     }
 
 
-def teacher_attention_metrics(maps_MBHW: Tensor, cam_threshold: float) -> dict[str, float]:
+def teacher_attention_metrics(teachers_MB: ComparedMaps) -> dict[str, float]:
     """Return how large teachers' regions are on a batch of clean validation images, and how far those of two overlap.
 
     All are means over images; a batch is a multiple of `metrics.paper_code.BATCH_SIZE`, unless it is the last.
-
-    Args:
-        maps_MBHW: in [0, 1].
-        cam_threshold: of the plain metric's regions.
     """
-    regions_MBHW = attention_regions(maps_MBHW, cam_threshold)
+    regions = teachers_MB.regions
     values = {
-        "attention_area_teachers": attention_area(regions_MBHW),
-        "attention_iou_teachers_rethinkkd": paper_code.attention_iou_rethinkkd(regions_MBHW),
-        **{
-            f"attention_iou_teachers{suffix}": attention_iou_pairs(attention_regions(maps_MBHW, threshold))
-            for suffix, threshold in _thresholds(cam_threshold)
-        },
-        **{
-            f"attention_iou_teachers_{suffix}": attention_iou_pairs(largest_regions(maps_MBHW, share))
-            for suffix, share in TOP_SHARES.items()
-        },
-        f"{_RANKS}teachers": rank_correlation_pairs(maps_MBHW),
+        "attention_area_teachers": attention_area(regions[""]),
+        "attention_iou_teachers_rethinkkd": paper_code.attention_iou_rethinkkd(regions[""]),
+        **{f"{_IOU}teachers{suffix}": attention_iou_pairs(regions_MB) for suffix, regions_MB in regions.items()},
+        f"{_RANKS}teachers": rank_correlation_pairs(teachers_MB.ranks),
     }
     return {name: value for name, value in values.items() if value is not None}
 
 
-def student_attention_metrics(
-    student_maps_BHW: Tensor, teacher_maps_MBHW: Tensor, cam_threshold: float
-) -> dict[str, float]:
+def student_attention_metrics(student_B: ComparedMaps, teachers_MB: ComparedMaps) -> dict[str, float]:
     """Return how large the student's regions are and how far they overlap its teachers'; means over a batch."""
     return {
-        "attention_area_student": attention_area(attention_regions(student_maps_BHW, cam_threshold)),
+        "attention_area_student": attention_area(student_B.regions[""]),
         **{
-            f"attention_iou_student{suffix}": attention_iou_student(
-                attention_regions(student_maps_BHW, threshold), attention_regions(teacher_maps_MBHW, threshold)
-            )
-            for suffix, threshold in _thresholds(cam_threshold)
+            f"{_IOU}student{suffix}": attention_iou_student(regions_B, teachers_MB.regions[suffix])
+            for suffix, regions_B in student_B.regions.items()
         },
-        **{
-            f"attention_iou_student_{suffix}": attention_iou_student(
-                largest_regions(student_maps_BHW, share), largest_regions(teacher_maps_MBHW, share)
-            )
-            for suffix, share in TOP_SHARES.items()
-        },
-        f"{_RANKS}student": rank_correlation_student(student_maps_BHW, teacher_maps_MBHW),
+        f"{_RANKS}student": rank_correlation_student(student_B.ranks, teachers_MB.ranks),
     }
 
 
-def correct_attention_metrics(
-    student_maps_BHW: Tensor, teacher_maps_MBHW: Tensor, cam_threshold: float
-) -> dict[str, float]:
+def correct_attention_metrics(student_B: ComparedMaps, teachers_MB: ComparedMaps) -> dict[str, float]:
     """Return how far the student's regions overlap its teachers', of images that both classify right; their mean."""
-    student_BHW, teachers_MBHW = (
-        attention_regions(maps, cam_threshold) for maps in (student_maps_BHW, teacher_maps_MBHW)
-    )
-    return {f"attention_iou_student{CORRECT}": attention_iou_student(student_BHW, teachers_MBHW)}
+    return {f"{_IOU}student{CORRECT}": attention_iou_student(student_B.regions[""], teachers_MB.regions[""])}
 
 
 def chance_metrics(overlap: Mapping[str, float], apart: Mapping[str, float]) -> dict[str, float | None]:
@@ -250,7 +223,3 @@ def chance_metrics(overlap: Mapping[str, float], apart: Mapping[str, float]) -> 
             if not name.endswith("_rethinkkd"):
                 values[name.replace(_IOU, "attention_overlap_")] = above_chance(iou, chance)
     return values
-
-
-def _thresholds(cam_threshold: float) -> list[tuple[str, float]]:
-    return [("", cam_threshold), *((f"_{suffix}", threshold) for suffix, threshold in IOU_THRESHOLDS.items())]

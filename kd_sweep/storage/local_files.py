@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,36 @@ def link(source: Path, target: Path, temporary: Path) -> bool:
         temporary.unlink(missing_ok=True)  # still there where both names were one file already
     sync_folder(target.parent)
     return True
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder, which is made, for the block; yield False where another process holds it.
+
+    No file is left, and the kernel frees the lock of a process that has died. Where a folder cannot be made, or the
+    filesystem has no locks for folders, as those of some networks, True is yielded without one: this orders work that
+    may be done twice, and protects no file.
+    """
+    descriptor = None
+    with contextlib.suppress(OSError):
+        ensure_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor is None or not _is_locked_elsewhere(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _is_locked_elsewhere(descriptor: int) -> bool:
+    """Lock what is open, and return whether that is another's already."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # there are no such locks
+    return False
 
 
 def as_named(path: Path) -> Path:

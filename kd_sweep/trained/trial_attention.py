@@ -5,7 +5,6 @@ Shapes: I images, M networks, T teachers, P pairs of teachers, C classes, D chan
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from numbers import Integral
 
 import pyarrow as pa
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from kd_sweep.attention.maps import attention_maps, map_name
-from kd_sweep.attention.regions import attention_regions, intersection_over_union
+from kd_sweep.attention.packed_regions import PackedRegions
+from kd_sweep.attention.regions import attention_regions, intersection_over_union, pairs_of
 from kd_sweep.data.dataset import Dataset
 from kd_sweep.data.normalization import Normalization
 from kd_sweep.data.splits import evenly_over_classes
@@ -111,7 +111,8 @@ def trial_attention(
     with reproducible(None), torch.no_grad():
         networks, number = trained.all(epoch)
         logits_MIC, maps_MIHW = _outputs(networks, dataset, pixels_IDHW, metrics, device)
-    iou_student_TI, iou_teachers_PI = _overlaps(attention_regions(maps_MIHW, metrics.cam_threshold))
+    regions_MI = PackedRegions.of(attention_regions(maps_MIHW, metrics.cam_threshold))
+    iou_student_TI, iou_teachers_PI = _overlaps(regions_MI)
     return TrialAttention(
         config=trained.config,
         epoch=number,
@@ -127,13 +128,12 @@ def trial_attention(
     )
 
 
-def _overlaps(regions_MIHW: Tensor) -> tuple[Tensor, Tensor]:
+def _overlaps(regions_MI: PackedRegions) -> tuple[Tensor, Tensor]:
     """Return the IoU of each teacher's region with the student's, which is the last, and of each pair of teachers."""
-    *teachers_IHW, student_IHW = regions_MIHW
-    with_student = [intersection_over_union(one_IHW, student_IHW) for one_IHW in teachers_IHW]
-    between = [intersection_over_union(*pair) for pair in combinations(teachers_IHW, 2)]
-    none = torch.empty((0, len(student_IHW)), dtype=torch.float64)
-    return torch.stack(with_student), torch.stack(between) if between else none
+    teachers_TI = regions_MI[:-1]
+    first_P, second_P = pairs_of(len(teachers_TI.words))
+    between_PI = intersection_over_union(teachers_TI[first_P], teachers_TI[second_P])
+    return intersection_over_union(teachers_TI, regions_MI[-1]), between_PI
 
 
 def _selected(images: int | Sequence[int], dataset: Dataset, name: str) -> Tensor:

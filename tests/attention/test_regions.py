@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import jaccard_score
 
+from kd_sweep.attention.packed_regions import PackedRegions
 from kd_sweep.attention.regions import (
     CHANCE_PAIRS,
     above_chance,
@@ -20,6 +21,8 @@ from kd_sweep.attention.regions import (
     largest_regions,
     other_images,
 )
+
+packed = PackedRegions.of
 
 
 @st.composite
@@ -62,12 +65,23 @@ def test_the_overlap_of_unrelated_regions_of_one_size_is_0_and_of_equal_ones_1()
     one, other = largest_regions(torch.rand(2, 2000, 10, 10, generator=generator), 0.2)
     (indices_MN,) = other_images(2000, 2)
     apart = torch.stack([one[indices_MN[0]], other[indices_MN[1]]])
-    per_image = intersection_over_union(one, other)
-    chance = attention_iou_pairs(apart)
+    per_image = intersection_over_union(packed(one), packed(other))
+    chance = attention_iou_pairs(packed(apart))
     standard_error = float(per_image.std()) / 2000**0.5 / (1 - chance)
-    corrected = above_chance(attention_iou_pairs(torch.stack([one, other])), chance)
+    corrected = above_chance(attention_iou_pairs(packed(torch.stack([one, other]))), chance)
     assert abs(corrected) < 3 * 2**0.5 * standard_error
-    assert above_chance(attention_iou_pairs(torch.stack([one, one])), chance) == 1
+    assert above_chance(attention_iou_pairs(packed(torch.stack([one, one]))), chance) == 1
+
+
+@pytest.mark.parametrize("num_pixels", [1, 7, 8, 63, 64, 65, 200])
+def test_a_packed_region_has_every_pixel_once(num_pixels):
+    alone = packed(torch.eye(num_pixels, dtype=torch.bool)[:, None])
+    assert alone.counts().tolist() == [1] * num_pixels
+    assert (alone[:1] & alone).counts().tolist() == [1] + [0] * (num_pixels - 1)
+    drawn = torch.rand(3, 5, num_pixels, 2, generator=torch.Generator().manual_seed(0)) < 0.5
+    assert (packed(drawn).counts() == drawn.sum((2, 3)).numpy()).all()
+    some = packed(drawn).select(np.array([4, 1]))
+    assert (some.counts() == drawn[:, [4, 1]].sum((2, 3)).numpy()).all()
 
 
 def iou_by_scikit_learn(one, two):
@@ -80,7 +94,7 @@ def iou_by_scikit_learn(one, two):
 @given(regions(min_networks=2))
 def test_iou_per_image_is_scikit_learns_jaccard_score(drawn):
     expected = [iou_by_scikit_learn(one, two) for one, two in zip(drawn[0], drawn[1], strict=True)]
-    assert intersection_over_union(drawn[0], drawn[1]).tolist() == pytest.approx(expected, abs=1e-12)
+    assert intersection_over_union(packed(drawn[0]), packed(drawn[1])).tolist() == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=50)
@@ -89,8 +103,8 @@ def test_pairs_are_the_mean_over_images_and_pairs(drawn):
     expected = np.mean(
         [iou_by_scikit_learn(a, b) for one, two in combinations(drawn, 2) for a, b in zip(one, two, strict=True)]
     )
-    assert attention_iou_pairs(drawn) == pytest.approx(expected, abs=1e-12)
-    assert attention_iou_pairs(drawn.flip(0)) == pytest.approx(expected, abs=1e-12)
+    assert attention_iou_pairs(packed(drawn)) == pytest.approx(expected, abs=1e-12)
+    assert attention_iou_pairs(packed(drawn.flip(0))) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=50)
@@ -98,16 +112,16 @@ def test_pairs_are_the_mean_over_images_and_pairs(drawn):
 def test_student_is_the_mean_over_images_and_teachers(drawn):
     student, teachers = drawn[0], drawn[1:]
     expected = np.mean([iou_by_scikit_learn(a, b) for one in teachers for a, b in zip(student, one, strict=True)])
-    assert attention_iou_student(student, teachers) == pytest.approx(expected, abs=1e-12)
+    assert attention_iou_student(packed(student), packed(teachers)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_by_hand():
     left = torch.tensor([[[True, True, False, False]]])
     middle = torch.tensor([[[False, True, True, False]]])
     right = torch.tensor([[[False, False, False, True]]])
-    assert attention_iou_pairs(torch.stack([left, middle])) == pytest.approx(1 / 3)
-    assert attention_iou_pairs(torch.stack([left, middle, right])) == pytest.approx(1 / 9)
-    assert attention_iou_student(left, torch.stack([left, right])) == 0.5
+    assert attention_iou_pairs(packed(torch.stack([left, middle]))) == pytest.approx(1 / 3)
+    assert attention_iou_pairs(packed(torch.stack([left, middle, right]))) == pytest.approx(1 / 9)
+    assert attention_iou_student(packed(left), packed(torch.stack([left, right]))) == 0.5
 
 
 def test_images_weigh_the_same_however_large_their_regions():
@@ -116,18 +130,18 @@ def test_images_weigh_the_same_however_large_their_regions():
     other = one.clone()
     one[0, 0, 0] = other[0, 0, 0] = True
     one[1] = True
-    assert attention_iou_pairs(torch.stack([one, other])) == 0.5
+    assert attention_iou_pairs(packed(torch.stack([one, other]))) == 0.5
 
 
 def test_one_teacher_has_no_pair():
-    assert attention_iou_pairs(torch.ones(1, 3, 4, 4, dtype=torch.bool)) is None
+    assert attention_iou_pairs(packed(torch.ones(1, 3, 4, 4, dtype=torch.bool))) is None
 
 
 def test_two_empty_regions_are_equal_and_one_empty_region_is_not():
     empty, full = torch.zeros(1, 2, 2, dtype=torch.bool), torch.ones(1, 2, 2, dtype=torch.bool)
-    assert attention_iou_pairs(torch.stack([empty, empty])) == 1
-    assert attention_iou_pairs(torch.stack([empty, full])) == 0
-    assert attention_iou_student(empty, torch.stack([empty, full])) == 0.5
+    assert attention_iou_pairs(packed(torch.stack([empty, empty]))) == 1
+    assert attention_iou_pairs(packed(torch.stack([empty, full]))) == 0
+    assert attention_iou_student(packed(empty), packed(torch.stack([empty, full]))) == 0.5
 
 
 @pytest.mark.parametrize("num_networks", [1, 2, 3, 5])
@@ -162,7 +176,8 @@ def test_the_overlap_of_unrelated_regions_is_what_chance_gives():
     def overlap(first, second):
         regions = torch.stack([first, second])
         apart = torch.stack([region_N[indices_N] for region_N, indices_N in zip(regions, indices_MN, strict=True)])
-        return attention_iou_pairs(regions), above_chance(attention_iou_pairs(regions), attention_iou_pairs(apart))
+        iou = attention_iou_pairs(packed(regions))
+        return iou, above_chance(iou, attention_iou_pairs(packed(apart)))
 
     iou, corrected = overlap(related, unrelated)
     assert iou == pytest.approx(1 / 3, abs=0.01)

@@ -9,6 +9,7 @@ from kd_sweep.attention.class_activation import class_activation_maps
 from kd_sweep.attention.maps import enlarged_to_unit_range
 from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream
+from kd_sweep.distill import ensemble
 from kd_sweep.distill.checkpoints import LAST
 from kd_sweep.distill.evaluation import checked_metrics
 from kd_sweep.distill.image_means import ImageMeans
@@ -21,7 +22,7 @@ from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Augmentation, Metrics
 from kd_sweep.study.trial import TrialConfig
-from tests.distill.trials import run, tiny_trial
+from tests.distill.trials import metrics_of, run, tiny_trial
 from tests.latest import latest
 
 
@@ -184,6 +185,13 @@ def test_grad_cam_changes_the_attention_metrics_and_nothing_else(tmp_path):
     differ = {name for name in REPORTED_METRICS if cam[name] != grad_cam[name]}
     assert differ >= {"attention_iou_teachers", "attention_iou_student"}
     assert all(name.startswith("attention_") for name in differ)
+
+
+def test_maps_that_are_too_many_to_hold_are_compared_to_the_same_bits(tmp_path, monkeypatch):
+    config = tiny_trial(ensemble_size=3, student={"epochs": 2})
+    held = run(config, tmp_path)
+    monkeypatch.setattr(ensemble, "MAX_COMPARED_PIXELS", 0)
+    assert metrics_of(run(config, tmp_path)) == metrics_of(held)
 
 
 @pytest.mark.parametrize("pipeline", ["strength", "weak_strong", "cutmix"])

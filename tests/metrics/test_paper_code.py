@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import special
 from sklearn import metrics as sklearn_metrics
 
+from kd_sweep.attention.packed_regions import PackedRegions
 from kd_sweep.metrics import paper_code
 
 
@@ -91,11 +92,11 @@ def test_iou_is_pooled_and_of_all_networks_at_once(seed, networks, images, size,
         values.append(len(set.intersection(*pixels)) / union if union else 1.0)
         weights.append(min(size, images - start))
     expected = np.average(values, weights=weights)
-    assert paper_code.attention_iou_rethinkkd(regions, size) == pytest.approx(expected, abs=1e-12)
+    assert paper_code.attention_iou_rethinkkd(PackedRegions.of(regions), size) == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_network_has_no_iou():
-    assert paper_code.attention_iou_rethinkkd(torch.ones(1, 3, 4, 4, dtype=torch.bool)) is None
+    assert paper_code.attention_iou_rethinkkd(PackedRegions.of(torch.ones(1, 3, 4, 4, dtype=torch.bool))) is None
 
 
 def test_large_regions_weigh_more_than_small_ones():
@@ -104,7 +105,7 @@ def test_large_regions_weigh_more_than_small_ones():
     other = one.clone()
     one[0, 0, 0] = other[0, 0, 0] = True
     one[1] = True
-    assert paper_code.attention_iou_rethinkkd(torch.stack([one, other])) == pytest.approx(1 / 11)
+    assert paper_code.attention_iou_rethinkkd(PackedRegions.of(torch.stack([one, other]))) == pytest.approx(1 / 11)
 
 
 def test_extreme_logits_give_finite_values():

@@ -9,6 +9,7 @@ import torch
 
 from kd_sweep.attention.class_activation import class_activation_maps
 from kd_sweep.attention.maps import enlarged_to_unit_range
+from kd_sweep.attention.packed_regions import PackedRegions
 from kd_sweep.attention.regions import attention_regions
 from kd_sweep.metrics import paper_code
 
@@ -32,7 +33,8 @@ def one_and_other(reference, key):
 def regions(reference, networks):
     size = reference["map_size"].item()
     maps = [class_activation_maps(reference["features"][n], reference["fc_weight"][n]) for n in networks]
-    return torch.stack([attention_regions(enlarged_to_unit_range(maps_Bhw, size), 0.4) for maps_Bhw in maps])
+    maps_MBHW = torch.stack([enlarged_to_unit_range(maps_Bhw, size) for maps_Bhw in maps])
+    return PackedRegions.of(attention_regions(maps_MBHW, 0.4))
 
 
 def value_of(reference, name):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from kd_sweep.attention.compared_maps import ComparedMaps
 from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
 from kd_sweep.metrics.split_metrics import (
     chance_metrics,
@@ -47,8 +48,12 @@ def all_metrics(student, teachers, labels, student_maps, teacher_maps):
 def with_chance(metrics, *maps):
     """The last maps are those of other images where chance is asked for: each network's turned by its number."""
     turned = torch.stack([maps_BHW.roll(turn, 0) for turn, maps_BHW in enumerate(maps[-1], len(maps) - 1)])
-    overlap = metrics(*maps, 0.4)
-    return {**overlap, **chance_metrics(overlap, metrics(*maps[:-1], turned, 0.4))}
+    overlap = metrics(*compared(*maps))
+    return {**overlap, **chance_metrics(overlap, metrics(*compared(*maps[:-1], turned)))}
+
+
+def compared(*maps, threshold=0.4):
+    return [ComparedMaps.of(maps_NHW, threshold) for maps_NHW in maps]
 
 
 def test_keys_are_the_reported_metrics(outputs):
@@ -102,12 +107,12 @@ def test_teacher_accuracy_is_the_members_mean(outputs):
 
 def test_without_other_images_or_with_chance_at_1_there_is_no_overlap_above_chance(outputs):
     _, _, _, student_maps, teacher_maps = outputs
-    overlap = student_attention_metrics(student_maps, teacher_maps, 0.4)
+    overlap = student_attention_metrics(*compared(student_maps, teacher_maps))
     names = {f"attention_{kind}" for kind in ("iou_student_chance", "overlap_student", "overlap_student_at_75")}
     alone = chance_metrics(overlap, {})
     assert names < alone.keys() <= null_where(Null.NO_OTHER_IMAGE)
     assert set(alone.values()) == {None}
-    everywhere = teacher_attention_metrics(torch.ones_like(teacher_maps), 0.4)
+    everywhere = teacher_attention_metrics(*compared(torch.ones_like(teacher_maps)))
     corrected = chance_metrics(everywhere, everywhere)
     assert corrected["attention_iou_teachers_chance"] == 1
     assert corrected["attention_overlap_teachers"] is None
@@ -121,8 +126,8 @@ def test_thresholds_are_those_of_the_names(outputs):
     """At its own threshold the plain metric is the named one."""
     _, _, _, student_maps, teacher_maps = outputs
     for suffix, threshold in IOU_THRESHOLDS.items():
-        student = student_attention_metrics(student_maps, teacher_maps, threshold)
-        teachers = teacher_attention_metrics(teacher_maps, threshold)
+        maps = compared(student_maps, teacher_maps, threshold=threshold)
+        student, teachers = student_attention_metrics(*maps), teacher_attention_metrics(maps[1])
         assert student["attention_iou_student"] == student[f"attention_iou_student_{suffix}"]
         assert teachers["attention_iou_teachers"] == teachers[f"attention_iou_teachers_{suffix}"]
         assert suffix == f"at_{threshold * 100:.0f}"
