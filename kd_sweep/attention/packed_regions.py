@@ -39,8 +39,8 @@ class PackedRegions:
         pixels = regions_NHW.flatten(-2)
         num_pixels = pixels.shape[-1]
         padded = F.pad(pixels, (0, -num_pixels % _WORD_PIXELS)).contiguous()
-        bytes_of_8 = (padded.view(torch.int64) * _SIDE_BY_SIDE) >> 56  # the highest byte alone is kept
-        return cls(bytes_of_8.to(torch.uint8).view(torch.int64).cpu().numpy(), num_pixels)
+        highest = (padded.view(torch.int64) * _SIDE_BY_SIDE) >> 56  # filled up with its sign, which the cast cuts off
+        return cls(highest.to(torch.uint8).view(torch.int64).cpu().numpy(), num_pixels)
 
     @classmethod
     def concatenated(cls, parts: "Sequence[PackedRegions]") -> "PackedRegions":

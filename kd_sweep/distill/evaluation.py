@@ -1,6 +1,6 @@
 """The evaluation of a student after an epoch: every reported metric.
 
-Shapes: B batch, C classes, M teachers, V validation images, H x W image.
+Shapes: B batch, K of its images, C classes, M teachers, V validation images, H x W image.
 """
 
 import math
@@ -136,9 +136,9 @@ class _StudentOverlap:
 
     def add(self, student_B: ComparedMaps, teachers_MB: ComparedMaps, correct_B: Tensor) -> None:
         self._all.add(student_attention_metrics(student_B, teachers_MB), len(correct_B))
-        correct_C = correct_B.nonzero()[:, 0]
-        if num_correct := len(correct_C):
-            both = student_B.select(correct_C), teachers_MB.select(correct_C)
+        correct_K = correct_B.nonzero()[:, 0]
+        if num_correct := len(correct_K):
+            both = student_B.select(correct_K), teachers_MB.select(correct_K)
             self._correct.add(correct_attention_metrics(*both), num_correct)
 
     def values(self) -> dict[str, float]:
