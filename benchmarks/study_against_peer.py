@@ -111,25 +111,31 @@ def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tu
     environment = os.environ | {study_network.COUNTS: str(counts), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("w") as log:
         driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        seen: dict[Process, tuple[str, float]] = {}
-        with_torch: set[Process] = set()
-        while driver.poll() is None:
-            for process, (kind, seconds) in processes_below(os.getpid(), driver.pid).items():
-                known = seen.get(process, (kind, 0.0))[0]  # one that is ending has no name any more
-                seen[process] = (kind if known == "others" else known, seconds)
-                if process not in with_torch and loads_torch(process[0]):
-                    with_torch.add(process)
-            time.sleep(0.2)
+        by_kind, with_torch = watched(driver)
     if driver.returncode:
         raise SystemExit((folder / "log").read_text())
     while processes_below(os.getpid(), driver.pid):  # Ray's daemons end after the driver
         time.sleep(0.2)
         _reap()
+    # Where a parent does not wait for its children, the kernel adds them to nobody's sum.
+    return max(cpu_s() - before, by_kind.total()), by_kind, with_torch
+
+
+def watched(driver: "subprocess.Popen[bytes]") -> tuple[Counter[str], Counter[str]]:
+    """Wait for a driver; return CPU seconds by kind of process, and how many of each kind have loaded torch."""
+    seen: dict[Process, tuple[str, float]] = {}
+    with_torch: set[Process] = set()
+    while driver.poll() is None:
+        for process, (kind, seconds) in processes_below(os.getpid(), driver.pid).items():
+            known = seen.get(process, (kind, 0.0))[0]  # one that is ending has no name any more
+            seen[process] = (kind if known == "others" else known, seconds)
+            if process not in with_torch and loads_torch(process[0]):
+                with_torch.add(process)
+        time.sleep(0.2)
     by_kind: Counter[str] = Counter()
     for kind, seconds in seen.values():
         by_kind[kind] += seconds
-    # Where a parent does not wait for its children, the kernel adds them to nobody's sum.
-    return max(cpu_s() - before, by_kind.total()), by_kind, Counter(seen[process][0] for process in with_torch)
+    return by_kind, Counter(seen[process][0] for process in with_torch)
 
 
 def processes_below(ancestor: int, driver: int) -> dict[Process, tuple[str, float]]:
