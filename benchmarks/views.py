@@ -54,6 +54,8 @@ PEERS = {
             {_LAST}) GROUP BY ALL ORDER BY ALL""",
     "affinity_plane": f"""SELECT {_GROUPS}, avg(affinity), avg(diversity), avg(val_accuracy)
         FROM trials WHERE status = 'completed' GROUP BY ALL ORDER BY ALL""",
+    "dominated_area": """SELECT trial_id, finished_at, val_accuracy, ece FROM trials
+        WHERE status IN ('completed', 'stopped') ORDER BY finished_at""",
     "parallel": """SELECT * FROM (SELECT trial_id, status, augmentation_strength, ensemble_size, seed, val_accuracy,
         ece, row_number() OVER (ORDER BY objective DESC) AS rank FROM trials) WHERE rank % 5 = 0 ORDER BY rank""",
     "neighbours": """SELECT trials.* FROM trials, (FROM trials ORDER BY objective DESC LIMIT 1) AS best

@@ -1,10 +1,11 @@
 """Spearman's rank correlations between what was varied and what came out, and between outcomes."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from kd_sweep.analysis.effects import too_few_seeds
@@ -43,10 +44,12 @@ MIN_TRIALS = 3
 UNBALANCED = "unbalanced: not every seed has every setting"
 _MAX_LEVELS = 20
 _ROUNDING = 1e-12
+_ROWS_AT_ONCE = 512
 _STRENGTHS = (STRENGTH, STUDENT)
 _WITH_ATTENTION = ("generalization_gap", "generalization_gap_augmented", "val_accuracy")
 
 Observation = tuple[float, float, int]
+Explaining = Floats | npt.NDArray[np.bool_]
 
 
 def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: float) -> pa.Table:
@@ -163,9 +166,9 @@ def _within_columns(
     }
 
 
-def _explained(causes: list[list[Any]]) -> Floats:
-    """Return the columns, NE, that a constant and every level of every cause add; of many strengths, their square."""
-    columns = [np.ones(len(causes), bool)]
+def _explained(causes: list[list[Any]]) -> list[Explaining]:
+    """Return the columns that a constant and every level of every cause add; of many strengths, their square."""
+    columns: list[Explaining] = [np.ones(len(causes), bool)]
     for cause in zip(*causes, strict=True):
         levels = sorted(set(cause))
         if len(levels) > _MAX_LEVELS and all(isinstance(level, float) for level in levels):
@@ -174,20 +177,43 @@ def _explained(causes: list[list[Any]]) -> Floats:
             places = {level: place for place, level in enumerate(levels)}
             places_N = np.array([places[value] for value in cause])
             columns += [places_N == place for place in range(1, len(levels))]  # bytes: of 300 seeds there are 300
-    return np.stack(columns, axis=1, dtype=float)
+    return columns
 
 
-def _left(x_N: Floats, y_N: Floats, explained_NE: Floats) -> tuple[Floats, Floats] | None:
+def _left(x_N: Floats, y_N: Floats, explaining: Sequence[Explaining]) -> tuple[Floats, Floats] | None:
     """Return the residuals of least squares of two outcomes, in multiples of what rounding loses, so that equal ones
     are ties; None where hardly a degree of freedom is left.
     """
     values_N2 = np.stack([x_N, y_N], axis=1)
-    solution_E2, _, rank, _ = np.linalg.lstsq(explained_NE, values_N2, rcond=None)
+    solution_E2, rank = _least_squares(explaining, values_N2)
     if len(x_N) - rank < MIN_TRIALS:
         return None
     grain_2 = _ROUNDING * np.maximum(np.abs(values_N2).max(axis=0), np.finfo(float).tiny / _ROUNDING)
-    left_N2 = np.round((values_N2 - explained_NE @ solution_E2) / grain_2)
+    told_N2 = np.concatenate([rows_RE @ solution_E2 for rows_RE in _rows(explaining, len(x_N))])
+    left_N2 = np.round((values_N2 - told_N2) / grain_2)
     return left_N2[:, 0], left_N2[:, 1]
+
+
+def _least_squares(explaining: Sequence[Explaining], values_N2: Floats) -> tuple[Floats, int]:
+    """Return the least-squares solution, E2, and the rank of the columns.
+
+    By the triangular factor of the columns with the values behind them, which grows block by block of rows: all columns
+    at once as floats would be 30 MB for 10,000 trials of 300 seeds, and their decomposition as much again.
+    """
+    num_columns = len(explaining)
+    factor: Floats = np.zeros((0, num_columns + 2))
+    for start, rows_RE in zip(range(0, len(values_N2), _ROWS_AT_ONCE), _rows(explaining, len(values_N2)), strict=True):
+        block = np.concatenate([rows_RE, values_N2[start : start + _ROWS_AT_ONCE]], axis=1)
+        factor = np.asarray(np.linalg.qr(np.concatenate([factor, block]), mode="r"), float)
+    vanishing = np.finfo(float).eps * max(len(values_N2), num_columns)  # NumPy's own, of all rows
+    solution_E2, _, rank, _ = np.linalg.lstsq(factor[:, :num_columns], factor[:, num_columns:], rcond=vanishing)
+    return np.asarray(solution_E2, float), int(rank)
+
+
+def _rows(explaining: Sequence[Explaining], number: int) -> Iterator[Floats]:
+    """Yield blocks of rows of the columns, RE."""
+    for start in range(0, number, _ROWS_AT_ONCE):
+        yield np.stack([column_N[start : start + _ROWS_AT_ONCE] for column_N in explaining], axis=1, dtype=float)
 
 
 def _note(correlation: RankCorrelation, num_seeds: int) -> str | None:

@@ -4,17 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from kd_sweep.data.paths import absolute_path
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError
-from kd_sweep.export.following import follow as keep_up
-from kd_sweep.export.request import Written
-from kd_sweep.export.targets import checked_request, export_request
-from kd_sweep.figures.report.report_file import write_report
 from kd_sweep.handles.study_plots import StudyPlots
 from kd_sweep.handles.trial_results import TrialResults
 from kd_sweep.storage.root import Root
@@ -26,6 +22,9 @@ from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.html_tables import html_blocks, html_facts, html_table
 from kd_sweep.tables.rendering.study_overview import overview
 from kd_sweep.tables.trial_lookup import StoredTrial, find_trials
+
+if TYPE_CHECKING:
+    from kd_sweep.export.request import Written
 
 _SHOWN_TRIALS = 5
 """Of the leaderboard, in a notebook."""
@@ -126,6 +125,8 @@ class StudyResults(Results):
             StorageError: its folder is missing or cannot be written, or something else is at that path. One line.
             UserError: matplotlib or Jinja2 is not installed. One line.
         """
+        from kd_sweep.figures.report.report_file import write_report  # analyses, which most readers do not need
+
         return write_report([self, *beside], out, format, galleries=galleries)
 
     def with_data(self, path: str, train_list: str | None = None, val_list: str | None = None) -> "StudyResults":
@@ -149,7 +150,7 @@ class StudyResults(Results):
 
     def export(
         self, to: str, out: str | Path, *, trial: str | None = None, network: str = "student", follow: bool = False
-    ) -> Written:
+    ) -> "Written":
         """Write the study, or a network of one of its trials, as the files of another tool; docs/exports.md has them.
 
         Done again it changes nothing, or adds what has finished since.
@@ -168,6 +169,9 @@ class StudyResults(Results):
             UserError: before anything is written: as `kd_sweep.export.targets.checked_request`. One line.
             KdSweepError: what was to be written does not compute what the network does.
         """
+        from kd_sweep.export.following import follow as keep_up  # all targets, which most readers do not need
+        from kd_sweep.export.targets import checked_request, export_request
+
         location = self._data_location
         request = checked_request(self, self.name, to, str(out), trial=trial, network=network, location=location)
         return keep_up(request) if follow else export_request(request)

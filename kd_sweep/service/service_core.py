@@ -80,6 +80,10 @@ class ServiceCore:
         """Return a session that sees the rows as they are now."""
         return self.database.reading()
 
+    def stamp(self) -> object:
+        """Return what is another one than before if somebody has changed rows since then."""
+        return self.database.stamp()
+
     @contextmanager
     def changing(self) -> Iterator[Session]:
         """Yield a session for a change, and commit it when the block ends well.

@@ -47,7 +47,15 @@ def is_alive(pid: int, start: str | None) -> bool:
 
 def this_process() -> tuple[int, str | None]:
     """Return this process's pid and start."""
-    return os.getpid(), process_start(os.getpid())
+    return os.getpid(), _own_start()
+
+
+@functools.cache
+def _own_start() -> str | None:
+    return process_start(os.getpid())
+
+
+os.register_at_fork(after_in_child=_own_start.cache_clear)
 
 
 def _start_from_ps(pid: int) -> str | None:

@@ -51,6 +51,24 @@ class Snapshot(NamedTuple):
             raise
         return rows.sort_by([("trial_id", "ascending"), ("epoch", "ascending")])
 
+    def num_values(self, columns: Sequence[str]) -> dict[str, int]:
+        """Return how many rows have a value of each of these columns, none of which is a list.
+
+        The files say so themselves, for each group of rows: of millions of epochs none is read.
+
+        Raises:
+            CorruptFileError: a part is damaged.
+        """
+        found = dict.fromkeys(columns, 0)
+        for fragment in self.dataset.get_fragments():
+            about = fragment.metadata
+            held = {about.schema.column(index).path: index for index in range(about.num_columns)}
+            places = {name: held[name] for name in columns if name in held}
+            for group in map(about.row_group, range(about.num_row_groups)):
+                for name, place in places.items():
+                    found[name] += group.column(place).statistics.num_values
+        return found
+
     def check(self) -> None:
         """Read everything; `CorruptFileError` names the first damaged file, `StorageError` one that cannot be read."""
         for root, part in self.parts:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from kd_sweep.analysis.trial_settings import STRENGTH
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import in_a_sentence, words
@@ -95,7 +96,9 @@ def _read_best(results: Results, _: str | None) -> Drawing:
         "A filled circle is a supported claim, a cross a refuted one, an open circle one that is undecided or mixed.",
         _of_trials(analysis),
     ]
-    return Drawing([partial(_draw_best, rows)], {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * len(rows))
+    levels = analysis.sample.levels(STRENGTH)
+    panel = partial(_draw_best, rows, (levels[0], levels[-1]))
+    return Drawing([panel], {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * len(rows))
 
 
 def _draw_effects(rows: Sequence[Row], axes: "Axes") -> None:
@@ -111,7 +114,7 @@ def _draw_effects(rows: Sequence[Row], axes: "Axes") -> None:
     axes.set_xlabel("Change")
 
 
-def _draw_best(rows: Sequence[Row], axes: "Axes") -> None:
+def _draw_best(rows: Sequence[Row], searched: tuple[float, float], axes: "Axes") -> None:
     dark, _ = looks(2)
     for number, row in enumerate(rows):
         if row["best_low"] is not None:
@@ -122,6 +125,8 @@ def _draw_best(rows: Sequence[Row], axes: "Axes") -> None:
             [row["best_level"]], [number], marker, color=dark.color, markerfacecolor=filled, markersize=4.5, gid="best"
         )
     _name_rows(rows, axes)
+    room = 0.04 * (searched[1] - searched[0])
+    axes.set_xlim(searched[0] - room, searched[1] + room)  # all strengths, wherever the best ones are
     axes.set_xlabel("Augmentation strength")
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,9 +17,11 @@ from kd_sweep.service.http.listening.client_connection import Connection, most_c
 from kd_sweep.service.http.listening.log_writer import LogWriter
 from kd_sweep.service.http.reading import Reading
 from kd_sweep.service.http.request_log import JsonLines
+from kd_sweep.service.http.routes.page_routes import page_files
 from kd_sweep.service.http.serving import Serving
 from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_errors import ServiceError
+from kd_sweep.tables.queries.sql import run
 
 _KEEP_ALIVE_S = 30
 _LAST_ANSWERS_S = 3
@@ -64,6 +67,7 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
     """
     log = _log_json_lines()
     app = create_app(serving)
+    _make_ready(serving)
     _leave_what_stays()
     server = _Server(_config(app, host, port), ready)
     # uvicorn raises the signal that ended it once more: whoever called this has still to end what is his.
@@ -116,6 +120,13 @@ class _Server(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self.was_ready = True
             self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _make_ready(serving: Serving) -> None:
+    """Make what the first visitor would wait for: the page's script, an instance of DuckDB, and SciPy's intervals."""
+    page_files()
+    import_module("kd_sweep.statistics.intervals")
+    run("SELECT 1", {}, limits=serving.reading.limits)
 
 
 def _leave_what_stays() -> None:

@@ -24,6 +24,7 @@ class Rows(Protocol):
     def reading(self) -> AbstractContextManager[Session]: ...  # noqa: D102
     def changing(self) -> AbstractContextManager[Session]: ...  # noqa: D102
     def signing_in(self) -> AbstractContextManager[Session]: ...  # noqa: D102
+    def stamp(self) -> object: ...  # noqa: D102
 
 
 def _never() -> str | None:

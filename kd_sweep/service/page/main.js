@@ -1,6 +1,6 @@
 // The page of the service: who is signed in, what the address shows, and what is said aloud when something changes.
 import { html, render, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { link, useAddress } from "./app/address.js";
+import { currentAddress, link, useAddress } from "./app/address.js";
 import { startListening, stopListening, useData, useEvents } from "./app/live.js";
 import { Heading, ProblemLine } from "./app/parts.js";
 import { onSignedOut, openSession, signOut } from "./app/requests.js";
@@ -13,12 +13,12 @@ import { NewStudy } from "./pages/new_study.js";
 import { SignIn } from "./pages/sign_in.js";
 import { Sql } from "./pages/sql.js";
 import { Studies } from "./pages/studies.js";
-import { Study } from "./pages/study.js";
+import { readStudyAhead, Study } from "./pages/study.js";
 import { Trial } from "./pages/trial.js";
 
 const PAGES = [
   { is: (parts) => parts.length === 0 || (parts[0] === "studies" && parts.length === 1), page: Studies },
-  { is: (parts) => parts[0] === "studies" && parts.length === 2, page: Study },
+  { is: (parts) => parts[0] === "studies" && parts.length === 2, page: Study, readAhead: readStudyAhead },
   { is: (parts) => parts[0] === "studies" && parts[2] === "trials" && parts.length === 4, page: Trial },
   { is: (parts) => parts[0] === "studies" && parts[2] === "compare" && parts.length === 3, page: CompareTrials },
   { is: (parts) => parts[0] === "compare" && parts.length === 1, page: CompareStudies },
@@ -27,6 +27,9 @@ const PAGES = [
   { is: (parts) => parts[0] === "sql" && parts.length === 1, page: Sql },
 ];
 const SECTIONS = [["studies", "Studies"], ["cluster", "Cluster"], ["sql", "SQL"]];
+
+const first = currentAddress();
+PAGES.find(({ is }) => is(first.parts))?.readAhead?.(first.parts, first.params);
 
 function App() {
   const [session, setSession] = useState(undefined);

@@ -1,6 +1,8 @@
 """The database of the service: SQLite on a local disk, or PostgreSQL by its URL; one change at a time."""
 
 import shutil
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -54,6 +56,8 @@ class Database:
         self._file = Path(parsed.database or "") if self._is_sqlite else None
         self._made: tuple[int, int] | None = None
         """Device and number of the file that was opened."""
+        self._stamping: sqlite3.Connection | None = None
+        self._stamping_lock = threading.Lock()
         event.listen(engine, "before_cursor_execute", _check_text)
         event.listen(engine, "begin", _begin_sqlite if self._is_sqlite else _begin_postgresql)
         if self._is_sqlite:
@@ -86,6 +90,19 @@ class Database:
         with self._failures(), begun as session:
             yield session
 
+    def stamp(self) -> object:
+        """Return what is another one than before if somebody, of any process, has changed rows since then.
+
+        Whoever looks at the rows again and again need not, while it is the same: that takes a hundredth of a statement.
+        PostgreSQL does not tell: there it is always another one.
+        """
+        if self._file is None:
+            return object()
+        with self._failures(), self._stamping_lock:
+            if self._stamping is None:
+                self._stamping = sqlite3.connect(self._file, timeout=BUSY_S, check_same_thread=False)
+            return self._stamping.execute("PRAGMA data_version").fetchone()[0]
+
     def note_root(self, note: str, fits: Callable[[str], bool]) -> str | None:
         """Note which results root these rows belong to; return the note of another one, which stays.
 
@@ -110,6 +127,10 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        with self._stamping_lock:
+            if self._stamping is not None:
+                self._stamping.close()
+            self._stamping = None
         self._engine.dispose()
 
     def _check_tables(self, make: bool) -> None:

@@ -7,12 +7,15 @@ in the file: it takes no room on the disk, and every byte behind it stays where 
 import ctypes
 import logging
 import os
+import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 MOST_BYTES = 32 << 20
-"""On the disk; what a driver prints within half a second comes on top of it."""
+"""On the disk; what a driver prints within `_PAUSE_S` comes on top of it."""
+_PAUSE_S = 0.1
 _BEGINNING, _END = 1 << 20, 8 << 20
 """Bytes that are kept then."""
 _BLOCK = 1 << 16
@@ -20,6 +23,17 @@ _BLOCK = 1 << 16
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
 """Of fallocate(2)."""
 _LOG = logging.getLogger(__name__)
+
+
+def keep_bounded(path: Path) -> None:
+    """Bound the log of this process from now on, in a thread: a driver's, whether a service runs or not."""
+
+    def work() -> None:
+        while True:
+            time.sleep(_PAUSE_S)
+            bound_log(path)
+
+    threading.Thread(target=work, name="bound log", daemon=True).start()
 
 
 def bound_log(path: Path) -> None:

@@ -15,6 +15,7 @@ from kd_sweep.api.study import Study
 from kd_sweep.driver.events import Event, TeacherEpoch, TrialEpoch
 from kd_sweep.driver.interrupts import SweepInterrupted, ended_by_signals
 from kd_sweep.errors import ClusterError, KdSweepError, StorageError, StudyLockedError, UserError
+from kd_sweep.service.supervision.driver_log import keep_bounded
 from kd_sweep.service.supervision.run_folder import STUDY_FILE, RunEnd, RunFolder
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def main(path: Path) -> int:
         with ended_by_signals():
             if not folder.claim(os.getpid()):
                 return 0  # its supervisor has given it up
+            keep_bounded(folder.log)
             outcome = _launch(folder)
         end = end_of(outcome)
         code = outcome.exit_code

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.service.queue.study_files import unpack
-from kd_sweep.service.supervision.driver_log import bound_log, last_line, read_log
+from kd_sweep.service.supervision.driver_log import last_line, read_log
 from kd_sweep.storage.process_identity import is_alive, process_start
 from kd_sweep.storage.root import Root
 
@@ -128,10 +128,6 @@ class RunFolder:
     def note_progress(self) -> None:
         """Note that an epoch has ended."""
         (self.path / _PROGRESSED).touch()
-
-    def bound_log(self) -> None:
-        """Let its log take no more of the disk than it may."""
-        bound_log(self.log)
 
     def read_log(self, offset: int | None, limit: int) -> tuple[str, int]:
         """Return whole lines of its log from an offset, or the last ones, and the offset behind them."""

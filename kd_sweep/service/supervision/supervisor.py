@@ -48,6 +48,8 @@ class Supervisor:
         self._removals = Removals(settings.root)
         self._needed_at = self._tried_at = time.monotonic()
         self._problem: str | None = None
+        self._idle_at: object = None
+        """The stamp of rows that had nothing to do."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
 
@@ -96,10 +98,15 @@ class Supervisor:
 
     def tick(self) -> list[Exception]:
         """Do what can be done now, and wait for nothing. Returns what has failed for single studies."""
+        stamp = self._database.stamp()
+        if stamp == self._idle_at:
+            self._keep_head(is_needed=False)
+            return []
         with self._database.reading() as session:
             held = holders(session)
             deleted = session.scalars(select(Submission).where(Submission.wanted == "delete")).all()
             queued = bool(next_ones(session, 1))
+        self._idle_at = None if held or deleted or queued else stamp
         failures: list[Exception] = []
         held_ids = {row.id for row in held}
         steps = [(self._follow, row) for row in held]
@@ -122,7 +129,6 @@ class Supervisor:
             if row.wanted != "run":  # while it waits to be started again
                 self._note(row, Next("paused" if row.wanted == "pause" else "cancelled", row.wanted))
             return
-        self._drivers.folder(row.run_id).bound_log()
         if self._drivers.is_alive(row.run_id):
             has_ended = self._drivers.folder(row.run_id).end() is not None  # and its process stays
             if row.wanted != "run" or row.state == "pausing" or has_ended:

@@ -53,6 +53,8 @@ class Sender:
         self._policy = policy
         self._pause_s = pause_s
         self._threads: dict[int, threading.Thread] = {}
+        self._idle_at: object = None
+        """The stamp of rows with nothing to send, now or later."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
 
@@ -86,8 +88,13 @@ class Sender:
         Returns:
             How many webhooks there is something for, less those that are still sent an earlier one.
         """
+        stamp = self._database.stamp()
+        if stamp == self._idle_at:
+            return 0
         with self._database.reading() as session:
             webhooks = session.scalars(select(Delivery.webhook_id).where(_is_due()).distinct()).all()
+            has_more = session.scalar(select(Delivery.id).where(Delivery.next_at.is_not(None)).limit(1)) is not None
+        self._idle_at = None if has_more else stamp
         self._threads = {webhook: thread for webhook, thread in self._threads.items() if thread.is_alive()}
         begun = [one for one in webhooks if one not in self._threads][: MOST_THREADS - len(self._threads)]
         for webhook in begun:

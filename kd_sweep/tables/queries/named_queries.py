@@ -7,17 +7,21 @@ import pyarrow as pa
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.queries.named_query import NamedQuery, without_parameters
 from kd_sweep.tables.queries.setting_columns import FINISHED_SQL, listed, ordered, searched_fields, without_empty
 from kd_sweep.tables.queries.sql import statements
 from kd_sweep.tables.queries.views.augmentation_plane import AFFINITY_PLANE
+from kd_sweep.tables.queries.views.dominated_area import DOMINATED_AREA
 from kd_sweep.tables.queries.views.epoch_views import EPOCH_VIEWS
 from kd_sweep.tables.queries.views.list_views import LIST_VIEWS
 from kd_sweep.tables.queries.views.neighbouring_trials import NEIGHBOURS
 from kd_sweep.tables.queries.views.ranked_trials import PARALLEL
 from kd_sweep.tables.queries.views.run_views import RUN_VIEWS
 from kd_sweep.tables.queries.views.seed_views import SEED_VIEWS
+from kd_sweep.tables.queries.views.view_columns import OF_EPOCHS
 from kd_sweep.tables.reader import Results
+from kd_sweep.tables.schema import EPOCHS, extra_metric_columns
 
 _OUTCOMES = (
     "val_accuracy",
@@ -139,6 +143,21 @@ def best_epoch(results: Results) -> pa.Table:
     return without_empty(results.sql(query), [*extra, *metrics])
 
 
+def metrics(results: Results) -> pa.Table:
+    """The metrics that epochs have, each with how many have a value of it: what `curves` and `bands` can draw.
+
+    Columns: `study`, `metric`, `num_values`.
+    """
+    rows = []
+    for name, root in results.select().items():
+        epochs = snapshot([root])
+        known = [*REPORTED_METRICS, *extra_metric_columns(epochs.dataset.schema, EPOCHS), *OF_EPOCHS]
+        numbers = [metric for metric in known if not pa.types.is_list(epochs.dataset.schema.field(metric).type)]
+        rows += [{"study": name, "metric": metric, "num_values": n} for metric, n in epochs.num_values(numbers).items()]
+    columns = pa.schema([("study", pa.string()), ("metric", pa.string()), ("num_values", pa.int64())])
+    return pa.Table.from_pylist([row for row in rows if row["num_values"]], columns)
+
+
 def teachers(results: Results) -> pa.Table:
     """The teachers of each study, with how many of its trials learn from each.
 
@@ -202,11 +221,12 @@ _ALL = 20
 NAMED_QUERIES: dict[str, NamedQuery] = {
     query.name: query
     for query in (
-        *map(without_parameters, (summary, leaderboard, points, trend, best_epoch, pareto, teachers)),
+        *map(without_parameters, (summary, leaderboard, points, trend, best_epoch, pareto, metrics, teachers)),
         *EPOCH_VIEWS,
         *SEED_VIEWS,
         *LIST_VIEWS,
         AFFINITY_PLANE,
+        DOMINATED_AREA,
         PARALLEL,
         NEIGHBOURS,
         *RUN_VIEWS,

@@ -12,6 +12,8 @@ _SETTINGS = (
     "SET GLOBAL TimeZone='UTC'",
     "SET GLOBAL python_enable_replacements=false",
     "SET temp_directory=''",  # what does not fit into memory is refused: a query takes no disk from a running sweep
+    "SET allocator_flush_threshold='1MB'",  # what a statement has had goes back behind it, not 0.1 GB later
+    "SET allocator_bulk_deallocation_flush_threshold='1MB'",
     "SET enable_external_access=false",
 )
 _MOST_KEPT = 4

@@ -16,7 +16,7 @@ from kd_sweep.storage.root import Root
 from kd_sweep.tables.writer import StudyWriter
 from tests.service.page.browsing import CHROMIUM, WHY_NOT, Visit, visit
 from tests.service.running_service import RunningService, running
-from tests.tables.rows import epoch_row, trial_row, write_study
+from tests.tables.rows import epoch_row, trial_id, trial_row, write_study
 from tests.tiny_study import TINY
 from tests.trained_studies import train_study
 
@@ -227,6 +227,48 @@ def test_what_has_come_of_a_study_comes_by_the_stream_and_is_not_asked_for(chrom
             writer.set_study(status="completed")
         expect(standing).to_contain_text("Epochs done9")
         assert asked.count("studies/digits") == 1
+
+
+def test_a_trial_is_read_again_for_its_own_epochs_alone(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    root = tmp_path / "root"
+    write_study(root, num_trials=2)
+    with running(root, tmp_path / "state") as service, visit(chromium, service) as tab:
+        tab.sign_in(Role.VIEWER)
+        asked: list[str] = []
+        tab.page.on("request", lambda request: asked.append(request.url.partition("/api/v1/")[2]))
+        tab.go(f"studies/digits/trials/{trial_id(0)}")
+        standing = tab.page.get_by_role("region", name="How it stands")
+        expect(standing).to_contain_text("Epochs4 of")
+        expect(tab.page.get_by_role("application", name="over epochs")).to_be_visible()
+        with StudyWriter(Root.open(root), "digits") as writer, service.client() as client:
+            events = client.stream("GET", "/api/v1/events")
+            with events as answer:
+                lines = answer.iter_lines()
+                next(line for line in lines if line == "event: hello")
+                asked.clear()
+                writer.add_epoch(epoch_row(1, 5))
+                writer.upsert_trial(trial_row(1, "completed", last_epoch=5))
+                writer.flush()
+                next(line for line in lines if line == "event: progress")
+            tab.page.wait_for_timeout(2000)  # longer than the page waits until it reads again
+            assert asked == []
+            writer.add_epoch(epoch_row(0, 5))
+            writer.upsert_trial(trial_row(0, "completed", last_epoch=5))
+            writer.set_study(status="completed")
+        expect(standing).to_contain_text("Epochs5 of")
+
+
+def test_a_page_that_is_opened_asks_for_each_thing_once(tab: Visit, service: RunningService) -> None:
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url.partition("/api/v1/")[2]))
+    tab.page.goto(f"{service.url}/?again#/studies/seeds")
+    expect(tab.page.get_by_role("application", name="over epochs")).to_be_visible()
+    tab.settled()
+    paths = [path for path in asked if path and not path.startswith("events")]
+    assert len(paths) == len(set(paths)), paths
+    assert {"session", "studies/seeds", "tables/studies?study=seeds"} <= set(paths)
+    assert any(path.startswith("studies/seeds/queries/bands?") for path in paths)
 
 
 def test_a_wrong_token_is_refused_and_a_revoked_one_ends_the_visit(

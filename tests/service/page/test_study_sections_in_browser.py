@@ -97,6 +97,24 @@ def test_the_trials_that_no_other_beats_are_squares_and_a_table(tab: Visit, tria
     tab.page.get_by_role("heading", name=f"Trial {best['trial_id'][:8]}").wait_for()
 
 
+def test_the_dominated_area_is_a_number_that_grew(tab: Visit, trials: pl.DataFrame) -> None:
+    tab.go("studies/seeds")
+    heading = tab.page.get_by_role("heading", name=re.compile("Dominated area: "))
+    heading.wait_for()
+    values = np.stack([-trials["val_loss"].to_numpy(), trials["fidelity_val"].to_numpy()], axis=1)
+    shares = (values - values.min(0)) / (values.max(0) - values.min(0))
+    edges = [np.unique([0.0, *shares[:, axis]]) for axis in (0, 1)]
+    corners = np.stack(np.meshgrid(*(edge[1:] for edge in edges), indexing="ij"), axis=-1)
+    is_dominated = (shares[:, None, None] >= corners).all(-1).any(0)
+    area = float((is_dominated * np.outer(np.diff(edges[0]), np.diff(edges[1]))).sum())
+    assert float(heading.inner_text().removeprefix("Dominated area: ")) == pytest.approx(area, rel=1e-3)
+    tab.page.get_by_text("Dominated area over finished trials, as a table").click()
+    table = tab.page.get_by_role("region", name="Dominated area over finished trials, as a table")
+    shown = [float(text) for text in table.locator("tbody td").all_inner_texts()]
+    assert shown == sorted(set(shown))
+    assert shown[-1] == pytest.approx(area, rel=1e-3)
+
+
 def test_slots_over_time_are_a_chart_and_a_table(tab: Visit, root: Path, trials: pl.DataFrame) -> None:
     tab.go("studies/seeds")
     tab.page.get_by_text("Slots over time").click()

@@ -106,6 +106,24 @@ def test_readers_see_one_moment_while_others_write(either: Database) -> None:
         assert session.scalar(select(func.count()).select_from(Submission)) == 0
 
 
+def test_a_stamp_is_another_one_after_a_change_of_anybody(either: Database, request: pytest.FixtureRequest) -> None:
+    before = either.stamp()
+    with either.reading() as session:
+        assert session.scalar(select(func.count(Submission.id))) == 0
+    is_sqlite = request.node.callspec.params["either"] == "sqlite"
+    assert (either.stamp() == before) == is_sqlite  # nobody has changed anything
+    with either.changing() as session:
+        submit(session, check("name: digits", Policy()), by="anna", policy=Policy())
+    after = either.stamp()
+    assert after != before
+    other = Database(either.name) if is_sqlite else Database(request.getfixturevalue("postgresql_url"))
+    with other.changing() as session:
+        get(session, "digits").priority = 7
+    other.close()
+    assert either.stamp() != after
+    assert (either.stamp() == either.stamp()) == is_sqlite
+
+
 def test_keys_go_with_their_submission_and_belong_to_one(either: Database) -> None:
     with either.changing() as session:
         submit(session, check("name: digits", Policy()), by="anna", policy=Policy(), idempotency_key="k")

@@ -13,6 +13,10 @@ from kd_sweep.service.supervision.driver_log import MOST_BYTES, bound_log, last_
 LINE = 100
 PRINTS = """
 import sys
+from pathlib import Path
+from kd_sweep.service.supervision.driver_log import keep_bounded
+
+keep_bounded(Path({log!r}))
 for start in range(0, {number}, 1000):
     sys.stdout.write("".join(f"line {{number:0{digits}}}\\n" for number in range(start, start + 1000)))
 """
@@ -23,8 +27,8 @@ def on_disk(path: Path) -> int:
 
 
 def printing(path: Path, number: int) -> "subprocess.Popen[bytes]":
-    """Start a process that prints so many lines of `LINE` bytes into a log, as a driver does."""
-    program = PRINTS.format(number=number, digits=LINE - len("line \n"))
+    """Start a process that prints so many lines of `LINE` bytes into a log and bounds it, as a driver does."""
+    program = PRINTS.format(log=str(path), number=number, digits=LINE - len("line \n"))
     with path.open("ab") as log:
         return subprocess.Popen([sys.executable, "-c", program], stdout=log)
 
@@ -39,11 +43,9 @@ def pages(path: Path, limit: int) -> list[str]:
 
 
 def test_a_gigabyte_of_lines_takes_little_of_the_disk_and_is_read_from_both_ends(tmp_path: Path) -> None:
-    """Bounded as the supervisor does it, while it is written."""
     log, number = tmp_path / "driver.log", (1 << 30) // LINE
     process, most, looks = printing(log, number), 0, 0
     while process.poll() is None:
-        bound_log(log)
         most, looks = max(most, on_disk(log)), looks + 1
         time.sleep(0.02)
     assert process.returncode == 0

@@ -72,6 +72,21 @@ def test_summary_is_the_mean_over_finished_trials(results: Results):
     pd.testing.assert_frame_equal(found[expected.columns], expected, check_dtype=False)
 
 
+def test_metrics_are_those_that_epochs_have_a_value_of_and_how_many(results: Results, with_extra: Results):
+    for own, extra in ((only(results, "first"), []), (only(with_extra, "own"), ["mykd_margin"])):
+        epochs = own.pandas("epochs")
+        names = [*REPORTED_METRICS, *extra, "learning_rate", "epoch_s", "train_images_per_s"]
+        counts = {name: epochs[name].notna().sum() for name in names if not epochs[name].map(np.ndim).any()}
+        found = answer(own, "metrics")
+        assert found.column_names == ["study", "metric", "num_values"]
+        told = dict(zip(found["metric"].to_pylist(), found["num_values"].to_pylist(), strict=True))
+        assert told == {name: count for name, count in counts.items() if count}
+    assert "mykd_margin" in told
+    both = answer(results, "metrics")["study"].to_pylist()
+    assert both == sorted(both)
+    assert set(both) == {"first", "second"}
+
+
 def test_summary_of_one_study_has_only_its_columns(results: Results):
     first, second = (answer(only(results, study), "summary") for study in ("first", "second"))
     assert "distillation_temperature" in first.column_names

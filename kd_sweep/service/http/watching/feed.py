@@ -31,8 +31,8 @@ END_S = 10.0
 """How long the last look may take when the service ends."""
 REMEMBERED = 2000
 """Events, for those who come back."""
-_OTHERS = 20
-"""Studies that do not run and are looked at all the same, in turn, each time."""
+_OTHERS, _OTHERS_PAUSE_S = 20, 1.0
+"""Studies that do not run and are looked at all the same, so many at a time, in turn, and seconds until the next."""
 _STILL_WATCHED_S = 30.0
 """After its last change a study counts as running for so long."""
 
@@ -67,6 +67,8 @@ class Feed:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._rows: dict[str, dict[str, Any]] | None = None
+        self._stamp: object = None
+        """Of the rows."""
         self._studies: dict[str, _Watched] = {}
         self._turn = 0
         self._has_looked = False
@@ -113,7 +115,9 @@ class Feed:
         Args:
             at_all: look at some of the studies that do not run, too.
         """
-        rows = self._submissions()
+        stamp = self._database.stamp()
+        rows = self._submissions() if self._rows is None or stamp != self._stamp else self._rows
+        self._stamp = stamp
         self._compare_rows(rows)
         for name in self._due(rows, at_all=at_all):
             try:
@@ -131,7 +135,7 @@ class Feed:
                 return
             begun = time.monotonic()
             at_all = begun >= at_all_from
-            at_all_from = begun + PAUSE_S if at_all else at_all_from
+            at_all_from = begun + _OTHERS_PAUSE_S if at_all else at_all_from
             try:
                 self.look(at_all=at_all)
             except Exception:

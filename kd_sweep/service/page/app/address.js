@@ -11,7 +11,8 @@ function decoded(part) {
   }
 }
 
-function current() {
+// Returns what the address says is shown: `parts` of the path, and `params`.
+export function currentAddress() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   return { parts: path.split("/").filter(Boolean).map(decoded), params: new URLSearchParams(query) };
 }
@@ -30,15 +31,15 @@ export function go(parts, params) {
 
 // Changes parameters of the page that is shown; the browser's way back skips it.
 export function setParams(changes) {
-  const { parts, params } = current();
+  const { parts, params } = currentAddress();
   history.replaceState(null, "", link(parts, { ...Object.fromEntries(params), ...changes }));
   dispatchEvent(new Event(CHANGED));
 }
 
 export function useAddress() {
-  const [address, setAddress] = useState(current);
+  const [address, setAddress] = useState(currentAddress);
   useEffect(() => {
-    const read = () => setAddress(current());
+    const read = () => setAddress(currentAddress());
     addEventListener("hashchange", read);
     addEventListener(CHANGED, read);
     return () => {

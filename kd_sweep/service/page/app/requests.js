@@ -4,6 +4,7 @@ const API = "api/v1";
 let csrf = null;
 let whenSignedOut = () => {};
 const standings = new WeakMap();
+const ahead = new Map();
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -19,6 +20,11 @@ export function onSignedOut(listener) {
 
 // Sends a request; returns the content of its answer. `yaml` or `json` is the body.
 export async function request(method, path, { json, yaml, headers = {} } = {}) {
+  if (method === "GET" && ahead.has(path)) {
+    const begun = ahead.get(path);
+    ahead.delete(path);
+    return begun;
+  }
   const sent = { ...headers };
   if (method !== "GET" && csrf) sent["X-CSRF-Token"] = csrf;
   if (json !== undefined) sent["Content-Type"] = "application/json";
@@ -40,6 +46,15 @@ export async function request(method, path, { json, yaml, headers = {} } = {}) {
     isBehind: answer.headers.get("x-kd-sweep-behind") === "1",
   });
   return content;
+}
+
+// Begins to read what will be asked for soon, while the page is still being made: the next request for this path takes
+// the answer, unless there was none, as for somebody who is not signed in yet.
+export function readAhead(path) {
+  const begun = request("GET", path);
+  ahead.set(path, begun);
+  begun.catch(() => ahead.delete(path));
+  return begun;
 }
 
 // Returns when a newer answer than this one may be had, and whether there is something newer already.

@@ -8,7 +8,7 @@ import { count, number, within, words } from "../app/wording.js";
 import { settingsOf } from "../charts/bands.js";
 import { CurveTable, LineChart, Sample } from "../charts/line_chart.js";
 import { differingFields, metricRows, SideBySide } from "../sections/side_by_side.js";
-import { metricNames, MetricChoice, TableChoice } from "../sections/study_curves.js";
+import { MetricChoice, TableChoice, useMetrics } from "../sections/study_curves.js";
 import { LIST_BETWEEN, listIn } from "../sections/trial_columns.js";
 import { Judged } from "../sections/verdicts.js";
 
@@ -91,11 +91,11 @@ function Curves({ names, params, objective }) {
   const query = new URLSearchParams({ format: "columns", metric, by });
   const paths = names.map((name) => `${apiPath("studies", name)}/queries/bands?${query}`);
   const answer = useData(paths.join(" "), isNew, { read: (all) => Promise.all(all.split(" ").map((path) => request("GET", path))), pauseMs: PAUSE_MS });
-  const first = useData(`${apiPath("studies", names[0])}/epochs?format=columns&limit=20`);
+  const metrics = useMetrics(names[0]);
   const { x, lines } = useMemo(() => linesOf(answer.data ?? [], names), [answer.data]);
   const drawn = { label: `${words(metric)} over epochs, by study`, x, xName: "Epoch", lines, cursor };
   return html`<section><h2>Curves</h2>
-    <div class="fields"><${MetricChoice} metric=${metric} names=${first.data ? metricNames(first.data.columns) : []} />
+    <div class="fields"><${MetricChoice} metric=${metric} names=${metrics} />
       <label>Apart by <select value=${by} onChange=${(event) => setParams({ by: event.target.value })}>
         <option value="">study alone</option>
         ${BY.map((name) => html`<option key=${name} value=${name} selected=${name === by}>${within(name)}</option>`)}

@@ -7,7 +7,7 @@ import { apiPath, request } from "../app/requests.js";
 import { count, words } from "../app/wording.js";
 import { CurveTable, LineChart, Sample } from "../charts/line_chart.js";
 import { differingFields, metricRows, SideBySide } from "../sections/side_by_side.js";
-import { metricNames, MetricChoice, TableChoice } from "../sections/study_curves.js";
+import { MetricChoice, TableChoice, useMetrics } from "../sections/study_curves.js";
 import { listIn } from "../sections/trial_columns.js";
 
 const PAUSE_MS = 5000;
@@ -63,11 +63,11 @@ function Curves({ study, ids, params }) {
   const path = apiPath("studies", study);
   const isNew = (event) => event.name === study && event.kind === "epochs";
   const answer = useData(`${path}/queries/curves?format=columns&metric=${encodeURIComponent(metric)}&trials=${ids}`, isNew);
-  const first = useData(`${path}/epochs?format=columns&limit=20`);
+  const metrics = useMetrics(study);
   const { x, lines } = useMemo(() => linesOf(answer.data?.columns, ids), [answer.data]);
   const drawn = { label: `${words(metric)} over epochs, by trial`, x, xName: "Epoch", lines, cursor };
   return html`<section><h2>Curves</h2>
-    <div class="fields"><${MetricChoice} metric=${metric} names=${first.data ? metricNames(first.data.columns) : []} />
+    <div class="fields"><${MetricChoice} metric=${metric} names=${metrics} />
       <${TableChoice} isTable=${params.has("table")} /></div>
     <${Waiting} ...${answer} isTall>${() => (x.length
       ? html`<${LineChart} ...${drawn} setCursor=${setCursor} />

@@ -3,12 +3,12 @@ import { html, useState } from "../vendor/preact-htm.js";
 import { go, link } from "../app/address.js";
 import { useData, useEvents } from "../app/live.js";
 import { Action, Facts, Heading, ProblemLine, Progress, State, Waiting, WhenNear } from "../app/parts.js";
-import { apiPath, apiUrl, request } from "../app/requests.js";
+import { apiPath, apiUrl, readAhead, request } from "../app/requests.js";
 import { duration, number, time, within, words } from "../app/wording.js";
 import { DoseResponse } from "../sections/dose_response.js";
 import { Parallel } from "../sections/parallel.js";
 import { Pareto } from "../sections/pareto.js";
-import { StudyCurves } from "../sections/study_curves.js";
+import { bandsPath, StudyCurves } from "../sections/study_curves.js";
 import { StudyLog } from "../sections/study_log.js";
 import { Teachers } from "../sections/teachers.js";
 import { Timeline } from "../sections/timeline.js";
@@ -25,6 +25,19 @@ const CHANGES = [
 const EXTENDED = ["queued", "paused", "cancelled", "finished", "finished_with_failures", "budget_used", "failed"];
 const RETRIED = ["finished_with_failures", "failed"];
 
+// Begins to read what is shown first: how the study stands, and the curves that it opens with.
+export async function readStudyAhead([, name], params) {
+  readAhead(apiPath("studies", name)).catch(() => {});
+  try {
+    const objectives = listOf(await readAhead(objectivesPath(name)));
+    await readAhead(bandsPath(name, params.get("metric") ?? objectives[0]?.metric ?? "val_accuracy"));
+  } catch { /* it is asked for again, by what shows why there is no answer */ }
+}
+
+function objectivesPath(name) {
+  return `/tables/studies?${new URLSearchParams({ study: name })}`;
+}
+
 export function Study({ parts: [, name], params, session, canChange }) {
   const path = apiPath("studies", name);
   const study = useData(path, (event) => event.name === name && event.kind === "study");
@@ -32,7 +45,7 @@ export function Study({ parts: [, name], params, session, canChange }) {
     if (event.name === name && event.kind === "progress") study.setData((data) => data && withProgress(data, event.progress));
   });
   const objective = study.data?.progress?.objective_metric;
-  const objectives = useData(objective ? `/tables/studies?${new URLSearchParams({ study: name })}` : null);
+  const objectives = useData(objective ? objectivesPath(name) : null);
   return html`
     <p class="path"><a href=${link(["studies"])}>Studies</a></p>
     <${Heading} title=${name} />

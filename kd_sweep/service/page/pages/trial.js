@@ -8,13 +8,19 @@ import { duration, number, shown, time, words } from "../app/wording.js";
 import { CurveTable, LineChart } from "../charts/line_chart.js";
 import { Attention } from "../sections/attention.js";
 import { Neighbours } from "../sections/neighbours.js";
-import { metricNames, MetricChoice, TableChoice } from "../sections/study_curves.js";
+import { MetricChoice, TableChoice } from "../sections/study_curves.js";
+
+const ENDED = new Set(["completed", "stopped", "failed"]);
+const NO_METRICS = new Set(["study", "trial_id", "epoch", "seed", "augmentation_strength", "ensemble_size",
+  "metrics_version", "host", "pid", "attempt", "finished_at"]);
 
 export function Trial({ parts: [, study, , id], params }) {
   const path = apiPath("studies", study, "trials", id);
-  const isNew = (event) => event.name === study && (event.kind === "epochs" || event.kind === "progress");
-  const trial = useData(path, isNew);
-  const epochs = useData(`${path}/epochs?format=columns`, isNew);
+  const isOwnEpoch = (event) => event.name === study && event.kind === "epochs"
+    && (event.is_cut || event.columns.trial_id.some((one) => one.startsWith(id)));
+  const hasEnded = () => ENDED.has(trial.data?.status); // then other trials' progress says nothing of this one
+  const trial = useData(path, (event) => isOwnEpoch(event) || (event.name === study && event.kind === "progress" && !hasEnded()));
+  const epochs = useData(`${path}/epochs?format=columns`, isOwnEpoch);
   return html`
     <p class="path"><a href=${link(["studies"])}>Studies</a> / <a href=${link(["studies", study])}>${study}</a></p>
     <${Heading} title=${`Trial ${id.slice(0, 8)}`} />
@@ -55,6 +61,12 @@ function Failure({ trial }) {
   return html`<section><h2>Error</h2><p class="problem">${trial.error}</p>
     ${trial.traceback && html`<details><summary>Traceback</summary><pre>${trial.traceback}</pre></details>`}
   </section>`;
+}
+
+// Returns the names of the columns of epochs that can be drawn.
+function metricNames(columns) {
+  const isNumber = (name) => columns[name].some((value) => typeof value === "number");
+  return Object.keys(columns).filter((name) => !NO_METRICS.has(name) && isNumber(name));
 }
 
 function Curve({ columns, params }) {

@@ -1,10 +1,11 @@
 // The trade-off between the first two objectives of a study: its trials, and the front that no other trial beats.
-import { html } from "../vendor/preact-htm.js";
+import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { go, link } from "../app/address.js";
 import { useData } from "../app/live.js";
 import { ProblemLine, State, Waiting } from "../app/parts.js";
 import { apiPath } from "../app/requests.js";
 import { count, number, shown, within, words } from "../app/wording.js";
+import { CurveTable, LineChart } from "../charts/line_chart.js";
 import { ScatterChart } from "../charts/scatter_chart.js";
 
 const ENDED = ["completed", "stopped"];
@@ -48,7 +49,23 @@ function Front({ name, objectives, x, y, rows, sample }) {
     <p class="quiet">Squares: trials that no other beats, in the table below. Dots: other trials that have ended${isSample
       ? `, ${points.length} evenly over their ranks` : ""}. ${isClosed ? "Shaded: what the squares beat."
       : `There are ${objectives.length} objectives, and two axes: a square may look beaten here.`}</p>
+    ${isClosed && html`<${DominatedArea} name=${name} />`}
     <${FrontTable} name=${name} rows=${rows} />`;
+}
+
+// How much of the box between the worst and the best values the trials dominate, and how that grew.
+function DominatedArea({ name }) {
+  const [cursor, setCursor] = useState(null);
+  const answer = useData(`${apiPath("studies", name)}/queries/dominated_area?format=columns`, (event) => event.name === name && event.kind === "progress");
+  const { num_trials: x, area } = answer.data?.columns ?? { num_trials: [], area: [] };
+  const lines = useMemo(() => [{ name: "Dominated area", index: 0, values: area }], [answer.data]);
+  if (answer.problem) return html`<${ProblemLine} of=${answer.problem} />`;
+  if (!x.length) return null;
+  const label = "Dominated area over finished trials";
+  return html`<h3>Dominated area: <span class="figure">${number(area.at(-1))}</span></h3>
+    <p class="quiet">Of the box between the worst and the best value of both objectives; 1 would be one trial that is best in both.</p>
+    ${x.length > 1 && html`<${LineChart} label=${label} x=${x} xName="Finished trials" lines=${lines} cursor=${cursor} setCursor=${setCursor} />
+      <details><summary>${label}, as a table</summary><${CurveTable} label=${label} x=${x} xName="Finished trials" lines=${lines} cursor=${cursor} /></details>`}`;
 }
 
 function FrontTable({ name, rows }) {

@@ -10,13 +10,16 @@ import { CurveTable, LineChart, Sample } from "../charts/line_chart.js";
 
 const SHOWN_AT_FIRST = 6;
 const BETWEEN = ";";
-const NO_METRICS = new Set(["study", "trial_id", "epoch", "seed", "augmentation_strength", "ensemble_size",
-  "metrics_version", "host", "pid", "attempt", "finished_at"]);
 
-// Returns the names of the columns of epochs that can be drawn, from an answer with a row or more.
-export function metricNames(columns) {
-  const isNumber = (name) => columns[name].some((value) => typeof value === "number");
-  return Object.keys(columns).filter((name) => !NO_METRICS.has(name) && isNumber(name));
+// Returns the names of the metrics that a study's epochs have; none until they are read, which `isWanted` begins.
+export function useMetrics(study, isWanted = true) {
+  const known = useData(isWanted ? `${apiPath("studies", study)}/queries/metrics?format=columns` : null);
+  return known.data?.columns.metric ?? [];
+}
+
+// Returns the path of the bands of a study's metric, which its page shows first.
+export function bandsPath(study, metric) {
+  return `${apiPath("studies", study)}/queries/bands?format=columns&metric=${encodeURIComponent(metric)}`;
 }
 
 export function MetricChoice({ metric, names }) {
@@ -35,15 +38,14 @@ export function TableChoice({ isTable }) {
 export function StudyCurves({ name, objective, params }) {
   const metric = params.get("metric") ?? objective ?? "val_accuracy";
   const isNew = (event) => event.name === name && event.kind === "epochs";
-  const path = apiPath("studies", name);
-  const bands = useData(`${path}/queries/bands?format=columns&metric=${encodeURIComponent(metric)}`, isNew);
+  const bands = useData(bandsPath(name, metric), isNew);
   const isDrawn = useRef(false);
   isDrawn.current ||= Boolean(bands.data || bands.problem);
-  const first = useData(isDrawn.current ? `${path}/epochs?format=columns&limit=20` : null); // not before the curves
+  const names = useMetrics(name, isDrawn.current); // not before the curves
   return html`<section>
     <h2 id="curves">Curves by setting</h2>
     <div class="fields">
-      <${MetricChoice} metric=${metric} names=${first.data ? metricNames(first.data.columns) : []} />
+      <${MetricChoice} metric=${metric} names=${names} />
       <${TableChoice} isTable=${params.has("table")} />
     </div>
     <${Waiting} ...${bands} isTall>

@@ -5,7 +5,13 @@ import pyarrow as pa
 from kd_sweep.tables.queries.footnotes import footnotes
 from kd_sweep.tables.queries.named_query import NamedQuery, Names, QueryParameters, with_remarks
 from kd_sweep.tables.queries.setting_columns import DIMENSIONS, listed, ordered, without_empty
-from kd_sweep.tables.queries.views.view_columns import checked_metrics, left_out, settings_of
+from kd_sweep.tables.queries.views.view_columns import (
+    UNBALANCED_SQL,
+    checked_metrics,
+    left_out,
+    settings_of,
+    unbalanced,
+)
 from kd_sweep.tables.reader import Results
 
 MAX_SETTINGS = 500
@@ -45,12 +51,13 @@ def affinity_plane(results: Results, parameters: PlaneParameters) -> pa.Table:
         SELECT {", ".join(f's."{name}" AS "{name}"' for name in groups)},
             sum(s.num_trials)::BIGINT AS num_trials, count(*) AS num_seeds, avg(s.affinity) AS affinity,
             avg(s.diversity) AS diversity, avg(s.value) AS mean, count(c.value) AS num_pairs,
-            avg(s.value - c.value) AS relative
+            avg(s.value - c.value) AS relative, {UNBALANCED_SQL}
         FROM of_seeds AS s LEFT JOIN clean AS c ON {joined}
         GROUP BY {", ".join(f's."{name}"' for name in groups)} ORDER BY {ordered(groups)}"""
     answer = results.sql(query)
-    remarks = [*settings.remarks, *left_out(results), *footnotes(results, [outcome])]
-    return with_remarks(without_empty(answer, settings.columns), remarks)
+    uneven = unbalanced(answer.select(["is_unbalanced"]).to_pylist())
+    remarks = [*settings.remarks, *uneven, *left_out(results), *footnotes(results, [outcome])]
+    return with_remarks(without_empty(answer.drop_columns("is_unbalanced"), settings.columns), remarks)
 
 
 AFFINITY_PLANE = NamedQuery(

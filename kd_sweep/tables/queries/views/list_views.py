@@ -8,7 +8,7 @@ import pyarrow as pa
 from kd_sweep.study.metric_catalogue import CALIBRATION_BINS
 from kd_sweep.tables.queries.named_query import NamedQuery, Names, QueryParameters, with_remarks
 from kd_sweep.tables.queries.setting_columns import DIMENSIONS, listed, ordered, without_empty
-from kd_sweep.tables.queries.views.view_columns import Settings, left_out, settings_of
+from kd_sweep.tables.queries.views.view_columns import UNBALANCED_SQL, Settings, left_out, settings_of, unbalanced
 from kd_sweep.tables.reader import Results
 
 MAX_MATRIX_SETTINGS = 300
@@ -40,7 +40,8 @@ def agreement_matrix(results: Results, parameters: MatrixParameters) -> pa.Table
         WITH last AS ({_last_epochs(results, groups, lists)}),
             of_seeds AS (SELECT {listed(keys)}, seed, avg(value) AS value, count(*) AS num_trials
                 FROM ({values}) WHERE value IS NOT NULL GROUP BY {listed(keys)}, seed)
-        SELECT {listed(keys)}, sum(num_trials)::BIGINT AS num_trials, count(*) AS num_seeds, avg(value) AS mean
+        SELECT {listed(keys)}, sum(num_trials)::BIGINT AS num_trials, count(*) AS num_seeds, avg(value) AS mean,
+            {UNBALANCED_SQL}
         FROM of_seeds GROUP BY {listed(keys)} ORDER BY {ordered(keys)}"""
     rows = results.sql(query).to_pylist()
     for row in rows:
@@ -71,20 +72,22 @@ def reliability(results: Results, parameters: ReliabilityParameters) -> pa.Table
     whom = {STUDENT: "student", "ensemble": "teachers"}
     names = [f"reliability_{what}_{who}" for who in whom.values() for what in ("count", "confidence", "accuracy")]
     bins = " UNION ALL ".join(
-        f"""SELECT {listed(groups)}, trial_id, seed, '{word}' AS network,
+        f"""SELECT {listed(groups)}, seed, '{word}' AS network,
             generate_subscripts(reliability_count_{who}, 1) AS bin, unnest(reliability_count_{who}) AS number,
             unnest(reliability_confidence_{who}) AS sure, unnest(reliability_accuracy_{who}) AS share FROM last"""
         for word, who in whom.items()
     )
     keys = [*groups, "network", "bin"]
     query = f"""
-        WITH last AS ({_last_epochs(results, groups, names)})
+        WITH last AS ({_last_epochs(results, groups, names)}),
+            of_seeds AS (SELECT {listed(keys)}, seed, count(*) AS num_trials, sum(number) AS number,
+                    sum(number) FILTER (sure IS NOT NULL) AS num_sure, sum(number * sure) AS sure,
+                    sum(number) FILTER (share IS NOT NULL) AS num_shares, sum(number * share) AS share
+                FROM ({bins}) GROUP BY {listed(keys)}, seed)
         SELECT {listed(keys)}, (bin - 1) / {CALIBRATION_BINS} AS low, bin / {CALIBRATION_BINS} AS high,
-            count(DISTINCT trial_id) AS num_trials, count(DISTINCT seed) AS num_seeds,
-            sum(number)::BIGINT AS num_images,
-            sum(number * sure) / sum(number) FILTER (sure IS NOT NULL) AS confidence,
-            sum(number * share) / sum(number) FILTER (share IS NOT NULL) AS accuracy
-        FROM ({bins}) GROUP BY {listed(keys)} ORDER BY {ordered(keys)}"""
+            sum(num_trials)::BIGINT AS num_trials, count(*) AS num_seeds, sum(number)::BIGINT AS num_images,
+            sum(sure) / sum(num_sure) AS confidence, sum(share) / sum(num_shares) AS accuracy, {UNBALANCED_SQL}
+        FROM of_seeds GROUP BY {listed(keys)} ORDER BY {ordered(keys)}"""
     rows = results.sql(query).to_pylist()
     return _answer(results, rows, settings, groups, RELIABILITY_COLUMNS)
 
@@ -97,7 +100,7 @@ def _last_epochs(results: Results, groups: Sequence[str], lists: Sequence[str]) 
     last = results.sql("SELECT DISTINCT last_epoch FROM trials WHERE status = 'completed' AND last_epoch > 0")
     epochs = ", ".join(str(epoch) for epoch in last["last_epoch"].to_pylist()) or "NULL"
     names = ", ".join(f't."{name}"' for name in groups)
-    return f"""SELECT {names}, t.trial_id, t.seed, {", ".join(f"e.{name}" for name in lists)}
+    return f"""SELECT {names}, t.seed, {", ".join(f"e.{name}" for name in lists)}
         FROM trials AS t JOIN (SELECT * FROM epochs WHERE epoch IN ({epochs})) AS e
             ON e.study = t.study AND e.trial_id = t.trial_id AND e.epoch = t.last_epoch
         WHERE t.status = 'completed'"""
@@ -110,7 +113,7 @@ def _answer(
     own = [trials.field(name) for name in groups if name not in columns.names]
     schema = pa.schema([columns.field("study"), *own, *(field for field in columns if field.name != "study")])
     table = pa.Table.from_pylist(rows, schema)
-    remarks = [*settings.remarks, *left_out(results), *_without_lists(results)]
+    remarks = [*settings.remarks, *unbalanced(rows), *left_out(results), *_without_lists(results)]
     return with_remarks(without_empty(table, settings.columns if rows else []), remarks)
 
 

@@ -9,7 +9,13 @@ from kd_sweep.study.metric_catalogue import DIFFERENCES
 from kd_sweep.tables.queries.footnotes import footnotes
 from kd_sweep.tables.queries.named_query import NamedQuery, Names, QueryParameters, with_remarks
 from kd_sweep.tables.queries.setting_columns import DIMENSIONS, listed, ordered, without_empty
-from kd_sweep.tables.queries.views.view_columns import checked_metrics, left_out, settings_of
+from kd_sweep.tables.queries.views.view_columns import (
+    UNBALANCED_SQL,
+    checked_metrics,
+    left_out,
+    settings_of,
+    unbalanced,
+)
 from kd_sweep.tables.reader import Results
 
 MAX_SETTINGS = 2_000
@@ -58,7 +64,7 @@ def dose_response(results: Results, parameters: DoseResponseParameters) -> pa.Ta
     select = f'SELECT study, {_names(settings.columns)}seed, "{outcome}" AS value, NULL AS chance {_OF_COMPLETED}'
     rows = _with_intervals(_means(results, ["study", *settings.columns], select), _steps(results, [outcome]))
     num_points = sum(len(row["seeds"]) for row in rows)
-    remarks = [*settings.remarks, *_unbalanced(rows), *left_out(results), *footnotes(results, [outcome])]
+    remarks = [*settings.remarks, *unbalanced(rows), *left_out(results), *footnotes(results, [outcome])]
     if num_points > MAX_POINTS:
         remarks.append(f"Without the values of single seeds: {num_points} are more than {MAX_POINTS}.")
         rows = [row | {"seeds": None, "values": None} for row in rows]
@@ -88,7 +94,7 @@ def agreement(results: Results, parameters: AgreementParameters) -> pa.Table:
         row |= dict(zip(_AGREEMENT, _PAIRS[row["pair"]], strict=False))
     keys = [(name, pa.string()) for name in _AGREEMENT]
     table = _table(results, rows, settings.columns, keys, [("chance", pa.float64())])
-    remarks = [*settings.remarks, *_unbalanced(rows), *left_out(results), *footnotes(results, columns)]
+    remarks = [*settings.remarks, *unbalanced(rows), *left_out(results), *footnotes(results, columns)]
     return with_remarks(table, remarks)
 
 
@@ -104,7 +110,7 @@ def _means(results: Results, groups: list[str], select: str) -> list[dict[str, A
             SELECT {listed(keys)}, avg(value) AS value, avg(chance) AS chance, count(*) AS num_trials
             FROM ({select}) WHERE value IS NOT NULL GROUP BY {listed(keys)})
         SELECT {listed(groups)}, sum(num_trials)::BIGINT AS num_trials,
-            min(num_trials) < max(num_trials) AS is_unbalanced, avg(chance) AS chance,
+            {UNBALANCED_SQL}, avg(chance) AS chance,
             list(of_seeds.seed ORDER BY of_seeds.seed) AS seeds, list(value ORDER BY of_seeds.seed) AS values
         FROM of_seeds GROUP BY {listed(groups)} ORDER BY {ordered(groups)}"""
     rows: list[dict[str, Any]] = results.sql(query).to_pylist()
@@ -153,13 +159,6 @@ def _table(
     fields = [trials.field(name) for name in dict.fromkeys(["study", *columns])]
     schema = pa.schema([*fields, *keys, *_ESTIMATE, *more])
     return without_empty(pa.Table.from_pylist(rows, schema), columns if rows else [])
-
-
-def _unbalanced(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the remark that seeds are means of different trials, where that is so."""
-    number = sum(row["is_unbalanced"] for row in rows)
-    counted = f"{number} row{'s' if number > 1 else ''}"
-    return [f"Unbalanced: in {counted} some seeds have fewer of the settings that are averaged."] if number else []
 
 
 SEED_VIEWS = (

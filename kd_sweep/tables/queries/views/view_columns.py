@@ -1,7 +1,8 @@
 """What views are asked for by name: metrics, and the fields that make a setting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,6 +91,17 @@ def settings_of(
         raise QueryError(f"{view}: {number} settings are more than {most}; name fewer fields: by={DIMENSIONS[0]}")
     remarks = [f"Taken together, whatever their {name}: it has too many values." for name in left_out]
     return Settings(columns, number, remarks)
+
+
+UNBALANCED_SQL = "min(num_trials) < max(num_trials) AS is_unbalanced"
+"""Whether seeds, each with its `num_trials`, are means of different trials: a column for `unbalanced`."""
+
+
+def unbalanced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the remark that seeds are means of different trials, where that is so of a row."""
+    number = sum(row["is_unbalanced"] for row in rows)
+    counted = f"{number} row{'s' if number > 1 else ''}"
+    return [f"Unbalanced: in {counted} some seeds have fewer of the settings that are averaged."] if number else []
 
 
 def left_out(results: Results) -> list[str]:

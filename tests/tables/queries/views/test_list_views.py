@@ -73,3 +73,21 @@ def test_a_difference_is_from_the_trial_at_strength_0_of_the_seed(tmp_path: Path
     assert (clean["relative"], clean["num_pairs"], clean["affinity"]) == (0.0, 2, 1.0)
     assert (strong["relative"], strong["num_pairs"], strong["num_seeds"]) == (pytest.approx((0.25 + 0.125) / 2), 2, 3)
     assert (strong["mean"], strong["affinity"], strong["diversity"]) == (pytest.approx(1.75 / 3), 0.5, 2.0)
+
+
+@pytest.mark.parametrize("view", ["affinity_plane", "agreement_matrix", "reliability"])
+def test_seeds_of_unequal_settings_are_told(tmp_path: Path, view: str) -> None:
+    for study, seeds in (("even", (0, 1)), ("uneven", (0,))):
+        with StudyWriter(Root.open(tmp_path), study) as writer:
+            for number, (strength, seed) in enumerate([(0.0, 0), (0.0, 1), *((1.0, seed) for seed in seeds)]):
+                point = {"augmentation_strength": strength, "ensemble_size": 1, "seed": seed}
+                writer.add_epoch(epoch_row(number, 1, **point))
+                of_trial = {"last_epoch": 1, "affinity": 1.0, "diversity": 1.0}
+                writer.upsert_trial(trial_row(number, val_accuracy=0.5, metrics_version=3, **point, **of_trial))
+    for study, num_rows in (("even", 0), ("uneven", {"reliability": 30}.get(view, 1))):
+        found = answer(open_results(tmp_path / study), view, {"by": "ensemble_size"})
+        rows = "1 row" if num_rows == 1 else f"{num_rows} rows"
+        told = [f"Unbalanced: in {rows} some seeds have fewer of the settings that are averaged."] * (num_rows > 0)
+        assert remarks_of(found) == told
+        assert "is_unbalanced" not in found.column_names
+        assert remarks_of(answer(open_results(tmp_path / study), view)) == []

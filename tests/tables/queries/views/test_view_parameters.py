@@ -21,10 +21,10 @@ VIEWS = [name for name, query in NAMED_QUERIES.items() if query.columns is not N
 def test_views_and_older_queries_are_one_list():
     assert [
         *("curves", "bands", "density", "dose_response", "agreement", "agreement_matrix", "reliability"),
-        *("affinity_plane", "parallel", "neighbours", "progress", "timeline", "stops"),
+        *("affinity_plane", "dominated_area", "parallel", "neighbours", "progress", "timeline", "stops"),
     ] == VIEWS
     assert set(NAMED_QUERIES) - set(VIEWS) == {
-        *("summary", "leaderboard", "points", "trend", "best_epoch", "pareto", "teachers"),
+        *("summary", "leaderboard", "points", "trend", "best_epoch", "pareto", "metrics", "teachers"),
     }
 
 
