@@ -5,11 +5,12 @@ import { number } from "../app/wording.js";
 import { colour, colourName, dashOf } from "./colours.js";
 
 const HEIGHT = 320;
-const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]; // between the marks of an axis of epochs
+const WHOLE = [1, 10, 100, 1000, 10_000, 100_000].flatMap((one) => [one, 2 * one, 5 * one]); // between the marks of an axis of epochs
 const MOST_POINTS = 30; // with fewer along the axis each has a dot
 
-// `lines` are `{ name, index, values, low, high }`, all as long as `x`; `index` decides colour and dash.
-export function LineChart({ label, x, xName, lines, cursor, setCursor }) {
+// `lines` are `{ name, index, values, low, high }`, all as long as `x`; `index` decides colour and dash. With `isStepped` a
+// value holds until the next one.
+export function LineChart({ label, x, xName, lines, cursor, setCursor, isStepped = false }) {
   const box = useRef();
   const chart = useRef(null);
   const moved = useRef(setCursor);
@@ -17,7 +18,7 @@ export function LineChart({ label, x, xName, lines, cursor, setCursor }) {
   const structure = lines.map((line) => `${line.index}${line.low ? "b" : ""}`).join() + (x.length <= MOST_POINTS);
   useEffect(() => {
     const element = box.current;
-    chart.current = new uPlot(options(element, { x, xName, lines }, (at) => moved.current(at)), columns(x, lines), element);
+    chart.current = new uPlot(options(element, { x, xName, lines, isStepped }, (at) => moved.current(at)), columns(x, lines), element);
     const sized = new ResizeObserver(() => chart.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
     sized.observe(element);
     const redraw = () => chart.current?.redraw(false);
@@ -68,14 +69,15 @@ function columns(x, lines) {
   return [x, ...lines.flatMap((line) => (line.low ? [line.values, line.low, line.high] : [line.values]))];
 }
 
-function options(element, { x, xName, lines }, moved) {
+function options(element, { x, xName, lines, isStepped }, moved) {
   const of = (name, opacity) => () => colour(element, name, opacity);
   const series = [{}];
   const bands = [];
   for (const line of lines) {
     const ink = of(colourName(line.index));
     const points = { show: x.length <= MOST_POINTS, size: 5, fill: ink, stroke: ink };
-    series.push({ label: line.name, stroke: ink, width: 2, dash: dashOf(line.index), points });
+    const paths = isStepped ? uPlot.paths.stepped({ align: 1 }) : undefined;
+    series.push({ label: line.name, stroke: ink, width: 2, dash: dashOf(line.index), points, paths });
     if (line.low) {
       const at = series.length;
       const edge = { width: 0, stroke: "transparent", points: { show: false } };

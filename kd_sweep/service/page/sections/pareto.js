@@ -64,7 +64,7 @@ function DominatedArea({ name }) {
   const label = "Dominated area over finished trials";
   return html`<h3>Dominated area: <span class="figure">${number(area.at(-1))}</span></h3>
     <p class="quiet">Of the box between the worst and the best value of both objectives; 1 would be one trial that is best in both.</p>
-    ${x.length > 1 && html`<${LineChart} label=${label} x=${x} xName="Finished trials" lines=${lines} cursor=${cursor} setCursor=${setCursor} />
+    ${x.length > 1 && html`<${LineChart} label=${label} x=${x} xName="Finished trials" lines=${lines} cursor=${cursor} setCursor=${setCursor} isStepped />
       <details><summary>${label}, as a table</summary><${CurveTable} label=${label} x=${x} xName="Finished trials" lines=${lines} cursor=${cursor} /></details>`}`;
 }
 

@@ -54,11 +54,17 @@ export function StudyCurves({ name, objective, params }) {
   </section>`;
 }
 
+// Returns so many of a list at most, from the first to the last: the first few settings may differ in little.
+function evenly(list, most) {
+  if (list.length <= most) return list;
+  return Array.from({ length: most }, (_, at) => list[Math.round((at * (list.length - 1)) / (most - 1))]);
+}
+
 function Curves({ answer, metric, params }) {
   const [cursor, setCursor] = useState(null);
   const { epochs, settings } = useMemo(() => settingsOf(answer.columns, answer.num_rows), [answer]);
   const wanted = params.get("settings");
-  const keys = wanted?.split(BETWEEN) ?? settings.slice(0, SHOWN_AT_FIRST).map(({ key }) => key);
+  const keys = wanted?.split(BETWEEN) ?? evenly(settings, SHOWN_AT_FIRST).map(({ key }) => key);
   const lines = useMemo(() => settings.filter(({ key }) => keys.includes(key)), [settings, wanted]);
   if (!epochs.length) return html`<p class="quiet">No epoch has a value of this metric yet.</p>`;
   const label = `${words(metric)} over epochs, by setting`;
