@@ -16,7 +16,7 @@ with running(Path(sys.argv[1]), Path(sys.argv[2])) as service, service.client(Ro
     for path in sys.argv[3:]:
         answer = client.get(path)
         assert answer.status_code == 200, answer.text
-foreign = {"torch", "ray", "optuna", "torchvision", "pandas", "matplotlib"}
+foreign = {"torch", "ray", "optuna", "torchvision", "matplotlib"}
 print(sorted({name.partition(".")[0] for name in sys.modules} & foreign))
 print(sorted({".".join(name.split(".")[:2]) for name in sys.modules} & {"kd_sweep.export", "kd_sweep.analysis"}))
 """
