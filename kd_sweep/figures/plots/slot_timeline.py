@@ -31,7 +31,11 @@ _LOOKS = {
 }
 """Colour and hatching of a bar; of lines, since a hatch of dots is a path of a thousand circles."""
 _KINDS = {"completed": "trial", "stopped": "stopped trial", "failed": "failed trial"}
+_LONG = 0.5
+"""Of the time in which something ran: a longer pause is cut out."""
 Slot = tuple[str, int]
+Pause = tuple[float, float]
+"""When it began, and how long it was, in seconds."""
 
 
 class Span(NamedTuple):
@@ -50,17 +54,19 @@ def _read(results: Results, _: str | None) -> Drawing:
         raise QueryError("nothing has begun, or it is not known when")
     began = min(row["began_at"] for row in rows)
     ended = max(row["ended_at"] or row["began_at"] for row in rows)
-    whole_s = (ended - began).total_seconds()
-    unit, unit_s = next(((unit, each) for least, unit, each in _SCALES if whole_s >= least), ("seconds", 1.0))
-    spans = [
+    whole = [
         Span(
             "teacher" if row["kind"] == "teacher" else _KINDS.get(row["status"], "unfinished trial"),
             (row["host"] or "unknown host", row["slot"]),
-            (row["began_at"] - began).total_seconds() / unit_s,
-            ((row["ended_at"] or ended) - row["began_at"]).total_seconds() / unit_s,
+            (row["began_at"] - began).total_seconds(),
+            ((row["ended_at"] or ended) - row["began_at"]).total_seconds(),
         )
         for row in rows
     ]
+    pauses = _long_pauses(whole)
+    busy_s = max(span.begin + span.length for span in whole) - sum(length for _, length in pauses)
+    unit, unit_s = next(((unit, each) for least, unit, each in _SCALES if busy_s >= least), ("seconds", 1.0))
+    spans = [span._replace(begin=_less(pauses, span.begin) / unit_s, length=span.length / unit_s) for span in whole]
     slots = sorted({span.slot for span in spans})
     hosts = len({host for host, _ in slots})
     counts = Counter(row["kind"] for row in rows)
@@ -69,11 +75,42 @@ def _read(results: Results, _: str | None) -> Drawing:
         f"What ran when, in {counted(len(slots), 'slot')} of {counted(hosts, 'host')}: {_attempts(counts)}. "
         "Each bar is one of them (no intervals); a trial has the status that it has now.",
         f"Time is in {unit} since {began:%Y-%m-%d %H:%M:%S} UTC.",
+        *_told(pauses),
         *([f"{num_open} have not ended: their bars end with the last of the others."] if num_open else []),
         *said_of(view),
     ]
-    panel = partial(_draw, spans, slots, unit)
+    panel = partial(_draw, spans, slots, unit, [_less(pauses, begin) / unit_s for begin, _ in pauses])
     return Drawing([panel], {"": view}, caption, height_mm=min(16.0 + 4.5 * len(slots), 160.0), is_wide=True)
+
+
+def _long_pauses(spans: Sequence[Span]) -> list[Pause]:
+    """Return when nothing ran for long, in order: bars beside a study's rest over a weekend would be lines."""
+    gaps: list[Pause] = []
+    until = busy = 0.0
+    for span in sorted(spans, key=lambda span: span.begin):
+        if span.begin > until:
+            gaps.append((until, span.begin - until))
+        busy += max(span.begin + span.length - max(until, span.begin), 0.0)
+        until = max(until, span.begin + span.length)
+    return [(begin, length) for begin, length in gaps if length > _LONG * busy]
+
+
+def _less(pauses: Sequence[Pause], moment: float) -> float:
+    """Return a moment on the axis that has no pauses."""
+    return moment - sum(length for begin, length in pauses if begin < moment)
+
+
+def _told(pauses: Sequence[Pause]) -> list[str]:
+    if not pauses:
+        return []
+    length_s = sum(length for _, length in pauses)
+    unit, unit_s = next(((unit, each) for least, unit, each in _SCALES if length_s >= least), ("seconds", 1.0))
+    number = (
+        f"A pause of {length_s / unit_s:.3g} {unit} is"
+        if len(pauses) == 1
+        else (f"{len(pauses)} pauses, of {length_s / unit_s:.3g} {unit} together, are")
+    )
+    return [f"{number} cut out, at the grey line{'s' * (len(pauses) > 1)}: nothing ran then."]
 
 
 def _attempts(counts: Mapping[str, int]) -> str:
@@ -81,9 +118,11 @@ def _attempts(counts: Mapping[str, int]) -> str:
     return f"{trials} and {counted(counts['teacher'], 'teacher')}" if counts["teacher"] else trials
 
 
-def _draw(spans: Sequence[Span], slots: Sequence[Slot], unit: str, axes: "Axes") -> None:
+def _draw(spans: Sequence[Span], slots: Sequence[Slot], unit: str, cuts: Sequence[float], axes: "Axes") -> None:
     from matplotlib.patches import PathPatch
 
+    for cut in cuts:
+        axes.axvline(cut, color="0.6", linewidth=0.8, zorder=0, gid="pause")
     at = {slot: number for number, slot in enumerate(slots)}
     for kind, (color, hatch) in _LOOKS.items():
         own = [span for span in spans if span.kind == kind]

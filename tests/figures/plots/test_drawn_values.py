@@ -1,5 +1,6 @@
 """What figures draw, read back from matplotlib's artists, against pandas on the study's Parquet files."""
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path as Outline
 from scipy import stats
 
+import kd_sweep
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.drawn_figures import read_figure
 from kd_sweep.figures.plots.figure_list import FIGURES
 from kd_sweep.handles.study_results import StudyResults
+from kd_sweep.storage.root import Root
 from kd_sweep.study.metric_catalogue import LIST_METRICS, REPORTED_METRICS
+from kd_sweep.tables.writer import StudyWriter
 from tests.figures.plots.drawn_axes import drawn, frame, lines
 from tests.figures.plots.plotted_studies import EDGES, write_study
+from tests.tables.rows import epoch_row, trial_row
 
 
 def completed(study: StudyResults) -> pd.DataFrame:
@@ -139,6 +144,27 @@ def test_timeline_draws_each_attempt_from_its_beginning_to_its_end(whole: StudyR
     expected = sorted(zip((began - began.min()) / second, (ended - began) / second, strict=True))
     np.testing.assert_allclose(bars, expected, rtol=1e-9, atol=1e-9)
     assert axes.get_xlabel() == "Time (seconds)"
+
+
+def test_long_pauses_are_cut_out_of_the_timeline_and_told(tmp_path: Path) -> None:
+    hours = [0.0, 1.0, 2.25, 300.0, 301.0, 1000.0]  # each trial runs for an hour: a short pause, and two long ones
+    began = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    with StudyWriter(Root.open(tmp_path), "s") as writer:
+        for number, hour in enumerate(hours):
+            writer.upsert_trial(trial_row(number, last_epoch=2))
+            for epoch in (1, 2):
+                at = began + datetime.timedelta(hours=hour + (1.0 if epoch == 2 else 0.0))
+                row = epoch_row(number, epoch) | {"finished_at": at, "epoch_s": 1e-3, "host": "one", "attempt": 1}
+                writer.add_epoch(row)
+    study = kd_sweep.open_results(tmp_path)["s"]
+    (axes,) = drawn(study, "timeline")
+    lefts = sorted(path.get_extents().x0 for bars in axes.patches for path in single(bars.get_path()))
+    assert lefts == pytest.approx([0.0, 1.0, 2.25, 3.25, 4.25, 5.25], abs=1e-4)
+    cuts = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "pause"]
+    assert cuts == pytest.approx([3.25, 5.25], abs=1e-4)
+    assert axes.get_xlabel() == "Time (hours)"
+    told = f"2 pauses, of {(300 - 3.25 + 1000 - 302) / 24:.3g} days together, are cut out, at the grey lines"
+    assert told in study.plot.svg("timeline").caption
 
 
 def last_epochs(study: StudyResults) -> pd.DataFrame:
