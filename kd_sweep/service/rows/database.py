@@ -99,9 +99,12 @@ class Database:
         if self._file is None:
             return object()
         with self._failures(), self._stamping_lock:
-            if self._stamping is None:
-                self._stamping = sqlite3.connect(self._file, timeout=BUSY_S, check_same_thread=False)
-            return self._stamping.execute("PRAGMA data_version").fetchone()[0]
+            try:
+                if self._stamping is None:
+                    self._stamping = sqlite3.connect(self._file, timeout=BUSY_S, check_same_thread=False)
+                return self._stamping.execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error as error:
+                raise DatabaseError(f"the database {self.name} failed: {_reason(error)}") from error
 
     def note_root(self, note: str, fits: Callable[[str], bool]) -> str | None:
         """Note which results root these rows belong to; return the note of another one, which stays.
