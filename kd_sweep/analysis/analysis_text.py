@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.analysis.reading_notes import explained, nouns
-from kd_sweep.analysis.study_analysis import Analysis, pooled_effects
+from kd_sweep.analysis.study_analysis import Analysis, pooled_contrasts, pooled_effects
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT
 from kd_sweep.analysis.wording import listed
 from kd_sweep.tables.rendering.output_formats import render
@@ -33,6 +33,10 @@ _OF_VERDICTS = (
     *("verdict_if_normal", "curvature_p_corrected", "best_level", "seeds_to_decide"),
 )
 _USUAL_DECIMALS, _MOST_DECIMALS = 4, 6
+_OF_COMPONENTS = (
+    *("outcome", *_ARM, "level", "std", "share", "variance", "low", "high", "degrees", "p", "num_trials"),
+    *(STRENGTH, STUDENT, SIZE, "other_fields", "note"),
+)
 _OF_LEVELS = ("outcome", *_ARM, "varied", "from_level", "to_level", "estimate", "low", "high", "p_corrected")
 
 
@@ -42,7 +46,7 @@ def write_text(analysis: Analysis, out: BinaryIO, *, complete: bool) -> None:
     Args:
         analysis: what to write.
         out: a binary stream.
-        complete: write all four tables, not only the effects pooled over settings, of `Analysis.outcomes`.
+        complete: write all tables, not only the effects pooled over settings, of `Analysis.outcomes`.
     """
     about, *notes = explained(analysis)
     rows = sorted(analysis.verdicts.to_pylist(), key=_rank)
@@ -52,6 +56,7 @@ def write_text(analysis: Analysis, out: BinaryIO, *, complete: bool) -> None:
         _write_tables(analysis, out)
     else:
         _write_effects(analysis, out)
+    _write_components(analysis, out)
     _lines(["", "How to read it", *notes], out)
     if not complete:
         _lines(["", "--all shows verdicts in figures, every strength, all effects, and correlations."], out)
@@ -79,6 +84,7 @@ def _write_effects(analysis: Analysis, out: BinaryIO) -> None:
             groups.setdefault((row["varied"], row["from_level"], row["to_level"]), []).append(row)
     if not groups:
         _lines(["", "There are no effects: no two settings differ in one strength or in ensemble size alone."], out)
+    _write_contrasts(analysis, out)
     for (varied, low, high), rows in groups.items():
         title = f"Effects of {nouns(analysis.sample)[varied]} {low:g} to {high:g}, paired by seed, clearest first"
         known = sorted((row for row in rows if row["estimate"] is not None), key=_clearness, reverse=True)
@@ -88,6 +94,23 @@ def _write_effects(analysis: Analysis, out: BinaryIO) -> None:
             _lines(["", title], out)
         if unknown := list(dict.fromkeys(row["outcome"] for row in rows if row["estimate"] is None)):
             _lines([f"No seed has every pair of settings: {listed(unknown)}."], out)
+
+
+def _write_components(analysis: Analysis, out: BinaryIO) -> None:
+    """Write which seeds the variance of outcomes comes from, where the study varies some apart."""
+    table = analysis.components
+    shown = table.filter(pc.is_in(table["outcome"], pa.array(analysis.outcomes)))
+    if shown.num_rows:
+        _titled("Variance by seeds", shown.select(_OF_COMPONENTS), out)
+
+
+def _write_contrasts(analysis: Analysis, out: BinaryIO) -> None:
+    """Write what outcomes change by from one arm of the study to another."""
+    rows = [row for row in pooled_contrasts(analysis.effects).to_pylist() if row["outcome"] in analysis.outcomes]
+    known = sorted((row for row in rows if row["estimate"] is not None), key=_clearness, reverse=True)
+    if known:
+        title = "From one arm to another, paired by seed, clearest first"
+        _titled(title, _effects(known, analysis.bootstrap.confidence), out)
 
 
 def _clearness(row: Mapping[str, Any]) -> float:

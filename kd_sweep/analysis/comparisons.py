@@ -17,8 +17,9 @@ class Comparison:
 
     varied: str
     kind: str
-    from_level: float
-    to_level: float
+    from_level: float | None
+    """None where what varies is no number."""
+    to_level: float | None
     is_pooled: bool
     """Over everything that is held equal within a pair; else there is one pair."""
     pairs: Sequence[Pair]

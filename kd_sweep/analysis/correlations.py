@@ -58,7 +58,7 @@ def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: floa
     for x, y in _questions(sample, list(outcomes)):
         measured = (y,) if x in sample.dimensions else (x, y)
         for arm, settings in sample.arms(*measured).items():
-            labels = {"study": sample.study, "x": x, "y": y, "distillation_loss": arm.loss, "attention_maps": arm.maps}
+            labels = {"study": sample.study, "x": x, "y": y, "distillation_loss": arm.label, "attention_maps": arm.maps}
             for restriction in _restrictions(sample, settings, x):
                 by_setting = {s: list(_observations(sample, [s], x, y, restriction)) for s in settings}
                 observations = list(itertools.chain.from_iterable(by_setting.values()))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from kd_sweep.analysis.arm_contrasts import TRAINED_TEACHERS, arm_contrasts
 from kd_sweep.analysis.comparisons import Comparison, comparisons, paired_differences
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Setting
@@ -61,8 +62,9 @@ def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap)
             noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
             for comparison in comparisons(settings, sample.dimensions):
                 effects += _effect_rows(comparison, [differences(pair) for pair in comparison.pairs], bootstrap, noise)
-            labels = {"outcome": outcome, "distillation_loss": arm.loss, "attention_maps": arm.maps}
+            labels = {"outcome": outcome, "distillation_loss": arm.label, "attention_maps": arm.maps}
             rows += [{"study": sample.study, **labels, **row} for row in effects]
+        rows += _contrast_rows(sample, outcome, bootstrap)
     return pa.Table.from_pylist(rows, schema=EFFECTS)
 
 
@@ -171,6 +173,18 @@ def _effect_rows(
         "num_pairs": effect.num_pairs,
         "note": _note(effect, bootstrap),
     }
+
+
+def _contrast_rows(sample: Sample, outcome: str, bootstrap: Bootstrap) -> Iterator[dict[str, Any]]:
+    """Yield what an outcome changes by from one arm to another; the column of the loss names both."""
+    differences = cache(partial(paired_differences, sample.trials, outcome))
+    noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
+    for contrast in arm_contrasts(sample.arms(outcome)):
+        names = f"{contrast.first.label or TRAINED_TEACHERS} to {contrast.second.label or TRAINED_TEACHERS}"
+        labels = {"outcome": outcome, "distillation_loss": names, "attention_maps": contrast.first.maps}
+        for comparison in contrast.comparisons:
+            for row in _effect_rows(comparison, [differences(pair) for pair in comparison.pairs], bootstrap, noise):
+                yield {"study": sample.study, **labels, **row}
 
 
 def _note(effect: PairedEffect, bootstrap: Bootstrap) -> str | None:

@@ -109,7 +109,14 @@ def _notes(sample: Sample) -> Iterator[str]:
             "smaller one, an effect of ensemble_size is one of both."
         )
     if len(sample.losses) > 1:
-        yield "Losses are not averaged: what a student's loss can change has a row for each."
+        yield "Losses and arms are not averaged: what they can change has a row for each."
+    if sample.repeats:
+        yield (
+            "The study varies seeds of the student apart. Trials that differ in them alone are averaged: an effect has "
+            "one observation for each seed, whose teachers they share."
+        )
+    if any(recipe.control for recipe in sample.recipes.values()):
+        yield "Teachers that know nothing (distillation.teacher_control) are controls: no verdict is about them."
     if sample.num_untaught:
         yield (
             f"{counted(sample.num_untaught, 'trial')} learned from labels alone (distillation.loss none, or alpha 1): "

@@ -27,6 +27,7 @@ from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.statistics.resolution import resolutions
 from kd_sweep.study.metric_catalogue import differences
+from kd_sweep.study.trial import SEED_LEVELS
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED, metric_columns, searched_columns, source_columns
 
@@ -60,6 +61,9 @@ class Sample:
     """(strength, ensemble size) of which some trial was begun and none completed."""
     adaptive_sampler: str | None = None
     """The sampler, if it suggested trials by the outcomes of earlier ones."""
+    repeats: Mapping[Setting, Mapping[tuple[int, ...], Outcomes]] = field(default_factory=dict)
+    """Setting -> a trial's seed and those of its student (`SEED_LEVELS`) -> metric -> value; empty where no study
+    searches the latter, whose trials are averaged in `trials`."""
     steps: Mapping[str, float] = field(default_factory=dict)
     """Metric -> the step that it moves in: one over the number of images, of shares; 0 of what is continuous."""
 
@@ -89,8 +93,9 @@ class Sample:
 
     @property
     def losses(self) -> list[str | None]:
-        """The losses that students were trained on, `none` for those that learned from labels alone."""
-        return list(dict.fromkeys(recipe.taught_by for recipe in self.recipes.values()))
+        """What students learned from: losses, `none` for labels alone, with what sets control arms apart."""
+        arms = (Arm(recipe.taught_by, None, recipe.control, recipe.view) for recipe in self.recipes.values())
+        return list(dict.fromkeys(arm.label for arm in arms))
 
     def levels(self, name: str, settings: Iterable[Setting] | None = None) -> list[float]:
         """Return the distinct values of a dimension among the settings, or all of the study's; ascending."""
@@ -147,8 +152,7 @@ def sample_of(table: pa.Table, name: str, adaptive_sampler: str | None = None) -
     if not completed:
         others = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
         raise QueryError(f"study: {name!r} has no completed trial to analyse ({others})")
-    metrics = metric_columns(table.schema)
-    known = [metric for metric in metrics if any(row.get(metric) is not None for row in completed)]
+    known = [name for name in metric_columns(table.schema) if any(row.get(name) is not None for row in completed)]
     used = completed + list(_of_teachers(stopped, known))
     configs = (flat(json.loads(row["config"])) if row["config"] else {} for row in used)
     settings = described(used, configs, [*searched_columns(table.schema), *source_columns(table.schema)])
@@ -157,6 +161,7 @@ def sample_of(table: pa.Table, name: str, adaptive_sampler: str | None = None) -
         outcomes=tuple(known),
         trials=_arranged(used, [setting for setting, _ in settings], known),
         recipes=dict(settings),
+        repeats=_repeats(used, [setting for setting, _ in settings], known),
         num_completed=len(completed),
         num_untaught=sum(recipe.taught_by == NO_TEACHING for _, recipe in settings[: len(completed)]),
         never_completed=tuple(sorted(_cells(rows) - _cells(completed))),
@@ -239,6 +244,19 @@ def _arranged(
     }
 
 
+def _repeats(
+    rows: list[dict[str, Any]], settings: list[Setting], metrics: list[str]
+) -> dict[Setting, dict[tuple[int, ...], Outcomes]]:
+    gathered: dict[Setting, dict[tuple[int, ...], Outcomes]] = {}
+    if not any(level in row for row in rows[:1] for level in SEED_LEVELS):
+        return gathered
+    for row, setting in zip(rows, settings, strict=True):
+        own = [row["seed"] if row.get(level) is None else row[level] for level in SEED_LEVELS]
+        values = {name: row[name] for name in metrics if row.get(name) is not None and math.isfinite(row[name])}
+        gathered.setdefault(setting, {})[row["seed"], *own] = values
+    return gathered
+
+
 def _order(setting: Setting) -> tuple[float, float, int, str, str]:
     """Return the sort key of a setting; values of other fields can be of any kind."""
     strength, student, size, mix, others = setting
@@ -246,7 +264,9 @@ def _order(setting: Setting) -> tuple[float, float, int, str, str]:
 
 
 def _mean_outcomes(repeats: Iterable[Outcomes]) -> Outcomes:
-    """Return the mean of trials that differ in nothing that the study searches: they are one trial here."""
+    """Return the mean of trials that differ in nothing that the study searches, or in seeds of the student alone: they
+    are one trial here.
+    """
     values: dict[str, list[float]] = {}
     for outcomes in repeats:
         for name, value in outcomes.items():

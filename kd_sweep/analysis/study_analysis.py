@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.analysis.added_seeds.seed_looks import LookedAt, adaptive_seeds, looked_at
+from kd_sweep.analysis.arm_contrasts import ARMS, arm_contrasts
 from kd_sweep.analysis.claims.paper_claims import loss_arms
 from kd_sweep.analysis.claims.verdict_tables import levels_table, verdicts_table
 from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
@@ -15,6 +16,7 @@ from kd_sweep.analysis.comparisons import EXTREMES
 from kd_sweep.analysis.correlations import correlations_table
 from kd_sweep.analysis.effects import effects_table
 from kd_sweep.analysis.sample import Sample, read_sample, trials_of
+from kd_sweep.analysis.seed_components import components_table
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.statistics.intervals import Bootstrap
@@ -44,16 +46,19 @@ class Analysis:
     """`verdict_tables.VERDICTS`"""
     levels: pa.Table
     """`verdict_tables.LEVELS`"""
+    components: pa.Table
+    """`seed_components.COMPONENTS`"""
 
     @property
     def tables(self) -> dict[str, pa.Table]:
-        """The four tables by name, with the numbers of trials and the settings in their metadata."""
+        """The five tables by name, with the numbers of trials and the settings in their metadata."""
         about = {key.encode(): str(value).encode() for key, value in self.about.items()}
         tables = {
             "effects": self.effects,
             "correlations": self.correlations,
             "verdicts": self.verdicts,
             "levels": self.levels,
+            "components": self.components,
         }
         return {name: table.replace_schema_metadata(about) for name, table in tables.items()}
 
@@ -98,8 +103,7 @@ def analyse(
     _check_arguments(confidence, resamples, margin)
     sample = read_sample(results, study)
     _check_strengths(sample)
-    _check_outcomes(sample, outcomes or ())
-    selected = tuple(dict.fromkeys(outcomes or sample.outcomes))
+    selected = _selected(sample, outcomes)
     bootstrap = Bootstrap(confidence, resamples)
     looked = _looked_at(results, sample.study)
     judged = verdicts(sample, bootstrap, margin, looked)
@@ -112,6 +116,7 @@ def analyse(
         correlations_table(sample, selected, confidence),
         verdicts_table(sample, judged),
         levels_table(sample, judged),
+        components_table(sample, selected, confidence),
     )
 
 
@@ -135,15 +140,22 @@ def _check_arguments(confidence: float, resamples: int, margin: float) -> None:
         raise QueryError(f"margin: {margin:g} is not a fraction from 0 and below 1")
 
 
-def _check_outcomes(sample: Sample, outcomes: Iterable[str]) -> None:
-    for name in outcomes:
+def _selected(sample: Sample, outcomes: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the outcomes that were asked for, each once; all of them where none were."""
+    for name in outcomes or ():
         if name not in sample.outcomes:
             raise QueryError(f"outcome: no completed trial has {name!r}; {alternatives(name, sample.outcomes)}")
+    return tuple(dict.fromkeys(outcomes or sample.outcomes))
 
 
 def pooled_effects(effects: pa.Table) -> pa.Table:
     """Return the effects from the lowest to the highest level that are pooled over settings."""
     return effects.filter(pc.and_(effects["is_pooled"], pc.equal(effects["kind"], EXTREMES)))
+
+
+def pooled_contrasts(effects: pa.Table) -> pa.Table:
+    """Return the effects from one arm to another that are pooled over settings."""
+    return effects.filter(pc.and_(effects["is_pooled"], pc.equal(effects["kind"], ARMS)))
 
 
 def pooled_correlations(correlations: pa.Table) -> pa.Table:
@@ -155,7 +167,9 @@ def pooled_correlations(correlations: pa.Table) -> pa.Table:
 
 def _check_strengths(sample: Sample) -> None:
     strengths = sample.levels(STRENGTH)
-    if not any(len(sample.levels(name)) > 1 for name in sample.dimensions if name != SIZE) and not loss_arms(sample):
+    varied = any(len(sample.levels(name)) > 1 for name in sample.dimensions if name != SIZE)
+    has_arms = any(next(arm_contrasts(sample.arms(outcome)), None) for outcome in sample.outcomes)
+    if not varied and not has_arms and not sample.repeats and not loss_arms(sample):
         raise QueryError(
             f"study: every completed trial of {sample.study!r} has augmentation_strength {strengths[0]:g}; effects "
             "need at least two strengths (extend augmentation_strength or student_strength in search and launch again)"

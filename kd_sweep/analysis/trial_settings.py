@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kd_sweep.study.extra_metrics import metric_named
+from kd_sweep.study.trial import SEED_LEVELS
 
 STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
 """The dimensions that effects are taken along."""
@@ -13,6 +14,9 @@ LOSS, ALPHA, TEMPERATURE = "distillation_loss", "distillation_alpha", "distillat
 """Columns of the searched fields of the student's loss."""
 NO_TEACHING = "none"
 """The loss of a student that learns from labels alone: `distillation.loss: none`, or any with alpha 1."""
+CONTROL, VIEW = "distillation_teacher_control", "distillation_teacher_view"
+_USUAL = {CONTROL: "none", VIEW: "consistent"}
+"""What trials have there that are no control arm, and those of before there were any."""
 
 _MAPS, _TEACHERS_START, _TEACHERS = "metrics_attention", "teacher_weights", "teacher_strengths"
 _MODELS = "teacher_models"
@@ -21,7 +25,7 @@ _SAME_STRENGTH = 1e-9
 
 
 class Setting(NamedTuple):
-    """Everything that was varied but the seed."""
+    """Everything that was varied but the seed, and seeds of the student's own."""
 
     augmentation_strength: float
     """Of teachers and student; the teachers' mean where `student_strength` is not None."""
@@ -50,9 +54,13 @@ class Recipe(NamedTuple):
     maps: str | None
     """`cam` or `grad_cam`: the value of `attention.regions`."""
     random_teachers: bool | None
-    """Whether the teachers started from random weights."""
+    """Whether the teachers started from random weights, and no file of them."""
     is_mixed: bool = False
     """Whether the teachers differ in network or recipe."""
+    control: str | None = None
+    """`shuffled_labels` or `random_weights`: what teachers are that know nothing; None of others."""
+    view: str | None = None
+    """`independent` or `fixed`: what teachers see where it is not what the student sees."""
 
     @property
     def taught_by(self) -> str | None:
@@ -65,6 +73,20 @@ class Arm(NamedTuple):
 
     loss: str | None
     maps: str | None
+    control: str | None = None
+    """Of teachers that know nothing."""
+    view: str | None = None
+    """Of teachers that see something else than the student."""
+
+    @property
+    def label(self) -> str | None:
+        """The loss with what sets the arm apart from the usual one: `kl, shuffled_labels`; None where nothing is."""
+        return ", ".join(part for part in (self.loss, self.control, self.view) if part) or None
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is no control arm, and teachers see what the student sees."""
+        return self.control is None and self.view is None
 
 
 NO_ARM = Arm(None, None)
@@ -75,10 +97,11 @@ def arm_of(recipe: Recipe, *outcomes: str) -> Arm:
 
     What the teachers are like does not depend on what the student is trained on, and only attention depends on the map.
     """
-    loss = None if all(map(is_of_teachers, outcomes)) else recipe.taught_by
+    of_teachers = all(map(is_of_teachers, outcomes))
+    loss, view = (None, None) if of_teachers else (recipe.taught_by, recipe.view)
     metrics = [metric_named(outcome) for outcome in outcomes]
     of_attention = any(metric is not None and metric.of_attention for metric in metrics)
-    return Arm(loss, recipe.maps if of_attention else None)
+    return Arm(loss, recipe.maps if of_attention else None, recipe.control, view)
 
 
 def is_of_teachers(outcome: str) -> bool:
@@ -98,7 +121,7 @@ def described(
         searched: columns of the fields that the study searches, beside strength, size and seed. A field that only a
             later launch searched is known from the configurations of earlier trials.
     """
-    listed = sorted(set(searched) - {_TEACHERS, STUDENT})
+    listed = sorted(set(searched) - {_TEACHERS, STUDENT, *SEED_LEVELS})
     known = [
         (_known(row, config, listed), _student_strength(row, config), _mix(row, config), _recipe(row, config))
         for row, config in zip(rows, configs, strict=True)
@@ -126,11 +149,12 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _recipe(row: Mapping[str, Any], config: Mapping[str, Any]) -> Recipe:
-    known = _known(row, config, (LOSS, ALPHA, _MAPS, _TEACHERS_START))
+    known = _known(row, config, (LOSS, ALPHA, _MAPS, _TEACHERS_START, CONTROL, VIEW))
     says_start = _TEACHERS_START in row or _TEACHERS_START in config
     starts = [known[_TEACHERS_START], *(member.get("weights") for member in config.get("members", ()))]
     is_random = not any(starts) if says_start else None
-    return Recipe(known[LOSS], known[ALPHA], known[_MAPS], is_random, bool(config.get("members")))
+    control, view = (None if known[name] == usual else known[name] for name, usual in _USUAL.items())
+    return Recipe(known[LOSS], known[ALPHA], known[_MAPS], is_random, bool(config.get("members")), control, view)
 
 
 def _student_strength(row: Mapping[str, Any], config: Mapping[str, Any]) -> float:

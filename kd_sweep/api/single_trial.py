@@ -127,10 +127,10 @@ def _train_teachers(config: TrialConfig, root: Root, device: str, num_threads: i
 
     teachers = list({teacher.teacher_id: teacher for teacher in config.needed_teachers}.values())
     missing = [teacher for teacher in teachers if teacher_record(root, teacher.teacher_id) is None]
-    tell(TeachersBegan(len(teachers), tuple(teacher.learner.epochs for teacher in missing)))
+    tell(TeachersBegan(len(teachers), tuple(teacher.epochs for teacher in missing)))
     for teacher in missing:
         teacher_id, label = teacher.teacher_id, describe_teacher(teacher)
-        tell(TeacherBegan(teacher_id, label, teacher.learner.epochs))
+        tell(TeacherBegan(teacher_id, label, teacher.epochs))
 
         def on_epoch(row: Mapping[str, Any], teacher_id: str = teacher_id) -> None:
             tell(TeacherEpoch(teacher_id, row["epoch"]))

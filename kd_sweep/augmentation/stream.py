@@ -6,6 +6,7 @@ two streams of one seed show the same distortions, stronger or weaker, on a CPU 
 Shapes: B batch, D channels, H x W pixels, P random numbers per image.
 """
 
+import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,7 @@ RESIDENT_BYTES = 2**31
 """Sets up to this size are copied to the device once; larger ones batch by batch."""
 RESIDENT_SHARE = 4
 """A set takes at most one part in so many of a GPU's free memory: networks, and other trials, need the rest."""
+_ORDER = "order"
 READ_AHEAD = 3
 """Batches of such a set that are read while one is used, each by a thread of its own."""
 
@@ -81,6 +83,12 @@ class AugmentationStream:
         self._pipeline = _pipeline(stream, dataset, self._normalization)
         self._mixing = self._pipeline.mixing if stream.augmentation_strength > 0 else None
 
+    def with_seeds_of(self, stream: StreamConfig) -> "AugmentationStream":
+        """Return the stream that differs from this in its seeds alone; both share the images in memory."""
+        other = copy.copy(self)
+        other.stream = stream
+        return other
+
     @property
     def num_batches(self) -> int:
         """Batches per epoch. The last may be smaller; a single image, which batch norm cannot take, is dropped."""
@@ -94,7 +102,7 @@ class AugmentationStream:
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training batches of ``epoch`` (from 1), in its own order."""
-        order_N = torch.randperm(len(self.dataset.train), generator=self._generator("order", epoch, 0))
+        order_N = torch.randperm(len(self.dataset.train), generator=self._generator(_ORDER, epoch, 0))
         batches = torch.split(order_N, self.stream.batch_size)[: self.num_batches]
         shown = self._augmented(self._train, batches, "train", epoch)
         if self._mixing is None:
@@ -122,7 +130,9 @@ class AugmentationStream:
             yield Batch(indices_B, self._normalization.of_pixels(pixels_BDHW), labels_B)
 
     def _generator(self, purpose: str, epoch: int, batch: int) -> torch.Generator:
-        return torch.Generator("cpu").manual_seed(derived_seed(self.stream.seed, epoch, batch, purpose))
+        of_pixels = self.stream.augmentation_seed
+        seed = self.stream.seed if of_pixels is None or purpose == _ORDER else of_pixels
+        return torch.Generator("cpu").manual_seed(derived_seed(seed, epoch, batch, purpose))
 
     def _augmented(self, image_set: ImageSet, batches: Sequence[Tensor], purpose: str, epoch: int) -> Iterator[Batch]:
         for batch, (indices_B, pixels_BDHW, labels_B) in enumerate(self._gathered(image_set, batches)):

@@ -14,6 +14,8 @@ class PipelineTraits:
     """Of a plug-in: random numbers for each image, or a function of the parameters that returns how many."""
     clean_at_zero: bool = True
     """Whether images are clean at strength 0."""
+    mixes: bool = False
+    """Whether it mixes other images into an image."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from kd_sweep.attention.compared_maps import ComparedMaps
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
+from kd_sweep.distill.ensembles.ensemble import Ensemble
+from kd_sweep.distill.ensembles.epoch_answers import EnsembleEpoch
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.errors import NonFiniteError, TrialError

@@ -1,6 +1,7 @@
 """Teacher outputs on disk and in memory: a teacher computes the same pixels once for all trials that need it.
 
 ``<root>/logits/<teacher>/<stream>/epoch-00001.safetensors`` holds one epoch's logits, in the order of the stream;
+``<root>/logits/<teacher>/clean-train.safetensors`` those on the clean training images, where views are fixed;
 ``<root>/logits/<teacher>/clean-grad_cam.safetensors`` what the teacher makes of the clean validation images, and
 ``randomised-grad_cam.safetensors`` how much of its attention networks show that have learned nothing. All of it is
 safe to delete at any time: what is missing, damaged or of another shape is computed again. What one process computes,
@@ -43,7 +44,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EpochLogits:
-    """One teacher's logits on one epoch of a stream, float32, on the CPU."""
+    """One teacher's logits on one epoch of a stream, float32, on the CPU.
+
+    Where teachers have views of their own, the stream is theirs: training images as they see them, and validation
+    images as the student does.
+    """
 
     train_NC: Tensor
     val_augmented_VC: Tensor
@@ -137,6 +142,16 @@ class LogitCache:
         tensors = {"train_NC": logits.train_NC, "val_augmented_VC": logits.val_augmented_VC}
         self._write(self._epoch_path(teacher_id, stream_id, epoch), tensors)
 
+    def clean_train(self, teacher_id: str, shape: tuple[int, int]) -> Tensor | None:
+        """Return a teacher's logits on the clean training images if they are kept and of ``shape``, (N, C)."""
+        tensors = self._read(self._clean_train_path(teacher_id))
+        logits_NC = None if tensors is None else tensors.get("train_NC")
+        return logits_NC if logits_NC is not None and logits_NC.shape == shape else None
+
+    def keep_clean_train(self, teacher_id: str, logits_NC: Tensor) -> None:
+        """Keep a teacher's logits on the clean training images."""
+        self._write(self._clean_train_path(teacher_id), {"train_NC": logits_NC})
+
     def clean(self, teacher_id: str, attention: str, shape: tuple[int, int]) -> CleanOutputs | None:
         """Return a teacher's outputs on clean validation images if they are kept and of ``shape``, (V, C).
 
@@ -187,6 +202,9 @@ class LogitCache:
 
     def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> StoredFile:
         return StoredFile(self._folder, f"{teacher_id}/{stream_id}/epoch-{epoch:05}.safetensors")
+
+    def _clean_train_path(self, teacher_id: str) -> StoredFile:
+        return StoredFile(self._folder, f"{teacher_id}/clean-train.safetensors")
 
     def _clean_path(self, teacher_id: str, attention: str) -> StoredFile:
         return StoredFile(self._folder, f"{teacher_id}/clean-{attention}.safetensors")

@@ -38,8 +38,8 @@ class TeacherRecord(Strict):
     epochs: int
     val_accuracy: float
     """Top-1 accuracy on clean validation images after the last epoch."""
-    train_accuracy: float
-    """Top-1 accuracy on the training stream, as seen during the last epoch."""
+    train_accuracy: float | None
+    """Top-1 accuracy on the training stream, as seen during the last epoch; None where there was none."""
     num_parameters: int
     train_s: float
     """Sum over its epochs, whoever trained them."""

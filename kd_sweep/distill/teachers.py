@@ -11,12 +11,14 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 
 import torch
 from torch import Tensor, nn
 
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
+from kd_sweep.data.dataset import Dataset
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, Row, load_checkpoint, save_checkpoint, take_over
 from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device, to_device
 from kd_sweep.distill.distillation_loss import label_loss
@@ -223,7 +225,7 @@ def _train(
         training = _TeacherTraining(teacher, root, device, lease)
         with reproducible(num_threads):
             training.restore()
-            while training.epoch < teacher.learner.epochs:
+            while training.epoch < teacher.epochs:
                 yield training.run_epoch()
         record = training.publish()
     lease.check(afresh=True)
@@ -259,6 +261,16 @@ def _delete_earlier(folder: Root, term: int) -> None:
         folder.delete(name)
 
 
+def taught_dataset(teacher: TeacherConfig, dataset: Dataset) -> Dataset:
+    """Return the images with the labels that a teacher learns: the right ones, unless it is a control."""
+    if teacher.control != "shuffled_labels":
+        return dataset
+    generator = torch.Generator("cpu").manual_seed(teacher.label_seed)
+    order_N = torch.randperm(len(dataset.train), generator=generator)
+    labels_N = dataset.train.labels_N
+    return replace(dataset, train=replace(dataset.train, labels_N=labels_N[order_N.to(labels_N.device)]))
+
+
 class _TeacherTraining:
     """A teacher in the making. Its folder's lease is held."""
 
@@ -267,7 +279,7 @@ class _TeacherTraining:
         self._lease = lease
         self._root = root
         self._device = device
-        self._dataset = resident_dataset(teacher.data, root)
+        self._dataset = taught_dataset(teacher, resident_dataset(teacher.data, root))
         self._stream = AugmentationStream(teacher.stream, self._dataset, device)
         self._model = to_device(initial_model(teacher.learner, self._dataset, teacher.init_seed), device)
         self._optimizer = build_optimizer(self._model, teacher.learner)
@@ -325,12 +337,14 @@ class _TeacherTraining:
         sha256 = write_tensors(
             StoredFile(folder, of_term(WEIGHTS, self._lease.term)), self._model.state_dict(), None, kind=_KIND
         )
+        last: Row
+        last = self._history[-1] if self._history else {"val_accuracy": self._val_accuracy(), "train_accuracy": None}
         record = TeacherRecord(
             teacher_id=self._teacher.teacher_id,
             config=self._teacher,
             epochs=self.epoch,
-            val_accuracy=self._history[-1]["val_accuracy"],
-            train_accuracy=self._history[-1]["train_accuracy"],
+            val_accuracy=last["val_accuracy"],
+            train_accuracy=last["train_accuracy"],
             num_parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             train_s=sum(row["epoch_s"] for row in self._history),
             finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),

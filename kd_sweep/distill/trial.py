@@ -17,7 +17,8 @@ from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.checkpoints import Row, TrialCheckpoints
 from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device, to_device
 from kd_sweep.distill.distillation_loss import distillation_loss
-from kd_sweep.distill.ensemble import Ensemble, EnsembleEpoch
+from kd_sweep.distill.ensembles.ensemble import Ensemble
+from kd_sweep.distill.ensembles.epoch_answers import EnsembleEpoch
 from kd_sweep.distill.evaluation import evaluate
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.stream_meter import StreamMeter

@@ -9,7 +9,8 @@ from kd_sweep.distill.checkpoints import Row
 from kd_sweep.distill.teachers import ensure_teacher
 from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.storage.temporary_folders import scratch_folder
-from kd_sweep.study.trial import TrialConfig, section_json
+from kd_sweep.study.section_digests import section_json
+from kd_sweep.study.trial import TrialConfig
 
 PROBE_IMAGES = 640
 PROBE_EPOCHS = 2
@@ -45,11 +46,11 @@ def seconds_per_epoch(
             if recipe not in seconds:
                 rows: list[Row] = []
                 ensure_teacher(teacher, root, device=device, num_threads=num_threads, on_epoch=rows.append)
-                seconds[recipe] = rows[-1]["epoch_s"]  # of its training alone
+                seconds[recipe] = rows[-1]["epoch_s"] if rows else 0.0  # of its training alone
         student_rows = list(trial_epochs(probe, root=root, checkpoint_dir=None, device=device, num_threads=num_threads))
-    epochs = [learner.epochs for learner in trial.learners]
-    of_members = [seconds[section_json(learner)] for learner in probe.learners]
-    teacher_s = sum(map(operator.mul, of_members, epochs)) / sum(epochs)
+    epochs = [teacher.epochs for teacher in trial.teachers]
+    of_members = [seconds[section_json(teacher.learner)] for teacher in probe.teachers]
+    teacher_s = sum(map(operator.mul, of_members, epochs)) / max(1, sum(epochs))
     return teacher_s * whole.train / part.train, _whole_epoch_s(student_rows[-1], part, whole)
 
 

@@ -17,12 +17,12 @@ from kd_sweep.driver.warm_start import warm_start_notes, with_warm_start
 from kd_sweep.errors import DataError, KdSweepError, SpecError
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.caveats import caveats
+from kd_sweep.study.recorded_trials import recorded_trials
 from kd_sweep.study.space.plan import Plan, estimate_hours, example_trial, plan, rest_of
 from kd_sweep.study.space.points import PlannedTrial, points_of
 from kd_sweep.study.space.sections import PlannedTeacher
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import recorded_trials
 from kd_sweep.tables.reader import open_results
 from kd_sweep.waiting import doing
 
@@ -42,6 +42,10 @@ class Estimate:
     seconds_per_student_epoch: float
     source: str
     """Where these come from, in words."""
+
+
+_TEACHER_EPOCH_S = "SELECT CASE WHEN sum(epochs) = 0 THEN 0.0 ELSE sum(train_s) / sum(epochs) END AS s FROM teachers"
+"""Teachers with random weights have no epochs."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -226,7 +230,7 @@ def _past_seconds(spec: StudySpec, root: Location) -> tuple[float, float] | None
     """Return seconds per epoch of the study's own teachers and students, None where the tables have none."""
     try:
         results = open_results(Root.open(root).child(spec.name))
-        teacher = results.sql("SELECT sum(train_s) / sum(epochs) AS s FROM teachers").to_pylist()[0]["s"]
+        teacher = results.sql(_TEACHER_EPOCH_S).to_pylist()[0]["s"]
         student = results.sql("SELECT median(epoch_s) AS s FROM epochs").to_pylist()[0]["s"]
     except KdSweepError:
         return None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kd_sweep.driver.recorder import UNSUCCESSFUL
+from kd_sweep.study.recipe import NO_CONTROL
 from kd_sweep.study.spec import Objective
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 
@@ -175,4 +176,5 @@ def describe(config: TrialConfig) -> str:
 
 def describe_teacher(teacher: TeacherConfig) -> str:
     """Return in words which teacher of a study this is."""
-    return f"strength {teacher.augmentation_strength:g}, seed {teacher.seed}, member {teacher.member}"
+    control = "" if teacher.control == NO_CONTROL else f"{teacher.control}, "
+    return f"{control}strength {teacher.augmentation_strength:g}, seed {teacher.seed}, member {teacher.member}"

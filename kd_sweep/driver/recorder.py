@@ -15,10 +15,11 @@ from kd_sweep.distill.teacher_records import TeacherRecord
 from kd_sweep.driver.worker_messages import EpochReport
 from kd_sweep.study.extra_metrics import extra_columns
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.recorded_trials import RecordedTrials
 from kd_sweep.study.space.conditions import Conditions
 from kd_sweep.study.space.points import point_of
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import RecordedTrials, TrialConfig
+from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.schema import FINISHED, column_name
 from kd_sweep.tables.writer import StudyWriter
 from kd_sweep.version import __version__
@@ -206,6 +207,7 @@ class Recorder:
                 "augmentation_strength": teacher.augmentation_strength,
                 "seed": teacher.seed,
                 "member": teacher.member,
+                "control": teacher.control,
                 "epochs": record.epochs,
                 "val_accuracy": record.val_accuracy,
                 "train_accuracy": record.train_accuracy,

@@ -6,11 +6,12 @@ from typing import Any
 
 from kd_sweep.errors import KdSweepError, SpecError, alternatives
 from kd_sweep.storage.root import Root
+from kd_sweep.study.recorded_trials import recorded_trial
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import holds, value_at
 from kd_sweep.study.space.members import value_in
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import TrialConfig, recorded_trial
+from kd_sweep.study.trial import TrialConfig
 from kd_sweep.study.warm_trials import WarmTrial
 from kd_sweep.tables.reader import Results, open_results
 from kd_sweep.tables.schema import FINISHED, column_name

@@ -176,14 +176,14 @@ def _uncertainty_and_teachers() -> Iterator[Metric]:
         "diversity",
         "Training loss of member 1 in its last epoch over that of the same teacher trained without augmentation: how "
         f"much harder the augmentation makes the images to learn ({_ARXIV.format('2002.08973')}).",
-        NOT_NEGATIVE, "ratio", TRAIN, "teachers", asked_by="affinity",
+        NOT_NEGATIVE, "ratio", TRAIN, "teachers", null=(Null.CONTROL,), asked_by="affinity",
     )  # fmt: skip
     yield Metric(
         "affinity",
         "Top-1 accuracy on `val_augmented` (of the first epoch) over that on `val`, of member 1 trained without "
         f"augmentation: how far the augmentation leads away from the clean images ({_ARXIV.format('2002.08973')}); the "
         "measured counterpart of `augmentation_strength`.",
-        NOT_NEGATIVE, "ratio", VAL_AUGMENTED + VAL, "teachers", asked_by="affinity",
+        NOT_NEGATIVE, "ratio", VAL_AUGMENTED + VAL, "teachers", null=(Null.CONTROL,), asked_by="affinity",
     )  # fmt: skip
 
 

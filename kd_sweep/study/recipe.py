@@ -116,6 +116,12 @@ class Augmentation(SelectingSection):
         traits: PipelineTraits = self.entry.traits
         return traits.clean_at_zero
 
+    @property
+    def mixes(self) -> bool:
+        """Whether other images are mixed into an image."""
+        traits: PipelineTraits = self.entry.traits
+        return traits.mixes
+
 
 SelectedAugmentation = Annotated[SerializeAsAny[Augmentation], Selected()]
 
@@ -187,6 +193,10 @@ SelectedLearner = Annotated[SerializeAsAny[Learner], Selected()]
 NO_LOSS = "none"
 """The loss of a student that learns from the labels alone."""
 
+TeacherControl = Literal["none", "shuffled_labels", "random_weights"]
+NO_CONTROL: TeacherControl = "none"
+RANDOM_WEIGHTS: TeacherControl = "random_weights"
+
 
 class Distillation(SelectingSection):
     """What the student is trained on: alpha * CE + (1 - alpha) * loss."""
@@ -209,6 +219,13 @@ class Distillation(SelectingSection):
     """`eval`: teachers are frozen. `train`: their batch norm sees a batch as in training and its statistics go on
     drifting while the student is trained, as in the paper's published code; metrics are taken with the drifted
     statistics."""
+    teacher_control: TeacherControl = NO_CONTROL
+    """Teachers that know nothing, as a control: what a student still gains from them is regularisation.
+    `shuffled_labels`: trained as ever, on the labels of other training images. `random_weights`: not trained at all."""
+    teacher_view: Literal["consistent", "independent", "fixed"] = "consistent"
+    """What teachers see of a training image while they teach (Beyer et al. 2022, arXiv 2106.05237). `consistent`: the
+    very pixels that the student sees. `independent`: the image augmented anew, as strongly. `fixed`: the clean image,
+    whose logits are computed once."""
 
     @model_validator(mode="after")
     def _one_name_for_the_same_weights(self) -> "Distillation":
@@ -219,6 +236,11 @@ class Distillation(SelectingSection):
                 self, "teacher_weights", multiples if set(multiples) != {1.0} or len(multiples) == 1 else None
             )
         return self
+
+    @property
+    def teachers_are_controls(self) -> bool:
+        """Whether the teachers know nothing of the labels."""
+        return self.teacher_control != NO_CONTROL
 
 
 SelectedDistillation = Annotated[SerializeAsAny[Distillation], Selected()]

@@ -1,17 +1,17 @@
 """The configurations of a trial, its teachers and their image streams, each named by the digest of its content."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from kd_sweep.catalogue.parameters import Seed, Strict
 from kd_sweep.catalogue.selecting_section import SelectingSection
-from kd_sweep.errors import StorageError
-from kd_sweep.study.identity import SECTIONS, canonical_json, derived_seed, digest_of_parts
+from kd_sweep.study.identity import SECTIONS, derived_seed, digest_of_parts
 from kd_sweep.study.recipe import (
+    NO_CONTROL,
+    RANDOM_WEIGHTS,
     Augmentation,
     Data,
     Distillation,
@@ -23,56 +23,15 @@ from kd_sweep.study.recipe import (
     SelectedDistillation,
     SelectedLearner,
     SelectedMetrics,
+    TeacherControl,
 )
+from kd_sweep.study.section_digests import NOTHING, parts_of, scalar_json, section_json
 
 MAX_TEACHERS = 64
+NO_FIXED_LOGITS = "has no logits of images that are mixed with others, as by pipeline"
 
 Strengths = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_TEACHERS)]
 """Of an ensemble, member 1 first."""
-
-_NOTHING = "{}"
-"""Of a section that is at its defaults."""
-
-
-def data_identity(data: Data) -> dict[str, Any]:
-    """Return what makes a dataset itself: its fingerprint, where it has one, and not its origin."""
-    content = _content(data)
-    if data.fingerprint is not None:
-        for name in data.origin:
-            content.pop(name, None)
-    return content
-
-
-@lru_cache(maxsize=4096)
-def section_json(section: Strict) -> str:
-    """Return what makes a section itself, as the canonical JSON that goes into a digest."""
-    return canonical_json(data_identity(section) if isinstance(section, Data) else _content(section))
-
-
-def _content(section: Strict) -> dict[str, Any]:
-    """Return the fields that differ from their defaults: a field added later, at its default, renames nothing.
-
-    Of an entry of a plug-in every parameter counts, and its source with them, which says what the defaults were.
-    """
-    content = section.model_dump(mode="json", exclude_defaults=True)
-    if isinstance(section, SelectingSection) and section.source is not None:
-        content |= section.parameters()
-    if isinstance(section, Metrics) and section.extra:
-        content["extra"] = [{"name": metric.name, **_content(metric)} for metric in section.extra]
-    if "weights_digest" in content:
-        content.pop("weights", None)  # the location of the file, and not which it is
-    return content
-
-
-@lru_cache(maxsize=65536, typed=True)
-def scalar_json(value: Any) -> str:
-    """Return a number or text as canonical JSON."""
-    return canonical_json(value)
-
-
-def _parts_of(config: Strict) -> dict[str, str]:
-    """Return every field of a configuration, none of which has a default, as canonical JSON."""
-    return {name: section_json(value) if isinstance(value, Strict) else scalar_json(value) for name, value in config}
 
 
 class StreamConfig(Strict):
@@ -84,11 +43,13 @@ class StreamConfig(Strict):
     batch_size: int
     seed: int
     """Two streams that differ in nothing else show other pixels in another order."""
+    augmentation_seed: int | None = None
+    """Two streams that differ in nothing else show other pixels in the same order. Null: as `seed`."""
 
     @cached_property
     def stream_id(self) -> str:
         """Digest of what decides the pixels."""
-        return digest_of_parts(_parts_of(self) | {"kind": '"stream"'})
+        return digest_of_parts(parts_of(self) | {"kind": '"stream"'})
 
 
 class TeacherConfig(Strict):
@@ -101,16 +62,37 @@ class TeacherConfig(Strict):
     seed: int
     member: int = Field(ge=1)
     """Number in the ensemble, from 1. The same (seed, member) is the same teacher in an ensemble of any size."""
+    control: TeacherControl = NO_CONTROL
+    """As `distillation.teacher_control`."""
+
+    @model_validator(mode="after")
+    def _one_form_of_random_weights(self) -> "TeacherConfig":
+        """Leave out what random weights do not depend on: images and how to learn from them."""
+        if self.control == RANDOM_WEIGHTS:
+            untrained = UNTRAINED | {"learner": untrained_learner(self.learner)}
+            for name, value in untrained.items():
+                object.__setattr__(self, name, value)
+        return self
 
     @cached_property
     def teacher_id(self) -> str:
         """Digest of everything that the weights depend on."""
-        return teacher_digest(_parts_of(self))
+        return teacher_digest(parts_of(self))
 
     @property
     def init_seed(self) -> int:
         """Seed of the initial weights."""
         return derived_seed("teacher-init", self.seed, self.member)
+
+    @property
+    def epochs(self) -> int:
+        """How many it is trained for."""
+        return epochs_of(self.learner, self.control)
+
+    @property
+    def label_seed(self) -> int:
+        """Seed of the order of shuffled labels, which all teachers of a seed share, as they share right ones."""
+        return derived_seed("shuffled-labels", self.seed)
 
     @property
     def stream(self) -> StreamConfig:
@@ -124,9 +106,32 @@ class TeacherConfig(Strict):
         )
 
 
+OF_NETWORKS = (Learner.selector, "precision")
+"""The fields of a section that are about the network and not about how it is trained, beside the network's own."""
+
+UNTRAINED: dict[str, Any] = {"augmentation": Augmentation(), "augmentation_strength": 0.0}
+"""Of a teacher with random weights."""
+
+
+@lru_cache(maxsize=4096)
+def untrained_learner(learner: Learner) -> Learner:
+    """Return the network of a section, and how it is run, with nothing of how it would be trained."""
+    fields = {name: field.default for name, field in Learner.model_fields.items() if name not in OF_NETWORKS}
+    return learner.changed(fields)
+
+
+def epochs_of(learner: Learner, control: TeacherControl) -> int:
+    """Return how many epochs a teacher is trained for."""
+    return 0 if control == RANDOM_WEIGHTS else learner.epochs
+
+
 def teacher_digest(parts: Mapping[str, str]) -> str:
     """Return the id of a teacher, from the canonical JSON of each of its fields: `section_json`, `scalar_json`."""
     return digest_of_parts({**parts, "kind": '"teacher"'})
+
+
+SEED_LEVELS = ("student_order_seed", "student_initialisation_seed", "student_augmentation_seed")
+"""The fields that set apart what otherwise follows from a trial's one seed. Teachers follow from that in any case."""
 
 
 class Settings(NamedTuple):
@@ -135,6 +140,9 @@ class Settings(NamedTuple):
     teacher_strengths: tuple[float, ...]
     student_strength: float
     seed: int
+    student_order_seed: int | None = None
+    student_initialisation_seed: int | None = None
+    student_augmentation_seed: int | None = None
 
 
 def mean_strength(strengths: tuple[float, ...]) -> float:
@@ -155,7 +163,7 @@ def trial_digest(sections: Mapping[str, str], settings: Settings, members: Seque
         settings: its other fields.
         members: `section_json` of each teacher, member 1 first.
     """
-    parts = {name: text for name, text in sections.items() if text != _NOTHING or name == "data"}
+    parts = {name: text for name, text in sections.items() if text != NOTHING or name == "data"}
     if len(set(members)) > 1:
         parts["members"] = f"[{','.join(members)}]"
     if settings.teacher_strengths != (0.0,):
@@ -164,6 +172,9 @@ def trial_digest(sections: Mapping[str, str], settings: Settings, members: Seque
         parts["student_strength"] = scalar_json(settings.student_strength)
     if settings.seed != 0:
         parts["seed"] = scalar_json(settings.seed)
+    for name in SEED_LEVELS:
+        if getattr(settings, name) is not None:
+            parts[name] = scalar_json(getattr(settings, name))
     parts["kind"] = '"trial"'
     return digest_of_parts(parts)
 
@@ -182,6 +193,12 @@ class TrialConfig(Strict):
     student_strength: Fraction = 0.0
     """The strength of the images that the student sees, and its teachers with it."""
     seed: Seed = 0
+    student_order_seed: Seed | None = None
+    """Of the order of the student's images, where it is not `seed`, from which everything else follows."""
+    student_initialisation_seed: Seed | None = None
+    """Of the student's initial weights, and of what the network draws while it learns, such as dropout."""
+    student_augmentation_seed: Seed | None = None
+    """Of the augmentation of the student's images."""
     members: tuple[SelectedLearner, ...] = ()
     """The network and recipe of each teacher, member 1 first, of which `teacher` is the first; empty where all are as
     that."""
@@ -198,10 +215,23 @@ class TrialConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _one_form_of_seeds(self) -> "TrialConfig":
+        for name in SEED_LEVELS:
+            if getattr(self, name) == self.seed:
+                object.__setattr__(self, name, None)
+        return self
+
+    @model_validator(mode="after")
     def _every_teacher_has_a_weight(self) -> "TrialConfig":
         weights = self.distillation.teacher_weights
         if weights is not None and len(weights) < self.ensemble_size:
             raise ValueError(f"teacher_weights has {len(weights)} weights for {self.ensemble_size} teachers")
+        return self
+
+    @model_validator(mode="after")
+    def _fixed_logits_are_of_one_image(self) -> "TrialConfig":
+        if self.distillation.teacher_view == "fixed" and self.augmentation.mixes:
+            raise ValueError(f"teacher_view 'fixed' {NO_FIXED_LOGITS} {self.augmentation.pipeline!r}")
         return self
 
     @cached_property
@@ -213,7 +243,7 @@ class TrialConfig(Strict):
     @property
     def settings(self) -> Settings:
         """The fields that are no sections."""
-        return Settings(self.teacher_strengths, self.student_strength, self.seed)
+        return Settings(**{name: getattr(self, name) for name in Settings._fields})
 
     @property
     def ensemble_size(self) -> int:
@@ -240,6 +270,8 @@ class TrialConfig(Strict):
 
         None for a parameter that the trial has not, because it selects another entry of the catalogue.
         """
+        if field in SEED_LEVELS:
+            return self._seed_of(field)
         value: Any = self
         for name in ("mean_teacher_strength" if field == "augmentation_strength" else field).split("."):
             value = getattr(value, name, None)
@@ -266,7 +298,7 @@ class TrialConfig(Strict):
     @property
     def init_seed(self) -> int:
         """Seed of the student's initial weights."""
-        return derived_seed("student-init", self.seed)
+        return derived_seed("student-init", self._seed_of("student_initialisation_seed"))
 
     @property
     def teachers(self) -> tuple[TeacherConfig, ...]:
@@ -279,9 +311,15 @@ class TrialConfig(Strict):
                 learner=learner,
                 seed=self.seed,
                 member=member,
+                control=self.distillation.teacher_control,
             )
             for member, (strength, learner) in enumerate(zip(self.teacher_strengths, self.learners, strict=True), 1)
         )
+
+    @property
+    def measures_affinity(self) -> bool:
+        """Whether the trial reports affinity and diversity: of teachers that learned nothing there is none."""
+        return self.metrics.affinity and not self.distillation.teachers_are_controls
 
     @property
     def reference_teacher(self) -> TeacherConfig:
@@ -298,19 +336,39 @@ class TrialConfig(Strict):
     @property
     def needed_teachers(self) -> tuple[TeacherConfig, ...]:
         """Every teacher that the trial needs: the ensemble, and the one that affinity is measured with, each once."""
-        teachers = (*self.teachers, self.reference_teacher) if self.metrics.affinity else self.teachers
+        teachers = (*self.teachers, self.reference_teacher) if self.measures_affinity else self.teachers
         return tuple({teacher.teacher_id: teacher for teacher in teachers}.values())
 
     @property
     def stream(self) -> StreamConfig:
         """The images that the student sees, and its teachers with it."""
+        levels = ("student_order_seed", "student_augmentation_seed")
+        order, pixels = (derived_seed("student-stream", self._seed_of(level)) for level in levels)
         return StreamConfig(
             data=self.data,
             augmentation=self.augmentation,
             augmentation_strength=self.student_strength,
             batch_size=self.student.batch_size,
-            seed=derived_seed("student-stream", self.seed),
+            seed=order,
+            augmentation_seed=None if pixels == order else pixels,
         )
+
+    def _seed_of(self, level: str) -> int:
+        seed: int | None = getattr(self, level)
+        return self.seed if seed is None else seed
+
+    @property
+    def teacher_stream(self) -> StreamConfig:
+        """The augmented images that teachers see while they teach: the student's, unless they have views of their own.
+
+        With fixed views they see clean images, and augmented ones, the student's, for metrics alone.
+        """
+        stream = self.stream
+        if self.distillation.teacher_view != "independent":
+            return stream
+        pixels = stream.seed if stream.augmentation_seed is None else stream.augmentation_seed
+        seed = derived_seed("teacher-view", pixels)
+        return StreamConfig(**{**dict(stream), "augmentation_seed": seed})
 
 
 def selecting_sections(config: Strict) -> Iterator[tuple[str, SelectingSection]]:
@@ -324,51 +382,3 @@ def selecting_sections(config: Strict) -> Iterator[tuple[str, SelectingSection]]
             yield f"{name}.{section.selector}", section
         if isinstance(section, Metrics):
             yield from ((f"{name}.{metric.column}", metric) for metric in section.extra)
-
-
-def recorded_trials(rows: Iterable[Mapping[str, Any]]) -> Iterator[TrialConfig]:
-    """Yield the trial of each row of the `trials` table; errors as `recorded_trial`."""
-    return map(RecordedTrials().trial, rows)
-
-
-class RecordedTrials:
-    """The trials of rows of the `trials` table. Equal sections are read once, and shared."""
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[str, str], Strict] = {}
-
-    def trial(self, row: Mapping[str, Any]) -> TrialConfig:
-        """Return the trial of a row; errors as `recorded_trial`."""
-        content = json.loads(row["config"])
-        keys = {name: (name, repr(content[name])) for name in SECTIONS if name in content}
-        if content.pop("members", None):  # of which a section of the trial is one
-            return recorded_trial(row)
-        if self._read.keys() >= set(keys.values()):
-            return _of_read_sections(row, content | {name: self._read[key] for name, key in keys.items()})
-        config = recorded_trial(row)
-        self._read |= {key: getattr(config, name) for name, key in keys.items()}
-        return config
-
-
-def _of_read_sections(row: Mapping[str, Any], content: dict[str, Any]) -> TrialConfig:
-    if "teacher_strengths" in content:
-        content["teacher_strengths"] = tuple(content["teacher_strengths"])
-    try:
-        return TrialConfig.model_validate(content)
-    except ValidationError:
-        return recorded_trial(row)  # which says what is wrong
-
-
-def recorded_trial(row: Mapping[str, Any]) -> TrialConfig:
-    """Return the trial of a row of the `trials` table.
-
-    Raises:
-        StorageError: a version of kd_sweep wrote the row whose trials have other fields.
-    """
-    try:
-        return TrialConfig.model_validate_json(row["config"])
-    except ValidationError:
-        raise StorageError(
-            f"trial {row['trial_id']}: was written by a version of kd_sweep whose trials have other fields; go on with "
-            "that version, or launch the study in another root"
-        ) from None

@@ -81,6 +81,7 @@ TEACHERS = _schema(
     ("augmentation_strength", pa.float64()),
     ("seed", pa.int64()),
     ("member", pa.int32()),
+    ("control", pa.string()),
     ("epochs", pa.int32()),
     ("val_accuracy", pa.float64()),
     ("train_accuracy", pa.float64()),

@@ -6,7 +6,8 @@ from typing import Any
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import PluginError, StorageError
 from kd_sweep.study.recipe import Data
-from kd_sweep.study.trial import TrialConfig, recorded_trial
+from kd_sweep.study.recorded_trials import recorded_trial
+from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.trial_lookup import StoredTrial
 
 

@@ -22,8 +22,8 @@ from kd_sweep.storage.lease_holder import holder_of
 from kd_sweep.storage.local_files import is_temporary
 from kd_sweep.storage.root import PROBE, Location, Root
 from kd_sweep.storage.tensor_files import CORRUPT
+from kd_sweep.study.recorded_trials import recorded_trials
 from kd_sweep.study.space.points import is_finite
-from kd_sweep.study.trial import recorded_trials
 from kd_sweep.tables.current_files import table_file
 from kd_sweep.tables.keyed_table import read_table
 from kd_sweep.tables.reader import open_results
@@ -236,7 +236,7 @@ class _Wanted:
             self.open_ended |= used if goes_on else set()
             if trial_id not in finished:
                 self.learning_from |= used
-                self.streams |= {(teacher, config.stream.stream_id) for teacher in used}
+                self.streams |= {(teacher, config.teacher_stream.stream_id) for teacher in used}
 
     def reason(self, name: str) -> _Reason | None:
         """Return the file or folder that a name belongs to and why it may be deleted; None if it may not."""

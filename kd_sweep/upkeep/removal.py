@@ -10,7 +10,7 @@ from pydantic import ByteSize
 from kd_sweep.driver.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.errors import KdSweepError, StorageError
 from kd_sweep.storage.root import Location, Root
-from kd_sweep.study.trial import recorded_trial
+from kd_sweep.study.recorded_trials import recorded_trial
 from kd_sweep.tables.keyed_table import read_table
 from kd_sweep.tables.reader import is_study
 from kd_sweep.tables.schema import TABLE_FILES

@@ -20,7 +20,7 @@ from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import CORRUPT, check_data
 from kd_sweep.storage.terms import of_term, terms_of
-from kd_sweep.study.trial import recorded_trials
+from kd_sweep.study.recorded_trials import recorded_trials
 from kd_sweep.tables.current_files import current_term, files_of_other_terms, table_file
 from kd_sweep.tables.epoch_parts import Part, counted, list_parts, parts_among, read_part, superseded
 from kd_sweep.tables.keyed_table import read_table

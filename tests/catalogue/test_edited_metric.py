@@ -46,7 +46,7 @@ train_study(Path("root"), text)
 READ = """
 import json
 from kd_sweep import open_results
-from kd_sweep.study.trial import recorded_trial
+from kd_sweep.study.recorded_trials import recorded_trial
 study = open_results("root")["s"]
 print(json.dumps([[trial.config.trial_id, trial.trial_id] for trial in study]))
 """

@@ -9,8 +9,8 @@ from kd_sweep.attention.class_activation import class_activation_maps
 from kd_sweep.attention.maps import enlarged_to_unit_range
 from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream
-from kd_sweep.distill import ensemble
 from kd_sweep.distill.checkpoints import LAST
+from kd_sweep.distill.ensembles import ensemble
 from kd_sweep.distill.evaluation import checked_metrics
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.teacher_records import teacher_record

@@ -6,8 +6,9 @@ from kd_sweep.errors import StorageError
 from kd_sweep.study.file.load import parse_spec
 from kd_sweep.study.identity import derived_seed, digest
 from kd_sweep.study.recipe import Data
+from kd_sweep.study.recorded_trials import recorded_trial, recorded_trials
 from kd_sweep.study.space.points import trial_config
-from kd_sweep.study.trial import TrialConfig, recorded_trial, recorded_trials
+from kd_sweep.study.trial import TrialConfig
 
 
 def _trial(**point):

@@ -112,12 +112,12 @@ def loss_arms(sample: Sample) -> list[Pair]:
     """
     kl: dict[Setting, list[Setting]] = {}
     for setting, recipe in sample.recipes.items():
-        if recipe.taught_by == "kl":
+        if recipe.taught_by == "kl" and recipe.control is None:
             kl.setdefault(_without_loss(setting), []).append(setting)
     return [
         (first, setting)
         for setting, recipe in sample.recipes.items()
-        if recipe.loss == "mse_logits" and recipe.alpha == 0
+        if recipe.loss == "mse_logits" and recipe.alpha == 0 and recipe.control is None
         for first in kl.get(_without_loss(setting), [])
     ]
 
@@ -164,7 +164,7 @@ def _questions(sample: Sample, claim: Claim) -> Iterator[Question]:
         for varied in _moved(sample, claim):
             needs_teaching = claim.needs_teaching or (varied == STRENGTH and STUDENT in sample.dimensions)
             for arm, settings in sample.arms(outcome).items():
-                if not (arm.loss == NO_TEACHING and needs_teaching):
+                if arm.control is None and not (arm.loss == NO_TEACHING and needs_teaching):
                     levels = sample.levels(varied, settings)
                     reason = None if len(levels) > 1 else f"all of its trials have {varied} {levels[0]:g}"
                     yield Question(claim, outcome, varied, arm, tuple(settings), reason)
@@ -184,6 +184,8 @@ def _why_not_tested(sample: Sample, claim: Claim) -> str:
     if not _moved(sample, claim):
         whose = " of the teachers" if STUDENT in sample.dimensions and STUDENT not in claim.moved else ""
         return f"the study has one augmentation strength{whose}"
+    if any(recipe.control for recipe in sample.recipes.values()):
+        return "every student learned from labels alone, or had teachers that know nothing"
     return "every student learned from labels alone"
 
 

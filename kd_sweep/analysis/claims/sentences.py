@@ -68,7 +68,7 @@ def _subject(verdict: Verdict, sample: Sample) -> Iterator[str]:
     if question.arm.maps is not None:
         yield f"maps: {question.arm.maps}"
     if question.arm.loss is not None and len(sample.losses) > 1:
-        yield "labels alone" if question.arm.loss == NO_TEACHING else f"loss: {question.arm.loss}"
+        yield "labels alone" if question.arm.label == NO_TEACHING else f"loss: {question.arm.label}"
     if verdict.evidence is None and question.varied in (STRENGTH, STUDENT) and STUDENT in sample.dimensions:
         yield "student's strength" if question.varied == STUDENT else "teachers' strength"
 

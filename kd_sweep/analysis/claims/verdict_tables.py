@@ -107,7 +107,7 @@ def _labels(sample: Sample, verdict: Verdict) -> dict[str, Any]:
         "claim": question.claim.name,
         "outcome": question.outcome,
         "varied": question.varied,
-        "distillation_loss": question.arm.loss,
+        "distillation_loss": question.arm.label,
         "attention_maps": question.arm.maps,
     }
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kd_sweep.augmentation.pipeline_protocol import Pipeline, PipelineSetting
 
 
-@register(PIPELINE, "cutmix", traits=PipelineTraits())
+@register(PIPELINE, "cutmix", traits=PipelineTraits(mixes=True))
 def cutmix(setting: "PipelineSetting", _: NoParameters) -> "Pipeline":
     """Return the pipeline (Yun et al. 2019, arXiv 1905.04899), which flips images before it mixes them."""
     from kd_sweep.augmentation import mixing

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kd_sweep.augmentation.pipeline_protocol import Pipeline, PipelineSetting
 
 
-@register(PIPELINE, "mixup", traits=PipelineTraits())
+@register(PIPELINE, "mixup", traits=PipelineTraits(mixes=True))
 def mixup(setting: "PipelineSetting", _: NoParameters) -> "Pipeline":
     """Return the pipeline (Zhang et al. 2017, arXiv 1710.09412), which flips images before it mixes them."""
     from kd_sweep.augmentation import mixing

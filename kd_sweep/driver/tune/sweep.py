@@ -53,7 +53,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         teachers = work.teachers
         missing = missing_teachers(teachers, state.folder.storage.location, recorder)
     interrupt.watch(state.hours.check)
-    progress(TeachersBegan(len(teachers), tuple(teacher.learner.epochs for teacher in missing)))
+    progress(TeachersBegan(len(teachers), tuple(teacher.epochs for teacher in missing)))
     queue = TeacherQueue(missing, lambda: progress(TrialsBegan(total=finished + work.size, done=finished)))
     callback = SweepCallback(
         recorder,

@@ -84,7 +84,7 @@ class TeacherEvents:
         """Tell of what the teacher's process reports; ``address`` is that of its node."""
         match message:
             case TeacherStarted():
-                self._progress(TeacherBegan(teacher.teacher_id, describe_teacher(teacher), teacher.learner.epochs))
+                self._progress(TeacherBegan(teacher.teacher_id, describe_teacher(teacher), teacher.epochs))
             case TeacherEpochDone(epoch):
                 self._losses.pop(teacher.teacher_id, None)
                 self._retries.progressed(trial, address)

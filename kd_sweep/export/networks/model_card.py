@@ -12,6 +12,7 @@ from kd_sweep.statistics.resolution import resolutions
 from kd_sweep.statistics.shapes import least_std
 from kd_sweep.study.file.yaml_writer import yaml_text
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
+from kd_sweep.study.recipe import RANDOM_WEIGHTS
 from kd_sweep.tables.schema import FINISHED
 
 if TYPE_CHECKING:
@@ -107,11 +108,17 @@ def _metadata(network: "TrainedNetwork", accuracy: float | None, *, of_timm: boo
 def _settings(network: "TrainedNetwork") -> list[str]:
     config, learner = network.config, network.learner
     strengths = ", ".join(f"{strength:g}" for strength in config.teacher_strengths)
+    control, view = config.distillation.teacher_control, config.distillation.teacher_view
+    is_trained = network.name == STUDENT or control != RANDOM_WEIGHTS
+    trained = (
+        f"{learner.epochs} epochs, batches of {learner.batch_size}" if is_trained else "random weights, not trained"
+    )
     return [
-        f"- seed {config.seed}, {learner.epochs} epochs, batches of {learner.batch_size}",
+        f"- seed {config.seed}, {trained}",
         f"- augmentation `{config.augmentation.pipeline}`: teachers at strength {strengths}, student at "
         f"{config.student_strength:g}",
-        f"- teachers: {', '.join(config.teacher_models)}; loss `{config.distillation.loss}`",
+        f"- teachers: {', '.join(config.teacher_models)}; loss `{config.distillation.loss}`; control `{control}`; view "
+        f"`{view}`",
     ]
 
 

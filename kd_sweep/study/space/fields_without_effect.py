@@ -12,13 +12,14 @@ from kd_sweep.catalogue.lookup import entry_of
 from kd_sweep.catalogue.selecting_section import SelectingSection, parameters_of_all
 from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
-from kd_sweep.study.recipe import Augmentation, Distillation
+from kd_sweep.study.recipe import RANDOM_WEIGHTS, Augmentation, Distillation, Learner
 from kd_sweep.study.space.conditions import Conditions, Point
 from kd_sweep.study.space.dimensions import default_settings, fixed_value, listed_values
 from kd_sweep.study.space.learner_rules import Rule, learner_rules
-from kd_sweep.study.space.members import MODELS, entry_field, entry_section
+from kd_sweep.study.space.members import COMMON, MODELS, entry_field, entry_section
 from kd_sweep.study.space.searchable_fields import search_field, section_base
 from kd_sweep.study.spec import Choice, Grid, IntRange, StudySpec
+from kd_sweep.study.trial import OF_NETWORKS
 
 MAX_COMBINATIONS = 10_000
 MAX_VALUES = 100
@@ -138,6 +139,13 @@ def _no_strength(pipeline: str, strength: float, teachers: tuple[float, ...] | N
     return not any(of_teachers) and not of_student and Augmentation(pipeline=pipeline).clean_at_zero
 
 
+def _no_strength_of_student(
+    pipeline: str, strength: float, teachers: tuple[float, ...] | None, student: float | None
+) -> bool:
+    of_student = student if student is not None else sum(teachers if teachers is not None else (strength,))
+    return not of_student and Augmentation(pipeline=pipeline).clean_at_zero
+
+
 def _own_validation(name: str, val_list: str | None) -> bool:
     entry = entry_of(DATASET, name)
     return val_list is not None or (entry is not None and bool(entry.traits.has_validation))
@@ -178,6 +186,42 @@ _OF_IMAGES = (
 )
 
 
+_OF_ARMS = (
+    Rule(
+        tuple(f"{COMMON}.{key}" for key in Learner.model_fields if key not in (*OF_NETWORKS, "weights_digest")),
+        _of_distillation("teacher_control"),
+        lambda control: control == RANDOM_WEIGHTS,
+        "with distillation.teacher_control 'random_weights', where no teacher is trained",
+    ),
+    Rule(
+        _of_distillation("teacher_view"),
+        _of_distillation("loss", "alpha"),
+        lambda loss, alpha: loss == "none" or alpha == 1.0,
+        "where the student learns from labels alone",
+    ),
+    Rule(
+        _of_distillation("teacher_view"),
+        _STRENGTHS,
+        _no_strength_of_student,
+        "at strength 0, where every view is the clean image; possible: strengths above 0 of the student",
+        everywhere=False,
+    ),
+    Rule(
+        ("student_augmentation_seed",),
+        _STRENGTHS,
+        _no_strength_of_student,
+        "at strength 0, where images are clean; possible: strengths above 0 of the student",
+        everywhere=False,
+    ),
+    Rule(
+        _of_distillation("teacher_batchnorm"),
+        _of_distillation("teacher_view"),
+        lambda view: view == "fixed",
+        "with distillation.teacher_view 'fixed', where teachers see no training batch",
+    ),
+)
+
+
 def _rules() -> tuple[Rule, ...]:
     """Return every rule: those of entries' parameters follow from the entries that are known by now."""
     loss_parameters = tuple(parameters_of_all(Distillation))
@@ -201,6 +245,7 @@ def _rules() -> tuple[Rule, ...]:
             lambda size: size == 1,
             "with one teacher; possible: ensemble sizes from 2 on",
         ),
+        *_OF_ARMS,
         Rule(
             ("student.label_smoothing",),
             _of_distillation("loss", "alpha"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kd_sweep.study.recipe import RANDOM_WEIGHTS
 from kd_sweep.study.scheduler import NO_RULE
 from kd_sweep.study.space.conditions import Conditions, Point, space_size
 from kd_sweep.study.space.dimensions import (
@@ -20,11 +21,11 @@ from kd_sweep.study.space.members import ENTRIES, MODELS, inherits
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
 from kd_sweep.study.space.repeats import adds_seeds, num_repeats, with_seeds
 from kd_sweep.study.space.searchable_fields import search_field
-from kd_sweep.study.space.sections import Parts, PlannedTeacher
+from kd_sweep.study.space.sections import CONTROL, Parts, PlannedTeacher
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
-TEACHER_FIELDS = ("augmentation_strength", "seed")
+TEACHER_FIELDS = ("augmentation_strength", "seed", CONTROL)
 """But for the lists of an ensemble, whose members are counted one by one."""
 TEACHER_SECTIONS = ("data", "augmentation", "teacher", "teachers")
 ENDLESS = 2**63
@@ -147,13 +148,16 @@ def _most_for_teachers(spec: StudySpec) -> int:
 def example_trial(spec: StudySpec, planned: Plan) -> TrialConfig:
     """Return the trial of the study that takes most time and memory, as far as its ensemble's size tells."""
     if planned.trials:
-        parts = Parts(spec)
-        return max(planned.trials, key=lambda trial: len(parts.settings(trial.values).teacher_strengths)).config
+        parts = Parts(with_seeds(spec))
+        return max(planned.trials, key=lambda trial: parts.teacher_cost(trial.values)).config
     conditions = Conditions(spec)
     point: Point = {}
     for name in conditions.order:
         if conditions.is_active(name, point):
             point[name] = search_field(name).canonical(_last(spec.search[name]))
+    if point.get(CONTROL) == RANDOM_WEIGHTS:
+        possible = listed_values(spec.search[CONTROL])  # type: ignore[arg-type]
+        point[CONTROL] = next((value for value in possible if value != RANDOM_WEIGHTS), RANDOM_WEIGHTS)
     return trial_config(spec, point)
 
 

@@ -15,6 +15,7 @@ from kd_sweep.study.file.messages import RuleError
 from kd_sweep.study.file.yaml_reader import shown
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.metric_record import Null
+from kd_sweep.study.recipe import Augmentation
 from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.study.sampler import GRID
 from kd_sweep.study.scheduler import NO_RULE, Asked, StoppingParameters
@@ -41,6 +42,7 @@ from kd_sweep.study.spec import (
     Uniform,
     judged_by,
 )
+from kd_sweep.study.trial import NO_FIXED_LOGITS, SEED_LEVELS
 
 
 def validate_space(spec: StudySpec) -> None:
@@ -65,6 +67,7 @@ def validate_space(spec: StudySpec) -> None:
     check_recipes(spec)
     check_idle(spec)
     _check_teacher_weights(spec)
+    _check_views(spec)
     _check_seeds(spec)
     _check_sampler(spec)
     _check_warm_start(spec)
@@ -134,6 +137,16 @@ def _check_teacher_weights(spec: StudySpec) -> None:
     if weights is not None and len(weights) < largest:
         rule = f"has {len(weights)} weights, and an ensemble can have {largest} teachers; give one for each"
         raise RuleError(("distillation", "teacher_weights"), rule)
+
+
+def _check_views(spec: StudySpec) -> None:
+    view, pipeline = "distillation.teacher_view", "augmentation.pipeline"
+    conditions = Conditions(spec)
+    for point in conditions.points({name: conditions.corners(name) for name in conditions.closed([view, pipeline])}):
+        name: Any = point.get(pipeline, spec.augmentation.pipeline)
+        if point.get(view, spec.distillation.teacher_view) == "fixed" and Augmentation(pipeline=name).mixes:
+            path = ("search", view) if view in spec.search else tuple(view.split("."))
+            raise RuleError(path, f"fixed {NO_FIXED_LOGITS} {name!r}; possible: consistent, independent")
 
 
 def _check_seeds(spec: StudySpec) -> None:
@@ -215,7 +228,7 @@ def _takes(traits: SamplerTraits, num_objectives: int) -> bool:
 
 def _check_repeats(spec: StudySpec, sampler: str) -> None:
     """Refuse to search what makes repeats of a configuration: the luckiest one would be taken for the best."""
-    for name in ("seed", "data.split_seed"):
+    for name in ("seed", *SEED_LEVELS, "data.split_seed"):
         dimension = spec.search.get(name)
         if dimension is None or (dimension_size(dimension) == 1 and not dimension.when):
             continue

@@ -20,13 +20,13 @@ from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.space.members import COMMON, ENTRIES, MODELS, entry_field, entry_section
 from kd_sweep.study.space.settings import SearchSettings
 from kd_sweep.study.spec import Value
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import SEED_LEVELS, TrialConfig
 
 Kind = Literal["whole number", "number", "text", "true or false", "a list of numbers", "a list of models"]
 
 LIST_FIELDS: Mapping[str, Kind] = {"teacher_strengths": "a list of numbers", MODELS: "a list of models"}
 """Fields whose values are lists."""
-NEVER_NULL = frozenset({*LIST_FIELDS, "student_strength"})
+NEVER_NULL = frozenset({*LIST_FIELDS, "student_strength", *SEED_LEVELS})
 """Fields whose null stands for a value that another field has: a search names the value itself."""
 FIXED_FIELDS = frozenset(
     {

@@ -11,7 +11,8 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.errors import SpecError
 from kd_sweep.study.identity import SECTIONS
-from kd_sweep.study.recipe import Augmentation, Data, Learner, Metrics
+from kd_sweep.study.recipe import NO_CONTROL, RANDOM_WEIGHTS, Augmentation, Data, Distillation, Learner, TeacherControl
+from kd_sweep.study.section_digests import scalar_json, section_json
 from kd_sweep.study.space.dimensions import default_settings
 from kd_sweep.study.space.members import ENTRIES, MODELS, is_mixed, learners_of
 from kd_sweep.study.space.searchable_fields import changed_section, search_field
@@ -20,11 +21,11 @@ from kd_sweep.study.spec import StudySpec, Value
 from kd_sweep.study.trial import (
     Settings,
     TeacherConfig,
+    epochs_of,
     reference_augmentation,
-    scalar_json,
-    section_json,
     teacher_digest,
     trial_digest,
+    untrained_learner,
 )
 
 
@@ -42,7 +43,11 @@ Values = tuple[Value | Literal[Absent.ABSENT], ...]
 S = TypeVar("S", bound=Strict)
 
 
-TEACHER_FIELDS = ("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "teacher_models")
+CONTROL = "distillation.teacher_control"
+TEACHER_FIELDS = (
+    *("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "teacher_models"),
+    CONTROL,
+)
 TEACHER_SECTIONS = ("data", "augmentation", "teacher", "teachers", "metrics")
 """What decides which teachers a trial needs."""
 _OF_MEMBERS = ("teacher", ENTRIES)
@@ -67,11 +72,12 @@ class PlannedTeacher(NamedTuple):
     learner: Part[Learner]
     seed: int
     member: int
+    control: TeacherControl = NO_CONTROL
 
     @property
     def epochs(self) -> int:
         """How many it is trained for."""
-        return self.learner.section.epochs
+        return epochs_of(self.learner.section, self.control)
 
     @property
     def config(self) -> TeacherConfig:
@@ -83,6 +89,7 @@ class PlannedTeacher(NamedTuple):
             learner=self.learner.section,
             seed=self.seed,
             member=self.member,
+            control=self.control,
         )
 
     @property
@@ -91,6 +98,7 @@ class PlannedTeacher(NamedTuple):
         parts = {
             name: value.json if isinstance(value, Part) else scalar_json(value)
             for name, value in self._asdict().items()
+            if (name, value) != ("control", NO_CONTROL)
         }
         return teacher_digest(parts)
 
@@ -141,12 +149,23 @@ class Parts:
         settings = self.settings(values)
         data, augmentation = (self.part(section, values) for section in ("data", "augmentation"))
         learners = self.members(values, settings)
+        distillation: Part[Distillation] = self.part("distillation", values)
+        control, metrics = distillation.section.teacher_control, self.part("metrics", values).section
         for member, (strength, learner) in enumerate(zip(settings.teacher_strengths, learners, strict=True), 1):
-            yield PlannedTeacher(data, augmentation, strength, learner, settings.seed, member)
-        metrics: Part[Metrics] = self.part("metrics", values)
-        if metrics.section.affinity:
+            if control == RANDOM_WEIGHTS:
+                nothing, network = self._shared(Augmentation()), self._shared(untrained_learner(learner.section))
+                yield PlannedTeacher(data, nothing, 0.0, network, settings.seed, member, control)
+            else:
+                yield PlannedTeacher(data, augmentation, strength, learner, settings.seed, member, control)
+        if metrics.affinity and control == NO_CONTROL:
             clean = self._shared(reference_augmentation(augmentation.section))
             yield PlannedTeacher(data, clean, 0.0, learners[0], settings.seed, 1)
+
+    def teacher_cost(self, values: Values) -> tuple[bool, int]:
+        """Return what orders trials by the work that their teachers are: whether they are trained, and their number."""
+        distillation: Part[Distillation] = self.part("distillation", values)
+        is_trained = distillation.section.teacher_control != RANDOM_WEIGHTS
+        return is_trained, len(self.settings(values).teacher_strengths)
 
     def members(self, values: Values, settings: Settings) -> tuple[Part[Learner], ...]:
         """Return the section of each teacher of the trial, member 1 first."""

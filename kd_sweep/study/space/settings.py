@@ -35,6 +35,12 @@ class SearchSettings(Strict):
     """The strength at which each teacher is trained, member 1 first, instead of the two fields above."""
     student_strength: Fraction | None = None
     """The strength of the images that the student sees. Null: the mean of its teachers'."""
+    student_order_seed: Seed | None = None
+    """Seed of the order in which the student sees its images. Null: `seed`, as of the next two."""
+    student_initialisation_seed: Seed | None = None
+    """Seed of the student's initial weights, and of what its network draws while it learns, such as dropout."""
+    student_augmentation_seed: Seed | None = None
+    """Seed of the augmentation of the student's images."""
     teacher_models: Models | None = None
     """The model of each teacher, member 1 first, instead of the size."""
 
@@ -46,6 +52,7 @@ def trial_settings(
     teacher_strengths: tuple[float, ...] | None,
     student_strength: float | None,
     teacher_models: tuple[str, ...] | None,
+    **levels: int | None,
 ) -> Settings:
     """Return the strengths and the seed that a trial holds.
 
@@ -56,10 +63,12 @@ def trial_settings(
         teacher_strengths: None where the teachers are alike.
         student_strength: None where it is the mean of the teachers'.
         teacher_models: None where a search lists none; they are as many as ``teacher_strengths``.
+        levels: the seeds that stand for ``seed`` where they are not None, by `SEED_LEVELS`.
     """
     size = ensemble_size if teacher_models is None else len(teacher_models)
     teachers = teacher_strengths or (augmentation_strength,) * size
-    return Settings(teachers, mean_strength(teachers) if student_strength is None else student_strength, seed)
+    of_student = mean_strength(teachers) if student_strength is None else student_strength
+    return Settings(teachers, of_student, seed, **{name: None if one == seed else one for name, one in levels.items()})
 
 
 def repeated_setting(names: Collection[str]) -> tuple[str, str] | None:

@@ -158,16 +158,20 @@ def metrics(results: Results) -> pa.Table:
     return pa.Table.from_pylist([row for row in rows if row["num_values"]], columns)
 
 
+_OF_TEACHERS = ("teacher_", "teachers_", "data_", "augmentation_", "distillation_teacher_control")
+"""What the columns of searched fields begin with that make teachers differ."""
+
+
 def teachers(results: Results) -> pa.Table:
     """The teachers of each study, with how many of its trials learn from each.
 
     `num_trials` is null where the study also searches fields that make teachers differ.
     """
     extra = searched_fields(results)[2:]
-    teaching = [name for name in extra if name.startswith(("teacher_", "teachers_", "data_", "augmentation_"))]
+    teaching = [name for name in extra if name.startswith(_OF_TEACHERS)]
     differs = " OR ".join(f'trials."{name}" IS NOT NULL' for name in teaching) or "false"
     query = f"""
-        SELECT teachers.study, teacher_id, model, teachers.augmentation_strength, teachers.seed, member,
+        SELECT teachers.study, teacher_id, model, teachers.augmentation_strength, teachers.seed, member, control,
             teachers.val_accuracy, teachers.train_accuracy, epochs, num_parameters, teachers.train_s,
             CASE WHEN coalesce(bool_or({differs}), false) THEN NULL ELSE count(trials.trial_id) END AS num_trials
         FROM teachers LEFT JOIN trials ON trials.study = teachers.study AND trials.seed = teachers.seed

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from kd_sweep.study.trial import SEED_LEVELS
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED
 
@@ -13,11 +14,12 @@ FINISHED_SQL = "status IN (" + ", ".join(f"'{status}'" for status in FINISHED) +
 
 
 def searched_fields(results: Results) -> list[str]:
-    """Return the columns of the searched fields but `seed`: the two main ones, then those that studies added.
+    """Return the columns of the searched fields but those of seeds: the two main ones, then those that studies added.
 
     Last are versions of plug-ins, where there are several: trials of two are never averaged.
     """
-    return [*DIMENSIONS, *results.searched_columns(), *results.varying_sources()]
+    searched = [name for name in results.searched_columns() if name not in SEED_LEVELS]
+    return [*DIMENSIONS, *searched, *results.varying_sources()]
 
 
 def listed(columns: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.checkpoints import LAST
-from kd_sweep.distill.ensemble import Ensemble
+from kd_sweep.distill.ensembles.ensemble import Ensemble
 from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.teacher_records import WEIGHTS
 from kd_sweep.distill.teachers import ensure_teacher, load_teacher

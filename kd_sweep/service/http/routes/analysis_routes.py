@@ -1,4 +1,4 @@
-"""The route of a study's analysis: its verdicts, effects, correlations and levels."""
+"""The route of a study's analysis: its verdicts, effects, correlations, levels and variance components."""
 
 from typing import Annotated, Literal
 
@@ -23,7 +23,8 @@ async def analysis(
     name: StudyName,
     form: WantedForm,
     table: Annotated[
-        Literal["verdicts", "effects", "correlations", "levels"], Query(description="Which of its tables.")
+        Literal["verdicts", "effects", "correlations", "levels", "components"],
+        Query(description="Which of its tables."),
     ] = "verdicts",
     complete: Annotated[
         bool, Query(description="Effects and correlations of each level and setting, too, not only pooled ones.")

@@ -5,7 +5,6 @@ A batch goes through a teacher in the same composition either way, so both ways 
 Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images, h x w map, H x W image.
 """
 
-import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -18,11 +17,11 @@ from kd_sweep.attention.compared_maps import ComparedMaps
 from kd_sweep.attention.maps import enlarged_to_unit_range, maps_id, small_attention_maps
 from kd_sweep.attention.randomised import KeptCorrelations, kept_correlations
 from kd_sweep.attention.regions import other_images
-from kd_sweep.augmentation.stream import AugmentationStream, Batch
-from kd_sweep.data.dataset import Dataset
-from kd_sweep.distill.compute import forward, to_device
+from kd_sweep.augmentation.stream import AugmentationStream
+from kd_sweep.distill.ensembles.epoch_answers import EnsembleEpoch
+from kd_sweep.distill.ensembles.member import Member
 from kd_sweep.distill.image_means import ImageMeans
-from kd_sweep.distill.teacher_logits import CleanOutputs, EpochLogits, LogitCache
+from kd_sweep.distill.teacher_logits import CleanOutputs, LogitCache
 from kd_sweep.distill.teachers import TrainedTeacher, ensure_teacher
 from kd_sweep.errors import TrialError
 from kd_sweep.metrics.predictions import affinity, diversity, ensemble_log_probabilities, top_1
@@ -33,17 +32,13 @@ from kd_sweep.metrics.split_metrics import (
     teacher_lists,
     teacher_metrics,
 )
-from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.root import Location
-from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.metric_catalogue import null_where
 from kd_sweep.study.metric_record import Null
-from kd_sweep.study.recipe import Precision
-from kd_sweep.study.trial import TeacherConfig, TrialConfig
+from kd_sweep.study.trial import TrialConfig
 
 MAX_COMPARED_PIXELS = 2**25
 """In the maps of a teacher's validation images: what more are compared by, over 40 MB, is made anew for each batch."""
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 T = TypeVar("T")
 
@@ -83,9 +78,12 @@ class Ensemble:
         teachers = {teacher.teacher_id: teacher for teacher in (*config.teachers, config.reference_teacher)}
         self._needed = [teacher.teacher_id for teacher in config.needed_teachers]
         self._trained = trained
-        self._members = [_Member(teacher, trained, drifting) for teacher in config.teachers]
-        self._reference = _Member(config.reference_teacher, trained, drifting=False)
+        self._members = [Member(teacher, trained, drifting) for teacher in config.teachers]
+        self._reference = Member(config.reference_teacher, trained, drifting=False)
         self._stream = stream
+        self._teacher_stream = stream.with_seeds_of(config.teacher_stream)
+        self._is_fixed = config.distillation.teacher_view == "fixed"
+        self._measures_affinity = config.measures_affinity
         self._cache = LogitCache(root, enabled=False) if drifting else cache
         self._device = device
         self._metrics = config.metrics
@@ -96,17 +94,32 @@ class Ensemble:
         for teacher_id in self._needed:
             self._trained(teacher_id)
 
-    def epoch(self, epoch: int) -> "EnsembleEpoch":
+    def epoch(self, epoch: int) -> EnsembleEpoch:
         """Return the teachers' answers to one epoch of the stream."""
         if self._drifting:
             for stale in ("_clean", "_compared", "_right", "clean_logits", "clean_metrics", "clean_lists"):
                 self.__dict__.pop(stale, None)
-        return EnsembleEpoch(self._members, self._stream, self._cache, epoch, self._device)
+        fixed = self._fixed if self._is_fixed else None
+        return EnsembleEpoch(self._members, self._stream, self._teacher_stream, self._cache, epoch, fixed)
 
     @property
     def drifting_models(self) -> Mapping[str, nn.Module]:
         """The teachers that a checkpoint has to hold the statistics of, by name; none where they are frozen."""
         return {f"teacher-{m.teacher_id}": m.model for m in self._members} if self._drifting else {}
+
+    @cached_property
+    def _fixed(self) -> list[Tensor]:
+        """Each teacher's logits on all clean training images, in their order, on the CPU."""
+        return [self._fixed_logits(member) for member in self._members]
+
+    def _fixed_logits(self, member: Member) -> Tensor:
+        train = self._stream.dataset.train
+        logits_NC = self._cache.clean_train(member.teacher_id, (len(train), self._stream.dataset.num_classes))
+        if logits_NC is None:
+            batches = self._stream.clean_batches(train)
+            logits_NC = torch.cat([member.fixed_logits(batch.images_BDHW).cpu() for batch in batches])
+            self._cache.keep_clean_train(member.teacher_id, logits_NC)
+        return logits_NC
 
     @cached_property
     def _clean(self) -> list[CleanOutputs]:
@@ -126,8 +139,8 @@ class Ensemble:
             **teacher_metrics(self.clean_logits, self._val_labels),
             **self._attention(),
             **self._randomised,
-            "affinity": self._affinity if self._metrics.affinity else None,
-            "diversity": self._diversity if self._metrics.affinity else None,
+            "affinity": self._affinity if self._measures_affinity else None,
+            "diversity": self._diversity if self._measures_affinity else None,
         }
 
     @cached_property
@@ -222,7 +235,7 @@ class Ensemble:
         columns = zip(names, zip(*of_members, strict=True), strict=True)
         return {name: float(torch.stack(values).mean()) for name, values in columns}
 
-    def _kept_correlations(self, member: "_Member") -> KeptCorrelations:
+    def _kept_correlations(self, member: Member) -> KeptCorrelations:
         val, kind = self._stream.dataset.val, maps_id(self._metrics)
 
         def compute() -> KeptCorrelations:
@@ -234,7 +247,7 @@ class Ensemble:
 
         return self._once(member, lambda: self._cache.kept_correlations(member.teacher_id, kind, len(val)), compute)
 
-    def _clean_outputs(self, member: "_Member") -> CleanOutputs:
+    def _clean_outputs(self, member: Member) -> CleanOutputs:
         dataset, device, kind = self._stream.dataset, self._device, maps_id(self._metrics)
         shape = (len(dataset.val), dataset.num_classes)
 
@@ -246,7 +259,7 @@ class Ensemble:
         outputs = self._once(member, lambda: self._cache.clean(member.teacher_id, kind, shape), compute)
         return CleanOutputs(outputs.logits_VC.to(device), outputs.maps_Vhw.to(device))
 
-    def _once(self, member: "_Member", read: Callable[[], T | None], compute: Callable[[], T]) -> T:
+    def _once(self, member: Member, read: Callable[[], T | None], compute: Callable[[], T]) -> T:
         teacher = member.teacher_id
         return self._cache.once({teacher: teacher}, lambda _: read(), lambda _: {teacher: compute()})[teacher]
 
@@ -258,133 +271,3 @@ class Ensemble:
                 logits.append(logits_BC)
                 maps.append(maps_Bhw)
         return CleanOutputs(torch.cat(logits).cpu(), torch.cat(maps).cpu())
-
-
-class EnsembleEpoch:
-    """The teachers' answers to one epoch. Ask for the training batches in order, then for the validation ones.
-
-    Answers that can be kept are there before the first batch, so that other processes wait for a pass of the teachers,
-    and not for an epoch of a student. Others are computed as they are asked for.
-    """
-
-    def __init__(
-        self, members: list["_Member"], stream: AugmentationStream, cache: LogitCache, epoch: int, device: torch.device
-    ) -> None:
-        self._stream, self._cache, self._epoch = stream, cache, epoch
-        dataset = stream.dataset
-        num_train = min(len(dataset.train), stream.num_batches * stream.stream.batch_size)
-        self._shape = (num_train, len(dataset.val), dataset.num_classes)
-        self._train: list[Callable[[Tensor], Tensor]] = [member.train_logits for member in members]
-        self._val: list[Callable[[Tensor], Tensor]] = [member.logits for member in members]
-        if cache.keeps(self._shape):
-            folders = {member: f"{member.teacher_id}/{stream.stream.stream_id}" for member in members}
-            kept = cache.once(folders, self._kept, self._compute)
-            self._train = [_Kept(kept[member].train_NC.to(device)) for member in members]
-            self._val = [_Kept(kept[member].val_augmented_VC.to(device)) for member in members]
-
-    def train_logits(self, batch: Batch) -> Tensor:
-        """Return the teachers' logits on the next training batch, (M, B, C)."""
-        return torch.stack([answer(batch.images_BDHW) for answer in self._train])
-
-    def val_augmented_logits(self, batch: Batch) -> Tensor:
-        """Return the teachers' logits on the next augmented validation batch, (M, B, C)."""
-        return torch.stack([answer(batch.images_BDHW) for answer in self._val])
-
-    def _kept(self, member: "_Member") -> EpochLogits | None:
-        return self._cache.epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, self._shape)
-
-    def _compute(self, members: list["_Member"]) -> dict["_Member", EpochLogits]:
-        """Return the answers of some teachers, computed in one pass over the images, and keep them for other trials."""
-        train: list[list[Tensor]] = [[] for _ in members]
-        val: list[list[Tensor]] = [[] for _ in members]
-        for batch in self._stream.batches(self._epoch):
-            for member, given in zip(members, train, strict=True):
-                given.append(member.train_logits(batch.images_BDHW))
-        for batch in self._stream.augmented_val(self._epoch):
-            for member, given in zip(members, val, strict=True):
-                given.append(member.logits(batch.images_BDHW))
-        answers = {
-            member: EpochLogits(torch.cat(of_train).cpu(), torch.cat(of_val).cpu())
-            for member, of_train, of_val in zip(members, train, val, strict=True)
-        }
-        for member, logits in answers.items():
-            self._cache.keep_epoch(member.teacher_id, self._stream.stream.stream_id, self._epoch, logits)
-        return answers
-
-
-class _Member:
-    """A teacher in this trial.
-
-    Args:
-        teacher: which one.
-        trained: returns it trained, by its id.
-        drifting: whether its batch norm is in training mode on the images that the student learns from.
-    """
-
-    def __init__(self, teacher: TeacherConfig, trained: Callable[[str], TrainedTeacher], drifting: bool) -> None:
-        self._teacher = teacher
-        self._trained = trained
-        self._drifting = drifting
-        self.teacher_id = teacher.teacher_id
-
-    @cached_property
-    def model(self) -> nn.Module:
-        return copy.deepcopy(self.trained_model) if self._drifting else self.trained_model
-
-    @property
-    def trained_model(self) -> nn.Module:
-        """As it was at the end of its training."""
-        return self._trained(self.teacher_id).network
-
-    def untrained_models(self, dataset: Dataset, device: torch.device) -> tuple[nn.Module, nn.Module]:
-        """Return networks of its kind: of the weights that were drawn for it at first, and of others.
-
-        Pretrained weights are in neither, so that their files are not needed again.
-        """
-        own, other = self._teacher.init_seed, derived_seed("redrawn", self._teacher.init_seed)
-        initial, redrawn = (build_model(self._teacher.learner, dataset, seed) for seed in (own, other))
-        return to_device(initial, device), to_device(redrawn, device)
-
-    @property
-    def train_loss(self) -> float:
-        """Of its last epoch, on its own training stream."""
-        return self._trained(self.teacher_id).record.history[-1]["train_loss"]
-
-    def train_logits(self, images_BDHW: Tensor) -> Tensor:
-        """Return logits on training images, in the teacher's precision.
-
-        Where it drifts, batch norm takes the images into its statistics.
-        """
-        norms = self._norms if self._drifting else ()
-        for norm in norms:
-            norm.train()
-        try:
-            return self._forward(images_BDHW, self._teacher.learner.precision)
-        finally:
-            for norm in norms:
-                norm.eval()
-
-    def logits(self, images_BDHW: Tensor) -> Tensor:
-        """Return logits on images that no network learns from."""
-        return self._forward(images_BDHW, "float32")
-
-    def _forward(self, images_BDHW: Tensor, precision: Precision) -> Tensor:
-        # Not inference_mode: the loss keeps these tensors for its backward pass.
-        with torch.no_grad():
-            return forward(self.model, images_BDHW, precision)
-
-    @cached_property
-    def _norms(self) -> list[nn.Module]:
-        return [module for module in self.model.modules() if isinstance(module, BATCH_NORMS)]
-
-
-class _Kept:
-    """Answers that are known for the whole epoch, given in place of those of a pass over the next images."""
-
-    def __init__(self, logits_NC: Tensor) -> None:
-        self._logits_NC = logits_NC
-        self._position = 0
-
-    def __call__(self, images_BDHW: Tensor) -> Tensor:
-        first, self._position = self._position, self._position + len(images_BDHW)
-        return self._logits_NC[first : self._position]

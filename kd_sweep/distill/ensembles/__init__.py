@@ -1,0 +1,1 @@
+"""The teachers of a trial, and their answers to its images."""
