@@ -25,8 +25,6 @@ STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble
 MAX_LINES = 6
 _MAX_TICKS = 6
 _MAX_LEVELS = 200
-_MARGIN = 0.03
-"""Of an axis beyond the greatest and the least value, as a share of what it shows: room for half a marker."""
 _NUMBERS = (pa.int32(), pa.int64(), pa.float64())
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -144,7 +142,9 @@ class Lines:
         number = sum(len(row["values"] or ()) for line in self.lines for row in line.rows)
         for line in self.lines:
             color, marker, dashes = line.look
-            x, low, high = line.column(self.fields.x), line.column("t_low"), line.column("t_high")
+            x = line.column(self.fields.x)
+            ends = [drawn_interval(row, self.outcome) or (math.nan, math.nan) for row in line.rows]
+            low, high = zip(*ends, strict=True)
             axes.fill_between(x, low, high, color=color, alpha=0.16, linewidth=0)
             if seeds:
                 points = [(row[self.fields.x], value) for row in line.rows for value in row["values"] or ()]
@@ -156,7 +156,6 @@ class Lines:
                     )
             axes.plot(x, line.column("mean"), color=color, marker=marker, linestyle=dashes, label=line.label)
         ticks_at(axes, [row[self.fields.x] for line in self.lines for row in line.rows])
-        _end_where_values_do(axes, self.outcome)
         axes.set_xlabel(axis_label(self.fields.x))
         axes.set_ylabel(axis_label(self.outcome))
 
@@ -177,6 +176,14 @@ def lines_of(results: Results, outcome: str, fields: Fields) -> Lines:
     drawn = finite.filter(pa.array([fields.key_of(row) in fields.keys for row in finite.to_pylist()], pa.bool_()))
     remarks += _cut_intervals(drawn, outcome)
     return Lines(outcome, fields, _split(drawn, fields), drawn, remarks)
+
+
+def drawn_interval(row: Row, outcome: str) -> tuple[float, float] | None:
+    """Return the interval of a mean, None without one; that of few seeds is cut where the metric's values end."""
+    if row["t_low"] is None:
+        return None
+    least, greatest = _possible_values(outcome)
+    return max(row["t_low"], least), min(row["t_high"], greatest)
 
 
 def said_of(view: pa.Table) -> list[str]:
@@ -266,14 +273,6 @@ def _possible_values(outcome: str) -> tuple[float, float]:
     if metric is None:
         return -math.inf, math.inf
     return metric.range.low, math.inf if metric.range.high is None else metric.range.high
-
-
-def _end_where_values_do(axes: "Axes", outcome: str) -> None:
-    """Cut the axis of values where an interval of few seeds reaches beyond what the metric can be."""
-    least, greatest = _possible_values(outcome)
-    low, high = axes.get_ylim()
-    inside = min(high, greatest) - max(low, least)
-    axes.set_ylim(max(low, least - _MARGIN * inside), min(high, greatest + _MARGIN * inside))
 
 
 def _cut_intervals(table: pa.Table, outcome: str) -> list[str]:

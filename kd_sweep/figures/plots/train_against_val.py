@@ -7,6 +7,7 @@ from kd_sweep.figures.plots.axis_words import axis_label
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.lines import (
     Lines,
+    drawn_interval,
     fields_over,
     lines_of,
     one_table,
@@ -51,10 +52,10 @@ def _draw(train: Lines, val: Lines, axes: "Axes") -> None:
         x, y = [row["mean"] for row, _ in pairs], [row["mean"] for _, row in pairs]
         color, marker, dashes = line.look
         for row, other in pairs:
-            if row["t_low"] is not None:
-                axes.plot([row["t_low"], row["t_high"]], [other["mean"]] * 2, color=color, linewidth=0.5)
-            if other["t_low"] is not None:
-                axes.plot([row["mean"]] * 2, [other["t_low"], other["t_high"]], color=color, linewidth=0.5)
+            if (ends := drawn_interval(row, _TRAIN)) is not None:
+                axes.plot(ends, [other["mean"]] * 2, color=color, linewidth=0.5)
+            if (ends := drawn_interval(other, _VAL)) is not None:
+                axes.plot([row["mean"]] * 2, ends, color=color, linewidth=0.5)
         areas = [_SMALLEST + (_LARGEST - _SMALLEST) * (row[field] - low) / ((high - low) or 1) for row, _ in pairs]
         axes.plot(x, y, color=color, linestyle=dashes, linewidth=0.7)
         axes.scatter(x, y, s=areas, color=[color], marker=marker, label=line.label, zorder=3, linewidths=0)
