@@ -157,7 +157,7 @@ def growing_source(state: StudyState, queue: TeacherQueue, progress: Progress) -
         teachers = Work([], new, 0, 0).teachers
         missing = missing_teachers(teachers, state.folder.storage.location, recorder)
         queue.add(missing)
-        epochs = tuple(teacher.learner.epochs for teacher in missing)
+        epochs = tuple(teacher.epochs for teacher in missing)
         progress(SeedsJudged(str(added.decision), len(new), len(teachers), epochs))
         return [trial.config for trial in new]
 
