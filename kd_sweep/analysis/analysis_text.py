@@ -32,10 +32,20 @@ _OF_VERDICTS = (
     *("verdict", "outcome", *_ARM, "varied", "effect", "t_low", "t_high", "p_corrected", "p", "num_seeds"),
     *("verdict_if_normal", "curvature_p_corrected", "best_level", "seeds_to_decide"),
 )
+_OF_LATTICES = ("from_level", "to_level", "from_modifier", "to_modifier")
 _USUAL_DECIMALS, _MOST_DECIMALS = 4, 6
 _OF_COMPONENTS = (
     *("outcome", *_ARM, "level", "std", "share", "variance", "low", "high", "degrees", "p", "num_trials"),
     *(STRENGTH, STUDENT, SIZE, "other_fields", "note"),
+)
+_OF_INTERACTIONS = (
+    *("outcome", *_ARM, "varied", "from_level", "to_level", "modifier", "from_modifier", "to_modifier"),
+    *("effect_at_from", "effect_at_to", "estimate", *_INTERVALS, "std", "num_settings", "num_seeds", "note"),
+)
+_OF_CHAIN = (
+    *("mediator", "outcome", *_ARM, "varied", "on_mediator", "slope", "slope_low", "slope_high", "correlation"),
+    *("effect", "carried", "carried_low", "carried_high", "not_carried", "share", "share_low", "share_high"),
+    *("rho_to_undecided", "num_settings", "num_seeds", "note"),
 )
 _OF_LEVELS = ("outcome", *_ARM, "varied", "from_level", "to_level", "estimate", "low", "high", "p_corrected")
 
@@ -46,7 +56,7 @@ def write_text(analysis: Analysis, out: BinaryIO, *, complete: bool) -> None:
     Args:
         analysis: what to write.
         out: a binary stream.
-        complete: write all tables, not only the effects pooled over settings, of `Analysis.outcomes`.
+        complete: write all tables, not only effects pooled over settings, and interactions, of `Analysis.outcomes`.
     """
     about, *notes = explained(analysis)
     rows = sorted(analysis.verdicts.to_pylist(), key=_rank)
@@ -56,10 +66,11 @@ def write_text(analysis: Analysis, out: BinaryIO, *, complete: bool) -> None:
         _write_tables(analysis, out)
     else:
         _write_effects(analysis, out)
+        _write_interactions(analysis, out)
     _write_components(analysis, out)
     _lines(["", "How to read it", *notes], out)
     if not complete:
-        _lines(["", "--all shows verdicts in figures, every strength, all effects, and correlations."], out)
+        _lines(["", "--all shows verdicts in figures, every strength, all effects, correlations, and the chain."], out)
 
 
 def _rank(verdict: Mapping[str, Any]) -> int:
@@ -73,7 +84,13 @@ def _write_tables(analysis: Analysis, out: BinaryIO) -> None:
     if analysis.levels.num_rows:
         _titled("Every strength against the lowest", analysis.levels.select(_OF_LEVELS), out)
     _titled("Means, and effects paired by seed", analysis.effects.select(_OF_EFFECTS), out)
+    if analysis.interactions.num_rows:
+        _titled(
+            "Interactions: how effects depend on other dimensions", analysis.interactions.select(_OF_INTERACTIONS), out
+        )
     _titled("Rank correlations (Spearman)", analysis.correlations.select(_OF_CORRELATIONS), out)
+    if analysis.chain.num_rows:
+        _titled("Links of the chain, and what they carry", analysis.chain.select(_OF_CHAIN), out)
 
 
 def _write_effects(analysis: Analysis, out: BinaryIO) -> None:
@@ -113,12 +130,29 @@ def _write_contrasts(analysis: Analysis, out: BinaryIO) -> None:
         _titled(title, _effects(known, analysis.bootstrap.confidence), out)
 
 
+def _write_interactions(analysis: Analysis, out: BinaryIO) -> None:
+    """Write how much effects of strength depend on each other dimension, of the outcomes that claims are about."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in analysis.interactions.to_pylist():
+        if row["outcome"] in analysis.outcomes and row["estimate"] is not None:
+            key = (row["varied"], row["modifier"], *(row[name] for name in _OF_LATTICES))
+            groups.setdefault(key, []).append(row)
+    names = nouns(analysis.sample)
+    for (varied, modifier, low, high, first, last), rows in groups.items():
+        title = (
+            f"What {names[modifier]} {last:g} instead of {first:g} adds to the effect of {names[varied]} {low:g} to "
+            f"{high:g}, clearest first"
+        )
+        ordered = sorted(rows, key=_clearness, reverse=True)
+        _titled(title, _effects(ordered, analysis.bootstrap.confidence, "adds"), out)
+
+
 def _clearness(row: Mapping[str, Any]) -> float:
     """Return how large an effect is for its interval; below all others where it has none."""
     return abs(row["estimate"]) / (row["t_high"] - row["t_low"]) if row["t_low"] is not None else -1.0
 
 
-def _effects(rows: Sequence[Mapping[str, Any]], confidence: float) -> pa.Table:
+def _effects(rows: Sequence[Mapping[str, Any]], confidence: float, noun: str = "effect") -> pa.Table:
     notation = _notation([(row["t_high"] - row["t_low"]) / 2 for row in rows if row["t_low"] is not None])
     estimates, lows, highs = (
         _aligned([None if row[name] is None else f"{row[name]:{notation}}" for row in rows])
@@ -126,10 +160,9 @@ def _effects(rows: Sequence[Mapping[str, Any]], confidence: float) -> pa.Table:
     )
     intervals = [low and f"[{low}, {high}]" for low, high in zip(lows, highs, strict=True)]
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in ("outcome", *_ARM)}
-    columns |= {"effect": estimates, f"{100 * confidence:g} % interval (t)": intervals}
-    return pa.table(
-        columns | {"pairs": [row["num_pairs"] for row in rows], "seeds": [row["num_seeds"] for row in rows]}
-    )
+    columns |= {noun: estimates, f"{100 * confidence:g} % interval (t)": intervals}
+    counts = {word: name for word, name in (("pairs", "num_pairs"), ("seeds", "num_seeds")) if name in rows[0]}
+    return pa.table(columns | {word: [row[name] for row in rows] for word, name in counts.items()})
 
 
 def _notation(halves: Sequence[float]) -> str:

@@ -63,7 +63,7 @@ def strata(settings: Iterable[Setting], varied: str) -> dict[Setting, dict[float
     """Return the settings that are equal in everything but one dimension, by its levels."""
     by_stratum: dict[Setting, dict[float, list[Setting]]] = {}
     for setting in settings:
-        members = by_stratum.setdefault(_stratum(setting, varied), {})
+        members = by_stratum.setdefault(stratum(setting, varied), {})
         members.setdefault(getattr(setting, varied), []).append(setting)
     return by_stratum
 
@@ -80,7 +80,7 @@ def paired_differences(
     }
 
 
-def _stratum(setting: Setting, varied: str) -> Setting:
+def stratum(setting: Setting, varied: str) -> Setting:
     """Return the setting without what varies. Of ensembles of two sizes, those are alike whose teachers have one
     strength, the same; a mix of another size is another mix.
     """

@@ -3,8 +3,9 @@
 Shape suffixes: S seeds, K levels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from kd_sweep.statistics.intervals import Floats
 _WELL_COVERED = 0.5
 """A level with a smaller share of the trials of the best covered one is left out: it would cost all other seeds."""
 
+Level = TypeVar("Level", int, float)
 Cells = list[list[Setting]]
 """For each level, the settings that are averaged."""
 
@@ -122,6 +124,12 @@ def _profiles(
     return Profiles(np.array(levels), values_SK, len(complete) * len(cells[0]), missing)
 
 
+def well_covered(counts: Mapping[Level, int]) -> list[Level]:
+    """Return the levels, ascending, that have enough trials for the others to be compared with them."""
+    most = max(counts.values(), default=0)
+    return sorted(level for level, number in counts.items() if number >= _WELL_COVERED * most)
+
+
 def _well_covered(
     sample: Sample, outcome: str, members: dict[Setting, dict[float, list[Setting]]]
 ) -> tuple[list[float], list[str]]:
@@ -131,8 +139,7 @@ def _well_covered(
         for level, cell in levels.items():
             number = sum(outcome in values for setting in cell for values in sample.trials[setting].values())
             counts[level] = counts.get(level, 0) + number
-    most = max(counts.values(), default=0)
-    kept = sorted(level for level, number in counts.items() if number >= _WELL_COVERED * most)
+    kept, most = well_covered(counts), max(counts.values(), default=0)
     if len(kept) < 2:
         return sorted(counts), []
     few = [f"strength {level:g} ({counts[level]} of {most} trials)" for level in sorted(counts) if level not in kept]

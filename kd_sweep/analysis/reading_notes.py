@@ -56,7 +56,7 @@ def _about_tests(analysis: Analysis) -> Iterator[str]:
         f"and are corrected together (Holm): {counted(num_tests, 'test')}. A study in which nothing has an effect gets "
         f"any verdict in at most {1 - analysis.bootstrap.confidence:.0%} of cases."
     )
-    short = sorted({row["num_levels"] or 2 for row in tested if not row["is_exact"]})
+    short = sorted({row["num_levels"] or 2 for row in tested if row["is_exact"] is False})
     if short:
         needed = [f"{exact_from(k, num_tests, analysis.bootstrap.confidence)} at {k} strengths" for k in short]
         yield (

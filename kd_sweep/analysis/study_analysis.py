@@ -1,4 +1,4 @@
-"""The statistics of one study: effects, correlations, verdicts."""
+"""The statistics of one study: effects and interactions, correlations, verdicts, and the links between claims."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,16 @@ import pyarrow.compute as pc
 
 from kd_sweep.analysis.added_seeds.seed_looks import LookedAt, adaptive_seeds, looked_at
 from kd_sweep.analysis.arm_contrasts import ARMS, arm_contrasts
+from kd_sweep.analysis.chain import chain_table
+from kd_sweep.analysis.claims.margins import MARGINS, Margins, margins_of
 from kd_sweep.analysis.claims.paper_claims import loss_arms
+from kd_sweep.analysis.claims.verdict_record import Verdict
 from kd_sweep.analysis.claims.verdict_tables import levels_table, verdicts_table
-from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
+from kd_sweep.analysis.claims.verdicts import verdicts
 from kd_sweep.analysis.comparisons import EXTREMES
 from kd_sweep.analysis.correlations import correlations_table
 from kd_sweep.analysis.effects import effects_table
+from kd_sweep.analysis.interactions import interactions_table
 from kd_sweep.analysis.sample import Sample, read_sample, trials_of
 from kd_sweep.analysis.seed_components import components_table
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT
@@ -22,8 +26,8 @@ from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.statistics.intervals import Bootstrap
 from kd_sweep.tables.reader import Results
 
-MARGIN = 0.02
-"""By how much logits matching may raise fidelity, as a fraction of the images, and still hardly raise it."""
+TABLES = ("effects", "correlations", "verdicts", "levels", "components", "interactions", "chain")
+"""The tables of an analysis, in the order in which they are written."""
 
 _RESAMPLES = (100, 1_000_000)
 
@@ -48,19 +52,16 @@ class Analysis:
     """`verdict_tables.LEVELS`"""
     components: pa.Table
     """`seed_components.COMPONENTS`"""
+    interactions: pa.Table
+    """`interactions.INTERACTIONS`"""
+    chain: pa.Table
+    """`chain.CHAIN`"""
 
     @property
     def tables(self) -> dict[str, pa.Table]:
-        """The five tables by name, with the numbers of trials and the settings in their metadata."""
+        """The tables by name, with the numbers of trials and the settings in their metadata."""
         about = {key.encode(): str(value).encode() for key, value in self.about.items()}
-        tables = {
-            "effects": self.effects,
-            "correlations": self.correlations,
-            "verdicts": self.verdicts,
-            "levels": self.levels,
-            "components": self.components,
-        }
-        return {name: table.replace_schema_metadata(about) for name, table in tables.items()}
+        return {name: getattr(self, name).replace_schema_metadata(about) for name in TABLES}
 
     @property
     def about(self) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def analyse(
     confidence: float = 0.95,
     resamples: int = 10_000,
     outcomes: Sequence[str] | None = None,
-    margin: float = MARGIN,
+    margin: Margins = MARGINS,
 ) -> Analysis:
     """Return effects of strength and ensemble size, correlations, and verdicts on the paper's claims.
 
@@ -95,18 +96,16 @@ def analyse(
         confidence: of every interval, above 0 and below 1.
         resamples: of the bootstrap.
         outcomes: metrics that the effects and correlations are restricted to; all that the trials have when None.
-        margin: by how much logits matching may raise fidelity and still hardly raise it.
+        margin: how large a change of fidelity is hardly any, for all splits or by outcome, ``{"fidelity_val": 0.01}``.
 
     Raises:
         QueryError: no such study or outcome, no completed trial, a single strength, an argument out of range. One line.
     """
-    _check_arguments(confidence, resamples, margin)
+    bootstrap = _checked(confidence, resamples)
     sample = read_sample(results, study)
-    _check_strengths(sample)
     selected = _selected(sample, outcomes)
-    bootstrap = Bootstrap(confidence, resamples)
     looked = _looked_at(results, sample.study)
-    judged = verdicts(sample, bootstrap, margin, looked)
+    judged = verdicts(sample, bootstrap, margins_of(margin), looked)
     return Analysis(
         sample,
         looked,
@@ -117,6 +116,8 @@ def analyse(
         verdicts_table(sample, judged),
         levels_table(sample, judged),
         components_table(sample, selected, confidence),
+        interactions_table(sample, selected, bootstrap),
+        chain_table(sample, bootstrap),
     )
 
 
@@ -131,17 +132,17 @@ def _claimed(judged: Iterable[Verdict]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for verdict in judged if (name := verdict.question.outcome)))
 
 
-def _check_arguments(confidence: float, resamples: int, margin: float) -> None:
+def _checked(confidence: float, resamples: int) -> Bootstrap:
     if not 0.0 < confidence < 1.0:
         raise QueryError(f"confidence: {confidence:g} is not above 0 and below 1; 0.95 is usual")
     if not _RESAMPLES[0] <= resamples <= _RESAMPLES[1]:
         raise QueryError(f"resamples: {resamples} is not between {_RESAMPLES[0]} and {_RESAMPLES[1]}")
-    if not 0.0 <= margin < 1.0:
-        raise QueryError(f"margin: {margin:g} is not a fraction from 0 and below 1")
+    return Bootstrap(confidence, resamples)
 
 
 def _selected(sample: Sample, outcomes: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the outcomes that were asked for, each once; all of them where none were."""
+    """Return the outcomes that were asked for, each once; all of them where none were. `QueryError` for others."""
+    _check_strengths(sample)
     for name in outcomes or ():
         if name not in sample.outcomes:
             raise QueryError(f"outcome: no completed trial has {name!r}; {alternatives(name, sample.outcomes)}")

@@ -2,10 +2,17 @@
 
 from collections.abc import Sequence
 
+from kd_sweep.statistics.intervals import Interval
+
 
 def number(value: float) -> str:
     """Return a change with its sign, to four decimals or, where it is smaller, three digits."""
     return f"{value:+.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:+.2e}"
+
+
+def between(interval: Interval) -> str:
+    """Return the two ends of an interval, as `number` has them."""
+    return f"[{number(interval.low)}, {number(interval.high)}]"
 
 
 def probability(p: float) -> str:

@@ -23,6 +23,16 @@ from kd_sweep.cli.screen import print_footnotes, print_message, print_output, pr
 from kd_sweep.cli.server_option import server
 from kd_sweep.waiting import doing
 
+MarginTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--margin",
+        metavar="[METRIC=]NUMBER",
+        help="A change of fidelity below this counts as hardly any: of all splits, or of one metric. Repeatable. "
+        "Default: 0.02.",
+    ),
+]
+
 
 def status(root: ResultsRoot, output: Format = "table", wide: Wide = False) -> None:
     """Show the progress of the studies."""
@@ -97,28 +107,29 @@ def analyse(
     outcomes: Annotated[
         list[str] | None, typer.Option("--outcome", metavar="METRIC", help="Only effects on this metric. Repeatable.")
     ] = None,
-    margin: Annotated[float, typer.Option(help="A rise of fidelity below this counts as none.")] = 0.02,
+    margins: MarginTexts = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of csv or parquet. Default: STUDY/analysis.", autocompletion=nothing),
     ] = None,
 ) -> None:
     """Show effects with intervals, and verdicts on claims. Effects are those of what varies; claims are the paper's."""
-    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "outcomes": outcomes, "margin": margin}
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "outcomes": outcomes}
     if (service := server()) is not None:
-        analyse_there(service, root, study, output, out, wide=wide, complete=complete, **options)
+        analyse_there(service, root, study, output, out, margins or [], wide=wide, complete=complete, **options)
         return
     with doing("analysing the study"):
         from kd_sweep.tables.arrow_alone import import_arrow_alone
 
         import_arrow_alone()
         from kd_sweep.analysis.analysis_output import check_format, output_analysis
+        from kd_sweep.analysis.claims.margins import read_margins
         from kd_sweep.analysis.study_analysis import analyse
         from kd_sweep.tables.reader import open_results
 
         check_format(output, out)
         results = open_results(root)
-        analysis = analyse(results, study, **options)
+        analysis = analyse(results, study, margin=read_margins(margins or []), **options)
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
     output_analysis(analysis, results, output, stream, out, complete=complete)
     print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)

@@ -98,6 +98,7 @@ def analyse_there(
     study: str | None,
     output: str,
     out: Path | None,
+    margins: Sequence[str],
     *,
     wide: bool,
     complete: bool,
@@ -105,6 +106,7 @@ def analyse_there(
 ) -> None:
     """Analyse a study of the service; its tables come here, and files are written here."""
     from kd_sweep.analysis.analysis_output import check_format, output_analysis
+    from kd_sweep.analysis.claims.margins import read_margins
     from kd_sweep.analysis.study_analysis import analyse
 
     check_format(output, out)
@@ -112,7 +114,7 @@ def analyse_there(
         raise UserError(f"--out: is needed for {output} from a service: a folder on this machine")
     with doing("analysing the study"):
         results = cast("Results", asked(service, root))  # what the analysis calls of it, a service has too
-        analysis = analyse(results, study, **settings)
+        analysis = analyse(results, study, margin=read_margins(margins), **settings)
     stream = screen(wide=wide) if output == "table" else sys.stdout.buffer
     output_analysis(analysis, results, output, stream, out, complete=complete)
     print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)

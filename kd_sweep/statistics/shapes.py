@@ -80,6 +80,14 @@ def trend(levels_K: Floats) -> Floats:
     return np.asarray(centred_K / (centred_K @ centred_K) * (levels_K[-1] - levels_K[0]))
 
 
+def line_ends(levels_K: Floats) -> tuple[Floats, Floats]:
+    """Return the contrasts that are the straight line of least squares at the lowest and at the highest level."""
+    mean_K = np.full(len(levels_K), 1.0 / len(levels_K))
+    span = levels_K[-1] - levels_K[0]
+    first, last = ((end - levels_K.mean()) / span for end in (levels_K[0], levels_K[-1]))
+    return mean_K + first * trend(levels_K), mean_K + last * trend(levels_K)
+
+
 def curvature(levels_K: Floats) -> Floats:
     """Return the contrast that is the height of the parabola of least squares over its chord, halfway between the ends.
 

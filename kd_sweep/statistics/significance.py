@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import nctdtr, stdtr, stdtrit
+from scipy.special import nctdtr, nctdtrinc, stdtr, stdtrit
 
 from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats
 
 MAX_SEEDS = 1000
 """Where `seeds_to_decide` stops counting."""
 POWER = 0.8
-"""How often the number of seeds that `seeds_to_decide` names would give a verdict."""
+"""How often `seeds_to_decide` as many seeds would give a verdict, or a `detectable_effect` be seen."""
 
 PValue = Callable[[float, int], float]
 """`normal_p` or `skewed_p`: of a t statistic and a number of seeds."""
@@ -91,6 +91,26 @@ def seeds_to_decide(distance: float, std: float | None, level: float, *, at_leas
         middle = (low + high) // 2
         low, high = (low, middle) if power(effect, middle, level) >= POWER else (middle, high)
     return float(high)
+
+
+def detectable_effect(std: float | None, num_seeds: int, level: float) -> float | None:
+    """Return the least distance from what is tested that `skewed_p` would see in four studies of five.
+
+    It takes the spread between seeds for the true one, and differences for normal, as `seeds_to_decide` does, whose
+    number of seeds is the least with which the distance given to it is detectable.
+
+    Args:
+        std: sample standard deviation between seeds.
+        num_seeds: of the study.
+        level: of the test, 0.05 over the number of tests that it is one of.
+
+    Returns:
+        The distance; None below `MIN_CLUSTERS` seeds and where seeds do not differ at all.
+    """
+    if not std or num_seeds < MIN_CLUSTERS:
+        return None
+    noncentrality = float(nctdtrinc(num_seeds - 1, 1.0 - POWER, _critical(num_seeds, level)))
+    return std * noncentrality / math.sqrt(num_seeds)
 
 
 def power(effect: float, num_seeds: int, level: float) -> float:

@@ -15,7 +15,9 @@ from kd_sweep.analysis.added_seeds.decision import decision
 from kd_sweep.analysis.added_seeds.expected import PlannedTests, simulated_studies
 from kd_sweep.analysis.added_seeds.seed_looks import LookedAt
 from kd_sweep.analysis.claims import verdicts as verdicts_module
-from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
+from kd_sweep.analysis.claims.margins import MARGINS
+from kd_sweep.analysis.claims.verdict_record import Verdict
+from kd_sweep.analysis.claims.verdicts import verdicts
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.statistics.significance import holm, skewed_p
 from kd_sweep.statistics.spending import running_ts
@@ -52,7 +54,7 @@ def run(values: np.ndarray, seeds: AdaptiveSeeds) -> Ended:
         while True:
             seen = LookedAt(seeds, number, whole.samples[: number - seeds.min + 1])
             if (wanted := decision(seen).num_wanted) == number:
-                return Ended(number, verdicts(whole.samples[0], QUICK, 0.02, seen))
+                return Ended(number, verdicts(whole.samples[0], QUICK, MARGINS, seen))
             number = wanted
 
 

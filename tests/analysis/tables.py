@@ -52,3 +52,16 @@ def planted(seeds=6, slope=-0.2, noise=0.004, generator=None):
                 metrics = {"val_accuracy": value, "generalization_gap": gap, "attention_iou_teachers": iou}
                 made.append(trial(strength, size, seed, **metrics))
     return made
+
+
+def losses(rise, noise=0.003, seeds=5, alpha=0.0, columns=True):
+    """Fidelity rises by `rise` where logits are matched, at two strengths."""
+    generator = np.random.default_rng(8)
+    made = []
+    for seed in range(seeds):
+        for strength in (0.0, 0.5):
+            for loss, weight in (("kl", 0.1), ("mse_logits", alpha)):
+                fidelity = 0.8 + 0.02 * seed + rise * (loss == "mse_logits") + generator.normal(0, noise)
+                searched = {"distillation_loss": loss, "distillation_alpha": weight} if columns else {}
+                made.append(trial(strength, 1, seed, loss=loss, alpha=weight, fidelity_val=fidelity, **searched))
+    return made

@@ -10,20 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from kd_sweep.analysis.analysis_output import output_analysis
+from kd_sweep.analysis.chain import CHAIN
 from kd_sweep.analysis.claims.verdict_tables import LEVELS, VERDICTS
 from kd_sweep.analysis.correlations import CORRELATIONS
 from kd_sweep.analysis.effects import EFFECTS
+from kd_sweep.analysis.interactions import INTERACTIONS
 from kd_sweep.analysis.seed_components import COMPONENTS
 from kd_sweep.analysis.study_analysis import analyse
 from kd_sweep.errors import QueryError
 from tests.analysis.tables import planted, trial, write_study
 
 SCHEMAS = {
-    "effects": EFFECTS,
-    "correlations": CORRELATIONS,
-    "verdicts": VERDICTS,
-    "levels": LEVELS,
-    "components": COMPONENTS,
+    **{"effects": EFFECTS, "correlations": CORRELATIONS, "verdicts": VERDICTS, "levels": LEVELS},
+    **{"components": COMPONENTS, "interactions": INTERACTIONS, "chain": CHAIN},
 }
 
 
@@ -110,7 +109,7 @@ def test_verdicts_come_first_in_words_and_then_in_tables(tmp_path):
     assert "covers at most 75%" in text
     assert "nan" not in text.lower().replace("finance", "")
     num_rows = sum(table.num_rows for table in (analysis.effects, analysis.correlations, analysis.levels))
-    assert text.count("\n") < 60 < num_rows <= whole.count("\n")
+    assert text.count("\n") < 70 < num_rows <= whole.count("\n")
     assert ("--all shows" in text, "--all shows" in whole) == (True, False)
 
 
@@ -177,7 +176,8 @@ def test_the_table_says_what_is_held_and_left_out(tmp_path):
     assert len(heads) == 2
     assert all("distillation_loss" in line and "varied" in line and "attention_maps" not in line for line in heads)
     plain = write_study(tmp_path / "plain", planted(seeds=3))
-    assert "distillation_loss" not in written(analyse(plain, resamples=500), plain, "table", complete=True)
+    text = written(analyse(plain, resamples=500), plain, "table", complete=True)
+    assert not [line for line in text.splitlines() if line.startswith("|") and "distillation_loss" in line]
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -231,7 +231,7 @@ def test_the_command_prints_and_writes(tmp_path, cli):
     code, _, _ = cli(
         "analyse", tmp_path / "planted", "--resamples", 500, "--format", "parquet", "--out", tmp_path / "o"
     )
-    assert (code, len(list((tmp_path / "o").iterdir()))) == (0, 5)
+    assert (code, len(list((tmp_path / "o").iterdir()))) == (0, len(SCHEMAS))
     for wrong in (["nothing"], ["planted", "--format", "xml"], ["planted", "--out", tmp_path / "o"]):
         code, out, err = cli("analyse", tmp_path, *wrong)
         assert (code, out, err.count("\n")) == (2, "", 1), err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kd_sweep.statistics.significance import holm, normal_p, seeds_to_decide, skewed_p
+from kd_sweep.statistics.significance import _critical, detectable_effect, holm, normal_p, seeds_to_decide, skewed_p
 
 
 def t_statistics(values):
@@ -76,3 +76,33 @@ def test_more_seeds_are_never_less_power():
     """The noncentral t distribution is out of scipy's digits for an effect of five deviations and 67 seeds."""
     assert 5 <= seeds_to_decide(5.2, 1.0, 0.0025) <= 8
     assert all(seeds_to_decide(effect, 1.0, 0.0025) <= 20 for effect in np.linspace(2, 40, 60))
+
+
+@pytest.mark.parametrize(("num_seeds", "level"), [(3, 0.05), (5, 0.005), (8, 0.004), (120, 0.05)])
+def test_a_detectable_effect_is_found_four_times_in_five(num_seeds, level):
+    effect = detectable_effect(0.01, num_seeds, level)
+    values = np.random.default_rng(num_seeds).normal(effect, 0.01, (4000, num_seeds))
+    found = np.mean([skewed_p(t, num_seeds) <= level for t in t_statistics(values)])
+    assert found == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("num_seeds", [3, 5, 8, 40])
+def test_statsmodels_has_the_same_detectable_effect(num_seeds):
+    """At the level of Student's t that the critical value for skewed differences amounts to."""
+    power = pytest.importorskip("statsmodels.stats.power")
+    alpha = scipy.stats.t.sf(_critical(num_seeds, 0.005), num_seeds - 1)
+    theirs = power.TTestPower().solve_power(nobs=num_seeds, alpha=alpha, power=0.8, alternative="larger")
+    assert detectable_effect(1.0, num_seeds, 0.005) == pytest.approx(theirs, rel=1e-6)
+
+
+def test_the_seeds_that_decide_are_the_least_with_which_an_effect_is_detectable():
+    for distance in (0.01, 0.02, 0.05):
+        needed = int(seeds_to_decide(distance, 0.02, 0.005))
+        assert detectable_effect(0.02, needed, 0.005) <= distance
+        assert needed == 3 or detectable_effect(0.02, needed - 1, 0.005) > distance
+
+
+def test_no_spread_and_too_few_seeds_have_no_detectable_effect():
+    assert detectable_effect(None, 1, 0.05) is None
+    assert detectable_effect(0.0, 5, 0.05) is None
+    assert detectable_effect(0.01, 2, 0.05) is None

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from kd_sweep.analysis.added_seeds.seed_looks import LookedAt, looked_at
+from kd_sweep.analysis.claims.margins import MARGINS
 from kd_sweep.analysis.claims.p_values import PValue
-from kd_sweep.analysis.claims.verdicts import Verdict, verdicts
-from kd_sweep.analysis.study_analysis import MARGIN
+from kd_sweep.analysis.claims.verdict_record import Verdict
+from kd_sweep.analysis.claims.verdicts import verdicts
 from kd_sweep.analysis.wording import counted, listed
 from kd_sweep.errors import QueryError
 from kd_sweep.statistics.intervals import MIN_RESAMPLES, Bootstrap
@@ -76,8 +77,9 @@ def decision(looked: LookedAt) -> SeedDecision:
         return SeedDecision(seeds, looked.num_complete)
     judged = [
         verdict
-        for verdict in verdicts(sample, _QUICK, MARGIN, looked)
-        if verdict.question.outcome is not None and (verdict.question.outcome in (seeds.outcomes or sample.outcomes))
+        for verdict in verdicts(sample, _QUICK, MARGINS, looked)
+        if verdict.question.outcome in (seeds.outcomes or sample.outcomes)
+        and verdict.question.mediator is None  # no seed is added for the links of the chain
     ]
     level = 1.0 - _QUICK.confidence
     num_open = sum(p.corrected > level for verdict in judged for p in (verdict.p.trend, verdict.p.curvature) if p)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.optimize import brentq
 
+from kd_sweep.analysis.claims.margins import MARGINS
 from kd_sweep.analysis.claims.verdicts import verdicts
 from kd_sweep.analysis.sample import sample_of
-from kd_sweep.analysis.study_analysis import MARGIN
 from kd_sweep.statistics.intervals import MIN_RESAMPLES, Bootstrap, Floats, Ints, t_quantile
 from kd_sweep.statistics.significance import POWER, holm, power
 from kd_sweep.statistics.spending import STRICT, Law, Looks, decided_at, running_ts
@@ -45,11 +45,13 @@ class PlannedTests:
     """Those of them that seeds are added for."""
     has_curvature: bool
     """Whether each has a second test, of the curvature over three strengths or more."""
+    num_links: int = 0
+    """Tests of outcomes that go together, for which no seed is added."""
 
     @property
     def number(self) -> int:
         """How many p values are corrected together."""
-        return self.num_questions * (1 + self.has_curvature)
+        return self.num_questions * (1 + self.has_curvature) + self.num_links
 
 
 def tests_of(trials: Sequence[TrialConfig], searched: Sequence[str], seeds: AdaptiveSeeds) -> PlannedTests:
@@ -64,9 +66,11 @@ def tests_of(trials: Sequence[TrialConfig], searched: Sequence[str], seeds: Adap
     rows = [_row(trial, generator) for trial in trials]
     added = [pa.field(column_name(name), pa.string()) for name in searched if column_name(name) not in TRIALS.names]
     sample = sample_of(pa.Table.from_pylist(rows, pa.schema([*TRIALS, *added])), "planned")
-    judged = [one for one in verdicts(sample, Bootstrap(resamples=MIN_RESAMPLES), MARGIN) if one.p.trend is not None]
+    found = [one for one in verdicts(sample, Bootstrap(resamples=MIN_RESAMPLES), MARGINS) if one.p.trend is not None]
+    judged = [one for one in found if one.question.mediator is None]
+    num_links = sum(one.evidence is not None and one.evidence.basis == "association" for one in found)
     watched = [one for one in judged if one.question.outcome in (seeds.outcomes or sample.outcomes)]
-    return PlannedTests(len(judged), len(watched), any(one.p.curvature is not None for one in judged))
+    return PlannedTests(len(judged), len(watched), any(one.p.curvature is not None for one in judged), num_links)
 
 
 def _row(trial: TrialConfig, generator: np.random.Generator) -> dict[str, object]:

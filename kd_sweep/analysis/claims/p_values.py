@@ -20,12 +20,13 @@ class Key(NamedTuple):
     outcome: str | None
     varied: str | None
     arm: Arm
-    is_curvature: bool
+    name: str
+    """Of `Evidence.contrasts`."""
 
 
-def key_of(question: Question, *, is_curvature: bool) -> Key:
+def key_of(question: Question, name: str) -> Key:
     """Return the key of one of a question's tests."""
-    return Key(question.claim.name, question.outcome, question.varied, question.arm, is_curvature)
+    return Key(question.claim.name, question.outcome, question.varied, question.arm, name)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Test:
     def seen(self, *, is_exact: bool) -> Seen:
         """Return what the test has come to."""
         assert self.contrast.t is not None
-        exact = self.evidence.exact if is_exact else 0.0
+        exact = self.evidence.exact_of(self.key.name) or 0.0 if is_exact else 0.0
         return Seen(self.contrast.estimate.num_clusters, self.contrast.t, exact)
 
 
@@ -89,6 +90,8 @@ class PValues:
     def is_exact(self, evidence: Evidence, reach: float) -> bool:
         """Whether the exact test counts: with so many seeds and levels its p can be small enough."""
         num_seeds = evidence.effect.num_clusters
+        if evidence.tested_SK is None:
+            return False
         if self.looks is not None:
             if not self.looks.first <= num_seeds <= self.looks.last:
                 return False

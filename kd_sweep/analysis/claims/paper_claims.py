@@ -26,6 +26,13 @@ LOGITS_MATCHING = "logits matching hardly raises fidelity"
 FIDELITIES = ("fidelity_train", "fidelity_val", "fidelity_val_augmented")
 SHUFFLED = "_shuffled"
 OVERLAP, IOU = "attention_overlap_teachers", "attention_iou_teachers"
+GAPS = ("generalization_gap", "generalization_gap_augmented")
+SPLIT_FIDELITIES = {
+    "fidelity_ensemble_right_val": "where the ensemble is right",
+    "fidelity_ensemble_wrong_together_val": "where its members err together",
+    "fidelity_ensemble_wrong_apart_val": "where they err apart",
+}
+"""The parts of `fidelity_val`, and the images of each in words."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ CLAIMS = (
     ),
     Claim(
         "stronger augmentation narrows the generalization gap",
-        ("generalization_gap", "generalization_gap_augmented"),
+        GAPS,
         -1,
         measure=abs,
     ),
@@ -87,6 +94,8 @@ class Question:
     """Without those of students that the claim cannot be about."""
     reason: str | None = None
     """Why the study cannot answer it."""
+    mediator: str | None = None
+    """The outcome that this one goes together with, or by which strength moves it."""
 
 
 def claimed_outcomes() -> tuple[str, ...]:

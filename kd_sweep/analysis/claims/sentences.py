@@ -4,16 +4,18 @@ import itertools
 import math
 from collections.abc import Iterator
 
+from kd_sweep.analysis.claims.chain_sentences import carried_text, together_text
 from kd_sweep.analysis.claims.evidence import Along, Evidence
 from kd_sweep.analysis.claims.p_values import PValue
-from kd_sweep.analysis.claims.paper_claims import OVERLAP
-from kd_sweep.analysis.claims.verdicts import Verdict
+from kd_sweep.analysis.claims.paper_claims import OVERLAP, Question
+from kd_sweep.analysis.claims.verdict_record import Verdict
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.trial_settings import NO_TEACHING, STRENGTH, STUDENT
-from kd_sweep.analysis.wording import counted, number, probability
-from kd_sweep.statistics.intervals import MIN_CLUSTERS, Interval
+from kd_sweep.analysis.wording import between, counted, number, probability
+from kd_sweep.statistics.intervals import MIN_CLUSTERS
 from kd_sweep.statistics.permutations import seeds_within_reach
 from kd_sweep.statistics.significance import MAX_SEEDS
+from kd_sweep.study.extra_metrics import metric_named
 
 LARGE_SHARE = 0.1
 """Above this share of chance a mutual information's sentence says so."""
@@ -33,7 +35,13 @@ def sentence(verdict: Verdict, sample: Sample) -> str:
         start += f": {reason}" if verdict.answer == "not tested" else f": no verdict, since {reason}"
     if evidence is None:
         return f"{start}."
-    parts = [f"{start}.", _effect(verdict, evidence, sample)]
+    parts = [f"{start}."]
+    if evidence.path is not None:
+        parts += carried_text(verdict, evidence.path, moved_words(verdict.question, sample))
+    elif evidence.link is not None:
+        parts += together_text(evidence.link)
+    else:
+        parts.append(_effect(verdict, evidence, sample))
     if evidence.along:
         parts += _along(verdict, evidence.along)
     if verdict.reason is None:
@@ -79,18 +87,15 @@ def _effect(verdict: Verdict, evidence: Evidence, sample: Sample) -> str:
     # Student's t first: the bootstrap's is the shorter one with few seeds, and would look like the whole doubt.
     intervals = ""
     if effect.t_interval is not None and effect.interval is not None:
-        intervals = f"; t interval {_between(effect.t_interval)}, bootstrap {_between(effect.interval)}"
+        intervals = f"; t interval {between(effect.t_interval)}, bootstrap {between(effect.interval)}"
     of = f"mean of {counted(effect.num_clusters, 'seed')}, "
     count = f"({of}{counted(evidence.num_pairs, 'pair')}{intervals})"
     if evidence.basis == "losses":
         return (
             f"mse_logits with alpha 0 instead of kl changes it by {text} {count}; under {verdict.margin:g} is hardly."
+            f"{_equivalent(verdict)}"
         )
-    whose, held = "", ""
-    if STUDENT in sample.dimensions:
-        names = ("the student's", "the teachers'")
-        mover, other = names if verdict.question.varied == STUDENT else names[::-1]
-        whose, held = f"{mover} ", f", {other} held equal,"
+    whose, held = moved_words(verdict.question, sample)
     if evidence.basis == "ranks":
         trials = f"({of}{counted(evidence.num_pairs, 'trial')}{intervals})"
         return f"Its rank correlation with {whose}strength within a seed is {text} {trials}."
@@ -101,6 +106,26 @@ def _effect(verdict: Verdict, evidence: Evidence, sample: Sample) -> str:
     if evidence.ends is None:
         return f"{text}."
     return f"{text}: train minus validation goes from {number(evidence.ends[0])} to {number(evidence.ends[1])}."
+
+
+def moved_words(question: Question, sample: Sample) -> tuple[str, str]:
+    """Return whose strength moved and whose was held equal, in words; empty where there is one strength."""
+    if STUDENT not in sample.dimensions:
+        return "", ""
+    names = ("the student's", "the teachers'")
+    mover, other = names if question.varied == STUDENT else names[::-1]
+    return f"{mover} ", f", {other} held equal,"
+
+
+def _equivalent(verdict: Verdict) -> str:
+    """Return whether the change is within the margin on both sides, in words; nothing where that was not tested."""
+    if verdict.p_equivalence is None or not verdict.margin:
+        return ""
+    p = f"p {_both(verdict.p_equivalence)}"
+    within = f"within {verdict.margin:g} either way"
+    if verdict.equivalence == "undecided":
+        return f" Whether it is {within} is undecided ({p})."
+    return f" It is surely {'' if verdict.equivalence == 'equivalent' else 'not '}{within} ({p})."
 
 
 def _along(verdict: Verdict, along: Along) -> Iterator[str]:
@@ -117,10 +142,6 @@ def _along(verdict: Verdict, along: Along) -> Iterator[str]:
             for level in along.against_lowest
         ]
         yield f"Against {along.means[0][0]:g}: {', '.join(text)}."
-
-
-def _between(interval: Interval) -> str:
-    return f"[{number(interval.low)}, {number(interval.high)}]"
 
 
 def _probabilities(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
@@ -154,8 +175,11 @@ def _doubt(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
         return
     if num_seeds < MIN_CLUSTERS:
         yield f"An interval needs at least {MIN_CLUSTERS} seeds."
-    elif evidence.trend.t is None:
+    elif evidence.trend.t is None and evidence.path is None:
         yield "All seeds agree in every digit, which shows no spread to judge by."
+        return
+    if verdict.doubt is not None:
+        yield verdict.doubt
         return
     if verdict.answer_if_normal != "undecided":
         yield f"It would be {verdict.answer_if_normal} if differences between seeds were known to be normal."
@@ -165,21 +189,40 @@ def _doubt(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     else:
         many = f"more than {MAX_SEEDS}" if math.isinf(needed) else f"{needed:.0f}"
         yield f"If effect and spread are as observed, {many} seeds in all would decide it four times in five."
+    if verdict.detectable is not None:
+        yield _missed(verdict, evidence, verdict.detectable)
+
+
+def _missed(verdict: Verdict, evidence: Evidence, detectable: float) -> str:
+    """Return the least change that these seeds would probably have shown, if any is possible."""
+    metric = metric_named(verdict.question.outcome or "")
+    greatest = 1.0 if evidence.basis == "ranks" or (metric is not None and metric.unit == "share") else math.inf
+    if detectable >= greatest and evidence.link is None:
+        return "No change, however large, could have been seen with so few seeds and so many tests."
+    least = number(detectable).removeprefix("+")
+    noun = {"ranks": "correlation", "association": "slope"}.get(evidence.basis, "change")
+    what = f"A {noun} nearer to {verdict.margin:g} than {least}" if verdict.margin else f"A {noun} below {least}"
+    return f"{what} could not have been seen: with so many seeds and tests, it is missed more than once in five times."
 
 
 def _caveats(verdict: Verdict, evidence: Evidence, sample: Sample) -> Iterator[str]:
     question = verdict.question
     student_moved = question.varied == STUDENT or STUDENT not in sample.dimensions
-    if question.outcome == "generalization_gap" and student_moved:
+    if question.outcome == "generalization_gap" and student_moved and evidence.link is None:
         yield (
             "Train minus validation falls by definition: the training stream gets harder with strength, and clean "
             "images do not (generalization_gap_augmented has both at one strength)."
         )
+    if evidence.among:
+        changes = [
+            f"{where} {number(estimate.value)}" + (f" {between(estimate.t_interval)}" if estimate.t_interval else "")
+            for where, estimate in evidence.among
+        ]
+        yield f"By images: {', '.join(changes)}; which images these are depends on the teachers."
     if verdict.answer in ("supported", "refuted", "mixed") and abs(evidence.effect.value) < FEW_IMAGES * evidence.step:
         yield f"That is fewer than {FEW_IMAGES:g} images: one is {evidence.step:.4f} of it."
     if (
-        question.outcome is not None
-        and question.outcome.startswith("attention_iou_")
+        any(name is not None and name.startswith("attention_iou_") for name in (question.outcome, question.mediator))
         and OVERLAP not in sample.outcomes
     ):
         yield "A part of it is chance: larger regions overlap more."

@@ -9,7 +9,7 @@ import pyarrow as pa
 from kd_sweep.analysis.claims.evidence import Along
 from kd_sweep.analysis.claims.p_values import PValue
 from kd_sweep.analysis.claims.sentences import sentence
-from kd_sweep.analysis.claims.verdicts import Verdict
+from kd_sweep.analysis.claims.verdict_record import Verdict
 from kd_sweep.analysis.effects import interval_columns
 from kd_sweep.analysis.sample import Sample
 
@@ -17,6 +17,8 @@ BASES = {
     "profiles": "paired by seed, all strengths",
     "ranks": "rank correlation with strength within each seed",
     "losses": "paired by seed, kl and mse_logits with alpha 0",
+    "association": "slope within settings and seeds",
+    "carried": "effect of strength on the mediator times the slope",
 }
 
 VERDICTS = pa.schema(
@@ -28,6 +30,7 @@ VERDICTS = pa.schema(
         ("verdict_if_normal", pa.string()),
         ("basis", pa.string()),
         ("varied", pa.string()),
+        ("mediator", pa.string()),
         ("distillation_loss", pa.string()),
         ("attention_maps", pa.string()),
         ("from_level", pa.float64()),
@@ -58,8 +61,12 @@ VERDICTS = pa.schema(
         ("missing", pa.string()),
         ("resolution", pa.float64()),
         ("margin", pa.float64()),
+        ("equivalence", pa.string()),
+        ("p_equivalence", pa.float64()),
+        ("p_equivalence_corrected", pa.float64()),
         ("chance_share", pa.float64()),
         ("seeds_to_decide", pa.int32()),
+        ("detectable", pa.float64()),
         ("sentence", pa.string()),
     ]
 )
@@ -113,18 +120,22 @@ def _labels(sample: Sample, verdict: Verdict) -> dict[str, Any]:
 
 
 def _row(sample: Sample, verdict: Verdict) -> dict[str, Any]:
-    needed = verdict.seeds_to_decide
+    needed, evidence = verdict.seeds_to_decide, verdict.evidence
     return {
         **_labels(sample, verdict),
+        "mediator": verdict.question.mediator,
         "verdict": verdict.answer,
         "verdict_if_normal": verdict.answer_if_normal,
         **_evidence_columns(verdict),
         **_p_columns("p", verdict.p.trend),
         **_p_columns("p_if_normal", verdict.p_if_normal.trend),
         **_p_columns("curvature_p", verdict.p.curvature),
-        "is_exact": verdict.is_exact if verdict.p.trend else None,
+        "is_exact": verdict.is_exact if verdict.p.trend and evidence and evidence.tested_SK is not None else None,
         "num_tests": verdict.num_tests or None,
         "margin": verdict.margin,
+        "equivalence": verdict.equivalence,
+        **_p_columns("p_equivalence", verdict.p_equivalence),
+        "detectable": verdict.detectable,
         "seeds_to_decide": int(needed) if needed is not None and math.isfinite(needed) else None,
         "sentence": sentence(verdict, sample),
     }

@@ -16,6 +16,9 @@ from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.value_text import cells
 
 _NOT_TESTED = "not tested"
+_LEVELS = ("_level", "_modifier")
+_METRICS = ("outcome", "varied", "modifier", "mediator", "x", "y")
+"""Columns whose values are names of columns."""
 _ARM = {"distillation_loss": "loss", "attention_maps": "attention maps"}
 _MOST_ROWS = 200
 _MORE = "kd-sweep analyse ROOT STUDY --format csv"
@@ -36,7 +39,10 @@ class Findings:
     effects: ShownTable | None = None
     """Those of the objectives and of the claims."""
     other_effects: ShownTable | None = None
+    interactions: ShownTable | None = None
+    """Of the same outcomes as `effects`."""
     correlations: ShownTable | None = None
+    chain: ShownTable | None = None
     remarks: Sequence[str] = field(default=())
     """What intervals and verdicts assume, and what they leave out."""
 
@@ -52,7 +58,8 @@ def findings(results: Results) -> Findings:
     told = {objective["metric"] for each in results.objectives().values() for objective in each}
     told |= {row["outcome"] for row in rows if row["verdict"] != _NOT_TESTED}
     effects = pooled_effects(analysis.effects)
-    few = pc.is_in(effects["outcome"], pa.array(sorted(told), pa.string()))
+    of_claims = pa.array(sorted(told), pa.string())
+    few = pc.is_in(effects["outcome"], of_claims)
     return Findings(
         "",
         basis,
@@ -60,7 +67,9 @@ def findings(results: Results) -> Findings:
         _verdict_figures(analysis),
         _effects(effects.filter(few), "Effects on the objectives and on what the claims are about"),
         _effects(effects.filter(pc.invert(few)), "Effects on other metrics"),
+        _interactions(analysis.interactions.filter(pc.is_in(analysis.interactions["outcome"], of_claims))),
         _correlations(pooled_correlations(analysis.correlations)),
+        _chain(analysis.chain),
         remarks,
     )
 
@@ -94,6 +103,26 @@ def _correlations(table: pa.Table) -> ShownTable | None:
         ("x", "y", *_ARM),
         ("rho", "num_trials", "num_seeds"),
         (("jackknife interval", "low", "high"),),
+    )
+
+
+def _interactions(table: pa.Table) -> ShownTable | None:
+    return _shown(
+        table,
+        "Interactions: what the effect of strength changes by along another dimension",
+        ("outcome", *_ARM, "varied", "modifier", "from_modifier", "to_modifier"),
+        ("estimate", "effect_at_from", "effect_at_to", "num_seeds"),
+        (("Student's t interval", "t_low", "t_high"), ("bootstrap interval", "low", "high")),
+    )
+
+
+def _chain(table: pa.Table) -> ShownTable | None:
+    return _shown(
+        table,
+        "Links of the chain, and how much of an effect of strength goes with the mediator's",
+        ("varied", "mediator", "outcome", *_ARM),
+        ("carried", "effect", "not_carried", "correlation", "share", "rho_to_undecided", "num_seeds"),
+        (("interval", "carried_low", "carried_high"),),
     )
 
 
@@ -140,15 +169,21 @@ _WORDS = {
     "num_pairs": "pairs",
     "num_trials": "trials",
     "num_seeds": "seeds",
+    "from_modifier": "from",
+    "to_modifier": "to",
+    "effect_at_from": "effect at from",
+    "effect_at_to": "effect at to",
+    "not_carried": "not carried",
+    "rho_to_undecided": "rho to undecided",
 }
 
 
 def _heading(name: str) -> Heading:
-    return Heading(_WORDS.get(name, name), is_number=name.endswith("_level"))
+    return Heading(_WORDS.get(name, name), is_number=name.endswith(_LEVELS))
 
 
 def _labelled(table: pa.Table, name: str) -> list[str]:
     values = table[name].to_pylist()
-    if name.endswith("_level"):
+    if name.endswith(_LEVELS):
         return ["-" if value is None else f"{value:g}" for value in values]
-    return [words(value) if name in ("outcome", "varied", "x", "y") and value else value or "-" for value in values]
+    return [words(value) if name in _METRICS and value else value or "-" for value in values]

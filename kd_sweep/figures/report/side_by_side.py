@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kd_sweep.analysis.study_analysis import analyse, pooled_effects
+from kd_sweep.analysis.trial_settings import STUDENT
 from kd_sweep.analysis.wording import listed
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import words
@@ -85,7 +86,7 @@ def _outcomes(studies: Mapping[str, Results]) -> list[ShownTable]:
         except QueryError:
             continue
         for row in analysis.verdicts.to_pylist():
-            verdicts.setdefault((words(row["outcome"] or row["claim"]), _arm(row)), {})[name] = row["verdict"]
+            verdicts.setdefault(_claim(row), {})[name] = row["verdict"]
             told.add(row["outcome"])
         for row in pooled_effects(analysis.effects).to_pylist():
             if row["outcome"] in told:
@@ -95,7 +96,7 @@ def _outcomes(studies: Mapping[str, Results]) -> list[ShownTable]:
     changes = [list(row) for row in zip(*texts, strict=True)]
     brackets = "in brackets 95 % intervals (Student's t over seeds)"
     return [
-        _table("Verdicts on the paper's claims", ("outcome", "arm"), studies, verdicts, said),
+        _table("Verdicts on the paper's claims", ("claim", "arm", "outcome"), studies, verdicts, said),
         _table(
             f"What metrics change by from the lowest to the highest level; {brackets}",
             ("outcome", "arm", "from, to"),
@@ -125,6 +126,13 @@ def _table(
     hidden = len(texts) - len(texts[:_MOST_ROWS])
     more = f"{hidden:,} more rows: kd-sweep analyse ROOT STUDY" if hidden else ""
     return ShownTable(caption, head, texts[:_MOST_ROWS], more, hidden)
+
+
+def _claim(row: Row) -> Key:
+    """Return what tells a verdict from the others of its study."""
+    whose = "student's strength" if row["varied"] == STUDENT else ""
+    outcome = words(row["outcome"]) if row["outcome"] else "-"
+    return row["claim"], _arm(row), ", ".join(filter(None, [outcome, whose]))
 
 
 def _arm(row: Row) -> str:

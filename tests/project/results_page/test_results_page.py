@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -92,16 +93,47 @@ def test_effects_and_verdicts() -> None:
     _, _, *rows = rows_below("Effects and verdicts")
     check_effects(rows, STUDY)
     printed = (RESULTS / "cifar10-strength-analysis.txt").read_text()
-    given = re.findall(r"^- (\w+): .*? \((\w+)[^)]*\)\. From", printed, re.MULTILINE)
+    given = re.findall(r"^- (\w+): stronger augmentation .*? \((\w+)[^)]*\)\. From", printed, re.MULTILINE)
     assert [(row[5], row[0].split("`")[0]) for row in rows] == [
         (verdict.lower(), outcome) for verdict, outcome in given
     ]
 
 
+def slope_p(mediator: str, outcome: str) -> float:
+    """Return the p value of the slope within settings and seeds, with an error that leaves out each seed."""
+    trials = trials_of(STUDY).dropna(subset=[mediator, outcome])
+    x, y = (
+        trials.pivot_table(name, "seed", ["augmentation_strength", "ensemble_size"]).to_numpy()
+        for name in (mediator, outcome)
+    )
+    x, y = (
+        np.abs(values) if name.startswith("generalization_gap") else values
+        for name, values in ((mediator, x), (outcome, y))
+    )
+
+    def slope(x: np.ndarray, y: np.ndarray) -> float:
+        x, y = (v - v.mean(1, keepdims=True) - v.mean(0, keepdims=True) + v.mean() for v in (x, y))
+        return float((x * y).sum() / (x * x).sum())
+
+    seeds = len(x)
+    without = np.array([slope(np.delete(x, seed, 0), np.delete(y, seed, 0)) for seed in range(seeds)])
+    error = np.sqrt((seeds - 1) / seeds * ((without - without.mean()) ** 2).sum())
+    return float(2 * stats.t.sf(abs(slope(x, y) / error), seeds - 1))
+
+
 def test_p_values_of_normal_differences() -> None:
-    """Straight line and curvature over three strengths, which verdicts go by, corrected (Holm) for twenty tests."""
+    """Straight line and curvature over three strengths, which verdicts go by, corrected (Holm) together with the three
+    slopes between outcomes.
+    """
     _, _, *rows = rows_below("Effects and verdicts")
-    tests: dict[tuple[str, str], float] = {}
+    tests: dict[tuple[str, str], float] = {
+        (mediator, outcome): slope_p(mediator, outcome)
+        for mediator, outcome in (
+            ("attention_iou_teachers", "fidelity_val"),
+            ("fidelity_val", "val_accuracy"),
+            ("fidelity_val", "generalization_gap_augmented"),
+        )
+    }
     for outcome in (row[0].split("`")[0] for row in rows):
         trials = trials_of(STUDY).dropna(subset=outcome)
         values = trials.pivot_table(outcome, ["ensemble_size", "seed"], "augmentation_strength")

@@ -104,7 +104,8 @@ def _findings(study: ReportContent) -> Iterator[Block]:
         yield Paragraph("None on the objectives: no seed has both the lowest and the highest level.")
     else:
         yield found.effects
-    yield from (table for table in (found.other_effects, found.correlations) if table is not None)
+    others = (found.other_effects, found.interactions, found.correlations, found.chain)
+    yield from (table for table in others if table is not None)
 
 
 def _recipe(study: ReportContent) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""The route of a study's analysis: its verdicts, effects, correlations, levels and variance components."""
+"""The route of a study's analysis: its verdicts, and the tables behind them."""
 
 from typing import Annotated, Literal
 
@@ -23,7 +23,7 @@ async def analysis(
     name: StudyName,
     form: WantedForm,
     table: Annotated[
-        Literal["verdicts", "effects", "correlations", "levels", "components"],
+        Literal["verdicts", "effects", "correlations", "levels", "components", "interactions", "chain"],
         Query(description="Which of its tables."),
     ] = "verdicts",
     complete: Annotated[

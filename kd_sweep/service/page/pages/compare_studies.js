@@ -137,7 +137,8 @@ async function readVerdicts(paths) {
 }
 
 function verdictRows(answers) {
-  const key = ({ claim, outcome, distillation_loss: loss, attention_maps: maps }) => [claim, outcome, loss, maps].filter(Boolean).join("; ");
+  const key = ({ claim, outcome, varied, distillation_loss: loss, attention_maps: maps }) => [claim, outcome,
+    varied === "student_strength" ? "student's strength" : null, loss, maps].filter(Boolean).join("; ");
   const known = answers.map(({ rows }) => new Map(rows.map((row) => [key(row), row])));
   const all = [...new Set(known.flatMap((rows) => [...rows.keys()]))];
   return all.map((one) => ({

@@ -7,7 +7,7 @@ import { apiPath } from "../app/requests.js";
 import { count, number, shown, words } from "../app/wording.js";
 
 const SHOWN = 300;
-const NAMES = new Set(["x", "y", "outcome"]); // columns whose values are names of columns
+const NAMES = new Set(["x", "y", "outcome", "mediator"]); // columns whose values are names of columns
 
 export function AnalysisTable({ study, table, empty, params }) {
   const isOpen = params.has(table);

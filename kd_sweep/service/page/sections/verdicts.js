@@ -34,6 +34,10 @@ export function Verdicts({ name, progress, params }) {
           <${AnalysisTable} study=${name} table="correlations" params=${params}
             empty="There are none: they need three levels of something." />
           <${AnalysisTable} study=${name} table="levels" params=${params} empty="There are none: they need three levels of something." />
+          <${AnalysisTable} study=${name} table="interactions" params=${params}
+            empty="There are none: they need all combinations of two strengths with two ensemble sizes." />
+          <${AnalysisTable} study=${name} table="chain" params=${params}
+            empty="There are none: they need settings that several seeds were run with." />
           <${Files} name=${name} path=${path} />`}<//>`}
   </section>`;
 }
@@ -109,7 +113,7 @@ function Effects({ rows }) {
 }
 
 function Files({ name, path }) {
-  return html`<div class="actions">${["verdicts", "effects", "correlations", "levels"].map((table) => html`<a key=${table}
+  return html`<div class="actions">${["verdicts", "effects", "correlations", "levels", "interactions", "chain"].map((table) => html`<a key=${table}
     href=${apiUrl(`${path}?table=${table}&complete=true&format=csv`)} download=${`${name}-${table}.csv`}>${words(table)} (CSV)</a>`)}
   </div>`;
 }
