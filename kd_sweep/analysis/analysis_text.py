@@ -1,6 +1,7 @@
 """The text of an analysis for people: verdicts, then the effects that they are about, and how to read both."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -60,8 +61,8 @@ def write_text(analysis: Analysis, out: BinaryIO, *, complete: bool) -> None:
     """
     about, *notes = explained(analysis)
     rows = sorted(analysis.verdicts.to_pylist(), key=_rank)
-    _lines([about, "", "Verdicts on the paper's claims (arXiv 2405.00739)"], out)
-    _lines((f"- {row['sentence']}" for row in rows), out)
+    _lines([about, "", f"Verdicts on the paper's claims (arXiv 2405.00739): {_counts(rows)}"], out)
+    _lines((f"- {row['sentence' if complete else 'summary']}" for row in rows), out)
     if complete:
         _write_tables(analysis, out)
     else:
@@ -70,7 +71,13 @@ def write_text(analysis: Analysis, out: BinaryIO, *, complete: bool) -> None:
     _write_components(analysis, out)
     _lines(["", "How to read it", *notes], out)
     if not complete:
-        _lines(["", "--all shows verdicts in figures, every strength, all effects, correlations, and the chain."], out)
+        _lines(["", "--all says more of each verdict, and has all effects, correlations, and the chain."], out)
+
+
+def _counts(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many verdicts there are of each kind, in words, in their order."""
+    counts = Counter(row["verdict"] for row in verdicts)
+    return ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
 
 
 def _rank(verdict: Mapping[str, Any]) -> int:

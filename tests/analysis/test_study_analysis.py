@@ -2,6 +2,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -102,15 +103,35 @@ def test_verdicts_come_first_in_words_and_then_in_tables(tmp_path):
     }.items():
         offsets = [shown.index(f"\n{title}") for title in titles]
         assert offsets == sorted(offsets)
-    sentences = [line[2:] for line in text.splitlines() if line.startswith("- ")]
-    assert sorted(sentences) == sorted(analysis.verdicts["sentence"].to_pylist())
+    for shown, column in ((whole, "sentence"), (text, "summary")):
+        sentences = [line[2:] for line in shown.splitlines() if line.startswith("- ")]
+        assert sorted(sentences) == sorted(analysis.verdicts[column].to_pylist())
     untested = [text.startswith("Not tested") for text in sentences]
     assert untested == sorted(untested)
     assert "covers at most 75%" in text
     assert "nan" not in text.lower().replace("finance", "")
     num_rows = sum(table.num_rows for table in (analysis.effects, analysis.correlations, analysis.levels))
     assert text.count("\n") < 70 < num_rows <= whole.count("\n")
-    assert ("--all shows" in text, "--all shows" in whole) == (True, False)
+    assert ("--all says" in text, "--all says" in whole) == (True, False)
+
+
+def test_a_summary_is_a_part_of_its_sentence_and_verdicts_are_counted(tmp_path):
+    results = write_study(tmp_path, planted(seeds=3))
+    analysis = analyse(results, resamples=500)
+    rows = analysis.verdicts.to_pylist()
+    for row in rows:
+        said, more = row["summary"], row["sentence"]
+        assert said.partition(")")[0] == more.partition(")")[0]
+        if row["p"] is not None:
+            shown = f"{row['p_corrected']:.2g}"
+            assert f" p {'below 0.001' if row['p_corrected'] < 0.001 else shown}, corrected for 6 tests." in said
+            assert "bootstrap" in more
+            assert "Against 0: 0.25 " in more
+        assert not any(part in said for part in ("bootstrap", "Against 0:", "By images:"))
+    (title,) = [line for line in written(analysis, results, "table").splitlines() if line.startswith("Verdicts on")]
+    counts = Counter(row["verdict"] for row in rows)
+    assert title.partition("): ")[2].split(", ")[-1] == f"{counts['not tested']} not tested"
+    assert sorted(title.partition("): ")[2].split(", ")) == sorted(f"{n} {name}" for name, n in counts.items())
 
 
 def test_sentences_state_effect_interval_pairs_and_seeds(tmp_path):

@@ -25,8 +25,14 @@ FEW_IMAGES = 2.0
 _MAX_LEVELS = 8
 
 
-def sentence(verdict: Verdict, sample: Sample) -> str:
-    """Return the verdict with its evidence in plain words."""
+def sentence(verdict: Verdict, sample: Sample, *, brief: bool = False) -> str:
+    """Return the verdict with its evidence in plain words.
+
+    Args:
+        verdict: on one claim by one outcome.
+        sample: the trials that it is on.
+        brief: without each strength, the bootstrap, the images by kind, and what could not have been seen.
+    """
     start = f"{verdict.answer.capitalize()}: {verdict.question.claim.name}"
     of_what = "; ".join(_subject(verdict, sample))
     start += f" ({of_what})" if of_what else ""
@@ -41,13 +47,15 @@ def sentence(verdict: Verdict, sample: Sample) -> str:
     elif evidence.link is not None:
         parts += together_text(evidence.link)
     else:
-        parts.append(_effect(verdict, evidence, sample))
-    if evidence.along:
+        parts.append(_effect(verdict, evidence, sample, brief=brief))
+    if evidence.along and not brief:
         parts += _along(verdict, evidence.along)
     if verdict.reason is None:
-        parts += [*_probabilities(verdict, evidence), *_doubt(verdict, evidence)]
+        parts += [*_probabilities(verdict, evidence, brief=brief), *_doubt(verdict, evidence, brief=brief)]
     if evidence.missing:
         parts.append(f"Not in it: {'; '.join(evidence.missing)}.")
+    if evidence.among and not brief:
+        parts.append(_among(evidence))
     return " ".join([*parts, *_caveats(verdict, evidence, sample)])
 
 
@@ -81,13 +89,14 @@ def _subject(verdict: Verdict, sample: Sample) -> Iterator[str]:
         yield "student's strength" if question.varied == STUDENT else "teachers' strength"
 
 
-def _effect(verdict: Verdict, evidence: Evidence, sample: Sample) -> str:
+def _effect(verdict: Verdict, evidence: Evidence, sample: Sample, *, brief: bool) -> str:
     effect = evidence.effect
     text = number(effect.value)
     # Student's t first: the bootstrap's is the shorter one with few seeds, and would look like the whole doubt.
     intervals = ""
     if effect.t_interval is not None and effect.interval is not None:
-        intervals = f"; t interval {between(effect.t_interval)}, bootstrap {between(effect.interval)}"
+        intervals = f"; t interval {between(effect.t_interval)}"
+        intervals += "" if brief else f", bootstrap {between(effect.interval)}"
     of = f"mean of {counted(effect.num_clusters, 'seed')}, "
     count = f"({of}{counted(evidence.num_pairs, 'pair')}{intervals})"
     if evidence.basis == "losses":
@@ -144,8 +153,13 @@ def _along(verdict: Verdict, along: Along) -> Iterator[str]:
         yield f"Against {along.means[0][0]:g}: {', '.join(text)}."
 
 
-def _probabilities(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
+def _probabilities(verdict: Verdict, evidence: Evidence, *, brief: bool) -> Iterator[str]:
     if verdict.p.trend is None:
+        return
+    if brief:
+        p = verdict.p.curvature if verdict.answer == "mixed" and verdict.p.curvature else verdict.p.trend
+        tests = counted(verdict.num_tests, "test")
+        yield f"p {probability(p.corrected)}, corrected for {tests}{_looks(verdict, evidence)}."
         return
     text = f"p {_both(verdict.p.trend)}" if evidence.along is None else f"Trend: p {_both(verdict.p.trend)}"
     if evidence.along and verdict.p.curvature:
@@ -168,7 +182,7 @@ def _both(p: PValue) -> str:
     return f"{probability(p.raw)}, corrected {probability(p.corrected)}"
 
 
-def _doubt(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
+def _doubt(verdict: Verdict, evidence: Evidence, *, brief: bool) -> Iterator[str]:
     """Yield why an undecided verdict is so, and how many seeds would probably decide it."""
     num_seeds = evidence.effect.num_clusters
     if verdict.answer != "undecided":
@@ -189,7 +203,7 @@ def _doubt(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     else:
         many = f"more than {MAX_SEEDS}" if math.isinf(needed) else f"{needed:.0f}"
         yield f"If effect and spread are as observed, {many} seeds in all would decide it four times in five."
-    if verdict.detectable is not None:
+    if verdict.detectable is not None and not brief:
         yield _missed(verdict, evidence, verdict.detectable)
 
 
@@ -205,6 +219,15 @@ def _missed(verdict: Verdict, evidence: Evidence, detectable: float) -> str:
     return f"{what} could not have been seen: with so many seeds and tests, it is missed more than once in five times."
 
 
+def _among(evidence: Evidence) -> str:
+    """Return how fidelity changes on images that the teachers classify right, and on those that they do not."""
+    changes = [
+        f"{where} {number(estimate.value)}" + (f" {between(estimate.t_interval)}" if estimate.t_interval else "")
+        for where, estimate in evidence.among
+    ]
+    return f"By images: {', '.join(changes)}; which images these are depends on the teachers."
+
+
 def _caveats(verdict: Verdict, evidence: Evidence, sample: Sample) -> Iterator[str]:
     question = verdict.question
     student_moved = question.varied == STUDENT or STUDENT not in sample.dimensions
@@ -213,12 +236,6 @@ def _caveats(verdict: Verdict, evidence: Evidence, sample: Sample) -> Iterator[s
             "Train minus validation falls by definition: the training stream gets harder with strength, and clean "
             "images do not (generalization_gap_augmented has both at one strength)."
         )
-    if evidence.among:
-        changes = [
-            f"{where} {number(estimate.value)}" + (f" {between(estimate.t_interval)}" if estimate.t_interval else "")
-            for where, estimate in evidence.among
-        ]
-        yield f"By images: {', '.join(changes)}; which images these are depends on the teachers."
     if verdict.answer in ("supported", "refuted", "mixed") and abs(evidence.effect.value) < FEW_IMAGES * evidence.step:
         yield f"That is fewer than {FEW_IMAGES:g} images: one is {evidence.step:.4f} of it."
     if (
