@@ -75,8 +75,8 @@ from tests.study.space.specs import broken_rule, spec_of
             {"ensemble_sizes": {"grid": [1]}},
             "grid",
             "search.ensemble_sizes: cannot be searched, did you mean 'ensemble_size'? possible: "
-            "augmentation_strength, distillation.temperature, ensemble_size, seed, student_strength, teacher_models, "
-            "teacher_strengths",
+            "augmentation_strength, distillation.temperature, ensemble_size, seed, student_augmentation_seed, "
+            "student_initialisation_seed, student_order_seed, student_strength, … (10 in all)",
         ),
         (
             {"data.path": {"grid": ["a"]}},

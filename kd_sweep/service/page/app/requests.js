@@ -5,6 +5,7 @@ let csrf = null;
 let whenSignedOut = () => {};
 const standings = new WeakMap();
 const ahead = new Map();
+const asked = new Set();
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -25,6 +26,7 @@ export async function request(method, path, { json, yaml, headers = {} } = {}) {
     ahead.delete(path);
     return begun;
   }
+  if (method === "GET") asked.add(path);
   const sent = { ...headers };
   if (method !== "GET" && csrf) sent["X-CSRF-Token"] = csrf;
   if (json !== undefined) sent["Content-Type"] = "application/json";
@@ -49,8 +51,10 @@ export async function request(method, path, { json, yaml, headers = {} } = {}) {
 }
 
 // Begins to read what will be asked for soon, while the page is still being made: the next request for this path takes
-// the answer, unless there was none, as for somebody who is not signed in yet.
+// the answer, unless there was none, as for somebody who is not signed in yet. What the page has asked for itself by now
+// is not read: its answer would be taken for a newer one later.
 export function readAhead(path) {
+  if (asked.has(path)) return Promise.reject(new Error(`${path} is not ahead any more`));
   const begun = request("GET", path);
   ahead.set(path, begun);
   begun.catch(() => ahead.delete(path));
