@@ -89,6 +89,17 @@ def test_fresh_process_sees_what_is_really_loaded():
     assert "ray" in loaded_after_importing("driver/ray")
 
 
+def test_a_driver_loads_no_statistics_before_a_study_has_adaptive_seeds():
+    program = (
+        "import sys, kd_sweep.driver.launch, kd_sweep.driver.tune.sweep, kd_sweep.driver.estimate; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "ray" in loaded
+    assert "scipy" not in loaded
+
+
 def test_importing_the_package_loads_nothing_heavy():
     # `cli` is the program itself, and loads typer.
     folders = [name for name in packages() if (PACKAGE / name).is_dir() and name != "cli"]

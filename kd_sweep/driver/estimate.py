@@ -10,7 +10,6 @@ from kd_sweep.data.dataset_cache import dataset_cache_dir
 from kd_sweep.distill.teacher_records import TEACHERS, teacher_record
 from kd_sweep.driver.pace import describe
 from kd_sweep.driver.ray.local_checks import usable_cpus
-from kd_sweep.driver.stopping.added_seeds import expected_lines
 from kd_sweep.driver.study_checks import check_models, checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.warm_start import warm_start_notes, with_warm_start
@@ -18,6 +17,7 @@ from kd_sweep.errors import DataError, KdSweepError, SpecError
 from kd_sweep.storage.root import Location, Root
 from kd_sweep.study.caveats import caveats
 from kd_sweep.study.recorded_trials import recorded_trials
+from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.study.space.plan import Plan, estimate_hours, example_trial, plan, rest_of
 from kd_sweep.study.space.points import PlannedTrial, points_of
 from kd_sweep.study.space.sections import PlannedTeacher
@@ -90,7 +90,10 @@ class StudyPlan:
         """Yield the plan for people, the estimate last."""
         planned, most = self.whole, "" if self.whole.exact else "at most "
         yield f"study {self.spec.name}: {most}{planned.num_trials} trials, {most}{planned.num_teachers} teachers"
-        yield from expected_lines(self.spec)
+        if isinstance(self.spec.seeds, AdaptiveSeeds):
+            from kd_sweep.driver.stopping.added_seeds import expected_text
+
+            yield expected_text(self.spec, self.spec.seeds)
         trials_done = planned.num_trials - self.rest.num_trials
         teachers_done = planned.num_teachers - self.rest.num_teachers
         if trials_done or teachers_done:

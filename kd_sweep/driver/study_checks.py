@@ -7,12 +7,12 @@ from pathlib import Path
 from kd_sweep.catalogue.bundle import PluginBundle
 from kd_sweep.catalogue.selecting_section import parameters_of_all
 from kd_sweep.data.contents import inspect_data, num_channels
-from kd_sweep.driver.stopping.added_seeds import check_adaptive_seeds
 from kd_sweep.driver.stopping.study_rule import rule_of
 from kd_sweep.errors import SpecError
 from kd_sweep.networks.network_checks import check_model, with_weights_digest
 from kd_sweep.study.extra_metrics import extra_columns
 from kd_sweep.study.recipe import Learner
+from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.study.space.conditions import Conditions
 from kd_sweep.study.space.members import MODELS, entry_of_member, entry_section, is_mixed
 from kd_sweep.study.space.points import trial_config
@@ -38,7 +38,10 @@ def checked(
     check_sampler(spec)
     rule_of(spec)
     check_metrics(spec)
-    check_adaptive_seeds(spec)
+    if isinstance(spec.seeds, AdaptiveSeeds):
+        from kd_sweep.driver.stopping.added_seeds import check_adaptive_seeds
+
+        check_adaptive_seeds(spec, spec.seeds)
     contents = inspect_data(spec.data, cache_dir)
     for line in contents.lines():
         say(line)

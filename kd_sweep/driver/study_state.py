@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.driver.budget import HourBudget
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.recorder import Recorder
-from kd_sweep.driver.stopping.added_seeds import AddedSeeds
 from kd_sweep.driver.stopping.replay import Judge, Replay, replay
 from kd_sweep.driver.study_folder import StudyFolder, with_versions
 from kd_sweep.driver.worker_messages import EpochReport
@@ -26,6 +26,9 @@ from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
 from kd_sweep.tables.schema import FINISHED
 from kd_sweep.tables.writer import StudyWriter
+
+if TYPE_CHECKING:
+    from kd_sweep.driver.stopping.added_seeds import AddedSeeds
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ class StudyState:
             self.recorder.rank_anew()
             self.hours = HourBudget(self.spec, self.recorder)
             if isinstance(self.spec.seeds, AdaptiveSeeds):
+                from kd_sweep.driver.stopping.added_seeds import AddedSeeds
+
                 self.added_seeds = AddedSeeds(self.spec.seeds, self.recorder, self.folder.study)
             for trial_id in list(self.recorder.trials()):
                 if not self.recorder.is_whole(trial_id):  # else its configuration need not be read

@@ -144,6 +144,8 @@ told to end. `lost`: they ended without notice, or out of memory. `interrupted`:
 `preempted` and `lost` trials go on by themselves, unless that happens too often in a row."""
 FINISHED = ("completed", "stopped")
 """Statuses whose metrics count as results. A trial in one of them is never run again."""
+ENDED = (*FINISHED, "failed", "lost", "preempted")
+"""Statuses of trials that nobody waits for."""
 
 
 def column_name(field: str) -> str:

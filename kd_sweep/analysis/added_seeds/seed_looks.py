@@ -14,10 +14,7 @@ from kd_sweep.statistics.spending import Looks
 from kd_sweep.study.file.yaml_reader import read_yaml
 from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.tables.reader import Results
-from kd_sweep.tables.schema import FINISHED, searched_columns, source_columns
-
-ENDED = (*FINISHED, "failed", "lost", "preempted")
-"""Statuses of trials that are not waited for."""
+from kd_sweep.tables.schema import ENDED, searched_columns, source_columns
 
 _OF_ROWS = ("status", "seed", "config", STRENGTH, SIZE)
 

@@ -1,6 +1,9 @@
-"""Adaptive seeds as a driver sees them: whether a study can have them, how many to expect, which to run by now."""
+"""Adaptive seeds as a driver sees them: whether a study can have them, how many to expect, which to run by now.
 
-from collections.abc import Iterable, Iterator
+It loads the analysis of studies, half a second of CPU, so it is imported where a study has such seeds.
+"""
+
+from collections.abc import Iterable
 
 from kd_sweep.analysis.added_seeds.decision import SeedDecision, decide
 from kd_sweep.analysis.added_seeds.expected import EFFECTS, PlannedTests, expected_seeds, least_effect, tests_of
@@ -16,35 +19,31 @@ from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.reader import Results
 
 
-def check_adaptive_seeds(spec: StudySpec) -> None:
+def check_adaptive_seeds(spec: StudySpec, seeds: AdaptiveSeeds) -> None:
     """Raise SpecError where there is no verdict that seeds could be added for."""
-    if not isinstance(spec.seeds, AdaptiveSeeds):
-        return
-    for at, name in enumerate(spec.seeds.outcomes):
+    for at, name in enumerate(seeds.outcomes):
         if name not in claimed_outcomes():
             possible = alternatives(name, claimed_outcomes())
             raise SpecError(f"seeds.outcomes[{at}]: {name!r} is no outcome of the paper's claims; {possible}")
-    if not _tests(spec, spec.seeds).num_watched:
-        of = f" on {listed(list(spec.seeds.outcomes))}" if spec.seeds.outcomes else ""
+    if not _tests(spec, seeds).num_watched:
+        of = f" on {listed(list(seeds.outcomes))}" if seeds.outcomes else ""
         raise SpecError(
             f"seeds: are added for verdicts, and the study can have none{of}; search augmentation_strength or "
             "student_strength with two values and more (claims about teachers' attention need two teachers)"
         )
 
 
-def expected_lines(spec: StudySpec) -> Iterator[str]:
-    """Yield how many seeds a study with adaptive seeds is to have, on a line; nothing for a fixed number."""
-    if not isinstance(spec.seeds, AdaptiveSeeds):
-        return
-    tests, most, trials = _tests(spec, spec.seeds), spec.seeds.max, planned_trials(spec)
+def expected_text(spec: StudySpec, seeds: AdaptiveSeeds) -> str:
+    """Return how many seeds a study with adaptive seeds is to have, on a line."""
+    tests, most, trials = _tests(spec, seeds), seeds.max, planned_trials(spec)
     words = ("nothing has an effect", *(f"all effects are {effect:g}" for effect in EFFECTS[1:]))
-    means = [expected_seeds(tests, spec.seeds, effect) for effect in EFFECTS]
+    means = [expected_seeds(tests, seeds, effect) for effect in EFFECTS]
     numbers = [f"{mean:.1f} if {word}" for mean, word in zip(means, words, strict=True)]
     counts = [f"{mean * len(trials) / most:.0f}" for mean in means]
-    yield (
-        f"seeds: {spec.seeds.min} to {most} until {spec.seeds.until}, on average about {', '.join(numbers)} standard "
+    return (
+        f"seeds: {seeds.min} to {most} until {seeds.until}, on average about {', '.join(numbers)} standard "
         f"deviations between seeds ({counted(tests.number, 'test')}): {', '.join(counts)} trials; "
-        f"an effect of {least_effect(tests, spec.seeds):.1f} is decided four times in five"
+        f"an effect of {least_effect(tests, seeds):.1f} is decided four times in five"
     )
 
 

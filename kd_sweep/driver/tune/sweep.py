@@ -6,7 +6,6 @@ from typing import Any
 
 from ray import tune
 
-from kd_sweep.analysis.added_seeds.seed_looks import ENDED
 from kd_sweep.driver.budget import HoursAreUp
 from kd_sweep.driver.events import Progress, SeedsJudged, TeachersBegan, TrialsBegan, WorkCounted
 from kd_sweep.driver.interrupts import Interrupt
@@ -27,7 +26,7 @@ from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.space.points import is_finite
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.study.trial import TrialConfig
-from kd_sweep.tables.schema import FINISHED
+from kd_sweep.tables.schema import ENDED, FINISHED
 from kd_sweep.waiting import doing
 
 

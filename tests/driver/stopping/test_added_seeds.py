@@ -162,7 +162,7 @@ def verdict_rows(root: Path) -> list[dict[str, Any]]:
 
 def test_the_analysis_says_what_the_driver_decided(tmp_path: Path) -> None:
     run(tmp_path, study(), strong)
-    (row,) = [row for row in verdict_rows(tmp_path) if row["outcome"] == "val_accuracy"]
+    (row,) = [row for row in verdict_rows(tmp_path) if (row["outcome"], row["mediator"]) == ("val_accuracy", None)]
     assert (row["verdict"], row["num_seeds"]) == ("supported", 4)
     assert row["p_corrected"] <= 0.05
     assert "looks at 3 to 8 seeds (this is at 4, with 12% of the error spent)" in row["sentence"]
@@ -179,7 +179,7 @@ def test_who_analyses_early_is_told_and_judges_complete_seeds_alone(tmp_path: Pa
         for row in early.verdicts.to_pylist()
     )
     run(tmp_path, study(), borderline, slots=1, most=12)
-    (row,) = [row for row in verdict_rows(tmp_path) if row["outcome"] == "val_accuracy"]
+    (row,) = [row for row in verdict_rows(tmp_path) if (row["outcome"], row["mediator"]) == ("val_accuracy", None)]
     assert row["num_seeds"] == 4  # of the fifth two trials have ended
 
 
