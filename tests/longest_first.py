@@ -13,6 +13,7 @@ LONGEST = (
     "project/test_tutorial.py",
     "driver/test_plugin_sweep.py",
     "driver/tune/test_stopping_sweep.py",
+    "driver/stopping/test_added_seeds.py",
     "service/page/test_page_of_running_service.py",
     "export/test_followed_exports.py",
     "export/test_killed_exports.py",
