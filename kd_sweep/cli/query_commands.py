@@ -101,7 +101,7 @@ def analyse(
     ] = None,
     output: Format = "table",
     wide: Wide = False,
-    complete: Annotated[bool, typer.Option("--all", help="Show every table whole, as the other formats do.")] = False,
+    complete: Annotated[bool, typer.Option("--all", help="Say more of each verdict, and show all tables.")] = False,
     confidence: Annotated[float, typer.Option(help="Confidence of the intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap.")] = 10_000,
     outcomes: Annotated[

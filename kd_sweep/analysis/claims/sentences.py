@@ -43,7 +43,7 @@ def sentence(verdict: Verdict, sample: Sample, *, brief: bool = False) -> str:
         return f"{start}."
     parts = [f"{start}."]
     if evidence.path is not None:
-        parts += carried_text(verdict, evidence.path, moved_words(verdict.question, sample))
+        parts += carried_text(verdict, evidence.path, _moved_words(verdict.question, sample))
     elif evidence.link is not None:
         parts += together_text(evidence.link)
     else:
@@ -104,7 +104,7 @@ def _effect(verdict: Verdict, evidence: Evidence, sample: Sample, *, brief: bool
             f"mse_logits with alpha 0 instead of kl changes it by {text} {count}; under {verdict.margin:g} is hardly."
             f"{_equivalent(verdict)}"
         )
-    whose, held = moved_words(verdict.question, sample)
+    whose, held = _moved_words(verdict.question, sample)
     if evidence.basis == "ranks":
         trials = f"({of}{counted(evidence.num_pairs, 'trial')}{intervals})"
         return f"Its rank correlation with {whose}strength within a seed is {text} {trials}."
@@ -117,7 +117,7 @@ def _effect(verdict: Verdict, evidence: Evidence, sample: Sample, *, brief: bool
     return f"{text}: train minus validation goes from {number(evidence.ends[0])} to {number(evidence.ends[1])}."
 
 
-def moved_words(question: Question, sample: Sample) -> tuple[str, str]:
+def _moved_words(question: Question, sample: Sample) -> tuple[str, str]:
     """Return whose strength moved and whose was held equal, in words; empty where there is one strength."""
     if STUDENT not in sample.dimensions:
         return "", ""
@@ -171,10 +171,10 @@ def _looks(verdict: Verdict, evidence: Evidence) -> str:
     looks = verdict.looks
     if looks is None:
         return ""
-    number = evidence.effect.num_clusters
+    num_seeds = evidence.effect.num_clusters
     return (
-        f" and looks at {looks.first} to {looks.last} seeds (this is at {number}, with {looks.spent(number):.0%} of "
-        "the error spent)"
+        f" and looks at {looks.first} to {looks.last} seeds (this is at {num_seeds}, with "
+        f"{looks.spent(num_seeds):.0%} of the error spent)"
     )
 
 

@@ -65,7 +65,7 @@ def _read(results: Results, _: str | None) -> Drawing:
     ]
     pauses = _long_pauses(whole)
     busy_s = max(span.begin + span.length for span in whole) - sum(length for _, length in pauses)
-    unit, unit_s = next(((unit, each) for least, unit, each in _SCALES if busy_s >= least), ("seconds", 1.0))
+    unit, unit_s = _scale(busy_s)
     spans = [span._replace(begin=_less(pauses, span.begin) / unit_s, length=span.length / unit_s) for span in whole]
     slots = sorted({span.slot for span in spans})
     hosts = len({host for host, _ in slots})
@@ -95,6 +95,11 @@ def _long_pauses(spans: Sequence[Span]) -> list[Pause]:
     return [(begin, length) for begin, length in gaps if length > _LONG * busy]
 
 
+def _scale(length_s: float) -> tuple[str, float]:
+    """Return the unit that a time is told in, and how many seconds it has."""
+    return next(((unit, unit_s) for least, unit, unit_s in _SCALES if length_s >= least), ("seconds", 1.0))
+
+
 def _less(pauses: Sequence[Pause], moment: float) -> float:
     """Return a moment on the axis that has no pauses."""
     return moment - sum(length for begin, length in pauses if begin < moment)
@@ -104,7 +109,7 @@ def _told(pauses: Sequence[Pause]) -> list[str]:
     if not pauses:
         return []
     length_s = sum(length for _, length in pauses)
-    unit, unit_s = next(((unit, each) for least, unit, each in _SCALES if length_s >= least), ("seconds", 1.0))
+    unit, unit_s = _scale(length_s)
     number = (
         f"A pause of {length_s / unit_s:.3g} {unit} is"
         if len(pauses) == 1
