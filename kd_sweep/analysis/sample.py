@@ -94,7 +94,9 @@ class Sample:
     @property
     def losses(self) -> list[str | None]:
         """What students learned from: losses, `none` for labels alone, with what sets control arms apart."""
-        arms = (Arm(recipe.taught_by, None, recipe.control, recipe.view) for recipe in self.recipes.values())
+        arms = (
+            Arm(recipe.taught_by, None, recipe.control, recipe.view, recipe.epochs) for recipe in self.recipes.values()
+        )
         return list(dict.fromkeys(arm.label for arm in arms))
 
     def levels(self, name: str, settings: Iterable[Setting] | None = None) -> list[float]:

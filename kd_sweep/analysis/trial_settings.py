@@ -15,7 +15,8 @@ LOSS, ALPHA, TEMPERATURE = "distillation_loss", "distillation_alpha", "distillat
 NO_TEACHING = "none"
 """The loss of a student that learns from labels alone: `distillation.loss: none`, or any with alpha 1."""
 CONTROL, VIEW = "distillation_teacher_control", "distillation_teacher_view"
-_USUAL = {CONTROL: "none", VIEW: "consistent"}
+EPOCHS = "distillation_ensemble_epochs"
+_USUAL = {CONTROL: "none", VIEW: "consistent", EPOCHS: "each"}
 """What trials have there that are no control arm, and those of before there were any."""
 
 _MAPS, _TEACHERS_START, _TEACHERS = "metrics_attention", "teacher_weights", "teacher_strengths"
@@ -61,6 +62,8 @@ class Recipe(NamedTuple):
     """`shuffled_labels` or `random_weights`: what teachers are that know nothing; None of others."""
     view: str | None = None
     """`independent` or `fixed`: what teachers see where it is not what the student sees."""
+    epochs: str | None = None
+    """`shared` where teachers share the epochs of one."""
 
     @property
     def taught_by(self) -> str | None:
@@ -77,16 +80,19 @@ class Arm(NamedTuple):
     """Of teachers that know nothing."""
     view: str | None = None
     """Of teachers that see something else than the student."""
+    epochs: str | None = None
+    """Of teachers that share the epochs of one."""
 
     @property
     def label(self) -> str | None:
         """The loss with what sets the arm apart from the usual one: `kl, shuffled_labels`; None where nothing is."""
-        return ", ".join(part for part in (self.loss, self.control, self.view) if part) or None
+        epochs = None if self.epochs is None else f"{self.epochs} epochs"
+        return ", ".join(part for part in (self.loss, self.control, self.view, epochs) if part) or None
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is no control arm, and teachers see what the student sees."""
-        return self.control is None and self.view is None
+        """Whether it is no control arm, and teachers see what the student sees and are trained for all their epochs."""
+        return self.control is None and self.view is None and self.epochs is None
 
 
 NO_ARM = Arm(None, None)
@@ -101,7 +107,7 @@ def arm_of(recipe: Recipe, *outcomes: str) -> Arm:
     loss, view = (None, None) if of_teachers else (recipe.taught_by, recipe.view)
     metrics = [metric_named(outcome) for outcome in outcomes]
     of_attention = any(metric is not None and metric.of_attention for metric in metrics)
-    return Arm(loss, recipe.maps if of_attention else None, recipe.control, view)
+    return Arm(loss, recipe.maps if of_attention else None, recipe.control, view, recipe.epochs)
 
 
 def is_of_teachers(outcome: str) -> bool:
@@ -149,12 +155,12 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _recipe(row: Mapping[str, Any], config: Mapping[str, Any]) -> Recipe:
-    known = _known(row, config, (LOSS, ALPHA, _MAPS, _TEACHERS_START, CONTROL, VIEW))
+    known = _known(row, config, (LOSS, ALPHA, _MAPS, _TEACHERS_START, *_USUAL))
     says_start = _TEACHERS_START in row or _TEACHERS_START in config
     starts = [known[_TEACHERS_START], *(member.get("weights") for member in config.get("members", ()))]
     is_random = not any(starts) if says_start else None
-    control, view = (None if known[name] == usual else known[name] for name, usual in _USUAL.items())
-    return Recipe(known[LOSS], known[ALPHA], known[_MAPS], is_random, bool(config.get("members")), control, view)
+    arm = (None if known[name] == usual else known[name] for name, usual in _USUAL.items())
+    return Recipe(known[LOSS], known[ALPHA], known[_MAPS], is_random, bool(config.get("members")), *arm)
 
 
 def _student_strength(row: Mapping[str, Any], config: Mapping[str, Any]) -> float:

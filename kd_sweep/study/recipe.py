@@ -196,6 +196,8 @@ NO_LOSS = "none"
 TeacherControl = Literal["none", "shuffled_labels", "random_weights"]
 NO_CONTROL: TeacherControl = "none"
 RANDOM_WEIGHTS: TeacherControl = "random_weights"
+SHARED_EPOCHS = "shared"
+"""Of `ensemble_epochs`."""
 
 
 class Distillation(SelectingSection):
@@ -226,6 +228,9 @@ class Distillation(SelectingSection):
     """What teachers see of a training image while they teach (Beyer et al. 2022, arXiv 2106.05237). `consistent`: the
     very pixels that the student sees. `independent`: the image augmented anew, as strongly. `fixed`: the clean image,
     whose logits are computed once."""
+    ensemble_epochs: Literal["each", "shared"] = "each"
+    """`each`: every teacher is trained for its `epochs`. `shared`: each of n for `epochs` / n, rounded down, with a
+    warmup as much shorter, so that an ensemble costs what one teacher alone costs."""
 
     @model_validator(mode="after")
     def _one_name_for_the_same_weights(self) -> "Distillation":
@@ -244,6 +249,31 @@ class Distillation(SelectingSection):
 
 
 SelectedDistillation = Annotated[SerializeAsAny[Distillation], Selected()]
+
+
+def member_learner(learner: Learner, distillation: Distillation, size: int) -> Learner:
+    """Return the recipe by which one of several teachers is trained: they may share the epochs of one.
+
+    Raises:
+        ValueError: they cannot, by `sharing_mistake`.
+    """
+    if distillation.ensemble_epochs != SHARED_EPOCHS or size == 1:
+        return learner
+    if mistake := sharing_mistake(learner.epochs, learner.schedule, size):
+        raise ValueError(f"ensemble_epochs {mistake}")
+    epochs = learner.epochs // size
+    return learner.model_copy(
+        update={"epochs": epochs, "warmup_epochs": learner.warmup_epochs * epochs / learner.epochs}
+    )
+
+
+def sharing_mistake(epochs: int, schedule: str, size: int) -> str | None:
+    """Return why so many teachers cannot share the epochs of one; None where they can."""
+    if epochs < size:
+        return f"'shared' leaves none of {epochs} epochs to each of {size} teachers; possible: {size} epochs or more"
+    if schedule == "step":
+        return "'shared' has no milestones for fewer epochs; possible: schedule cosine or constant"
+    return None
 
 
 class Metrics(SelectingSection):

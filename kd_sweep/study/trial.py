@@ -24,6 +24,7 @@ from kd_sweep.study.recipe import (
     SelectedLearner,
     SelectedMetrics,
     TeacherControl,
+    member_learner,
 )
 from kd_sweep.study.section_digests import NOTHING, parts_of, scalar_json, section_json
 
@@ -229,6 +230,12 @@ class TrialConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _every_teacher_has_epochs(self) -> "TrialConfig":
+        for learner in self.learners:
+            member_learner(learner, self.distillation, self.ensemble_size)
+        return self
+
+    @model_validator(mode="after")
     def _fixed_logits_are_of_one_image(self) -> "TrialConfig":
         if self.distillation.teacher_view == "fixed" and self.augmentation.mixes:
             raise ValueError(f"teacher_view 'fixed' {NO_FIXED_LOGITS} {self.augmentation.pipeline!r}")
@@ -308,7 +315,7 @@ class TrialConfig(Strict):
                 data=self.data,
                 augmentation=self.augmentation,
                 augmentation_strength=strength,
-                learner=learner,
+                learner=member_learner(learner, self.distillation, self.ensemble_size),
                 seed=self.seed,
                 member=member,
                 control=self.distillation.teacher_control,
@@ -328,7 +335,7 @@ class TrialConfig(Strict):
             data=self.data,
             augmentation=reference_augmentation(self.augmentation),
             augmentation_strength=0.0,
-            learner=self.teacher,
+            learner=member_learner(self.teacher, self.distillation, self.ensemble_size),
             seed=self.seed,
             member=1,
         )

@@ -114,3 +114,38 @@ def test_a_study_of_controls_at_one_strength_can_be_analysed(tmp_path):
     analysis = analyse(write_study(tmp_path, made(strengths=(0.5,))))
     assert {row["verdict"] for row in analysis.verdicts.to_pylist()} == {"not tested"}
     assert pooled_contrasts(analysis.effects).num_rows
+
+
+def test_ensembles_that_share_epochs_are_compared_with_those_of_equal_size(tmp_path):
+    generator = np.random.default_rng(4)
+    levels = {(1, "each"): 0.7, (2, "each"): 0.8, (2, "shared"): 0.76, (3, "each"): 0.9, (3, "shared"): 0.82}
+    rows = [
+        trial(
+            strength,
+            size,
+            seed,
+            loss="kl",
+            config={"distillation": {"loss": "kl", "alpha": 0.1, "ensemble_epochs": epochs}},
+            distillation_ensemble_epochs=None if size == 1 else epochs,
+            val_accuracy=level + 0.02 * seed + generator.normal(0, 0.003),
+            teacher_accuracy=level - 0.1,
+        )
+        for seed in SEEDS
+        for strength in (0.0, 0.5)
+        for (size, epochs), level in levels.items()
+    ]
+    analysis = analyse(write_study(tmp_path, rows), outcomes=["val_accuracy", "teacher_accuracy"])
+    found = {(row["outcome"], row["distillation_loss"]): row for row in pooled_contrasts(analysis.effects).to_pylist()}
+    assert {name: row["num_pairs"] for name, row in found.items()} == {
+        ("val_accuracy", "kl to kl, shared epochs"): 4 * len(SEEDS),
+        ("teacher_accuracy", "trained teachers to shared epochs"): 4 * len(SEEDS),
+    }
+    paired = [
+        np.mean(
+            [row["val_accuracy"] * (1 if row["distillation_ensemble_epochs"] == "shared" else -1) for row in of_seed]
+        )
+        * 2
+        for seed in SEEDS
+        if (of_seed := [row for row in rows if row["seed"] == seed and row["distillation_ensemble_epochs"]])
+    ]
+    assert found["val_accuracy", "kl to kl, shared epochs"]["estimate"] == pytest.approx(np.mean(paired), abs=1e-9)

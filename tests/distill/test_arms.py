@@ -49,6 +49,31 @@ def given_logits(config, root, epoch, **options):
     return pairs, val
 
 
+# --- what they cost ---------------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_that_shares_epochs_is_one_trained_for_fewer_with_a_warmup_as_much_shorter():
+    shared = Distillation(ensemble_epochs="shared")
+    for size, epochs, warmup in ((1, 9, 1.5), (2, 4, 1.5 * 4 / 9), (3, 3, 0.5)):
+        recipe, fewer = {"epochs": 9, "warmup_epochs": 1.5}, {"epochs": epochs, "warmup_epochs": warmup}
+        found = tiny_trial(teacher=recipe, distillation=shared, ensemble_size=size)
+        alike = tiny_trial(teacher=fewer, ensemble_size=size)
+        assert [teacher.teacher_id for teacher in found.teachers] == [teacher.teacher_id for teacher in alike.teachers]
+        assert found.trial_id not in (alike.trial_id, tiny_trial(teacher=recipe, ensemble_size=size).trial_id)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"epochs": 2}, "'shared' leaves none of 2 epochs to each of 3 teachers; possible: 3 epochs or more"),
+        ({"epochs": 8, "schedule": "step", "milestones": (4,)}, "no milestones for fewer epochs; possible: schedule"),
+    ],
+)
+def test_epochs_that_teachers_cannot_share(recipe, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_trial(teacher=recipe, distillation=Distillation(ensemble_epochs="shared"), ensemble_size=3)
+
+
 # --- what they see ----------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,8 @@ def _on_mediator(judged: Sequence[Verdict], together: Verdict, varied: str) -> V
     for verdict in judged:
         question = verdict.question
         pairs = zip(question.arm, arm, strict=True)  # what does not depend on a part of the arm has None there
-        is_of_arm = question.arm.control == arm.control and all(own in (None, part) for own, part in pairs)
+        has_teachers = (question.arm.control, question.arm.epochs) == (arm.control, arm.epochs)
+        is_of_arm = has_teachers and all(own in (None, part) for own, part in pairs)
         if question.claim in CLAIMS and (question.outcome, question.varied) == (mediator, varied) and is_of_arm:
             return verdict
     return None

@@ -188,6 +188,12 @@ _OF_IMAGES = (
 
 _OF_ARMS = (
     Rule(
+        _of_distillation("ensemble_epochs"),
+        ("ensemble_size", *_of_distillation("teacher_control")),
+        lambda size, control: size == 1 or control == RANDOM_WEIGHTS,
+        "with one teacher, or with teachers of random weights; possible: ensemble sizes from 2 on",
+    ),
+    Rule(
         tuple(f"{COMMON}.{key}" for key in Learner.model_fields if key not in (*OF_NETWORKS, "weights_digest")),
         _of_distillation("teacher_control"),
         lambda control: control == RANDOM_WEIGHTS,

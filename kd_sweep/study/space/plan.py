@@ -21,11 +21,11 @@ from kd_sweep.study.space.members import ENTRIES, MODELS, inherits
 from kd_sweep.study.space.points import PlannedTrial, is_finite, planned_teachers, planned_trials, trial_config
 from kd_sweep.study.space.repeats import adds_seeds, num_repeats, with_seeds
 from kd_sweep.study.space.searchable_fields import search_field
-from kd_sweep.study.space.sections import CONTROL, Parts, PlannedTeacher
+from kd_sweep.study.space.sections import CONTROL, EPOCHS, Parts, PlannedTeacher
 from kd_sweep.study.spec import Choice, Dimension, Grid, StudySpec, Value
 from kd_sweep.study.trial import TrialConfig
 
-TEACHER_FIELDS = ("augmentation_strength", "seed", CONTROL)
+TEACHER_FIELDS = ("augmentation_strength", "seed", CONTROL, EPOCHS)
 """But for the lists of an ensemble, whose members are counted one by one."""
 TEACHER_SECTIONS = ("data", "augmentation", "teacher", "teachers")
 ENDLESS = 2**63

@@ -32,7 +32,7 @@ from kd_sweep.study.space.searchable_fields import (
     unknown_field,
 )
 from kd_sweep.study.space.settings import repeated_setting
-from kd_sweep.study.space.teacher_rules import check_entry, check_recipes, check_teachers
+from kd_sweep.study.space.teacher_rules import check_entry, check_recipes, check_shared_epochs, check_teachers
 from kd_sweep.study.spec import (
     Choice,
     Dimension,
@@ -66,6 +66,7 @@ def validate_space(spec: StudySpec) -> None:
     _check_combinations(spec)
     check_recipes(spec)
     check_idle(spec)
+    check_shared_epochs(spec)
     _check_teacher_weights(spec)
     _check_views(spec)
     _check_seeds(spec)

@@ -11,7 +11,17 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from kd_sweep.catalogue.parameters import Strict
 from kd_sweep.errors import SpecError
 from kd_sweep.study.identity import SECTIONS
-from kd_sweep.study.recipe import NO_CONTROL, RANDOM_WEIGHTS, Augmentation, Data, Distillation, Learner, TeacherControl
+from kd_sweep.study.recipe import (
+    NO_CONTROL,
+    RANDOM_WEIGHTS,
+    SHARED_EPOCHS,
+    Augmentation,
+    Data,
+    Distillation,
+    Learner,
+    TeacherControl,
+    member_learner,
+)
 from kd_sweep.study.section_digests import scalar_json, section_json
 from kd_sweep.study.space.dimensions import default_settings
 from kd_sweep.study.space.members import ENTRIES, MODELS, is_mixed, learners_of
@@ -43,10 +53,11 @@ Values = tuple[Value | Literal[Absent.ABSENT], ...]
 S = TypeVar("S", bound=Strict)
 
 
-CONTROL = "distillation.teacher_control"
+CONTROL, EPOCHS = "distillation.teacher_control", "distillation.ensemble_epochs"
 TEACHER_FIELDS = (
     *("augmentation_strength", "ensemble_size", "seed", "teacher_strengths", "teacher_models"),
     CONTROL,
+    EPOCHS,
 )
 TEACHER_SECTIONS = ("data", "augmentation", "teacher", "teachers", "metrics")
 """What decides which teachers a trial needs."""
@@ -151,6 +162,9 @@ class Parts:
         learners = self.members(values, settings)
         distillation: Part[Distillation] = self.part("distillation", values)
         control, metrics = distillation.section.teacher_control, self.part("metrics", values).section
+        if distillation.section.ensemble_epochs == SHARED_EPOCHS:
+            each = (member_learner(learner.section, distillation.section, len(learners)) for learner in learners)
+            learners = tuple(map(self._shared, each))
         for member, (strength, learner) in enumerate(zip(settings.teacher_strengths, learners, strict=True), 1):
             if control == RANDOM_WEIGHTS:
                 nothing, network = self._shared(Augmentation()), self._shared(untrained_learner(learner.section))

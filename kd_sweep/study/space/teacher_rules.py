@@ -1,15 +1,23 @@
 """The rules on a study's `teachers` and its ensembles: every entry is some teacher's, and every teacher is possible."""
 
 import itertools
+from typing import Any
 
 from kd_sweep.errors import SpecError
 from kd_sweep.study.file.messages import RuleError
-from kd_sweep.study.recipe import Learner
+from kd_sweep.study.recipe import SHARED_EPOCHS, Learner, sharing_mistake
 from kd_sweep.study.space.conditions import Conditions
-from kd_sweep.study.space.dimensions import extremes, searched_ensembles, searched_models
+from kd_sweep.study.space.dimensions import (
+    extremes,
+    fixed_value,
+    listed_values,
+    searched_ensembles,
+    searched_models,
+)
 from kd_sweep.study.space.fields_without_effect import MAX_COMBINATIONS
 from kd_sweep.study.space.members import COMMON, ENTRIES, MODELS, entry_field, is_mixed, learners_of
 from kd_sweep.study.space.searchable_fields import changed_section, search_field
+from kd_sweep.study.space.sections import EPOCHS
 from kd_sweep.study.spec import StudySpec
 
 SELECTOR = Learner.selector
@@ -70,6 +78,28 @@ def _check_models(spec: StudySpec) -> None:
         listed = ", ".join(map(str, sorted(sizes)))
         rule = f"has to have lists of one length with search.teacher_strengths beside it; they have {listed}"
         raise RuleError(("search", MODELS), rule)
+
+
+def check_shared_epochs(spec: StudySpec) -> None:
+    """Check that the teachers of every ensemble can share the epochs of one, where a trial asks for it.
+
+    Raises:
+        RuleError: the first that cannot.
+    """
+    largest = int(extremes(spec, "ensemble_size")[1])
+    if SHARED_EPOCHS not in _values(spec, EPOCHS) or largest == 1:
+        return
+    path = ("search", EPOCHS) if EPOCHS in spec.search else tuple(EPOCHS.split("."))
+    for section in (COMMON, *(f"{ENTRIES}.{index}" for index in range(len(spec.teachers)))):
+        schedule = "step" if "step" in _values(spec, f"{section}.schedule") else "cosine"
+        if mistake := sharing_mistake(int(extremes(spec, f"{section}.epochs")[0]), schedule, largest):
+            raise RuleError(path, mistake)
+
+
+def _values(spec: StudySpec, name: str) -> list[Any]:
+    """Return every value that trials can have in a field that is no number."""
+    listed: list[Any] = list(listed_values(spec.search[name])) if name in spec.search else []  # type: ignore[arg-type]
+    return [*listed, fixed_value(spec, name)]
 
 
 def check_recipes(spec: StudySpec) -> None:

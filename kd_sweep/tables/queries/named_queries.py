@@ -158,14 +158,17 @@ def metrics(results: Results) -> pa.Table:
     return pa.Table.from_pylist([row for row in rows if row["num_values"]], columns)
 
 
-_OF_TEACHERS = ("teacher_", "teachers_", "data_", "augmentation_", "distillation_teacher_control")
+_OF_TEACHERS = (
+    *("teacher_", "teachers_", "data_", "augmentation_"),
+    *("distillation_teacher_control", "distillation_ensemble_epochs"),
+)
 """What the columns of searched fields begin with that make teachers differ."""
 
 
 def teachers(results: Results) -> pa.Table:
     """The teachers of each study, with how many of its trials learn from each.
 
-    `num_trials` is null where the study also searches fields that make teachers differ.
+    `num_trials` is null where strength, seed and member do not say which teacher a trial has.
     """
     extra = searched_fields(results)[2:]
     teaching = [name for name in extra if name.startswith(_OF_TEACHERS)]
@@ -173,8 +176,10 @@ def teachers(results: Results) -> pa.Table:
     query = f"""
         SELECT teachers.study, teacher_id, model, teachers.augmentation_strength, teachers.seed, member, control,
             teachers.val_accuracy, teachers.train_accuracy, epochs, num_parameters, teachers.train_s,
-            CASE WHEN coalesce(bool_or({differs}), false) THEN NULL ELSE count(trials.trial_id) END AS num_trials
-        FROM teachers LEFT JOIN trials ON trials.study = teachers.study AND trials.seed = teachers.seed
+            CASE WHEN coalesce(bool_or({differs}), false) OR bool_or(num_alike > 1) THEN NULL
+                ELSE count(trials.trial_id) END AS num_trials
+        FROM (SELECT *, count(*) OVER (PARTITION BY study, augmentation_strength, seed, member) AS num_alike
+            FROM teachers) AS teachers LEFT JOIN trials ON trials.study = teachers.study AND trials.seed = teachers.seed
             AND trials.augmentation_strength = teachers.augmentation_strength AND trials.ensemble_size >= member
         GROUP BY ALL
         ORDER BY teachers.study, teachers.augmentation_strength, teachers.seed, member, teacher_id"""

@@ -72,6 +72,7 @@ def test_a_given_field_without_effect_is_refused(content: dict[str, Any], messag
             "search.student.momentum: has no effect .*, so trials would differ in nothing but their name",
         ),
         ({}, {"distillation.ensemble_reducer": ["teachers", "probabilities"], "ensemble_size": [1, 2]}, "one teacher"),
+        ({}, {"distillation.ensemble_epochs": ["each", "shared"], "ensemble_size": [1, 2]}, "one teacher"),
         (
             {},
             {"distillation.alpha": [0.0, 0.5], "student.label_smoothing": [0.0, 0.1]},

@@ -212,6 +212,15 @@ def test_teachers_do_not_guess(tmp_path: Path):
     assert answer(open_results(tmp_path), "teachers")["num_trials"].to_pylist() == [None]
 
 
+def test_teachers_do_not_count_where_two_are_alike_but_for_what_no_column_says(tmp_path: Path):
+    with StudyWriter(Root.open(tmp_path), "s") as writer:
+        writer.upsert_trial(trial_row(0, ensemble_size=2))
+        for name, member in (("short", 1), ("long", 1), ("other", 2)):
+            writer.upsert_teacher({"teacher_id": name, "augmentation_strength": 0.0, "seed": 0, "member": member})
+    found = answer(open_results(tmp_path), "teachers").to_pylist()
+    assert {row["teacher_id"]: row["num_trials"] for row in found} == {"short": None, "long": None, "other": 1}
+
+
 def test_best_epoch_is_the_row_of_the_best_clean_validation_accuracy_and_the_first_of_equals(results: Results):
     found = answer(results, "best_epoch").to_pandas()
     epochs = results.pandas("epochs").sort_values(["study", "trial_id", "epoch"])
