@@ -7,13 +7,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.warm_python import WarmProcess
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 """Run `kd-sweep` with arguments in a process of its own and wait for it: the fixture `kd_sweep`.
 
 By name: its ``timeout`` in seconds, and the ``cpus`` of its Ray.
 """
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Started = subprocess.Popen[str] | WarmProcess
+"""A process of `kd-sweep` that runs."""
+
+Start = Callable[..., Started]
 """Start `kd-sweep` with arguments in a process group of its own: the fixture `start_kd_sweep`.
 
 By name: the ``cpus`` of its Ray, and more ``variables`` of its environment.

@@ -16,12 +16,12 @@ from hypothesis import settings
 
 from kd_sweep.cli import main
 from tests.catalogue_entries import own_entries
-from tests.command_line import COMMAND, IMPORT_TIMES, Cli, Run, Start, environment
+from tests.command_line import COMMAND, IMPORT_TIMES, Cli, Run, Start, Started, environment
 from tests.left_processes import RUN, end_what_is_left
 from tests.longest_first import rank
 from tests.made_once import made_once
 from tests.tiny_study import TINY
-from tests.warm_python import run_command
+from tests.warm_python import WarmProcess, command_program, run_warm
 
 settings.register_profile("any speed", deadline=None)
 settings.load_profile("any speed")
@@ -129,7 +129,7 @@ def kd_sweep() -> Run:
     def run(*arguments: object, timeout: float = 240, cpus: int = 1) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
         if IMPORT_TIMES[0] not in os.environ:
-            return run_command(*words, variables=environment(cpus), timeout_s=timeout)
+            return run_warm(command_program(*words), Path.cwd(), environment(cpus), timeout_s=timeout)
         return subprocess.run(
             [*COMMAND, *words],
             capture_output=True,
@@ -160,30 +160,37 @@ def cli(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def start_kd_sweep() -> Iterator[Start]:
-    """Start `kd-sweep` with these arguments, in a process group of its own. What still runs ends with the test."""
-    started: list[subprocess.Popen[str]] = []
+    """Start `kd-sweep` with these arguments, in a session of its own. What still runs ends with the test.
 
-    def start(
-        *arguments: object, cpus: int = 1, variables: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            env=environment(cpus) | variables,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    What launches is forked from a process that has loaded what a launch loads. A service is started as by its user:
+    it must not load that.
+    """
+    started: list[Started] = []
+
+    def start(*arguments: object, cpus: int = 1, variables: Mapping[str, str] = MappingProxyType({})) -> Started:
+        words, given = [*map(str, arguments)], environment(cpus) | variables
+        if words[0] in ("launch", "resume"):
+            started.append(WarmProcess(command_program(*words), given))
+        else:
+            started.append(
+                subprocess.Popen(
+                    [*COMMAND, *words],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    text=True,
+                    env=given,
+                    start_new_session=True,
+                )
+            )
+        return started[-1]
 
     yield start
     for process in started:
         end(process)
 
 
-def end(process: "subprocess.Popen[str]") -> None:
+def end(process: Started) -> None:
     """End a process that a test has left, with its Ray, or its whole group where it does not end."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

@@ -1,27 +1,49 @@
 """Processes of Python for programs of tests: each is forked from one that has imported all that takes long."""
+# ruff: noqa: PTH123, SIM115 - descriptors are opened here, for as long as a process lives
 
 import gc
 import multiprocessing
+import multiprocessing.context
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TextIO
 
 WARM = multiprocessing.get_context("forkserver")
+"""Starts processes of functions. A process of pytest has one such first process, whoever asks for it."""
 DRIVER = (
+    "api.study",
     "cli",
     "driver.launch",
     "driver.progress",
     "driver.ray.connection",
     "driver.ray.preflight",
     "driver.tune.sweep",
+    "tables.queries.named_queries",
 )
 """What the command line loads of kd_sweep when it launches a study."""
-WARM.set_forkserver_preload(
-    [*(f"kd_sweep.{name}" for name in DRIVER), "kd_sweep.distill.trial", "tests.trained_studies"]
-)
+RAYS = ("ray.dag", "ray.train.trainer", "pydantic.v1", "starlette.datastructures")
+"""What Ray loads later, while it runs."""
+LOADED = [*(f"kd_sweep.{name}" for name in DRIVER), *RAYS, "kd_sweep.distill.trial", "tests.trained_studies"]
+"""What the first process has loaded when another is forked from it."""
+WARM.set_forkserver_preload(LOADED)
+
+
+def warm_with(module: str) -> multiprocessing.context.ForkServerContext:
+    """Return `WARM`, for functions of a module that has them run in processes of their own, which the first loads too.
+
+    Called while the module is imported. A list that another module sets by itself would replace this one.
+    """
+    LOADED.append(module)
+    return WARM
+
 
 tempfile.gettempdir()  # remembered before a test sets TMPDIR, in which no socket of the first process may lie
 
@@ -56,19 +78,95 @@ def run_warm(
     return subprocess.CompletedProcess(["python", "-c", program], process.exitcode, out, err)
 
 
-def run_command(*arguments: str, variables: Mapping[str, str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Run `kd-sweep` as ``python -m kd_sweep`` does in this folder, two seconds of CPU sooner."""
-    program = f"from kd_sweep.cli import main\nmain({arguments!r})"
-    return run_warm(program, Path.cwd(), variables, timeout_s=timeout_s)
+def command_program(*arguments: str) -> str:
+    """Return the program that does what ``python -m kd_sweep`` does with these arguments, two seconds of CPU sooner."""
+    return f"from kd_sweep.cli import main\nmain({arguments!r})"
+
+
+class WarmProcess:
+    """A program that runs in a session of its own, forked as in `run_warm`: what a test needs of a `subprocess.Popen`.
+
+    It reads nothing. Its output and errors are one stream, ``stdout``, or are added to a file.
+
+    Args:
+        program: what is run as `__main__`, in this folder.
+        variables: its whole environment.
+        log: the file.
+    """
+
+    def __init__(self, program: str, variables: Mapping[str, str], log: Path | None = None) -> None:
+        receiver, sender = WARM.Pipe(duplex=False)
+        output = sender if log is None else str(log)
+        self._process = WARM.Process(
+            target=_run_apart, args=(program, str(Path.cwd()), dict(variables), output, os.sched_getaffinity(0))
+        )
+        self._process.start()
+        sender.close()
+        self.stdout = open(os.dup(receiver.fileno()))
+        receiver.close()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self._reader: threading.Thread | None = None
+        self._rest: list[str] = []
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or minus the signal that has ended it; None while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("kd-sweep", timeout or 0.0)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """Return what it says until its end; after a `subprocess.TimeoutExpired` it can be asked again."""
+        begin = time.monotonic()
+        if self._reader is None:
+            self._reader = threading.Thread(target=lambda: self._rest.append(self.stdout.read()), daemon=True)
+            self._reader.start()
+        self._reader.join(timeout)
+        if self._reader.is_alive():
+            raise subprocess.TimeoutExpired("kd-sweep", timeout or 0.0)
+        self.stdout.close()
+        self.wait(None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
+        return self._rest[0], None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def _run(program: str, folder: str, variables: dict[str, str], streams: str, cores: set[int]) -> None:
+    for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
+        os.dup2(os.open(f"{streams}/{number}", flags), number)
+    _become(program, folder, variables, cores)
+
+
+def _run_apart(program: str, folder: str, variables: dict[str, str], output: Connection | str, cores: set[int]) -> None:
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    into = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if isinstance(output, str) else output.fileno()
+    for number in (1, 2):
+        os.dup2(into, number)
+    os.close(into) if isinstance(output, str) else output.close()
+    _become(program, folder, variables, cores)
+
+
+def _become(program: str, folder: str, variables: dict[str, str], cores: set[int]) -> None:
     gc.freeze()  # what all share is not looked through again by each
     os.sched_setaffinity(0, cores)
     tempfile.tempdir = None  # of the environment that was
-    for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
-        os.dup2(os.open(f"{streams}/{number}", flags), number)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - multiprocessing has closed it
+    # Those that it has are of the files of the first process, or closed.
+    sys.stdin = open(0, closefd=False)
+    sys.stdout, sys.stderr = _opened_as(sys.stdout, 1), _opened_as(sys.stderr, 2)
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(folder)
@@ -76,3 +174,10 @@ def _run(program: str, folder: str, variables: dict[str, str], streams: str, cor
     sys.argv[:] = ["-c"]
     main = sys.modules["__main__"] = type(sys)("__main__")
     exec(compile(program, "<string>", "exec"), vars(main))
+
+
+def _opened_as(stream: TextIO, number: int) -> TextIO:
+    """Open a descriptor, of a file or pipe, as Python has opened its own stream there."""
+    opened = open(number, "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
+    opened.reconfigure(line_buffering=number == 2 and stream.line_buffering, write_through=stream.write_through)
+    return opened

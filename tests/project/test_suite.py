@@ -4,16 +4,21 @@ import ast
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import environment
 from tests.left_processes import RUN, end_what_is_left, left_processes
 from tests.longest_first import LONGEST, rank
+from tests.polling import until
 from tests.project.package_coverage import table
+from tests.warm_python import LOADED, WarmProcess, run_warm
 
 TESTS = Path(__file__).resolve().parents[1]
 FILES = sorted(TESTS.rglob("*.py"))
+THIS = Path(__file__).name
 
 
 def imported_tests(source: str) -> list[str]:
@@ -96,3 +101,51 @@ def test_coverage_is_added_up_by_package() -> None:
         ["study", "3", "40", "87.5%"],
         ["kd_sweep", "4", "48", "89.6%"],
     ]
+
+
+def test_the_process_that_others_are_forked_from_has_loaded_what_they_need(tmp_path: Path) -> None:
+    """Python has one list of it for all modules: one that sets its own would have each process load the rest anew."""
+    program = "import sys\nprint(*sys.modules)"
+    loaded = run_warm(program, tmp_path, environment()).stdout.split()
+    assert set(LOADED) <= set(loaded)
+    assert {"torch", "ray.tune", "optuna"} <= set(loaded)
+    assert {path.name for path in FILES if "set_forkserver_preload" in path.read_text()} == {"warm_python.py", THIS}
+
+
+ABOUT_ITSELF = """
+import json, os, signal, sys, threading
+handled = {int(number): str(signal.getsignal(number)) for number in signal.valid_signals()}
+blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+leads = os.getpid() == os.getsid(0) == os.getpgid(0)
+own = [os.getcwd(), os.umask(0o22), os.nice(0), sorted(os.sched_getaffinity(0)), sys.stdin.read(), dict(os.environ)]
+streams = [[s.encoding, s.errors, s.line_buffering, s.write_through, s.seekable()] for s in (sys.stdout, sys.stderr)]
+print(json.dumps([handled, blocked, leads, own, threading.active_count(), streams]), flush=True)
+print("told", file=sys.stderr, flush=True)
+os.kill(os.getpid(), signal.SIGTERM) if {killed} else sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_forked_process_is_to_its_test_as_one_that_was_started(killed: bool) -> None:
+    program, variables = ABOUT_ITSELF.replace("{killed}", str(killed)), environment()
+    given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    started = subprocess.Popen(
+        [sys.executable, "-c", program], env=variables, text=True, start_new_session=True, **given
+    )
+    forked = WarmProcess(program, variables)
+    assert forked.communicate(30) == started.communicate(30)
+    assert forked.returncode == started.returncode == (-signal.SIGTERM if killed else 3)
+
+
+def test_a_forked_process_is_waited_for_and_killed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    process = WarmProcess("import time\nprint('begun', flush=True)\ntime.sleep(60)", os.environ, log)
+    until(lambda: "begun" in log.read_text())
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    process.kill()
+    assert process.wait(10) == process.poll() == -signal.SIGKILL
+    process.send_signal(signal.SIGKILL)  # nobody's pid any more
+    assert log.read_text() == "before\nbegun\n"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.command_line import environment
 from tests.project.pages import TUTORIAL, blocks
+from tests.warm_python import command_program, run_warm
 
 INTERRUPTED = "kd-sweep launch first.yaml\n"
 FIGURES = re.compile(r"[-+\d.:]+|below")
@@ -74,10 +76,17 @@ def interrupted(text: str, folder: Path, variables: dict[str, str]) -> str:
 def output_of(language: str, text: str, folder: Path, variables: dict[str, str]) -> str:
     if text == INTERRUPTED:
         return interrupted(text, folder, variables)
-    command = ["/bin/sh", "-ec"] if language == "sh" else [sys.executable, "-c"]
-    done = subprocess.run([*command, text], cwd=folder, env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (text, done.stderr)
-    return done.stderr + done.stdout
+    programs = [text]
+    if language == "sh":
+        nothing, *commands = re.split(r"^kd-sweep ", text, flags=re.MULTILINE)
+        assert not nothing
+        programs = [command_program(*shlex.split(arguments)) for arguments in commands]
+    output = ""
+    for program in programs:
+        done = run_warm(program, folder, variables, timeout_s=240)
+        assert done.returncode == 0, (text, done.stderr)
+        output += done.stderr + done.stdout
+    return output
 
 
 @pytest.mark.slow

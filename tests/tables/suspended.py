@@ -1,7 +1,6 @@
 """A driver that is suspended before one of its file operations, and goes on after another has taken over."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import socket
@@ -21,10 +20,10 @@ from kd_sweep.storage.root import Root
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.rows import epoch_row, trial_id, trial_row
+from tests.warm_python import warm_with
 
-FRESH = multiprocessing.get_context("forkserver")
+FRESH = warm_with(__name__)
 """Gives each driver a process of its own that has imported all it needs."""
-FRESH.set_forkserver_preload([__name__])
 STUDY = "s"
 FIRST, SECOND = "first", "second"
 """Hosts: they tell whose rows are whose."""

@@ -1,6 +1,5 @@
 """SIGKILL of the writer before any of its file operations, or any time: nothing flushed is lost, nothing doubled."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -19,11 +18,11 @@ from kd_sweep.storage.root import Root
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.rows import epoch_row, metric_value, trial_id, trial_row
+from tests.warm_python import warm_with
 
 FOREVER = 1_000_000
-FRESH = multiprocessing.get_context("forkserver")
+FRESH = warm_with(__name__)
 """Gives each writer a process of its own that has imported all it needs: a hundred of them take seconds."""
-FRESH.set_forkserver_preload([__name__])
 
 
 def write(folder: Path, kill_at: int, num_flushes: int, said: Connection) -> None:

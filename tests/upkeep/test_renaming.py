@@ -1,6 +1,5 @@
 """The renaming of a study: everything says the new name, and a kill at any file operation leaves one whole study."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -20,9 +19,9 @@ from kd_sweep.upkeep.renaming import rename_study
 from kd_sweep.upkeep.verify import PROBLEM, verify
 from tests.command_line import Cli, assert_one_line
 from tests.upkeep.stored_studies import store_study
+from tests.warm_python import warm_with
 
-FRESH = multiprocessing.get_context("forkserver")
-FRESH.set_forkserver_preload([__name__])
+FRESH = warm_with(__name__)
 
 
 def content(root: Path) -> dict[str, pa.Table]:

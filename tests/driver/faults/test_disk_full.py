@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import Cli, Run, Start
+from tests.command_line import Cli, Run, Start, Started
 from tests.comparing_tables import comparable
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def test_a_disk_that_fills_up_ends_the_sweep_which_goes_on_later(
     assert cli("verify", root)[0] == 0
 
 
-def assert_ends_for_want_of_room(process: "subprocess.Popen[str]", root: Path, disk: Path, cli: Cli) -> None:
+def assert_ends_for_want_of_room(process: Started, root: Path, disk: Path, cli: Cli) -> None:
     """Fill the disk, see how the sweep ends, and make room again."""
     filler = Filler(disk)
     try:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def rows_of(root: Path, sql: str) -> list[dict[str, Any]]:
 
 
 def killed_in_its_first_trial(start: Start, folder: Path, root: Path) -> None:
-    process: subprocess.Popen[str] = start("launch", folder / "s.yaml", "--root", root)
+    process = start("launch", folder / "s.yaml", "--root", root)
     until = time.monotonic() + 120
     while True:
         try:

@@ -19,10 +19,11 @@ import pytest
 
 from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, read_header
 from kd_sweep.distill.teacher_records import RECORD, TEACHERS
-from tests.command_line import COMMAND, environment
+from tests.command_line import environment
 from tests.comparing_tables import comparable
 from tests.latest import latest
 from tests.trained_studies import train_study
+from tests.warm_python import WarmProcess, command_program
 
 NUM_KILLS = int(os.environ.get("KD_SWEEP_SOAK_KILLS", "3"))
 SEED = int(os.environ.get("KD_SWEEP_SOAK_SEED", "7"))
@@ -60,7 +61,7 @@ class Sweep:
 
     def __init__(self, spec: Path, root: Path) -> None:
         self.root = root
-        self._command = [*COMMAND, "launch", str(spec), "--root", str(root)]
+        self._program = command_program("launch", str(spec), "--root", str(root))
         self._log = root.with_suffix(".log")
         self._sessions: set[int] = set()
         self._end = time.monotonic() + DEADLINE_S
@@ -68,16 +69,9 @@ class Sweep:
 
     def launch(self) -> None:
         """Launch or resume: the same command."""
-        with self._log.open("ab") as log:
-            self._begin = log.tell()
-            self.driver = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(CPUS),
-                start_new_session=True,
-            )
+        self._log.touch()
+        self._begin = self._log.stat().st_size
+        self.driver = WarmProcess(self._program, environment(CPUS), self._log)
         self._sessions.add(self.driver.pid)
 
     def said(self) -> str:
@@ -93,7 +87,7 @@ class Sweep:
                 if int(leader) not in self._sessions:
                     continue
                 sessions.add(int(leader))
-                kind = kind_of((entry / "cmdline").read_bytes().decode())
+                kind = DRIVER if entry.name == leader else kind_of((entry / "cmdline").read_bytes().decode())
                 if state not in "ZX" and kind in kinds and session in (None, int(leader)):
                     found.append(int(entry.name))
         self._sessions = sessions  # the number of a session that is over can come again
@@ -136,13 +130,10 @@ class Sweep:
 
 
 def kind_of(command: str) -> str:
-    """Return what a process of a sweep is, by its command line."""
+    """Return what a process that a driver has started is, by its command line."""
     if command.startswith(("ray::ResourceTrainable", "ray::TrialActor")):
         return WORKER
-    program, *arguments = command.split("\0")
-    if "kd_sweep" in arguments:
-        return DRIVER
-    return RAYLET if program.endswith("/raylet") else HELPER
+    return RAYLET if command.partition("\0")[0].endswith("/raylet") else HELPER
 
 
 def epoch_of(checkpoint: Path) -> int:

@@ -3,13 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.command_line import Cli, Run, Start
+from tests.command_line import Cli, Run, Start, Started
 from tests.comparing_tables import comparable
 
 pytestmark = pytest.mark.slow
@@ -108,7 +107,7 @@ def test_a_study_goes_on_with_the_mended_rule_of_a_plugin(with_teachers: Path, t
     assert "scheduler.name_source: " in refused.stderr
 
 
-def read_until(text: str, process: "subprocess.Popen[str]") -> None:
+def read_until(text: str, process: Started) -> None:
     assert process.stdout is not None
     output = []
     for line in process.stdout:

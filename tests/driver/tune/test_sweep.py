@@ -4,14 +4,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.command_line import IMPORT_TIMES, Run, Start, split_imports
+from tests.command_line import IMPORT_TIMES, Run, Start, Started, split_imports
 from tests.comparing_tables import comparable
 
 pytestmark = pytest.mark.slow
@@ -21,7 +20,7 @@ CHECKPOINTS = {"teachers": "teachers/*/*.safetensors", "trials": "tiny/checkpoin
 """What the first epoch of each phase leaves in the root, with most of the work ahead on any machine."""
 
 
-def until_there_is(pattern: str, root: Path, process: "subprocess.Popen[str]") -> None:
+def until_there_is(pattern: str, root: Path, process: Started) -> None:
     while not any(root.glob(pattern)):
         assert process.poll() is None, f"the sweep ended before there was {pattern}"
         time.sleep(0.01)
