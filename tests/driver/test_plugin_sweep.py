@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def epochs(root: Path) -> int:
 
 
 def killed_after_its_first_epoch(start: Start, folder: Path, root: Path) -> None:
-    process: subprocess.Popen[str] = start("launch", folder / "s.yaml", "--root", root)
+    process = start("launch", folder / "s.yaml", "--root", root)
     until = time.monotonic() + 120
     while not epochs(root):
         assert process.poll() is None, process.communicate()
@@ -196,14 +195,22 @@ def test_a_plugin_that_fails_in_a_step_is_named_in_one_line(tmp_path: Path) -> N
         assert "\n" not in message
 
 
-def test_a_plugin_that_fails_in_a_step_fails_its_trial_and_no_other(tmp_path: Path, kd_sweep: Run) -> None:
-    names = ", ".join(f"'mykd:{name}'" for name in FAILURES)
+@pytest.mark.parametrize(
+    "failing",
+    [("raises", "nan", "exits"), pytest.param(tuple(FAILURES), marks=pytest.mark.long)],
+    ids=["of each kind", "all"],
+)
+def test_a_plugin_that_fails_in_a_step_fails_its_trial_and_no_other(
+    failing: tuple[str, ...], tmp_path: Path, kd_sweep: Run
+) -> None:
+    """Each failure ends its worker, and another starts: here are what the plug-in raises, gives back, and ends."""
+    names = ", ".join(f"'mykd:{name}'" for name in failing)
     failing_study(tmp_path, f"distillation.loss: {{grid: [{names}, kl]}}")
     done = kd_sweep("launch", tmp_path / "s.yaml", "--root", tmp_path / "results")
     assert done.returncode == 3, done.stderr
     rows = {row["distillation_loss"].rpartition(":")[2]: row for row in rows_of(tmp_path / "results")}
     assert rows.pop("kl")["status"] == "completed"
-    assert rows.keys() == FAILURES.keys()
+    assert rows.keys() == set(failing)
     for name, row in rows.items():
         assert (row["status"], row["attempts"]) == ("failed", 1)
         assert row["error"].endswith(FAILURES[name])
