@@ -1,8 +1,6 @@
 """Launches from Python: in a notebook's cell and in a thread, without a print, and without a Ray left behind."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from tests.command_line import environment
 from tests.comparing_tables import comparable
 from tests.project.architecture import ROOT
 from tests.project.pages import blocks
+from tests.warm_python import run_warm
 
 SCRIPT = """
 import asyncio, json, os, pathlib, signal, sys, threading
@@ -73,16 +72,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory, uninterrupted: Path) -> t
     folder = tmp_path_factory.mktemp("launched")
     (folder / "tiny.yaml").write_text((uninterrupted.parent / "tiny.yaml").read_text())
     block, _ = blocks(ROOT / "docs/python.md", "py")  # the other one asks a service
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        input=block.replace("digits-small", "tiny"),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = run_warm(SCRIPT, folder, environment(), stdin=block.replace("digits-small", "tiny"), timeout_s=240)
     assert done.returncode == 0, done.stderr
     return folder, json.loads((folder / "told.json").read_text()), done.stdout + done.stderr
 

@@ -18,7 +18,7 @@ from kd_sweep.study.metric_catalogue import LIST_METRICS, METRICS_VERSION, REPOR
 from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Distillation
 from kd_sweep.study.spec import Objective
-from tests.distill.trials import DIVERGES, metrics_of, run, start_python, tiny_trial
+from tests.distill.trials import DIVERGES, fork_python, metrics_of, run, start_python, tiny_trial
 from tests.latest import latest
 
 TRIAL = """
@@ -227,7 +227,7 @@ def test_a_trial_killed_at_any_moment_and_resumed_equals_one_that_was_not(tmp_pa
     expected = metrics_of(run(config, tmp_path / "whole"))
     root = tmp_path / "killed"
     for kill_after in (0, 1, 2):  # 0: before the first row, while teachers are trained
-        process = start_python(TRIAL, config.model_dump_json(), str(root))
+        process = fork_python(TRIAL, config.model_dump_json(), str(root))
         if kill_after == 0:
             while not list(root.glob("teachers/*/last-*.safetensors")):
                 assert process.poll() is None, process.communicate()

@@ -11,6 +11,7 @@ from kd_sweep.distill.trial import trial_epochs
 from kd_sweep.study.metric_catalogue import LIST_METRICS, REPORTED_METRICS
 from kd_sweep.study.recipe import Data, Learner
 from kd_sweep.study.trial import TrialConfig
+from tests.warm_python import WarmProcess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Row = dict[str, Any]
@@ -47,6 +48,12 @@ def run(config: TrialConfig, root: Path, checkpoint_dir: Path | None = None, **o
 def metrics_of(rows: list[Row]) -> list[Row]:
     """Return ``rows`` without times."""
     return [{name: row[name] for name in ("epoch", "learning_rate", *REPORTED_METRICS, *LIST_METRICS)} for row in rows]
+
+
+def fork_python(program: str, *arguments: str) -> WarmProcess:
+    """Run ``program`` in a process of its own that has loaded what trains, but nothing of an earlier test."""
+    given = f"import sys\nsys.argv[1:] = {arguments!r}\n"
+    return WarmProcess(given + program, {**os.environ, "CUDA_VISIBLE_DEVICES": ""})
 
 
 def start_python(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -1,4 +1,3 @@
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from kd_sweep.driver import epoch_probe
 from kd_sweep.driver.epoch_probe import seconds_per_epoch
 from kd_sweep.study.recipe import Data
 from kd_sweep.study.trial import TrialConfig
-from tests.command_line import COMMAND, environment
+from tests.command_line import environment
 from tests.distill.trials import tiny_trial
+from tests.warm_python import WarmProcess, command_program, run_warm
 
 UNEVEN = {"train": (90, 40, 1, 2), "val": (3, 30, 2, 1)}
 """Images of each class."""
@@ -113,16 +113,16 @@ def test_counts_are_those_of_the_loaded_digits(fields):
 def test_the_next_probe_removes_what_a_killed_one_left(tiny, tmp_path):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    command = [*COMMAND, "plan", str(tiny), "--root", str(tmp_path / "r")]
+    plans = command_program("plan", str(tiny), "--root", str(tmp_path / "r"))
     given = environment() | {"TMPDIR": str(temporary)}
-    killed = subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL)
+    killed = WarmProcess(plans, given)
     while not list(temporary.glob("kd-sweep-probe-*/teachers")):
         assert killed.poll() is None
         time.sleep(0.01)
     killed.kill()
     killed.wait()
     assert list(temporary.glob("kd-sweep-*"))
-    subprocess.run(command, env=given, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    assert run_warm(plans, tmp_path, given).returncode == 0
     assert list(temporary.glob("kd-sweep-*")) == []
 
 

@@ -9,7 +9,7 @@ import torch
 
 from kd_sweep.distill import teacher_logits
 from kd_sweep.distill.teacher_logits import EpochLogits, LogitCache
-from tests.distill.trials import start_python
+from tests.distill.trials import fork_python
 
 SHAPE = (6, 4, 3)
 HOLDER = """
@@ -73,7 +73,7 @@ def test_a_slot_that_raises_lets_the_others_go_on(tmp_path):
 
 @pytest.fixture
 def holder(tmp_path):
-    process = start_python(HOLDER, str(tmp_path))
+    process = fork_python(HOLDER, str(tmp_path))
     assert process.stdout.readline() == "one\n"
     yield process
     process.kill()

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,8 +23,9 @@ from kd_sweep.storage.lease import Lease
 from kd_sweep.storage.root import Root
 from kd_sweep.storage.tensor_files import read_tensors
 from kd_sweep.storage.terms import claims_on, of_term
-from tests.distill.trials import DIVERGES, run, start_python, tiny_trial
+from tests.distill.trials import DIVERGES, fork_python, run, tiny_trial
 from tests.latest import latest
+from tests.polling import until
 
 TEACHER = tiny_trial().teachers[0]
 LONG_TEACHER = tiny_trial(teacher={"epochs": 5}).teachers[0]
@@ -60,7 +62,7 @@ def equal(weights, others):
 
 
 def start_training(teacher, root):
-    return start_python(TRAIN, teacher.model_dump_json(), str(root))
+    return fork_python(TRAIN, teacher.model_dump_json(), str(root))
 
 
 def test_a_finished_teacher_is_described_and_never_trained_again(tmp_path):
@@ -145,8 +147,8 @@ print(trained.record.pid)
 @pytest.mark.parametrize("suspended_after", [1, LONG_TEACHER.learner.epochs])
 def test_a_trainer_that_was_suspended_and_replaced_changes_nothing(tmp_path, suspended_after):
     """Before its next checkpoint, and before it publishes."""
-    first = start_python(SUSPENDED, LONG_TEACHER.model_dump_json(), str(tmp_path), str(suspended_after))
-    os.waitid(os.P_PID, first.pid, os.WSTOPPED)
+    first = fork_python(SUSPENDED, LONG_TEACHER.model_dump_json(), str(tmp_path), str(suspended_after))
+    until(lambda: Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     record = ensure(LONG_TEACHER, tmp_path)
     folder = folder_of(tmp_path, LONG_TEACHER)
     before = {path.name: path.read_bytes() for path in folder.glob("*-*") if not path.name.startswith("lease-")}
