@@ -44,7 +44,7 @@ def best_loss(spec: StudySpec) -> float:
     return min(losses)
 
 
-@pytest.mark.parametrize(("sampler", "num_trials", "seeds"), [("cmaes", 70, 7), ("gp", 20, 3)])
+@pytest.mark.parametrize(("sampler", "num_trials", "seeds"), [("cmaes", 70, 5), ("gp", 20, 3)])
 def test_a_sampler_that_models_is_better_than_a_sequence(sampler: str, num_trials: int, seeds: int) -> None:
     objectives = [{"metric": "val_loss", "mode": "min"}]
     best = {
