@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from kd_sweep.data.dataset import CHUNK_IMAGES, Dataset, ImageSet
 from kd_sweep.data.dataset_listing import list_images
-from kd_sweep.data.decoding.decoder import decode_images
 from kd_sweep.data.fingerprints import store_fingerprint
 from kd_sweep.data.readers.array_datasets import ArrayPart, array_dataset
 from kd_sweep.data.selection import selected_indices
@@ -38,6 +37,8 @@ def load_dataset(data: Data, cache_dir: Path | None = None, val_selection: Selec
     """
     if not data.entry.traits.lists_files:
         return _of_arrays(data, val_selection)
+    from kd_sweep.data.decoding.decoder import decode_images  # arrays need no Pillow, which each worker would load
+
     dataset = list_images(data, cache_dir)
     if cache_dir is not None:
         store_fingerprint(dataset.fingerprint, cache_dir)

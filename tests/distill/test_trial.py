@@ -218,6 +218,7 @@ def test_a_process_that_trains_loads_nothing_that_takes_long_and_is_not_needed(t
         "kornia",
         "sklearn",
         "pandas",
+        "PIL",
     }
 
 
