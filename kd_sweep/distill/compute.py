@@ -101,10 +101,39 @@ def reproducible(num_threads: int | None) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark_before
 
 
-@contextlib.contextmanager
-def epoch_randomness(init_seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Make dropout and the like a pure function of ``(init_seed, epoch)``; the process's own RNG stays as it was."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derived_seed("epoch", init_seed, epoch))
-        yield
+class EpochRandomness:
+    """Makes dropout and the like in an epoch a pure function of ``(init_seed, epoch)``.
+
+    The block may be left and entered again: it goes on where it was, whatever has been drawn in between, and the
+    process's own random states stay as they were.
+    """
+
+    def __init__(self, init_seed: int, epoch: int, device: torch.device) -> None:
+        self._seed = derived_seed("epoch", init_seed, epoch)
+        self._device = device
+        self._inside: _RandomStates | None = None
+
+    def __enter__(self) -> None:
+        self._outside = self._states()
+        if self._inside is None:
+            torch.manual_seed(self._seed)
+        else:
+            self._set(self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = self._states()
+        self._set(self._outside)
+
+    def _states(self) -> "_RandomStates":
+        on_gpu = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+        return torch.get_rng_state(), on_gpu
+
+    def _set(self, states: "_RandomStates") -> None:
+        on_cpu, on_gpu = states
+        torch.set_rng_state(on_cpu)
+        if on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu, self._device)
+
+
+_RandomStates = tuple[Tensor, Tensor | None]
+"""Of the CPU, and of the GPU."""

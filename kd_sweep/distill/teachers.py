@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.data.dataset import Dataset
 from kd_sweep.distill.checkpoints import LAST, CheckpointHeader, Row, load_checkpoint, save_checkpoint, take_over
-from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device, to_device
+from kd_sweep.distill.compute import EpochRandomness, reproducible, resolve_device, to_device
 from kd_sweep.distill.distillation_loss import label_loss
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.teacher_records import (
@@ -34,7 +34,7 @@ from kd_sweep.distill.teacher_records import (
     weights_file,
     write_record,
 )
-from kd_sweep.distill.training import steps_of, train_epoch
+from kd_sweep.distill.training import StepsOf, train_epoch
 from kd_sweep.distill.worker_memory import RecentlyUsed, resident_dataset
 from kd_sweep.errors import CorruptFileError, StudyLockedError
 from kd_sweep.metrics.predictions import accuracy
@@ -308,7 +308,8 @@ class _TeacherTraining:
             correct.append((logits_BC.detach().argmax(1) == batch.labels_B).sum())
             return label_loss(logits_BC, batch.labels_B, learner.label_smoothing, batch.partners)
 
-        with epoch_randomness(self._teacher.init_seed, epoch, self._device), steps_of(teacher=learner):
+        started = time.perf_counter()
+        with EpochRandomness(self._teacher.init_seed, epoch, self._device), StepsOf(teacher=learner):
             trained = train_epoch(
                 self._model,
                 self._optimizer,
@@ -318,12 +319,13 @@ class _TeacherTraining:
                 epoch,
                 learner.precision,
             )
+        train_s = time.perf_counter() - started
         row = {
             "epoch": epoch,
             "train_loss": trained.loss,
             "train_accuracy": int(torch.stack(correct).sum()) / trained.num_images,
             "val_accuracy": self._val_accuracy(),
-            "epoch_s": trained.train_s,
+            "epoch_s": train_s,
         }
         self._history.append(row)
         self._lease.check()

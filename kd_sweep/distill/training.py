@@ -5,9 +5,8 @@ Shapes: B batch, C classes.
 
 import dataclasses
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,27 +37,30 @@ class TrainedEpoch:
     num_images: int
     learning_rate: float
     """Of the last step."""
-    train_s: float
 
 
-@contextmanager
-def steps_of(**selected: SelectingSection) -> Iterator[None]:
-    """Name the plug-ins' entries whose work is done in the block, where a loss is NaN or a backward pass raises.
+class StepsOf:
+    """Names the plug-ins' entries whose work is done in the block, where a loss is NaN or a backward pass raises.
 
     Args:
         selected: what selects the entries, by its section: ``student`` for example.
     """
-    named = [f"{section}.{of.selector} {getattr(of, of.selector)!r}" for section, of in selected.items() if of.source]
-    try:
-        yield
-    except NonFiniteError as error:
-        if not named:
-            raise
-        raise NonFiniteError(f"{error}, with {' and '.join(named)}") from error
-    except RAISED as error:
-        if isinstance(error, KdSweepError) or not named or origin(error) is None:
-            raise
-        raise TrialError(f"a step with {' and '.join(named)} raised {described(error)}") from error
+
+    def __init__(self, **selected: SelectingSection) -> None:
+        chosen = selected.items()
+        self._named = [f"{section}.{of.selector} {getattr(of, of.selector)!r}" for section, of in chosen if of.source]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
+        if not self._named:
+            return
+        entries = " and ".join(self._named)
+        if isinstance(error, NonFiniteError):
+            raise NonFiniteError(f"{error}, with {entries}") from error
+        if isinstance(error, RAISED) and not isinstance(error, KdSweepError) and origin(error) is not None:
+            raise TrialError(f"a step with {entries} raised {described(error)}") from error
 
 
 def train_epoch(
@@ -70,34 +72,64 @@ def train_epoch(
     epoch: int,
     precision: Precision = "float32",
 ) -> TrainedEpoch:
-    """Train ``model`` on every batch, one step each.
+    """Train ``model`` on every batch of an epoch, on the model's device: `EpochTraining` from its beginning to its end.
+
+    Raises:
+        NonFiniteError: the loss of a batch is NaN or infinite.
+    """
+    training = EpochTraining(model, optimizer, batch_loss, learning_rate, epoch, precision)
+    for batch in batches:
+        training.step(batch)
+    return training.end()
+
+
+class EpochTraining:
+    """One epoch of a network's training, a step at a time: other networks may learn from the same batch in between.
 
     Args:
         model: left in training mode.
         optimizer: over the model's parameters.
-        batches: one epoch's stream, on the model's device.
         batch_loss: what is minimised; it sees the logits of training mode, each before the step on its own batch.
         learning_rate: of each step in this epoch, counted from 0.
         epoch: named in errors.
         precision: of the forward passes; see `compute.forward`.
-
-    Raises:
-        NonFiniteError: the loss of a batch is NaN or infinite. On a CPU the weights are as before that batch; on a
-            GPU, where reading a value stops the queue of kernels, it is noticed up to 64 batches later.
     """
-    model.train()
-    started = time.perf_counter()
-    watch = _LossWatch(epoch)
-    step = -1
-    for step, batch in enumerate(batches):
-        set_learning_rate(optimizer, learning_rate(step))
-        logits_BC = forward(model, batch.images_BDHW, precision)
-        loss = batch_loss(logits_BC, batch)
-        watch.add(loss.detach(), len(batch.labels_B))
-        optimizer.zero_grad(set_to_none=True)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batch_loss: BatchLoss,
+        learning_rate: Callable[[int], float],
+        epoch: int,
+        precision: Precision = "float32",
+    ) -> None:
+        model.train()
+        self._model, self._optimizer, self._precision = model, optimizer, precision
+        self._batch_loss, self._learning_rate = batch_loss, learning_rate
+        self._watch = _LossWatch(epoch)
+        self._num_steps = 0
+
+    def step(self, batch: "Batch") -> None:
+        """Learn from the next batch, on the model's device.
+
+        Raises:
+            NonFiniteError: the loss of a batch is NaN or infinite. On a CPU the weights are as before that batch; on a
+                GPU, where reading a value stops the queue of kernels, it is noticed up to 64 batches later.
+        """
+        set_learning_rate(self._optimizer, self._learning_rate(self._num_steps))
+        # A copy: networks may change their input, and others learn from the batch too.
+        logits_BC = forward(self._model, batch.images_BDHW.clone(), self._precision)
+        loss = self._batch_loss(logits_BC, batch)
+        self._watch.add(loss.detach(), len(batch.labels_B))
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return TrainedEpoch(watch.mean(), watch.num_images, learning_rate(step), time.perf_counter() - started)
+        self._optimizer.step()
+        self._num_steps += 1
+
+    def end(self) -> TrainedEpoch:
+        """Return what the epoch was; raise `NonFiniteError` as `step` does. The device has done its work then."""
+        return TrainedEpoch(self._watch.mean(), self._watch.num_images, self._learning_rate(self._num_steps - 1))
 
 
 class _LossWatch:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kd_sweep.distill.compute import epoch_randomness, reproducible, resolve_device
+from kd_sweep.distill.compute import EpochRandomness, reproducible, resolve_device
 from kd_sweep.errors import ClusterError
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def test_settings_are_restored_even_after_an_error():
 def test_epoch_randomness_depends_on_seed_and_epoch_alone_and_leaves_the_process_as_it_was():
     def draw(seed, epoch):
         torch.rand(3)
-        with epoch_randomness(seed, epoch, CPU):
+        with EpochRandomness(seed, epoch, CPU):
             return torch.rand(4).tolist()
 
     assert draw(1, 1) == draw(1, 1)
@@ -33,9 +33,22 @@ def test_epoch_randomness_depends_on_seed_and_epoch_alone_and_leaves_the_process
     torch.manual_seed(5)
     expected = torch.rand(2).tolist()
     torch.manual_seed(5)
-    with epoch_randomness(1, 1, CPU):
+    with EpochRandomness(1, 1, CPU):
         torch.rand(7)
     assert torch.rand(2).tolist() == expected
+
+
+def test_epoch_randomness_goes_on_where_it_was_left_whatever_is_drawn_in_between():
+    with EpochRandomness(1, 1, CPU):
+        expected = torch.rand(4).tolist()
+    one, other, drawn = EpochRandomness(1, 1, CPU), EpochRandomness(2, 1, CPU), []
+    for _ in range(2):
+        with one:
+            drawn += torch.rand(2).tolist()
+        torch.rand(3)
+        with other:
+            torch.rand(5)
+    assert drawn == expected
 
 
 def test_auto_is_a_device_that_is_there():

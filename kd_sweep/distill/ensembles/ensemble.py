@@ -20,6 +20,7 @@ from kd_sweep.attention.regions import other_images
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.ensembles.epoch_answers import EnsembleEpoch
 from kd_sweep.distill.ensembles.member import Member
+from kd_sweep.distill.ensembles.shared_epoch import SharedEpoch
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.teacher_logits import CleanOutputs, LogitCache
 from kd_sweep.distill.teachers import TrainedTeacher, ensure_teacher
@@ -94,13 +95,14 @@ class Ensemble:
         for teacher_id in self._needed:
             self._trained(teacher_id)
 
-    def epoch(self, epoch: int) -> EnsembleEpoch:
-        """Return the teachers' answers to one epoch of the stream."""
+    def epoch(self, epoch: int, shared: SharedEpoch | None = None) -> EnsembleEpoch:
+        """Return the teachers' answers to one epoch of the stream, which other students may share."""
         if self._drifting:
             for stale in ("_clean", "_compared", "_right", "clean_logits", "clean_metrics", "clean_lists"):
                 self.__dict__.pop(stale, None)
         fixed = self._fixed if self._is_fixed else None
-        return EnsembleEpoch(self._members, self._stream, self._teacher_stream, self._cache, epoch, fixed)
+        shared = shared or SharedEpoch(1)
+        return EnsembleEpoch(self._members, self._stream, self._teacher_stream, self._cache, epoch, fixed, shared)
 
     @property
     def drifting_models(self) -> Mapping[str, nn.Module]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kd_sweep.augmentation.stream import AugmentationStream, Batch
 from kd_sweep.distill.ensembles.member import Member
+from kd_sweep.distill.ensembles.shared_epoch import SharedEpoch
 from kd_sweep.distill.teacher_logits import EpochLogits, LogitCache
 
 
@@ -26,6 +27,7 @@ class EnsembleEpoch:
         cache: where their outputs are kept, under the name of their stream.
         epoch: which one, from 1.
         fixed: each teacher's logits on all training images, where it has no others.
+        shared: what other students of the stream ask for in this epoch, too.
     """
 
     def __init__(
@@ -36,29 +38,33 @@ class EnsembleEpoch:
         cache: LogitCache,
         epoch: int,
         fixed: list[Tensor] | None,
+        shared: SharedEpoch,
     ) -> None:
         self._stream, self._teacher_stream, self._cache, self._epoch = stream, teacher_stream, cache, epoch
         self._fixed = fixed
         dataset = stream.dataset
         num_train = min(len(dataset.train), stream.num_batches * stream.stream.batch_size)
         self._shape = (num_train, len(dataset.val), dataset.num_classes)
-        self._train: list[Callable[[Tensor], Tensor]] = [member.train_logits for member in members]
-        self._val: list[Callable[[Tensor], Tensor]] = [member.logits for member in members]
+        seen = teacher_stream.stream.stream_id
         is_kept = fixed is None and cache.keeps(self._shape)
         if is_kept:
-            folders = {member: f"{member.teacher_id}/{teacher_stream.stream.stream_id}" for member in members}
+            folders = {member: f"{member.teacher_id}/{seen}" for member in members}
             kept = cache.once(folders, self._kept, self._compute)
-            self._train = [_Kept(kept[member].train_NC.to(stream.device)) for member in members]
-            self._val = [_Kept(kept[member].val_augmented_VC.to(stream.device)) for member in members]
+            on_device = [shared.kept(kept[member], member.teacher_id, seen, stream.device) for member in members]
+            self._train: list[Callable[[Tensor], Tensor]] = [_Kept(logits.train_NC) for logits in on_device]
+            self._val: list[Callable[[Tensor], Tensor]] = [_Kept(logits.val_augmented_VC) for logits in on_device]
+        else:
+            self._train = [shared.train_logits(member, seen) for member in members]
+            self._val = [shared.val_logits(member) for member in members]
         are_views = not is_kept and fixed is None and teacher_stream.stream != stream.stream
-        self._views = teacher_stream.batches(epoch) if are_views else None
+        self._views = shared.views(teacher_stream, epoch) if are_views else None
 
     def train_logits(self, batch: Batch) -> Tensor:
         """Return the teachers' logits on the next training batch, (M, B, C), or on their views of its images."""
         if self._fixed is not None:
             fixed_MBC = torch.stack([logits_NC[batch.indices_B] for logits_NC in self._fixed])
             return fixed_MBC.to(self._stream.device, non_blocking=True)
-        seen = batch if self._views is None else next(self._views)
+        seen = batch if self._views is None else self._views(batch)
         return torch.stack([answer(seen.images_BDHW) for answer in self._train])
 
     def val_augmented_logits(self, batch: Batch) -> Tensor:

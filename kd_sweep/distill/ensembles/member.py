@@ -33,13 +33,13 @@ class Member:
     def __init__(self, teacher: TeacherConfig, trained: Callable[[str], TrainedTeacher], drifting: bool) -> None:
         self._teacher = teacher
         self._trained = trained
-        self._drifting = drifting
+        self.drifting = drifting
         self.teacher_id = teacher.teacher_id
 
     @cached_property
     def model(self) -> nn.Module:
         """As it is in this trial: a copy of its own where it drifts."""
-        return copy.deepcopy(self.trained_model) if self._drifting else self.trained_model
+        return copy.deepcopy(self.trained_model) if self.drifting else self.trained_model
 
     @property
     def trained_model(self) -> nn.Module:
@@ -65,7 +65,7 @@ class Member:
 
         Where it drifts, batch norm takes the images into its statistics.
         """
-        norms = self._norms if self._drifting else ()
+        norms = self._norms if self.drifting else ()
         for norm in norms:
             norm.train()
         try:
