@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtr
 
-from kd_sweep.statistics.intervals import Floats
+from kd_sweep.statistics.intervals import Floats, Ints
 from kd_sweep.statistics.significance import exponential_ps
 
 SHAPE = 3.0
@@ -120,25 +120,28 @@ def borders(ps_RN: Floats, spent_N: Iterable[float], levels_A: Iterable[float]) 
     Returns:
         The borders, AN; never smaller at a greater error.
     """
-    shares_N, order_NR = list(spent_N), np.argsort(ps_RN, axis=0, kind="stable").T
-    rows = [_borders_at(ps_RN, order_NR, [int(share * level * len(ps_RN)) for share in shares_N]) for level in levels_A]
+    shares_N = list(spent_N)
+    order_NR = np.ascontiguousarray(np.argsort(ps_RN, axis=0).T)
+    sorted_NR = np.take_along_axis(ps_RN.T, order_NR, axis=1)
+    rows = [
+        _borders_at(sorted_NR, order_NR, [int(share * level * len(ps_RN)) for share in shares_N]) for level in levels_A
+    ]
     return np.asarray(np.minimum.accumulate(np.array(rows)[::-1], axis=0)[::-1])
 
 
-def _borders_at(ps_RN: Floats, order_NR: np.ndarray, allowed_N: list[int]) -> list[float]:
-    """Return the borders at which no more studies than allowed are decided by each look."""
-    is_open_R, num_decided, found = np.ones(len(ps_RN), dtype=bool), 0, []
-    for at, allowed in enumerate(allowed_N):
+def _borders_at(sorted_NR: Floats, order_NR: Ints, allowed_N: list[int]) -> list[float]:
+    """Return the borders at which no more studies than allowed are decided by each look, of sorted p values."""
+    is_open_R, num_decided, found = np.ones(order_NR.shape[1], dtype=bool), 0, []
+    for ps_R, order_R, allowed in zip(sorted_NR, order_NR, allowed_N, strict=True):
         # Among the smallest are those that were decided before, and those that may be now.
-        first = order_NR[at][: allowed + num_decided + 1]
-        first = first[is_open_R[first]][: allowed - num_decided + 1]
-        ps = ps_RN[first, at]
-        if len(first) > allowed - num_decided:
-            is_below = ps < ps[-1]  # of equal ones all or none
-            first, ps = first[is_below], ps[is_below]
-        found.append(float(ps[-1]) if len(ps) else 0.0)
-        is_open_R[first] = False
-        num_decided += len(first)
+        first = order_R[: allowed + num_decided + 1]
+        places, most = np.flatnonzero(is_open_R[first]), allowed - num_decided
+        if len(places) > most:
+            smaller = np.searchsorted(ps_R, ps_R[places[most]])  # of equal ones all or none
+            places = places[: np.searchsorted(places, smaller)]
+        found.append(float(ps_R[places[-1]]) if len(places) else 0.0)
+        is_open_R[first[places]] = False
+        num_decided += len(places)
     return found
 
 
