@@ -61,7 +61,7 @@ def test_failed_trials_of_one_size_make_no_more_mistakes():
 
 def test_humps_are_called_mixed_and_no_direction():
     for name in ("hump, unequal ends", "hump, equal ends"):
-        found = answers(SHAPES[name], 30, 10)
+        found = answers(SHAPES[name], 15, 10)
         assert found["mixed"] >= 0.8
         assert set(found) <= {"mixed", "undecided"}
-    assert answers(SHAPES["straight"], 30, 10).get("supported", 0) >= 0.8
+    assert answers(SHAPES["straight"], 15, 10).get("supported", 0) >= 0.8

@@ -78,7 +78,7 @@ def test_of_many_levels_it_is_the_product_of_least_squares(tmp_path, package):
 
 def test_intervals_hold_what_was_planted(tmp_path):
     inside = []
-    for k in range(60):
+    for k in range(30):
         (row,) = rows(tmp_path / str(k), crossed(seeds=4, noise=0.01, random_state=k))
         inside.append(row["t_low"] <= -0.1 <= row["t_high"])
     assert np.mean(inside) >= 0.87

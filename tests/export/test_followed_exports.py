@@ -3,8 +3,7 @@
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -51,12 +50,10 @@ def following(tmp_path: Path, to: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
 
 
-def wait_until(holds: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.3)
+def next_written(process: "subprocess.Popen[str]") -> str:
+    """Wait until an export has changed something; return the line that says so."""
+    assert process.stderr is not None
+    return next(line for line in process.stderr if line.startswith("wrote "))
 
 
 def trials_in(out: Path) -> set[str]:
@@ -92,7 +89,8 @@ def test_an_export_follows_a_study_until_it_is_finished(to: str, tmp_path: Path,
         for number, (status, last) in list(FINISHED.items())[:2]:
             add_trials(writer, {number: (status, last)})
             writer.flush()
-            wait_until(lambda number=number: trial_id(number) in trials_in(out), process)
+            assert f"wrote {out}: {number + 1} trials" in next_written(process)
+            assert trial_id(number) in trials_in(out)
         add_trials(writer, dict(list(FINISHED.items())[2:]))
         writer.set_study(status="completed")
         writer.flush()
@@ -110,7 +108,8 @@ def test_ctrl_c_ends_it_with_130_and_what_is_there_is_whole(tmp_path: Path, writ
     try:
         add_trials(writer, {0: FINISHED[0]})
         writer.flush()
-        wait_until(lambda: trials_in(out) == {trial_id(0)}, process)
+        next_written(process)
+        assert trials_in(out) == {trial_id(0)}
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=PATIENCE_S)
     finally:
@@ -129,9 +128,8 @@ def test_an_interrupted_study_is_waited_for_until_it_is_resumed(tmp_path: Path) 
     process = following(tmp_path, "optuna")
     try:
         assert process.stderr is not None
-        lines = [process.stderr.readline() for _ in range(2)]
-        assert "1 trials" in lines[0]
-        assert lines[1].startswith(f"study {STUDY} is interrupted; waiting for its resume")
+        assert "1 trials" in next_written(process)
+        assert process.stderr.readline().startswith(f"study {STUDY} is interrupted; waiting for its resume")
         with StudyWriter(root, STUDY) as writer:
             add_trials(writer, {1: FINISHED[1]})
             writer.set_study(status="completed")

@@ -20,7 +20,7 @@ from tests.export.wandb_runs import told
 from tests.export.written_study import STUDY, add_trials, write_study
 from tests.trained_studies import train_study
 
-TRIALS = dict.fromkeys(range(40), ("completed", 20))
+TRIALS = dict.fromkeys(range(40), ("completed", 10))
 NETWORK = """
 name: written
 data: {name: digits, image_size: 8, max_train_images: 40, max_val_images: 40}
@@ -32,6 +32,8 @@ search:
 PATIENCE_S = 120.0
 QUICK = ("optuna", "onnx", "hf")
 """What is made in memory and there in a moment: a kill is mostly before it or after it."""
+ALIKE = "onnx"
+"""A file that is put in its place whole, as that of optuna; making it is most of the test."""
 OF_THEIR_TIME = {"experiments", "experiment_tags"}
 """Tables of MLflow's with the time at which an export was made."""
 
@@ -46,9 +48,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root of a study with fewer, for what takes a second to read a trial. Read it only."""
+    """A root of a study with fewer, for what takes a second to write a trial. Read it only."""
     root = tmp_path_factory.mktemp("several")
-    write_study(root, dict(list(TRIALS.items())[:4]))
+    write_study(root, dict(list(TRIALS.items())[:3]))
     return root
 
 
@@ -108,7 +110,7 @@ def kill_when(root: Path, to: str, out: Path, holds: Callable[[], bool]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("to", [pytest.param(to, marks=pytest.mark.long if to == ALIKE else ()) for to in TARGETS])
 def test_a_killed_export_is_finished_by_a_second_one(
     cli: Cli, to: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -1,22 +1,21 @@
-"""Offline runs of Weights & Biases as its own command reads them."""
+"""Offline runs of Weights & Biases as its own command `wandb leet inspect` reads them."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 Records = list[dict[str, Any]]
-_WANDB = Path(sys.executable).parent / "wandb"
 _OF_THEIR_TIME = ("start_time", "host", "telemetry", "_runtime", "_wandb")
 
 
 def records(folder: Path) -> Records:
-    """Return the records of a run's log."""
-    command = [str(_WANDB), "leet", "inspect", "--json", str(folder)]
-    variables = os.environ | {"WANDB_ERROR_REPORTING": "false"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables, timeout=60)
+    """Return the records of a run's log, by the program that the command starts for it."""
+    from wandb.util import get_core_path
+
+    (log,) = folder.glob("*.wandb")
+    asked = ["leet", "inspect", "--no-observability", "--json", "--run-file", str(log), str(folder.parent)]
+    done = subprocess.run([get_core_path(), *asked], capture_output=True, text=True, check=True, timeout=60)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -11,7 +11,7 @@ from tests.analysis.error_rates import OUTCOMES, most_of, normal
 @pytest.mark.parametrize("most", [5, 8])
 @pytest.mark.parametrize(
     ("noise", "runs"),
-    [("normal", 40), ("exponential differences", 40), pytest.param("exponential", 400, marks=pytest.mark.long)],
+    [("normal", 20), ("exponential differences", 20), pytest.param("exponential", 400, marks=pytest.mark.long)],
 )
 def test_a_study_of_nothing_rarely_gets_any_verdict(noise: str, runs: int, most: int) -> None:
     rate, num_seeds = false_verdicts(noise, runs, 2, AdaptiveSeeds(min=3, max=most))
@@ -21,7 +21,7 @@ def test_a_study_of_nothing_rarely_gets_any_verdict(noise: str, runs: int, most:
 
 def test_a_strong_effect_takes_half_the_seeds_of_a_fixed_number_that_finds_a_weaker_one() -> None:
     seeds = AdaptiveSeeds(min=3, max=16)
-    strong = found(8.0, 15, seeds)
+    strong = found(8.0, 10, seeds)
     quick = found_by_statistics(8.0, 400, seeds)
     assert quick.power == 1.0
     assert quick.num_seeds == pytest.approx(strong.num_seeds, abs=0.8)

@@ -109,6 +109,7 @@ def test_the_report_of_a_real_study_names_its_best_trial_and_is_up_to_date(
     best = asked(query, it=examples / "results/digits/trials").iloc[0]
     text = out.read_text()
     assert f"Best trial by validation accuracy {best['val_accuracy']:.4f}: " in text
+    assert "_gallery" not in text  # its networks are there, and nobody asked for them
     assert "resnet50" in text  # the paper's teacher, where this study has another
     _, analysis, _ = cli("analyse", examples / "results", "digits", "--format", "json")
     assert len(json.loads(analysis)["verdicts"]) == text.count("<li class=")
