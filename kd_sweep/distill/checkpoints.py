@@ -166,7 +166,8 @@ def save_checkpoint(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{index}/{key}": value for key, value in state.items() if value is not None}
     tensors |= _drifting_buffers(drifting or {})
-    write_tensors(path, tensors, dataclasses.asdict(header), kind=_KIND)
+    # Not by dataclasses.asdict, which copies every value of the history: more than all else here takes.
+    write_tensors(path, tensors, vars(header), kind=_KIND)
 
 
 def load_checkpoint(
