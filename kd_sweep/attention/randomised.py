@@ -6,7 +6,8 @@ what was learned.
 Shapes: B images, D channels, h x w feature map, N images in all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -49,9 +50,14 @@ def kept_correlations(
     reads_classifier = map_name(trained, metrics) != ROLLOUT
     classifier, network = [], []
     for images_BDHW in images:
-        maps_BHW = _maps(trained, images_BDHW, metrics)
+        features: list[Tensor] = []
+        with _seen(trained, features) if reads_classifier else nullcontext():
+            maps_BHW = _maps(trained, images_BDHW, metrics)
         network.append(rank_correlation(maps_BHW, _maps(redrawn, images_BDHW, metrics)).cpu())
-        behind_BHW = _maps_behind(trained, initial, images_BDHW, metrics) if reads_classifier else maps_BHW
+        behind_BHW = maps_BHW
+        if reads_classifier:
+            with _replaced(initial, features[-1]):
+                behind_BHW = _maps(initial, images_BDHW, metrics)
         classifier.append(rank_correlation(maps_BHW, behind_BHW).cpu())
     return KeptCorrelations(torch.cat(classifier), torch.cat(network))
 
@@ -61,17 +67,21 @@ def _maps(model: nn.Module, images_BDHW: Tensor, metrics: Metrics) -> Tensor:
     return enlarged_to_unit_range(maps_Bhw, images_BDHW.shape[-1])
 
 
-def _maps_behind(trained: Any, initial: Any, images_BDHW: Tensor, metrics: Metrics) -> Tensor:
-    """Return the maps of ``initial`` once its feature map is replaced by that of ``trained``."""
-    features: list[Tensor] = []
-    handle = trained.features.register_forward_hook(lambda _module, _args, output: features.append(output.detach()))
+@contextmanager
+def _seen(model: Any, features: list[Tensor]) -> Iterator[None]:
+    """Add the feature map of each pass to a list; a copy, since what follows may work in place."""
+    handle = model.features.register_forward_hook(lambda _module, _args, out: features.append(out.detach().clone()))
     try:
-        with torch.no_grad():
-            trained(images_BDHW)
+        yield
     finally:
         handle.remove()
-    handle = initial.features.register_forward_hook(lambda _module, _args, _output: features[-1].clone())
+
+
+@contextmanager
+def _replaced(model: Any, features: Tensor) -> Iterator[None]:
+    """Let what follows the feature map read another one."""
+    handle = model.features.register_forward_hook(lambda _module, _args, _output: features.clone())
     try:
-        return _maps(initial, images_BDHW, metrics)
+        yield
     finally:
         handle.remove()
