@@ -7,6 +7,7 @@ Shapes: … any leading shape, H x W pixels, W words of 64 of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,21 +46,21 @@ class PackedRegions:
     @classmethod
     def concatenated(cls, parts: "Sequence[PackedRegions]") -> "PackedRegions":
         """Return the regions of all parts, one after another."""
-        return cls(np.concatenate([part.words for part in parts]), parts[0].num_pixels)
+        return cls(np.concatenate([part.words for part in parts], -2), parts[0].num_pixels)
 
     @classmethod
     def stacked(cls, of_networks: "Sequence[PackedRegions]") -> "PackedRegions":
-        """Return the regions of several networks, with the networks as first dimension."""
-        return cls(np.stack([one.words for one in of_networks]), of_networks[0].num_pixels)
+        """Return the regions of several networks, with the networks before the images."""
+        return cls(np.stack([one.words for one in of_networks], -3), of_networks[0].num_pixels)
 
-    def select(self, indices_B: npt.NDArray[np.int64]) -> "PackedRegions":
-        """Return those of some images, the last dimension of the leading shape."""
+    def select(self, indices: "npt.NDArray[np.int64] | Sequence[int]", dimension: int = -1) -> "PackedRegions":
+        """Return those of some images, the last dimension of the leading shape; of some networks with -2."""
         # Not by indexing, which may order the memory otherwise, and with it the sums of what is computed from it.
-        return PackedRegions(np.take(self.words, indices_B, -2), self.num_pixels)
+        return PackedRegions(np.take(self.words, indices, dimension - 1), self.num_pixels)
 
-    def __getitem__(self, networks: "int | slice | Sequence[int]") -> "PackedRegions":
-        """Return those of some networks, the first dimension."""
-        return PackedRegions(self.words[networks], self.num_pixels)
+    def __getitem__(self, index: Any) -> "PackedRegions":
+        """Return those of an index of the leading shape, as of an array: networks, where they are its first."""
+        return PackedRegions(self.words[index], self.num_pixels)
 
     def __and__(self, other: "PackedRegions") -> "PackedRegions":
         """Return the pixels that are in both."""
@@ -71,5 +72,7 @@ class PackedRegions:
 
     def counts(self) -> Counts:
         """Return the number of pixels in each region, (…)."""
-        counts: Counts = np.bitwise_count(self.words.view(np.uint64)).sum(-1, dtype=np.int64)
+        bits = np.bitwise_count(self.words.view(np.uint64)).astype(np.float64)
+        # A product takes a quarter of the time of a sum over so few words, and is exact: whole numbers below 2^53.
+        counts: Counts = (bits @ np.ones(bits.shape[-1])).astype(np.int64)
         return counts

@@ -1,13 +1,13 @@
 """Spearman's rank correlation of whole attention maps, which no threshold cuts.
 
-Shapes: N images, M networks, H x W map, K cells.
+Shapes: N images, M networks, P pairs of them, H x W map, K cells.
 """
-
-from itertools import combinations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from kd_sweep.attention.regions import pairs_of
 
 CELLS = 8
 """Maps are compared over so many cells each way: few networks make larger maps, and pixels between are bilinear."""
@@ -38,23 +38,11 @@ def rank_correlation(maps_NHW: Tensor, other_maps_NHW: Tensor) -> Tensor:
     return (unit_ranks(maps_NHW) * unit_ranks(other_maps_NHW)).sum(-1)
 
 
-def rank_correlation_pairs(ranks_MNK: Tensor) -> float | None:
-    """Return the rank correlation of the teachers' maps, mean over images and unordered pairs; None for one teacher.
+def rank_correlation_pairs(ranks_MNK: Tensor) -> Tensor:
+    """Return the rank correlation of the maps of each unordered pair of networks, float64 (…, P, N).
 
     Args:
-        ranks_MNK: of `unit_ranks`.
+        ranks_MNK: of `unit_ranks`, after any other dimensions.
     """
-    pairs = list(combinations(ranks_MNK.unbind(0), 2))
-    if not pairs:
-        return None
-    return float(torch.stack([(first_NK * second_NK).sum(-1) for first_NK, second_NK in pairs]).mean())
-
-
-def rank_correlation_student(student_ranks_NK: Tensor, teacher_ranks_MNK: Tensor) -> float:
-    """Return the rank correlation of the student's and each teacher's map, mean over images and teachers.
-
-    Args:
-        student_ranks_NK: of `unit_ranks`.
-        teacher_ranks_MNK: the same.
-    """
-    return float((student_ranks_NK * teacher_ranks_MNK).sum(-1).mean())
+    first_P, second_P = pairs_of(ranks_MNK.shape[-3])
+    return (ranks_MNK[..., first_P, :, :] * ranks_MNK[..., second_P, :, :]).sum(-1)

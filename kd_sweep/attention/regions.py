@@ -1,6 +1,6 @@
 """Attention regions of images: their area, their overlap, and the overlap that chance gives.
 
-Shapes: M networks, P pairs of them, N images, S shifts, H x W pixels. Regions are bool, or packed.
+Shapes: M networks, P pairs of them, N images, R ways to pair them, H x W pixels. Regions are bool, or packed.
 """
 
 import math
@@ -46,9 +46,9 @@ def intersection_over_union(regions: PackedRegions, other_regions: PackedRegions
         regions: of any leading shape.
         other_regions: of one that fits it.
     """
-    intersection, union = (
-        torch.from_numpy(both.counts()).double() for both in (regions & other_regions, regions | other_regions)
-    )
+    of_both = (regions & other_regions).counts()
+    of_any = regions.counts() + other_regions.counts() - of_both
+    intersection, union = torch.from_numpy(of_both).double(), torch.from_numpy(of_any).double()
     return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
 
 
@@ -58,21 +58,14 @@ def pairs_of(num_networks: int) -> tuple[list[int], list[int]]:
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
-def attention_iou_pairs(regions_MN: PackedRegions) -> float | None:
-    """Return the IoU of the teachers' attention regions, mean over images and unordered pairs; None for one teacher.
+def iou_of_pairs(regions_MN: PackedRegions) -> Tensor:
+    """Return the IoU of the regions of each unordered pair of networks, float64 (…, P, N), in the order of `pairs_of`.
 
     Args:
-        regions_MN: one region per teacher and image.
+        regions_MN: one region per network and image, after any other dimensions.
     """
-    first_P, second_P = pairs_of(len(regions_MN.words))
-    if not first_P:
-        return None
-    return float(intersection_over_union(regions_MN[first_P], regions_MN[second_P]).mean())
-
-
-def attention_iou_student(student_regions_N: PackedRegions, teacher_regions_MN: PackedRegions) -> float:
-    """Return the IoU of the student's and each teacher's attention region, mean over images and teachers."""
-    return float(intersection_over_union(student_regions_N, teacher_regions_MN).mean())
+    first_P, second_P = pairs_of(regions_MN.words.shape[-3])
+    return intersection_over_union(regions_MN.select(first_P, -2), regions_MN.select(second_P, -2))
 
 
 def attention_area(regions: PackedRegions) -> float:
@@ -82,7 +75,7 @@ def attention_area(regions: PackedRegions) -> float:
 
 
 def other_images(num_images: int, num_networks: int, seed: int = 0) -> Tensor:
-    """Return which images to pair with each other for the overlap that chance gives: their indices, int64 (S, M, N).
+    """Return which images to pair with each other for the overlap that chance gives: their indices, int64 (R, M, N).
 
     The images stand in a random circle. In shift s network m takes the image s * m steps further on. So at each of the
     N positions all networks have different images, and over the positions each has every image once. Where there are
@@ -96,8 +89,8 @@ def other_images(num_images: int, num_networks: int, seed: int = 0) -> Tensor:
     circle_N = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
     position_N = torch.argsort(circle_N)
     num_shifts = min(math.ceil(CHANCE_PAIRS / num_images), (num_images - 1) // max(1, num_networks - 1))
-    steps_SM = torch.arange(1, num_shifts + 1)[:, None] * torch.arange(num_networks)
-    return circle_N[(position_N + steps_SM[:, :, None]) % num_images]
+    steps_RM = torch.arange(1, num_shifts + 1)[:, None] * torch.arange(num_networks)
+    return circle_N[(position_N + steps_RM[:, :, None]) % num_images]
 
 
 def above_chance(iou: float | None, chance: float | None) -> float | None:

@@ -1,6 +1,6 @@
 """The evaluation of a student after an epoch: every reported metric.
 
-Shapes: B batch, K of its images, C classes, M teachers, V validation images, H x W image.
+Shapes: B batch, K of its images, C classes, M teachers, R ways to pair images, V validation images, H x W image.
 """
 
 import math
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.attention.compared_maps import ComparedMaps
+from kd_sweep.attention.compared_maps import ComparedMaps, Overlaps
 from kd_sweep.attention.maps import attention_maps
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.ensembles.ensemble import Ensemble
@@ -123,8 +123,7 @@ def _clean_outputs(
         correct_B = (top_1(logits_BC) == batch.labels_B) & ensemble.is_right(batch.indices_B)
         student_B = ComparedMaps.of(maps_BHW, metrics.cam_threshold)
         overlap.add(student_B, ensemble.clean_maps(batch.indices_B), correct_B)
-        for others_MB in ensemble.maps_of_other_images(batch.indices_B):
-            apart.add(student_B, others_MB, correct_B)
+        apart.add(student_B, ensemble.maps_of_other_images(batch.indices_B), correct_B)
     attention = {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
     return torch.cat(logits), torch.cat(labels), attention
 
@@ -135,12 +134,14 @@ class _StudentOverlap:
     def __init__(self) -> None:
         self._all, self._correct = ImageMeans(), ImageMeans()
 
-    def add(self, student_B: ComparedMaps, teachers_MB: ComparedMaps, correct_B: Tensor) -> None:
-        self._all.add(student_attention_metrics(student_B, teachers_MB), len(correct_B))
-        correct_K = correct_B.nonzero()[:, 0]
+    def add(self, student_B: ComparedMaps, teachers_RMB: ComparedMaps, correct_B: Tensor) -> None:
+        overlaps = Overlaps.with_student(student_B, teachers_RMB)
+        for means in student_attention_metrics(student_B, overlaps):
+            self._all.add(means, len(correct_B))
+        correct_K = correct_B.nonzero()[:, 0].cpu()
         if num_correct := len(correct_K):
-            both = student_B.select(correct_K), teachers_MB.select(correct_K)
-            self._correct.add(correct_attention_metrics(*both), num_correct)
+            for means in correct_attention_metrics(overlaps, correct_K):
+                self._correct.add(means, num_correct)
 
     def values(self) -> dict[str, float]:
         return {**self._all.values(), **self._correct.values()}

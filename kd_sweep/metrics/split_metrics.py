@@ -3,21 +3,16 @@
 The keys are those of `kd_sweep.study.metric_catalogue.REPORTED_METRICS`. `train_loss` is the training loop's own, and
 the generalization gaps are differences of two others.
 
-Shapes: N images, B images of a batch, C classes, M teachers.
+Shapes: N images, B images of a batch, K of them, C classes, M teachers, P pairs of networks, R ways to pair images, S
+kinds of regions.
 """
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from kd_sweep.attention.compared_maps import ComparedMaps
-from kd_sweep.attention.rank_correlation import rank_correlation_pairs, rank_correlation_student
-from kd_sweep.attention.regions import (
-    above_chance,
-    attention_area,
-    attention_iou_pairs,
-    attention_iou_student,
-)
+from kd_sweep.attention.compared_maps import KINDS, ComparedMaps, Overlaps
+from kd_sweep.attention.regions import above_chance, attention_area
 from kd_sweep.metrics import paper_code
 from kd_sweep.metrics.calibration import expected_calibration_error, reliability
 from kd_sweep.metrics.information import expected_mutual_information, mutual_information
@@ -175,36 +170,54 @@ def teacher_metrics(teacher_logits_MNC: Tensor, labels_N: Tensor) -> dict[str, f
     }
 
 
-def teacher_attention_metrics(teachers_MB: ComparedMaps) -> dict[str, float]:
-    """Return how large teachers' regions are on a batch of clean validation images, and how far those of two overlap.
+def teacher_attention_metrics(teachers_RMB: ComparedMaps) -> list[dict[str, float]]:
+    """Return how large teachers' regions are on clean validation images, and how far those of two overlap.
 
-    All are means over images; a batch is a multiple of `metrics.paper_code.BATCH_SIZE`, unless it is the last.
+    There is an entry for each of the R ways to pair images. All values are means over a batch, which is a multiple of
+    `metrics.paper_code.BATCH_SIZE`, unless it is the last.
     """
-    regions = teachers_MB.regions
-    values = {
-        "attention_area_teachers": attention_area(regions[""]),
-        "attention_iou_teachers_rethinkkd": paper_code.attention_iou_rethinkkd(regions[""]),
-        **{f"{_IOU}teachers{suffix}": attention_iou_pairs(regions_MB) for suffix, regions_MB in regions.items()},
-        f"{_RANKS}teachers": rank_correlation_pairs(teachers_MB.ranks),
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    entries = _overlap_metrics(Overlaps.of_pairs(teachers_RMB), "teachers")
+    for way, entry in enumerate(entries):
+        regions_MB = teachers_RMB.regions[0, way]
+        entry["attention_area_teachers"] = attention_area(regions_MB)
+        pooled = paper_code.attention_iou_rethinkkd(regions_MB)
+        if pooled is not None:
+            entry["attention_iou_teachers_rethinkkd"] = pooled
+    return entries
 
 
-def student_attention_metrics(student_B: ComparedMaps, teachers_MB: ComparedMaps) -> dict[str, float]:
-    """Return how large the student's regions are and how far they overlap its teachers'; means over a batch."""
-    return {
-        "attention_area_student": attention_area(student_B.regions[""]),
-        **{
-            f"{_IOU}student{suffix}": attention_iou_student(regions_B, teachers_MB.regions[suffix])
-            for suffix, regions_B in student_B.regions.items()
-        },
-        f"{_RANKS}student": rank_correlation_student(student_B.ranks, teachers_MB.ranks),
-    }
+def student_attention_metrics(student_B: ComparedMaps, overlaps: Overlaps) -> list[dict[str, float]]:
+    """Return how large the student's regions are and how far they overlap its teachers'; means over a batch.
+
+    There is an entry for each of the R ways to pair images.
+    """
+    area = attention_area(student_B.regions[0])
+    return [{**entry, "attention_area_student": area} for entry in _overlap_metrics(overlaps, "student")]
 
 
-def correct_attention_metrics(student_B: ComparedMaps, teachers_MB: ComparedMaps) -> dict[str, float]:
-    """Return how far the student's regions overlap its teachers', of images that both classify right; their mean."""
-    return {f"{_IOU}student{CORRECT}": attention_iou_student(student_B.regions[""], teachers_MB.regions[""])}
+def correct_attention_metrics(overlaps: Overlaps, correct_K: Tensor) -> list[dict[str, float]]:
+    """Return how far the student's regions overlap its teachers', of the images that both classify right; their mean.
+
+    There is an entry for each of the R ways to pair images.
+    """
+    means_R = _means_over_images(overlaps.iou_SRPB[0].index_select(-1, correct_K))
+    return [{f"{_IOU}student{CORRECT}": mean} for mean in means_R]
+
+
+def _overlap_metrics(overlaps: Overlaps, who: str) -> list[dict[str, float]]:
+    """Return the means over pairs and images; nothing where there is no pair."""
+    num_ways, num_pairs, _ = overlaps.ranks_RPB.shape
+    if not num_pairs:
+        return [{} for _ in range(num_ways)]
+    columns = {f"{_IOU}{who}{kind}": iou for kind, iou in zip(KINDS, overlaps.iou_SRPB, strict=True)}
+    columns[f"{_RANKS}{who}"] = overlaps.ranks_RPB
+    means = {name: _means_over_images(values_RPB) for name, values_RPB in columns.items()}
+    return [{name: of_name[way] for name, of_name in means.items()} for way in range(num_ways)]
+
+
+def _means_over_images(values_RPB: Tensor) -> list[float]:
+    means: list[float] = values_RPB.flatten(-2).mean(-1).tolist()
+    return means
 
 
 def chance_metrics(overlap: Mapping[str, float], apart: Mapping[str, float]) -> dict[str, float | None]:

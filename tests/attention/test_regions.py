@@ -14,15 +14,22 @@ from kd_sweep.attention.packed_regions import PackedRegions
 from kd_sweep.attention.regions import (
     CHANCE_PAIRS,
     above_chance,
-    attention_iou_pairs,
-    attention_iou_student,
     attention_regions,
     intersection_over_union,
+    iou_of_pairs,
     largest_regions,
     other_images,
 )
 
 packed = PackedRegions.of
+
+
+def iou_mean_of_pairs(regions_MN):
+    return float(iou_of_pairs(packed(regions_MN)).mean())
+
+
+def iou_mean(student_regions_N, teacher_regions_MN):
+    return float(intersection_over_union(packed(student_regions_N), packed(teacher_regions_MN)).mean())
 
 
 @st.composite
@@ -66,11 +73,11 @@ def test_the_overlap_of_unrelated_regions_of_one_size_is_0_and_of_equal_ones_1()
     (indices_MN,) = other_images(2000, 2)
     apart = torch.stack([one[indices_MN[0]], other[indices_MN[1]]])
     per_image = intersection_over_union(packed(one), packed(other))
-    chance = attention_iou_pairs(packed(apart))
+    chance = iou_mean_of_pairs(apart)
     standard_error = float(per_image.std()) / 2000**0.5 / (1 - chance)
-    corrected = above_chance(attention_iou_pairs(packed(torch.stack([one, other]))), chance)
+    corrected = above_chance(iou_mean_of_pairs(torch.stack([one, other])), chance)
     assert abs(corrected) < 3 * 2**0.5 * standard_error
-    assert above_chance(attention_iou_pairs(packed(torch.stack([one, one]))), chance) == 1
+    assert above_chance(iou_mean_of_pairs(torch.stack([one, one])), chance) == 1
 
 
 @pytest.mark.parametrize("num_pixels", [1, 7, 8, 63, 64, 65, 200])
@@ -103,8 +110,8 @@ def test_pairs_are_the_mean_over_images_and_pairs(drawn):
     expected = np.mean(
         [iou_by_scikit_learn(a, b) for one, two in combinations(drawn, 2) for a, b in zip(one, two, strict=True)]
     )
-    assert attention_iou_pairs(packed(drawn)) == pytest.approx(expected, abs=1e-12)
-    assert attention_iou_pairs(packed(drawn.flip(0))) == pytest.approx(expected, abs=1e-12)
+    assert iou_mean_of_pairs(drawn) == pytest.approx(expected, abs=1e-12)
+    assert iou_mean_of_pairs(drawn.flip(0)) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=50)
@@ -112,16 +119,16 @@ def test_pairs_are_the_mean_over_images_and_pairs(drawn):
 def test_student_is_the_mean_over_images_and_teachers(drawn):
     student, teachers = drawn[0], drawn[1:]
     expected = np.mean([iou_by_scikit_learn(a, b) for one in teachers for a, b in zip(student, one, strict=True)])
-    assert attention_iou_student(packed(student), packed(teachers)) == pytest.approx(expected, abs=1e-12)
+    assert iou_mean(student, teachers) == pytest.approx(expected, abs=1e-12)
 
 
 def test_by_hand():
     left = torch.tensor([[[True, True, False, False]]])
     middle = torch.tensor([[[False, True, True, False]]])
     right = torch.tensor([[[False, False, False, True]]])
-    assert attention_iou_pairs(packed(torch.stack([left, middle]))) == pytest.approx(1 / 3)
-    assert attention_iou_pairs(packed(torch.stack([left, middle, right]))) == pytest.approx(1 / 9)
-    assert attention_iou_student(packed(left), packed(torch.stack([left, right]))) == 0.5
+    assert iou_mean_of_pairs(torch.stack([left, middle])) == pytest.approx(1 / 3)
+    assert iou_mean_of_pairs(torch.stack([left, middle, right])) == pytest.approx(1 / 9)
+    assert iou_mean(left, torch.stack([left, right])) == 0.5
 
 
 def test_images_weigh_the_same_however_large_their_regions():
@@ -130,18 +137,18 @@ def test_images_weigh_the_same_however_large_their_regions():
     other = one.clone()
     one[0, 0, 0] = other[0, 0, 0] = True
     one[1] = True
-    assert attention_iou_pairs(packed(torch.stack([one, other]))) == 0.5
+    assert iou_mean_of_pairs(torch.stack([one, other])) == 0.5
 
 
 def test_one_teacher_has_no_pair():
-    assert attention_iou_pairs(packed(torch.ones(1, 3, 4, 4, dtype=torch.bool))) is None
+    assert iou_of_pairs(packed(torch.ones(1, 3, 4, 4, dtype=torch.bool))).shape == (0, 3)
 
 
 def test_two_empty_regions_are_equal_and_one_empty_region_is_not():
     empty, full = torch.zeros(1, 2, 2, dtype=torch.bool), torch.ones(1, 2, 2, dtype=torch.bool)
-    assert attention_iou_pairs(packed(torch.stack([empty, empty]))) == 1
-    assert attention_iou_pairs(packed(torch.stack([empty, full]))) == 0
-    assert attention_iou_student(packed(empty), packed(torch.stack([empty, full]))) == 0.5
+    assert iou_mean_of_pairs(torch.stack([empty, empty])) == 1
+    assert iou_mean_of_pairs(torch.stack([empty, full])) == 0
+    assert iou_mean(empty, torch.stack([empty, full])) == 0.5
 
 
 @pytest.mark.parametrize("num_networks", [1, 2, 3, 5])
@@ -162,8 +169,8 @@ def test_other_images_are_never_the_same_and_each_is_taken_as_often(num_images, 
 
 @pytest.mark.parametrize("num_images", [3, 40, 360])
 def test_no_pair_of_images_is_compared_twice(num_images):
-    indices_SMN = other_images(num_images, 2)
-    assert len(torch.unique(indices_SMN.transpose(1, 2).reshape(-1, 2), dim=0)) == len(indices_SMN) * num_images
+    indices_RMN = other_images(num_images, 2)
+    assert len(torch.unique(indices_RMN.transpose(1, 2).reshape(-1, 2), dim=0)) == len(indices_RMN) * num_images
 
 
 def test_the_overlap_of_unrelated_regions_is_what_chance_gives():
@@ -176,8 +183,8 @@ def test_the_overlap_of_unrelated_regions_is_what_chance_gives():
     def overlap(first, second):
         regions = torch.stack([first, second])
         apart = torch.stack([region_N[indices_N] for region_N, indices_N in zip(regions, indices_MN, strict=True)])
-        iou = attention_iou_pairs(packed(regions))
-        return iou, above_chance(iou, attention_iou_pairs(packed(apart)))
+        iou = iou_mean_of_pairs(regions)
+        return iou, above_chance(iou, iou_mean_of_pairs(apart))
 
     iou, corrected = overlap(related, unrelated)
     assert iou == pytest.approx(1 / 3, abs=0.01)

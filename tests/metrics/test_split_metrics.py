@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from kd_sweep.attention.compared_maps import ComparedMaps
+from kd_sweep.attention.compared_maps import ComparedMaps, Overlaps
+from kd_sweep.attention.packed_regions import PackedRegions
 from kd_sweep.metrics.predictions import ensemble_log_probabilities, top_1
 from kd_sweep.metrics.split_metrics import (
     chance_metrics,
@@ -39,10 +40,31 @@ def all_metrics(student, teachers, labels, student_maps, teacher_maps):
         **values,
         **val_metrics(student, teachers, labels),
         **teacher_metrics(teachers, labels),
-        **with_chance(teacher_attention_metrics, teacher_maps),
-        **with_chance(student_attention_metrics, student_maps, teacher_maps),
-        **with_chance(correct_attention_metrics, student_maps, teacher_maps),
+        **with_chance(of_teachers, teacher_maps),
+        **with_chance(of_student, student_maps, teacher_maps),
+        **with_chance(of_correct, student_maps, teacher_maps),
     }
+
+
+def of_teachers(teachers_MB):
+    """The metrics of one way to pair images; so are the next two."""
+    (values,) = teacher_attention_metrics(in_one_way(teachers_MB))
+    return values
+
+
+def of_student(student_B, teachers_MB):
+    (values,) = student_attention_metrics(student_B, Overlaps.with_student(student_B, in_one_way(teachers_MB)))
+    return values
+
+
+def of_correct(student_B, teachers_MB):
+    overlaps = Overlaps.with_student(student_B, in_one_way(teachers_MB))
+    (values,) = correct_attention_metrics(overlaps, torch.arange(overlaps.ranks_RPB.shape[-1]))
+    return values
+
+
+def in_one_way(teachers_MB):
+    return ComparedMaps(teachers_MB.regions[:, None], teachers_MB.ranks[None])
 
 
 def with_chance(metrics, *maps):
@@ -107,12 +129,12 @@ def test_teacher_accuracy_is_the_members_mean(outputs):
 
 def test_without_other_images_or_with_chance_at_1_there_is_no_overlap_above_chance(outputs):
     _, _, _, student_maps, teacher_maps = outputs
-    overlap = student_attention_metrics(*compared(student_maps, teacher_maps))
+    overlap = of_student(*compared(student_maps, teacher_maps))
     names = {f"attention_{kind}" for kind in ("iou_student_chance", "overlap_student", "overlap_student_at_75")}
     alone = chance_metrics(overlap, {})
     assert names < alone.keys() <= null_where(Null.NO_OTHER_IMAGE)
     assert set(alone.values()) == {None}
-    everywhere = teacher_attention_metrics(*compared(torch.ones_like(teacher_maps)))
+    everywhere = of_teachers(*compared(torch.ones_like(teacher_maps)))
     corrected = chance_metrics(everywhere, everywhere)
     assert corrected["attention_iou_teachers_chance"] == 1
     assert corrected["attention_overlap_teachers"] is None
@@ -122,12 +144,28 @@ def test_values_are_python_floats(outputs):
     assert all(type(value) is float for value in all_metrics(*outputs).values())
 
 
+def test_ways_to_pair_images_and_images_that_are_right_are_what_they_are_alone(outputs):
+    _, _, _, student_maps, teacher_maps = outputs
+    shifts = [(0, 0, 0), (1, 3, 5), (2, 7, 4)]
+    ways = [torch.stack([m.roll(by, 0) for m, by in zip(teacher_maps, of_way, strict=True)]) for of_way in shifts]
+    student_B, *compared_ways = compared(student_maps, *ways)
+    words = np.stack([way.regions.words for way in compared_ways], 1)
+    regions = PackedRegions(words, student_B.regions.num_pixels)
+    together = ComparedMaps(regions, torch.stack([way.ranks for way in compared_ways]))
+    overlaps = Overlaps.with_student(student_B, together)
+    assert student_attention_metrics(student_B, overlaps) == [of_student(student_B, way) for way in compared_ways]
+    assert teacher_attention_metrics(together) == [of_teachers(way) for way in compared_ways]
+    right = torch.tensor([3, 8, 21])
+    alone = [compared(student_maps[right], maps_MNHW[:, right]) for maps_MNHW in ways]
+    assert correct_attention_metrics(overlaps, right) == [of_correct(*maps) for maps in alone]
+
+
 def test_thresholds_are_those_of_the_names(outputs):
     """At its own threshold the plain metric is the named one."""
     _, _, _, student_maps, teacher_maps = outputs
     for suffix, threshold in IOU_THRESHOLDS.items():
         maps = compared(student_maps, teacher_maps, threshold=threshold)
-        student, teachers = student_attention_metrics(*maps), teacher_attention_metrics(maps[1])
+        student, teachers = of_student(*maps), of_teachers(maps[1])
         assert student["attention_iou_student"] == student[f"attention_iou_student_{suffix}"]
         assert teachers["attention_iou_teachers"] == teachers[f"attention_iou_teachers_{suffix}"]
         assert suffix == f"at_{threshold * 100:.0f}"

@@ -2,11 +2,12 @@
 
 A batch goes through a teacher in the same composition either way, so both ways give the same bits.
 
-Shapes: B batch, C classes, M teachers, N training images of an epoch, V validation images, h x w map, H x W image.
+Shapes: B batch, C classes, M teachers, N training images of an epoch, R ways to pair images, V validation images, h x w
+map, H x W image.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TypeVar
 
@@ -162,24 +163,25 @@ class Ensemble:
     def _val_labels(self) -> Tensor:
         return self._stream.dataset.val.labels_N.to(self._device)
 
-    def clean_maps(self, indices_MB: Tensor) -> ComparedMaps:
-        """Return what the teachers' attention maps on these clean validation images are compared by, of (M, B).
+    def clean_maps(self, indices_RMB: Tensor) -> ComparedMaps:
+        """Return what the teachers' attention maps on these clean validation images are compared by, of (R, M, B).
 
         Args:
-            indices_MB: indices of the images for each teacher; (B,) where they are the same for all.
+            indices_RMB: indices of the images for each teacher, in each of the ways to pair them with others'; (B,)
+                where they are the same for all, in one way.
         """
-        own_indices_MB = indices_MB.expand(len(self._members), -1)
-        members = zip(self._compared, own_indices_MB, strict=True)
-        return ComparedMaps.stacked([compared(own_indices_B) for compared, own_indices_B in members])
+        num_ways = len(indices_RMB) if indices_RMB.ndim > 1 else 1
+        per_member = indices_RMB.expand(num_ways, len(self._members), -1)
+        members = zip(self._compared, per_member.unbind(1), strict=True)
+        return ComparedMaps.stacked([compared(indices_RB) for compared, indices_RB in members])
 
-    def maps_of_other_images(self, indices_B: Tensor) -> Iterator[ComparedMaps]:
-        """Yield the same as `clean_maps`, of clean validation images that are not these.
+    def maps_of_other_images(self, indices_B: Tensor) -> ComparedMaps:
+        """Return the same as `clean_maps`, of clean validation images that are not these, in each way to pair them.
 
         Those are selected once and for all, and each image is another one's the same number of times; see
         `attention.regions.other_images`.
         """
-        for others_V in self._others[:, 1]:
-            yield self.clean_maps(others_V[indices_B])
+        return self.clean_maps(self._others[:, 1:, indices_B])
 
     @cached_property
     def _compared(self) -> list[Callable[[Tensor], ComparedMaps]]:
@@ -187,9 +189,10 @@ class Ensemble:
         dataset, threshold = self._stream.dataset, self._metrics.cam_threshold
 
         def of_member(outputs: CleanOutputs) -> Callable[[Tensor], ComparedMaps]:
-            def of_images(indices_B: Tensor) -> ComparedMaps:
-                small_maps_Bhw = outputs.maps_Vhw[indices_B.to(self._device, non_blocking=True)]
-                return ComparedMaps.of(enlarged_to_unit_range(small_maps_Bhw, dataset.image_size), threshold)
+            def of_images(indices_RB: Tensor) -> ComparedMaps:
+                small_maps_Nhw = outputs.maps_Vhw[indices_RB.flatten().to(self._device, non_blocking=True)]
+                maps_NHW = enlarged_to_unit_range(small_maps_Nhw, dataset.image_size)
+                return ComparedMaps.of(maps_NHW.unflatten(0, indices_RB.shape), threshold)
 
             if len(dataset.val) * dataset.image_size**2 > MAX_COMPARED_PIXELS:
                 return of_images
@@ -211,19 +214,19 @@ class Ensemble:
 
     @cached_property
     def _others(self) -> Tensor:
-        """Indices of other validation images for a student and its teachers, (S, 2, V)."""
+        """Indices of other validation images for a student and its teachers, (R, 2, V)."""
         return other_images(len(self._stream.dataset.val), 2)
 
     def _attention(self) -> Mapping[str, float | None]:
         num_members = len(self._members)
         overlap, apart = ImageMeans(), ImageMeans()
+        others_RMV = other_images(len(self._stream.dataset.val), num_members)
         for indices_B in self._stream.val_indices:
-            overlap.add(teacher_attention_metrics(self.clean_maps(indices_B)), len(indices_B))
-        if num_members > 1:
-            for others_MV in other_images(len(self._stream.dataset.val), num_members):
-                for indices_B in self._stream.val_indices:
-                    others_MB = self.clean_maps(others_MV[:, indices_B])
-                    apart.add(teacher_attention_metrics(others_MB), len(indices_B))
+            for means in teacher_attention_metrics(self.clean_maps(indices_B)):
+                overlap.add(means, len(indices_B))
+            if num_members > 1:
+                for means in teacher_attention_metrics(self.clean_maps(others_RMV[:, :, indices_B])):
+                    apart.add(means, len(indices_B))
         return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
 
     @cached_property
