@@ -35,6 +35,7 @@ MAX_MEMORY_BYTES = 256 * 2**20
 MAX_WAIT_S = 600.0
 """So long a process waits for what another computes: that may be suspended. Then it computes the same itself."""
 _POLL_S = 0.05
+_EPOCH, _SUFFIX = "epoch-", ".safetensors"
 
 Key = TypeVar("Key", bound=Hashable)
 Outputs = TypeVar("Outputs")
@@ -201,7 +202,7 @@ class LogitCache:
         cls._memory.clear()
 
     def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> StoredFile:
-        return StoredFile(self._folder, f"{teacher_id}/{stream_id}/epoch-{epoch:05}.safetensors")
+        return StoredFile(self._folder, f"{teacher_id}/{stream_id}/{_EPOCH}{epoch:05}{_SUFFIX}")
 
     def _clean_train_path(self, teacher_id: str) -> StoredFile:
         return StoredFile(self._folder, f"{teacher_id}/clean-train.safetensors")
@@ -236,6 +237,12 @@ class LogitCache:
         except StorageError as error:
             # The trial can go on without its cache; a full disk stops it at its checkpoint, with the reason.
             _log.warning("a teacher output was not cached: %s", error)
+
+
+def epoch_of_file(name: str) -> int | None:
+    """Return which epoch a file in the folder of a stream holds; None for what is no such file."""
+    number = name.removeprefix(_EPOCH).removesuffix(_SUFFIX)
+    return int(number) if name == f"{_EPOCH}{number}{_SUFFIX}" and number.isdecimal() else None
 
 
 def _kind(path: StoredFile) -> str:

@@ -1,6 +1,6 @@
 """A study as its driver holds it: locked, its tables open and made whole, and what is left to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.distill.teacher_records import teacher_record
 from kd_sweep.driver.budget import HourBudget
+from kd_sweep.driver.cache_budget import CacheBudget
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.stopping.replay import Judge, Replay, replay
@@ -118,6 +119,8 @@ class StudyState:
             self.work = self._outstanding()
             self.checkpoints = CheckpointBudget(self.spec, self.folder.study, self.recorder)
             self.checkpoints.enforce()
+            self.caches = CacheBudget(self.spec, self.folder.storage, self.recorder, self._waiting)
+            self.caches.enforce()
             self._record("running" if self.work else None, self.work)
             self._publish_spec()
         except BaseException:
@@ -142,6 +145,7 @@ class StudyState:
         self.recorder.interrupt_running()
         rest = self._outstanding()
         self._record(None, rest)
+        self.caches.enforce()
         return rest
 
     def note_versions(self) -> str | None:
@@ -224,6 +228,9 @@ class StudyState:
     def more_work(self) -> Work:
         """Return what is left to do by now, where seeds are added after a look at those before."""
         return self._outstanding()
+
+    def _waiting(self) -> Iterator[TrialConfig]:
+        return (trial.config for trial in self.work.new)
 
     def _outstanding(self) -> Work:
         planned = self._planned if self.added_seeds is None else self.added_seeds.wanted(self._planned.values())

@@ -215,6 +215,14 @@ class Checkpoints(Strict):
     objective first. No limit when null."""
 
 
+class Caches(Strict):
+    """What is kept to save time, and can be computed again."""
+
+    max_bytes: Annotated[ByteSize, Field(gt=0)] | None = None
+    """Of what all teachers of the results root answered, `50 GB` say. Above it, answers go that no trial of the study
+    will read, then those that running trials have behind them. No limit when null."""
+
+
 class StudySpec(Strict):
     """A whole study: what is fixed, what is searched, and how it is run."""
 
@@ -246,6 +254,7 @@ class StudySpec(Strict):
     resources: Resources = Resources()
     budget: Budget = Budget()
     checkpoints: Checkpoints = Checkpoints()
+    caches: Caches = Caches()
     max_concurrent_trials: Count | None = None
     """As many as fit on the cluster when null."""
     retries: int = Field(1, ge=0, le=100)

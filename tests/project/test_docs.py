@@ -91,11 +91,12 @@ FIELDS = {
     "`resources`": specs.Resources,
     "`budget`": specs.Budget,
     "`checkpoints`": specs.Checkpoints,
+    "`caches`": specs.Caches,
     **{f"`{name}`": section_class(Sampler, [name]) for name in entry_names(SAMPLER) if name != GRID},
     **{f"`{name}`": section_class(Scheduler, [name]) for name in entry_names(STOPPING_RULE) if name != NO_RULE},
 }
 SECTIONS = {"data", "augmentation", "teacher", "student", "distillation", "metrics"} | {
-    *("search", "objectives", "sampler", "scheduler", "resources", "budget", "checkpoints")
+    *("search", "objectives", "sampler", "scheduler", "resources", "budget", "checkpoints", "caches")
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any, assert_never
 from ray import tune
 
 from kd_sweep.distill.teacher_records import TeacherRecord
+from kd_sweep.driver.cache_budget import CacheBudget
 from kd_sweep.driver.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.events import Progress, Tick, Told, TrialBegan, TrialEnded, TrialEpoch
 from kd_sweep.driver.interrupts import Interrupt
@@ -34,6 +35,7 @@ class SweepCallback(tune.Callback):
         interrupt: set by a signal.
         retries: how often a trial that raised is tried again.
         checkpoints: the limit of what they take.
+        caches: the limit of what teachers' answers take.
         on_first_epoch: called with the configuration of a trial that had to train teachers itself, once they are there.
     """
 
@@ -44,6 +46,7 @@ class SweepCallback(tune.Callback):
         interrupt: Interrupt,
         retries: int,
         checkpoints: CheckpointBudget,
+        caches: CacheBudget,
         on_first_epoch: Callable[[TrialConfig], None],
     ) -> None:
         self._recorder = recorder
@@ -52,6 +55,7 @@ class SweepCallback(tune.Callback):
         self._retries = Retries(retries)
         self._teachers = TeacherEvents(recorder, progress)
         self._checkpoints = checkpoints
+        self._caches = caches
         self._noted_shortage = False
         self._ended_in_step: list[str] = []
         self._on_first_epoch = on_first_epoch
@@ -138,6 +142,7 @@ class SweepCallback(tune.Callback):
     def on_step_end(self, iteration: int, trials: Sequence[TuneTrial], **info: Any) -> None:
         """Write what is due, redraw, and stop if a signal has come or the storage has failed."""
         self._limit_checkpoints()
+        self._caches.enforce_due()
         self._recorder.write_due()
         self._progress(Tick())
         self._interrupt.check()

@@ -60,6 +60,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         interrupt,
         spec.retries,
         state.checkpoints,
+        state.caches,
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     objectives = tuple(objective.metric for objective in spec.objectives)

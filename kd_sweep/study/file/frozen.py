@@ -118,9 +118,9 @@ def parse_frozen(text: str, source: str) -> FrozenStudy:
 def check_extension(old: StudySpec, new: StudySpec, failed_rule: str | None = None) -> None:
     """Check that ``new`` can go on in the folder of ``old``: every result has the same meaning under both.
 
-    The search space, sampler, objectives, budget, checkpoints, resources, concurrency and retries may change, but the
-    search space and the seeds not where seeds are added while verdicts are open. So may
-    the location of the same images, and the base value of a field that both studies search without a condition, which
+    The search space, sampler, objectives, budget, checkpoints, caches, resources, concurrency and retries may
+    change, but the search space and the seeds not where seeds are added while verdicts are open. So may the
+    location of the same images, and the base value of a field that both studies search without a condition, which
     no trial uses.
 
     Args:

@@ -68,6 +68,7 @@ class Sweep:
             self.interrupt,
             self.state.spec.retries,
             self.state.checkpoints,
+            self.state.caches,
             lambda config: self.first_epochs.append(config.trial_id),
         )
 
