@@ -34,7 +34,7 @@ LONGEST = (
     "service/test_abused_process.py",
     "service/http/statements/test_statements.py",
     "service/page/test_tools_in_browser.py",
-    "driver/test_budget.py",
+    "driver/budgets/test_hour_budget.py",
     "export/test_network_exports.py",
     "driver/faults/test_integrity.py",
     "tables/test_crash.py",

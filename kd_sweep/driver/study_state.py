@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.distill.teacher_records import teacher_record
-from kd_sweep.driver.budget import HourBudget
-from kd_sweep.driver.cache_budget import CacheBudget
-from kd_sweep.driver.checkpoint_budget import CheckpointBudget
+from kd_sweep.driver.budgets.cache_budget import CacheBudget
+from kd_sweep.driver.budgets.checkpoint_budget import CheckpointBudget
+from kd_sweep.driver.budgets.hour_budget import HourBudget
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.stopping.replay import Judge, Replay, replay
 from kd_sweep.driver.study_folder import StudyFolder, with_versions

@@ -81,7 +81,7 @@ def test_a_process_that_is_left_is_ended_and_no_other() -> None:
 
 def test_the_files_that_come_first_are_there() -> None:
     assert [name for name in LONGEST if not (TESTS / name).exists()] == []
-    names = [*LONGEST[:2], "metrics/test_calibration.py", "driver/test_budget.py"]
+    names = [*LONGEST[:2], "metrics/test_calibration.py", "driver/budgets/test_hour_budget.py"]
     assert all((TESTS / name).exists() for name in names)
     ranks = [rank(TESTS / name, has_sweeps=name != "metrics/test_calibration.py") for name in names]
     assert ranks[0] < ranks[1] < ranks[3] < ranks[2]

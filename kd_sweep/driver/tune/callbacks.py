@@ -6,8 +6,8 @@ from typing import Any, assert_never
 from ray import tune
 
 from kd_sweep.distill.teacher_records import TeacherRecord
-from kd_sweep.driver.cache_budget import CacheBudget
-from kd_sweep.driver.checkpoint_budget import CheckpointBudget
+from kd_sweep.driver.budgets.cache_budget import CacheBudget
+from kd_sweep.driver.budgets.checkpoint_budget import CheckpointBudget
 from kd_sweep.driver.events import Progress, Tick, Told, TrialBegan, TrialEnded, TrialEpoch
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.recorder import Recorder

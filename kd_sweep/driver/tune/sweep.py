@@ -6,7 +6,7 @@ from typing import Any
 
 from ray import tune
 
-from kd_sweep.driver.budget import HoursAreUp
+from kd_sweep.driver.budgets.hour_budget import HoursAreUp
 from kd_sweep.driver.events import Progress, SeedsJudged, TeachersBegan, TrialsBegan, WorkCounted
 from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.ray.connection import Cluster, ray_resources

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kd_sweep.distill.teacher_records import TeacherRecord
-from kd_sweep.driver.budget import HoursAreUp
+from kd_sweep.driver.budgets.hour_budget import HoursAreUp
 from kd_sweep.driver.study_checks import checked
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState

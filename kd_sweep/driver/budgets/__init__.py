@@ -1,0 +1,1 @@
+"""What a study may take: hours of training, bytes of checkpoints and of caches."""
