@@ -17,7 +17,9 @@ from kd_sweep.study.trial import TrialConfig
 from tests.networks.refusals import message_of
 
 NAMES = ("resnet8", "wrn-10-1", "torchvision:shufflenet_v2_x0_5", "timm:test_vit", "timm:test_resnet")
-SLOW = (("swin_t", ".pth"), ("timm:swin_tiny_patch4_window7_224", ".safetensors"))
+SLOW = ("timm:swin_tiny_patch4_window7_224", ".safetensors")
+LONG = ("swin_t", ".pth")
+"""The same network, of the other library."""
 
 
 def tensors_of(model):
@@ -45,7 +47,8 @@ def saved(tmp_path, noise_dataset):
     ("name", "suffix"),
     [
         *itertools.product(NAMES, (".safetensors", ".pth")),
-        *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW),
+        pytest.param(*SLOW, marks=pytest.mark.slow),
+        pytest.param(*LONG, marks=pytest.mark.long),
     ],
 )
 def test_all_but_a_classifier_of_other_classes_is_loaded(saved, noise_dataset, name, suffix):
