@@ -28,7 +28,8 @@ def test_parameters_of_a_plugin_are_keys_of_the_study(folder: Path) -> None:
         (("margin: 0.2", "margin: soft"), "distillation.margin: 'soft' is not a number (s.yaml, line 7)"),
         (
             ("margin: 0.2", "margins: 0.2"),
-            "distillation.margins: unknown key, did you mean 'margin'? possible: alpha, ensemble_reducer, loss, margin",
+            "distillation.margins: unknown key, did you mean 'margin'? possible: alpha, ensemble_epochs, "
+            "ensemble_reducer, loss, margin",
         ),
         (
             ("margin: 0.2", "temperature: 2"),
