@@ -2,6 +2,7 @@
 
 Strengths 0 to 1, sizes 1 to 3, as many seeds as it takes. Accuracy rises and levels off, agreement grows with size, one
 trial in twenty was stopped early and one in a hundred failed. Shares are counts of 10,000 images, as real ones are.
+Every trial has all metrics that a trial reports; those by class, which a study has to ask for, are left out.
 Metrics that are lists are in each trial's last epoch alone, which is the one that views read.
 
 Run: python benchmarks/generated_study.py ROOT --trials 10000 --epochs 200
@@ -22,7 +23,8 @@ import numpy as np
 
 from kd_sweep.storage.root import Root
 from kd_sweep.study.file.load import parse_spec
-from kd_sweep.study.metric_catalogue import CALIBRATION_BINS, METRICS_VERSION
+from kd_sweep.study.metric_catalogue import CALIBRATION_BINS, METRICS, METRICS_VERSION
+from kd_sweep.study.metric_record import Metric, Null
 from kd_sweep.study.space.points import trial_config
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.study_lease import study_lease
@@ -96,7 +98,27 @@ def curves_of(number: int, num_epochs: int) -> dict[str, np.ndarray]:
         of_teachers = {"diversity_teachers": 0.1 + 0.1 * strength, "attention_iou_teachers": 0.5 - 0.2 * strength}
         of_teachers |= {"attention_iou_teachers_chance": 0.25}
         curves |= {name: np.full(num_epochs, value + generator.normal(0, 0.01)) for name, value in of_teachers.items()}
-    return curves
+    augmented = share(0.6 + 0.04 * size - 0.1 * strength, 20 + 20 * strength, 0.004)
+    curves |= {"val_augmented_accuracy": augmented, "generalization_gap_augmented": train - augmented}
+    others = (metric for metric in METRICS if metric.name not in curves and not metric.is_list)
+    return curves | {m.name: _curve_of(m, strength, num_epochs, generator) for m in others if _is_reported(m, size)}
+
+
+def _is_reported(metric: Metric, size: int) -> bool:
+    return size > 1 or Null.ONE_TEACHER not in metric.null
+
+
+def _curve_of(metric: Metric, strength: float, num_epochs: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the curve of a metric that needs none of its own: it falls with strength, in range whatever it is."""
+    level = 0.8 - 0.3 * strength + generator.normal(0, 0.01)
+    if metric.kind == "chance":
+        return np.full(num_epochs, level / 4)
+    if metric.is_of_teachers:
+        return np.full(num_epochs, level)
+    rising = level * (1 - 0.9 * np.exp(-np.arange(1, num_epochs + 1) / 20))
+    values = np.clip(rising + generator.normal(0, 0.004, num_epochs), 0, 1)
+    is_counted = metric.unit == "share" and not metric.of_attention
+    return np.asarray(np.round(values * NUM_IMAGES) / NUM_IMAGES if is_counted else values)
 
 
 def lists_of(number: int) -> dict[str, list[float] | None]:
