@@ -109,20 +109,19 @@ def link_of(sample: Sample, settings: Sequence[Setting], mediator: str, outcome:
 
     A setting counts if enough seeds have it, a seed if it has every setting that counts.
     """
-    counts = {
-        at: sum({mediator, outcome} <= values.keys() for values in sample.trials[setting].values())
-        for at, setting in enumerate(settings)
-    }
+    of_mediator, of_outcome = sample.trials.of(mediator), sample.trials.of(outcome)
+    seeds_of = {setting: of_mediator[setting].keys() & of_outcome[setting].keys() for setting in settings}
+    counts = {at: len(seeds_of[setting]) for at, setting in enumerate(settings)}
     kept = [settings[at] for at in well_covered(counts) if counts[at] > 1] if counts else []
     if len(kept) < 2:
         return "no two settings were run with the same two seeds; search `seed` as a grid"
-    seeds = {seed for setting in kept for seed in sample.trials[setting]}
-    complete = sorted(s for s in seeds if all({mediator, outcome} <= sample.trials[c].get(s, {}).keys() for c in kept))
+    seeds = {seed for setting in kept for seed in sample.trials.keys[setting]}
+    complete = sorted(set.intersection(*(seeds_of[setting] for setting in kept)))
     if len(complete) < 2:
         return f"{counted(len(complete), 'seed')} of {len(seeds)} has all of its {len(kept)} settings"
     mediator_SC, outcome_SC = (
-        np.array([[measure_of(name)(sample.trials[c][s][name]) for c in kept] for s in complete])
-        for name in (mediator, outcome)
+        np.array([[measure_of(name)(values[setting][seed]) for setting in kept] for seed in complete])
+        for name, values in ((mediator, of_mediator), (outcome, of_outcome))
     )
     found = association(mediator_SC, outcome_SC, confidence, sample.steps.get(outcome, 0.0))
     if found is None:

@@ -68,16 +68,10 @@ def strata(settings: Iterable[Setting], varied: str) -> dict[Setting, dict[float
     return by_stratum
 
 
-def paired_differences(
-    trials: Mapping[Setting, Mapping[int, Mapping[str, float]]], outcome: str, pair: Pair
-) -> dict[int, float]:
+def paired_differences(values: Mapping[Setting, Mapping[int, float]], pair: Pair) -> dict[int, float]:
     """Return seed -> the second setting's value minus the first's, of the seeds that have both."""
-    first, second = trials[pair[0]], trials[pair[1]]
-    return {
-        seed: after - before
-        for seed, values in first.items()
-        if (before := values.get(outcome)) is not None and (after := second.get(seed, {}).get(outcome)) is not None
-    }
+    first, second = values[pair[0]], values[pair[1]]
+    return {seed: second[seed] - before for seed, before in first.items() if seed in second}
 
 
 def stratum(setting: Setting, varied: str) -> Setting:

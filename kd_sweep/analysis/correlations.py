@@ -1,7 +1,7 @@
 """Spearman's rank correlations between what was varied and what came out, and between outcomes."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 from kd_sweep.analysis.effects import too_few_seeds
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.trial_settings import STRENGTH, STUDENT, Setting
-from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats, Ints
 from kd_sweep.statistics.ranks import RankCorrelation, rank_correlation, spearman
 
 ATTENTION = ("attention_overlap_teachers", "attention_iou_teachers")
@@ -48,8 +48,31 @@ _ROWS_AT_ONCE = 512
 _STRENGTHS = (STRENGTH, STUDENT)
 _WITH_ATTENTION = ("generalization_gap", "generalization_gap_augmented", "val_accuracy")
 
-Observation = tuple[float, float, int]
 Explaining = Floats | npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Observations:
+    """The trials that have both of two variables, by setting and seed in their order."""
+
+    settings: tuple[Setting, ...]
+    at_N: Ints
+    """Which of the settings a trial has."""
+    seeds_N: Ints
+    x_N: Floats
+    y_N: Floats
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every seed has every setting, so that the settings' differences are not those of seeds."""
+        num_seeds, counts = len(np.unique(self.seeds_N)), np.bincount(self.at_N)
+        return bool((counts[counts > 0] == num_seeds).all())
+
+    def at_levels(self, restriction: Mapping[str, Any]) -> "Observations":
+        """Return those whose settings have these levels."""
+        wanted = [all(getattr(one, name) == level for name, level in restriction.items()) for one in self.settings]
+        kept_N = np.array(wanted)[self.at_N]
+        return Observations(self.settings, self.at_N[kept_N], self.seeds_N[kept_N], self.x_N[kept_N], self.y_N[kept_N])
 
 
 def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: float) -> pa.Table:
@@ -59,15 +82,15 @@ def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: floa
         measured = (y,) if x in sample.dimensions else (x, y)
         for arm, settings in sample.arms(*measured).items():
             labels = {"study": sample.study, "x": x, "y": y, "distillation_loss": arm.label, "attention_maps": arm.maps}
+            whole = _observed(sample, settings, x, y)
             for restriction in _restrictions(sample, settings, x):
-                by_setting = {s: list(_observations(sample, [s], x, y, restriction)) for s in settings}
-                observations = list(itertools.chain.from_iterable(by_setting.values()))
-                if len(observations) >= MIN_TRIALS:
-                    row = {**labels, **restriction, **_row(x, y, observations, confidence)}
-                    if not _is_balanced(by_setting):
+                observed = whole.at_levels(restriction)
+                if len(observed.x_N) >= MIN_TRIALS:
+                    row = {**labels, **restriction, **_row(x, y, observed, confidence)}
+                    if not observed.is_balanced:
                         row["note"] = "; ".join(filter(None, [row["note"], UNBALANCED]))
                     if x not in sample.dimensions:
-                        row |= _within_columns(sample, by_setting, confidence)
+                        row |= _within_columns(sample, observed, confidence)
                     rows.append(row)
     return pa.Table.from_pylist(rows, schema=CORRELATIONS)
 
@@ -83,15 +106,14 @@ def within_seeds(
 
     Seeds in which either does not vary, or with fewer than three trials, have none.
     """
-    by_seed: dict[int, list[Observation]] = {}
-    for observation in _observations(sample, settings, dimension, outcome, {}):
-        by_seed.setdefault(observation[2], []).append(observation)
+    observed = _observed(sample, settings, dimension, outcome)
     correlations = {}
-    for seed, observations in sorted(by_seed.items()):
-        x_N, y_N = _columns(observations)
-        rho = spearman(x_N, np.array([measure(y) for y in y_N]))
-        if len(observations) >= MIN_TRIALS and rho is not None:
-            correlations[seed] = (rho, len(observations))
+    for seed in np.unique(observed.seeds_N).tolist():
+        of_seed_N = observed.seeds_N == seed
+        y_N = np.array([measure(y) for y in observed.y_N[of_seed_N].tolist()])
+        rho = spearman(observed.x_N[of_seed_N], y_N)
+        if len(y_N) >= MIN_TRIALS and rho is not None:
+            correlations[seed] = (rho, len(y_N))
     return correlations
 
 
@@ -118,15 +140,9 @@ def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[
     return restrictions
 
 
-def _is_balanced(by_setting: Mapping[Setting, list[Observation]]) -> bool:
-    """Whether every seed has every setting, so that the settings' differences are not those of seeds."""
-    seeds = [frozenset(seed for _, _, seed in observations) for observations in by_setting.values()]
-    return len({present for present in seeds if present}) == 1
-
-
-def _row(x: str, y: str, observations: list[Observation], confidence: float) -> dict[str, Any]:
-    x_N, y_N = _columns(observations)
-    seeds, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
+def _row(x: str, y: str, observed: Observations, confidence: float) -> dict[str, Any]:
+    x_N, y_N = observed.x_N, observed.y_N
+    seeds, clusters_N = np.unique(observed.seeds_N, return_inverse=True)
     correlation = rank_correlation(x_N, y_N, clusters_N, confidence)
     interval = correlation and correlation.interval
     return {
@@ -134,29 +150,21 @@ def _row(x: str, y: str, observations: list[Observation], confidence: float) -> 
         "low": interval and interval.low,
         "high": interval and interval.high,
         "ceiling": correlation and correlation.ceiling,
-        "num_trials": len(observations),
+        "num_trials": len(x_N),
         "num_seeds": len(seeds),
         "note": _note(correlation, len(seeds)) if correlation else f"{x if np.all(x_N == x_N[0]) else y} is constant",
     }
 
 
-def _within_columns(
-    sample: Sample, by_setting: Mapping[Setting, list[Observation]], confidence: float
-) -> dict[str, Any]:
+def _within_columns(sample: Sample, observed: Observations, confidence: float) -> dict[str, Any]:
     """Return the correlation of what is left of two outcomes without strengths, ensemble size and seed.
 
     A strength that moves both makes them go together, whatever they have to do with each other.
     """
-    observations, causes = [], []
-    for setting, observed in by_setting.items():
-        varied = [*(getattr(setting, name) for name in sample.dimensions), str(setting.others)]
-        observations += observed
-        causes += [[seed, *varied] for _, _, seed in observed]
-    x_N, y_N = _columns(observations)
-    left = _left(x_N, y_N, _explained(causes))
+    left = _left(observed.x_N, observed.y_N, _explained(sample, observed))
     if left is None:
         return {}
-    _, clusters_N = np.unique([seed for _, _, seed in observations], return_inverse=True)
+    _, clusters_N = np.unique(observed.seeds_N, return_inverse=True)
     correlation = rank_correlation(*left, clusters_N, confidence)
     interval = correlation and correlation.interval
     return {
@@ -166,18 +174,24 @@ def _within_columns(
     }
 
 
-def _explained(causes: list[list[Any]]) -> list[Explaining]:
+def _explained(sample: Sample, observed: Observations) -> list[Explaining]:
     """Return the columns that a constant and every level of every cause add; of many strengths, their square."""
-    columns: list[Explaining] = [np.ones(len(causes), bool)]
-    for cause in zip(*causes, strict=True):
-        levels = sorted(set(cause))
+    seeds, places_N = np.unique(observed.seeds_N, return_inverse=True)
+    columns: list[Explaining] = [np.ones(len(places_N), bool), *_levels(places_N, len(seeds))]
+    present = set(observed.at_N.tolist())
+    by_setting = [[getattr(setting, name) for setting in observed.settings] for name in sample.dimensions]
+    for cause in [*by_setting, [str(setting.others) for setting in observed.settings]]:
+        levels = sorted({cause[at] for at in present})
         if len(levels) > _MAX_LEVELS and all(isinstance(level, float) for level in levels):
-            columns += [np.array(cause), np.array(cause) ** 2]
+            columns += [np.array(cause)[observed.at_N], np.array(cause)[observed.at_N] ** 2]
         else:
             places = {level: place for place, level in enumerate(levels)}
-            places_N = np.array([places[value] for value in cause])
-            columns += [places_N == place for place in range(1, len(levels))]  # bytes: of 300 seeds there are 300
+            columns += _levels(np.array([places.get(level, 0) for level in cause])[observed.at_N], len(levels))
     return columns
+
+
+def _levels(places_N: Ints, number: int) -> list[Explaining]:
+    return [places_N == place for place in range(1, number)]  # bytes: of 300 seeds there are 300
 
 
 def _left(x_N: Floats, y_N: Floats, explaining: Sequence[Explaining]) -> tuple[Floats, Floats] | None:
@@ -224,17 +238,17 @@ def _note(correlation: RankCorrelation, num_seeds: int) -> str | None:
     return "descriptive: hardly a trial is out of order" if correlation.is_near_ceiling else None
 
 
-def _observations(
-    sample: Sample, settings: Iterable[Setting], x: str, y: str, restriction: dict[str, Any]
-) -> Iterator[Observation]:
-    for setting in settings:
-        if any(getattr(setting, name) != level for name, level in restriction.items()):
-            continue
-        for seed, outcomes in sample.trials[setting].items():
-            known = outcomes.get(x) if x not in sample.dimensions else float(getattr(setting, x))
-            if known is not None and y in outcomes:
-                yield known, outcomes[y], seed
-
-
-def _columns(observations: list[Observation]) -> tuple[Floats, Floats]:
-    return np.array([x for x, _, _ in observations]), np.array([y for _, y, _ in observations])
+def _observed(sample: Sample, settings: Iterable[Setting], x: str, y: str) -> Observations:
+    trials, wanted = sample.trials, set(settings)
+    kept = [(start, one) for start, one in zip(trials.starts, trials.keys, strict=False) if one in wanted]
+    places_N = np.concatenate([np.arange(start, start + len(trials.keys[one])) for start, one in kept])
+    at_N = np.repeat(np.arange(len(kept)), [len(trials.keys[one]) for _, one in kept])
+    seeds_N = np.array([seed for _, one in kept for seed in trials.keys[one]], np.int64)
+    if x in sample.dimensions:
+        x_N = np.array([getattr(one, x) for _, one in kept], float)[at_N]
+    else:
+        x_N = trials.columns[x][places_N]
+    y_N = trials.columns[y][places_N]
+    is_known_N = ~(np.isnan(x_N) | np.isnan(y_N))
+    at_N, seeds_N, x_N, y_N = (values_N[is_known_N] for values_N in (at_N, seeds_N, x_N, y_N))
+    return Observations(tuple(one for _, one in kept), at_N, seeds_N, x_N, y_N)

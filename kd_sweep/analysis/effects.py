@@ -4,7 +4,7 @@ Shape suffixes: S seeds, P pairs of settings.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -17,7 +17,7 @@ from kd_sweep.analysis.comparisons import Comparison, comparisons, paired_differ
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Setting
 from kd_sweep.analysis.wording import counted
-from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate
+from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Floats
 from kd_sweep.statistics.shapes import least_std
 
 MEAN = "mean"
@@ -52,54 +52,74 @@ EFFECTS = pa.schema(
 """The columns are described in docs/statistics.md."""
 
 
-def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap) -> pa.Table:
-    """Return the mean of each setting and the effect of each comparison, for each outcome and arm, as `EFFECTS`."""
-    rows: list[dict[str, Any]] = []
-    for outcome in outcomes:
-        for arm, settings in sample.arms(outcome).items():
-            effects = [_mean_row(sample, outcome, setting, bootstrap) for setting in settings]
-            differences = cache(partial(paired_differences, sample.trials, outcome))  # of a pair, alone and pooled
-            noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
-            for comparison in comparisons(settings, sample.dimensions):
-                effects += _effect_rows(comparison, [differences(pair) for pair in comparison.pairs], bootstrap, noise)
-            labels = {"outcome": outcome, "distillation_loss": arm.label, "attention_maps": arm.maps}
-            rows += [{"study": sample.study, **labels, **row} for row in effects]
-        rows += _contrast_rows(sample, outcome, bootstrap)
-    return pa.Table.from_pylist(rows, schema=EFFECTS)
-
-
 @dataclass(frozen=True)
-class PairedEffect:
-    """What changes between two levels, over the same pairs of settings in every seed that counts."""
+class _Effect:
+    """A row of the table before its estimate: those of all outcomes are estimated together."""
 
-    estimate: Estimate | None
+    row: dict[str, Any]
+    values_S: Floats | None
     """None where no seed has every pair."""
-    num_pairs: int
-    """In all seeds that count."""
-    num_incomplete: int
+    noise: float
+    """The standard deviation that the resolution of the outcome hides."""
+    num_incomplete: int = 0
     """Seeds that have some of the pairs, and do not count."""
 
 
-def paired_effect(by_pair: Sequence[Mapping[int, float]], bootstrap: Bootstrap, noise: float) -> PairedEffect | None:
-    """Return the mean over seeds of the difference, None where no seed has any pair.
+def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap) -> pa.Table:
+    """Return the mean of each setting and the effect of each comparison, for each outcome and arm, as `EFFECTS`."""
+    effects = [effect for outcome in outcomes for effect in _of_outcome(sample, outcome)]
+    known = [(effect.values_S, effect.noise) for effect in effects if effect.values_S is not None]
+    estimates = iter(bootstrap.estimates(known))
+    rows = (_estimated(one, None if one.values_S is None else next(estimates), bootstrap) for one in effects)
+    return pa.Table.from_pylist([{"study": sample.study, **row} for row in rows], schema=EFFECTS)
+
+
+def _of_outcome(sample: Sample, outcome: str) -> Iterator[_Effect]:
+    step = sample.steps.get(outcome, 0.0)
+    noise = least_std(np.array([-1.0, 1.0]), step)
+    differences = cache(partial(paired_differences, sample.trials.of(outcome)))  # of a pair, alone and pooled
+    arms = sample.arms(outcome)
+    for arm, settings in arms.items():
+        labels = {"outcome": outcome, "distillation_loss": arm.label, "attention_maps": arm.maps}
+        for setting in settings:
+            values = sample.trials.of(outcome)[setting].values()
+            yield _Effect(labels | _mean_row(setting, len(values)), np.array(list(values)), least_std(np.ones(1), step))
+        for comparison in comparisons(settings, sample.dimensions):
+            yield from _of_comparison(comparison, map(differences, comparison.pairs), labels, noise)
+    for contrast in arm_contrasts(arms):  # the column of the loss names both arms
+        names = f"{contrast.first.label or TRAINED_TEACHERS} to {contrast.second.label or TRAINED_TEACHERS}"
+        labels = {"outcome": outcome, "distillation_loss": names, "attention_maps": contrast.first.maps}
+        for comparison in contrast.comparisons:
+            yield from _of_comparison(comparison, map(differences, comparison.pairs), labels, noise)
+
+
+def _of_comparison(
+    comparison: Comparison, by_pair: Iterable[Mapping[int, float]], labels: Mapping[str, Any], noise: float
+) -> Iterator[_Effect]:
+    """Yield the mean over seeds of the differences, unless no seed has any pair.
 
     Pairs of one seed are averaged first: they share teachers and images, so they are one observation, and the bootstrap
     resamples seeds. A seed counts only with every pair that some seed has: where trials are missing, a mean over what
     is left would be of other settings in some seeds than in others.
-
-    Args:
-        by_pair: `paired_differences` of each pair.
-        bootstrap: how intervals are taken.
-        noise: the standard deviation that the resolution of the outcome hides.
     """
     known = [differences for differences in by_pair if differences]
     if not known:
-        return None
+        return
     seeds = set().union(*known)
     complete = sorted(set(known[0]).intersection(*known[1:]))
     differences_SP = np.array([[differences[seed] for differences in known] for seed in complete])
-    estimate = bootstrap.estimate(differences_SP.mean(axis=1), noise) if complete else None
-    return PairedEffect(estimate, len(complete) * len(known), len(seeds) - len(complete))
+    row = {
+        **labels,
+        "kind": comparison.kind,
+        "varied": comparison.varied,
+        "from_level": comparison.from_level,
+        "to_level": comparison.to_level,
+        **({} if comparison.is_pooled else _held_by_both(*comparison.pairs[0], comparison.varied)),
+        "is_pooled": comparison.is_pooled,
+        "num_pairs": len(complete) * len(known),
+        "num_seeds": 0,
+    }
+    yield _Effect(row, differences_SP.mean(axis=1) if complete else None, noise, len(seeds) - len(complete))
 
 
 def interval_columns(estimate: Estimate) -> dict[str, Any]:
@@ -138,60 +158,23 @@ def other_fields_text(setting: Setting) -> str:
     return ", ".join(f"{name}={value}" for name, value in setting.others)
 
 
-def _mean_row(sample: Sample, outcome: str, setting: Setting, bootstrap: Bootstrap) -> dict[str, Any]:
-    values = [trial[outcome] for trial in sample.trials[setting].values() if outcome in trial]
-    estimate = bootstrap.estimate(np.array(values), least_std(np.ones(1), sample.steps.get(outcome, 0.0)))
+def _mean_row(setting: Setting, num_trials: int) -> dict[str, Any]:
     return {
         "kind": MEAN,
         **_held(setting),
         "teacher_strengths": json.dumps(setting.mix) if setting.mix else None,
         "other_fields": other_fields_text(setting),
         "is_pooled": False,
-        "estimate": estimate.value,
-        **interval_columns(estimate),
-        "num_pairs": len(values),
-        "note": seeds_note(estimate, bootstrap),
+        "num_pairs": num_trials,
     }
 
 
-def _effect_rows(
-    comparison: Comparison, by_pair: Sequence[Mapping[int, float]], bootstrap: Bootstrap, noise: float
-) -> Iterator[dict[str, Any]]:
-    effect = paired_effect(by_pair, bootstrap, noise)
-    if effect is None:
-        return
-    estimate = effect.estimate
-    yield {
-        "kind": comparison.kind,
-        "varied": comparison.varied,
-        "from_level": comparison.from_level,
-        "to_level": comparison.to_level,
-        **({} if comparison.is_pooled else _held_by_both(*comparison.pairs[0], comparison.varied)),
-        "is_pooled": comparison.is_pooled,
-        "estimate": estimate and estimate.value,
-        **(interval_columns(estimate) if estimate else {"num_seeds": 0}),
-        "num_pairs": effect.num_pairs,
-        "note": _note(effect, bootstrap),
-    }
-
-
-def _contrast_rows(sample: Sample, outcome: str, bootstrap: Bootstrap) -> Iterator[dict[str, Any]]:
-    """Yield what an outcome changes by from one arm to another; the column of the loss names both."""
-    differences = cache(partial(paired_differences, sample.trials, outcome))
-    noise = least_std(np.array([-1.0, 1.0]), sample.steps.get(outcome, 0.0))
-    for contrast in arm_contrasts(sample.arms(outcome)):
-        names = f"{contrast.first.label or TRAINED_TEACHERS} to {contrast.second.label or TRAINED_TEACHERS}"
-        labels = {"outcome": outcome, "distillation_loss": names, "attention_maps": contrast.first.maps}
-        for comparison in contrast.comparisons:
-            for row in _effect_rows(comparison, [differences(pair) for pair in comparison.pairs], bootstrap, noise):
-                yield {"study": sample.study, **labels, **row}
-
-
-def _note(effect: PairedEffect, bootstrap: Bootstrap) -> str | None:
-    parts = [seeds_note(effect.estimate, bootstrap) if effect.estimate else "no seed has every pair"]
+def _estimated(effect: _Effect, estimate: Estimate | None, bootstrap: Bootstrap) -> dict[str, Any]:
+    parts = [seeds_note(estimate, bootstrap) if estimate else "no seed has every pair"]
     if effect.num_incomplete:
         parts.append(f"{counted(effect.num_incomplete, 'seed')} left out, which lack pairs")
-    return "; ".join(part for part in parts if part) or None
+    columns = {} if estimate is None else {"estimate": estimate.value, **interval_columns(estimate)}
+    return effect.row | columns | {"note": "; ".join(part for part in parts if part) or None}
 
 
 def _held(setting: Setting) -> dict[str, Any]:

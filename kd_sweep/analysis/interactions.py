@@ -111,7 +111,7 @@ def _levels(sample: Sample, outcome: str, settings: Sequence[Setting], name: str
     counts: dict[float, int] = {}
     for setting in settings:
         level = getattr(setting, name)
-        counts[level] = counts.get(level, 0) + sum(outcome in values for values in sample.trials[setting].values())
+        counts[level] = counts.get(level, 0) + len(sample.trials.of(outcome)[setting])
     return well_covered(counts)
 
 
@@ -137,7 +137,7 @@ def _values(sample: Sample, outcome: str, lattice: Lattice) -> tuple[Floats, int
     As in pooled effects a seed counts whole or not at all: what is missing is not missing by chance.
     """
     wanted = [setting for row in lattice for cell in row for setting in cell]
-    known = [{seed: values[outcome] for seed, values in sample.trials[s].items() if outcome in values} for s in wanted]
+    known = [sample.trials.of(outcome)[setting] for setting in wanted]
     complete = sorted(set(known[0]).intersection(*known[1:]))
     values = [[values[seed] for values in known] for seed in complete]
     values_SKM = np.array(values).reshape(len(complete), len(lattice), len(lattice[0]), len(lattice[0][0])).mean(3)

@@ -96,7 +96,7 @@ def pair_profiles(
 
 
 def _seeds_of_pair(sample: Sample, outcome: str, pair: Pair) -> set[int]:
-    first, second = ({seed for seed, values in sample.trials[s].items() if outcome in values} for s in pair)
+    first, second = (sample.trials.of(outcome)[setting].keys() for setting in pair)
     return first & second
 
 
@@ -111,8 +111,9 @@ def _profiles(
 ) -> Profiles:
     complete: list[list[float]] = []
     lacking: list[list[Setting]] = []
-    for seed in sorted({seed for cell in cells for setting in cell for seed in sample.trials[setting]}):
-        values = [[sample.trials[setting].get(seed, {}).get(outcome) for setting in cell] for cell in cells]
+    of_cells = [[sample.trials.of(outcome)[setting] for setting in cell] for cell in cells]
+    for seed in sorted({seed for cell in of_cells for seeds in cell for seed in seeds}):
+        values = [[seeds.get(seed) for seeds in cell] for cell in of_cells]
         known = [[measure(value) for value in row if value is not None] for row in values]
         if all(len(row) == len(cell) for row, cell in zip(known, cells, strict=True)):
             complete.append([sum(row) / len(row) for row in known])
@@ -137,7 +138,7 @@ def _well_covered(
     counts: dict[float, int] = {}
     for levels in members.values():
         for level, cell in levels.items():
-            number = sum(outcome in values for setting in cell for values in sample.trials[setting].values())
+            number = sum(len(sample.trials.of(outcome)[setting]) for setting in cell)
             counts[level] = counts.get(level, 0) + number
     kept, most = well_covered(counts), max(counts.values(), default=0)
     if len(kept) < 2:

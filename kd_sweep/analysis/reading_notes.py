@@ -26,7 +26,7 @@ def _made_of(sample: Sample, num_seeds: int) -> str:
 def explained(analysis: Analysis) -> list[str]:
     """Return what a reader of the tables has to know: which trials count, what intervals and verdicts assume."""
     sample, bootstrap = analysis.sample, analysis.bootstrap
-    num_seeds = len({seed for trials in sample.trials.values() for seed in trials})
+    num_seeds = len({seed for seeds in sample.trials.keys.values() for seed in seeds})
     lines = [
         f"Study {sample.study}: {counted(sample.num_completed, 'completed trial')} ({_made_of(sample, num_seeds)}); "
         f"left out: {sample.left_out}.",
@@ -98,7 +98,7 @@ def _notes(sample: Sample) -> Iterator[str]:
             "Teachers and student have strengths of their own: augmentation_strength is the teachers' (their mean), "
             "student_strength the student's. One is held equal where the effect of the other is taken."
         )
-    if any(setting.mix for setting in sample.trials):
+    if any(setting.mix for setting in sample.trials.keys):
         yield (
             "Ensembles whose teachers have different strengths are compared where no teacher's falls. Rows pooled over "
             "them are means over all such pairs, each mix counted once; --format json has every pair of lists."

@@ -1,12 +1,13 @@
 """The sample of a study: its completed trials, arranged for pairing as setting -> seed -> outcome."""
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,17 +26,62 @@ from kd_sweep.analysis.trial_settings import (
 )
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError, alternatives
-from kd_sweep.statistics.resolution import resolutions
-from kd_sweep.study.metric_catalogue import differences
+from kd_sweep.statistics.intervals import Floats, Ints
+from kd_sweep.statistics.resolution import resolutions_of
+from kd_sweep.study.metric_catalogue import DIFFERENCES
 from kd_sweep.study.trial import SEED_LEVELS
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED, metric_columns, searched_columns, source_columns
 
 _INDEPENDENT_SAMPLERS = ("grid", "random")
 """Samplers that suggest trials whatever the outcomes of others."""
-_OF_TRIALS = ("status", "num_epochs", "last_epoch", "config", STRENGTH, SIZE, "seed")
+_OF_TRIALS = ("status", "num_epochs", "last_epoch", STRENGTH, SIZE, "seed")
 """The columns of all tables of trials that are looked at beside metrics and searched fields."""
-Outcomes = Mapping[str, float]
+_METRICS_AT_ONCE = 4
+"""Of which values are kept by setting and seed: a link has two, and its settings are looked at again and again."""
+Key = TypeVar("Key", bound=Hashable)
+BySetting = Mapping[Setting, Mapping[Key, float]]
+"""Setting -> seed -> value of one metric, of trials that have it."""
+Drawn = tuple[int, ...]
+"""A trial's seed, and those of its student in the order of `SEED_LEVELS`."""
+
+
+@dataclass(frozen=True)
+class Outcomes(Generic[Key]):
+    """The outcomes of trials as one column of numbers per metric: of 10,000 trials a tenth of what objects take."""
+
+    keys: Mapping[Setting, Sequence[Key]]
+    """Settings in order, each with its seeds in order: for every one of them a place in the columns, in this order."""
+    columns: Mapping[str, Floats]
+    """Metric -> value at each place; NaN where there is none."""
+
+    @cached_property
+    def of(self) -> Callable[[str], BySetting[Key]]:
+        """Return setting -> seed -> value of a metric, of trials that have one; every setting is in it."""
+        return lru_cache(maxsize=_METRICS_AT_ONCE)(self._of)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The first place of each setting, and the number of all places."""
+        return list(accumulate(map(len, self.keys.values()), initial=0))
+
+    def having(self, *metrics: str) -> list[Setting]:
+        """Return the settings of which some trial has all of these metrics."""
+        if any(name not in self.columns for name in metrics):
+            return []
+        lacks_N = np.any([np.isnan(self.columns[name]) for name in metrics], axis=0)
+        lacks = np.logical_and.reduceat(lacks_N, self.starts[:-1]).tolist()
+        return [setting for setting, lacking in zip(self.keys, lacks, strict=True) if not lacking]
+
+    def _of(self, metric: str) -> BySetting[Key]:
+        values_N = self.columns.get(metric)
+        if values_N is None:
+            return {setting: {} for setting in self.keys}
+        values, found = values_N.tolist(), {}
+        for start, (setting, keys) in zip(self.starts, self.keys.items(), strict=False):
+            pairs = zip(keys, values[start : start + len(keys)], strict=True)
+            found[setting] = {key: value for key, value in pairs if value == value}  # NaN is not itself
+        return found
 
 
 @dataclass(frozen=True)
@@ -45,9 +91,9 @@ class Sample:
     study: str
     outcomes: tuple[str, ...]
     """Metrics that at least one completed trial has, in the order in which they are reported."""
-    trials: Mapping[Setting, Mapping[int, Outcomes]]
-    """Setting -> seed -> metric -> value at the last epoch; metrics without a value are absent, and of stopped trials
-    all that are not about the teachers alone, which no epoch changes."""
+    trials: Outcomes[int]
+    """Values at the last epoch by setting and seed; of stopped trials those alone that are about the teachers, which no
+    epoch changes."""
     recipes: Mapping[Setting, Recipe]
     num_completed: int
     num_untaught: int
@@ -61,9 +107,9 @@ class Sample:
     """(strength, ensemble size) of which some trial was begun and none completed."""
     adaptive_sampler: str | None = None
     """The sampler, if it suggested trials by the outcomes of earlier ones."""
-    repeats: Mapping[Setting, Mapping[tuple[int, ...], Outcomes]] = field(default_factory=dict)
-    """Setting -> a trial's seed and those of its student (`SEED_LEVELS`) -> metric -> value; empty where no study
-    searches the latter, whose trials are averaged in `trials`."""
+    repeats: Outcomes[Drawn] | None = None
+    """By setting and all seeds of a trial; None where no study searches those of the student, over which `trials` has
+    means."""
     steps: Mapping[str, float] = field(default_factory=dict)
     """Metric -> the step that it moves in: one over the number of images, of shares; 0 of what is continuous."""
 
@@ -88,7 +134,7 @@ class Sample:
     @cached_property
     def dimensions(self) -> tuple[str, ...]:
         """The dimensions of effects; the student's strength only if it is not always that of its teachers."""
-        is_apart = any(setting.student_strength is not None for setting in self.trials)
+        is_apart = any(setting.student_strength is not None for setting in self.trials.keys)
         return (STRENGTH, STUDENT, SIZE) if is_apart else (STRENGTH, SIZE)
 
     @property
@@ -101,15 +147,14 @@ class Sample:
 
     def levels(self, name: str, settings: Iterable[Setting] | None = None) -> list[float]:
         """Return the distinct values of a dimension among the settings, or all of the study's; ascending."""
-        return sorted({getattr(setting, name) for setting in (self.trials if settings is None else settings)})
+        return sorted({getattr(setting, name) for setting in (self.trials.keys if settings is None else settings)})
 
     def arms(self, *outcomes: str) -> dict[Arm, list[Setting]]:
         """Return the settings whose trials have the outcomes, by what is never averaged over."""
         arms: dict[Arm, list[Setting]] = {}
-        wanted = set(outcomes)
-        for setting, seeds in self.trials.items():
-            if any(values.keys() >= wanted for values in seeds.values()):
-                arms.setdefault(arm_of(self.recipes[setting], *outcomes), []).append(setting)
+        of_recipe = lru_cache(maxsize=None)(lambda recipe: arm_of(recipe, *outcomes))
+        for setting in self.trials.having(*outcomes):
+            arms.setdefault(of_recipe(self.recipes[setting]), []).append(setting)
         return arms
 
 
@@ -133,7 +178,8 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
 def trials_of(results: Results, study: str) -> pa.Table:
     """Return the rows of a study's trials."""
     table = results.table("trials")
-    return table.filter(pc.equal(table["study"], study))
+    is_of_study = pc.equal(table["study"], study)
+    return table if pc.all(is_of_study).as_py() else table.filter(is_of_study)  # a filter copies
 
 
 def sample_of(table: pa.Table, name: str, adaptive_sampler: str | None = None) -> Sample:
@@ -147,37 +193,64 @@ def sample_of(table: pa.Table, name: str, adaptive_sampler: str | None = None) -
     Raises:
         QueryError: none is completed.
     """
-    rows = _needed(table).to_pylist()
-    completed = [_with_differences(row) for row in rows if _is_completed(row)]
-    stopped = [row for row in rows if row["status"] == "stopped" and not _is_completed(row) and _has_setting(row)]
+    rows = _without_metrics(table).to_pylist()
+    completed = [at for at, row in enumerate(rows) if _is_completed(row)]
     counts = _not_completed(rows)
     if not completed:
         others = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
         raise QueryError(f"study: {name!r} has no completed trial to analyse ({others})")
-    known = [name for name in metric_columns(table.schema) if any(row.get(name) is not None for row in completed)]
-    used = completed + list(_of_teachers(stopped, known))
-    configs = (flat(json.loads(row["config"])) if row["config"] else {} for row in used)
-    settings = described(used, configs, [*searched_columns(table.schema), *source_columns(table.schema)])
+    values = _values(table)
+    known = [name for name, values_N in values.items() if not np.isnan(values_N[completed]).all()]
+    used = completed + _stopped(rows, [values[name] for name in known if is_of_teachers(name)])
+    configs = (flat(json.loads(text)) if (text := table["config"][at].as_py()) else {} for at in used)
+    fields = [*searched_columns(table.schema), *source_columns(table.schema)]
+    rows_used = [rows[at] for at in used]
+    settings, recipes = zip(*described(rows_used, configs, fields), strict=True)
+    columns = {name: _of_used(name, values[name], used, len(completed)) for name in known}
     return Sample(
         study=name,
         outcomes=tuple(known),
-        trials=_arranged(used, [setting for setting, _ in settings], known),
-        recipes=dict(settings),
-        repeats=_repeats(used, [setting for setting, _ in settings], known),
+        trials=_means(settings, [row["seed"] for row in rows_used], columns),
+        recipes=dict(zip(settings, recipes, strict=True)),
+        repeats=_repeats(settings, rows_used, columns),
         num_completed=len(completed),
-        num_untaught=sum(recipe.taught_by == NO_TEACHING for _, recipe in settings[: len(completed)]),
-        never_completed=tuple(sorted(_cells(rows) - _cells(completed))),
+        num_untaught=sum(recipe.taught_by == NO_TEACHING for recipe in recipes[: len(completed)]),
+        never_completed=tuple(sorted(_cells(rows) - _cells(rows_used[: len(completed)]))),
         adaptive_sampler=adaptive_sampler,
-        steps=resolutions(completed, known),
+        steps=resolutions_of({name: columns[name][: len(completed)] for name in known}),
         **counts,
     )
 
 
-def _needed(table: pa.Table) -> pa.Table:
-    """Return the columns that a sample is made of, without metrics that no trial has: they are a quarter of all."""
-    metrics = [name for name in metric_columns(table.schema) if len(table[name].drop_null())]
+def _without_metrics(table: pa.Table) -> pa.Table:
+    """Return the columns of which trials are described, without their configurations, which are most of a table."""
     fields = [*searched_columns(table.schema), *source_columns(table.schema)]
-    return table.select(list(dict.fromkeys([*_OF_TRIALS, *fields, *metrics])))
+    return table.select(list(dict.fromkeys([*_OF_TRIALS, *fields])))
+
+
+def _values(table: pa.Table) -> dict[str, Floats]:
+    """Return the metrics that trials have, NaN where they have none; those that are the difference of two, which older
+    tables lack, from both parts.
+    """
+    values: dict[str, Floats] = {}
+    for name in metric_columns(table.schema):
+        if name in table.column_names and table[name].null_count < table.num_rows:
+            values[name] = table[name].to_numpy()
+    lacking = np.full(table.num_rows, np.nan)
+    for name, parts in DIFFERENCES.items():
+        first_N, second_N = (values.get(part, lacking) for part in parts)
+        own_N = values.get(name, lacking)
+        values[name] = np.where(np.isnan(own_N), first_N - second_N, own_N)
+    return {name: values[name] for name in metric_columns(table.schema) if name in values}
+
+
+def _of_used(metric: str, values_N: Floats, used: Sequence[int], num_completed: int) -> Floats:
+    """Return a metric of the trials that count; of stopped ones, the last, nothing that the student changes."""
+    found_N = values_N[used]
+    if not is_of_teachers(metric):
+        found_N[num_completed:] = np.nan
+    found_N[np.isinf(found_N)] = np.nan
+    return found_N
 
 
 def _not_completed(rows: list[dict[str, Any]]) -> dict[str, int]:
@@ -210,12 +283,16 @@ def _has_setting(row: Mapping[str, Any]) -> bool:
     return None not in (row[STRENGTH], row[SIZE], row["seed"])
 
 
-def _of_teachers(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows with metrics of teachers, without those that the student would have changed in later epochs."""
-    changing = {name: None for name in metrics if not is_of_teachers(name)}
-    for row in rows:
-        if any(row.get(name) is not None for name in metrics if name not in changing):
-            yield row | changing
+def _stopped(rows: Sequence[Mapping[str, Any]], of_teachers: Iterable[Floats]) -> list[int]:
+    """Return which trials were stopped before their last epoch, and have a metric of their teachers."""
+    has_N = np.zeros(len(rows), bool)
+    for values_N in of_teachers:
+        has_N |= ~np.isnan(values_N)
+    return [
+        at
+        for at, row in enumerate(rows)
+        if row["status"] == "stopped" and not _is_completed(row) and _has_setting(row) and has_N[at]
+    ]
 
 
 def _cells(rows: Iterable[Mapping[str, Any]]) -> set[tuple[float, int]]:
@@ -227,50 +304,42 @@ def _adaptive_sampler(results: Results, study: str) -> str | None:
     return next((sampler for sampler in samplers if sampler not in (None, *_INDEPENDENT_SAMPLERS)), None)
 
 
-def _with_differences(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row with every difference of two metrics: older tables lack some and have both parts of them."""
-    missing = {name: value for name, value in differences(row).items() if row.get(name) is None}
-    return row | missing if missing else row
+def _means(settings: Sequence[Setting], seeds: Sequence[int], columns: Mapping[str, Floats]) -> Outcomes[int]:
+    """Return the mean of trials that differ in nothing that the study searches, or in seeds of the student alone: they
+    are one trial here.
+    """
+    found: dict[Setting, set[int]] = {}
+    for setting, seed in zip(settings, seeds, strict=True):
+        found.setdefault(setting, set()).add(seed)
+    keys = {setting: sorted(found[setting]) for setting in sorted(found, key=_order)}
+    places = {(setting, seed): at for at, (setting, seed) in enumerate((s, seed) for s in keys for seed in keys[s])}
+    place_N = np.array([places[trial] for trial in zip(settings, seeds, strict=True)])
+    return Outcomes(keys, {name: _means_at(values_N, place_N, len(places)) for name, values_N in columns.items()})
 
 
-def _arranged(
-    rows: list[dict[str, Any]], settings: list[Setting], metrics: list[str]
-) -> dict[Setting, dict[int, Outcomes]]:
-    gathered: dict[Setting, dict[int, list[dict[str, float]]]] = {}
-    for row, setting in zip(rows, settings, strict=True):
-        values = {name: row[name] for name in metrics if row.get(name) is not None and math.isfinite(row[name])}
-        gathered.setdefault(setting, {}).setdefault(row["seed"], []).append(values)
-    return {
-        setting: {seed: _mean_outcomes(repeats) for seed, repeats in sorted(seeds.items())}
-        for setting, seeds in sorted(gathered.items(), key=lambda item: _order(item[0]))
-    }
+def _means_at(values_N: Floats, place_N: Ints, number: int) -> Floats:
+    """Return the mean of the values at each of so many places, summed in their order; NaN where there is none."""
+    is_known_N = ~np.isnan(values_N)
+    at_N, known_N = place_N[is_known_N], values_N[is_known_N]
+    with np.errstate(invalid="ignore"):
+        return np.bincount(at_N, known_N, number) / np.bincount(at_N, minlength=number)
 
 
 def _repeats(
-    rows: list[dict[str, Any]], settings: list[Setting], metrics: list[str]
-) -> dict[Setting, dict[tuple[int, ...], Outcomes]]:
-    gathered: dict[Setting, dict[tuple[int, ...], Outcomes]] = {}
+    settings: Sequence[Setting], rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Floats]
+) -> Outcomes[Drawn] | None:
     if not any(level in row for row in rows[:1] for level in SEED_LEVELS):
-        return gathered
-    for row, setting in zip(rows, settings, strict=True):
+        return None
+    last: dict[Setting, dict[Drawn, int]] = {}
+    for at, (row, setting) in enumerate(zip(rows, settings, strict=True)):
         own = [row["seed"] if row.get(level) is None else row[level] for level in SEED_LEVELS]
-        values = {name: row[name] for name in metrics if row.get(name) is not None and math.isfinite(row[name])}
-        gathered.setdefault(setting, {})[row["seed"], *own] = values
-    return gathered
+        last.setdefault(setting, {})[row["seed"], *own] = at
+    rows_of = [at for found in last.values() for at in found.values()]
+    keys = {setting: list(found) for setting, found in last.items()}
+    return Outcomes(keys, {name: values_N[rows_of] for name, values_N in columns.items()})
 
 
 def _order(setting: Setting) -> tuple[float, float, int, str, str]:
     """Return the sort key of a setting; values of other fields can be of any kind."""
     strength, student, size, mix, others = setting
     return strength, strength if student is None else student, size, str(mix), str(others)
-
-
-def _mean_outcomes(repeats: Iterable[Outcomes]) -> Outcomes:
-    """Return the mean of trials that differ in nothing that the study searches, or in seeds of the student alone: they
-    are one trial here.
-    """
-    values: dict[str, list[float]] = {}
-    for outcomes in repeats:
-        for name, value in outcomes.items():
-            values.setdefault(name, []).append(value)
-    return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}

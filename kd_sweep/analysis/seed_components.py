@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kd_sweep.analysis.sample import Sample
+from kd_sweep.analysis.sample import Drawn, Sample
 from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Arm, Setting, arm_of
 from kd_sweep.statistics.variance_components import Component, variance_components
 from kd_sweep.study.trial import SEED_LEVELS
@@ -38,8 +38,6 @@ COMPONENTS = pa.schema(
 )
 """The columns are described in docs/statistics.md."""
 
-Drawn = tuple[int, ...]
-"""A trial's seed, and those of its student in the order of `SEED_LEVELS`."""
 LEVELS = ("seed", *SEED_LEVELS)
 
 
@@ -50,8 +48,7 @@ def components_table(sample: Sample, outcomes: Iterable[str], confidence: float)
     """
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
-        for setting, by_seeds in sample.repeats.items():
-            values = {seeds: one[outcome] for seeds, one in by_seeds.items() if outcome in one}
+        for setting, values in sample.repeats.of(outcome).items() if sample.repeats else ():
             arm = arm_of(sample.recipes[setting], outcome)
             labels = {"study": sample.study, "outcome": outcome, **_labels(setting, arm)}
             rows += [{**labels, "num_trials": len(values), **row} for row in _components(values, confidence)]

@@ -1,11 +1,11 @@
 """Means over seeds with bootstrap and t intervals.
 
-Shape suffixes: S clusters (seeds), R resamples, U resamples that differ.
+Shape suffixes: S clusters (seeds), R resamples, U resamples that differ, B samples of as many clusters.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +26,9 @@ _MAX_CELLS = 2_000_000
 _FEW_CLUSTERS = 8
 _ROUNDING = 1e-12
 _ROWS_AT_ONCE = 512
+_SAMPLES_AT_ONCE = 32
+_ROWS_OF_A_KERNEL = 4
+"""Of so many rows a product with a sample takes at once; what is left at the end it rounds otherwise."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +73,48 @@ class Bootstrap:
             least_std: what the resolution of a metric hides: three seeds that all gain one image of 360 do not show
                 that every seed would. No interval is shorter than a spread of this would make it.
         """
+        return self.estimates([(values_S, least_std)])[0]
+
+    def estimates(self, samples: Sequence[tuple[Floats, float]]) -> list[Estimate]:
+        """Return what `estimate` returns of each sample: many of as many seeds take a fraction of the time together."""
+        plain = [self._without_bootstrap(*sample) for sample in samples]
+        by_size: dict[int, list[int]] = {}
+        for at, estimate in enumerate(plain):
+            if estimate.t_interval is not None:
+                by_size.setdefault(estimate.num_clusters, []).append(at)
+        for num_clusters, places in by_size.items():
+            ends = self._percentiles([samples[at][0] for at in places])
+            for at, (low, high) in zip(places, ends, strict=True):
+                # Of a normal sample with this spread, to which the percentiles are expanded.
+                least = half_width(samples[at][1], num_clusters, self.confidence)
+                mean = plain[at].value
+                interval = Interval(min(low, mean - least), max(high, mean + least))
+                plain[at] = replace(plain[at], interval=interval)
+        return plain
+
+    def _without_bootstrap(self, values_S: Floats, least_std: float) -> Estimate:
         num_clusters = len(values_S)
         mean = float(values_S.mean())
         std = spread(values_S, least_std) if num_clusters > 1 else None
         if not std or num_clusters < MIN_CLUSTERS:
             return Estimate(mean, num_clusters, std, None, None)
         half = half_width(std, num_clusters, self.confidence)
-        t_interval = Interval(mean - half, mean + half)
-        low, high = self._percentiles(values_S)
-        # Of a normal sample with this spread, to which the percentiles are expanded.
-        least = half_width(least_std, num_clusters, self.confidence)
-        interval = Interval(min(low, mean - least), max(high, mean + least))
-        return Estimate(mean, num_clusters, std, interval, t_interval)
+        return Estimate(mean, num_clusters, std, None, Interval(mean - half, mean + half))
 
-    def _percentiles(self, values_S: Floats) -> tuple[float, float]:
-        """Return the ends of the expanded percentile interval of the mean."""
-        num_clusters = len(values_S)
+    def _percentiles(self, samples: Sequence[Floats]) -> Iterator[tuple[float, float]]:
+        """Yield the ends of the expanded percentile intervals of the means of samples of as many seeds."""
+        num_clusters = len(samples[0])
         resamples = min(self.resamples, max(MIN_RESAMPLES, _MAX_CELLS // num_clusters))
         counts_US, repeats_U = cluster_counts(num_clusters, resamples)
         level = tail_level(num_clusters, self.confidence)
-        low, high = _quantiles(_weighted(counts_US, values_S) / num_clusters, repeats_U, [level, 1.0 - level])
-        return low, high
+        positions = [level * (resamples - 1), (1.0 - level) * (resamples - 1)]
+        ranks = [rank for position in positions for rank in (math.floor(position), math.ceil(position))]
+        for at in range(0, len(samples), _SAMPLES_AT_ONCE):
+            values_BS = np.stack(samples[at : at + _SAMPLES_AT_ONCE])
+            for sums in _sums_at(ranks, counts_US, repeats_U, values_BS):
+                below, above = sums[::2] / num_clusters, sums[1::2] / num_clusters
+                low, high = (below + (above - below) * (np.array(positions) - ranks[::2])).tolist()
+                yield low, high
 
     def coverage_limit(self, num_clusters: int) -> float | None:
         """Return how often the bootstrap interval can cover at most, None where that reaches `confidence`.
@@ -102,7 +126,7 @@ class Bootstrap:
         return limit if limit < self.confidence else None
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     """Return how often each cluster is in a resample, and how many of the resamples are that one.
 
@@ -124,10 +148,59 @@ def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     return counts_US, repeats_U.astype(np.int64)
 
 
-def _weighted(counts_US: Counts, values_S: Floats) -> Floats:
-    """Return the sum of the values of each resample; some at a time, since as floats the counts take much memory."""
-    blocks = range(0, len(counts_US), _ROWS_AT_ONCE)
-    return np.concatenate([counts_US[at : at + _ROWS_AT_ONCE].astype(np.float64) @ values_S for at in blocks])
+def _sums_at(ranks: Sequence[int], counts_US: Counts, repeats_U: Ints, values_BS: Floats) -> Iterator[Floats]:
+    """Yield for each sample the sums of its resamples at these ranks among all, in ascending order.
+
+    The sums of all samples are taken together, which rounds them otherwise than alone. So they only say which resamples
+    may be at a rank; of these the sums are taken again, of each sample alone.
+
+    Args:
+        ranks: two neighbours, or one twice, for each end of an interval.
+        counts_US: of `cluster_counts`.
+        repeats_U: of the same.
+        values_BS: the samples.
+    """
+    num_clusters = counts_US.shape[1]
+    if num_clusters <= _FEW_CLUSTERS:
+        for values_S in values_BS:
+            sums_U = _floats(counts_US) @ values_S
+            order_U = np.argsort(sums_U)
+            yield sums_U[order_U][np.searchsorted(np.cumsum(repeats_U[order_U]), ranks, side="right")]
+        return
+    blocks = range(0, len(counts_US), _ROWS_AT_ONCE)  # as floats the counts take much memory
+    sums_BU = np.concatenate([values_BS @ _floats(counts_US[at : at + _ROWS_AT_ONCE]).T for at in blocks], axis=1)
+    rounding_B1 = 4 * np.finfo(float).eps * num_clusters**2 * np.abs(values_BS).max(1, keepdims=True)
+    near_BK = np.partition(sums_BU, ranks, axis=1)[:, ranks]
+    lows_B2, highs_B2 = near_BK[:, ::2] - rounding_B1, near_BK[:, 1::2] + rounding_B1
+    is_near_BU, num_below_B2 = np.zeros(sums_BU.shape, bool), np.empty(lows_B2.shape, np.int64)
+    for side in range(2):
+        is_below_BU = sums_BU < lows_B2[:, side, None]
+        num_below_B2[:, side] = is_below_BU.sum(1)
+        is_near_BU |= (sums_BU <= highs_B2[:, side, None]) & ~is_below_BU
+    for values_S, sums_U, is_near_U, lows, num_below in zip(
+        values_BS, sums_BU, is_near_BU, lows_B2, num_below_B2, strict=True
+    ):
+        (candidates,) = is_near_U.nonzero()
+        sums = np.sort(_sums_of(candidates, counts_US, values_S))
+        passed_over = num_below - (sums_U[candidates, None] < lows).sum(0)
+        yield sums[np.array(ranks) - np.repeat(passed_over, 2)]
+
+
+def _sums_of(candidates: Ints, counts_US: Counts, values_S: Floats) -> Floats:
+    """Return the sums of some resamples with the bits that they have in the product of all with the sample."""
+    num_rows = len(counts_US)
+    begin = num_rows - num_rows % _ROWS_OF_A_KERNEL
+    inner, last = candidates[candidates < begin], candidates[candidates >= begin]
+    filling = np.zeros(-len(inner) % _ROWS_OF_A_KERNEL, np.int64)
+    sums = (_floats(counts_US[np.concatenate([inner, filling])]) @ values_S)[: len(inner)]
+    if not len(last):
+        return sums
+    block = range(0, num_rows, _ROWS_AT_ONCE)[-1]
+    return np.concatenate([sums, (_floats(counts_US[block:]) @ values_S)[last - block]])
+
+
+def _floats(counts_US: Counts) -> Floats:
+    return counts_US.astype(np.float64)
 
 
 def tail_level(num_clusters: int, confidence: float) -> float:
@@ -154,17 +227,3 @@ def spread(values_S: Floats, least_std: float = 0.0) -> float:
     """Return the sample standard deviation, not below ``least_std``; 0 for what is rounding of equal values."""
     std = float(values_S.std(ddof=1))
     return max(least_std, std if std > _ROUNDING * (float(np.abs(values_S).max()) + _ROUNDING) else 0.0)
-
-
-def _quantiles(values_U: Floats, repeats_U: Ints, levels: Sequence[float]) -> list[float]:
-    """Return `numpy.quantile` of values with these counts, without repeating them."""
-    num_values = int(repeats_U.sum())
-    positions = [level * (num_values - 1) for level in levels]
-    ends = [end for position in positions for end in (math.floor(position), math.ceil(position))]
-    if num_values == len(values_U):
-        found = np.partition(values_U, ends)[ends]
-    else:
-        order_U = np.argsort(values_U)
-        found = values_U[order_U][np.searchsorted(np.cumsum(repeats_U[order_U]), ends, side="right")]
-    quantiles = zip(positions, found[::2], found[1::2], strict=True)
-    return [float(below + (above - below) * (position - math.floor(position))) for position, below, above in quantiles]

@@ -23,7 +23,7 @@ def resolution(values: Iterable[float]) -> float:
     Args:
         values: of one metric. Constants and zeros tell nothing.
     """
-    different = np.unique(np.fromiter(values, dtype=np.float64))
+    different = np.unique(values if isinstance(values, np.ndarray) else np.fromiter(values, dtype=np.float64))
     different = different[np.abs(different) > _TOLERANCE / MAX_IMAGES]
     if len(different) < 2:
         return 0.0
@@ -36,8 +36,14 @@ def resolution(values: Iterable[float]) -> float:
 
 def resolutions(rows: Sequence[Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, float]:
     """Return the resolution of each metric over the rows of all trials; nulls and infinities are passed over."""
-    columns = {name: [row[name] for row in rows if row.get(name) is not None] for name in metrics}
-    steps = {name: resolution(filter(math.isfinite, values)) for name, values in columns.items()}
+    return resolutions_of(
+        {name: np.array([row[name] for row in rows if row.get(name) is not None], float) for name in metrics}
+    )
+
+
+def resolutions_of(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the resolution of each metric over its values in all trials; what is not finite is passed over."""
+    steps = {name: resolution(values_N[np.isfinite(values_N)]) for name, values_N in columns.items()}
     for name, parts in DIFFERENCES.items():
         if name in steps:  # shares of two sets of images: it moves in the coarser set's steps, and finer ones between
             steps[name] = max([steps[name], *(steps[part] for part in parts if part in steps)])

@@ -12,7 +12,7 @@ import scipy.stats
 from kd_sweep.analysis.claims.margins import MARGINS
 from kd_sweep.analysis.claims.verdict_record import Verdict
 from kd_sweep.analysis.claims.verdicts import verdicts
-from kd_sweep.analysis.sample import Sample
+from kd_sweep.analysis.sample import Outcomes, Sample
 from kd_sweep.analysis.trial_settings import Recipe, Setting
 from kd_sweep.statistics.intervals import Bootstrap
 from kd_sweep.statistics.permutations import exact_p, smallest_p
@@ -89,18 +89,16 @@ NOISES: dict[str, Noise] = {
 
 def simulated(values: np.ndarray, outcomes: tuple[str, ...] = OUTCOMES, **fields: object) -> Sample:
     """Return a study with these values, of shape (outcomes, seeds, strengths, sizes); NaN for a trial that failed."""
-    _, num_seeds, num_strengths, num_sizes = values.shape
+    _, _, num_strengths, num_sizes = values.shape
     strengths_K = np.linspace(0.0, 1.0, num_strengths)
-    trials = {}
+    keys, columns = {}, []
     for k, strength in enumerate(strengths_K):
         for size in range(num_sizes):
-            seeds = {
-                seed: dict(zip(outcomes, values[:, seed, k, size].tolist(), strict=True))
-                for seed in range(num_seeds)
-                if not np.isnan(values[0, seed, k, size])
-            }
-            trials[Setting(float(strength), None, 2 + size, (), ())] = seeds
-    recipes = dict.fromkeys(trials, Recipe("kl", 0.1, None, None))
+            seeds = np.flatnonzero(~np.isnan(values[0, :, k, size]))
+            keys[Setting(float(strength), None, 2 + size, (), ())] = seeds.tolist()
+            columns.append(values[:, seeds, k, size])
+    trials = Outcomes(keys, dict(zip(outcomes, np.concatenate(columns, axis=1), strict=True)))
+    recipes = dict.fromkeys(keys, Recipe("kl", 0.1, None, None))
     counts = {"num_completed": 1, "num_untaught": 0, "num_stopped": 0, "num_failed": 0, "num_unfinished": 0}
     return Sample("simulated", outcomes, trials, recipes, **(counts | fields))  # type: ignore[arg-type]
 

@@ -267,8 +267,8 @@ def test_trials_of_two_versions_of_a_plugin_are_never_averaged(tmp_path):
     ]
     sample = analyse(write_study(tmp_path, made), resamples=100).sample
     values = {
-        (setting.others[0][1], setting.augmentation_strength): [row["val_accuracy"] for row in trials.values()]
-        for setting, trials in sample.trials.items()
+        (setting.others[0][1], setting.augmentation_strength): list(trials.values())
+        for setting, trials in sample.trials.of("val_accuracy").items()
     }
     assert values == {
         ("1+aa", 0.0): [0.5, 0.5],

@@ -74,9 +74,11 @@ def test_no_interval_is_shorter_than_the_resolution_allows():
     assert QUICK.estimate(wide, least_std) == QUICK.estimate(wide)
 
 
-@pytest.mark.parametrize("num_seeds", [3, 5, 8])
-def test_percentiles_are_those_of_all_resamples_written_out(num_seeds):
+@pytest.mark.parametrize("num_seeds", [3, 5, 8, 9, 30, 70])
+@pytest.mark.parametrize("step", [0.0, 0.5])
+def test_percentiles_are_those_of_all_resamples_written_out(num_seeds, step):
     values = np.random.default_rng(num_seeds).normal(size=num_seeds)
+    values = np.round(values / step) * step if step else values  # many resamples have one mean
     counts, repeats = cluster_counts(num_seeds, 2000)
     level = tail_level(num_seeds, 0.95)
     theirs = np.quantile(np.repeat(counts @ values / num_seeds, repeats), [level, 1 - level])
@@ -89,6 +91,14 @@ def test_same_data_give_the_same_interval_whatever_came_before():
     first = QUICK.estimate(values)
     QUICK.estimate(np.arange(11.0))
     assert Bootstrap(resamples=2000).estimate(values) == first
+
+
+def test_many_samples_have_the_intervals_that_each_has_alone():
+    generator = np.random.default_rng(8)
+    samples = [(generator.normal(0.7, 0.01, size), least) for size in (2, 4, 9, 40) for least in (0.0, 0.02) * 20]
+    samples += [(np.round(values, 2), least) for values, least in samples]
+    samples.append((np.full(9, 0.25), 0.0))
+    assert QUICK.estimates(samples) == [QUICK.estimate(*sample) for sample in samples]
 
 
 def test_wider_confidence_gives_a_wider_interval():

@@ -146,7 +146,7 @@ def evidence_on(sample: Sample, question: Question, bootstrap: Bootstrap, margin
 
 def _most_seeds(sample: Sample, outcome: str, settings: Sequence[Setting]) -> int:
     """Return how many seeds a setting was run with at most: strengths drawn from a range are hardly repeated."""
-    return max(sum(outcome in values for values in sample.trials[setting].values()) for setting in settings)
+    return max(len(sample.trials.of(outcome)[setting]) for setting in settings)
 
 
 def _of_profiles(
@@ -200,7 +200,7 @@ def _among(sample: Sample, question: Question, bootstrap: Bootstrap) -> Iterator
         if question.varied == LOSS:
             balanced: Profiles | None = pair_profiles(sample, name, loss_arms(sample))
         else:
-            have = [s for s in question.settings if any(name in values for values in sample.trials[s].values())]
+            have = [setting for setting in question.settings if sample.trials.of(name)[setting]]
             balanced = profiles(sample, name, have, question.varied)
         if balanced is not None and balanced.num_seeds:
             yield where, _of_ends(balanced, bootstrap, sample.steps.get(name, 0.0), 0.0).contrast.estimate
@@ -253,8 +253,9 @@ def _chance_share(sample: Sample, outcome: str, settings: tuple[Setting, ...]) -
     """Return the greatest share of an outcome that its shuffled counterpart has, over the settings."""
     shares = []
     for setting in settings:
-        trials = [values for values in sample.trials[setting].values() if {outcome, outcome + SHUFFLED} <= set(values)]
-        total = sum(values[outcome] for values in trials)
+        own, shuffled = (sample.trials.of(name)[setting] for name in (outcome, outcome + SHUFFLED))
+        seeds = [seed for seed in own if seed in shuffled]
+        total = sum(own[seed] for seed in seeds)
         if total > 0:
-            shares.append(sum(values[outcome + SHUFFLED] for values in trials) / total)
+            shares.append(sum(shuffled[seed] for seed in seeds) / total)
     return max(shares, default=None)

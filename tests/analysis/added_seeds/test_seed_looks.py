@@ -46,9 +46,12 @@ def test_a_look_is_made_of_its_own_seeds_alone(tmp_path: Path) -> None:
     few, many = (looked_at(table(tmp_path / str(n), rows(range(10, n))), "planted", SEEDS) for n in (14, 16))
     assert (len(few.samples), len(many.samples)) == (2, 4)
     for early, late in zip(few.samples, many.samples, strict=False):
-        assert early.trials == late.trials
+        assert early.trials.keys == late.trials.keys
+        assert early.trials.columns.keys() == late.trials.columns.keys()
+        for name, values in early.trials.columns.items():
+            np.testing.assert_array_equal(values, late.trials.columns[name])
         assert early.steps == late.steps
-    assert {seed for seeds in many.samples[0].trials.values() for seed in seeds} == {10, 11, 12}
+    assert {seed for seeds in many.samples[0].trials.keys.values() for seed in seeds} == {10, 11, 12}
 
 
 def test_images_that_have_moved_are_the_same_setting(tmp_path: Path) -> None:
