@@ -132,6 +132,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_trial_starts_anew(tmp_path):
 
 UNSTEADY = {"learning_rate": 1.0, "epochs": 8, "batch_size": 16}
 """A recipe that gets better and worse."""
+FIRST_IS_WORST = UNSTEADY | {"epochs": 4}
+"""One whose first epoch has the largest loss."""
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
@@ -155,7 +157,7 @@ def test_after_every_epoch_the_best_one_is_on_disk_once(tmp_path, mode):
 
 
 def test_the_best_checkpoint_holds_the_weights_of_its_epoch(tmp_path):
-    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    config, folder = tiny_trial(student=FIRST_IS_WORST), tmp_path / "trial"
     run(
         config, tmp_path, folder, best_by=Objective(metric="train_loss", mode="max")
     )  # the first epoch's is the largest
@@ -169,7 +171,7 @@ def test_the_best_checkpoint_holds_the_weights_of_its_epoch(tmp_path):
 
 
 def test_a_trial_whose_newest_checkpoint_is_damaged_goes_on_from_its_best(tmp_path):
-    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    config, folder = tiny_trial(student=FIRST_IS_WORST), tmp_path / "trial"
     by_loss = Objective(metric="train_loss", mode="max")
     rows = run(config, tmp_path, folder, best_by=by_loss)
     assert read_header(latest(folder, BEST)).epoch == 1
@@ -181,7 +183,7 @@ def test_a_trial_whose_newest_checkpoint_is_damaged_goes_on_from_its_best(tmp_pa
 
 
 def test_both_checkpoints_damaged(tmp_path):
-    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    config, folder = tiny_trial(student=FIRST_IS_WORST), tmp_path / "trial"
     by_loss = Objective(metric="train_loss", mode="max")
     rows = run(config, tmp_path, folder, best_by=by_loss)
     for name in (BEST, LAST):
@@ -190,7 +192,7 @@ def test_both_checkpoints_damaged(tmp_path):
 
 
 def test_without_an_objective_the_best_checkpoint_goes(tmp_path):
-    config, folder = tiny_trial(student=UNSTEADY), tmp_path / "trial"
+    config, folder = tiny_trial(student=FIRST_IS_WORST), tmp_path / "trial"
     epochs = trial_epochs(
         config, root=tmp_path, checkpoint_dir=folder, device="cpu", best_by=Objective(metric="train_loss", mode="max")
     )
