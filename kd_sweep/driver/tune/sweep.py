@@ -15,7 +15,6 @@ from kd_sweep.driver.ray.private import other_deaths_are_an_actors, starting_act
 from kd_sweep.driver.ray.ray_settings import MAX_PENDING_TRIALS, environment
 from kd_sweep.driver.study_state import StudyState, Work
 from kd_sweep.driver.tune.callbacks import SweepCallback
-from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.stopping import InOrder, RuleScheduler
 from kd_sweep.driver.tune.teachers_first import TeacherQueue, missing_teachers, record_teachers
@@ -127,6 +126,8 @@ def source_of(state: StudyState) -> Source:
     spec, work = state.spec, state.work
     if is_finite(spec):
         return PlannedSource(chain(work.unfinished, (trial.config for trial in work.new)))
+    from kd_sweep.driver.tune.optuna_source import OptunaSource  # loads Optuna, which a grid does without
+
     rows = state.recorder.trials()
     known = [
         KnownTrial(
