@@ -192,7 +192,7 @@ class Ensemble:
             def of_images(indices_RB: Tensor) -> ComparedMaps:
                 small_maps_Nhw = outputs.maps_Vhw[indices_RB.flatten().to(self._device, non_blocking=True)]
                 maps_NHW = enlarged_to_unit_range(small_maps_Nhw, dataset.image_size)
-                return ComparedMaps.of(maps_NHW.unflatten(0, indices_RB.shape), threshold)
+                return ComparedMaps.of(maps_NHW.view(*indices_RB.shape, *maps_NHW.shape[1:]), threshold)
 
             if len(dataset.val) * dataset.image_size**2 > MAX_COMPARED_PIXELS:
                 return of_images
