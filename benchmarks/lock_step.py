@@ -12,7 +12,7 @@ of all processes.
 Needs torch, torchvision, numpy, scipy, pyarrow and pydantic, and no other part of kd_sweep's requirements.
 
     python -m benchmarks.lock_step                          small, on the CPU
-    python -m benchmarks.lock_step --device cuda            CIFAR's size; less than eight minutes
+    python -m benchmarks.lock_step --device cuda            larger; made to end within eight minutes
     python -m benchmarks.lock_step --device cuda --precision bfloat16 --model resnet18 --width 64
 """
 
@@ -43,8 +43,8 @@ from kd_sweep.study.trial import TrialConfig
 SIZES = {
     "cpu": {"train": 512, "val": 128, "students": 4, "teachers": 2, "processes": 2, "epochs": 1, "model": "resnet8"},
     "cuda": {
-        "train": 50000,
-        "val": 10000,
+        "train": 20000,
+        "val": 5000,
         "students": 8,
         "teachers": 4,
         "processes": 4,
