@@ -100,6 +100,15 @@ def test_a_driver_loads_no_statistics_before_a_study_has_adaptive_seeds():
     assert "scipy" not in loaded
 
 
+def test_an_analysis_loads_no_more_of_scipy_than_special_functions():
+    program = "import sys, kd_sweep.analysis.study_analysis; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "scipy.special" in loaded
+    assert not loaded & {"scipy.stats", "scipy.optimize", "pandas"}
+
+
 def test_importing_the_package_loads_nothing_heavy():
     # `cli` is the program itself, and loads typer.
     folders = [name for name in packages() if (PACKAGE / name).is_dir() and name != "cli"]

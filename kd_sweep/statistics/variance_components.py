@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import fdtrc, gammaincinv  # scipy.stats takes 46 MB
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ def variance_components(values: NDArray[np.float64], confidence: float) -> list[
     if values.ndim == 1:
         variance = sums[0] / degrees[0]
         tail = (1 - confidence) / 2
-        low, high = (degrees[0] * variance / stats.chi2.ppf(one, degrees[0]) for one in (1 - tail, tail))
+        low, high = (degrees[0] * variance / (2 * gammaincinv(degrees[0] / 2, one)) for one in (1 - tail, tail))
         return [Component(variance, degrees[0], float(low), float(high), None)]
     rest_degrees = values.size - 1 - sum(degrees)
     rest = (float(((values - grand) ** 2).sum()) - sum(sums)) / rest_degrees
     components = []
     for total, degree, other in zip(sums, degrees, others, strict=True):
         square = total / degree
-        p = float(stats.f.sf(square / rest, degree, rest_degrees)) if rest > 0 else None
+        p = float(fdtrc(degree, rest_degrees, square / rest)) if rest > 0 else None
         components.append(Component((square - rest) / other, degree, None, None, p))
     return [*components, Component(rest, rest_degrees, None, None, None)]
