@@ -25,10 +25,11 @@ DRIVER = (
     "driver.progress",
     "driver.ray.connection",
     "driver.ray.preflight",
+    "driver.tune.optuna_source",
     "driver.tune.sweep",
     "tables.queries.named_queries",
 )
-"""What the command line loads of kd_sweep when it launches a study."""
+"""What the command line loads of kd_sweep when it launches a study, by whatever sampler."""
 RAYS = ("ray.dag", "ray.train.trainer", "pydantic.v1", "starlette.datastructures")
 """What Ray loads later, while it runs."""
 LOADED = [*(f"kd_sweep.{name}" for name in DRIVER), *RAYS, "kd_sweep.distill.trial", "tests.trained_studies"]
