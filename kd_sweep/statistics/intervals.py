@@ -27,8 +27,8 @@ _FEW_CLUSTERS = 8
 _ROUNDING = 1e-12
 _ROWS_AT_ONCE = 512
 _SAMPLES_AT_ONCE = 32
-_ROWS_OF_A_KERNEL = 4
-"""Of so many rows a product with a sample takes at once; what is left at the end it rounds otherwise."""
+_DIGITS = 12
+"""Of the ends of an interval, counted from the first of the largest value."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,15 @@ class Bootstrap:
         resamples = min(self.resamples, max(MIN_RESAMPLES, _MAX_CELLS // num_clusters))
         counts_US, repeats_U = cluster_counts(num_clusters, resamples)
         level = tail_level(num_clusters, self.confidence)
-        positions = [level * (resamples - 1), (1.0 - level) * (resamples - 1)]
-        ranks = [rank for position in positions for rank in (math.floor(position), math.ceil(position))]
+        positions = np.array([level * (resamples - 1), (1.0 - level) * (resamples - 1)])
+        ranks = np.stack([np.floor(positions), np.ceil(positions)]).astype(np.int64)
         for at in range(0, len(samples), _SAMPLES_AT_ONCE):
             values_BS = np.stack(samples[at : at + _SAMPLES_AT_ONCE])
-            for sums in _sums_at(ranks, counts_US, repeats_U, values_BS):
-                below, above = sums[::2] / num_clusters, sums[1::2] / num_clusters
-                low, high = (below + (above - below) * (np.array(positions) - ranks[::2])).tolist()
+            below_B2, above_B2 = np.moveaxis(_sums_at(ranks, counts_US, repeats_U, values_BS), 1, 0) / num_clusters
+            ends_B2 = below_B2 + (above_B2 - below_B2) * (positions - ranks[0])
+            for ends, largest in zip(ends_B2, np.abs(values_BS).max(1), strict=True):
+                # Sums round otherwise beside other samples, in digits behind these.
+                low, high = ends.round(_DIGITS - math.ceil(math.log10(largest or 1.0))).tolist()
                 yield low, high
 
     def coverage_limit(self, num_clusters: int) -> float | None:
@@ -148,59 +150,17 @@ def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     return counts_US, repeats_U.astype(np.int64)
 
 
-def _sums_at(ranks: Sequence[int], counts_US: Counts, repeats_U: Ints, values_BS: Floats) -> Iterator[Floats]:
-    """Yield for each sample the sums of its resamples at these ranks among all, in ascending order.
-
-    The sums of all samples are taken together, which rounds them otherwise than alone. So they only say which resamples
-    may be at a rank; of these the sums are taken again, of each sample alone.
-
-    Args:
-        ranks: two neighbours, or one twice, for each end of an interval.
-        counts_US: of `cluster_counts`.
-        repeats_U: of the same.
-        values_BS: the samples.
-    """
-    num_clusters = counts_US.shape[1]
-    if num_clusters <= _FEW_CLUSTERS:
-        for values_S in values_BS:
-            sums_U = _floats(counts_US) @ values_S
-            order_U = np.argsort(sums_U)
-            yield sums_U[order_U][np.searchsorted(np.cumsum(repeats_U[order_U]), ranks, side="right")]
-        return
+def _sums_at(ranks: Ints, counts_US: Counts, repeats_U: Ints, values_BS: Floats) -> Floats:
+    """Return for each sample the sums of its resamples that have these ranks among all, in the shape of ``ranks``."""
     blocks = range(0, len(counts_US), _ROWS_AT_ONCE)  # as floats the counts take much memory
-    sums_BU = np.concatenate([values_BS @ _floats(counts_US[at : at + _ROWS_AT_ONCE]).T for at in blocks], axis=1)
-    rounding_B1 = 4 * np.finfo(float).eps * num_clusters**2 * np.abs(values_BS).max(1, keepdims=True)
-    near_BK = np.partition(sums_BU, ranks, axis=1)[:, ranks]
-    lows_B2, highs_B2 = near_BK[:, ::2] - rounding_B1, near_BK[:, 1::2] + rounding_B1
-    is_near_BU, num_below_B2 = np.zeros(sums_BU.shape, bool), np.empty(lows_B2.shape, np.int64)
-    for side in range(2):
-        is_below_BU = sums_BU < lows_B2[:, side, None]
-        num_below_B2[:, side] = is_below_BU.sum(1)
-        is_near_BU |= (sums_BU <= highs_B2[:, side, None]) & ~is_below_BU
-    for values_S, sums_U, is_near_U, lows, num_below in zip(
-        values_BS, sums_BU, is_near_BU, lows_B2, num_below_B2, strict=True
-    ):
-        (candidates,) = is_near_U.nonzero()
-        sums = np.sort(_sums_of(candidates, counts_US, values_S))
-        passed_over = num_below - (sums_U[candidates, None] < lows).sum(0)
-        yield sums[np.array(ranks) - np.repeat(passed_over, 2)]
-
-
-def _sums_of(candidates: Ints, counts_US: Counts, values_S: Floats) -> Floats:
-    """Return the sums of some resamples with the bits that they have in the product of all with the sample."""
-    num_rows = len(counts_US)
-    begin = num_rows - num_rows % _ROWS_OF_A_KERNEL
-    inner, last = candidates[candidates < begin], candidates[candidates >= begin]
-    filling = np.zeros(-len(inner) % _ROWS_OF_A_KERNEL, np.int64)
-    sums = (_floats(counts_US[np.concatenate([inner, filling])]) @ values_S)[: len(inner)]
-    if not len(last):
-        return sums
-    block = range(0, num_rows, _ROWS_AT_ONCE)[-1]
-    return np.concatenate([sums, (_floats(counts_US[block:]) @ values_S)[last - block]])
-
-
-def _floats(counts_US: Counts) -> Floats:
-    return counts_US.astype(np.float64)
+    sums = [values_BS @ counts_US[at : at + _ROWS_AT_ONCE].astype(np.float64).T for at in blocks]
+    sums_BU = np.concatenate(sums, axis=1)
+    if repeats_U.max() == 1:
+        return np.partition(sums_BU, np.unique(ranks), axis=1)[:, ranks]
+    order_BU = np.argsort(sums_BU, axis=1)
+    last_BU = np.cumsum(repeats_U[order_BU], axis=1)
+    at_rank = [np.searchsorted(last_U, ranks, side="right") for last_U in last_BU]
+    return np.stack([sums_U[order_U[at]] for sums_U, order_U, at in zip(sums_BU, order_BU, at_rank, strict=True)])
 
 
 def tail_level(num_clusters: int, confidence: float) -> float:
