@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 from kd_sweep.service.http import analysing
 from kd_sweep.service.http.child_process import run_child
+from tests.analysis.tables import trial, write_study
 from tests.service.running_service import RunningService, running
 from tests.tiny_study import TINY
 from tests.trained_studies import train_study
@@ -58,6 +59,34 @@ def test_effects_are_differences_within_a_seed(admin: httpx.Client, trained_root
         assert trials.group_by(varied).agg(pl.col(other).n_unique())[other].to_list() == [2, 2]
         low, high = means["fidelity_val"]
         assert effect["fidelity_val", varied] == pytest.approx(high - low, abs=1e-12)
+
+
+def test_arms_are_compared_within_a_seed(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    accuracies = {("kl", seed): 0.8 + 0.01 * seed * seed for seed in range(3)}
+    accuracies |= {("none", seed): 0.7 + 0.02 * seed for seed in range(3)}
+    write_study(
+        tmp_path / "root",
+        [
+            trial(
+                0.5,
+                1,
+                seed,
+                loss=loss,
+                config={"distillation": {"loss": loss}},
+                distillation_loss=loss,
+                val_accuracy=value,
+            )
+            for (loss, seed), value in accuracies.items()
+        ],
+    )
+    with running(tmp_path / "root", tmp_path / "state") as service, service.client() as client:
+        path = "/api/v1/studies/planted/analysis"
+        (row,) = client.get(path, params={"table": "arms"}).raise_for_status().json()["rows"]
+        assert (row["outcome"], row["distillation_loss"], row["num_seeds"]) == ("val_accuracy", "none to kl", 3)
+        differences = [accuracies["kl", seed] - accuracies["none", seed] for seed in range(3)]
+        assert row["estimate"] == pytest.approx(sum(differences) / 3)
+        assert client.get(path, params={"table": "components"}).json()["rows"] == []
 
 
 def test_every_form_has_the_same_rows_and_an_unchanged_one_is_not_sent_again(admin: httpx.Client) -> None:

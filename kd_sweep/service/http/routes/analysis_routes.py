@@ -23,7 +23,7 @@ async def analysis(
     name: StudyName,
     form: WantedForm,
     table: Annotated[
-        Literal["verdicts", "effects", "correlations", "levels", "components", "interactions", "chain"],
+        Literal["verdicts", "effects", "arms", "correlations", "levels", "components", "interactions", "chain"],
         Query(description="Which of its tables."),
     ] = "verdicts",
     complete: Annotated[

@@ -8,6 +8,7 @@ import { AnalysisTable } from "./analysis_table.js";
 
 const PAUSE_MS = 15_000; // between two analyses while the study runs: they take the service seconds
 const SIGNS = { supported: ["✓", "done"], refuted: ["×", "failed"], mixed: ["~", "waits"], undecided: ["?", "rests"] };
+const FILES = ["verdicts", "effects", "arms", "correlations", "levels", "interactions", "chain", "components"];
 const LEAST_SHOWN = 4;
 const NOT_TESTED = "not tested";
 const ARM = ["distillation_loss", "attention_maps"];
@@ -31,6 +32,8 @@ export function Verdicts({ name, progress, params }) {
       : html`<${Waiting} ...${answer}>${() => html`
           <${Sentences} rows=${answer.data.verdicts} notes=${answer.data.notes} />
           <${Effects} rows=${answer.data.effects} />
+          <${AnalysisTable} study=${name} table="arms" params=${params}
+            empty="There are none: they need a control arm, or students without teachers, beside the others." />
           <${AnalysisTable} study=${name} table="correlations" params=${params}
             empty="There are none: they need three levels of something." />
           <${AnalysisTable} study=${name} table="levels" params=${params} empty="There are none: they need three levels of something." />
@@ -38,6 +41,8 @@ export function Verdicts({ name, progress, params }) {
             empty="There are none: they need all combinations of two strengths with two ensemble sizes." />
           <${AnalysisTable} study=${name} table="chain" params=${params}
             empty="There are none: they need settings that several seeds were run with." />
+          <${AnalysisTable} study=${name} table="components" params=${params}
+            empty="There are none: they need seeds of the student that vary apart." />
           <${Files} name=${name} path=${path} />`}<//>`}
   </section>`;
 }
@@ -113,7 +118,7 @@ function Effects({ rows }) {
 }
 
 function Files({ name, path }) {
-  return html`<div class="actions">${["verdicts", "effects", "correlations", "levels", "interactions", "chain"].map((table) => html`<a key=${table}
+  return html`<div class="actions">${FILES.map((table) => html`<a key=${table}
     href=${apiUrl(`${path}?table=${table}&complete=true&format=csv`)} download=${`${name}-${table}.csv`}>${words(table)} (CSV)</a>`)}
   </div>`;
 }
