@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +54,7 @@ SMALL = {"trials": 100, "epochs": 20, "live": 300, "peer": 100, "visit": 5.0, "w
 Sizes = dict[str, Any]
 Figures = dict[str, float]
 LIMITS = {
+    "how it stands, s": 1.0,
     "first curve, s": 1.0,
     "first curve, kB": 300.0,
     "slowest view, s": 1.0,
@@ -64,7 +65,10 @@ LIMITS = {
     "bytes of a visit / optuna-dashboard's": 0.1,
     "CPU of a visit / optuna-dashboard's": 0.2,
 }
+STANDING = "() => document.querySelector('[aria-label=\"How it stands\"]') !== null"
+"""State, progress, best value and time left are on the page."""
 CURVE = "() => document.querySelector('.uplot canvas') !== null"
+OURS = {"standing": STANDING, "first": CURVE}
 PEER_CURVE = "() => document.querySelector('.js-plotly-plot .trace, .js-plotly-plot .scatterlayer') !== null"
 
 
@@ -99,8 +103,16 @@ def write_journal(root: Path, path: Path) -> None:
     )
 
 
-def visited(browser: Browser, server: Server, url: str, has_curve: str, seconds: float) -> dict[str, float]:
-    """Open a page in a tab with an empty cache; return what it costs to its first curve, and in so many seconds."""
+def visited(browser: Browser, server: Server, url: str, shown: Mapping[str, str], seconds: float) -> dict[str, float]:
+    """Open a page in a tab with an empty cache; return what it costs until all is shown, and in so many seconds.
+
+    Args:
+        browser: with the tab.
+        server: of the page.
+        url: of the page.
+        shown: conditions that come true one after another, the last with the first curve; by their names.
+        seconds: how long the page is left open.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     if server.token:
         answer = context.request.post(f"{server.url}/api/v1/session", data={"token": server.token})
@@ -108,10 +120,12 @@ def visited(browser: Browser, server: Server, url: str, has_curve: str, seconds:
     page = context.new_page()
     traffic, before, begun = counted(page), server.cpu_s(), time.monotonic()
     page.goto(url, wait_until="commit")
-    page.wait_for_function(has_curve, timeout=1000 * CURVE_S, polling=20)
-    first = {"first_s": time.monotonic() - begun, "first_bytes": float(traffic.num_bytes)}
-    page.wait_for_timeout(max(0.0, 1000 * (seconds - first["first_s"])))
-    figures = first | {"bytes": float(traffic.num_bytes), "cpu_s": server.cpu_s() - before}
+    figures = {}
+    for name, condition in shown.items():
+        page.wait_for_function(condition, timeout=1000 * CURVE_S, polling=20)
+        figures |= {f"{name}_s": time.monotonic() - begun, f"{name}_bytes": float(traffic.num_bytes)}
+    page.wait_for_timeout(max(0.0, 1000 * (seconds - figures["first_s"])))
+    figures |= {"bytes": float(traffic.num_bytes), "cpu_s": server.cpu_s() - before}
     figures["requests"] = float(len(traffic.requests))
     context.close()
     return figures
@@ -227,11 +241,13 @@ class Measured:
             yield f"{name:40} {figures}"
 
 
-def several_visits(browser: Browser, server: Server, url: str, has_curve: str, seconds: float, found: Figures) -> None:
+def several_visits(
+    browser: Browser, server: Server, url: str, shown: Mapping[str, str], seconds: float, found: Figures
+) -> None:
     """Visit a page several times; each visit's figures have its number behind them, and the means have none."""
     visits = []
     for number in range(1, NUM_VISITS + 1):
-        visits.append(visited(browser, server, url, has_curve, seconds))
+        visits.append(visited(browser, server, url, shown, seconds))
         found |= {f"{name} {number}": value for name, value in visits[-1].items()}
         found |= {name: statistics.mean(visit[name] for visit in visits) for name in visits[-1]}
 
@@ -243,8 +259,12 @@ def measure_live(root: Path, browser: Browser, server: Server, sizes: Sizes, mea
         found |= views_of(server)
         figures["slowest view, s"] = max(found.values())
     with measured.part("a visit while it grows") as found:
-        found |= visited(browser, server, page, CURVE, sizes["visit"])
-        figures |= {"first curve, s": found["first_s"], "first curve, kB": found["first_bytes"] / 1000}
+        found |= visited(browser, server, page, OURS, sizes["visit"])
+        figures |= {
+            "how it stands, s": found["standing_s"],
+            "first curve, s": found["first_s"],
+            "first curve, kB": found["first_bytes"] / 1000,
+        }
     with measured.part("events") as found:
         heard = watched(server, sizes["watch"])
         late = delays(root, heard)
@@ -267,7 +287,7 @@ def measure(root: Path, folder: Path, sizes: Sizes, measured: Measured) -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         with measured.part("the service") as found, serving(serve, (r"http://\S+", r"kds_\S+")) as server:
             with measured.part(f"visits, {sizes['peer']} trials") as ours:
-                several_visits(browser, server, f"{server.url}/#/studies/{PEER}", CURVE, sizes["visit"], ours)
+                several_visits(browser, server, f"{server.url}/#/studies/{PEER}", OURS, sizes["visit"], ours)
             with measured.part("while it grows"), growing(root, sizes):
                 measure_live(root, browser, server, sizes, measured)
             figures["memory, MB (peak)"] = found["peak MB"] = server.peak_bytes / 1e6
@@ -278,7 +298,7 @@ def measure(root: Path, folder: Path, sizes: Sizes, measured: Measured) -> None:
             peer = [str(Path(sys.executable).with_name("optuna-dashboard")), str(journal), "--server", "wsgiref"]
             with serving([*peer, "--port", "8399"], (r"http://\S+?(?=/?\s|$)",)) as server:
                 url = f"{server.url}/dashboard/studies/0"
-                several_visits(browser, server, url, PEER_CURVE, sizes["visit"], theirs)
+                several_visits(browser, server, url, {"first": PEER_CURVE}, sizes["visit"], theirs)
             figures["bytes of a visit / optuna-dashboard's"] = ours["bytes"] / theirs["bytes"]
             figures["CPU of a visit / optuna-dashboard's"] = ours["cpu_s"] / theirs["cpu_s"]
         browser.close()
