@@ -20,6 +20,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from kd_sweep.attention.randomised import KeptCorrelations
+from kd_sweep.distill.logit_files import LOGITS, SUFFIX, epoch_file
 from kd_sweep.distill.worker_memory import RecentlyUsed
 from kd_sweep.errors import CorruptFileError, StorageError
 from kd_sweep.storage.local_files import folder_lock
@@ -27,15 +28,12 @@ from kd_sweep.storage.root import Location, Root
 from kd_sweep.storage.stored_file import StoredFile
 from kd_sweep.storage.tensor_files import read_tensors, write_tensors
 
-LOGITS = "logits"
-"""The folder of all cached outputs in a results root."""
 MAX_FILE_BYTES = 256 * 2**20
 """A larger entry is not kept: for the largest datasets a forward pass costs less than the disk."""
 MAX_MEMORY_BYTES = 256 * 2**20
 MAX_WAIT_S = 600.0
 """So long a process waits for what another computes: that may be suspended. Then it computes the same itself."""
 _POLL_S = 0.05
-_EPOCH, _SUFFIX = "epoch-", ".safetensors"
 
 Key = TypeVar("Key", bound=Hashable)
 Outputs = TypeVar("Outputs")
@@ -202,16 +200,16 @@ class LogitCache:
         cls._memory.clear()
 
     def _epoch_path(self, teacher_id: str, stream_id: str, epoch: int) -> StoredFile:
-        return StoredFile(self._folder, f"{teacher_id}/{stream_id}/{_EPOCH}{epoch:05}{_SUFFIX}")
+        return StoredFile(self._folder, f"{teacher_id}/{stream_id}/{epoch_file(epoch)}")
 
     def _clean_train_path(self, teacher_id: str) -> StoredFile:
-        return StoredFile(self._folder, f"{teacher_id}/clean-train.safetensors")
+        return StoredFile(self._folder, f"{teacher_id}/clean-train{SUFFIX}")
 
     def _clean_path(self, teacher_id: str, attention: str) -> StoredFile:
-        return StoredFile(self._folder, f"{teacher_id}/clean-{attention}.safetensors")
+        return StoredFile(self._folder, f"{teacher_id}/clean-{attention}{SUFFIX}")
 
     def _randomised_path(self, teacher_id: str, attention: str) -> StoredFile:
-        return StoredFile(self._folder, f"{teacher_id}/randomised-{attention}.safetensors")
+        return StoredFile(self._folder, f"{teacher_id}/randomised-{attention}{SUFFIX}")
 
     def _read(self, path: StoredFile) -> dict[str, Tensor] | None:
         if not self._enabled:
@@ -237,12 +235,6 @@ class LogitCache:
         except StorageError as error:
             # The trial can go on without its cache; a full disk stops it at its checkpoint, with the reason.
             _log.warning("a teacher output was not cached: %s", error)
-
-
-def epoch_of_file(name: str) -> int | None:
-    """Return which epoch a file in the folder of a stream holds; None for what is no such file."""
-    number = name.removeprefix(_EPOCH).removesuffix(_SUFFIX)
-    return int(number) if name == f"{_EPOCH}{number}{_SUFFIX}" and number.isdecimal() else None
 
 
 def _kind(path: StoredFile) -> str:

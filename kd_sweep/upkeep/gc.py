@@ -12,7 +12,7 @@ from pydantic import ByteSize
 from kd_sweep.data.dataset_cache import DECODED
 from kd_sweep.data.fingerprints import KNOWN
 from kd_sweep.distill.checkpoints import CHECKPOINTS
-from kd_sweep.distill.teacher_logits import LOGITS
+from kd_sweep.distill.logit_files import LOGITS
 from kd_sweep.distill.teacher_records import TEACHER_LEASE, TEACHERS, teacher_folder, teacher_record
 from kd_sweep.driver.ray import preflight
 from kd_sweep.driver.study_folder import StudyFolder

@@ -10,7 +10,7 @@ import pyarrow as pa
 from kd_sweep.data.dataset_cache import DECODED
 from kd_sweep.data.decoding.decoded_file import is_whole
 from kd_sweep.distill.checkpoints import CHECKPOINTS, LAST, checkpoints_in, read_header
-from kd_sweep.distill.teacher_logits import LOGITS
+from kd_sweep.distill.logit_files import LOGITS
 from kd_sweep.distill.teacher_records import RECORD, TEACHERS, WEIGHTS, finished_term, read_record, teacher_folder
 from kd_sweep.driver.study_folder import SPEC_FILE, StudyFolder
 from kd_sweep.errors import CorruptFileError, StorageError

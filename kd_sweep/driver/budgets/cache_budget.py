@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from kd_sweep.distill.teacher_logits import LOGITS, epoch_of_file
+from kd_sweep.distill.logit_files import LOGITS, epoch_of_file
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.storage.root import Root
 from kd_sweep.study.spec import StudySpec

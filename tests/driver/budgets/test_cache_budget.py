@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_sweep.distill.teacher_logits import LOGITS
+from kd_sweep.distill.logit_files import LOGITS
 from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.driver.study_state import StudyState
 from kd_sweep.study.file.load import parse_spec
