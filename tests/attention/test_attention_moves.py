@@ -34,8 +34,8 @@ def trained(small_digits, digits):
     model = build_model(Learner(width=8), digits, 0)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     generator = torch.Generator().manual_seed(0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=5 * 23)
-    for _ in range(5):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=6 * 23)
+    for _ in range(6):
         for batch in torch.randperm(len(train), generator=generator).split(64)[:23]:
             positions = torch.randint(0, CANVAS - DIGIT + 1, (len(batch), 2), generator=generator)
             loss = F.cross_entropy(model(placed(train[batch], positions)), labels[batch])
