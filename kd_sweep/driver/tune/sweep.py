@@ -1,7 +1,8 @@
 """The run of a study's outstanding teachers and trials on a connected Ray, each in the processes of the others."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 from ray import tune
@@ -24,7 +25,7 @@ from kd_sweep.driver.worker_messages import WorkerSettings
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.space.points import is_finite
 from kd_sweep.study.spec import StudySpec
-from kd_sweep.study.trial import TrialConfig
+from kd_sweep.study.trial import TeacherConfig, TrialConfig
 from kd_sweep.tables.schema import ENDED, FINISHED
 from kd_sweep.waiting import doing
 
@@ -52,7 +53,7 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         missing = missing_teachers(teachers, state.folder.storage.location, recorder)
     interrupt.watch(state.hours.check)
     progress(TeachersBegan(len(teachers), tuple(teacher.epochs for teacher in missing)))
-    queue = TeacherQueue(missing, lambda: progress(TrialsBegan(total=finished + work.size, done=finished)))
+    queue = TeacherQueue(lambda: progress(TrialsBegan(total=finished + work.size, done=finished)))
     callback = SweepCallback(
         recorder,
         progress,
@@ -63,7 +64,11 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
     )
     objectives = tuple(objective.metric for objective in spec.objectives)
-    source = source_of(state) if state.added_seeds is None else growing_source(state, queue, progress)
+    if state.added_seeds is None:
+        queue.add(missing)
+        source = source_of(state)
+    else:
+        source = growing_source(state, queue, missing, progress)
     searcher = TuneSearcher(source, settings, objectives, recorder.last_epoch, queue)
     interrupt.watch(searcher.check)
     scheduler = InOrder()
@@ -142,12 +147,15 @@ def source_of(state: StudyState) -> Source:
     return OptunaSource(spec, known, work.adaptive)
 
 
-def growing_source(state: StudyState, queue: TeacherQueue, progress: Progress) -> GrowingSource:
+def growing_source(
+    state: StudyState, queue: TeacherQueue, missing: Iterable[TeacherConfig], progress: Progress
+) -> GrowingSource:
     """Return the outstanding trials of a study with adaptive seeds, and those of seeds that are added later.
 
     Args:
         state: the locked study.
-        queue: where the missing teachers of added seeds go.
+        queue: where the missing teachers of a seed go, once all trials of the seed before are handed out.
+        missing: those of the outstanding trials.
         progress: is told of what is decided.
     """
     work, recorder, added = state.work, state.recorder, state.added_seeds
@@ -163,7 +171,20 @@ def growing_source(state: StudyState, queue: TeacherQueue, progress: Progress) -
         return [trial.config for trial in new]
 
     begun = chain(work.unfinished, (trial.config for trial in work.new))
-    return GrowingSource(begun, grow, lambda trial_id: recorder.status(trial_id) in ENDED)
+    outstanding = _seed_by_seed(begun, missing, queue)
+    return GrowingSource(outstanding, grow, lambda trial_id: recorder.status(trial_id) in ENDED)
+
+
+def _seed_by_seed(
+    trials: Iterable[TrialConfig], missing: Iterable[TeacherConfig], queue: TeacherQueue
+) -> Iterator[TrialConfig]:
+    """Yield trials in their order; the missing teachers of a seed are queued before its first."""
+    waiting = {teacher.teacher_id: teacher for teacher in missing}
+    for _, group in groupby(trials, lambda trial: trial.seed):
+        of_seed = list(group)
+        needed = {teacher.teacher_id for trial in of_seed for teacher in trial.needed_teachers}
+        queue.add([waiting.pop(teacher_id) for teacher_id in list(waiting) if teacher_id in needed])
+        yield from of_seed
 
 
 def _request(resources: Any) -> dict[str, float]:

@@ -27,13 +27,12 @@ class TeacherQueue:
     """The teachers that are not there yet, and which trials have to wait for them.
 
     Args:
-        missing: in the order of need.
-        on_trials: called once, when all teachers have been handed out and the first trial is asked for.
+        on_trials: called once, when all teachers so far have been handed out and the first trial is asked for.
     """
 
-    def __init__(self, missing: Iterable[TeacherConfig] = (), on_trials: Callable[[], None] = lambda: None) -> None:
-        self._waiting = deque(missing)
-        self._unsettled = {teacher.teacher_id for teacher in self._waiting}
+    def __init__(self, on_trials: Callable[[], None] = lambda: None) -> None:
+        self._waiting: deque[TeacherConfig] = deque()
+        self._unsettled: set[str] = set()
         self._on_trials: Callable[[], None] | None = on_trials
 
     def next(self) -> TeacherConfig | None:
@@ -46,7 +45,7 @@ class TeacherQueue:
         return None
 
     def add(self, missing: Iterable[TeacherConfig]) -> None:
-        """Have further teachers trained: those of trials that nobody knew of before."""
+        """Have these trained, after those that wait already, in the order of need."""
         for teacher in missing:
             self._waiting.append(teacher)
             self._unsettled.add(teacher.teacher_id)

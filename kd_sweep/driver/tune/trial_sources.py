@@ -1,6 +1,5 @@
 """Where the trials of a sweep come from: a source suggests those that are not done yet, and learns how they end."""
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -70,7 +69,7 @@ class GrowingSource:
     No trial is started whose need is not known yet, so slots are idle while the last trials of a seed run.
 
     Args:
-        trials: those that are outstanding by now, in order.
+        trials: those that are outstanding by now, in order; each is taken when the one before is handed out.
         grow: returns the trials that the study is to have after those, by its tables; none where it is done.
         has_ended: whether the tables have the end of a trial, by its id.
     """
@@ -81,22 +80,26 @@ class GrowingSource:
         grow: Callable[[], Iterable[TrialConfig]],
         has_ended: Callable[[str], bool],
     ) -> None:
-        self._waiting = deque(trials)
         self._grow, self._has_ended = grow, has_ended
         self._handed_out: set[str] = set()
         self._told: set[str] = set()
         self._is_done = False
+        self._go_on_with(trials)
+
+    def _go_on_with(self, trials: Iterable[TrialConfig]) -> None:
+        self._trials = iter(trials)
+        self._following = next(self._trials, None)
 
     def next(self) -> Suggestion | Later | None:
         """Take the first trial; where there is none, wait for those that run, and ask for more."""
-        if not self._waiting and not self._is_done:
+        if self._following is None and not self._is_done:
             if self._handed_out - self._told or not all(map(self._has_ended, self._told)):
                 return LATER
-            self._waiting.extend(self._grow())
-        if not self._waiting:
+            self._go_on_with(self._grow())
+        if self._following is None:
             self._is_done = True
             return None
-        trial = self._waiting.popleft()
+        trial, self._following = self._following, next(self._trials, None)
         self._handed_out.add(trial.trial_id)
         return Suggestion(trial)
 

@@ -73,7 +73,7 @@ def run(
     with StudyState(spec, StudyFolder(root, "s")) as state:
         if not state.work:
             return events
-        source = growing_source(state, TeacherQueue(), events.append)
+        source = growing_source(state, TeacherQueue(), [], events.append)
         running: list[TrialConfig] = []
         num_ended = 0
         while True:
@@ -186,7 +186,7 @@ def test_who_analyses_early_is_told_and_judges_complete_seeds_alone(tmp_path: Pa
 
 def test_a_seed_is_not_begun_before_it_is_known_to_be_needed(tmp_path: Path) -> None:
     with StudyState(study(), StudyFolder(tmp_path, "s")) as state:
-        source = growing_source(state, TeacherQueue(), print)
+        source = growing_source(state, TeacherQueue(), [], print)
         first = [source.next() for _ in range(12)]
         assert [one.trial.seed for one in first if not isinstance(one, Later | None)] == [0] * 4 + [1] * 4 + [2] * 4
         assert source.next() is LATER
@@ -201,6 +201,24 @@ def test_a_seed_is_not_begun_before_it_is_known_to_be_needed(tmp_path: Path) -> 
         following = source.next()
         assert not isinstance(following, Later | None)
         assert following.trial.seed == 3
+
+
+def test_teachers_of_a_seed_are_trained_before_its_trials_and_after_those_of_the_seed_before(tmp_path: Path) -> None:
+    """So what a killed study has is as many whole seeds as possible."""
+    with StudyState(study(), StudyFolder(tmp_path, "s")) as state:
+        queue = TeacherQueue()
+        source = growing_source(state, queue, state.work.teachers, print)
+        for seed in range(3):
+            taken = [teacher.teacher_id for teacher in iter(queue.next, None)]
+            trials_of_seed = [source.next() for _ in range(4)]
+            needed: set[str] = set()
+            for one in trials_of_seed:
+                assert not isinstance(one, Later | None)
+                assert one.trial.seed == seed
+                needed |= {teacher.teacher_id for teacher in one.trial.needed_teachers}
+            assert set(taken) == needed
+            assert len(taken) == len(needed)
+        assert queue.next() is None
 
 
 def test_a_budget_ends_it_between_and_a_larger_one_goes_on(tmp_path: Path) -> None:

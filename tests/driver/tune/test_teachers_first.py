@@ -18,7 +18,8 @@ ALONE, PAIR = tiny_trial(ensemble_size=1), tiny_trial(ensemble_size=2)
 
 def searcher_of(began: list[str]) -> TuneSearcher:
     """Return the search of two trials, of which the second needs another teacher, too."""
-    queue = TeacherQueue(PAIR.teachers, lambda: began.append("trials"))
+    queue = TeacherQueue(lambda: began.append("trials"))
+    queue.add(PAIR.teachers)
     return TuneSearcher(PlannedSource([ALONE, PAIR]), SETTINGS, ("val_accuracy",), lambda _: 0, queue)
 
 
@@ -50,7 +51,8 @@ def test_a_trial_starts_once_its_own_teachers_are_there() -> None:
 
 def test_trials_keep_their_order_while_they_wait(tmp_path: Path) -> None:
     """A stopping rule compares a trial with those before it."""
-    queue = TeacherQueue(PAIR.teachers[1:])
+    queue = TeacherQueue()
+    queue.add(PAIR.teachers[1:])
     searcher = TuneSearcher(PlannedSource([PAIR, ALONE]), SETTINGS, ("val_accuracy",), lambda _: 0, queue)
     assert asked(searcher, "a") == PAIR.teachers[1].teacher_id
     assert asked(searcher, "b") is None  # though the second trial needs no teacher that is in training
