@@ -57,6 +57,7 @@ def test_a_sweep_is_named_as_its_file_and_explains_itself(path: Path) -> None:
         ("cifar100-strength", 150, 215, False),
         ("cifar100-strength-small", 24, 33, False),
         ("cifar10-claims", 384, 108, False),  # of 12 seeds
+        ("cifar10-claims-small", 80, 48, False),  # of 8 seeds
         ("logits-matching", 54, 27, True),
         ("logits-matching-small", 24, 12, True),
     ],
