@@ -12,6 +12,15 @@ from kd_sweep.waiting import doing
 if TYPE_CHECKING:
     from kd_sweep.export.request import Request
 
+Histories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics",
+        metavar="METRIC|all",
+        help="For tensorboard, mlflow and wandb: a metric to have every epoch of, not the last alone. Repeatable.",
+    ),
+]
+
 
 def export(
     root: ResultsRoot,
@@ -32,6 +41,7 @@ def export(
     network: Annotated[
         str, typer.Option("--network", metavar="NAME", help="For onnx and hf: student, teacher-1, teacher-2, …")
     ] = "student",
+    metrics: Histories = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on, with trials as they finish, until the study is finished.")
     ] = False,
@@ -41,7 +51,9 @@ def export(
         from kd_sweep.export.targets import checked_request, export_request
         from kd_sweep.tables.reader import open_results
 
-        request = checked_request(open_results(root), study, to, out, trial=trial, network=network)
+        request = checked_request(
+            open_results(root), study, to, out, trial=trial, network=network, metrics=metrics or None
+        )
         written = None if follow else export_request(request)
     if written is None:
         _follow(request)

@@ -88,6 +88,12 @@ def check_folder(path: Path, wanted: Mark) -> None:
         raise refuse(path, "is not empty and no export of kd-sweep")
 
 
+def folder_mark(path: Path) -> Mark:
+    """Return the mark of a folder that is there, or will be: an empty one then."""
+    found = _json((path / MARK).read_bytes()) if (path / MARK).is_file() else None
+    return found if isinstance(found, dict) else {}
+
+
 def begin_folder(path: Path, mark: Mark) -> bool:
     """Mark a folder as that of an export, and remove what a killed export was writing; return whether it is new."""
     is_new = write_file(path / MARK, json.dumps(mark, indent=1).encode() + b"\n")

@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from kd_sweep.driver.study_folder import StudyFolder
 from kd_sweep.errors import QueryError, StorageError
 from kd_sweep.storage.root import Root
 from kd_sweep.study.file.frozen import FrozenStudy
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.schema import FINISHED, extra_metric_columns, metric_columns, searched_columns
@@ -84,7 +85,8 @@ class Curves:
     finished_at_s: Floats
     """Unix time of each epoch's end."""
     values: dict[str, Floats]
-    """By column; NaN where an epoch has no value. Columns without any value are left out."""
+    """By column; NaN where an epoch has no value, and in all but the last that has one where no history is asked for.
+    Columns without any value are left out."""
 
 
 class FinishedStudy:
@@ -131,12 +133,31 @@ class FinishedStudy:
             return None
 
     @property
+    def own_metrics(self) -> list[str]:
+        """The metrics that the study names itself: its objectives, and those that it added."""
+        added = [name for name in self.metric_names if name not in REPORTED_METRICS]
+        return [*(objective["metric"] for objective in self.objectives), *added]
+
+    @cached_property
+    def reported_metrics(self) -> list[str]:
+        """The metrics that some trial has a last value of, in the order of the columns."""
+        known = {name for trial in self.trials for name in trial.metrics}
+        return [name for name in self.metric_names if name in known]
+
+    @property
     def spec(self) -> StudySpec | None:
         """The study as it was launched; None where it cannot be read."""
         return self.frozen.spec if self.frozen else None
 
-    def curves(self, of: Collection[str] | None = None) -> Iterator[tuple[FinishedTrial, Curves]]:
-        """Yield each trial with what it reported; those with these ids where some are given."""
+    def curves(
+        self, of: Collection[str] | None = None, histories: Container[str] | None = None
+    ) -> Iterator[tuple[FinishedTrial, Curves]]:
+        """Yield each trial with what it reported.
+
+        Args:
+            of: the ids of those that are wanted; all when None.
+            histories: the metrics of which every epoch is wanted, of others the last value; all when None.
+        """
         table = self.results.table("epochs")
         names = [*self.metric_names, *RAN]
         names += [name for name in extra_metric_columns(table.schema) if name not in names]
@@ -145,14 +166,18 @@ class FinishedStudy:
         table = table.take(order).combine_chunks()
         ids = table["trial_id"].to_numpy(zero_copy_only=False)
         columns = {name: _floats(table[name]) for name in table.column_names[3:]}
+        whole = {name for name in columns if histories is None or name in RAN or name in histories}
         epochs = table["epoch"].to_numpy(zero_copy_only=False).astype(np.int64)
         times = _floats(pc.cast(table["finished_at"], pa.int64())) / 1e6
         for trial in self.trials if of is None else (one for one in self.trials if one.trial_id in of):
             first, last = np.searchsorted(ids, trial.trial_id, "left"), np.searchsorted(ids, trial.trial_id, "right")
             part = slice(int(first), int(last))
-            values = {name: column[part] for name, column in columns.items() if not np.isnan(column[part]).all()}
+            values = {name: _kept(column[part], name in whole) for name, column in columns.items()}
             times_s = np.nan_to_num(times[part], nan=trial.finished_at.timestamp())
-            yield trial, Curves(epochs[part], times_s, values if first < last else {})
+            yield (
+                trial,
+                Curves(epochs[part], times_s, {name: kept for name, kept in values.items() if kept is not None}),
+            )
 
     def _trial(self, row: dict[str, Any]) -> FinishedTrial:
         settings = {name: row[name] for name in self.setting_names if row[name] is not None}
@@ -163,6 +188,18 @@ class FinishedStudy:
 def _floats(column: pa.ChunkedArray) -> Floats:
     values: Floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return values
+
+
+def _kept(values: Floats, is_whole: bool) -> Floats | None:
+    """Return the values of a trial, or NaN but for the last that there is; None where there is none."""
+    (known,) = np.nonzero(~np.isnan(values))
+    if not len(known):
+        return None
+    if is_whole:
+        return values
+    last = np.full_like(values, np.nan)
+    last[known[-1]] = values[known[-1]]
+    return last
 
 
 def _is_number(value: Any) -> bool:

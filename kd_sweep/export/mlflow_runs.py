@@ -3,13 +3,17 @@
 import hashlib
 import itertools
 import json
-import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kd_sweep.export.export_paths import Mark
-from kd_sweep.export.finished_study import Curves, FinishedTrial
+from kd_sweep.export.finished_study import Curves, FinishedTrial, Floats, Ints
+
+Texts = npt.NDArray[np.object_]
 
 VERSION_TAG = "kd_sweep.version"
 """Of a run: which state of the trial it holds. A trial that was run again has another one."""
@@ -42,7 +46,7 @@ class Rows:
     """Rows for one of MLflow's tables."""
 
     table: str
-    values: list[tuple[Any, ...]]
+    values: Iterable[tuple[Any, ...]]
     """In the order of `COLUMNS`."""
 
 
@@ -53,6 +57,8 @@ class Run:
     run_uuid: str
     trial: FinishedTrial
     curves: Curves
+    version: str
+    """Which state of the trial it holds."""
 
 
 def run_id(mark: Mark, trial: FinishedTrial) -> str:
@@ -71,13 +77,12 @@ def rows_of(runs: Sequence[Run], experiment_id: int, artifact_location: str) -> 
     """
     yield Rows("runs", [(*_run(run), f"{artifact_location}/{run.run_uuid}/artifacts", experiment_id) for run in runs])
     yield Rows("params", [row for run in runs for row in _texts(run, run.trial.settings)])
-    yield Rows("tags", [row for run in runs for row in _texts(run, _tags(run.trial))])
-    steps = [_steps(run.curves) for run in runs]
+    yield Rows("tags", [row for run in runs for row in _texts(run, _tags(run))])
+    epochs = _Epochs.of(runs)
     for name in sorted({name for run in runs for name in run.curves.values}):
-        of_runs = zip(runs, steps, strict=True)
-        values = [_metric(run, name, at) for run, at in of_runs if name in run.curves.values]
-        yield Rows("latest_metrics", [of_run[-1] for of_run in values])
-        yield Rows("metrics", sorted(itertools.chain.from_iterable(values), key=operator.itemgetter(2)))
+        values_E = epochs.values_of(name, runs)
+        yield Rows("metrics", epochs.rows(name, values_E, epochs.by_time))
+        yield Rows("latest_metrics", epochs.rows(name, values_E, epochs.last_of_runs(values_E)))
 
 
 def _run(run: Run) -> tuple[Any, ...]:
@@ -86,10 +91,11 @@ def _run(run: Run) -> tuple[Any, ...]:
     return (run.run_uuid, trial.trial_id, _STATUSES[trial.status], *times, *_RUN.values())
 
 
-def _tags(trial: FinishedTrial) -> dict[str, Any]:
+def _tags(run: Run) -> dict[str, Any]:
+    trial = run.trial
     of_mlflow = {"mlflow.runName": trial.trial_id, "mlflow.source.name": "kd-sweep", "mlflow.source.type": "LOCAL"}
     facts = {f"kd_sweep.{name}": value for name, value in trial.facts.items()}
-    return of_mlflow | facts | {VERSION_TAG: trial.version}
+    return of_mlflow | facts | {VERSION_TAG: run.version}
 
 
 def _texts(run: Run, values: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -97,17 +103,45 @@ def _texts(run: Run, values: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield name, str(value)[:_MOST_CHARACTERS], run.run_uuid
 
 
-def _steps(curves: Curves) -> tuple[list[int], list[int]]:
-    """Return the time of each epoch, in milliseconds, and its number."""
-    return [_milliseconds(time_s) for time_s in curves.finished_at_s.tolist()], curves.epochs.tolist()
+@dataclass(frozen=True)
+class _Epochs:
+    """The epochs of some runs, those of one run after those of another."""
 
+    run_ids: Texts
+    times: Ints
+    """In milliseconds."""
+    numbers: Ints
+    """In their run."""
+    by_time: Ints
+    """Their indexes."""
+    ends: Ints
+    """Of each run, the index behind its last."""
 
-def _metric(run: Run, name: str, steps: tuple[list[int], list[int]]) -> list[tuple[Any, ...]]:
-    """Return what a run reported of a metric, epoch by epoch, without the epochs that have no value."""
-    times, epochs = steps
-    name_of_all, id_of_all, is_nan = itertools.repeat(name), itertools.repeat(run.run_uuid), itertools.repeat(False)
-    rows = zip(name_of_all, run.curves.values[name].tolist(), times, id_of_all, epochs, is_nan, strict=False)
-    return [row for row in rows if row[1] == row[1]]  # not NaN
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> "_Epochs":
+        lengths = np.array([len(run.curves.epochs) for run in runs], np.int64)
+        ids = np.repeat(np.array([run.run_uuid for run in runs], object), lengths)
+        times = np.rint(np.concatenate([run.curves.finished_at_s for run in runs]) * 1000).astype(np.int64)
+        numbers = np.concatenate([run.curves.epochs for run in runs])
+        return cls(ids, times, numbers, np.argsort(times, kind="stable"), np.cumsum(lengths))
+
+    def values_of(self, name: str, runs: Sequence[Run]) -> Floats:
+        """Return a metric of every epoch, NaN where there is none."""
+        parts = [run.curves.values.get(name, np.full(len(run.curves.epochs), np.nan)) for run in runs]
+        return np.concatenate(parts)
+
+    def last_of_runs(self, values: Floats) -> Ints:
+        """Return the index of the last value of each run that has one."""
+        (known,) = np.nonzero(~np.isnan(values))
+        runs = np.searchsorted(self.ends, known, "right")
+        last: Ints = known[np.append(runs[1:] != runs[:-1], [True] * bool(len(runs)))]
+        return last
+
+    def rows(self, name: str, values: Floats, indexes: Ints) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a metric at these epochs, without those that have no value."""
+        at = indexes[~np.isnan(values[indexes])]
+        columns = [column[at].tolist() for column in (values, self.times, self.run_ids, self.numbers)]
+        return zip(itertools.repeat(name), *columns, itertools.repeat(False), strict=False)
 
 
 def _milliseconds(time_s: float) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_sweep.errors import UserError
 from kd_sweep.export.export_paths import Mark, check_mark, refuse, replaced_file
+from kd_sweep.export.histories import ALL, Histories, wanted_histories
 from kd_sweep.export.mlflow_runs import COLUMNS, VERSION_TAG, Run, rows_of, run_id
 from kd_sweep.export.request import Request, Written
 from kd_sweep.export.silenced import without_reports
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _MARK = "kd_sweep"
 """The tag of an experiment with the mark of the export."""
+_HISTORIES = "kd_sweep.histories"
+"""The tag of an experiment with the metrics of which it has every epoch."""
 _ARTIFACTS = "mlartifacts"
 """The folder beside the file where MLflow looks for files of runs. Exports have none."""
 _BATCH, _BATCH_OF_NEW_FILE = 20, 1_000
@@ -59,13 +62,14 @@ def write_store(request: Request) -> Written:
     with _quiet_mlflow():
         if out.exists():
             with _opened(out, out, _PRAGMAS) as (store, connection):
-                changed = _add_runs(connection, request, _experiment(store, connection, request), _BATCH)
+                experiment = _experiment(store, connection, request)
+                changed = _add_runs(connection, request, experiment, _BATCH)
         else:
             with replaced_file(out) as file, _opened(file, out, _PRAGMAS | _PRAGMAS_OF_NEW_FILE) as (store, connection):
                 experiment = _experiment(store, connection, request)
                 with _without_indexes(connection):
                     changed = _add_runs(connection, request, experiment, _BATCH_OF_NEW_FILE)
-    return Written(changed, f"{len(request.study.trials)} trials")
+    return Written(changed, experiment.histories.words(request.study))
 
 
 def _add_runs(connection: "Connection", request: Request, experiment: "_Experiment", batch_size: int) -> bool:
@@ -74,10 +78,13 @@ def _add_runs(connection: "Connection", request: Request, experiment: "_Experime
     query = "SELECT run_uuid, value FROM tags JOIN runs USING (run_uuid) WHERE experiment_id = ? AND key = ?"
     there = {row[0]: row[1] for row in connection.exec_driver_sql(query, (experiment.id, VERSION_TAG))}
     connection.rollback()  # what was read belongs to no transaction of what is written
-    missing = {one.trial_id for one in study.trials if there.get(run_id(mark, one)) != one.version}
-    runs = (Run(run_id(mark, trial), trial, curves) for trial, curves in study.curves(missing)) if missing else iter(())
+    version_of = experiment.histories.version_of
+    missing = {one.trial_id for one in study.trials if there.get(run_id(mark, one)) != version_of(one)}
+    curves = study.curves(missing, experiment.histories) if missing else iter(())
+    runs = (Run(run_id(mark, trial), trial, of_trial, version_of(trial)) for trial, of_trial in curves)
     for batch in iter(lambda: list(itertools.islice(runs, batch_size)), []):
         with connection.begin():
+            cursor: Any = connection.connection.cursor()  # SQLAlchemy's own way wants lists of all rows
             for table in ("metrics", "latest_metrics", "params"):
                 old = [(run.run_uuid,) for run in batch]
                 connection.exec_driver_sql(f"DELETE FROM {table} WHERE run_uuid = ?", old)
@@ -85,17 +92,21 @@ def _add_runs(connection: "Connection", request: Request, experiment: "_Experime
                 columns = COLUMNS[rows.table]
                 places = ", ".join("?" * len(columns))
                 statement = f"INSERT OR REPLACE INTO {rows.table} ({', '.join(columns)}) VALUES ({places})"
-                connection.exec_driver_sql(statement, rows.values)
+                cursor.executemany(statement, rows.values)
     return bool(missing)
 
 
 class _Experiment(NamedTuple):
     id: int
     artifact_location: str
+    histories: Histories
 
 
 def _experiment(store: "SqlAlchemyStore", connection: "Connection", request: Request) -> _Experiment:
-    """Return the study's experiment, by its mark as people may rename it. It is made where there is none."""
+    """Return the study's experiment, by its mark as people may rename it, with the histories that it is to have.
+
+    It is made where there is none.
+    """
     from mlflow.entities import ExperimentTag
     from mlflow.exceptions import MlflowException
 
@@ -104,13 +115,28 @@ def _experiment(store: "SqlAlchemyStore", connection: "Connection", request: Req
     found = connection.exec_driver_sql(f"{query} WHERE key = ? AND value = ?", (_MARK, mark)).one_or_none()
     connection.rollback()
     if found is not None:
-        return _Experiment(*found)
+        return _Experiment(found[0], found[1], _grown_histories(connection, found[0], request))
     location = str(request.out.parent / _ARTIFACTS / request.study_name)
+    histories = wanted_histories(request.metrics, None, request.study)
+    tags = [ExperimentTag(_MARK, mark), ExperimentTag(_HISTORIES, histories.text)]
     try:
-        made = store.create_experiment(request.study_name, location, [ExperimentTag(_MARK, mark)])
+        made = store.create_experiment(request.study_name, location, tags)
     except MlflowException:
         raise refuse(request.out, f"has another experiment of the name {request.study_name!r}") from None
-    return _Experiment(int(made), location)
+    return _Experiment(int(made), location, histories)
+
+
+def _grown_histories(connection: "Connection", experiment: int, request: Request) -> Histories:
+    """Return the histories that an experiment is to have, and keep them, before any run has more than it had."""
+    with connection.begin():
+        query = "SELECT value FROM experiment_tags WHERE experiment_id = ? AND key = ?"
+        found = connection.exec_driver_sql(query, (experiment, _HISTORIES)).scalar_one_or_none()
+        # One without the tag is of before there was a choice.
+        wanted = wanted_histories(request.metrics, ALL if found is None else found, request.study)
+        statement = "INSERT OR REPLACE INTO experiment_tags (experiment_id, key, value) VALUES (?, ?, ?)"
+        if wanted.text != found:
+            connection.exec_driver_sql(statement, (experiment, _HISTORIES, wanted.text))
+    return wanted
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """What an export is asked for, and what it says when it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,8 @@ class Request:
     """`student`, or `teacher-1` and so on."""
     location: Mapping[str, str] | None = None
     """Fields of `data` that say where the images are now."""
+    metrics: Sequence[str] | None = None
+    """Those whose every epoch is asked for, or `histories.ALL` among them; None where nothing is said."""
 
     @cached_property
     def mark(self) -> Mark:

@@ -1,12 +1,13 @@
 """The list of what a study can be exported to, what is checked before, and the one way to do it."""
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kd_sweep.errors import QueryError, UserError, alternatives
 from kd_sweep.export.export_paths import Mark, check_folder, local_path
+from kd_sweep.export.histories import ALL
 from kd_sweep.export.mlflow_store import check_store, write_store
 from kd_sweep.export.networks.hugging_face_folder import write_hugging_face
 from kd_sweep.export.networks.onnx_model import check_onnx, write_onnx
@@ -16,6 +17,7 @@ from kd_sweep.export.ro_crate import write_crate
 from kd_sweep.export.tensorboard_folder import write_tensorboard
 from kd_sweep.export.wandb_runs import write_runs
 from kd_sweep.tables.reader import Results
+from kd_sweep.tables.schema import metric_columns
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,15 @@ class Target:
     """What has to be importable."""
     of_network: bool = False
     """Whether it takes a trained network, and not a study's trials."""
+    has_histories: bool = False
+    """Whether it has metrics epoch by epoch, of which some can be asked for."""
 
 
 TARGETS = {
     "optuna": Target(write_journal, check_journal, ("optuna",)),
-    "tensorboard": Target(write_tensorboard, modules=("tensorboard", "google_crc32c")),
-    "mlflow": Target(write_store, check_store, ("mlflow", "sqlalchemy", "alembic")),
-    "wandb": Target(write_runs, modules=("wandb",)),
+    "tensorboard": Target(write_tensorboard, modules=("tensorboard", "google_crc32c"), has_histories=True),
+    "mlflow": Target(write_store, check_store, ("mlflow", "sqlalchemy", "alembic"), has_histories=True),
+    "wandb": Target(write_runs, modules=("wandb",), has_histories=True),
     "ro-crate": Target(write_crate),
     "onnx": Target(write_onnx, check_onnx, ("onnx", "onnxruntime", "onnxscript"), of_network=True),
     "hf": Target(write_hugging_face, of_network=True),
@@ -52,6 +56,7 @@ def checked_request(
     trial: str | None = None,
     network: str = STUDENT,
     location: Mapping[str, str] | None = None,
+    metrics: str | Sequence[str] | None = None,
 ) -> Request:
     """Return what an export is asked for. Nothing is written yet.
 
@@ -63,6 +68,7 @@ def checked_request(
         trial: of an export of a network: its id, a beginning of it, or `best`.
         network: `student`, or `teacher-1` and so on.
         location: fields of `data` that say where the images are now.
+        metrics: one or several to export every epoch of, or `all`; when None as `histories.wanted_histories` says.
 
     Raises:
         UserError: one line: no such target or study, something else at ``out``, or a library is missing.
@@ -76,9 +82,23 @@ def checked_request(
     missing = [name for name in target.modules if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--to: {to} needs {', '.join(missing)}; in the checkout: pip install '.[{to}]'")
-    request = Request(results, study, to, local_path(out), trial, network, location)
+    asked = (metrics,) if isinstance(metrics, str) else metrics
+    request = Request(results, study, to, local_path(out), trial, network, location, asked)
+    _check_metrics(request)
     target.check(request.out, request.mark)
     return request
+
+
+def _check_metrics(request: Request) -> None:
+    if request.metrics is None:
+        return
+    if not TARGETS[request.target].has_histories:
+        possible = ", ".join(name for name, one in TARGETS.items() if one.has_histories)
+        raise QueryError(f"--metrics: {request.target} has no choice of metrics by epoch; possible with {possible}")
+    known = [ALL, *metric_columns(request.table("trials").schema)]
+    for name in request.metrics:
+        if name not in known:
+            raise QueryError(f"--metrics: {name!r} is no number that trials report; {alternatives(name, known)}")
 
 
 def export_request(request: Request) -> Written:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd_sweep.export.export_paths import begin_folder, write_file
+from kd_sweep.export.export_paths import write_file
 from kd_sweep.export.finished_study import Curves, FinishedTrial
+from kd_sweep.export.histories import Histories, begin_histories
 from kd_sweep.export.request import Request, Written
 from kd_sweep.export.silenced import without_reports
 from kd_sweep.storage.local_files import TEMPORARY_SUFFIX
@@ -20,19 +21,21 @@ VERSION_FILE = "kd-sweep-trial.json"
 def write_runs(request: Request) -> Written:
     """Write a run for each finished trial that has none yet, or was run again since; others are left as they are."""
     study, out = request.study, request.out
-    changed = begin_folder(out, request.mark)
-    missing = {trial.trial_id for trial in study.trials if not _is_there(out / _folder(trial), trial)}
+    histories, changed = begin_histories(request)
+    missing = {one.trial_id for one in study.trials if not _is_there(out / _folder(one), histories.version_of(one))}
     if missing:
         staging = Path(tempfile.mkdtemp(prefix=".", suffix=TEMPORARY_SUFFIX, dir=out))
         try:
             with without_reports():
-                _write(study.curves(missing), study.name, staging, out)
+                _write(study.curves(missing, histories), histories, study.name, staging, out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return Written(changed or bool(missing), f"{len(study.trials)} trials")
+    return Written(changed or bool(missing), histories.words(study))
 
 
-def _write(trials: Iterator[tuple[FinishedTrial, Curves]], project: str, staging: Path, out: Path) -> None:
+def _write(
+    trials: Iterator[tuple[FinishedTrial, Curves]], histories: Histories, project: str, staging: Path, out: Path
+) -> None:
     """Let wandb write each run aside, and move it to its place when it is whole."""
     import wandb
 
@@ -43,7 +46,7 @@ def _write(trials: Iterator[tuple[FinishedTrial, Curves]], project: str, staging
         whole = staging / trial.trial_id
         whole.mkdir()
         written.rename(whole / written.name)
-        write_file(whole / VERSION_FILE, json.dumps({"version": trial.version}).encode() + b"\n")
+        write_file(whole / VERSION_FILE, json.dumps({"version": histories.version_of(trial)}).encode() + b"\n")
         shutil.rmtree(written.parent)  # logs of how it was written
         place = out / _folder(trial)
         if place.exists():
@@ -94,9 +97,9 @@ def _folder(trial: FinishedTrial) -> str:
     return f"offline-run-{trial.started_at:%Y%m%d_%H%M%S}-{trial.trial_id}"
 
 
-def _is_there(folder: Path, trial: FinishedTrial) -> bool:
+def _is_there(folder: Path, version: str) -> bool:
     try:
         told = json.loads((folder / VERSION_FILE).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and told.get("version") == trial.version
+    return isinstance(told, dict) and told.get("version") == version

@@ -149,7 +149,14 @@ class StudyResults(Results):
         return StudyResults(self.root, self.limits, location)
 
     def export(
-        self, to: str, out: str | Path, *, trial: str | None = None, network: str = "student", follow: bool = False
+        self,
+        to: str,
+        out: str | Path,
+        *,
+        trial: str | None = None,
+        network: str = "student",
+        follow: bool = False,
+        metrics: str | Sequence[str] | None = None,
     ) -> "Written":
         """Write the study, or a network of one of its trials, as the files of another tool; docs/exports.md has them.
 
@@ -161,6 +168,8 @@ class StudyResults(Results):
             trial: of an export of a network: its id, a beginning of it, or `best`.
             network: `student`, or `teacher-1` and so on.
             follow: go on, adding trials as they finish, and return when the study is finished.
+            metrics: of TensorBoard, MLflow and W&B, those of which every epoch is exported, or `all`; when None those
+                that an earlier export at ``out`` has already, and of a new one those that people look at first.
 
         Returns:
             Whether anything was ``changed``, and ``what`` is there now.
@@ -173,7 +182,9 @@ class StudyResults(Results):
         from kd_sweep.export.targets import checked_request, export_request
 
         location = self._data_location
-        request = checked_request(self, self.name, to, str(out), trial=trial, network=network, location=location)
+        request = checked_request(
+            self, self.name, to, str(out), trial=trial, network=network, location=location, metrics=metrics
+        )
         return keep_up(request) if follow else export_request(request)
 
     def compare(self, other: Results) -> StudyComparison:

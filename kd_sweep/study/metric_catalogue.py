@@ -283,6 +283,17 @@ def differences(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: of[0] - of[1] for name, of in parts.items() if of[0] is not None and of[1] is not None}
 
 
+HEADLINE_METRICS = (
+    *("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_augmented_accuracy"),
+    *("generalization_gap", "generalization_gap_augmented"),
+    *("fidelity_train", "fidelity_val", "fidelity_val_augmented"),
+    *("predictive_kl_train", "predictive_kl_val", "mutual_information_val"),
+    *("attention_iou_student", "attention_overlap_student", "attention_rank_correlation_student"),
+    *("entropy_student", "ece"),
+)
+"""Those of the student that people follow epoch by epoch: exports have every epoch of them unless asked for more."""
+
+
 def null_where(reason: Null) -> frozenset[str]:
     """Return the names of the reported metrics that are null for this reason."""
     return frozenset(name for name, metric in REPORTED_METRICS.items() if reason in metric.null)

@@ -1,6 +1,7 @@
 """Exports that are killed: done again, they are what they would have been without."""
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kd_sweep.export.export_paths import MARK
 from kd_sweep.export.targets import TARGETS
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.writer import StudyWriter
@@ -82,9 +84,9 @@ def rows(path: Path) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def exporting(root: Path, to: str, out: Path) -> "Iterator[subprocess.Popen[bytes]]":
+def exporting(root: Path, to: str, out: Path, *more: str) -> "Iterator[subprocess.Popen[bytes]]":
     of_network = ["--trial", "best"] if TARGETS[to].of_network else []
-    command = [*COMMAND, "export", str(root), STUDY, "--to", to, "--out", str(out), *of_network]
+    command = [*COMMAND, "export", str(root), STUDY, "--to", to, "--out", str(out), *of_network, *more]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True) as process:
         yield process
         if process.poll() is None:
@@ -99,9 +101,9 @@ def has_begun(out: Path) -> bool:
     return any(name.startswith((out.name, f".{out.name}.")) for name in names)
 
 
-def kill_when(root: Path, to: str, out: Path, holds: Callable[[], bool]) -> int:
+def kill_when(root: Path, to: str, out: Path, holds: Callable[[], bool], *more: str) -> int:
     """Kill an export when something holds; return its exit code: it may have been quicker."""
-    with exporting(root, to, out) as process:
+    with exporting(root, to, out, *more) as process:
         until = time.monotonic() + PATIENCE_S
         while process.poll() is None and not holds():
             assert time.monotonic() < until
@@ -132,6 +134,18 @@ def test_a_killed_export_is_finished_by_a_second_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("to", [to for to, target in TARGETS.items() if not target.of_network])
+def test_an_export_of_another_process_is_no_other_one(cli: Cli, to: str, several: Path, tmp_path: Path) -> None:
+    for module in TARGETS[to].modules:
+        pytest.importorskip(module, reason=f"the extra {to}")
+    out = tmp_path / "out"
+    with exporting(several, to, out) as process:
+        assert process.wait(PATIENCE_S) == 0
+    code, _, error = cli("export", str(several), STUDY, "--to", to, "--out", str(out))
+    assert (code, "has it all" in error) == (0, True), error
+
+
+@pytest.mark.slow
 def test_a_store_that_grows_is_killed_between_two_transactions_and_keeps_the_first(cli: Cli, tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow")
     first, out = dict(list(TRIALS.items())[:3]), tmp_path / "out"
@@ -151,3 +165,28 @@ def test_a_store_that_grows_is_killed_between_two_transactions_and_keeps_the_fir
     assert cli(*asked)[0] == 0
     assert cli(*asked[:-1], str(tmp_path / "whole"))[0] == 0
     assert content(out) == content(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["tensorboard", "mlflow"])
+def test_histories_that_were_growing_when_it_was_killed_are_there_after_a_second_one(
+    cli: Cli, to: str, many: Path, tmp_path: Path
+) -> None:
+    """The second one does not say again which."""
+    pytest.importorskip(TARGETS[to].modules[0], reason=f"the extra {to}")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    asked = ("export", str(many), STUDY, "--to", to, "--out")
+    assert cli(*asked, str(whole), "--metrics", "all")[0] == 0
+    assert cli(*asked, str(killed))[0] == 0
+
+    def is_growing() -> bool:
+        if killed.is_dir():
+            return bool(json.loads((killed / MARK).read_bytes())["histories"] == "all")
+        with contextlib.closing(sqlite3.connect(killed)) as database:
+            query = "SELECT count(*) FROM experiment_tags WHERE key = 'kd_sweep.histories' AND value = 'all'"
+            return bool(database.execute(query).fetchone()[0])
+
+    assert kill_when(many, to, killed, is_growing, "--metrics", "all") == -signal.SIGKILL
+    assert content(killed) != content(whole)
+    assert cli(*asked, str(killed))[0] == 0
+    assert content(killed) == content(whole)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_sweep.storage.root import Root
+from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.tables.writer import StudyWriter
 from tests.tables.rows import FINISHED_AT, epoch_row, metric_value, trial_id, trial_row
 
@@ -34,7 +35,8 @@ def add_trials(writer: StudyWriter, lengths: dict[int, tuple[str, int]]) -> None
     for number, (status, last) in lengths.items():
         for epoch in range(1, last + 1):
             writer.add_epoch(epoch_row(number, epoch))
-        metrics = {name: metric_value(trial_id(number), last, name) for name in ("val_accuracy", "ece", "val_loss")}
+        row = epoch_row(number, last)
+        metrics = {name: row[name] for name in REPORTED_METRICS}
         times = {"started_at": FINISHED_AT, "finished_at": None if status == "running" else FINISHED_AT}
         more = {"last_epoch": last, "error": FAILURE if status == "failed" else None}
         writer.upsert_trial(trial_row(number, status, **settings_of(number), **metrics, **times, **more))
