@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MARK = "kd_sweep"
 """The tag of an experiment with the mark of the export."""
-_HISTORIES = "kd_sweep.histories"
+_HISTORIES = "kd_sweep_histories"
 """The tag of an experiment with the metrics of which it has every epoch."""
 _ARTIFACTS = "mlartifacts"
 """The folder beside the file where MLflow looks for files of runs. Exports have none."""

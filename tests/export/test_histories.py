@@ -126,7 +126,7 @@ def test_an_export_of_before_there_was_a_choice_keeps_every_history(
         (out / MARK).write_text(json.dumps(mark))
     else:
         with sqlite3.connect(out) as database:
-            database.execute("DELETE FROM experiment_tags WHERE key = 'kd_sweep.histories'")
+            database.execute("DELETE FROM experiment_tags WHERE key = 'kd_sweep_histories'")
     exported(cli, written, to, out)
     assert OTHER in whole(to, out)
 

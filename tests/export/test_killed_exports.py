@@ -183,7 +183,7 @@ def test_histories_that_were_growing_when_it_was_killed_are_there_after_a_second
         if killed.is_dir():
             return bool(json.loads((killed / MARK).read_bytes())["histories"] == "all")
         with contextlib.closing(sqlite3.connect(killed)) as database:
-            query = "SELECT count(*) FROM experiment_tags WHERE key = 'kd_sweep.histories' AND value = 'all'"
+            query = "SELECT count(*) FROM experiment_tags WHERE key = 'kd_sweep_histories' AND value = 'all'"
             return bool(database.execute(query).fetchone()[0])
 
     assert kill_when(many, to, killed, is_growing, "--metrics", "all") == -signal.SIGKILL
