@@ -12,5 +12,5 @@ __all__ = ["fresh_process", "write_images"]
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
-    """The study of which every figure can be drawn, written once."""
+    """The study of which every figure can be drawn but those of arms and of seeds apart, written once."""
     return whole_study(tmp_path_factory.mktemp("plotted"))

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from kd_sweep.errors import QueryError, alternatives
 from kd_sweep.figures.plots.dose_response import DOSE_RESPONSE
-from kd_sweep.figures.plots.effect_forest import BEST_STRENGTH, EFFECTS
 from kd_sweep.figures.plots.fidelity_by_size import FIDELITY_BY_SIZE
 from kd_sweep.figures.plots.figure_kind import FigureKind
+from kd_sweep.figures.plots.forests.arm_forest import ARM_FOREST
+from kd_sweep.figures.plots.forests.effect_forest import BEST_STRENGTH, EFFECTS
+from kd_sweep.figures.plots.forests.variance_rows import VARIANCE_ROWS
 from kd_sweep.figures.plots.learning_curves import CURVES
 from kd_sweep.figures.plots.networks.affinity_plane import AFFINITY_PLANE
 from kd_sweep.figures.plots.networks.agreement_matrix import AGREEMENT_MATRIX
@@ -32,6 +34,8 @@ _ALL = (
     PARALLEL,
     EFFECTS,
     BEST_STRENGTH,
+    ARM_FOREST,
+    VARIANCE_ROWS,
     TIMELINE,
 )
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in _ALL}

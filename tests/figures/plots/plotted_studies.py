@@ -18,6 +18,8 @@ from tests.tables.rows import FINISHED_AT, epoch_row, trial_id, trial_row
 OBJECTIVES = ({"metric": "val_accuracy", "mode": "max"}, {"metric": "ece", "mode": "min"})
 STRENGTHS, SIZES, SEEDS, NUM_EPOCHS = (0.0, 0.5, 1.0), (1, 2), (0, 1, 2), 4
 CONFIG = json.dumps({"seed": 0, "distillation": {"loss": "kl", "alpha": 0.1, "temperature": 4.0}})
+OF_ARMS = {"arms", "components"}
+"""Figures of studies with control arms, or with seeds of their students apart, which these are not."""
 Change = Callable[[int, dict[str, Any]], Mapping[str, Any]]
 """From the number of a trial and its setting to other columns of its row."""
 
@@ -77,7 +79,7 @@ def some_stopped(number: int, setting: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def whole_study(root: Path) -> StudyResults:
-    """Write the study of which every figure can be drawn."""
+    """Write the study of which every figure can be drawn, but for `OF_ARMS`."""
     return write_study(root, "whole", change=some_stopped)
 
 

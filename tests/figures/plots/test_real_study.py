@@ -13,8 +13,13 @@ from kd_sweep.figures.plots.saved_figures import save_figures
 from kd_sweep.handles.root_results import open_results
 from tests.command_line import Cli
 
-NEEDS_MORE = {"pareto": "2 or 3 can be drawn", "affinity_plane": "metrics.affinity asks for"}
-"""Of a study with one objective that does not ask for affinity."""
+NEEDS_MORE = {
+    "pareto": "2 or 3 can be drawn",
+    "affinity_plane": "metrics.affinity asks for",
+    "arms": "no two arms",
+    "components": "searches no seed of its students",
+}
+"""Of a study with one objective and one arm that does not ask for affinity."""
 KEYS = ["augmentation_strength", "ensemble_size"]
 
 

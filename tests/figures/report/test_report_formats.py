@@ -15,12 +15,12 @@ from kd_sweep.figures.plots.figure_list import FIGURES
 from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.tables.notes import add_note
 from tests.command_line import Cli, assert_one_line
-from tests.figures.plots.plotted_studies import write_study
+from tests.figures.plots.plotted_studies import OF_ARMS, write_study
 from tests.figures.report.page_tables import Tables
 
 NOTE = r"\input{secret} $x_1$ & 100% #1 ~^{} --option `ls` <b> |a| [1] 中文 ±é"
 """What means something to Markdown, to LaTeX or to both."""
-NOT_DRAWN = {"fidelity_by_size", "best_strength"}
+NOT_DRAWN = {"fidelity_by_size", "best_strength", *OF_ARMS}
 """Of one size and two strengths."""
 MARKS = re.compile(rb"kd-sweep-study=(\S+) kd-sweep-version=\S+ kd-sweep-tables=([0-9a-f]{64})")
 

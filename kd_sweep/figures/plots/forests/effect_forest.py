@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from kd_sweep.analysis.trial_settings import STRENGTH
-from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import in_a_sentence, words
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
+from kd_sweep.figures.plots.forests.forest_rows import FRAME_MM, ROW_MM, draw_changes, name_rows, of_trials
 from kd_sweep.figures.plots.lines import SIZE, Row, seeds_and_intervals
 from kd_sweep.figures.plots.looks import looks
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
@@ -37,7 +37,6 @@ _LEVELS = {
     "student_strength": "student's strength {:g} to {:g}",
     "ensemble_size": "{:g} to {:g} teachers",
 }
-_ROW_MM, _FRAME_MM = 4.4, 17.0
 
 
 def _analysed(results: Results, outcomes: Sequence[str]) -> "Analysis":
@@ -76,10 +75,10 @@ def _read_effects(results: Results, metric: str | None) -> Drawing:
             if drawn["t_low"].null_count == drawn.num_rows
             else ["Intervals are not corrected for how many there are."]
         ),
-        _of_trials(analysis),
+        of_trials(analysis.sample),
     ]
     most = max(sum(row["varied"] == name for row in rows) for name in varied)
-    return Drawing(panels, {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * most)
+    return Drawing(panels, {"": table}, caption, height_mm=FRAME_MM + ROW_MM * most)
 
 
 def _read_best(results: Results, _: str | None) -> Drawing:
@@ -94,22 +93,17 @@ def _read_best(results: Results, _: str | None) -> Drawing:
         "The strength at which each outcome is farthest in the direction that the paper claims (arXiv 2405.00739).",
         *_ranges(rows, f"{100 * analysis.bootstrap.confidence:g} %"),
         "A filled circle is a supported claim, a cross a refuted one, an open circle one that is undecided or mixed.",
-        _of_trials(analysis),
+        of_trials(analysis.sample),
     ]
     levels = analysis.sample.levels(STRENGTH)
     panel = partial(_draw_best, rows, (levels[0], levels[-1]))
-    return Drawing([panel], {"": table}, caption, height_mm=_FRAME_MM + _ROW_MM * len(rows))
+    return Drawing([panel], {"": table}, caption, height_mm=FRAME_MM + ROW_MM * len(rows))
 
 
 def _draw_effects(rows: Sequence[Row], axes: "Axes") -> None:
-    dark, _ = looks(2)
-    axes.axvline(0, color="0.6", linewidth=0.6, zorder=0)
-    for number, row in enumerate(rows):
-        if row["t_low"] is not None:
-            axes.plot([row["t_low"], row["t_high"]], [number, number], color=dark.color, gid="interval")
-        axes.plot([row["estimate"]], [number], marker="o", color=dark.color, linestyle="none", gid="estimate")
+    draw_changes(rows, axes)
     first = rows[0]
-    _name_rows(rows, axes)
+    name_rows(_labels(rows), axes)
     axes.set_title(_LEVELS[first["varied"]].format(first["from_level"], first["to_level"]))
     axes.set_xlabel("Change")
 
@@ -124,22 +118,20 @@ def _draw_best(rows: Sequence[Row], searched: tuple[float, float], axes: "Axes")
         axes.plot(
             [row["best_level"]], [number], marker, color=dark.color, markerfacecolor=filled, markersize=4.5, gid="best"
         )
-    _name_rows(rows, axes)
+    name_rows(_labels(rows), axes)
     room = 0.04 * (searched[1] - searched[0])
     axes.set_xlim(searched[0] - room, searched[1] + room)  # all strengths, wherever the best ones are
     axes.set_xlabel("Augmentation strength")
 
 
-def _name_rows(rows: Sequence[Row], axes: "Axes") -> None:
-    """Write the outcome of each row, and the loss or maps where rows differ in nothing else."""
+def _labels(rows: Sequence[Row]) -> list[str]:
+    """Return the outcome of each row, and the loss or maps where rows differ in nothing else."""
     telling = [name for name in _ARM if len({row[name] for row in rows} - {None}) > 1]
     labels = []
     for row in rows:
         arm = [str(row[name]) for name in telling if row[name] is not None]
         labels.append(words(row["outcome"]) + (f" ({', '.join(arm)})" if arm else ""))
-    axes.set_yticks(range(len(rows)), labels)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+    return labels
 
 
 def _ranges(rows: Sequence[Row], confidence: str) -> list[str]:
@@ -156,12 +148,6 @@ def _ranges(rows: Sequence[Row], confidence: str) -> list[str]:
         f"{means}; bars are {confidence} ranges, each on its own: the strengths that no other one surpasses (t tests "
         "over seeds)."
     ]
-
-
-def _of_trials(analysis: "Analysis") -> str:
-    sample = analysis.sample
-    left_out = "" if sample.left_out == "none" else f" Left out: {sample.left_out}."
-    return f"From {counted(sample.num_completed, 'completed trial')}.{left_out}"
 
 
 EFFECTS = FigureKind(
