@@ -161,10 +161,10 @@ def _within_columns(sample: Sample, observed: Observations, confidence: float) -
 
     A strength that moves both makes them go together, whatever they have to do with each other.
     """
-    left = _left(observed.x_N, observed.y_N, _explained(sample, observed))
+    _, clusters_N = np.unique(observed.seeds_N, return_inverse=True)
+    left = _left(observed.x_N, observed.y_N, clusters_N, _explained(sample, observed))
     if left is None:
         return {}
-    _, clusters_N = np.unique(observed.seeds_N, return_inverse=True)
     correlation = rank_correlation(*left, clusters_N, confidence)
     interval = correlation and correlation.interval
     return {
@@ -175,9 +175,10 @@ def _within_columns(sample: Sample, observed: Observations, confidence: float) -
 
 
 def _explained(sample: Sample, observed: Observations) -> list[Explaining]:
-    """Return the columns that a constant and every level of every cause add; of many strengths, their square."""
-    seeds, places_N = np.unique(observed.seeds_N, return_inverse=True)
-    columns: list[Explaining] = [np.ones(len(places_N), bool), *_levels(places_N, len(seeds))]
+    """Return the columns that a constant and every level of every cause but the seed add; of many strengths, their
+    square.
+    """
+    columns: list[Explaining] = [np.ones(len(observed.x_N), bool)]
     present = set(observed.at_N.tolist())
     by_setting = [[getattr(setting, name) for setting in observed.settings] for name in sample.dimensions]
     for cause in [*by_setting, [str(setting.others) for setting in observed.settings]]:
@@ -191,43 +192,53 @@ def _explained(sample: Sample, observed: Observations) -> list[Explaining]:
 
 
 def _levels(places_N: Ints, number: int) -> list[Explaining]:
-    return [places_N == place for place in range(1, number)]  # bytes: of 300 seeds there are 300
+    return [places_N == place for place in range(1, number)]  # bytes: there may be hundreds
 
 
-def _left(x_N: Floats, y_N: Floats, explaining: Sequence[Explaining]) -> tuple[Floats, Floats] | None:
+def _left(x_N: Floats, y_N: Floats, seeds_N: Ints, explaining: Sequence[Explaining]) -> tuple[Floats, Floats] | None:
     """Return the residuals of least squares of two outcomes, in multiples of what rounding loses, so that equal ones
     are ties; None where hardly a degree of freedom is left.
+
+    Every seed has a level of its own. These are not among the columns: what they leave of anything is its distance from
+    its seed's mean (Frisch and Waugh, Econometrica 1, 1933), which takes a tenth of the time with 300 seeds.
     """
     values_N2 = np.stack([x_N, y_N], axis=1)
-    solution_E2, rank = _least_squares(explaining, values_N2)
-    if len(x_N) - rank < MIN_TRIALS:
+    (left_N2,) = _blocks([x_N, y_N], seeds_N, len(x_N))
+    solution_E2, rank = _least_squares(explaining, seeds_N, left_N2)
+    if len(x_N) - rank - len(np.unique(seeds_N)) < MIN_TRIALS:
         return None
     grain_2 = _ROUNDING * np.maximum(np.abs(values_N2).max(axis=0), np.finfo(float).tiny / _ROUNDING)
-    told_N2 = np.concatenate([rows_RE @ solution_E2 for rows_RE in _rows(explaining, len(x_N))])
-    left_N2 = np.round((values_N2 - told_N2) / grain_2)
+    told_N2 = np.concatenate([rows_RE @ solution_E2 for rows_RE in _blocks(explaining, seeds_N)])
+    left_N2 = np.round((left_N2 - told_N2) / grain_2)
     return left_N2[:, 0], left_N2[:, 1]
 
 
-def _least_squares(explaining: Sequence[Explaining], values_N2: Floats) -> tuple[Floats, int]:
-    """Return the least-squares solution, E2, and the rank of the columns.
+def _least_squares(explaining: Sequence[Explaining], seeds_N: Ints, values_N2: Floats) -> tuple[Floats, int]:
+    """Return the least-squares solution, E2, and the rank of the columns less their seeds' means.
 
     By the triangular factor of the columns with the values behind them, which grows block by block of rows: all columns
-    at once as floats would be 30 MB for 10,000 trials of 300 seeds, and their decomposition as much again.
+    at once as floats would be too much memory where there are hundreds.
     """
     num_columns = len(explaining)
     factor: Floats = np.zeros((0, num_columns + 2))
-    for start, rows_RE in zip(range(0, len(values_N2), _ROWS_AT_ONCE), _rows(explaining, len(values_N2)), strict=True):
-        block = np.concatenate([rows_RE, values_N2[start : start + _ROWS_AT_ONCE]], axis=1)
+    for at, rows_RE in enumerate(_blocks(explaining, seeds_N)):
+        block = np.concatenate([rows_RE, values_N2[at * _ROWS_AT_ONCE : (at + 1) * _ROWS_AT_ONCE]], axis=1)
         factor = np.asarray(np.linalg.qr(np.concatenate([factor, block]), mode="r"), float)
     vanishing = np.finfo(float).eps * max(len(values_N2), num_columns)  # NumPy's own, of all rows
     solution_E2, _, rank, _ = np.linalg.lstsq(factor[:, :num_columns], factor[:, num_columns:], rcond=vanishing)
     return np.asarray(solution_E2, float), int(rank)
 
 
-def _rows(explaining: Sequence[Explaining], number: int) -> Iterator[Floats]:
-    """Yield blocks of rows of the columns, RE."""
-    for start in range(0, number, _ROWS_AT_ONCE):
-        yield np.stack([column_N[start : start + _ROWS_AT_ONCE] for column_N in explaining], axis=1, dtype=float)
+def _blocks(columns: Sequence[Explaining], seeds_N: Ints, num_rows: int = _ROWS_AT_ONCE) -> Iterator[Floats]:
+    """Yield the columns less their seeds' means, in blocks of so many rows, RE; where that is rounding, nothing."""
+    counts_S = np.bincount(seeds_N)
+    means_SE = np.stack([np.bincount(seeds_N, column_N) / counts_S for column_N in columns], axis=1)
+    largest_E = np.abs(means_SE).max(axis=0)
+    for start in range(0, len(seeds_N), num_rows):
+        rows_RE = np.stack([column_N[start : start + num_rows] for column_N in columns], axis=1, dtype=float)
+        rows_RE -= means_SE[seeds_N[start : start + num_rows]]
+        rows_RE[np.abs(rows_RE) <= _ROUNDING * largest_E] = 0.0
+        yield rows_RE
 
 
 def _note(correlation: RankCorrelation, num_seeds: int) -> str | None:

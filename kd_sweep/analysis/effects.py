@@ -21,6 +21,8 @@ from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Flo
 from kd_sweep.statistics.shapes import least_std
 
 MEAN = "mean"
+_OUTCOMES_AT_ONCE = 8
+"""Of which effects are estimated together: all at once are 10,000 rows of objects."""
 
 EFFECTS = pa.schema(
     [
@@ -54,7 +56,7 @@ EFFECTS = pa.schema(
 
 @dataclass(frozen=True)
 class _Effect:
-    """A row of the table before its estimate: those of all outcomes are estimated together."""
+    """A row of the table before its estimate: those of several outcomes are estimated together."""
 
     row: dict[str, Any]
     values_S: Floats | None
@@ -67,6 +69,13 @@ class _Effect:
 
 def effects_table(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap) -> pa.Table:
     """Return the mean of each setting and the effect of each comparison, for each outcome and arm, as `EFFECTS`."""
+    outcomes = list(outcomes)
+    blocks = [outcomes[at : at + _OUTCOMES_AT_ONCE] for at in range(0, len(outcomes), _OUTCOMES_AT_ONCE)]
+    tables = [_table_of(sample, block, bootstrap) for block in blocks]
+    return pa.concat_tables([EFFECTS.empty_table(), *tables]).combine_chunks()
+
+
+def _table_of(sample: Sample, outcomes: Iterable[str], bootstrap: Bootstrap) -> pa.Table:
     effects = [effect for outcome in outcomes for effect in _of_outcome(sample, outcome)]
     known = [(effect.values_S, effect.noise) for effect in effects if effect.values_S is not None]
     estimates = iter(bootstrap.estimates(known))

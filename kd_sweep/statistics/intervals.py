@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -27,6 +27,8 @@ _FEW_CLUSTERS = 8
 _ROUNDING = 1e-12
 _ROWS_AT_ONCE = 512
 _SAMPLES_AT_ONCE = 32
+_WIDER = 2.5
+"""So many times as many resamples as an end needs are put in order for it: tails of skewed samples are longer."""
 _DIGITS = 12
 """Of the ends of an interval, counted from the first of the largest value."""
 
@@ -109,9 +111,16 @@ class Bootstrap:
         level = tail_level(num_clusters, self.confidence)
         positions = np.array([level * (resamples - 1), (1.0 - level) * (resamples - 1)])
         ranks = np.stack([np.floor(positions), np.ceil(positions)]).astype(np.int64)
+        num_spreads = -float(ndtri(min(0.5, _WIDER * level)))
+        room_BU = np.empty((_SAMPLES_AT_ONCE, len(counts_US)))  # made anew for each block it would be page faults
         for at in range(0, len(samples), _SAMPLES_AT_ONCE):
             values_BS = np.stack(samples[at : at + _SAMPLES_AT_ONCE])
-            below_B2, above_B2 = np.moveaxis(_sums_at(ranks, counts_US, repeats_U, values_BS), 1, 0) / num_clusters
+            sums_BU = _sums(counts_US, values_BS, into=room_BU[: len(values_BS)])
+            # The sum of a resample is spread as that of as many draws from the sample.
+            middles_B, spreads_B = values_BS.sum(1), math.sqrt(num_clusters) * values_BS.std(1)
+            borders_B2 = middles_B[:, None] + num_spreads * spreads_B[:, None] * np.array([-1.0, 1.0])
+            found_B22 = _at_ranks(ranks, sums_BU, repeats_U, borders_B2)
+            below_B2, above_B2 = np.moveaxis(found_B22, 1, 0) / num_clusters
             ends_B2 = below_B2 + (above_B2 - below_B2) * (positions - ranks[0])
             for ends, largest in zip(ends_B2, np.abs(values_BS).max(1), strict=True):
                 # Sums round otherwise beside other samples, in digits behind these.
@@ -128,14 +137,15 @@ class Bootstrap:
         return limit if limit < self.confidence else None
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=12)
 def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     """Return how often each cluster is in a resample, and how many of the resamples are that one.
 
     Few clusters have few different resamples (126 of five), so a statistic is taken once of each.
 
     Returns:
-        counts_US, each row summing to S, in the smallest integers that hold S; and repeats_U, summing to ``resamples``.
+        counts_US, each row summing to S, in the smallest integers that hold them; and repeats_U, summing to
+        ``resamples``.
     """
     generator = np.random.default_rng([_SEED, num_clusters, resamples])
     shares_S = np.full(num_clusters, 1.0 / num_clusters)
@@ -144,23 +154,42 @@ def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     for at in range(0, resamples, _ROWS_AT_ONCE):  # drawn as they come: all at once they are eight bytes each
         rows = counts_RS[at : at + _ROWS_AT_ONCE]
         rows[:] = generator.multinomial(num_clusters, shares_S, size=len(rows))
+    counts_RS = counts_RS.astype(np.min_scalar_type(counts_RS.max()), copy=False)
     if num_clusters > _FEW_CLUSTERS:
         return counts_RS, np.ones(resamples, dtype=np.int64)
     counts_US, repeats_U = np.unique(counts_RS, axis=0, return_counts=True)
     return counts_US, repeats_U.astype(np.int64)
 
 
-def _sums_at(ranks: Ints, counts_US: Counts, repeats_U: Ints, values_BS: Floats) -> Floats:
-    """Return for each sample the sums of its resamples that have these ranks among all, in the shape of ``ranks``."""
-    blocks = range(0, len(counts_US), _ROWS_AT_ONCE)  # as floats the counts take much memory
-    sums = [values_BS @ counts_US[at : at + _ROWS_AT_ONCE].astype(np.float64).T for at in blocks]
-    sums_BU = np.concatenate(sums, axis=1)
+def _sums(counts_US: Counts, values_BS: Floats, into: Floats) -> Floats:
+    """Return the sum of each resample of each sample, BU, in the room that is given."""
+    for at in range(0, len(counts_US), _ROWS_AT_ONCE):  # as floats the counts take much memory
+        rows_RS = counts_US[at : at + _ROWS_AT_ONCE].astype(np.float64)
+        into[:, at : at + len(rows_RS)] = values_BS @ rows_RS.T
+    return into
+
+
+def _at_ranks(ranks: Ints, sums_BU: Floats, repeats_U: Ints, borders_B2: Floats) -> Floats:
+    """Return for each sample the sums that have these ranks among all its resamples, in the shape of ``ranks``.
+
+    Those of the first column are expected below the first border, those of the second above the second one.
+    """
     if repeats_U.max() == 1:
-        return np.partition(sums_BU, np.unique(ranks), axis=1)[:, ranks]
+        return np.stack([_in_tails(ranks, *sums) for sums in zip(sums_BU, borders_B2, strict=True)])
     order_BU = np.argsort(sums_BU, axis=1)
     last_BU = np.cumsum(repeats_U[order_BU], axis=1)
     at_rank = [np.searchsorted(last_U, ranks, side="right") for last_U in last_BU]
     return np.stack([sums_U[order_U[at]] for sums_U, order_U, at in zip(sums_BU, order_BU, at_rank, strict=True)])
+
+
+def _in_tails(ranks: Ints, sums_U: Floats, borders_2: Floats) -> Floats:
+    """Return the sums that have these ranks. Only those beyond the borders are put in order, where they are enough."""
+    below = np.compress(sums_U < borders_2[0], sums_U)
+    above = np.compress(sums_U > borders_2[1], sums_U)
+    lower, upper = ranks[:, 0], ranks[:, 1] - (len(sums_U) - len(above))
+    if lower[-1] >= len(below) or upper[0] < 0:
+        return np.asarray(np.partition(sums_U, np.unique(ranks))[ranks])
+    return np.stack([np.partition(below, lower)[lower], np.partition(above, upper)[upper]], axis=1)
 
 
 def tail_level(num_clusters: int, confidence: float) -> float:

@@ -1,7 +1,7 @@
 """The epochs of one or several studies as an Arrow dataset: a view of the parts that counted at one moment."""
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -13,9 +13,18 @@ from kd_sweep.tables.epoch_parts import Part, list_parts, read_part
 from kd_sweep.tables.schema import EPOCHS, EPOCHS_FOLDER, check_version, unified
 
 _OPENINGS = 20
+_BATCHES_AHEAD, _FILES_AHEAD = 2, 1
 _FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=True)
 )
+
+
+class _Parts(ds.FileSystemDataset):  # type: ignore[misc]
+    """Parts of which little is read ahead: Arrow's own 16 batches of four files can be a whole study."""
+
+    def scanner(self, **given: Any) -> ds.Scanner:
+        """Return a scan; DuckDB asks for it, too."""
+        return super().scanner(**{"batch_readahead": _BATCHES_AHEAD, "fragment_readahead": _FILES_AHEAD, **given})
 
 
 class Snapshot(NamedTuple):
@@ -89,7 +98,7 @@ def snapshot(roots: Sequence[Root]) -> Snapshot:
         except FileNotFoundError:
             continue
         schema = unified(EPOCHS, [fragment.physical_schema for fragment in fragments])
-        return Snapshot(ds.FileSystemDataset(fragments, schema, _FORMAT), parts)
+        return Snapshot(_Parts(fragments, schema, _FORMAT), parts)
     raise StorageError(f"{roots[0].location_of(EPOCHS_FOLDER)}: parts are replaced faster than they can be opened")
 
 

@@ -11,7 +11,16 @@ from kd_sweep.storage.parquet_checksums import UNSEALED, check_footer, check_who
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.current_files import table_file
 from kd_sweep.tables.kept_tables import KeptTables
-from kd_sweep.tables.schema import added_columns, added_type, as_text, check_version, common_type, conformed
+from kd_sweep.tables.schema import (
+    LARGE_COLUMNS,
+    TABLE_FILES,
+    added_columns,
+    added_type,
+    as_text,
+    check_version,
+    common_type,
+    conformed,
+)
 from kd_sweep.tables.value_checks import added, checked, checks_of
 
 T = TypeVar("T")
@@ -141,16 +150,29 @@ class KeyedTable:
 _KEPT = KeptTables()
 
 
-def read_table(root: Root, name: str) -> pa.Table:
+def read_table(root: Root, name: str, *, is_whole: bool = True) -> pa.Table:
     """Return the current table of a study, by its name in `TABLE_FILES`; without columns if there is none.
 
-    Errors are those of `read_keyed`.
+    It is kept for the next one who asks, unless it has its large columns. Errors are those of `read_keyed`.
+
+    Args:
+        root: of the study.
+        name: of the table.
+        is_whole: whether with `LARGE_COLUMNS`.
     """
+    is_large = is_whole and name == TABLE_FILES["trials"]
+
+    def opened(file: str) -> pa.Table:
+        return _opened(root, file, check_whole, pq.ParquetFile.read if is_large else _read_small)
 
     def read(file: str) -> pa.Table:
-        return _KEPT.get(root, file, lambda: _opened(root, file, check_whole, pq.ParquetFile.read))
+        return opened(file) if is_large else _KEPT.get(root, file, lambda: opened(file))
 
     return _current(root, name, read, pa.table({}))
+
+
+def _read_small(parquet: pq.ParquetFile) -> pa.Table:
+    return parquet.read([name for name in parquet.schema_arrow.names if name not in LARGE_COLUMNS])
 
 
 def table_schema(root: Root, name: str) -> pa.Schema:

@@ -4,8 +4,9 @@ import datetime
 import json
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,7 @@ from kd_sweep.tables.queries.statement_limits import Limits
 from kd_sweep.tables.rendering.study_overview import remaining_s
 from kd_sweep.tables.schema import (
     EPOCHS,
+    LARGE_COLUMNS,
     STATUSES,
     TABLE_FILES,
     TABLES,
@@ -64,6 +66,8 @@ class Results:
         """The folder that was opened: a results root, or one study."""
         self.limits = limits or Limits()
         """Of time and memory, for each SQL statement."""
+        self._is_whole = True
+        """Whether trials have their `LARGE_COLUMNS`."""
         self._names: dict[str, str] = {}
         self._is_study = is_study(root)
         if not self._is_study and not root.is_folder():
@@ -71,6 +75,12 @@ class Results:
             raise StorageError(f"results: {root} {what}")
         if not self._study_roots():
             raise StorageError(f"results: no study in {root}; possible: a results root, or a study's folder in it")
+
+    def for_views(self) -> Self:
+        """Return the same results for what does not look at configurations: these are null but where SQL names them."""
+        results = copy(self)
+        results._is_whole = False
+        return results
 
     def studies(self) -> list[str]:
         """Return the names of the studies, sorted."""
@@ -86,7 +96,9 @@ class Results:
         roots = self._study_roots()
         if name == "notes":
             return notes_table(roots)
-        return self._epochs(roots).dataset.to_table() if name == "epochs" else self._keyed(name, roots)
+        if name == "epochs":
+            return self._epochs(roots).dataset.to_table()
+        return self._keyed(name, roots, is_whole=self._is_whole)
 
     def searched_columns(self) -> list[str]:
         """Return the columns of ``trials`` that studies added: their searched fields beyond strength, size and seed."""
@@ -143,8 +155,9 @@ class Results:
         sql.check(query)
         limits = Limits(timeout_s or self.limits.timeout_s, memory_bytes or self.limits.memory_bytes)
         named = [name for name in TABLES if sql.may_read(query, name)]
+        is_whole = self._is_whole or any(column in query for column in LARGE_COLUMNS)
         for _ in range(_ATTEMPTS):
-            tables, epochs = self._tables_of(named)
+            tables, epochs = self._tables_of(named, is_whole=is_whole)
             try:
                 return sql.run(query, {**tables, "epochs": epochs.dataset}, parameters, limits)
             except sql.ScanError as error:
@@ -173,12 +186,12 @@ class Results:
             raise QueryError(f"study: {study!r} is not in {self.root}; {alternatives(study, roots)}")
         return {study: roots[study]}
 
-    def _tables_of(self, named: Sequence[str]) -> tuple[dict[str, Any], Snapshot]:
+    def _tables_of(self, named: Sequence[str], *, is_whole: bool) -> tuple[dict[str, Any], Snapshot]:
         """Return these tables, the others empty: those of one row per key, and the epochs."""
         roots = self._study_roots()
         # Epochs last: the writer flushes them first, so no trial is ahead of its epochs.
         tables: dict[str, Any] = {
-            name: self._keyed(name, roots) if name in named else self._schema(name, roots).empty_table()
+            name: self._keyed(name, roots, is_whole=is_whole) if name in named else self._empty(name, roots)
             for name in TABLE_FILES
         }
         tables["notes"] = notes_table(roots if "notes" in named else {})
@@ -207,16 +220,19 @@ class Results:
     def _epochs(self, roots: Mapping[str, Root]) -> Snapshot:
         return snapshot(list(roots.values()))
 
-    def _keyed(self, name: str, roots: Mapping[str, Root]) -> pa.Table:
+    def _keyed(self, name: str, roots: Mapping[str, Root], *, is_whole: bool = False) -> pa.Table:
         base = TABLES[name]
         tables = []
         for root in roots.values():
-            table = read_table(root, TABLE_FILES[name])
+            table = read_table(root, TABLE_FILES[name], is_whole=is_whole)
             if "status" in table.column_names and not driver_alive(root):
                 table = _interrupted(table)
             tables.append(table)
         schema = unified(base, [table.schema for table in tables])
         return pa.concat_tables([schema.empty_table(), *(conformed(table, schema) for table in tables)])
+
+    def _empty(self, name: str, roots: Mapping[str, Root]) -> pa.Table:
+        return self._schema(name, roots).empty_table()
 
     def _schema(self, name: str, roots: Mapping[str, Root]) -> pa.Schema:
         return unified(TABLES[name], [table_schema(root, TABLE_FILES[name]) for root in roots.values()])
@@ -272,7 +288,7 @@ def stated_name(root: Root) -> str | None:
     """Return the name of a study in its tables; None if they have no rows yet, or are damaged."""
     for table in ("studies", "trials"):
         try:
-            rows = read_table(root, TABLE_FILES[table])
+            rows = read_table(root, TABLE_FILES[table], is_whole=False)
         except (CorruptFileError, StorageError):
             continue
         if rows.num_rows:

@@ -135,6 +135,8 @@ TABLE_FILES = {
     "teachers": "teachers/teachers.parquet",
 }
 """One file per study each: its name in the study's folder, without the term (`tables.current_files`)."""
+LARGE_COLUMNS = ("config",)
+"""Of `trials`: more than half of the memory of a table, and few look at it."""
 TRIALS_COPY = "copies/trials.parquet"
 """The trials once more. Nothing else holds what an adaptive sampler has suggested: checkpoints may be deleted."""
 

@@ -130,7 +130,7 @@ def of_a_study(folder: Path, status: str) -> Root:
     """Return the root of a study whose only trial has this status."""
     root = Root.open(folder)
     table = KeyedTable(root, "trials/trials-00000001.parquet", TRIALS, "trial_id")
-    table.upsert({"trial_id": "a", "status": status})
+    table.upsert({"trial_id": "a", "status": status, "config": "{}"})
     table.save()
     return root
 
@@ -149,9 +149,12 @@ def test_a_table_is_read_once_for_all_who_ask_until_its_file_is_another(tmp_path
     opened = keyed_table._opened
     monkeypatch.setattr(keyed_table, "_opened", lambda *given: reads.append(given[1]) or opened(*given))
     with ThreadPoolExecutor(8) as pool:
-        tables = list(pool.map(lambda _: read_table(root, "trials/trials.parquet"), range(8)))
+        tables = list(pool.map(lambda _: read_table(root, "trials/trials.parquet", is_whole=False), range(8)))
     assert len(reads) == 1
     assert all(table is tables[0] for table in tables)
+    assert "config" not in tables[0].column_names
+    assert read_table(root, "trials/trials.parquet")["config"].to_pylist() == ["{}"]
+    assert len(reads) == 2, "what is large is not kept, and what is kept is not taken for it"
     of_a_study(tmp_path, "completed")
     assert read_table(root, "trials/trials.parquet")["status"].to_pylist() == ["completed"]
 

@@ -69,7 +69,7 @@ class NamedQuery:
             raise QueryError(self._mistake(error)) from None
         if parameters.study is not None:
             results = Results(results.select(parameters.study)[parameters.study], results.limits)
-        return self.function(results, parameters)
+        return self.function(results.for_views(), parameters)
 
     def _mistake(self, error: ValidationError) -> str:
         from kd_sweep.study.file.messages import value_rule  # only where something is wrong

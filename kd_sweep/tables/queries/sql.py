@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ _ROWS = 20_000
 """Rows of an answer that are fetched before its size is checked."""
 _GIVE_UP_S = 0.5
 """How long DuckDB has to end after an interrupt; an operation on one huge value does not check for it."""
+
+_LONG_S = 0.1
+"""Behind a statement that took longer its instance is closed: it would keep 25 MB, and a new one takes 20 ms."""
 
 MAX_THREADS = 4
 _THREAD = "kd_sweep SQL"
@@ -137,12 +141,14 @@ class _Run:
         self._thread.join(_GIVE_UP_S)
 
     def _work(self) -> None:
+        began = time.monotonic()
         try:
             self._table = extreme_values_as_text(self._fetched())
         except BaseException as failure:  # it is raised where the answer is waited for
             self._failure = failure
         finally:
-            self._instance.give_back(is_sound=self._failure is None)
+            is_light = time.monotonic() - began < _LONG_S
+            self._instance.give_back(is_kept=self._failure is None and is_light)
 
     def _fetched(self) -> pa.Table:
         connection, limits = self._instance.connection, self._limits

@@ -63,10 +63,10 @@ class Instance:
         self.connection = made.cursor()
         """Nothing that is registered here, and no state of a session, is seen by later ones."""
 
-    def give_back(self, *, is_sound: bool) -> None:
-        """Close the connection; keep the instance, or close it too where a statement did not end well."""
+    def give_back(self, *, is_kept: bool) -> None:
+        """Close the connection; keep the instance, or close it too, as where a statement did not end well."""
         self.connection.close()
-        if is_sound:
+        if is_kept:
             self._instances.keep(self._key, self._made)
         else:
             self._made.close()

@@ -21,11 +21,11 @@ def test_an_instance_is_used_again_but_by_one_statement_at_a_time() -> None:
     instances = Instances()
     first, second = instances.take(MEMORY, 1), instances.take(MEMORY, 1)
     assert first._made is not second._made
-    first.give_back(is_sound=True)
+    first.give_back(is_kept=True)
     third = instances.take(MEMORY, 1)
     assert third._made is first._made
     assert number_of(third.connection) == [(42,)]
-    third.give_back(is_sound=False)
+    third.give_back(is_kept=False)
     fourth = instances.take(MEMORY, 1)
     assert fourth._made not in (first._made, second._made)
     assert instances.take(2 * MEMORY, 1)._made is not fourth._made

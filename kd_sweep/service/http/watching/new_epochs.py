@@ -25,7 +25,8 @@ class NewEpochs:
 
     def __init__(self, study: StudyResults, *, is_live: bool) -> None:
         self._study = study
-        rows = study.table("trials").select(["trial_id", "last_epoch"])  # first: what is in the parts is no older
+        trials = study.for_views().table("trials")  # first: what is in the parts is no older
+        rows = trials.select(["trial_id", "last_epoch"])
         self._last = {trial_id: epoch or 0 for trial_id, epoch in zip(*rows.to_pydict().values(), strict=True)}
         self._newest, newest = _newest_epochs(study.root) if is_live else (_newest(list_parts(study.root)), {})
         for trial_id, epoch in newest.items():
