@@ -1,5 +1,6 @@
 """Names of columns in words, as axes and legends have them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
@@ -37,6 +38,18 @@ _WORDS = {
     "epoch_s": "Time of an epoch",
     "train_images_per_s": "Training images per second",
 }
+_SHORT = {"augmentation_strength": "strength", "student_strength": "student strength"}
+_SAID = {
+    ("distillation_loss", "none"): "labels alone",
+    ("distillation_teacher_control", "none"): "trained teachers",
+    ("distillation_ensemble_epochs", "each"): "epochs each",
+    ("distillation_ensemble_epochs", "shared"): "shared epochs",
+}
+_USUAL = {
+    ("distillation_teacher_control", "none"),
+    ("distillation_teacher_view", "consistent"),
+    ("distillation_ensemble_epochs", "each"),
+}
 _UNITS = {"nats": "nats", "train_s": "s", "epoch_s": "s"}
 
 
@@ -60,12 +73,31 @@ def axis_label(column: str) -> str:
 
 
 def value_label(column: str, value: Any) -> str:
-    """Return one value of a searched field for a legend: `3 teachers`, `strength 0.5`, `distillation loss kl`."""
+    """Return one value of a searched field for a legend: `3 teachers`, `strength 0.5`, `random weights`."""
     if value is None:
         return f"no {in_a_sentence(column)}"
+    if (column, value) in _SAID:
+        return _SAID[column, value]
     if column == "ensemble_size":
         return f"{value} teacher{'' if value == 1 else 's'}"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    if column == "augmentation_strength":
-        return f"strength {text}"
-    return f"{in_a_sentence(column)} {text}"
+    text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+    if column in ("distillation_loss", "distillation_teacher_control"):
+        return text
+    if column == "distillation_teacher_view":
+        return f"{text} view"
+    name = _SHORT.get(column) or in_a_sentence(column).removeprefix("distillation ")
+    return f"{name} {text}"
+
+
+def setting_label(columns: Sequence[str], values: Sequence[Any]) -> str:
+    """Return the values of several searched fields for a legend or a title: `kl, random weights, student strength 1`.
+
+    A field that the setting lacks is left out, and so is what an arm of distillation is without being told.
+    """
+    given = [
+        (column, value)
+        for column, value in zip(columns, values, strict=True)
+        if value is not None and (column, value) not in _USUAL
+    ]
+    pairs = given or list(zip(columns, values, strict=True))[:1]
+    return ", ".join(value_label(column, value) for column, value in pairs)

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
-from kd_sweep.figures.plots.axis_words import axis_label, words
+from kd_sweep.figures.plots.axis_words import axis_label, setting_label, words
 from kd_sweep.figures.plots.figure_kind import DEFAULT_METRIC, Drawing, FigureKind
-from kd_sweep.figures.plots.lines import SIZE, STRENGTH, Fields, Key, Row, evenly, fields_over, group_label, said_of
+from kd_sweep.figures.plots.lines import SIZE, STRENGTH, Fields, Key, Row, evenly, fields_over, put_title, said_of
 from kd_sweep.figures.plots.looks import looks
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.queries.views.epoch_views import MAX_BANDS
@@ -45,7 +45,7 @@ def _read(results: Results, metric: str | None) -> Drawing:
     table = pa.Table.from_pylist([row for rows in panels.values() for row in rows], finite.schema)
     last, reach = pc.max(table["epoch"]).as_py(), _reach(table)
     draw = [
-        partial(_draw, metric, rows, strengths, stops, (last, reach), group_label(fields.lines, key))
+        partial(_draw, metric, rows, strengths, stops, (last, reach), setting_label(fields.lines, key))
         for key, rows in panels.items()
         if rows
     ]
@@ -92,7 +92,7 @@ def _draw(
             color=look.color,
             linestyle=look.dashes,
             marker=look.marker if len(x) == 1 else "",
-            label="all strengths" if strength is None else group_label([STRENGTH], (strength,)),
+            label="all strengths" if strength is None else setting_label([STRENGTH], (strength,)),
         )
     if stops.num_rows:
         at = stops["epoch"].to_pylist()
@@ -102,7 +102,7 @@ def _draw(
     last, reach = ends
     axes.set_xlim(1 - 0.04 * last, last * 1.02)
     axes.set_ylim(reach)
-    axes.set_title(title)
+    put_title(axes, title)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(axis_label(metric))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -1,6 +1,7 @@
 """Lines over strength or ensemble size: which settings make one, and how means, intervals and seeds are drawn."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError
-from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence, value_label
+from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence, setting_label
 from kd_sweep.figures.plots.looks import RASTER_FROM, Look, looks
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
 from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
 MAX_LINES = 6
 _MAX_TICKS = 6
+_LETTER = 0.55
+"""Width of a letter, on average, in font sizes."""
 _MAX_LEVELS = 200
 _NUMBERS = (pa.int32(), pa.int64(), pa.float64())
 Row = dict[str, Any]
@@ -214,9 +217,11 @@ def evenly(items: Sequence[Any], most: int) -> list[Any]:
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def group_label(groups: Sequence[str], key: Key) -> str:
-    """Return the label of a line or panel: the values that it has alone."""
-    return ", ".join(value_label(name, value) for name, value in zip(groups, key, strict=True))
+def put_title(axes: "Axes", title: str) -> None:
+    """Set the title of a panel, in lines as long as the panel is wide."""
+    width = axes.get_window_extent().width * 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    letters = int(width / (_LETTER * axes.title.get_fontsize()))
+    axes.set_title("\n".join(textwrap.wrap(title, max(letters, 1))))
 
 
 def ticks_at(axes: "Axes", values: Sequence[float]) -> None:
@@ -264,7 +269,7 @@ def _split(table: pa.Table, fields: Fields) -> list[Line]:
     rows = sorted(table.to_pylist(), key=lambda row: row[fields.x])
     own = {key: [row for row in rows if fields.key_of(row) == key] for key in fields.keys}
     looks = fields.looks()
-    return [Line(group_label(fields.lines, key), looks[key], own[key]) for key in fields.keys if own[key]]
+    return [Line(setting_label(fields.lines, key), looks[key], own[key]) for key in fields.keys if own[key]]
 
 
 def _possible_values(outcome: str) -> tuple[float, float]:

@@ -96,7 +96,7 @@ def coordinate(name: str, values: Sequence[Any], *, is_log: bool) -> Coordinate:
         ticks = [(at[value], value) for value in distinct]
         heights = [_NONE if value is None else at[str(value)] for value in values]
     if len(known) < len(values):
-        ticks = [(_NONE, "none"), *ticks]
+        ticks = [(_NONE, "-"), *ticks]
     return Coordinate(name, heights, ticks)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from kd_sweep.errors import QueryError
+from kd_sweep.figures.plots.axis_words import setting_label
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
-from kd_sweep.figures.plots.lines import SIZE, Key, Row, evenly, fields_over, group_label, nobody_has, said_of, span
+from kd_sweep.figures.plots.lines import SIZE, Key, Row, evenly, fields_over, nobody_has, put_title, said_of, span
 from kd_sweep.tables.queries.named_queries import answer
 from kd_sweep.tables.reader import Results
 
@@ -50,7 +51,7 @@ def _read(results: Results, _: str | None) -> Drawing:
         *said_of(view),
     ]
     least = min(row["mean"] for row in shown)
-    panels = [partial(_draw, of_keys[key], group_label(fields.lines, key), least) for key in chosen]
+    panels = [partial(_draw, of_keys[key], setting_label(fields.lines, key), least) for key in chosen]
     return Drawing(panels, {"": pa.Table.from_pylist(shown, view.schema)}, caption, shape=0.85)
 
 
@@ -68,7 +69,7 @@ def _draw(rows: Sequence[Row], title: str, least: float, axes: "Axes") -> None:
     axes.set_ylim(len(names), 1)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(title)
+    put_title(axes, title)
     if len(names) > _MOST_NUMBERED:
         axes.figure.colorbar(cells, ax=axes)
         return

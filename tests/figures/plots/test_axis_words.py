@@ -1,0 +1,44 @@
+"""Settings in words: short enough for a legend, and never the same for two settings."""
+
+from itertools import combinations
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from kd_sweep.figures.plots.axis_words import setting_label
+from kd_sweep.figures.plots.lines import put_title
+
+FIELDS = ("distillation_loss", "distillation_teacher_control", "student_strength", "distillation_alpha")
+SETTINGS = {
+    ("kl", "none", 0.0, None): "kl, student strength 0",
+    ("kl", "none", 1.0, None): "kl, student strength 1",
+    ("kl", "random_weights", None, None): "kl, random weights",
+    ("mse_logits", None, None, 0.0): "mse logits, alpha 0",
+    ("none", None, None, None): "labels alone",
+}
+"""Of a study with control arms, each with the fields that it has alone."""
+
+
+@pytest.mark.parametrize("values", SETTINGS)
+def test_a_setting_is_said_by_what_it_has_and_is_not_usual(values: tuple[object, ...]) -> None:
+    assert setting_label(FIELDS, values) == SETTINGS[values]
+
+
+def test_of_fields_that_are_all_usual_or_absent_one_is_said() -> None:
+    assert setting_label(["distillation_teacher_control"], ["none"]) == "trained teachers"
+    assert setting_label(["student_strength"], [None]) == "no augmentation strength of the student"
+    assert setting_label([], []) == ""
+
+
+def test_a_long_title_has_lines_as_long_as_its_panel_is_wide() -> None:
+    figure = Figure(figsize=(6.85, 2.0), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 3)
+    for axes in panels:
+        axes.set_ylabel("Validation accuracy")
+        put_title(axes, "kl, random weights, student strength 0.5, temperature 4, width 16, learning rate 0.05")
+    canvas.draw()
+    boxes = [axes.title.get_window_extent() for axes in panels]
+    assert all(box.height > 2 * panels[0].title.get_fontsize() for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
