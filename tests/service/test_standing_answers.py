@@ -1,6 +1,7 @@
 """Answers are computed once for all who ask; while a study runs they stand for a while, say so, and are renewed."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,50 @@ def test_an_answer_stands_only_where_more_changes_follow(monkeypatch: pytest.Mon
     assert answers.get("other", "second", lambda: Text("new"), may_stand=True).answer.text == "new"
 
 
+def test_an_answer_that_has_stood_is_renewed_behind_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing_answers, "SHARE", 0.1)
+    answers, may_end = StandingAnswers(), threading.Event()
+
+    def renewed() -> Text:
+        assert may_end.wait(10)
+        return Text("new")
+
+    def slow() -> Text:
+        time.sleep(0.05)  # so it stands for half a second, and for another half
+        return Text("old")
+
+    answers.get("question", "first", slow, may_stand=True)
+    time.sleep(0.6)
+    for compute in (renewed, never):  # one computation, whoever asks meanwhile
+        standing = answers.get("question", "second", compute, may_stand=True)
+        assert (standing.answer.text, standing.tag, standing.is_behind) == ("old", "first", True)
+        assert standing.age_s >= 0.6
+    may_end.set()
+    answers.end()
+    fresh = answers.get("question", "second", never, may_stand=True)
+    assert (fresh.answer.text, fresh.is_behind) == ("new", False)
+
+
+def test_an_answer_that_is_too_old_is_computed_before_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing_answers, "LONGEST_S", 0.05)
+    answers = StandingAnswers()
+    answers.get("question", "first", lambda: time.sleep(0.01) or Text("old"), may_stand=True)
+    time.sleep(0.15)
+    assert answers.get("question", "second", lambda: Text("new"), may_stand=True).answer.text == "new"
+
+
+def test_a_renewal_that_fails_is_the_failure_of_who_asks_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing_answers, "LONGEST_S", 0.2)
+    answers = StandingAnswers()
+    answers.get("question", "first", lambda: time.sleep(0.05) or Text("old"), may_stand=True)
+    time.sleep(0.25)
+    assert answers.get("question", "second", lambda: Text(str(1 / 0)), may_stand=True).answer.text == "old"
+    answers.end()
+    time.sleep(0.25)
+    with pytest.raises(ZeroDivisionError):
+        answers.get("question", "second", lambda: Text(str(1 / 0)), may_stand=True)
+
+
 def test_a_failure_is_no_answer() -> None:
     answers = StandingAnswers()
     with pytest.raises(ZeroDivisionError):
@@ -98,11 +143,16 @@ def test_json_of_a_study_that_runs_stands_and_other_forms_do_not(tmp_path: Path)
             assert (standing.json(), standing.headers["etag"]) == (first.json(), first.headers["etag"])
             assert standing.headers[BEHIND] == "1"
             assert float(standing.headers[RENEWED_IN]) > 0
+            assert standing.headers["age"] == "0"
             known = client.get(path, headers={"If-None-Match": standing.headers["etag"]})
             assert (known.status_code, known.headers[BEHIND]) == (304, "1")
             plain = client.get(path, headers={"Accept-Encoding": "identity"})
             assert "content-encoding" not in plain.headers
             assert plain.json() == first.json()
+            asked = [
+                f"/api/v1/studies/digits/queries/bands?format=columns{more}" for more in ("", "&metric=val_accuracy")
+            ]
+            assert len({client.get(path).headers["etag"] for path in asked}) == 1, "one question, asked in two ways"
             assert client.get(csv).text.count(",5,") > 0
         lease.release()
         ended = client.get(path)

@@ -79,6 +79,7 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
     finally:
         app.state.feed.end()
         app.state.statements.end()
+        app.state.standing.end()
         for number, handler in before.items():
             signal.signal(number, handler)
     if not server.was_ready:

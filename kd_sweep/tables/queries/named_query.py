@@ -57,16 +57,24 @@ class NamedQuery:
         """What it is called."""
         return self.function.__name__
 
+    def parsed(self, given: Mapping[str, Any]) -> QueryParameters:
+        """Return the parameters with their defaults; equal ones are one question, however it was asked.
+
+        Raises:
+            QueryError: one is unknown, missing or wrong. One line.
+        """
+        try:
+            return self.parameters.model_validate(dict(given))
+        except ValidationError as error:
+            raise QueryError(self._mistake(error)) from None
+
     def answer(self, results: Results, given: Mapping[str, Any]) -> pa.Table:
         """Return the answer for these parameters; `remarks_of` has what it leaves out.
 
         Raises:
             QueryError: a parameter is unknown, missing or wrong, or the answer would be too large. One line.
         """
-        try:
-            parameters = self.parameters.model_validate(dict(given))
-        except ValidationError as error:
-            raise QueryError(self._mistake(error)) from None
+        parameters = self.parsed(given)
         if parameters.study is not None:
             results = Results(results.select(parameters.study)[parameters.study], results.limits)
         return self.function(results.for_views(), parameters)

@@ -50,6 +50,7 @@ def shared_answer(
     answers: StandingAnswers = request.app.state.standing
     standing = answers.get((form, *key), tag, lambda: _sent(compute()), may_stand=is_live)
     told = {RENEWED_IN: f"{standing.renewed_in_s:.1f}", BEHIND: str(int(standing.is_behind))}
+    told["Age"] = str(int(standing.age_s))
     if is_known(request, standing.tag):
         answer = not_modified(standing.tag)
         answer.headers.update(told)

@@ -171,14 +171,15 @@ def _named(request: Request, results: Results, query: str, form: Form, file: str
     if query not in NAMED_QUERIES:
         raise NotFoundError(f"query: {query!r} is not a named query; {alternatives(query, NAMED_QUERIES, 20)}")
     given = {name: value for name, value in sorted(request.query_params.items()) if name != "format"}
-    tag = reading.tag(results, form, query, given)
+    asked = repr(NAMED_QUERIES[query].parsed(given))
+    tag = reading.tag(results, form, query, asked)
 
     def compute() -> Response:
         with VIEWS.one():
             table = answer(results, query, given)
         return table_answer(table, form, file, tag=tag, remarks=remarks_of(table))
 
-    key = (query, str(results.root), repr(given))
+    key = (query, str(results.root), asked)
     return shared_answer(request, form, tag, compute, *key, is_live=reading.is_live(results))
 
 
