@@ -82,6 +82,10 @@ class TrialError(KdSweepError):
     """A trial cannot go on. The sweep records the message in the trial's row and continues with the others."""
 
 
+class ProcessLostError(KdSweepError):
+    """The process that trains a trial's student has died, and the trial goes on from its checkpoint in another one."""
+
+
 class NonFiniteError(TrialError):
     """A loss or a metric became NaN or infinite."""
 

@@ -84,7 +84,9 @@ class StudyPlan:
             seconds, source = _probed_seconds(self.spec, self.whole), "from a short probe on this machine"
         if seconds is None:
             return None
-        return Estimate(estimate_hours(self.rest, *seconds, self.slots), self.slots, *seconds, source)
+        processes = self.spec.resources.num_processes(self.slots)
+        hours = estimate_hours(self.rest, *seconds, self.slots, processes)
+        return Estimate(hours, self.slots, *seconds, source)
 
     def lines(self) -> Iterator[str]:
         """Yield the plan for people, the estimate last."""
@@ -111,9 +113,15 @@ class StudyPlan:
         rest = "" if is_whole else " for the rest"
         teacher_s, student_s = known.seconds_per_teacher_epoch, known.seconds_per_student_epoch
         return (
-            f"time: {most}about {_hours(known.hours)}{rest} with {known.slots} at a time "
+            f"time: {most}about {_hours(known.hours)}{rest} with {known.slots} at a time{self._in_processes()} "
             f"({teacher_s:.2g} s per teacher epoch, {student_s:.2g} s per student epoch, {known.source})"
         )
+
+    def _in_processes(self) -> str:
+        if not self.spec.resources.lock_step:
+            return ""
+        processes = self.spec.resources.num_processes(self.slots)
+        return f", students in lock step in {processes} process{'es' if processes > 1 else ''}"
 
     def __repr__(self) -> str:
         return f"<plan of study {self.spec.name}: {self.whole.num_trials} trials, {self.whole.num_teachers} teachers>"

@@ -28,6 +28,8 @@ class WorkerSettings:
     """Of their source."""
     best_by: Objective | None = None
     """By what a trial's best epoch is the best, where its checkpoint is kept."""
+    lock_step: bool = False
+    """Whether students learn in the processes that their trials share, in lock step."""
 
 
 class _Unchanging:
@@ -170,5 +172,19 @@ class TeacherEpochDone:
     epoch: int
 
 
-Message = EpochDone | EpochsInCheckpoint | TrialFailed | TeacherStarted | TeacherEpochDone | TeacherRecord
+@dataclass(frozen=True)
+class ProcessWanted:
+    """A trial has no process that it shares with others at its place."""
+
+    node_id: str
+    """Ray's, of the trial's node."""
+    gpus: str
+    """The trial's, as Ray numbers those of the node; empty on a CPU."""
+    number: int
+    """How many there have been before, and have died."""
+
+
+Message = (
+    EpochDone | EpochsInCheckpoint | TrialFailed | ProcessWanted | TeacherStarted | TeacherEpochDone | TeacherRecord
+)
 """What a worker reports; a teacher's record is the last of it."""

@@ -180,6 +180,9 @@ class Resources(Strict):
     """Fractions share a GPU between trials: 0.25 packs four on one."""
     custom: dict[str, Annotated[float, Field(ge=0.0, le=MAX_AMOUNT)]] = Field({})
     """Ray's custom resources by name."""
+    lock_step: bool = False
+    """Trials that share a GPU, or without GPUs a node, train their students in one process; those of one stream in lock
+    step, with one pass of each teacher for all of them."""
 
     @field_validator("custom")
     @classmethod
@@ -194,6 +197,19 @@ class Resources(Strict):
         if self.gpus > 1 and not self.gpus.is_integer():
             raise ValueError(f"gpus {self.gpus} is not a fraction of one GPU or a whole number of them")
         return self
+
+    @model_validator(mode="after")
+    def _lock_step_needs_company(self) -> "Resources":
+        if self.lock_step and self.gpus > 0.5:
+            raise ValueError(
+                f"lock_step is for trials that share a GPU, and with gpus {self.gpus:g} none do; possible: gpus of at "
+                "most 0.5, lock_step: false"
+            )
+        return self
+
+    def num_processes(self, slots: int) -> int:
+        """Return in how many processes the students of so many trials at a time learn, on one machine."""
+        return max(1, int(slots * self.gpus)) if self.lock_step else slots
 
 
 class Budget(Strict):

@@ -61,6 +61,9 @@ def test_a_plan_subtracts_what_the_root_has(tmp_path: Path) -> None:
     assert lines[1] == "done already: 2 of the trials, 2 of the teachers"
     # Two teachers of an hour, two trials of two hours.
     assert lines[-1].startswith("time: about 6.0 hours for the rest with 1 at a time")
+    shared = parse_spec(json.dumps(SHORT | content | {"resources": {"lock_step": True}}), "s")
+    planned = make_plan(shared, tmp_path, 4, probe=False)
+    assert "time: about 5.0 hours for the rest with 4 at a time, students in lock step in 1 process (" in str(planned)
     assert described(content | {"name": "other"}, tmp_path)[1] == "done already: 0 of the trials, 2 of the teachers"
 
 

@@ -57,13 +57,16 @@ class LockStepGroup:
 
     def join(
         self, config: TrialConfig, checkpoint_dir: Location | None = None, best_by: Objective | None = None
-    ) -> None:
+    ) -> list[Row]:
         """Take a trial in, after its newest checkpoint; missing teachers are trained first.
 
         Args:
             config: the trial.
             checkpoint_dir: the trial's own folder; nothing is kept when None.
             best_by: keep the checkpoint of the epoch that is best by this, too.
+
+        Returns:
+            The rows of the epochs that its checkpoint has. Where those are all, it has none left and is not here.
 
         Raises:
             ValueError: its student sees another stream.
@@ -84,6 +87,7 @@ class LockStepGroup:
             student.begin()
         if not student.is_done:
             self._students[config.trial_id] = student
+        return student.history
 
     def leave(self, trial_id: str) -> None:
         """Let go of a trial. What its checkpoint has stays."""
@@ -104,7 +108,7 @@ class LockStepGroup:
         has_others = len(self._students) > 1
         for trial_id, outcome in outcomes.items():
             if has_others and isinstance(outcome, Exception) and is_out_of_memory(outcome):
-                _without_traceback(outcome)
+                forget_traceback(outcome)
             if isinstance(outcome, Exception) or self._students[trial_id].is_done:
                 self.leave(trial_id)
         return outcomes
@@ -168,7 +172,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(isinstance(one, torch.OutOfMemoryError) for one in _chain_of(error))
 
 
-def _without_traceback(error: BaseException) -> None:
+def forget_traceback(error: BaseException) -> None:
     """Forget where ``error`` was raised: the variables there hold memory that others need."""
     for one in list(_chain_of(error)):
         one.__traceback__ = None

@@ -64,6 +64,11 @@ class StudentTraining:
         self._history: list[Row] = []
 
     @property
+    def history(self) -> list[Row]:
+        """The rows of the epochs that are behind it."""
+        return list(self._history)
+
+    @property
     def epochs_done(self) -> int:
         """How many epochs are behind it."""
         return len(self._history)

@@ -52,7 +52,7 @@ class Cluster:
 
     def slots(self, wanted: Resources) -> int:
         """Return how many trials of these resources run at once on the whole cluster; no trial spans two nodes."""
-        return max(1, sum(_slots(wanted, node["Resources"]) for node in self.nodes))
+        return max(1, sum(slots_of_node(wanted, node["Resources"]) for node in self.nodes))
 
     def at_once(self, wanted: Resources, most: int | None) -> int | None:
         """Return how many trials to hand to Ray at once, `most` at most; None leaves it to what Ray finds room for.
@@ -63,15 +63,18 @@ class Cluster:
 
     def workers(self, wanted: Resources) -> list[RayNode]:
         """Return the nodes that a trial of these resources can run on."""
-        return [node for node in self.nodes if _slots(wanted, node["Resources"])]
+        return [node for node in self.nodes if slots_of_node(wanted, node["Resources"])]
 
     def describe(self, wanted: Resources) -> str:
         """Return what there is and how many trials run at once, for the user."""
         offered = ", ".join(f"{self.resources.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
-        return f"{'on this machine' if self.local else 'cluster'}: {offered}; {self.slots(wanted)} trials at a time"
+        where = "on this machine" if self.local else "cluster"
+        how = ", whose students learn in lock step" if wanted.lock_step else ""
+        return f"{where}: {offered}; {self.slots(wanted)} trials at a time{how}"
 
 
-def _slots(wanted: Resources, offered: dict[str, float]) -> int:
+def slots_of_node(wanted: Resources, offered: dict[str, float]) -> int:
+    """Return how many trials of these resources run at once on a node that offers these."""
     requested = ray_resources(wanted)
     return min(math.floor(offered.get(name, 0.0) / amount + 1e-9) for name, amount in requested.items())
 

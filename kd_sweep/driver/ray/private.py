@@ -248,6 +248,13 @@ def without_environments() -> Iterator[None]:
         yield
 
 
+def with_tunes_environment(kind: type) -> Any:
+    """Return an actor class of Ray's whose processes have the runtime environment that those of trials have."""
+    from ray.tune.execution import class_cache
+
+    return class_cache._ActorClassCache().get(kind)
+
+
 @contextmanager
 def uncounted_callbacks() -> Iterator[None]:
     """Let Tune not count its callbacks while the block runs.

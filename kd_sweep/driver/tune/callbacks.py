@@ -18,6 +18,7 @@ from kd_sweep.driver.worker_messages import (
     EpochDone,
     EpochReport,
     EpochsInCheckpoint,
+    ProcessWanted,
     TeacherEpochDone,
     TeacherStarted,
     TrialFailed,
@@ -37,6 +38,7 @@ class SweepCallback(tune.Callback):
         checkpoints: the limit of what they take.
         caches: the limit of what teachers' answers take.
         on_first_epoch: called with the configuration of a trial that had to train teachers itself, once they are there.
+        on_process_wanted: called when a trial has no process that it shares with others.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SweepCallback(tune.Callback):
         checkpoints: CheckpointBudget,
         caches: CacheBudget,
         on_first_epoch: Callable[[TrialConfig], None],
+        on_process_wanted: Callable[[ProcessWanted], None] = lambda _: None,
     ) -> None:
         self._recorder = recorder
         self._progress = progress
@@ -59,6 +62,7 @@ class SweepCallback(tune.Callback):
         self._noted_shortage = False
         self._ended_in_step: list[str] = []
         self._on_first_epoch = on_first_epoch
+        self._on_process_wanted = on_process_wanted
         self._configs: dict[str, TrialConfig] = {}
         self._without_teachers: set[str] = set()
         self._under_way: set[str] = set()
@@ -93,6 +97,8 @@ class SweepCallback(tune.Callback):
             case EpochDone(report):
                 self._retries.progressed(trial, result["node_ip"])
                 self._epoch(study_trial_id(trial), report)
+            case ProcessWanted():
+                self._on_process_wanted(message)
             case TeacherStarted() | TeacherEpochDone() | TeacherRecord() | None:
                 pass
             case _:

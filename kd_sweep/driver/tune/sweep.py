@@ -16,11 +16,12 @@ from kd_sweep.driver.ray.private import other_deaths_are_an_actors, starting_act
 from kd_sweep.driver.ray.ray_settings import MAX_PENDING_TRIALS, environment
 from kd_sweep.driver.study_state import StudyState, Work
 from kd_sweep.driver.tune.callbacks import SweepCallback
+from kd_sweep.driver.tune.lock_step.shared_process import SharedProcesses
 from kd_sweep.driver.tune.searcher import TuneSearcher
 from kd_sweep.driver.tune.stopping import InOrder, RuleScheduler
 from kd_sweep.driver.tune.teachers_first import TeacherQueue, missing_teachers, record_teachers
 from kd_sweep.driver.tune.trainable import TrialActor
-from kd_sweep.driver.tune.trial_sources import GrowingSource, KnownTrial, PlannedSource, Source
+from kd_sweep.driver.tune.trial_sources import GrowingSource, KnownTrial, PlannedSource, Source, beside_each_other
 from kd_sweep.driver.worker_messages import WorkerSettings
 from kd_sweep.storage.temporary_folders import scratch_folder
 from kd_sweep.study.space.points import is_finite
@@ -54,6 +55,14 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
     interrupt.watch(state.hours.check)
     progress(TeachersBegan(len(teachers), tuple(teacher.epochs for teacher in missing)))
     queue = TeacherQueue(lambda: progress(TrialsBegan(total=finished + work.size, done=finished)))
+    objectives = tuple(objective.metric for objective in spec.objectives)
+    if state.added_seeds is None:
+        queue.add(missing)
+        source = source_of(state)
+    else:
+        source = growing_source(state, queue, missing, progress)
+    searcher = TuneSearcher(source, settings, objectives, recorder.last_epoch, queue)
+    processes = SharedProcesses(spec.resources, min(work.size, spec.max_concurrent_trials or work.size))
     callback = SweepCallback(
         recorder,
         progress,
@@ -62,14 +71,8 @@ def _run(state: StudyState, cluster: Cluster, progress: Progress, interrupt: Int
         state.checkpoints,
         state.caches,
         lambda config: record_teachers(config.needed_teachers, state.folder.storage, recorder),
+        processes.start,
     )
-    objectives = tuple(objective.metric for objective in spec.objectives)
-    if state.added_seeds is None:
-        queue.add(missing)
-        source = source_of(state)
-    else:
-        source = growing_source(state, queue, missing, progress)
-    searcher = TuneSearcher(source, settings, objectives, recorder.last_epoch, queue)
     interrupt.watch(searcher.check)
     scheduler = InOrder()
     if state.judge is not None:
@@ -123,6 +126,7 @@ def _settings(state: StudyState) -> WorkerSettings:
         plugins=spec.plugins,
         plugins_digest=spec.plugins_digest,
         best_by=spec.objectives[0] if spec.checkpoints.best else None,
+        lock_step=spec.resources.lock_step,
     )
 
 
@@ -130,7 +134,7 @@ def source_of(state: StudyState) -> Source:
     """Return where the study's outstanding trials come from."""
     spec, work = state.spec, state.work
     if is_finite(spec):
-        return PlannedSource(chain(work.unfinished, (trial.config for trial in work.new)))
+        return PlannedSource(_in_order(spec, chain(work.unfinished, (trial.config for trial in work.new))))
     from kd_sweep.driver.tune.optuna_source import OptunaSource  # loads Optuna, which a grid does without
 
     rows = state.recorder.trials()
@@ -158,25 +162,25 @@ def growing_source(
         missing: those of the outstanding trials.
         progress: is told of what is decided.
     """
-    work, recorder, added = state.work, state.recorder, state.added_seeds
+    spec, work, recorder, added = state.spec, state.work, state.recorder, state.added_seeds
     assert added is not None
 
-    def grow() -> list[TrialConfig]:
+    def grow() -> Iterable[TrialConfig]:
         new = state.more_work().new
         teachers = Work([], new, 0, 0).teachers
         missing = missing_teachers(teachers, state.folder.storage.location, recorder)
         queue.add(missing)
         epochs = tuple(teacher.epochs for teacher in missing)
         progress(SeedsJudged(str(added.decision), len(new), len(teachers), epochs))
-        return [trial.config for trial in new]
+        return _in_order(spec, (trial.config for trial in new))
 
     begun = chain(work.unfinished, (trial.config for trial in work.new))
-    outstanding = _seed_by_seed(begun, missing, queue)
+    outstanding = _seed_by_seed(spec, begun, missing, queue)
     return GrowingSource(outstanding, grow, lambda trial_id: recorder.status(trial_id) in ENDED)
 
 
 def _seed_by_seed(
-    trials: Iterable[TrialConfig], missing: Iterable[TeacherConfig], queue: TeacherQueue
+    spec: StudySpec, trials: Iterable[TrialConfig], missing: Iterable[TeacherConfig], queue: TeacherQueue
 ) -> Iterator[TrialConfig]:
     """Yield trials in their order; the missing teachers of a seed are queued before its first."""
     waiting = {teacher.teacher_id: teacher for teacher in missing}
@@ -184,7 +188,12 @@ def _seed_by_seed(
         of_seed = list(group)
         needed = {teacher.teacher_id for trial in of_seed for teacher in trial.needed_teachers}
         queue.add([waiting.pop(teacher_id) for teacher_id in list(waiting) if teacher_id in needed])
-        yield from of_seed
+        yield from _in_order(spec, of_seed)
+
+
+def _in_order(spec: StudySpec, trials: Iterable[TrialConfig]) -> Iterable[TrialConfig]:
+    """Return trials in the order in which they start: those of one stream together where their students learn so."""
+    return beside_each_other(trials) if spec.resources.lock_step else trials
 
 
 def _request(resources: Any) -> dict[str, float]:

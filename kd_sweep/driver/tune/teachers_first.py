@@ -15,6 +15,7 @@ from kd_sweep.driver.worker_messages import (
     EpochDone,
     EpochsInCheckpoint,
     Message,
+    ProcessWanted,
     TeacherEpochDone,
     TeacherStarted,
     TrialFailed,
@@ -94,7 +95,7 @@ class TeacherEvents:
             case TrialFailed():
                 if not message.is_of_the_system:
                     self._retries.announced(trial)
-            case EpochDone() | EpochsInCheckpoint() | None:
+            case EpochDone() | EpochsInCheckpoint() | ProcessWanted() | None:
                 pass
             case _:
                 assert_never(message)

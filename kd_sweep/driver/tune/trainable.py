@@ -1,18 +1,18 @@
 """The actor that runs teachers and trials under Ray Tune: one step is one epoch."""
 
-import gc
 import os
 import socket
 import traceback
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from kd_sweep.distill.checkpoints import read_history
 from kd_sweep.driver.ray.worker_plugins import with_plugins
+from kd_sweep.driver.ray.worker_start import look_for_cycles
 from kd_sweep.driver.study_folder import StudyFolder
-from kd_sweep.driver.tune.tune_trial import ASSIGNMENT, result_of
+from kd_sweep.driver.tune.tune_trial import ASSIGNMENT, reports_in, result_of
 from kd_sweep.driver.worker_messages import (
     Assignment,
     EpochDone,
@@ -24,8 +24,11 @@ from kd_sweep.driver.worker_messages import (
     TeacherStarted,
     TrialFailed,
 )
-from kd_sweep.errors import CorruptFileError
+from kd_sweep.errors import CorruptFileError, ProcessLostError
 from kd_sweep.storage.root import Root
+
+if TYPE_CHECKING:
+    from kd_sweep.driver.tune.lock_step.shared_process import Caller
 
 Step = tuple[Message, bool]
 """What a step reports, and whether it is the last one."""
@@ -34,9 +37,12 @@ Step = tuple[Message, bool]
 class TrialActor(tune.Trainable):
     """Runs teachers and trials one after another in one process, so that imports, datasets and teachers load once."""
 
+    _caller: "Caller | None" = None
+    """This process as the one knows it that it shares with others; None before a trial has asked there."""
+
     def setup(self, config: dict[str, Any]) -> None:
         """Remember what to run. Work starts with the first step, so that its errors are the trial's own."""
-        self._steps = _steps_of(config)
+        self._steps = self._steps_of(config[ASSIGNMENT])
         self._failure: Exception | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -54,6 +60,8 @@ class TrialActor(tune.Trainable):
             raise self._failure
         try:
             message, is_last = next(self._steps)
+        except ProcessLostError:  # which says nothing of the trial
+            raise
         except Exception as error:
             if (told := _told_to_end(error)) is not None:
                 raise told from None
@@ -64,6 +72,28 @@ class TrialActor(tune.Trainable):
     def cleanup(self) -> None:
         """Let go of the running trial's memory."""
         self._steps = iter(())
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let nobody wait for this process: it does not ask for another epoch soon."""
+        if self._caller is not None:
+            self._caller.leave()
+
+    def _steps_of(self, assignment: Assignment | TeacherAssignment) -> Iterator[Step]:
+        if isinstance(assignment, TeacherAssignment):
+            self._leave()
+            return _teacher_steps(assignment)
+        return self._forwarded_steps(assignment) if assignment.settings.lock_step else _trial_steps(assignment)
+
+    def _forwarded_steps(self, assignment: Assignment) -> Iterator[Step]:
+        """Yield the epochs of a trial whose student learns in a process that it shares."""
+        from kd_sweep.driver.tune.lock_step.forwarded_trial import forwarded_messages
+        from kd_sweep.driver.tune.lock_step.shared_process import Caller
+
+        self._caller = self._caller or Caller()
+        for message in forwarded_messages(assignment, self._caller):
+            reports = reports_in(result_of(message))
+            yield message, bool(reports) and reports[-1].epoch >= assignment.trial.student.epochs
 
 
 def _told_to_end(error: BaseException) -> SystemExit | None:
@@ -80,37 +110,30 @@ def _told_to_end(error: BaseException) -> SystemExit | None:
     return cause if any(name.partition(".")[0] == "ray" for name in frames) else None
 
 
-def _look_for_cycles() -> None:
-    """Let Python collect again in a process that was started without (`worker_start`); what is loaded by now stays."""
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
-
-
-def _steps_of(config: Mapping[str, Any]) -> Iterator[Step]:
-    assignment = config[ASSIGNMENT]
-    return _teacher_steps(assignment) if isinstance(assignment, TeacherAssignment) else _trial_steps(assignment)
-
-
 def _teacher_steps(assignment: TeacherAssignment) -> Iterator[Step]:
     """Yield that the teacher has started, each epoch that is trained here, at last its record."""
     yield TeacherStarted(), False
     from kd_sweep.distill.teachers import ensure_teacher, teacher_epochs
 
-    _look_for_cycles()
+    look_for_cycles()
     settings = assignment.settings
     device, num_threads = settings.device, settings.num_threads
     teacher = with_plugins(assignment.teacher, settings)
     for row in teacher_epochs(teacher, settings.root, device=device, num_threads=num_threads):
         yield TeacherEpochDone(row["epoch"]), False
-    yield ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads).record, True
+    record = ensure_teacher(teacher, settings.root, device=device, num_threads=num_threads).record
+    if settings.lock_step:
+        from kd_sweep.driver.tune.lock_step.forwarded_trial import leave_gpu_memory
+
+        leave_gpu_memory()
+    yield record, True
 
 
 def _trial_steps(assignment: Assignment) -> Iterator[Step]:
     """Yield the epochs that the checkpoint has and the driver has not, then each that is trained here."""
     from kd_sweep.distill.trial import trial_epochs
 
-    _look_for_cycles()
+    look_for_cycles()
     settings = assignment.settings
     trial = with_plugins(assignment.trial, settings)
     num_epochs = trial.student.epochs

@@ -1,7 +1,8 @@
 """Where the trials of a sweep come from: a source suggests those that are not done yet, and learns how they end."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final, Protocol
 
 from kd_sweep.study.trial import TrialConfig
@@ -46,6 +47,20 @@ class Source(Protocol):
 
     def tell(self, trial: TrialConfig, values: tuple[float, ...] | None) -> None:
         """Learn how a trial ended: its objectives' values, or None where it failed."""
+
+
+LOOKED_AHEAD = 1000
+"""Trials, of which those of one stream are put beside each other."""
+
+
+def beside_each_other(trials: Iterable[TrialConfig]) -> Iterator[TrialConfig]:
+    """Yield trials so that those of one stream come one after another; apart from that they keep their order."""
+    rest = iter(trials)
+    while ahead := list(islice(rest, LOOKED_AHEAD)):
+        by_stream: dict[str, list[TrialConfig]] = {}
+        for trial in ahead:
+            by_stream.setdefault(trial.stream.stream_id, []).append(trial)
+        yield from chain.from_iterable(by_stream.values())
 
 
 class PlannedSource:

@@ -167,7 +167,13 @@ def _last(dimension: Dimension) -> Value:
     return range_bounds(dimension)[1]
 
 
-def estimate_hours(plan: Plan, seconds_per_teacher_epoch: float, seconds_per_student_epoch: float, slots: int) -> float:
+def estimate_hours(
+    plan: Plan,
+    seconds_per_teacher_epoch: float,
+    seconds_per_student_epoch: float,
+    slots: int,
+    student_slots: int | None = None,
+) -> float:
     """Return about how many hours a plan takes: teachers first, then trials, each on the first free slot.
 
     Args:
@@ -175,6 +181,7 @@ def estimate_hours(plan: Plan, seconds_per_teacher_epoch: float, seconds_per_stu
         seconds_per_teacher_epoch: training and evaluation of one teacher, one epoch.
         seconds_per_student_epoch: the same of a trial.
         slots: how many of them run at a time.
+        student_slots: how many students learn at a time, where that is another number.
 
     Raises:
         ValueError: ``slots`` is less than 1.
@@ -188,7 +195,7 @@ def estimate_hours(plan: Plan, seconds_per_teacher_epoch: float, seconds_per_stu
         teachers = _even(plan.teacher_epochs, plan.num_teachers)
         students = _even(plan.student_epochs, plan.num_trials)
     teacher_s = _makespan(teachers, slots) * seconds_per_teacher_epoch
-    return (teacher_s + _makespan(students, slots) * seconds_per_student_epoch) / 3600
+    return (teacher_s + _makespan(students, student_slots or slots) * seconds_per_student_epoch) / 3600
 
 
 def _even(epochs: int, jobs: int) -> list[int]:

@@ -209,6 +209,11 @@ def test_mistakes_in_plain_words(text, message):
             "resources.custom: 'GPU' is one of Ray's own resources, not a custom one; possible: cpus, gpus",
         ),
         ("resources: {gpus: 1.5}", "resources: gpus 1.5 is not a fraction of one GPU or a whole number of them"),
+        (
+            "resources: {gpus: 0.6, lock_step: true}",
+            "resources: lock_step is for trials that share a GPU, and with gpus 0.6 none do; possible: gpus of at most "
+            "0.5, lock_step: false",
+        ),
         ("budget: {max_trials: 2000000}", "budget.max_trials: 2000000 is not at most 1000000"),
         (
             "augmentation: {transforms: [colour]}",

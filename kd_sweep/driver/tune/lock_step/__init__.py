@@ -1,0 +1,1 @@
+"""Trials of a sweep whose students learn in one process, in lock step."""
