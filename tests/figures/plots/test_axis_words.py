@@ -1,6 +1,8 @@
 """Settings in words: short enough for a legend, and never the same for two settings."""
 
+from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,9 +22,9 @@ SETTINGS = {
 """Of a study with control arms, each with the fields that it has alone."""
 
 
-@pytest.mark.parametrize("values", SETTINGS)
-def test_a_setting_is_said_by_what_it_has_and_is_not_usual(values: tuple[object, ...]) -> None:
-    assert setting_label(FIELDS, values) == SETTINGS[values]
+@pytest.mark.parametrize(("values", "words"), SETTINGS.items())
+def test_a_setting_is_said_by_what_it_has_and_is_not_usual(values: Sequence[Any], words: str) -> None:
+    assert setting_label(FIELDS, values) == words
 
 
 def test_of_fields_that_are_all_usual_or_absent_one_is_said() -> None:
@@ -38,7 +40,7 @@ def test_a_long_title_has_lines_as_long_as_its_panel_is_wide() -> None:
     for axes in panels:
         axes.set_ylabel("Validation accuracy")
         put_title(axes, "kl, random weights, student strength 0.5, temperature 4, width 16, learning rate 0.05")
-    canvas.draw()
+    canvas.draw()  # type: ignore[no-untyped-call]
     boxes = [axes.title.get_window_extent() for axes in panels]
     assert all(box.height > 2 * panels[0].title.get_fontsize() for box in boxes)
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
