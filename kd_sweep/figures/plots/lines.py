@@ -220,7 +220,7 @@ def evenly(items: Sequence[Any], most: int) -> list[Any]:
 def put_title(axes: "Axes", title: str) -> None:
     """Set the title of a panel, in lines as long as the panel is wide."""
     width = axes.get_window_extent().width * 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    letters = int(width / (_LETTER * axes.title.get_fontsize()))
+    letters = int(width / (_LETTER * float(axes.title.get_fontsize())))
     axes.set_title("\n".join(textwrap.wrap(title, max(letters, 1))))
 
 
