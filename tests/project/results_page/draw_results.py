@@ -1,13 +1,15 @@
-"""The figures and the analysis of docs/results/, drawn anew from the table of trials there: `make results`.
+"""The figures, tables of means and analyses of docs/results/, made anew from what is kept there: `make results`.
 
-The Parquet files of that study are not kept. Of its tables there are the trials after their last epoch, with the
-columns that the page speaks of: no figures of epochs, none of slots over time, none of columns that came later.
+Of the study of claims its folder is kept. Of the study of strength there is the table of trials after their last epoch,
+with the columns that its page speaks of: no figures of epochs, none of slots over time, none of columns that came later.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,7 @@ from kd_sweep.figures.plots.drawn_figures import FigureOptions, read_figure, ren
 from kd_sweep.figures.plots.figure_list import FIGURES
 from kd_sweep.figures.report.formats.light_svg import lighter
 from kd_sweep.handles.root_results import open_results
+from kd_sweep.handles.study_results import StudyResults
 from kd_sweep.storage.root import Root
 from kd_sweep.study.file.frozen import freeze
 from kd_sweep.study.file.load import load_spec
@@ -27,11 +30,17 @@ from tests.project.pages import ROOT
 RESULTS = ROOT / "docs/results"
 TABLE = RESULTS / "cifar10-strength-trials.csv"
 STUDY, GRAD_CAM = "cifar10-strength", "cifar10-strength-grad-cam"
+CLAIMS = "cifar10-claims-small"
 SHOWN = {
+    CLAIMS: ("arms", "effects", "teacher_errors", "curves"),
     STUDY: ("triptych", "fidelity_by_size", "train_against_val", "effects", "best_strength"),
     GRAD_CAM: ("triptych",),
 }
-"""The figures on the page by study."""
+"""The figures on the pages by study."""
+CLAIMS_COLUMNS = (
+    *("val_accuracy", "fidelity_val", "fidelity_train", "attention_overlap_teachers", "attention_overlap_student"),
+    *("generalization_gap_augmented", "ensemble_accuracy"),
+)
 
 
 def write_root(root: Path) -> None:
@@ -59,11 +68,16 @@ def point(config: TrialConfig) -> tuple[float, int, int]:
     return config.student_strength, config.ensemble_size, config.seed
 
 
+def opened(root: Path, study: str) -> StudyResults:
+    """Return a study, that of claims from its own folder."""
+    return open_results(RESULTS)[study] if study == CLAIMS else open_results(root)[study]
+
+
 def pictures(root: Path) -> dict[str, tuple[str, str]]:
-    """Return picture and caption of each figure on the page, by the name of its file."""
+    """Return picture and caption of each figure on the pages, by the name of its file."""
     found = {}
     for study, names in SHOWN.items():
-        results = open_results(root)[study]
+        results = opened(root, study)
         for name in names:
             drawing = read_figure(results, FIGURES[name])
             options = FigureOptions(formats=["svg"], size="two-columns")
@@ -72,19 +86,55 @@ def pictures(root: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def analysis(root: Path) -> str:
-    """Return what `kd-sweep analyse` says of the study."""
-    command = [sys.executable, "-m", "kd_sweep", "analyse", str(root), STUDY]
+def analysis(root: Path, study: str) -> str:
+    """Return what `kd-sweep analyse` says of a study."""
+    command = [sys.executable, "-m", "kd_sweep", "analyse", str(RESULTS if study == CLAIMS else root), study]
     environment = {**os.environ, "COLUMNS": "120"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
+def means_of_claims() -> str:
+    """Return the means of the study of claims as a table of Markdown: a row for each arm and pair of strengths."""
+    table = open_results(RESULTS)[CLAIMS].sql(f"""
+        SELECT concat_ws(', ', distillation_loss, nullif(distillation_teacher_control, 'none')) AS arm,
+               augmentation_strength AS teachers, coalesce(student_strength, augmentation_strength) AS student,
+               count(*) AS seeds, {", ".join(f"avg({name}), stddev({name})" for name in CLAIMS_COLUMNS)}
+        FROM trials WHERE status = 'completed' GROUP BY ALL ORDER BY ALL
+    """)
+    names = ["arm", "teachers", "student", "seeds", *CLAIMS_COLUMNS]
+    lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
+    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        arm, teachers, student, seeds, *numbers = row
+        cells = [mean_and_spread(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
+        lines.append(f"| {' | '.join([arm, f'{teachers:g}', f'{student:g}', str(seeds), *cells])} |")
+    return "\n".join(lines)
+
+
+def mean_and_spread(mean: float, spread: float | None) -> str:
+    """Return a mean with the standard deviation between seeds, which one seed has not."""
+    return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"
+
+
+def with_captions(page: str, found: dict[str, tuple[str, str]]) -> str:
+    """Return a page with the captions of its figures as they are now."""
+    for name, (_, caption) in found.items():
+        text = textwrap.fill(caption, 120, break_long_words=False, break_on_hyphens=False)
+        page = re.sub(rf"(\]\({re.escape(name)}\)\n\n)(?:.+\n)*", lambda match, text=text: f"{match[1]}{text}\n", page)
+    return page
+
+
 def draw(folder: Path) -> None:
+    """Write figures, analyses, and on the page of claims its table of means and captions."""
     with tempfile.TemporaryDirectory() as root:
         write_root(Path(root))
-        for name, (svg, _) in pictures(Path(root)).items():
+        found = pictures(Path(root))
+        for name, (svg, _) in found.items():
             (folder / name).write_text(svg)
-        (folder / f"{STUDY}-analysis.txt").write_text(analysis(Path(root)))
+        for study in (STUDY, CLAIMS):
+            (folder / f"{study}-analysis.txt").write_text(analysis(Path(root), study))
+    page = folder / f"{CLAIMS}.md"
+    text = re.sub(r"(?:^\|.*\n)+(?=\n<!-- means -->)", means_of_claims() + "\n", page.read_text(), flags=re.MULTILINE)
+    page.write_text(with_captions(text, found))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures in docs/results/ are those of the table of trials beside them, computed again without kd_sweep."""
+"""Numbers in docs/results/ are those of the tables kept there, computed again without kd_sweep."""
 
 import json
 import re
@@ -16,9 +16,10 @@ from kd_sweep.networks.architectures.resnet import CifarResNet
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
 from tests.project.pages import README, ROOT
-from tests.project.results_page.draw_results import GRAD_CAM, RESULTS, STUDY, analysis, pictures, write_root
+from tests.project.results_page.draw_results import CLAIMS, GRAD_CAM, RESULTS, STUDY, analysis, pictures, write_root
 
 PAGE = (RESULTS / "cifar10-strength.md").read_text()
+CLAIMS_PAGE = (RESULTS / f"{CLAIMS}.md").read_text()
 TRIALS = pd.read_csv(RESULTS / "cifar10-strength-trials.csv").assign(
     generalization_gap_augmented=lambda trials: trials.train_accuracy - trials.val_augmented_accuracy
 )
@@ -168,15 +169,51 @@ def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path)
     """In words in any case; picture by picture where matplotlib is the one that drew them."""
     write_root(tmp_path)
     found = pictures(tmp_path)
-    shown = re.findall(r"^!\[[^]]+\]\((\S+\.svg)\)\n\n((?:.+\n)+)", PAGE, re.MULTILINE)
+    shown = re.findall(r"^!\[[^]]+\]\((\S+\.svg)\)\n\n((?:.+\n)+)", f"{PAGE}\n{CLAIMS_PAGE}", re.MULTILINE)
     assert {name: " ".join(caption.split()) for name, caption in shown} == {
         name: caption for name, (_, caption) in found.items()
     }
-    assert analysis(tmp_path) == (RESULTS / f"{STUDY}-analysis.txt").read_text()
+    for study in (STUDY, CLAIMS):
+        assert analysis(tmp_path, study) == (RESULTS / f"{study}-analysis.txt").read_text()
     if matplotlib.__version__ == DRAWN_WITH:
         assert {name: (RESULTS / name).read_text() == svg for name, (svg, _) in found.items()} == dict.fromkeys(
             found, True
         )
+
+
+def completed_claims() -> pd.DataFrame:
+    trials = pd.read_parquet(RESULTS / CLAIMS / "trials")
+    trials = trials[trials["status"] == "completed"]
+    control = trials["distillation_teacher_control"].where(trials["distillation_teacher_control"] != "none")
+    return trials.assign(
+        arm=trials["distillation_loss"].where(control.isna(), trials["distillation_loss"] + ", " + control.fillna("")),
+        teachers=trials["augmentation_strength"],
+        student=trials["student_strength"].fillna(trials["augmentation_strength"]),
+    )
+
+
+def test_means_of_claims() -> None:
+    lines = [line for line in CLAIMS_PAGE.split("## Means")[1].splitlines() if line.startswith("|")]
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    groups = completed_claims().groupby(["arm", "teachers", "student"])
+    assert [(row[0], float(row[1]), float(row[2])) for row in rows] == list(groups.groups)
+    for (_, trials), row in zip(groups, rows, strict=True):
+        assert int(row[3]) == trials["seed"].nunique() == len(trials)
+        for name, cell in zip(header[4:], row[4:], strict=True):
+            mean, *spread = (float(part) for part in cell.split(" ± "))
+            assert mean == pytest.approx(trials[name].mean(), abs=EXACT_TO)
+            assert spread == ([pytest.approx(trials[name].std(), abs=EXACT_TO)] if len(trials) > 1 else [])
+
+
+def test_the_kept_study_is_that_of_the_sweep_and_whole() -> None:
+    """Its trials are those that the sweep plans for its seeds, each with all its epochs."""
+    kept, sweep = load_spec(RESULTS / CLAIMS / "study.yaml"), load_spec(ROOT / f"sweeps/{CLAIMS}.yaml")
+    assert kept.model_copy(update={"data": sweep.data}) == sweep
+    planned = {trial.trial_id for trial in plan(kept).trials}
+    trials = completed_claims().set_index("trial_id")
+    assert set(trials.index) <= planned
+    epochs = pd.read_parquet(RESULTS / CLAIMS / "epochs").groupby("trial_id")["epoch"].agg(["count", "max"])
+    assert (epochs.loc[trials.index] == 15).all(axis=None)
 
 
 def test_the_figure_in_the_readme_is_of_the_same_study_as_its_table() -> None:
