@@ -1,7 +1,7 @@
 """The figures, tables of means and analyses of docs/results/, made anew from what is kept there: `make results`.
 
 Of the study of claims its folder is kept. Of the study of strength there is the table of trials after their last epoch,
-with the columns that its page speaks of: no figures of epochs, none of slots over time, none of columns that came later.
+with the columns that its page speaks of: no figures of epochs or of slots over time, none of columns that came later.
 """
 
 import os
@@ -119,7 +119,9 @@ def with_captions(page: str, found: dict[str, tuple[str, str]]) -> str:
     """Return a page with the captions of its figures as they are now."""
     for name, (_, caption) in found.items():
         text = textwrap.fill(caption, 120, break_long_words=False, break_on_hyphens=False)
-        page = re.sub(rf"(\]\({re.escape(name)}\)\n\n)(?:.+\n)*", lambda match, text=text: f"{match[1]}{text}\n", page)
+        before, separator, after = page.partition(f"]({name})\n\n")
+        _, blank, rest = after.partition("\n\n")  # the paragraph of the caption that was
+        page = f"{before}{separator}{text}{blank}{rest}" if separator else page
     return page
 
 
