@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from kd_sweep.study.repeat_seeds import AdaptiveSeeds
-from tests.analysis.adaptive_rates import ACCURACY, SPREAD, false_verdicts, found, found_by_statistics, run, seeds_for
+from tests.analysis.adaptive_rates import (
+    ACCURACY,
+    SPREAD,
+    ever_called,
+    false_verdicts,
+    found,
+    found_by_statistics,
+    run,
+    seeds_for,
+)
 from tests.analysis.error_rates import OUTCOMES, most_of, normal
 
 
@@ -17,6 +26,13 @@ def test_a_study_of_nothing_rarely_gets_any_verdict(noise: str, runs: int, most:
     rate, num_seeds = false_verdicts(noise, runs, 2, AdaptiveSeeds(min=3, max=most))
     assert rate <= most_of(runs, 0.05)
     assert 3 <= num_seeds < (most + 3) / 2 + 0.5
+
+
+@pytest.mark.parametrize("strengths", [2, 3])
+@pytest.mark.parametrize("noise", ["normal", "shares of 360 images", "exponential differences"])
+def test_whenever_a_study_ends_it_is_rarely_wrong(noise: str, strengths: int) -> None:
+    """Ten outcomes, their curvature at three strengths, and the links of the chain, at six looks."""
+    assert ever_called(noise, 1000, strengths, AdaptiveSeeds(min=3, max=8)) <= most_of(1000, 0.05)
 
 
 def test_a_strong_effect_takes_half_the_seeds_of_a_fixed_number_that_finds_a_weaker_one() -> None:
