@@ -4,7 +4,8 @@ Shapes: B batch, K of its images, C classes, M teachers, R ways to pair images, 
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from kd_sweep.distill.ensembles.epoch_answers import EnsembleEpoch
 from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.stream_meter import StreamMeter
 from kd_sweep.errors import NonFiniteError, TrialError
+from kd_sweep.metrics.class_overlap import ClassMeans, overlap_per_class
 from kd_sweep.metrics.epoch_outputs import EpochOutputs
 from kd_sweep.metrics.extra_values import extra_metrics
 from kd_sweep.metrics.predictions import agreement_per_class, ensemble_log_probabilities, top_1
@@ -31,7 +33,7 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS, differences, null_
 from kd_sweep.study.metric_record import Null
 from kd_sweep.study.recipe import Metrics
 
-_MAY_LACK_IMAGES = null_where(Null.NO_FULL_BATCH) | null_where(Null.NO_SUCH_IMAGE)
+_MAY_BE_LACKING = frozenset().union(*map(null_where, (Null.NO_FULL_BATCH, Null.NO_SUCH_IMAGE, Null.NOT_LAST)))
 
 
 def evaluate(
@@ -43,6 +45,7 @@ def evaluate(
     ensemble: Ensemble,
     answers: EnsembleEpoch,
     metrics: Metrics,
+    after_last: Mapping[str, float | None],
 ) -> dict[str, Any]:
     """Return the metrics of `study.metric_catalogue.METRICS`, in their order, and the extra ones of the study.
 
@@ -57,6 +60,7 @@ def evaluate(
         ensemble: its teachers.
         answers: the teachers' to this epoch, whose training half has been requested.
         metrics: kind of the attention maps, threshold of their regions, and which metrics are requested.
+        after_last: metrics that are taken after the last epoch alone; none after others.
 
     Raises:
         NonFiniteError: a metric is NaN or infinite.
@@ -65,19 +69,20 @@ def evaluate(
     student.eval()
     with torch.no_grad():
         on_augmented = _augmented_metrics(student, epoch, stream, answers)
-        clean_VC, labels_V, on_attention = _clean_outputs(student, stream, ensemble, metrics)
+        clean_VC, labels_V, on_attention, by_class = _clean_outputs(student, stream, ensemble, metrics)
         on_clean = val_metrics(clean_VC, ensemble.clean_logits, labels_V)
-        measured: dict[str, float | None] = dict.fromkeys(_MAY_LACK_IMAGES) | {"train_loss": train_loss}
-        for metrics_of_part in (on_train, on_clean, on_augmented, ensemble.clean_metrics, on_attention):
+        measured: dict[str, float | None] = dict.fromkeys(_MAY_BE_LACKING) | {"train_loss": train_loss}
+        for metrics_of_part in (on_train, on_clean, on_augmented, ensemble.clean_metrics, on_attention, after_last):
             measured |= metrics_of_part
         measured |= differences(measured)
         lists = {**ensemble.clean_lists, **student_lists(clean_VC, ensemble.clean_logits, labels_V)}
         asked = _asked(EpochOutputs(epoch, clean_VC, ensemble.clean_logits, labels_V), metrics)
+        asked["attention_overlap_student_per_class"] = by_class if metrics.per_class else None
     return {**checked_metrics(measured, epoch, clean_VC.shape[1]), **lists, **asked}
 
 
 def _asked(outputs: EpochOutputs, metrics: Metrics) -> dict[str, Any]:
-    """Return the extra metrics of the study, and those by class, which are None where they are not requested."""
+    """Return the extra metrics of the study, and fidelity by class, which is None where it is not requested."""
     by_class = None
     if metrics.per_class:
         ensemble_log_VC = ensemble_log_probabilities(outputs.teacher_logits_MVC)
@@ -110,32 +115,43 @@ def _augmented_metrics(
     return meter.metrics()
 
 
+class _CleanOutputs(NamedTuple):
+    """Of the student, on clean validation images."""
+
+    logits_VC: Tensor
+    labels_V: Tensor
+    attention: dict[str, float | None]
+    overlap_per_class: list[float | None]
+
+
 def _clean_outputs(
     student: nn.Module, stream: AugmentationStream, ensemble: Ensemble, metrics: Metrics
-) -> tuple[Tensor, Tensor, dict[str, float | None]]:
-    """Return logits (V, C), labels (V,) and the student's attention metrics on clean validation images."""
+) -> _CleanOutputs:
     logits, labels = [], []
-    overlap, apart = _StudentOverlap(), _StudentOverlap()
+    overlap, apart = (_StudentOverlap(stream.dataset.num_classes) for _ in range(2))
     for batch in stream.clean_batches(stream.dataset.val):
         logits_BC, maps_BHW = attention_maps(student, batch.images_BDHW, metrics)
         logits.append(logits_BC)
         labels.append(batch.labels_B)
         correct_B = (top_1(logits_BC) == batch.labels_B) & ensemble.is_right(batch.indices_B)
         student_B = ComparedMaps.of(maps_BHW, metrics.cam_threshold)
-        overlap.add(student_B, ensemble.clean_maps(batch.indices_B), correct_B)
-        apart.add(student_B, ensemble.maps_of_other_images(batch.indices_B), correct_B)
+        overlap.add(student_B, ensemble.clean_maps(batch.indices_B), correct_B, batch.labels_B)
+        apart.add(student_B, ensemble.maps_of_other_images(batch.indices_B), correct_B, batch.labels_B)
     attention = {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
-    return torch.cat(logits), torch.cat(labels), attention
+    by_class = overlap_per_class(overlap.by_class, apart.by_class)
+    return _CleanOutputs(torch.cat(logits), torch.cat(labels), attention, by_class)
 
 
 class _StudentOverlap:
-    """How far the student's attention is that of its teachers: of all images, and of those that all classify right."""
+    """How far the student's attention is that of its teachers: of all images, those that all have right, a class."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int) -> None:
         self._all, self._correct = ImageMeans(), ImageMeans()
+        self.by_class = ClassMeans(num_classes)
 
-    def add(self, student_B: ComparedMaps, teachers_RMB: ComparedMaps, correct_B: Tensor) -> None:
+    def add(self, student_B: ComparedMaps, teachers_RMB: ComparedMaps, correct_B: Tensor, labels_B: Tensor) -> None:
         overlaps = Overlaps.with_student(student_B, teachers_RMB)
+        self.by_class.add(overlaps.iou_SRPB[0], labels_B)
         for means in student_attention_metrics(student_B, overlaps):
             self._all.add(means, len(correct_B))
         correct_K = correct_B.nonzero()[:, 0].cpu()

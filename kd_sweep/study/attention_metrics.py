@@ -108,11 +108,20 @@ def _randomised() -> Iterator[Metric]:
         CORRELATION, "correlation", _VAL, "teachers", null=(Null.NO_MAP,), of_attention=True,
     )  # fmt: skip
     yield of_classifier
-    yield replace(
+    of_network = replace(
         of_classifier,
         name="attention_randomised_network",
         meaning="The same with the map of a network of the same kind whose weights are all drawn anew.",
     )
+    yield of_network
+    for metric in (of_classifier, of_network):
+        yield replace(
+            metric,
+            name=f"{metric.name}_student",
+            meaning=f"The same as `{metric.name}` of the student, once, after its last epoch.",
+            about="student",
+            null=(Null.NOT_LAST, Null.NO_MAP),
+        )
 
 
 def attention_metrics() -> Iterator[Metric]:
@@ -147,3 +156,23 @@ def attention_metrics() -> Iterator[Metric]:
     )  # fmt: skip
     yield from _rank_correlations()
     yield from _randomised()
+
+
+def attention_lists() -> Iterator[Metric]:
+    """Yield those that are a list by class."""
+    of_teachers = Metric(
+        "attention_overlap_teachers_per_class",
+        "A list, in `epochs` alone: `attention_overlap_teachers` among the images of each class of `val`, in the order "
+        "of the labels; its chance level is that of the class's regions, each paired with another image's of any "
+        "class; null for a class without images.",
+        AT_MOST_1, "share", _VAL, "teachers",
+        null=(Null.ONE_TEACHER,), asked_by="per_class", of_attention=True, is_list=True,
+    )  # fmt: skip
+    yield of_teachers
+    yield replace(
+        of_teachers,
+        name="attention_overlap_student_per_class",
+        meaning="The same of `attention_overlap_student`.",
+        about=_BOTH,
+        null=(),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kd_sweep.study.attention_metrics import CHANCE, attention_metrics
+from kd_sweep.study.attention_metrics import CHANCE, attention_lists, attention_metrics
 from kd_sweep.study.metric_record import (
     DIFFERENCE_OF_SHARES,
     INFORMATION,
@@ -21,7 +21,7 @@ from kd_sweep.study.metric_record import (
     Split,
 )
 
-METRICS_VERSION = 3
+METRICS_VERSION = 4
 """Of the definitions below; in every row. Raised when the same model and data would give another number, or numbers
 that rows before do not have."""
 
@@ -223,6 +223,7 @@ def _lists() -> Iterator[Metric]:
         "for a class without images.",
         SHARE, "share", VAL, BOTH, asked_by="per_class", is_list=True,
     )  # fmt: skip
+    yield from attention_lists()
     yield Metric(
         "agreement_teachers",
         "A list, in `epochs` alone: top-1 agreement on `val` of each pair of members, in the order (1, 2), (1, 3), …, "

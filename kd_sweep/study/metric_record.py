@@ -51,6 +51,7 @@ class Null(Enum):
     NO_FULL_BATCH = "with fewer than 128 validation images"
     NO_SUCH_IMAGE = "where no image is of that kind"
     NO_MAP = "where a plug-in's map cannot be made of such a network"
+    NOT_LAST = "before the student's last epoch"
     CONTROL = "where teachers are controls (`distillation.teacher_control`)"
     DECLARED = "where its author says so"
 

@@ -291,7 +291,7 @@ class Metrics(SelectingSection):
     affinity: bool = False
     """Report `affinity` and `diversity`. They need a teacher without augmentation, which is trained where none is."""
     per_class: bool = False
-    """Report `fidelity_per_class_val`, a list as long as there are classes, in every row of `epochs`."""
+    """Report fidelity and attention overlap by class, lists as long as there are classes, in every row of `epochs`."""
     extra: ExtraMetrics = ()
     """Metrics that are reported in addition, `[{name: brier_score}]` say: built-in ones, and those of plug-ins."""
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, mutual_info_score
 
 from kd_sweep.attention.class_activation import class_activation_maps
@@ -19,6 +20,7 @@ from kd_sweep.distill.worker_memory import resident_dataset
 from kd_sweep.errors import NonFiniteError, TrialError
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.storage.tensor_files import read_tensors
+from kd_sweep.study.identity import derived_seed
 from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 from kd_sweep.study.recipe import Augmentation, Metrics
 from kd_sweep.study.trial import TrialConfig
@@ -53,8 +55,8 @@ def overlap(first, second):
 
 
 def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
-    config = tiny_trial(ensemble_size=3, augmentation_strength=0.0, metrics=Metrics(attention="cam"))
-    row = run(config, tmp_path, tmp_path / "trial")[-1]
+    config = tiny_trial(ensemble_size=3, augmentation_strength=0.0, metrics=Metrics(attention="cam", per_class=True))
+    *earlier, row = run(config, tmp_path, tmp_path / "trial")
     dataset = resident_dataset(config.data, tmp_path)
     images_NDHW = (dataset.val.images_NDHW.double() / 255 - dataset.mean[0]) / dataset.std[0]
     labels_N = dataset.val.labels_N.numpy()
@@ -75,6 +77,11 @@ def test_a_row_says_of_the_validation_images_what_the_networks_do(tmp_path):
     assert {name: row[name] for name in expected} == {
         name: None if value is None else pytest.approx(value, abs=tolerance[name]) for name, value in expected.items()
     }
+    for name, by_class in overlap_per_class(student_regions, regions, labels_N).items():
+        assert row[name] == pytest.approx(by_class, abs=2e-2), name
+    for name, kept in randomised(config, student, dataset, images_NDHW.float()).items():
+        assert row[name] == pytest.approx(kept, abs=1e-4)  # rounding orders cells that are nearly alike
+        assert [one[name] for one in earlier] == [None] * 2
     top1_MN = teacher_MNC.argmax(2)
     assert row["agreement_teachers"] == [accuracy_score(top1_MN[i], top1_MN[j]) for i, j in PAIRS]
     assert row["agreement_student"] == [accuracy_score(top1_N, student_NC.argmax(1)) for top1_N in top1_MN]
@@ -140,6 +147,58 @@ def of_attention(student_regions, regions):
         iou, chance = (expected[f"attention_iou_{of}{suffix}"] for suffix in ("", "_chance"))
         expected[f"attention_overlap_{of}"] = (iou - chance) / (1 - chance)
     return expected
+
+
+def overlap_per_class(student_regions, regions, labels_N):
+    """Return the same by class, one image and one pair after another."""
+    num_images = len(labels_N)
+    same = [(n, n) for n in range(num_images)]
+    of_student, of_teachers = other_images(num_images, 2).numpy(), other_images(num_images, 3).numpy()
+    pairs = {
+        "student": (
+            [(student_regions, region, same) for region in regions],
+            [(student_regions, region, list(zip(*way, strict=True))) for way in of_student for region in regions],
+        ),
+        "teachers": (
+            [(regions[i], regions[j], same) for i, j in PAIRS],
+            [(regions[i], regions[j], list(zip(way[i], way[j], strict=True))) for way in of_teachers for i, j in PAIRS],
+        ),
+    }
+
+    def mean(compared, label):
+        found = [
+            (first[a] & second[b]).sum() / (first[a] | second[b]).sum()
+            for first, second, images in compared
+            for a, b in images
+            if labels_N[a] == label
+        ]
+        return np.mean(found)
+
+    expected = {}
+    for who, (together, apart) in pairs.items():
+        values = [(mean(together, label), mean(apart, label)) for label in range(10)]
+        expected[f"attention_overlap_{who}_per_class"] = [(iou - chance) / (1 - chance) for iou, chance in values]
+    return expected
+
+
+def randomised(config, student, dataset, images_NDHW):
+    """Return the rank correlations of the student's maps with those of other weights, by scipy."""
+    seeds = config.init_seed, derived_seed("redrawn", config.init_seed)
+    initial, redrawn = (build_model(config.student, dataset, seed).eval() for seed in seeds)
+
+    def maps(model, classifier):
+        with torch.no_grad():
+            features_NDhw = model.forward_with_features(images_NDHW)[1]
+        maps_Nhw = class_activation_maps(features_NDhw, classifier.classifier_weight)
+        return enlarged_to_unit_range(maps_Nhw, 8).flatten(1).double().numpy()
+
+    def correlation(other):
+        return np.mean([spearmanr(a, b).statistic for a, b in zip(maps(student, student), other, strict=True)])
+
+    return {
+        "attention_randomised_classifier_student": correlation(maps(student, initial)),
+        "attention_randomised_network_student": correlation(maps(redrawn, redrawn)),
+    }
 
 
 def test_a_metric_that_is_not_finite_names_itself_and_the_epoch():

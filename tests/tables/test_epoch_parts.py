@@ -139,7 +139,7 @@ def test_files_say_their_versions_and_have_the_plain_types(tmp_path: Path):
     write_part(root, Part(1, 1, 1), epochs_table([1]))
     schema = pq.read_schema(tmp_path / Part(1, 1, 1).path)
     assert schema.metadata[b"schema_version"] == SCHEMA_VERSION.encode() == b"1"
-    assert schema.metadata[b"metrics_version"] == str(METRICS_VERSION).encode() == b"3"
+    assert schema.metadata[b"metrics_version"] == str(METRICS_VERSION).encode() == b"4"
     assert schema.remove_metadata().equals(EPOCHS.remove_metadata())
     column = pq.ParquetFile(tmp_path / Part(1, 1, 1).path).metadata.row_group(0).column(1)
     assert column.compression == "ZSTD"

@@ -14,10 +14,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from kd_sweep.attention.compared_maps import ComparedMaps
+from kd_sweep.attention.compared_maps import ComparedMaps, Overlaps
 from kd_sweep.attention.maps import enlarged_to_unit_range, maps_id, small_attention_maps
 from kd_sweep.attention.randomised import KeptCorrelations, kept_correlations
-from kd_sweep.attention.regions import other_images
+from kd_sweep.attention.regions import other_images, pairs_of
 from kd_sweep.augmentation.stream import AugmentationStream
 from kd_sweep.distill.ensembles.epoch_answers import EnsembleEpoch
 from kd_sweep.distill.ensembles.member import Member
@@ -26,6 +26,7 @@ from kd_sweep.distill.image_means import ImageMeans
 from kd_sweep.distill.teacher_logits import CleanOutputs, LogitCache
 from kd_sweep.distill.teachers import TrainedTeacher, ensure_teacher
 from kd_sweep.errors import TrialError
+from kd_sweep.metrics.class_overlap import ClassMeans, overlap_per_class
 from kd_sweep.metrics.predictions import affinity, diversity, ensemble_log_probabilities, top_1
 from kd_sweep.metrics.split_metrics import (
     Lists,
@@ -149,7 +150,9 @@ class Ensemble:
     @cached_property
     def clean_lists(self) -> Lists:
         """The metrics of the teachers alone that are lists; as `clean_metrics`."""
-        return teacher_lists(self.clean_logits, self._val_labels)
+        by_class = self._overlap_per_class() if self._metrics.per_class and len(self._members) > 1 else None
+        lists = teacher_lists(self.clean_logits, self._val_labels)
+        return {**lists, "attention_overlap_teachers_per_class": by_class}
 
     def is_right(self, indices_B: Tensor) -> Tensor:
         """Return whether the ensemble classifies these clean validation images right, bool (B,)."""
@@ -228,6 +231,18 @@ class Ensemble:
                 for means in teacher_attention_metrics(self.clean_maps(others_RMV[:, :, indices_B])):
                     apart.add(means, len(indices_B))
         return {**overlap.values(), **chance_metrics(overlap.values(), apart.values())}
+
+    def _overlap_per_class(self) -> list[float | None]:
+        """Return how far teachers' regions overlap, by the class of the image; of two images that of the first."""
+        labels_V = self._stream.dataset.val.labels_N
+        overlap, apart = (ClassMeans(self._stream.dataset.num_classes) for _ in range(2))
+        others_RMV = other_images(len(labels_V), len(self._members))
+        first_P, _ = pairs_of(len(self._members))
+        for indices_B in self._stream.val_indices:
+            overlap.add(Overlaps.of_pairs(self.clean_maps(indices_B)).iou_SRPB[0], labels_V[indices_B])
+            others_RMB = others_RMV[:, :, indices_B]
+            apart.add(Overlaps.of_pairs(self.clean_maps(others_RMB)).iou_SRPB[0], labels_V[others_RMB[:, first_P]])
+        return overlap_per_class(overlap, apart)
 
     @cached_property
     def _randomised(self) -> dict[str, float | None]:

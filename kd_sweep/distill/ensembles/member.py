@@ -15,10 +15,22 @@ from kd_sweep.distill.compute import forward, to_device
 from kd_sweep.distill.teachers import TrainedTeacher
 from kd_sweep.networks.classifiers import build_model
 from kd_sweep.study.identity import derived_seed
-from kd_sweep.study.recipe import Precision
+from kd_sweep.study.recipe import Learner, Precision
 from kd_sweep.study.trial import TeacherConfig
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def untrained_models(
+    learner: Learner, init_seed: int, dataset: Dataset, device: torch.device
+) -> tuple[nn.Module, nn.Module]:
+    """Return networks of a kind: of the weights that were drawn at first, and of others.
+
+    Pretrained weights are in neither, so that their files are not needed again.
+    """
+    seeds = init_seed, derived_seed("redrawn", init_seed)
+    initial, redrawn = (build_model(learner, dataset, seed) for seed in seeds)
+    return to_device(initial, device), to_device(redrawn, device)
 
 
 class Member:
@@ -47,13 +59,8 @@ class Member:
         return self._trained(self.teacher_id).network
 
     def untrained_models(self, dataset: Dataset, device: torch.device) -> tuple[nn.Module, nn.Module]:
-        """Return networks of its kind: of the weights that were drawn for it at first, and of others.
-
-        Pretrained weights are in neither, so that their files are not needed again.
-        """
-        own, other = self._teacher.init_seed, derived_seed("redrawn", self._teacher.init_seed)
-        initial, redrawn = (build_model(self._teacher.learner, dataset, seed) for seed in (own, other))
-        return to_device(initial, device), to_device(redrawn, device)
+        """Return networks of its kind, as the function of this name."""
+        return untrained_models(self._teacher.learner, self._teacher.init_seed, dataset, device)
 
     @property
     def train_loss(self) -> float:

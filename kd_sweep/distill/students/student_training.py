@@ -17,6 +17,7 @@ from kd_sweep.distill.ensembles.shared_epoch import SharedEpoch
 from kd_sweep.distill.evaluation import evaluate
 from kd_sweep.distill.optimizers import build_optimizer, learning_rate_at
 from kd_sweep.distill.stream_meter import StreamMeter
+from kd_sweep.distill.students.randomised_student import randomised_metrics
 from kd_sweep.distill.teacher_logits import LogitCache
 from kd_sweep.distill.training import EpochTraining, StepsOf
 from kd_sweep.networks.classifiers import initial_model
@@ -146,6 +147,7 @@ class StudentEpoch:
         """
         started = time.perf_counter()
         student, trained = self._student, self._trained
+        is_last = self._epoch == student.config.student.epochs
         metrics = evaluate(
             student.network,
             trained.loss,
@@ -155,6 +157,7 @@ class StudentEpoch:
             student.ensemble,
             self._answers,
             student.config.metrics,
+            randomised_metrics(student.network, student.config, student.stream) if is_last else {},
         )
         row = {
             "epoch": self._epoch,
