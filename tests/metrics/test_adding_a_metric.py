@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.project.pages import ROOT
 
-ENTRY = """METRICS = (
+ENTRY = """
+METRICS = (
     Metric(
         "val_top3_accuracy", "Share of `val` whose label is among the three highest scores.",
         SHARE, "share", VAL, "student", "max",
@@ -70,7 +71,7 @@ def edited(path: Path, before: str, after: str) -> None:
 def test_one_entry_and_one_function_are_enough(tmp_path: Path) -> None:
     for folder in ("kd_sweep", "docs", "tests/project"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "results"))
-    edited(tmp_path / "kd_sweep/study/metric_catalogue.py", "METRICS = (\n", ENTRY)
+    edited(tmp_path / "kd_sweep/study/metric_catalogue.py", "\nMETRICS = (\n", ENTRY)
     edited(tmp_path / "kd_sweep/metrics/split_metrics.py", '        "val_loss": ', COMPUTED)
     done = subprocess.run(
         [sys.executable, "-c", EVERYWHERE, str(tmp_path / "results")],
