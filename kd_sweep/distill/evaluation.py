@@ -57,14 +57,12 @@ def evaluate(
         on_train: the metrics of split `train`.
         epoch: from 1.
         stream: the student's.
-        ensemble: its teachers.
-        answers: the teachers' to this epoch, whose training half has been requested.
+        ensemble, answers: its teachers, and their answers to this epoch, whose training half has been requested.
         metrics: kind of the attention maps, threshold of their regions, and which metrics are requested.
         after_last: metrics that are taken after the last epoch alone; none after others.
 
     Raises:
-        NonFiniteError: a metric is NaN or infinite.
-        TrialError: a metric has a value outside its range.
+        NonFiniteError, TrialError: as `checked_metrics`.
     """
     student.eval()
     with torch.no_grad():
@@ -76,18 +74,18 @@ def evaluate(
             measured |= metrics_of_part
         measured |= differences(measured)
         lists = {**ensemble.clean_lists, **student_lists(clean_VC, ensemble.clean_logits, labels_V)}
-        asked = _asked(EpochOutputs(epoch, clean_VC, ensemble.clean_logits, labels_V), metrics)
-        asked["attention_overlap_student_per_class"] = by_class if metrics.per_class else None
+        asked = _asked(EpochOutputs(epoch, clean_VC, ensemble.clean_logits, labels_V), by_class, metrics)
     return {**checked_metrics(measured, epoch, clean_VC.shape[1]), **lists, **asked}
 
 
-def _asked(outputs: EpochOutputs, metrics: Metrics) -> dict[str, Any]:
-    """Return the extra metrics of the study, and fidelity by class, which is None where it is not requested."""
-    by_class = None
+def _asked(outputs: EpochOutputs, overlap_C: list[float | None], metrics: Metrics) -> dict[str, Any]:
+    """Return the extra metrics of the study, and those by class, which are None where they are not requested."""
+    by_class: dict[str, Any] = dict.fromkeys(("fidelity_per_class_val", "attention_overlap_student_per_class"))
     if metrics.per_class:
         ensemble_log_VC = ensemble_log_probabilities(outputs.teacher_logits_MVC)
-        by_class = agreement_per_class(outputs.student_logits_VC, ensemble_log_VC, outputs.labels_V)
-    return {**extra_metrics(metrics.extra, outputs), "fidelity_per_class_val": by_class}
+        fidelity_C = agreement_per_class(outputs.student_logits_VC, ensemble_log_VC, outputs.labels_V)
+        by_class = dict(zip(by_class, (fidelity_C, overlap_C), strict=True))
+    return {**extra_metrics(metrics.extra, outputs), **by_class}
 
 
 def checked_metrics(measured: dict[str, float | None], epoch: int, num_classes: int) -> dict[str, float | None]:
