@@ -57,7 +57,8 @@ def evaluate(
         on_train: the metrics of split `train`.
         epoch: from 1.
         stream: the student's.
-        ensemble, answers: its teachers, and their answers to this epoch, whose training half has been requested.
+        ensemble: its teachers.
+        answers: the teachers' to this epoch, whose training half has been requested.
         metrics: kind of the attention maps, threshold of their regions, and which metrics are requested.
         after_last: metrics that are taken after the last epoch alone; none after others.
 
@@ -72,10 +73,9 @@ def evaluate(
         measured: dict[str, float | None] = dict.fromkeys(_MAY_BE_LACKING) | {"train_loss": train_loss}
         for metrics_of_part in (on_train, on_clean, on_augmented, ensemble.clean_metrics, on_attention, after_last):
             measured |= metrics_of_part
-        measured |= differences(measured)
         lists = {**ensemble.clean_lists, **student_lists(clean_VC, ensemble.clean_logits, labels_V)}
         asked = _asked(EpochOutputs(epoch, clean_VC, ensemble.clean_logits, labels_V), by_class, metrics)
-    return {**checked_metrics(measured, epoch, clean_VC.shape[1]), **lists, **asked}
+    return {**checked_metrics(measured | differences(measured), epoch, clean_VC.shape[1]), **lists, **asked}
 
 
 def _asked(outputs: EpochOutputs, overlap_C: list[float | None], metrics: Metrics) -> dict[str, Any]:
