@@ -75,7 +75,7 @@ def evaluate(
             measured |= metrics_of_part
         lists = {**ensemble.clean_lists, **student_lists(clean_VC, ensemble.clean_logits, labels_V)}
         asked = _asked(EpochOutputs(epoch, clean_VC, ensemble.clean_logits, labels_V), by_class, metrics)
-    return {**checked_metrics(measured | differences(measured), epoch, clean_VC.shape[1]), **lists, **asked}
+    return {**checked_metrics({**measured, **differences(measured)}, epoch, clean_VC.shape[1]), **lists, **asked}
 
 
 def _asked(outputs: EpochOutputs, overlap_C: list[float | None], metrics: Metrics) -> dict[str, Any]:
