@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 from PIL import Image
 from playwright.sync_api import Browser
@@ -15,6 +16,7 @@ from kd_sweep.service.access.tokens import create_token
 from kd_sweep.service.queue.policy import Policy
 from kd_sweep.service.queue.study_files import check
 from kd_sweep.service.queue.submissions import submit
+from kd_sweep.tables.reader import open_results
 from tests.project.pages import ROOT
 from tests.service.page.browsing import Visit, browser, visit
 from tests.service.running_service import RunningService, running
@@ -57,6 +59,22 @@ def keep(shot: bytes, name: str) -> None:
         image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
 
 
+def show_trials(tab: Visit, root: Path) -> None:
+    """Show parallel coordinates at the top, with a brush on the ensemble's size and its best two trials pinned."""
+    best = "SELECT trial_id FROM trials WHERE ensemble_size = 2 ORDER BY objective DESC, trial_id LIMIT 2"
+    pins = ",".join(open_results(root / "digits").sql(best)["trial_id"].to_pylist())
+    tab.go(f"studies/digits?{urlencode({'parallel': 1, 'where': 'ensemble_size>=2', 'pins': pins})}")
+    chart = tab.page.get_by_role("region", name="Parallel coordinates of")
+    chart.wait_for()
+    tab.settled()
+    section = tab.page.locator("section", has=chart)
+    for _ in range(3):  # sections that come into sight are read, and move those below
+        section.evaluate("(element) => scrollTo(0, element.getBoundingClientRect().top + scrollY - 8)")
+        tab.page.get_by_role("link", name="Compare 2 pinned trials").wait_for()
+        tab.page.wait_for_timeout(500)
+        tab.settled()
+
+
 def take_all(root: Path, state: Path) -> None:
     """Take every image, of a study that is trained first."""
     train_study(root, STUDY)
@@ -69,6 +87,9 @@ def take_all(root: Path, state: Path) -> None:
             tab.page.get_by_role("application", name="over epochs").wait_for()
             tab.settled()
             keep(tab.page.screenshot(), "page-study.png")
+        with signed_in(chromium, service, viewport={"width": 1164, "height": 974}) as tab:
+            show_trials(tab, root)
+            keep(tab.page.screenshot(), "page-trials.png")
         submitted(service, "temperatures", "ben", "running")
         submitted(service, "wide-teachers", "ada", "queued")
         phone = {"viewport": {"width": 390, "height": 760}, "color_scheme": "dark"}
