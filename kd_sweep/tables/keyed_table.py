@@ -14,6 +14,7 @@ from kd_sweep.tables.kept_tables import KeptTables
 from kd_sweep.tables.schema import (
     LARGE_COLUMNS,
     TABLE_FILES,
+    TRIALS_COPY,
     added_columns,
     added_type,
     as_text,
@@ -160,13 +161,13 @@ def read_table(root: Root, name: str, *, is_whole: bool = True) -> pa.Table:
         name: of the table.
         is_whole: whether with `LARGE_COLUMNS`.
     """
-    is_large = is_whole and name == TABLE_FILES["trials"]
+    is_kept = not is_whole or name not in (TABLE_FILES["trials"], TRIALS_COPY)
 
     def opened(file: str) -> pa.Table:
-        return _opened(root, file, check_whole, pq.ParquetFile.read if is_large else _read_small)
+        return _opened(root, file, check_whole, pq.ParquetFile.read if is_whole else _read_small)
 
     def read(file: str) -> pa.Table:
-        return opened(file) if is_large else _KEPT.get(root, file, lambda: opened(file))
+        return _KEPT.get(root, file, lambda: opened(file)) if is_kept else opened(file)
 
     return _current(root, name, read, pa.table({}))
 

@@ -291,7 +291,8 @@ def test_python_runs(page: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 def test_reading_commands_run(examples: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every command in our pages that starts no training, as it is written, in the folder that they assume."""
-    (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
+    for name in ("sweeps", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(examples / "results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     assert cli("mv", "results/digits", "digits-softer")[0] == 0

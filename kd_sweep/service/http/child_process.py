@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from kd_sweep.errors import UserError
@@ -20,14 +22,62 @@ _FOR_IT = {
     "NO_COLOR": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # others keep what they have once had
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(
-        1 << 20
-    ),  # what is larger goes back when it is freed: malloc would raise this by itself
-    "MALLOC_TRIM_THRESHOLD_": str(4 << 20),  # and this with it: else each array of 0.1 MB costs page faults anew
+    # What is larger goes back when it is freed: malloc would raise this by itself.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+    # And this with it: else each array of 0.1 MB costs page faults anew.
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 20),
 }
 """Of the environment: one CPU, no GPU, no more memory than it needs; and plain messages."""
 _MISTAKE = "kd-sweep: "
 """What the one line of a mistake begins with."""
+
+
+class Children:
+    """The processes that run for requests, which end with the service: it would wait for them otherwise."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._is_ending = False
+
+    def begin(self) -> None:
+        """Let processes be started."""
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Kill those that run, and let no other be started."""
+        with self._lock:
+            self._is_ending = True
+            for process in self._running:
+                process.kill()
+
+    @contextmanager
+    def started(self, command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
+        """Run a process while the block waits for it.
+
+        Raises:
+            RefusedRequestError: the service is ending.
+        """
+        with self._lock:
+            if self._is_ending:
+                raise RefusedRequestError(503, "the service is ending")
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=child_environment(),
+            )
+            self._running.add(process)
+        try:
+            yield process
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+
+CHILDREN = Children()
 
 
 def child_environment() -> dict[str, str]:
@@ -46,18 +96,10 @@ def run_child(module: str, arguments: Sequence[str | Path], timeout_s: float) ->
 
     Raises:
         UserError: it has ended with a mistake of the user's: the same line.
-        RefusedRequestError: too many run already, or it has taken too long.
+        RefusedRequestError: too many run already, it has taken too long, or the service is ending.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    with _SLOTS.one():
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=child_environment(),
-        )
+    with _SLOTS.one(), CHILDREN.started(command) as process:
         try:
             _, said = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:

@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from kd_sweep.service.http.app import create_app
+from kd_sweep.service.http.child_process import CHILDREN
 from kd_sweep.service.http.guards import GuardSettings
 from kd_sweep.service.http.listening.client_connection import Connection, most_connections
 from kd_sweep.service.http.listening.log_writer import LogWriter
@@ -69,6 +70,7 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
     app = create_app(serving)
     _make_ready(serving)
     _leave_what_stays()
+    CHILDREN.begin()
     server = _Server(_config(app, host, port), ready)
     # uvicorn raises the signal that ended it once more: whoever called this has still to end what is his.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -121,6 +123,13 @@ class _Server(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self.was_ready = True
             self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Give the last answers; what takes longer, such as an analysis, is ended."""
+        try:
+            await super().shutdown(sockets)
+        finally:
+            CHILDREN.end()
 
 
 def _make_ready(serving: Serving) -> None:

@@ -1,6 +1,7 @@
 """The server as a process: its address, its log, its end; a port that is taken; clients that do not read."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from kd_sweep.service.access.bad_tokens import ALLOWED
 from tests.command_line import environment
 
+ENDLESS = "SELECT levenshtein(repeat('ab', 500000), repeat('ba', 500000))"
 Start = Callable[..., "subprocess.Popen[str]"]
 
 PROGRAM = """
@@ -94,29 +96,37 @@ def test_who_says_to_come_from_elsewhere_is_counted_all_the_same(start: Start) -
         assert answer.json()["detail"].startswith("token: too many wrong ones from 127.0.0.1; try again in ")
 
 
-def test_a_statement_that_does_not_listen_ends_with_the_server(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("path", "module"),
+    [
+        (f"sql?query={quote(ENDLESS)}", b"statement_process"),  # which does not listen
+        ("studies/tiny/analysis", b"analysis_process"),
+    ],
+)
+def test_what_takes_long_ends_with_the_server(start: Start, path: str, module: bytes) -> None:
     process = start()
     assert process.stdout is not None
     token, url = (process.stdout.readline().strip() for _ in range(2))
-    endless = "SELECT levenshtein(repeat('ab', 500000), repeat('ba', 500000))"
-    request = f"GET /api/v1/sql?query={quote(endless)} HTTP/1.1\r\nHost: {url.removeprefix('http://')}\r\n"
+    request = f"GET /api/v1/{path} HTTP/1.1\r\nHost: {url.removeprefix('http://')}\r\n"
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60) as asking:
         asking.sendall(f"{request}Authorization: Bearer {token}\r\n\r\n".encode())
         deadline = time.monotonic() + 60
-        while not (answering := answering_of(process.pid)):
+        while not (answering := children_of(process.pid, module)):
             assert time.monotonic() < deadline
-            time.sleep(0.05)
+            time.sleep(0.01)
+        for child in answering:
+            os.kill(int(child.name), signal.SIGSTOP)  # by itself it would never end
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
-    assert not any(path.exists() for path in answering)
+    assert not any(child.exists() for child in answering)
 
 
-def answering_of(pid: int) -> list[Path]:
-    """Return the processes of a server that answer statements."""
+def children_of(pid: int, module: bytes) -> list[Path]:
+    """Return the processes of a server that run a module."""
     children = Path(f"/proc/{pid}/task").glob("*/children")
     found = [Path(f"/proc/{child}") for path in children for child in path.read_text().split()]
-    return [path for path in found if b"statement_process" in (path / "cmdline").read_bytes()]
+    return [path for path in found if module in (path / "cmdline").read_bytes()]
 
 
 def test_clients_that_send_half_a_request_or_never_read_keep_nobody_waiting(start: Start) -> None:
