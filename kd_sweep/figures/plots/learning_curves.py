@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from kd_sweep.analysis.wording import counted
 from kd_sweep.errors import QueryError
-from kd_sweep.figures.plots.axis_words import axis_label, setting_label, words
+from kd_sweep.figures.plots.axis_words import axis_label, value_label, words
 from kd_sweep.figures.plots.figure_kind import DEFAULT_METRIC, Drawing, FigureKind
 from kd_sweep.figures.plots.lines import SIZE, STRENGTH, Fields, Key, Row, evenly, fields_over, put_title, said_of
 from kd_sweep.figures.plots.looks import looks
@@ -45,7 +45,7 @@ def _read(results: Results, metric: str | None) -> Drawing:
     table = pa.Table.from_pylist([row for rows in panels.values() for row in rows], finite.schema)
     last, reach = pc.max(table["epoch"]).as_py(), _reach(table)
     draw = [
-        partial(_draw, metric, rows, strengths, stops, (last, reach), setting_label(fields.lines, key))
+        partial(_draw, metric, rows, strengths, stops, (last, reach), fields.label_of(key))
         for key, rows in panels.items()
         if rows
     ]
@@ -92,7 +92,7 @@ def _draw(
             color=look.color,
             linestyle=look.dashes,
             marker=look.marker if len(x) == 1 else "",
-            label="all strengths" if strength is None else setting_label([STRENGTH], (strength,)),
+            label="all strengths" if strength is None else value_label(STRENGTH, strength),
         )
     if stops.num_rows:
         at = stops["epoch"].to_pylist()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.errors import QueryError
-from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence, setting_label
+from kd_sweep.figures.plots.axis_words import axis_label, in_a_sentence, setting_label, value_label
 from kd_sweep.figures.plots.looks import RASTER_FROM, Look, looks
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
 from kd_sweep.study.metric_catalogue import METRICS_VERSION, REPORTED_METRICS
@@ -53,6 +53,13 @@ class Fields:
     def key_of(self, row: Row) -> Key:
         """Return the values of a row of a view; of a field that no row has a value of, a view has no column."""
         return tuple(row.get(name) for name in self.lines)
+
+    def label_of(self, key: Key) -> str:
+        """Return a setting for a legend or a title; in full where another one would have the same words."""
+        short = setting_label(self.lines, key)
+        if [setting_label(self.lines, other) for other in self.keys].count(short) < 2:
+            return short
+        return ", ".join(value_label(name, value) for name, value in zip(self.lines, key, strict=True))
 
 
 def fields_over(results: Results, x: str, most: int = MAX_LINES, pooled: Sequence[str] = ()) -> Fields:
@@ -269,7 +276,7 @@ def _split(table: pa.Table, fields: Fields) -> list[Line]:
     rows = sorted(table.to_pylist(), key=lambda row: row[fields.x])
     own = {key: [row for row in rows if fields.key_of(row) == key] for key in fields.keys}
     looks = fields.looks()
-    return [Line(setting_label(fields.lines, key), looks[key], own[key]) for key in fields.keys if own[key]]
+    return [Line(fields.label_of(key), looks[key], own[key]) for key in fields.keys if own[key]]
 
 
 def _possible_values(outcome: str) -> tuple[float, float]:

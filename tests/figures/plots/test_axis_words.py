@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kd_sweep.figures.plots.axis_words import setting_label
-from kd_sweep.figures.plots.lines import put_title
+from kd_sweep.figures.plots.lines import Fields, put_title
 
 FIELDS = ("distillation_loss", "distillation_teacher_control", "student_strength", "distillation_alpha")
 SETTINGS = {
@@ -31,6 +31,18 @@ def test_of_fields_that_are_all_usual_or_absent_one_is_said() -> None:
     assert setting_label(["distillation_teacher_control"], ["none"]) == "trained teachers"
     assert setting_label(["student_strength"], [None]) == "no augmentation strength of the student"
     assert setting_label([], []) == ""
+
+
+def test_settings_that_would_have_the_same_words_are_said_in_full() -> None:
+    """One teacher has no epochs to share, so of a line over sizes it has a setting of its own."""
+    fields = ("augmentation_strength", "distillation_ensemble_epochs")
+    keys = ((0.5, None), (0.5, "each"), (0.5, "shared"))
+    labels = [Fields("ensemble_size", fields, keys, ()).label_of(key) for key in keys]
+    assert labels == [
+        "strength 0.5, no distillation ensemble epochs",
+        "strength 0.5, epochs each",
+        "strength 0.5, shared epochs",
+    ]
 
 
 def test_a_long_title_has_lines_as_long_as_its_panel_is_wide() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from kd_sweep.errors import QueryError
-from kd_sweep.figures.plots.axis_words import setting_label
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.lines import SIZE, Key, Row, evenly, fields_over, nobody_has, put_title, said_of, span
 from kd_sweep.tables.queries.named_queries import answer
@@ -51,7 +50,7 @@ def _read(results: Results, _: str | None) -> Drawing:
         *said_of(view),
     ]
     least = min(row["mean"] for row in shown)
-    panels = [partial(_draw, of_keys[key], setting_label(fields.lines, key), least) for key in chosen]
+    panels = [partial(_draw, of_keys[key], fields.label_of(key), least) for key in chosen]
     return Drawing(panels, {"": pa.Table.from_pylist(shown, view.schema)}, caption, shape=0.85)
 
 

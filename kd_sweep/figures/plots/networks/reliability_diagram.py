@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from kd_sweep.errors import QueryError
-from kd_sweep.figures.plots.axis_words import setting_label
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.lines import Fields, Row, fields_over, nobody_has, said_of, span
 from kd_sweep.study.metric_catalogue import CALIBRATION_BINS
@@ -55,7 +54,7 @@ def _draw(network: str, fields: Fields, rows: Sequence[Row], most: int, axes: "A
             continue
         x, y = [row["confidence"] for row in own], [row["accuracy"] for row in own]
         areas = [_SMALLEST + (_LARGEST - _SMALLEST) * row["num_images"] / most for row in own]
-        label = setting_label(fields.lines, key)
+        label = fields.label_of(key)
         line = [row["accuracy"] if row["num_images"] >= _FEWEST else math.nan for row in own]
         axes.plot(x, line, color=color, linestyle=dashes, linewidth=0.7)
         marks = axes.scatter(x, y, s=areas, color=[color], marker=marker, label=label or None, linewidths=0, zorder=3)
