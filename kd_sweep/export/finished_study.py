@@ -172,12 +172,10 @@ class FinishedStudy:
         for trial in self.trials if of is None else (one for one in self.trials if one.trial_id in of):
             first, last = np.searchsorted(ids, trial.trial_id, "left"), np.searchsorted(ids, trial.trial_id, "right")
             part = slice(int(first), int(last))
-            values = {name: _kept(column[part], name in whole) for name, column in columns.items()}
+            kept = {name: _kept(column[part], name in whole) for name, column in columns.items()}
+            values = {name: values for name, values in kept.items() if values is not None}
             times_s = np.nan_to_num(times[part], nan=trial.finished_at.timestamp())
-            yield (
-                trial,
-                Curves(epochs[part], times_s, {name: kept for name, kept in values.items() if kept is not None}),
-            )
+            yield trial, Curves(epochs[part], times_s, values)
 
     def _trial(self, row: dict[str, Any]) -> FinishedTrial:
         settings = {name: row[name] for name in self.setting_names if row[name] is not None}

@@ -78,6 +78,7 @@ class Children:
 
 
 CHILDREN = Children()
+"""Those of this process, which serves one root at a time."""
 
 
 def child_environment() -> dict[str, str]:
