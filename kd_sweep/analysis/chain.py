@@ -15,7 +15,7 @@ from kd_sweep.analysis.comparisons import extremes
 from kd_sweep.analysis.effects import too_few_seeds
 from kd_sweep.analysis.profiles import well_covered
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.trial_settings import NO_TEACHING, STRENGTH, Arm, Setting, is_of_teachers
+from kd_sweep.analysis.trial_settings import BOTH, NO_TEACHING, STRENGTH, STUDENT, Arm, Setting, is_of_teachers
 from kd_sweep.analysis.wording import counted
 from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Floats, Interval
 from kd_sweep.statistics.mediation import Association, Carried, association, carried, correlation_to_reach
@@ -167,10 +167,11 @@ def path_of(sample: Sample, link: Link, varied: str, bootstrap: Bootstrap) -> Pa
     )
 
 
-def moved_by(sample: Sample, mediator: str) -> list[str]:
-    """Return the strengths that can move a mediator, and that the study varied."""
-    names = [STRENGTH] if is_of_teachers(mediator) else [name for name in sample.dimensions if "strength" in name]
-    return [name for name in names if len(sample.levels(name)) > 1]
+def moved_by(sample: Sample, mediator: str, settings: Sequence[Setting]) -> list[str]:
+    """Return the strengths that can move a mediator, and that vary among the settings."""
+    names = (STRENGTH, BOTH) if is_of_teachers(mediator) else (STRENGTH, STUDENT, BOTH)
+    known = sample.dimensions_of(settings)
+    return [name for name in names if name in known and len(sample.levels(name, settings)) > 1]
 
 
 def chain_table(sample: Sample, bootstrap: Bootstrap) -> pa.Table:
@@ -185,7 +186,7 @@ def chain_table(sample: Sample, bootstrap: Bootstrap) -> pa.Table:
                 continue
             labels: dict[str, Any] = {"study": sample.study, "mediator": mediator, "outcome": outcome}
             labels |= {"distillation_loss": arm.label, "attention_maps": arm.maps}
-            for varied in moved_by(sample, mediator):
+            for varied in moved_by(sample, mediator, settings):
                 rows += [labels | {"varied": varied} | row for row in _rows(sample, link, varied, bootstrap)]
     return pa.Table.from_pylist(rows, schema=CHAIN)
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Setting
+from kd_sweep.analysis.trial_settings import BOTH, SIZE, STRENGTH, STUDENT, Setting
 
 ADJACENT, EXTREMES = "adjacent", "lowest-highest"
 
@@ -82,6 +82,8 @@ def stratum(setting: Setting, varied: str) -> Setting:
         return setting._replace(augmentation_strength=0.0, mix=())
     if varied == STUDENT:
         return setting._replace(student_strength=0.0)
+    if varied == BOTH:
+        return setting._replace(augmentation_strength=0.0, student_strength=0.0, mix=())
     assert varied == SIZE
     return setting._replace(ensemble_size=0)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from kd_sweep.analysis.effects import too_few_seeds
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.trial_settings import STRENGTH, STUDENT, Setting
+from kd_sweep.analysis.trial_settings import BOTH, DIMENSIONS, STRENGTH, STUDENT, Setting
 from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats, Ints
 from kd_sweep.statistics.ranks import RankCorrelation, rank_correlation, spearman
 
@@ -45,7 +45,7 @@ UNBALANCED = "unbalanced: not every seed has every setting"
 _MAX_LEVELS = 20
 _ROUNDING = 1e-12
 _ROWS_AT_ONCE = 512
-_STRENGTHS = (STRENGTH, STUDENT)
+_STRENGTHS = (STRENGTH, STUDENT, BOTH)
 _WITH_ATTENTION = ("generalization_gap", "generalization_gap_augmented", "val_accuracy")
 
 Explaining = Floats | npt.NDArray[np.bool_]
@@ -79,8 +79,10 @@ def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: floa
     """Return the correlation of each outcome with what was varied, and of the teachers' attention with others."""
     rows = []
     for x, y in _questions(sample, list(outcomes)):
-        measured = (y,) if x in sample.dimensions else (x, y)
+        measured = (y,) if x in DIMENSIONS else (x, y)
         for arm, settings in sample.arms(*measured).items():
+            if x in DIMENSIONS and x not in sample.dimensions_of(settings):
+                continue
             labels = {"study": sample.study, "x": x, "y": y, "distillation_loss": arm.label, "attention_maps": arm.maps}
             whole = _observed(sample, settings, x, y)
             for restriction in _restrictions(sample, settings, x):
@@ -89,7 +91,7 @@ def correlations_table(sample: Sample, outcomes: Iterable[str], confidence: floa
                     row = {**labels, **restriction, **_row(x, y, observed, confidence)}
                     if not observed.is_balanced:
                         row["note"] = "; ".join(filter(None, [row["note"], UNBALANCED]))
-                    if x not in sample.dimensions:
+                    if x not in DIMENSIONS:
                         row |= _within_columns(sample, observed, confidence)
                     rows.append(row)
     return pa.Table.from_pylist(rows, schema=CORRELATIONS)
@@ -119,7 +121,7 @@ def within_seeds(
 
 def _questions(sample: Sample, outcomes: list[str]) -> Iterator[tuple[str, str]]:
     for outcome in outcomes:
-        for dimension in sample.dimensions:
+        for dimension in DIMENSIONS:
             if len(sample.levels(dimension)) > 1:
                 yield dimension, outcome
     for attention in ATTENTION:
@@ -131,12 +133,14 @@ def _questions(sample: Sample, outcomes: list[str]) -> Iterator[tuple[str, str]]
 def _restrictions(sample: Sample, settings: list[Setting], x: str) -> list[dict[str, Any]]:
     """Return all trials together, then each level of every other dimension that has few enough to be levels."""
     # Between outcomes, the strengths are what moves both, so only the size is held.
-    held = [name for name in sample.dimensions if name != x and (x in sample.dimensions or name not in _STRENGTHS)]
+    dimensions = sample.dimensions_of(settings)
+    held = [name for name in dimensions if name != x and (x in dimensions or name not in _STRENGTHS)]
     restrictions: list[dict[str, Any]] = [{}]
     for name in held:
         levels = sample.levels(name, settings)
         if 1 < len(levels) <= _MAX_LEVELS:
-            restrictions += [{name: level} for level in levels]
+            columns = (STRENGTH, STUDENT) if name == BOTH else (name,)
+            restrictions += [dict.fromkeys(columns, level) for level in levels]
     return restrictions
 
 
@@ -255,7 +259,7 @@ def _observed(sample: Sample, settings: Iterable[Setting], x: str, y: str) -> Ob
     places_N = np.concatenate([np.arange(start, start + len(trials.keys[one])) for start, one in kept])
     at_N = np.repeat(np.arange(len(kept)), [len(trials.keys[one]) for _, one in kept])
     seeds_N = np.array([seed for _, one in kept for seed in trials.keys[one]], np.int64)
-    if x in sample.dimensions:
+    if x in DIMENSIONS:
         x_N = np.array([getattr(one, x) for _, one in kept], float)[at_N]
     else:
         x_N = trials.columns[x][places_N]

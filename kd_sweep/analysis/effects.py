@@ -15,7 +15,7 @@ import pyarrow as pa
 from kd_sweep.analysis.arm_contrasts import TRAINED_TEACHERS, arm_contrasts
 from kd_sweep.analysis.comparisons import Comparison, comparisons, paired_differences
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT, Setting
+from kd_sweep.analysis.trial_settings import BOTH, SIZE, STRENGTH, STUDENT, Setting
 from kd_sweep.analysis.wording import counted
 from kd_sweep.statistics.intervals import MIN_CLUSTERS, Bootstrap, Estimate, Floats
 from kd_sweep.statistics.shapes import least_std
@@ -93,7 +93,7 @@ def _of_outcome(sample: Sample, outcome: str) -> Iterator[_Effect]:
         for setting in settings:
             values = sample.trials.of(outcome)[setting].values()
             yield _Effect(labels | _mean_row(setting, len(values)), np.array(list(values)), least_std(np.ones(1), step))
-        for comparison in comparisons(settings, sample.dimensions):
+        for comparison in comparisons(settings, sample.dimensions_of(settings)):
             yield from _of_comparison(comparison, map(differences, comparison.pairs), labels, noise)
     for contrast in arm_contrasts(arms):  # the column of the loss names both arms
         names = f"{contrast.first.label or TRAINED_TEACHERS} to {contrast.second.label or TRAINED_TEACHERS}"
@@ -195,7 +195,7 @@ def _held_by_both(low: Setting, high: Setting, varied: str) -> dict[str, Any]:
     mixes = dict.fromkeys(json.dumps(setting.teachers) for setting in (low, high) if low.mix or high.mix)
     return {
         **_held(low),
-        varied: None,
+        **dict.fromkeys((STRENGTH, STUDENT) if varied == BOTH else (varied,)),
         "teacher_strengths": " to ".join(mixes) or None,
         "other_fields": other_fields_text(low),
     }

@@ -60,7 +60,7 @@ def interactions_table(sample: Sample, outcomes: Iterable[str], bootstrap: Boots
     for outcome in outcomes:
         for arm, settings in sample.arms(outcome).items():
             labels = {"outcome": outcome, "distillation_loss": arm.label, "attention_maps": arm.maps}
-            for varied, modifier in itertools.combinations(sample.dimensions, 2):
+            for varied, modifier in itertools.combinations(sample.dimensions_of(settings), 2):
                 for row in _rows(sample, outcome, settings, varied, modifier, bootstrap):
                     rows.append({"study": sample.study, **labels, "varied": varied, "modifier": modifier, **row})
     return pa.Table.from_pylist(rows, schema=INTERACTIONS)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kd_sweep.analysis.claims.sentences import exact_from
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.study_analysis import Analysis
-from kd_sweep.analysis.trial_settings import SIZE, STRENGTH, STUDENT
+from kd_sweep.analysis.trial_settings import BOTH, SIZE, STRENGTH, STUDENT
 from kd_sweep.analysis.wording import counted, listed
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
 
@@ -14,12 +14,13 @@ def nouns(sample: Sample) -> dict[str, str]:
     """Return the dimensions of effects, and what they are called in sentences."""
     names = {STRENGTH: "strength", STUDENT: "student strength", SIZE: "ensemble size"}
     if STUDENT in sample.dimensions:
-        names[STRENGTH] = "teacher strength"
-    return {name: names[name] for name in sample.dimensions}
+        names |= {STRENGTH: "teacher strength", BOTH: "teacher and student strength"}
+    return names
 
 
 def _made_of(sample: Sample, num_seeds: int) -> str:
-    parts = [counted(len(sample.levels(name)), noun) for name, noun in nouns(sample).items()]
+    names = nouns(sample)
+    parts = [counted(len(sample.levels(name)), names[name]) for name in sample.dimensions]
     return ", ".join([*parts, counted(num_seeds, "seed")])
 
 
@@ -83,6 +84,22 @@ def _about_looks(analysis: Analysis) -> Iterator[str]:
     )
 
 
+def _about_strengths(sample: Sample) -> Iterator[str]:
+    """Yield whose strengths the dimensions are, where teachers and student have their own."""
+    if STUDENT not in sample.dimensions:
+        return
+    yield (
+        "Teachers and student have strengths of their own: augmentation_strength is the teachers' (their mean), "
+        "student_strength the student's. One is held equal where the effect of the other is taken."
+    )
+    arms = [settings for outcome in sample.outcomes for settings in sample.arms(outcome).values()]
+    if any(BOTH in sample.dimensions_of(settings) for settings in arms):
+        yield (
+            "Where an arm has them equal throughout, both_strengths is both at once; a student that learned from "
+            "labels alone has nothing of the teachers' one."
+        )
+
+
 def _notes(sample: Sample) -> Iterator[str]:
     """Yield what a reader has to know of this study to read its tables rightly."""
     if sample.selected_by_outcome:
@@ -93,11 +110,7 @@ def _notes(sample: Sample) -> Iterator[str]:
     if sample.never_completed:
         cells = [f"{level:g} with ensemble size {size}" for level, size in sample.never_completed]
         yield f"No trial was completed at strength {listed(cells)}: nothing here is about that."
-    if STUDENT in sample.dimensions:
-        yield (
-            "Teachers and student have strengths of their own: augmentation_strength is the teachers' (their mean), "
-            "student_strength the student's. One is held equal where the effect of the other is taken."
-        )
+    yield from _about_strengths(sample)
     if any(setting.mix for setting in sample.trials.keys):
         yield (
             "Ensembles whose teachers have different strengths are compared where no teacher's falls. Rows pooled over "

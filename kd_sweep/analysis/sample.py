@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kd_sweep.analysis.trial_settings import (
+    BOTH,
     NO_TEACHING,
     SIZE,
     STRENGTH,
@@ -136,6 +137,13 @@ class Sample:
         """The dimensions of effects; the student's strength only if it is not always that of its teachers."""
         is_apart = any(setting.student_strength is not None for setting in self.trials.keys)
         return (STRENGTH, STUDENT, SIZE) if is_apart else (STRENGTH, SIZE)
+
+    def dimensions_of(self, settings: Iterable[Setting]) -> tuple[str, ...]:
+        """Return the dimensions of effects among these settings: strengths that never differ there move together."""
+        if STUDENT not in self.dimensions:
+            return self.dimensions
+        are_equal = all(setting.student_strength == setting.augmentation_strength for setting in settings)
+        return (BOTH, SIZE) if are_equal else self.dimensions
 
     @property
     def losses(self) -> list[str | None]:

@@ -9,7 +9,10 @@ from kd_sweep.study.extra_metrics import metric_named
 from kd_sweep.study.trial import SEED_LEVELS
 
 STRENGTH, STUDENT, SIZE = "augmentation_strength", "student_strength", "ensemble_size"
-"""The dimensions that effects are taken along."""
+BOTH = "both_strengths"
+"""The teachers' and the student's strength where an arm has them equal, and other arms have them apart."""
+DIMENSIONS = (STRENGTH, STUDENT, BOTH, SIZE)
+"""What effects are taken along."""
 LOSS, ALPHA, TEMPERATURE = "distillation_loss", "distillation_alpha", "distillation_temperature"
 """Columns of the searched fields of the student's loss."""
 NO_TEACHING = "none"
@@ -45,6 +48,11 @@ class Setting(NamedTuple):
     def teachers(self) -> tuple[float, ...]:
         """The strength of each teacher, member 1 first."""
         return self.mix or (self.augmentation_strength,) * self.ensemble_size
+
+    @property
+    def both_strengths(self) -> float:
+        """The teachers' strength and the student's, where they are equal."""
+        return self.augmentation_strength
 
 
 class Recipe(NamedTuple):

@@ -11,6 +11,7 @@ from kd_sweep.analysis.claims.p_values import PValue
 from kd_sweep.analysis.claims.paper_claims import CLAIMS
 from kd_sweep.analysis.claims.verdict_record import Answer, Tests, Verdict
 from kd_sweep.analysis.sample import Sample
+from kd_sweep.analysis.trial_settings import BOTH, STRENGTH, is_of_teachers
 from kd_sweep.statistics.intervals import Bootstrap, Estimate
 from kd_sweep.statistics.shapes import Contrast
 
@@ -32,31 +33,33 @@ def carried_verdicts(sample: Sample, judged: Sequence[Verdict], bootstrap: Boots
     for claim in CHAIN_CLAIMS:
         for together in judged:
             if together.question.claim is claim.together and together.question.mediator is not None:
-                for varied in moved_by(sample, together.question.mediator):
+                for varied in moved_by(sample, together.question.mediator, together.question.settings):
                     moved = _on_mediator(judged, together, varied)
                     if moved is not None:
-                        yield from _carried(sample, claim, moved, together, bootstrap)
+                        yield from _carried(sample, claim, varied, moved, together, bootstrap)
 
 
 def _on_mediator(judged: Sequence[Verdict], together: Verdict, varied: str) -> Verdict | None:
     """Return the verdict on the effect of a strength on the mediator, in the arm of the link."""
     mediator, arm = together.question.mediator, together.question.arm
+    assert mediator is not None
+    names = (STRENGTH, BOTH) if is_of_teachers(mediator) else (varied,)  # teachers know nothing of the student's
     for verdict in judged:
         question = verdict.question
         pairs = zip(question.arm, arm, strict=True)  # what does not depend on a part of the arm has None there
         has_teachers = (question.arm.control, question.arm.epochs) == (arm.control, arm.epochs)
         is_of_arm = has_teachers and all(own in (None, part) for own, part in pairs)
-        if question.claim in CLAIMS and (question.outcome, question.varied) == (mediator, varied) and is_of_arm:
+        if question.claim in CLAIMS and question.outcome == mediator and question.varied in names and is_of_arm:
             return verdict
     return None
 
 
 def _carried(
-    sample: Sample, claim: ChainClaim, moved: Verdict, together: Verdict, bootstrap: Bootstrap
+    sample: Sample, claim: ChainClaim, varied: str, moved: Verdict, together: Verdict, bootstrap: Bootstrap
 ) -> Iterator[Verdict]:
-    question = replace(together.question, claim=claim.carries, varied=moved.question.varied)
+    question = replace(together.question, claim=claim.carries, varied=varied)
     reason = together.reason or moved.reason
-    evidence = _evidence(sample, together, str(question.varied), bootstrap)
+    evidence = _evidence(sample, together, varied, bootstrap)
     if evidence is None:
         return
     verdict = Verdict(question, "undecided", "undecided", reason=reason, evidence=evidence)

@@ -8,6 +8,7 @@ from kd_sweep.analysis.comparisons import Pair
 from kd_sweep.analysis.sample import Sample
 from kd_sweep.analysis.trial_settings import (
     ALPHA,
+    BOTH,
     LOSS,
     NO_ARM,
     NO_TEACHING,
@@ -44,7 +45,8 @@ class Claim:
     """Reported metrics; one ending in an underscore stands for every metric that begins so."""
     direction: Direction
     moved: tuple[str, ...] = (STRENGTH, STUDENT)
-    """Whose strengths the claim is about, where teachers and student have their own."""
+    """Whose strengths the claim is about, where teachers and student have their own; where they are equal it is about
+    both."""
     needs_teaching: bool = False
     """It is about what a student takes over from its teachers."""
     measure: Callable[[float], float] = float
@@ -165,7 +167,9 @@ def _matching(outcomes: Sequence[str], name: str) -> list[str]:
 
 def _moved(sample: Sample, claim: Claim) -> list[str]:
     """Return the strengths that the claim is about and that the study varied."""
-    return [name for name in claim.moved if name in sample.dimensions and len(sample.levels(name)) > 1]
+    is_apart = STUDENT in sample.dimensions
+    names = [*claim.moved, BOTH] if is_apart else [STRENGTH]
+    return [name for name in names if len(sample.levels(name)) > 1]
 
 
 def _questions(sample: Sample, claim: Claim) -> Iterator[Question]:
@@ -173,9 +177,11 @@ def _questions(sample: Sample, claim: Claim) -> Iterator[Question]:
         for varied in _moved(sample, claim):
             needs_teaching = claim.needs_teaching or (varied == STRENGTH and STUDENT in sample.dimensions)
             for arm, settings in sample.arms(outcome).items():
-                if arm.control is None and not (arm.loss == NO_TEACHING and needs_teaching):
+                is_about = arm.control is None and not (arm.loss == NO_TEACHING and needs_teaching)
+                if is_about and varied in sample.dimensions_of(settings):
                     levels = sample.levels(varied, settings)
-                    reason = None if len(levels) > 1 else f"all of its trials have {varied} {levels[0]:g}"
+                    name = STRENGTH if varied == BOTH else varied
+                    reason = None if len(levels) > 1 else f"all of its trials have {name} {levels[0]:g}"
                     yield Question(claim, outcome, varied, arm, tuple(settings), reason)
 
 

@@ -10,7 +10,7 @@ from kd_sweep.analysis.claims.p_values import PValue
 from kd_sweep.analysis.claims.paper_claims import OVERLAP, Question
 from kd_sweep.analysis.claims.verdict_record import Verdict
 from kd_sweep.analysis.sample import Sample
-from kd_sweep.analysis.trial_settings import NO_TEACHING, STRENGTH, STUDENT
+from kd_sweep.analysis.trial_settings import BOTH, DIMENSIONS, NO_TEACHING, STUDENT, is_of_teachers
 from kd_sweep.analysis.wording import between, counted, number, probability
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
 from kd_sweep.statistics.permutations import seeds_within_reach
@@ -85,8 +85,8 @@ def _subject(verdict: Verdict, sample: Sample) -> Iterator[str]:
         yield f"maps: {question.arm.maps}"
     if question.arm.loss is not None and len(sample.losses) > 1:
         yield "labels alone" if question.arm.label == NO_TEACHING else f"loss: {question.arm.label}"
-    if verdict.evidence is None and question.varied in (STRENGTH, STUDENT) and STUDENT in sample.dimensions:
-        yield "student's strength" if question.varied == STUDENT else "teachers' strength"
+    if verdict.evidence is None and question.varied in DIMENSIONS and STUDENT in sample.dimensions:
+        yield f"{_whose(question)} strength"
 
 
 def _effect(verdict: Verdict, evidence: Evidence, sample: Sample, *, brief: bool) -> str:
@@ -121,9 +121,19 @@ def _moved_words(question: Question, sample: Sample) -> tuple[str, str]:
     """Return whose strength moved and whose was held equal, in words; empty where there is one strength."""
     if STUDENT not in sample.dimensions:
         return "", ""
-    names = ("the student's", "the teachers'")
-    mover, other = names if question.varied == STUDENT else names[::-1]
-    return f"{mover} ", f", {other} held equal,"
+    if question.varied == BOTH:
+        return f"the {_whose(question)} ", ""
+    other = "teachers'" if question.varied == STUDENT else "student's"
+    return f"the {_whose(question)} ", f", the {other} held equal,"
+
+
+def _whose(question: Question) -> str:
+    """Return whose strength moves, or could: of both together the one that the outcome depends on."""
+    if question.varied == STUDENT or question.arm.loss == NO_TEACHING:
+        return "student's"
+    if question.varied == BOTH and not (question.outcome and is_of_teachers(question.outcome)):
+        return "teachers' and the student's"
+    return "teachers'"
 
 
 def _equivalent(verdict: Verdict) -> str:
@@ -230,7 +240,7 @@ def _among(evidence: Evidence) -> str:
 
 def _caveats(verdict: Verdict, evidence: Evidence, sample: Sample) -> Iterator[str]:
     question = verdict.question
-    student_moved = question.varied == STUDENT or STUDENT not in sample.dimensions
+    student_moved = question.varied in (STUDENT, BOTH) or STUDENT not in sample.dimensions
     if question.outcome == "generalization_gap" and student_moved and evidence.link is None:
         yield (
             "Train minus validation falls by definition: the training stream gets harder with strength, and clean "

@@ -8,6 +8,7 @@ from kd_sweep.study.metric_catalogue import REPORTED_METRICS
 _WORDS = {
     "augmentation_strength": "Augmentation strength",
     "student_strength": "Augmentation strength of the student",
+    "both_strengths": "Augmentation strength of teachers and student",
     "ensemble_size": "Teachers in the ensemble",
     "val_accuracy": "Validation accuracy",
     "train_accuracy": "Training accuracy",

@@ -162,12 +162,20 @@ def draw_figure(
 def page_of(drawing: Drawing, options: FigureOptions) -> Page:
     """Return how large a figure is on paper and how its panels stand."""
     number = len(drawing.panels)
-    return page(options.size, number, shape=drawing.shape, height_mm=drawing.height_mm, is_wide=drawing.is_wide)
+    return page(
+        options.size,
+        number,
+        shape=drawing.shape,
+        height_mm=drawing.height_mm,
+        heights_mm=drawing.heights_mm,
+        is_wide=drawing.is_wide,
+    )
 
 
 def draw_on(figure: "Figure | SubFigure", drawing: Drawing, paper: Page) -> None:
     """Draw panels and legend into an empty figure whose layout is constrained, or a part of one."""
-    axes = figure.subplots(paper.rows, paper.columns, squeeze=False).flatten().tolist()
+    ratios = {"height_ratios": paper.ratios}
+    axes = figure.subplots(paper.rows, paper.columns, squeeze=False, gridspec_kw=ratios).flatten().tolist()
     for unused in axes[len(drawing.panels) :]:
         figure.delaxes(unused)
     for draw, one in zip(drawing.panels, axes, strict=False):

@@ -28,6 +28,8 @@ class Drawing:
     """Height of a panel over its width in one column."""
     height_mm: float | None = None
     """Height of a panel, where it follows from the number of rows; ``shape`` counts when None."""
+    heights_mm: Sequence[float] = ()
+    """Of panels that differ in height, where they stand below each other; else all have the greatest, ``height_mm``."""
     is_wide: bool = False
     """Whether panels stand below each other in two columns too."""
 

@@ -1,7 +1,7 @@
 """How figures look: sizes of paper, a style that is the same everywhere, lines that differ without colour."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,9 +130,19 @@ class Page(NamedTuple):
     height: float
     rows: int
     columns: int
+    ratios: Sequence[float] | None
+    """Of the rows' heights; None where they are equal."""
 
 
-def page(size: str, num_panels: int, *, shape: float, height_mm: float | None, is_wide: bool) -> Page:
+def page(
+    size: str,
+    num_panels: int,
+    *,
+    shape: float,
+    height_mm: float | None,
+    heights_mm: Sequence[float],
+    is_wide: bool,
+) -> Page:
     """Return how large a figure is and how its panels stand.
 
     Args:
@@ -140,6 +150,7 @@ def page(size: str, num_panels: int, *, shape: float, height_mm: float | None, i
         num_panels: in all; side by side in two columns, else below each other.
         shape: height of a panel over its width.
         height_mm: of a panel, instead of ``shape``.
+        heights_mm: of each panel, where they stand below each other.
         is_wide: below each other in two columns too.
     """
     width = SIZES_MM[size]
@@ -149,4 +160,6 @@ def page(size: str, num_panels: int, *, shape: float, height_mm: float | None, i
     flat = 0.6 if columns == 1 and size != "one-column" else 1.0
     panel = height_mm if height_mm is not None else shape * width / columns * flat
     legend = 8.0
-    return Page(width / MM_PER_INCH, (rows * panel + legend) / MM_PER_INCH, rows, columns)
+    own = heights_mm if columns == 1 and heights_mm else None
+    height = sum(own) if own else rows * panel
+    return Page(width / MM_PER_INCH, (height + legend) / MM_PER_INCH, rows, columns, own)

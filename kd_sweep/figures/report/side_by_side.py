@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kd_sweep.analysis.study_analysis import analyse, pooled_effects
-from kd_sweep.analysis.trial_settings import STUDENT
+from kd_sweep.analysis.trial_settings import BOTH, STUDENT
 from kd_sweep.analysis.wording import listed
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.axis_words import words
@@ -130,7 +130,7 @@ def _table(
 
 def _claim(row: Row) -> Key:
     """Return what tells a verdict from the others of its study."""
-    whose = "student's strength" if row["varied"] == STUDENT else ""
+    whose = {STUDENT: "student's strength", BOTH: "both strengths"}.get(row["varied"], "")
     outcome = words(row["outcome"]) if row["outcome"] else "-"
     return row["claim"], _arm(row), ", ".join(filter(None, [outcome, whose]))
 

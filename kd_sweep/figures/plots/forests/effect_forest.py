@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from kd_sweep.analysis.trial_settings import STRENGTH
+from kd_sweep.analysis.trial_settings import BOTH, DIMENSIONS, SIZE, STRENGTH, STUDENT
 from kd_sweep.errors import QueryError
-from kd_sweep.figures.plots.axis_words import in_a_sentence, words
+from kd_sweep.figures.plots.axis_words import words
 from kd_sweep.figures.plots.figure_kind import Drawing, FigureKind
 from kd_sweep.figures.plots.forests.forest_rows import FRAME_MM, ROW_MM, draw_changes, name_rows, of_trials
-from kd_sweep.figures.plots.lines import SIZE, Row, seeds_and_intervals
+from kd_sweep.figures.plots.lines import Row, seeds_and_intervals
 from kd_sweep.figures.plots.looks import looks
 from kd_sweep.statistics.intervals import MIN_CLUSTERS
 from kd_sweep.tables.reader import Results
@@ -32,11 +32,9 @@ _RESAMPLES = 100
 _RESAMPLED = ("low", "high", "note")
 """Columns of the bootstrap, which are not drawn."""
 _ARM = ("distillation_loss", "attention_maps")
-_LEVELS = {
-    "augmentation_strength": "strength {:g} to {:g}",
-    "student_strength": "student's strength {:g} to {:g}",
-    "ensemble_size": "{:g} to {:g} teachers",
-}
+_MOST_SIDE_BY_SIDE = 2
+"""Panels: beside three columns of labels there is no room for values."""
+_NAMES = {STRENGTH: "strength", STUDENT: "student's strength", BOTH: "strength of both", SIZE: "number of teachers"}
 
 
 def _analysed(results: Results, outcomes: Sequence[str]) -> "Analysis":
@@ -63,9 +61,10 @@ def _read_effects(results: Results, metric: str | None) -> Drawing:
     rows = drawn.to_pylist()
     if not rows:
         raise QueryError("no two settings differ in strength or ensemble size alone")
-    varied = list(dict.fromkeys(row["varied"] for row in rows))
-    panels = [partial(_draw_effects, [row for row in rows if row["varied"] == name]) for name in varied]
-    named = " or ".join("number of teachers" if name == SIZE else in_a_sentence(name) for name in varied)
+    names = _NAMES | ({STRENGTH: "teachers' strength"} if STUDENT in analysis.sample.dimensions else {})
+    by_varied = {name: found for name in DIMENSIONS if (found := [row for row in rows if row["varied"] == name])}
+    panels = [partial(_draw_effects, found, names[name]) for name, found in by_varied.items()]
+    named = " or ".join(names[name].replace("strength", "augmentation strength", 1) for name in by_varied)
     caption = [
         f"What outcomes change by from the lowest to the highest {named}, paired by seed, in the outcome's own unit. "
         "The grey line is no change.",
@@ -77,8 +76,9 @@ def _read_effects(results: Results, metric: str | None) -> Drawing:
         ),
         of_trials(analysis.sample),
     ]
-    most = max(sum(row["varied"] == name for row in rows) for name in varied)
-    return Drawing(panels, {"": table}, caption, height_mm=FRAME_MM + ROW_MM * most)
+    heights_mm = [FRAME_MM + ROW_MM * len(found) for found in by_varied.values()]
+    is_wide = len(panels) > _MOST_SIDE_BY_SIDE
+    return Drawing(panels, {"": table}, caption, height_mm=max(heights_mm), heights_mm=heights_mm, is_wide=is_wide)
 
 
 def _read_best(results: Results, _: str | None) -> Drawing:
@@ -100,11 +100,11 @@ def _read_best(results: Results, _: str | None) -> Drawing:
     return Drawing([panel], {"": table}, caption, height_mm=FRAME_MM + ROW_MM * len(rows))
 
 
-def _draw_effects(rows: Sequence[Row], axes: "Axes") -> None:
+def _draw_effects(rows: Sequence[Row], name: str, axes: "Axes") -> None:
     draw_changes(rows, axes)
     first = rows[0]
     name_rows(_labels(rows), axes)
-    axes.set_title(_LEVELS[first["varied"]].format(first["from_level"], first["to_level"]))
+    axes.set_title(f"{name[:1].upper()}{name[1:]} {first['from_level']:g} to {first['to_level']:g}")
     axes.set_xlabel("Change")
 
 

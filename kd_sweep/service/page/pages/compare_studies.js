@@ -15,6 +15,7 @@ import { Judged } from "../sections/verdicts.js";
 const MOST = 6;
 const PAUSE_MS = 15_000; // all pairs of trials are compared anew
 const BY = ["augmentation_strength", "ensemble_size"];
+const WHOSE = { student_strength: "student's strength", both_strengths: "both strengths" };
 
 export function CompareStudies({ params }) {
   const names = [...new Set(listIn(params, "studies") ?? [])];
@@ -138,7 +139,7 @@ async function readVerdicts(paths) {
 
 function verdictRows(answers) {
   const key = ({ claim, outcome, varied, distillation_loss: loss, attention_maps: maps }) => [claim, outcome,
-    varied === "student_strength" ? "student's strength" : null, loss, maps].filter(Boolean).join("; ");
+    WHOSE[varied], loss, maps].filter(Boolean).join("; ");
   const known = answers.map(({ rows }) => new Map(rows.map((row) => [key(row), row])));
   const all = [...new Set(known.flatMap((rows) => [...rows.keys()]))];
   return all.map((one) => ({

@@ -12,7 +12,7 @@ const FILES = ["verdicts", "effects", "arms", "correlations", "levels", "interac
 const LEAST_SHOWN = 4;
 const NOT_TESTED = "not tested";
 const ARM = ["distillation_loss", "attention_maps"];
-const VARIED = { augmentation_strength: "strength", student_strength: "student's strength", ensemble_size: "ensemble size" };
+const VARIED = { augmentation_strength: "strength", student_strength: "student's strength", both_strengths: "strength of both", ensemble_size: "ensemble size" };
 
 export function Verdicts({ name, progress, params }) {
   const path = `${apiPath("studies", name)}/analysis`;
