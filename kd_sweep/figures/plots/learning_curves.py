@@ -62,7 +62,7 @@ def _kept_apart(results: Results) -> tuple[Fields, list[str]]:
     """Return which fields make panels, and all that the view keeps apart: as many as it has room for."""
     trials = results.table("trials")
     for pooled in ((), (SIZE,), (SIZE, STRENGTH)):
-        fields = fields_over(results, STRENGTH, _MAX_PANELS, pooled)
+        fields = fields_over(results, STRENGTH, _MAX_PANELS, pooled, begun=True)
         apart = [name for name in (STRENGTH, *fields.lines) if name not in pooled]
         if trials.group_by(apart).aggregate([]).num_rows <= MAX_BANDS:
             break

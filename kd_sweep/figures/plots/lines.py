@@ -62,7 +62,9 @@ class Fields:
         return ", ".join(value_label(name, value) for name, value in zip(self.lines, key, strict=True))
 
 
-def fields_over(results: Results, x: str, most: int = MAX_LINES, pooled: Sequence[str] = ()) -> Fields:
+def fields_over(
+    results: Results, x: str, most: int = MAX_LINES, pooled: Sequence[str] = (), *, begun: bool = False
+) -> Fields:
     """Return which fields make lines over ``x``.
 
     Numbers beyond strength and size are taken together, those of the most values first, until at most ``most`` lines
@@ -73,6 +75,7 @@ def fields_over(results: Results, x: str, most: int = MAX_LINES, pooled: Sequenc
         x: the field along the axis.
         most: lines.
         pooled: fields that are taken together in any case.
+        begun: whether trials count that are not completed; else they do where none is.
 
     Raises:
         QueryError: no trial has begun. One line.
@@ -80,6 +83,8 @@ def fields_over(results: Results, x: str, most: int = MAX_LINES, pooled: Sequenc
     trials = results.table("trials")
     if trials.num_rows == 0:
         raise QueryError("no trial has begun")
+    completed = trials.filter(pc.equal(trials["status"], "completed"))
+    trials = trials if begun or completed.num_rows == 0 else completed
     values = {name: len(pc.unique(trials[name])) for name in searched_fields(results) if name != x}
     together = [name for name in pooled if name == x or values[name] > 1]
     kept = [name for name in values if values[name] > 1 and name not in pooled]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from kd_sweep.errors import QueryError
 from kd_sweep.figures.plots.drawn_figures import read_figure
 from kd_sweep.figures.plots.figure_list import FIGURES
-from tests.figures.plots.plotted_studies import EDGES, OF_ARMS
+from tests.figures.plots.plotted_studies import EDGES, OF_ARMS, SIZES, write_study
 
 USUAL = {*FIGURES} - OF_ARMS
 DRAWN = {
@@ -50,3 +50,17 @@ def test_a_study_that_lacks_something_gives_figures_or_one_line_each(edge: str, 
     assert {reason.partition(": ")[0] for reason in reasons} == {*FIGURES} - drawn
     assert not any("\n" in reason for reason in reasons)
     assert drawn == DRAWN.get(edge, USUAL)
+
+
+def test_settings_without_a_completed_trial_take_no_line(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path,
+        "half",
+        change=lambda _, setting: (
+            {"status": "failed", "last_epoch": 1} if setting["augmentation_strength"] == 0.5 else {}
+        ),
+    )
+    rows = read_figure(study, FIGURES["reliability"]).tables[""].to_pylist()
+    assert {(row["augmentation_strength"], row["ensemble_size"]) for row in rows} == {(0, 1), (0, 2), (1, 1), (1, 2)}
+    panels = read_figure(study, FIGURES["curves"]).panels
+    assert len(panels) == len(SIZES)  # what has begun has its curve
