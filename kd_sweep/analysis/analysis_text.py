@@ -61,8 +61,11 @@ def write_text(analysis: Analysis, out: BinaryIO, *, complete: bool) -> None:
     """
     about, *notes = explained(analysis)
     rows = sorted(analysis.verdicts.to_pylist(), key=_rank)
-    _lines([about, "", f"Verdicts on the paper's claims (arXiv 2405.00739): {_counts(rows)}"], out)
-    _lines((f"- {row['sentence' if complete else 'summary']}" for row in rows), out)
+    shared = _shared_reason(rows)
+    since = f". Undecided since {shared}." if shared else ""
+    _lines([about, "", f"Verdicts on the paper's claims (arXiv 2405.00739): {_counts(rows)}{since}"], out)
+    texts = (str(row["sentence" if complete else "summary"]) for row in rows)
+    _lines((f"- {text.replace(f': no verdict, since {shared}', '', 1) if shared else text}" for text in texts), out)
     if complete:
         _write_tables(analysis, out)
     else:
@@ -78,6 +81,12 @@ def _counts(verdicts: Sequence[Mapping[str, Any]]) -> str:
     """Return how many verdicts there are of each kind, in words, in their order."""
     counts = Counter(row["verdict"] for row in verdicts)
     return ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+
+
+def _shared_reason(verdicts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the one reason why several claims are undecided; None where they have none, or not the same."""
+    reasons = [row["reason"] for row in verdicts if row["verdict"] == "undecided"]
+    return reasons[0] if len(reasons) > 1 and len(set(reasons)) == 1 else None
 
 
 def _rank(verdict: Mapping[str, Any]) -> int:

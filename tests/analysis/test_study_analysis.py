@@ -105,7 +105,11 @@ def test_verdicts_come_first_in_words_and_then_in_tables(tmp_path):
         assert offsets == sorted(offsets)
     for shown, column in ((whole, "sentence"), (text, "summary")):
         sentences = [line[2:] for line in shown.splitlines() if line.startswith("- ")]
-        assert sorted(sentences) == sorted(analysis.verdicts[column].to_pylist())
+        # Both undecided ones have one reason, which is said once.
+        told = [
+            row[column].replace(f": no verdict, since {row['reason']}", "") for row in analysis.verdicts.to_pylist()
+        ]
+        assert sorted(sentences) == sorted(told)
     untested = [text.startswith("Not tested") for text in sentences]
     assert untested == sorted(untested)
     assert "covers at most 75%" in text
@@ -348,3 +352,18 @@ def test_what_no_seed_has_whole_is_named(tmp_path):
     text = written(analyse(results := write_study(tmp_path, made), resamples=500), results, "table")
     assert "No seed has every pair of settings: " in text
     assert "nan" not in text.lower()
+
+
+def test_a_reason_that_undecided_verdicts_share_is_said_once(tmp_path):
+    made = [{**row, "attention_iou_teachers": None} for row in planted(seeds=3)]
+    made[0] |= {"status": "stopped", "last_epoch": 1}
+    results = write_study(tmp_path, made)
+    analysis = analyse(results, resamples=500)
+    undecided = [row for row in analysis.verdicts.to_pylist() if row["verdict"] == "undecided"]
+    assert {row["reason"] for row in undecided} == {
+        "1 trial was stopped by the scheduler, so the completed trials are not a fair sample of its outcomes"
+    }
+    text = written(analysis, results, "table")
+    assert text.count(undecided[0]["reason"]) == 1
+    assert f"2 undecided, 7 not tested. Undecided since {undecided[0]['reason']}.\n" in text
+    assert "- Undecided: stronger augmentation raises the student's accuracy (val_accuracy). From strength 0" in text

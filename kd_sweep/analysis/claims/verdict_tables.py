@@ -67,6 +67,7 @@ VERDICTS = pa.schema(
         ("chance_share", pa.float64()),
         ("seeds_to_decide", pa.int32()),
         ("detectable", pa.float64()),
+        ("reason", pa.string()),
         ("summary", pa.string()),
         ("sentence", pa.string()),
     ]
@@ -138,6 +139,7 @@ def _row(sample: Sample, verdict: Verdict) -> dict[str, Any]:
         **_p_columns("p_equivalence", verdict.p_equivalence),
         "detectable": verdict.detectable,
         "seeds_to_decide": int(needed) if needed is not None and math.isfinite(needed) else None,
+        "reason": verdict.reason,
         "summary": sentence(verdict, sample, brief=True),
         "sentence": sentence(verdict, sample),
     }
