@@ -17,6 +17,7 @@ from kd_sweep.study.repeat_seeds import AdaptiveSeeds
 from kd_sweep.study.space.points import PlannedTrial, planned_trials, seed_of
 from kd_sweep.study.spec import StudySpec
 from kd_sweep.tables.reader import Results
+from kd_sweep.tables.schema import ENDED
 
 
 def check_adaptive_seeds(spec: StudySpec, seeds: AdaptiveSeeds) -> None:
@@ -65,6 +66,8 @@ class AddedSeeds:
         self._seeds, self._recorder, self._study = seeds, recorder, study
         self.decision = SeedDecision(seeds, 0)
         """The last one."""
+        self._trial_ids: dict[int, list[str]] = {}
+        """Of each seed."""
 
     def decide(self) -> SeedDecision:
         """Return what the study has come to. The tables are written first: they are what is judged."""
@@ -74,6 +77,15 @@ class AddedSeeds:
         results = Results(self._study)
         name = only_study(results, None)
         return decide(trials_of(results, name), name, self._seeds)
+
+    def say_complete(self) -> None:
+        """Write how many seeds are complete where that has changed and there is no look yet."""
+        for number, seed in enumerate(self._seeds.all[: self._seeds.min]):
+            if any(self._recorder.status(trial_id) not in ENDED for trial_id in self._trial_ids[seed]):
+                if number > self.decision.num_complete:
+                    self.decision = SeedDecision(self._seeds, number)
+                    self._recorder.seeds_judged(str(self.decision))
+                return
 
     def wanted(self, trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
         """Return those of all trials that the study is to have by now: of the seeds wanted, and of any that has begun.
@@ -86,5 +98,8 @@ class AddedSeeds:
         known = self._recorder.trials()
         seeds = set(self._seeds.all[: decision.num_wanted])
         listed = list(trials)
+        self._trial_ids = {}
+        for trial in listed:
+            self._trial_ids.setdefault(seed_of(trial), []).append(trial.trial_id)
         seeds |= {seed_of(trial) for trial in listed if trial.trial_id in known}
         return {trial.trial_id: trial for trial in listed if seed_of(trial) in seeds}

@@ -1,6 +1,6 @@
 """The run of a study's outstanding teachers and trials on a connected Ray, each in the processes of the others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import chain, groupby
 from typing import Any
@@ -175,12 +175,16 @@ def growing_source(
         return _in_order(spec, (trial.config for trial in new))
 
     begun = chain(work.unfinished, (trial.config for trial in work.new))
-    outstanding = _seed_by_seed(spec, begun, missing, queue)
+    outstanding = _seed_by_seed(spec, begun, missing, queue, added.say_complete)
     return GrowingSource(outstanding, grow, lambda trial_id: recorder.status(trial_id) in ENDED)
 
 
 def _seed_by_seed(
-    spec: StudySpec, trials: Iterable[TrialConfig], missing: Iterable[TeacherConfig], queue: TeacherQueue
+    spec: StudySpec,
+    trials: Iterable[TrialConfig],
+    missing: Iterable[TeacherConfig],
+    queue: TeacherQueue,
+    before_each: Callable[[], None],
 ) -> Iterator[TrialConfig]:
     """Yield trials in their order; the missing teachers of a seed are queued before its first."""
     waiting = {teacher.teacher_id: teacher for teacher in missing}
@@ -188,7 +192,9 @@ def _seed_by_seed(
         of_seed = list(group)
         needed = {teacher.teacher_id for trial in of_seed for teacher in trial.needed_teachers}
         queue.add([waiting.pop(teacher_id) for teacher_id in list(waiting) if teacher_id in needed])
-        yield from _in_order(spec, of_seed)
+        for trial in _in_order(spec, of_seed):
+            before_each()
+            yield trial
 
 
 def _in_order(spec: StudySpec, trials: Iterable[TrialConfig]) -> Iterable[TrialConfig]:

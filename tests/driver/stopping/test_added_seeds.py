@@ -171,6 +171,7 @@ def test_the_analysis_says_what_the_driver_decided(tmp_path: Path) -> None:
 
 def test_who_analyses_early_is_told_and_judges_complete_seeds_alone(tmp_path: Path) -> None:
     run(tmp_path, study(), borderline, slots=1, most=6)
+    assert judged(tmp_path) == "1 seed of at most 8, no look before 3"
     early = analyse(open_results(tmp_path))
     assert early.looked is not None
     assert early.looked.num_complete == 1
