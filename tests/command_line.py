@@ -21,7 +21,7 @@ Started = subprocess.Popen[str] | WarmProcess
 Start = Callable[..., Started]
 """Start `kd-sweep` with arguments in a process group of its own: the fixture `start_kd_sweep`.
 
-By name: the ``cpus`` of its Ray, and more ``variables`` of its environment.
+By name: the ``cpus`` of its Ray, more ``variables`` of its environment, whether it ``forks_workers`` (`WarmProcess`).
 """
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -167,10 +167,15 @@ def start_kd_sweep() -> Iterator[Start]:
     """
     started: list[Started] = []
 
-    def start(*arguments: object, cpus: int = 1, variables: Mapping[str, str] = MappingProxyType({})) -> Started:
+    def start(
+        *arguments: object,
+        cpus: int = 1,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        forks_workers: bool = True,
+    ) -> Started:
         words, given = [*map(str, arguments)], environment(cpus) | variables
         if words[0] in ("launch", "resume"):
-            started.append(WarmProcess(command_program(*words), given))
+            started.append(WarmProcess(command_program(*words), given, forks_workers=forks_workers))
         else:
             started.append(
                 subprocess.Popen(

@@ -1,11 +1,14 @@
 """Processes of Python for programs of tests: each is forked from one that has imported all that takes long."""
 # ruff: noqa: PTH123, SIM115 - descriptors are opened here, for as long as a process lives
 
+import functools
 import gc
 import multiprocessing
 import multiprocessing.context
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +17,9 @@ import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+from tests import warm_workers
 
 WARM = multiprocessing.get_context("forkserver")
 """Starts processes of functions. A process of pytest has one such first process, whoever asks for it."""
@@ -25,6 +30,7 @@ DRIVER = (
     "driver.progress",
     "driver.ray.connection",
     "driver.ray.preflight",
+    "driver.ray.private",
     "driver.tune.optuna_source",
     "driver.tune.sweep",
     "tables.queries.named_queries",
@@ -66,9 +72,8 @@ def run_warm(
     """
     with tempfile.TemporaryDirectory() as streams:
         (Path(streams) / "0").write_text(stdin)
-        process = WARM.Process(
-            target=_run, args=(program, str(folder), dict(variables), streams, os.sched_getaffinity(0))
-        )
+        place = (str(folder), dict(variables), os.sched_getaffinity(0), worker_start())
+        process = WARM.Process(target=_run, args=(program, streams, *place))
         process.start()
         process.join(timeout_s)
         if process.exitcode is None:
@@ -84,6 +89,19 @@ def command_program(*arguments: str) -> str:
     return f"from kd_sweep.cli import main\nmain({arguments!r})"
 
 
+@functools.cache
+def worker_start() -> str:
+    """Return the program by which the Ray of such a process starts its workers, forked as it is itself."""
+    folder = Path(tempfile.mkdtemp(prefix="of-workers-"))
+    program = shutil.copy(warm_workers.__file__, folder / warm_workers.PROGRAM)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / warm_workers.SOCKET))
+        listener.listen(64)
+        command = [sys.executable, warm_workers.__file__, str(folder), str(listener.fileno())]
+        subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()], start_new_session=True)
+    return str(program)
+
+
 class WarmProcess:
     """A program that runs in a session of its own, forked as in `run_warm`: what a test needs of a `subprocess.Popen`.
 
@@ -93,14 +111,16 @@ class WarmProcess:
         program: what is run as `__main__`, in this folder.
         variables: its whole environment.
         log: the file.
+        forks_workers: whether the workers of its Ray are forked, too; else Ray starts them, in the program's session.
     """
 
-    def __init__(self, program: str, variables: Mapping[str, str], log: Path | None = None) -> None:
+    def __init__(
+        self, program: str, variables: Mapping[str, str], log: Path | None = None, *, forks_workers: bool = True
+    ) -> None:
         receiver, sender = WARM.Pipe(duplex=False)
         output = sender if log is None else str(log)
-        self._process = WARM.Process(
-            target=_run_apart, args=(program, str(Path.cwd()), dict(variables), output, os.sched_getaffinity(0))
-        )
+        place = (str(Path.cwd()), dict(variables), os.sched_getaffinity(0), worker_start() if forks_workers else "")
+        self._process = WARM.Process(target=_run_apart, args=(program, output, *place))
         self._process.start()
         sender.close()
         self.stdout = open(os.dup(receiver.fileno()))
@@ -145,25 +165,29 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def _run(program: str, folder: str, variables: dict[str, str], streams: str, cores: set[int]) -> None:
+def _run(program: str, streams: str, *place: Any) -> None:
     for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
         os.dup2(os.open(f"{streams}/{number}", flags), number)
-    _become(program, folder, variables, cores)
+    _become(program, *place)
 
 
-def _run_apart(program: str, folder: str, variables: dict[str, str], output: Connection | str, cores: set[int]) -> None:
+def _run_apart(program: str, output: Connection | str, *place: Any) -> None:
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     into = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if isinstance(output, str) else output.fileno()
     for number in (1, 2):
         os.dup2(into, number)
     os.close(into) if isinstance(output, str) else output.close()
-    _become(program, folder, variables, cores)
+    _become(program, *place)
 
 
-def _become(program: str, folder: str, variables: dict[str, str], cores: set[int]) -> None:
+def _become(program: str, folder: str, variables: dict[str, str], cores: set[int], worker_start: str) -> None:
     gc.freeze()  # what all share is not looked through again by each
     os.sched_setaffinity(0, cores)
+    if worker_start:
+        from kd_sweep.driver.ray import private
+
+        private.WORKER_START = Path(worker_start)
     tempfile.tempdir = None  # of the environment that was
     # Those that it has are of the files of the first process, or closed.
     sys.stdin = open(0, closefd=False)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from kd_sweep.driver.ray import private
 from tests.command_line import environment
 from tests.left_processes import RUN, end_what_is_left, left_processes
 from tests.longest_first import LONGEST, rank
 from tests.polling import until
 from tests.project.package_coverage import table
-from tests.warm_python import LOADED, WarmProcess, run_warm
+from tests.warm_python import LOADED, WarmProcess, run_warm, worker_start
 
 TESTS = Path(__file__).resolve().parents[1]
 FILES = sorted(TESTS.rglob("*.py"))
@@ -149,3 +150,31 @@ def test_a_forked_process_is_waited_for_and_killed(tmp_path: Path) -> None:
     assert process.wait(10) == process.poll() == -signal.SIGKILL
     process.send_signal(signal.SIGKILL)  # nobody's pid any more
     assert log.read_text() == "before\nbegun\n"
+
+
+ABOUT_A_WORKER = """
+import gc, json, os, sys
+name = sys.modules["__main__"].__file__
+leads = os.getpid() == os.getpgid(0)
+own = [os.getcwd(), sorted(os.sched_getaffinity(0)), sys.stdin.read(), dict(os.environ), sys.path]
+print(json.dumps([__name__, name, sys.argv, leads, own, gc.isenabled(), "ray" in sys.modules]))
+print("told", file=sys.stderr, flush=True)
+sys.exit(3)
+"""
+
+
+def test_a_forked_worker_is_to_ray_as_one_that_was_started(tmp_path: Path) -> None:
+    program, variables = (
+        tmp_path / "worker.py",
+        environment() | {"PYTHONPATH": f"{tmp_path}:{TESTS.parent}", "KIND": "é\n"},
+    )
+    program.write_text(ABOUT_A_WORKER)
+    started, forked = (
+        subprocess.run(
+            [sys.executable, start, program, "--node-id=1", "--language=PYTHON"],
+            capture_output=True, text=True, cwd=tmp_path, env=variables, process_group=0, stdin=subprocess.DEVNULL,
+        )
+        for start in (private.WORKER_START, worker_start())
+    )  # fmt: skip
+    assert forked.stdout == started.stdout != ""
+    assert forked.stderr == started.stderr == "told\n"

@@ -46,6 +46,9 @@ STAND_IN = shlex.join(["sh", "-c", "while kill -0 $PPID; do sleep 2; done"])
 OBJECT_STORE_BYTES = 256 * 2**20
 """Configurations, rows and records go through Ray, all of them small. By default it takes 30 % of the memory."""
 
+WORKER_START = Path(__file__).with_name("worker_start.py")
+"""The program that a raylet runs for each worker."""
+
 POLL_S = 0.1
 
 
@@ -145,7 +148,7 @@ class LocalNode(node.Node):
         ports = {name: self._held.enter_context(_held_port()) for name in AGENT_PORTS}
         sockets = {name: str(Path(str(ray_params.temp_dir)) / socket_name) for name, socket_name in SOCKETS.items()}
         ray_params.update(node_ip_address=LOOPBACK, no_monitor=True, include_log_monitor=False, **ports, **sockets)
-        ray_params.update(setup_worker_path=str(Path(__file__).with_name("worker_start.py")))
+        ray_params.update(setup_worker_path=str(WORKER_START))
         self._listen_port = ports[LISTEN_PORT]
         try:
             with _replaced(node, "wait_for_persisted_port", self._port):

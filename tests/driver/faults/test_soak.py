@@ -71,7 +71,7 @@ class Sweep:
         """Launch or resume: the same command."""
         self._log.touch()
         self._begin = self._log.stat().st_size
-        self.driver = WarmProcess(self._program, environment(CPUS), self._log)
+        self.driver = WarmProcess(self._program, environment(CPUS), self._log, forks_workers=False)
         self._sessions.add(self.driver.pid)
 
     def said(self) -> str:

@@ -93,7 +93,7 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
     """Also where somebody else has `ray` in the temporary folder, and where this user's clusters ask for no token."""
     (short / "ray").write_text("not yours")
     variables = {"TMPDIR": str(short), "HOME": str(tmp_path / "home"), "RAY_AUTH_MODE": "disabled"}
-    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", *SMALL, variables=variables)
+    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", *SMALL, variables=variables, forks_workers=False)
     assert process.stdout is not None
     seen: set[str] = set()
     tokens: set[tuple[str, int]] = set()
@@ -117,7 +117,8 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
 @pytest.mark.slow
 def test_a_process_that_crashes_is_told_by_its_signal(tiny: Path, tmp_path: Path, start_kd_sweep: Start) -> None:
     """A process crashes when teachers begin, and one when trials do."""
-    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", *SMALL, "--set", "student.epochs=100")
+    longer = (*SMALL, "--set", "student.epochs=100")
+    process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", *longer, forks_workers=False)
     assert process.stdout is not None
     said = ""
     for line in process.stdout:

@@ -49,7 +49,7 @@ def test_killed_processes_cost_no_row_and_all_is_as_without_lock_step(
     """One of a trial, which another trial of the group outlives, and in the group after it the one that they share."""
     root, mark = with_teachers, with_teachers.parent.name
     trials = root / "tiny" / CHECKPOINTS
-    sweep = start_kd_sweep("launch", tiny, "--root", root, *ON, cpus=2, variables={MARK: mark})
+    sweep = start_kd_sweep("launch", tiny, "--root", root, *ON, cpus=2, variables={MARK: mark}, forks_workers=False)
     for num_trials, kind in ((1, TRIALS), (3, SHARED)):
         until(lambda at=num_trials: len(list(trials.glob("*/last-*.safetensors"))) >= at, interval_s=0.005)
         assert not any("libtorch" in Path(f"/proc/{pid}/maps").read_text() for pid in processes(TRIALS, mark))
