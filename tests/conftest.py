@@ -162,8 +162,8 @@ def cli(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 def start_kd_sweep() -> Iterator[Start]:
     """Start `kd-sweep` with these arguments, in a session of its own. What still runs ends with the test.
 
-    What launches is forked from a process that has loaded what a launch loads. A service is started as by its user:
-    it must not load that.
+    What launches or exports is forked from a process that has loaded what a launch loads. A service is started as by
+    its user: it must not load that.
     """
     started: list[Started] = []
 
@@ -174,7 +174,7 @@ def start_kd_sweep() -> Iterator[Start]:
         forks_workers: bool = True,
     ) -> Started:
         words, given = [*map(str, arguments)], environment(cpus) | variables
-        if words[0] in ("launch", "resume"):
+        if words[0] in ("launch", "resume", "export"):
             started.append(WarmProcess(command_program(*words), given, forks_workers=forks_workers))
         else:
             started.append(

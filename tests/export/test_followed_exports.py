@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from kd_sweep.export.targets import TARGETS
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
-from tests.command_line import COMMAND, Cli, assert_one_line, environment
+from tests.command_line import Cli, Start, Started, assert_one_line
 from tests.export.written_study import FINISHED, OBJECTIVES, STUDY, add_trials
 from tests.tables.rows import trial_id
 
@@ -35,25 +34,15 @@ def writer(tmp_path: Path) -> Iterator[StudyWriter]:
     lease.release()
 
 
-def following(tmp_path: Path, to: str) -> "subprocess.Popen[str]":
-    command = [
-        *COMMAND,
-        "export",
-        str(tmp_path / "root"),
-        STUDY,
-        "--to",
-        to,
-        "--out",
-        str(tmp_path / "out"),
-        "--follow",
-    ]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+def following(start_kd_sweep: Start, tmp_path: Path, to: str) -> Started:
+    asked = ("export", tmp_path / "root", STUDY, "--to", to, "--out", tmp_path / "out", "--follow")
+    return start_kd_sweep(*asked)
 
 
-def next_written(process: "subprocess.Popen[str]") -> str:
+def next_written(process: Started) -> str:
     """Wait until an export has changed something; return the line that says so."""
-    assert process.stderr is not None
-    return next(line for line in process.stderr if line.startswith("wrote "))
+    assert process.stdout is not None
+    return next(line for line in process.stdout if line.startswith("wrote "))
 
 
 def trials_in(out: Path) -> set[str]:
@@ -80,63 +69,58 @@ def trials_in(out: Path) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", OF_STUDIES)
-def test_an_export_follows_a_study_until_it_is_finished(to: str, tmp_path: Path, writer: StudyWriter) -> None:
+def test_an_export_follows_a_study_until_it_is_finished(
+    to: str, tmp_path: Path, writer: StudyWriter, start_kd_sweep: Start
+) -> None:
     for module in TARGETS[to].modules:
         pytest.importorskip(module, reason=f"the extra {to}")
     out = tmp_path / "out"
-    process = following(tmp_path, to)
-    try:
-        for number, (status, last) in list(FINISHED.items())[:2]:
-            add_trials(writer, {number: (status, last)})
-            writer.flush()
-            assert f"wrote {out}: {number + 1} trials" in next_written(process)
-            assert trial_id(number) in trials_in(out)
-        add_trials(writer, dict(list(FINISHED.items())[2:]))
-        writer.set_study(status="completed")
+    process = following(start_kd_sweep, tmp_path, to)
+    for number, (status, last) in list(FINISHED.items())[:2]:
+        add_trials(writer, {number: (status, last)})
         writer.flush()
-        _, error = process.communicate(timeout=PATIENCE_S)
-    finally:
-        process.kill()
-    assert process.returncode == 0, error
+        assert f"wrote {out}: {number + 1} trials" in next_written(process)
+        assert trial_id(number) in trials_in(out)
+    add_trials(writer, dict(list(FINISHED.items())[2:]))
+    writer.set_study(status="completed")
+    writer.flush()
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output
     assert trials_in(out) == {trial_id(number) for number in FINISHED}
-    assert error.splitlines()[-1].startswith(f"study {STUDY} has ended; {out} has it all: {len(FINISHED)} trials")
+    assert output.splitlines()[-1].startswith(f"study {STUDY} has ended; {out} has it all: {len(FINISHED)} trials")
 
 
-def test_ctrl_c_ends_it_with_130_and_what_is_there_is_whole(tmp_path: Path, writer: StudyWriter) -> None:
+def test_ctrl_c_ends_it_with_130_and_what_is_there_is_whole(
+    tmp_path: Path, writer: StudyWriter, start_kd_sweep: Start
+) -> None:
     out = tmp_path / "out"
-    process = following(tmp_path, "optuna")
-    try:
-        add_trials(writer, {0: FINISHED[0]})
-        writer.flush()
-        next_written(process)
-        assert trials_in(out) == {trial_id(0)}
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=PATIENCE_S)
-    finally:
-        process.kill()
-    assert process.returncode == 130, error
-    assert "Traceback" not in error
-    assert error.splitlines()[-1] == f"stopped; {out} has what had finished, and the same command goes on"
+    process = following(start_kd_sweep, tmp_path, "optuna")
+    add_trials(writer, {0: FINISHED[0]})
+    writer.flush()
+    next_written(process)
+    assert trials_in(out) == {trial_id(0)}
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert output.splitlines()[-1] == f"stopped; {out} has what had finished, and the same command goes on"
     assert trials_in(out) == {trial_id(0)}
 
 
-def test_an_interrupted_study_is_waited_for_until_it_is_resumed(tmp_path: Path) -> None:
+def test_an_interrupted_study_is_waited_for_until_it_is_resumed(tmp_path: Path, start_kd_sweep: Start) -> None:
     root = Root.open(tmp_path / "root")
     with StudyWriter(root, STUDY) as writer:
         writer.set_study(objectives=json.dumps(OBJECTIVES), num_planned=2, status="interrupted")
         add_trials(writer, {0: FINISHED[0]})
-    process = following(tmp_path, "optuna")
-    try:
-        assert process.stderr is not None
-        assert "1 trials" in next_written(process)
-        assert process.stderr.readline().startswith(f"study {STUDY} is interrupted; waiting for its resume")
-        with StudyWriter(root, STUDY) as writer:
-            add_trials(writer, {1: FINISHED[1]})
-            writer.set_study(status="completed")
-        _, error = process.communicate(timeout=PATIENCE_S)
-    finally:
-        process.kill()
-    assert process.returncode == 0, error
+    process = following(start_kd_sweep, tmp_path, "optuna")
+    assert process.stdout is not None
+    assert "1 trials" in next_written(process)
+    assert process.stdout.readline().startswith(f"study {STUDY} is interrupted; waiting for its resume")
+    with StudyWriter(root, STUDY) as writer:
+        add_trials(writer, {1: FINISHED[1]})
+        writer.set_study(status="completed")
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output
     assert trials_in(tmp_path / "out") == {trial_id(0), trial_id(1)}
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +16,11 @@ from kd_sweep.export.export_paths import MARK
 from kd_sweep.export.targets import TARGETS
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.writer import StudyWriter
-from tests.command_line import COMMAND, Cli, environment
+from tests.command_line import Cli, environment
 from tests.export.wandb_runs import told
 from tests.export.written_study import STUDY, add_trials, write_study
 from tests.trained_studies import train_study
+from tests.warm_python import WarmProcess, command_program
 
 TRIALS = dict.fromkeys(range(40), ("completed", 10))
 NETWORK = """
@@ -84,13 +84,15 @@ def rows(path: Path) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def exporting(root: Path, to: str, out: Path, *more: str) -> "Iterator[subprocess.Popen[bytes]]":
+def exporting(root: Path, to: str, out: Path, *more: str) -> Iterator[WarmProcess]:
     of_network = ["--trial", "best"] if TARGETS[to].of_network else []
-    command = [*COMMAND, "export", str(root), STUDY, "--to", to, "--out", str(out), *of_network, *more]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True) as process:
+    program = command_program("export", str(root), STUDY, "--to", to, "--out", str(out), *of_network, *more)
+    process = WarmProcess(program, environment(), Path(os.devnull))
+    try:
         yield process
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait(PATIENCE_S)
 
 
 def has_begun(out: Path) -> bool:
@@ -101,7 +103,7 @@ def has_begun(out: Path) -> bool:
     return any(name.startswith((out.name, f".{out.name}.")) for name in names)
 
 
-def kill_when(root: Path, to: str, out: Path, holds: Callable[[], bool], *more: str) -> int:
+def kill_when(root: Path, to: str, out: Path, holds: Callable[[], bool], *more: str) -> int | None:
     """Kill an export when something holds; return its exit code: it may have been quicker."""
     with exporting(root, to, out, *more) as process:
         until = time.monotonic() + PATIENCE_S
