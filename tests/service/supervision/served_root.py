@@ -18,6 +18,8 @@ from kd_sweep.service.rows.models import Submission
 from kd_sweep.service.service_settings import service_settings
 from kd_sweep.service.supervision.run_folder import RunFolder
 from tests.command_line import environment
+from tests.service.supervision.service_process import WORKER_START
+from tests.warm_python import worker_start
 
 WAIT_S = 120.0
 
@@ -37,9 +39,10 @@ class ServedRoot:
     def start(self) -> None:
         """Start a service, and wait until it has begun."""
         command = [sys.executable, "-m", "tests.service.supervision.service_process", str(self.root), str(self._state)]
+        variables = environment() | {WORKER_START: worker_start()}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, str(self._max_studies)], env=environment(), stdout=subprocess.PIPE, stderr=log, text=True
+                [*command, str(self._max_studies)], env=variables, stdout=subprocess.PIPE, stderr=log, text=True
             )
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline().strip()
