@@ -17,6 +17,8 @@ from tests.service.running_service import RunningService
 CHROMIUM = shutil.which("chromium")
 WHY_NOT = "needs Chromium: apt-get install chromium"
 AXE = ROOT / "tests/assets/axe/axe.min.js"
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+"""Those rules of axe that are about colour, of the rules that it has on."""
 PATIENCE_MS = 30_000
 """Of each assertion that waits: Playwright itself has 5 s, which a machine with other tests may need."""
 expect.set_options(timeout=PATIENCE_MS)
@@ -81,11 +83,12 @@ class Visit:
         self.page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
         self.page.set_viewport_size(DESKTOP)
 
-    def violations(self) -> list[str]:
-        """Return the rules of accessibility that what is shown breaks."""
+    def violations(self, *, of_colour: bool = False) -> list[str]:
+        """Return the rules of accessibility that what is shown breaks, of all rules or of those about colour."""
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+        options = {"resultTypes": ["violations"]} | ({"runOnly": COLOUR_RULES} if of_colour else {})
+        found = self.page.evaluate("(options) => axe.run(options)", options)["violations"]
         return [f"{rule['id']}: {json.dumps([node['html'][:200] for node in rule['nodes']])}" for rule in found]
 
 

@@ -37,20 +37,23 @@ PAGES = (
 def test_every_page_keeps_the_rules_of_accessibility_and_fits_a_phone(
     chromium: Browser, service: RunningService, trial: str, theme: str
 ) -> None:
+    """In the dark theme nothing but colours differs."""
+    is_dark = theme == "dark"
     with visit(chromium, service, color_scheme=theme) as tab:
         tab.page.goto(service.url)
         tab.page.get_by_label("Token").wait_for()
-        assert tab.violations() == []
+        assert tab.violations(of_colour=is_dark) == []
         tab.sign_in()
         for path in PAGES:
             tab.go(path.format(trial=trial))
             tab.page.locator("h1").wait_for()
             tab.settled()
-            assert tab.violations() == [], path
+            assert tab.violations(of_colour=is_dark) == [], path
             assert tab.page.title().endswith(" · kd_sweep")
-            tab.fit_a_phone()
-        is_dark = tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
-        assert is_dark == (theme == "dark")
+            if not is_dark:
+                tab.fit_a_phone()
+        ground = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(20, 23, 28)") == is_dark
 
 
 def test_everything_that_can_be_used_is_reached_by_keyboard(tab: Visit, trial: str) -> None:

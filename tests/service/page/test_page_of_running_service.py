@@ -18,7 +18,7 @@ from tests.tiny_study import TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
 
-LIVE = TINY.replace("name: tiny", "name: live").replace("epochs: 3", "epochs: 20").replace("grid: [1, 2]", "grid: [1]")
+LIVE = TINY.replace("name: tiny", "name: live").replace("epochs: 3", "epochs: 8").replace("grid: [1, 2]", "grid: [1]")
 SOON_MS = 90_000
 """For what needs a Ray, or a driver, to start or end."""
 
@@ -80,7 +80,7 @@ def test_a_study_is_submitted_watched_paused_extended_resumed_and_downloaded(pag
     taken = pq.read_table(io.BytesIO(Path(download.value.path()).read_bytes()))
     kept = kd_sweep.open_results(tmp_path / "results")["live"].table("trials")
     assert taken.sort_by("trial_id").to_pylist() == kept.sort_by("trial_id").to_pylist()
-    assert taken["last_epoch"].to_pylist() == [20, 20, 20]
+    assert taken["last_epoch"].to_pylist() == [8, 8, 8]
     page.get_by_role("link", name="Cluster").click()  # its Ray stays for a minute
     node = page.get_by_role("table", name="Nodes of Ray").get_by_role("row", name=socket.gethostname())
     expect(node).to_contain_text("Alive", timeout=SOON_MS)
