@@ -110,7 +110,7 @@ def list_parts(root: Root, term: int | None = None) -> list[Part]:
 
 
 def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a part's rows, or these columns of them, text as dictionaries; every byte of the file is checked.
+    """Return a part's rows, or those of these columns that it has, text as dictionaries; every byte is checked.
 
     Raises:
         CorruptFileError: a byte of it is not what was written.
@@ -125,7 +125,7 @@ def read_part(root: Root, part: Part, columns: Sequence[str] | None = None) -> p
         file = pq.ParquetFile(source, metadata=metadata, read_dictionary=text, page_checksum_verification=True)
         check_version(file.schema_arrow, location)
         table = file.read(columns=columns if is_whole else None)
-    return table if columns is None else table.select(columns)
+    return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
 
 def write_part(root: Root, part: Part, table: pa.Table, order: pa.Array | None = None) -> None:
