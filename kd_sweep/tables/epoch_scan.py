@@ -1,6 +1,6 @@
 """The epochs of one or several studies as an Arrow dataset: a view of the parts that counted at one moment."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from kd_sweep.tables.schema import EPOCHS, EPOCHS_FOLDER, check_version, unified
 
 _OPENINGS = 20
 _BATCHES_AHEAD, _FILES_AHEAD = 2, 1
+_KEYS = ("trial_id", "epoch")
 _FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=True)
 )
@@ -37,11 +38,21 @@ class Snapshot(NamedTuple):
         """Whether every file of it is still there."""
         return all(root.exists(part.path) for root, part in self.parts)
 
-    def of_trials(self, trial_ids: Collection[str]) -> pa.Table:
+    def batches(self, num_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, so many at a time, of which one group of a file is held: all columns of it are 30 MB."""
+        for fragment in self.dataset.get_fragments():
+            for group in fragment.split_by_row_group():
+                yield from group.to_table(schema=self.dataset.schema).to_batches(num_rows)
+
+    def of_trials(self, trial_ids: Collection[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows of some trials, by trial and epoch.
 
         Only the groups of rows that hold one are read whole, of the others at most the ids: of a study of millions of
         epochs that takes a tenth of the time and memory of a scan of all its columns.
+
+        Args:
+            trial_ids: of the trials.
+            columns: that are wanted, besides `trial_id` and `epoch`; all when None.
 
         Raises:
             CorruptFileError: a part is damaged.
@@ -54,7 +65,8 @@ class Snapshot(NamedTuple):
                 for group in fragment.split_by_row_group(wanted)
                 if group.count_rows(filter=wanted)
             ]
-            rows = ds.FileSystemDataset(holding, self.dataset.schema, _FORMAT).to_table(filter=wanted)
+            shown = self.dataset.schema.names if columns is None else list(dict.fromkeys((*_KEYS, *columns)))
+            rows = _Parts(holding, self.dataset.schema, _FORMAT).scanner(columns=shown, filter=wanted).to_table()
         except (pa.ArrowException, OSError):
             self.check()
             raise

@@ -3,7 +3,7 @@
 import datetime
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +16,7 @@ from kd_sweep.storage.lease_holder import holder_of
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.current_files import current_term
 from kd_sweep.tables.epoch_scan import Snapshot, snapshot
-from kd_sweep.tables.keyed_table import read_table, table_schema
+from kd_sweep.tables.keyed_table import configurations, read_table, table_schema
 from kd_sweep.tables.notes import notes_table, tags_of
 from kd_sweep.tables.queries.statement_limits import Limits
 from kd_sweep.tables.rendering.study_overview import remaining_s
@@ -99,6 +99,25 @@ class Results:
         if name == "epochs":
             return self._epochs(roots).dataset.to_table()
         return self._keyed(name, roots, is_whole=self._is_whole)
+
+    def configurations(self) -> Iterator[tuple[str, str, str | None]]:
+        """Yield study, id and configuration of each trial, by study and in the order of their table.
+
+        Few of them are held at a time: they are more than half of the memory of a table. Errors are those of `table`.
+        """
+        for study, root in self._study_roots().items():
+            for batch in configurations(root):
+                texts = batch["config"] if "config" in batch.schema.names else pa.nulls(len(batch), pa.string())
+                for trial_id, text in zip(batch["trial_id"].to_pylist(), texts.to_pylist(), strict=True):
+                    yield study, trial_id, text
+
+    def with_configurations(self, rows: pa.Table) -> pa.Table:
+        """Return rows of trials, as results `for_views` have them, with their configurations."""
+        keys = list(zip(rows["study"].to_pylist(), rows["trial_id"].to_pylist(), strict=True))
+        wanted = set(keys)
+        found = {(study, one): text for study, one, text in self.configurations() if (study, one) in wanted}
+        place = rows.schema.get_field_index("config")
+        return rows.set_column(place, rows.schema.field(place), pa.array([found.get(key) for key in keys], pa.string()))
 
     def searched_columns(self) -> list[str]:
         """Return the columns of ``trials`` that studies added: their searched fields beyond strength, size and seed."""

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from kd_sweep.errors import QueryError, StorageError
 from kd_sweep.storage.root import Root
 from kd_sweep.tables.reader import Results, is_study
@@ -45,17 +47,14 @@ def find_trials(results: Results, ids: Iterable[str]) -> list[StoredTrial]:
     Raises:
         QueryError: no trial has such an id, or several ids start so. One line.
     """
-    table = results.table("trials").sort_by("study")
+    table = results.for_views().table("trials").sort_by("study")
     places: dict[str, int] = {}
     for place, trial_id in enumerate(table["trial_id"].to_pylist()):
         places.setdefault(trial_id, place)
     studies = results.select()
-    trials: dict[str, StoredTrial] = {}
-    for prefix in ids:
-        (row,) = table.slice(places[matching_id(prefix, places, results.root)], 1).to_pylist()
-        study = studies[row["study"]]
-        trials.setdefault(row["trial_id"], StoredTrial(study.parent()[0], study, row))
-    return list(trials.values())
+    found = dict.fromkeys(places[matching_id(prefix, places, results.root)] for prefix in ids)
+    rows = results.with_configurations(table.take(pa.array(found, pa.int64()))).to_pylist()
+    return [StoredTrial(studies[row["study"]].parent()[0], studies[row["study"]], row) for row in rows]
 
 
 def matching_id(prefix: str, trial_ids: Iterable[str], root: Root) -> str:

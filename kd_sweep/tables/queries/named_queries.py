@@ -133,12 +133,14 @@ def best_epoch(results: Results) -> pa.Table:
     extra = searched[2:-1]
     keys = ["study", "trial_id", "status", *searched, "epoch"]
     of_trials = listed(["study", "trial_id", "status", *extra])
+    # Each trial's best value first, then its first epoch: rows put in order would be those of all epochs.
     query = f"""
+        WITH best AS (SELECT study, trial_id, max(val_accuracy) AS most FROM epochs GROUP BY study, trial_id),
+            firsts AS (SELECT study, trial_id, min(epoch) AS epoch FROM epochs JOIN best USING (study, trial_id)
+                WHERE val_accuracy IS NOT DISTINCT FROM most GROUP BY study, trial_id)
         SELECT {listed([*keys, *metrics])}
-        FROM epochs JOIN (SELECT {of_trials} FROM trials) USING (study, trial_id)
-        QUALIFY row_number() OVER (
-            PARTITION BY study, trial_id ORDER BY val_accuracy DESC NULLS LAST, epoch
-        ) = 1
+        FROM epochs JOIN firsts USING (study, trial_id, epoch)
+            JOIN (SELECT {of_trials} FROM trials) USING (study, trial_id)
         ORDER BY {ordered(["study", *searched, "trial_id"])}"""
     return without_empty(results.sql(query), [*extra, *metrics])
 

@@ -1,6 +1,8 @@
 """Pages of a table: in an order that a client names, each beginning behind the last row of the one before."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -51,32 +53,39 @@ def page_of(table: pa.Table, sort: str, identity: str, after: str | None, limit:
     )
 
 
-def epochs_page(study: Results, after: str | None, limit: int) -> tuple[pa.Table, str | None]:
+def epochs_page(
+    study: Results, after: str | None, limit: int, columns: str | None = None
+) -> tuple[pa.Table, str | None]:
     """Return a page of the epochs of a study, by trial and epoch, and the cursor of the next one; None behind the last.
 
     Args:
         study: one alone.
         after: the cursor; None for the first page.
         limit: the most rows.
+        columns: as `selected` takes them.
 
     Raises:
+        QueryError: there is no such column.
         RefusedRequestError: the cursor is none of this list.
     """
     trial, epoch = ("", 0) if after is None else key_of(after, str, int)
-    # The keys first: rows have many columns, and a page needs few of the rows.
-    keys = study.sql(
-        "SELECT trial_id, epoch FROM epochs WHERE trial_id > $trial OR (trial_id = $trial AND epoch > $epoch) "
-        f"ORDER BY trial_id, epoch LIMIT {limit + 1}",
+    # The trials first: rows have many columns, and a page needs few of the rows.
+    trials = study.sql(
+        "SELECT trial_id, count(*) AS number FROM epochs "
+        "WHERE trial_id > $trial OR (trial_id = $trial AND epoch > $epoch) GROUP BY trial_id ORDER BY trial_id",
         {"trial": trial, "epoch": epoch},
     )
-    trial_ids = pc.unique(keys["trial_id"].slice(0, limit)).to_pylist()
-    rows = snapshot(list(study.select().values())).of_trials(trial_ids)
+    ends = list(accumulate(trials["number"].to_pylist(), initial=0))
+    trial_ids = trials["trial_id"].slice(0, bisect_left(ends, limit)).to_pylist()
+    epochs = snapshot(list(study.select().values()))
+    shown = selected(epochs.dataset.schema.empty_table(), columns).column_names
+    rows = epochs.of_trials(trial_ids, shown)
     is_behind = pc.or_(pc.greater(rows["trial_id"], trial), pc.greater(rows["epoch"], epoch))
     rows = rows.filter(is_behind)
     page = rows.slice(0, limit)
-    if max(rows.num_rows, keys.num_rows) <= limit:
-        return page, None
-    return page, cursor_of(page["trial_id"][limit - 1].as_py(), page["epoch"][limit - 1].as_py())
+    if max(rows.num_rows, ends[-1]) <= limit:
+        return page.select(shown), None
+    return page.select(shown), cursor_of(page["trial_id"][limit - 1].as_py(), page["epoch"][limit - 1].as_py())
 
 
 def selected(table: pa.Table, columns: str | None) -> pa.Table:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from fastapi.responses import StreamingResponse
 
 from kd_sweep.service.http.answers.table_forms import MEDIA_TYPES, Form, arrow_stream
+from kd_sweep.service.http.listening.returned_memory import give_back
 from kd_sweep.tables.epoch_scan import snapshot
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.output_formats import render
@@ -25,9 +26,8 @@ def table_stream(results: Results, name: str, form: Form) -> StreamingResponse:
         form: Arrow, CSV or Parquet.
     """
     if name == "epochs":
-        dataset = snapshot(list(results.select().values())).dataset
-        schema = dataset.schema
-        batches = dataset.to_batches(batch_size=_ROWS, batch_readahead=1, fragment_readahead=1)
+        epochs = snapshot(list(results.select().values()))
+        schema, batches = epochs.dataset.schema, epochs.batches(_ROWS)
     else:
         table = results.table(name)
         schema, batches = table.schema, iter(table.to_batches(_ROWS))
@@ -35,7 +35,14 @@ def table_stream(results: Results, name: str, form: Form) -> StreamingResponse:
     headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
     if form is not Form.ARROW:
         headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
-    return StreamingResponse(write(schema, batches), 200, headers, MEDIA_TYPES[form])
+    return StreamingResponse(_given_back(write(schema, batches)), 200, headers, MEDIA_TYPES[form])
+
+
+def _given_back(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    finally:
+        give_back()
 
 
 def _csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[bytes]:

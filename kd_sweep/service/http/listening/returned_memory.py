@@ -2,14 +2,19 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import time
 
 from kd_sweep.tables.arrow_alone import import_arrow_alone
 
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Of glibc's malloc.h."""
 _ARENAS = 2
+_APART_BYTES = 256 * 1024
+"""What is larger goes back when it is freed: malloc would raise this by itself, up to 32 MB."""
+_FREE_BYTES = 4 * 1024**2
+"""At the end of the heap, which malloc keeps."""
 _POOL = "ARROW_DEFAULT_MEMORY_POOL"
 _PAUSE_S = 5.0
 _given_back_at = 0.0
@@ -28,13 +33,25 @@ def keep_little() -> None:
     if not is_chosen:
         del os.environ[_POOL]  # drivers, which train, have Arrow's own
     with contextlib.suppress(OSError, AttributeError):  # a system without glibc
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, _APART_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _FREE_BYTES)
 
 
 def give_back() -> None:
-    """Give what is free in the middle of the heap back to the system: after a view that is up to 0.1 GB, for 15 ms."""
+    """Give back what is free, with what objects hold that refer to each other.
+
+    Those of Arrow are few and hold much, such as the footers of all files of a study: Python would look for them late.
+    """
     global _given_back_at
     _given_back_at = time.monotonic()
+    gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Give what is free in the middle of the heap back to the system: after a view that is up to 0.1 GB, for 15 ms."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -73,7 +73,7 @@ def tables_of_root(request: Request) -> dict[str, Any]:
     return reading.remembered(
         ("columns",),
         reading.tag(results, "columns"),
-        lambda: _columns({name: results.sql(f"SELECT * FROM {name} LIMIT 0").schema for name in TABLES}),
+        lambda: _columns({name: results.for_views().sql(f"SELECT * FROM {name} LIMIT 0").schema for name in TABLES}),
     )
 
 

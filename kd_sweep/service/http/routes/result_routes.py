@@ -28,7 +28,7 @@ from kd_sweep.service.service_errors import NotFoundError
 from kd_sweep.study.spec import NAME_PATTERN
 from kd_sweep.tables.reader import Results
 from kd_sweep.tables.rendering.value_text import plain
-from kd_sweep.tables.schema import STATUSES, TABLES
+from kd_sweep.tables.schema import LARGE_COLUMNS, STATUSES, TABLES
 
 router = api_router("results", ForViewers)
 
@@ -62,13 +62,16 @@ def trials(
     tag = reading.tag(study, form, request.url.query)
 
     def compute() -> Response:
-        table = study.table("trials")
+        is_whole = any(column in text for column in LARGE_COLUMNS for text in (sort, *(where or ())))
+        table = (study if is_whole else study.for_views()).table("trials")
         if status is not None:
             if status not in STATUSES:
                 raise QueryError(f"status: {status!r} is not a status; {alternatives(status, STATUSES)}")
             table = table.filter(pc.equal(table["status"], status))
         table = matching(table, where or [])
         page, following = page_of(table, sort, "trial_id", after, limit)
+        if not is_whole and (columns is None or any(column in columns for column in LARGE_COLUMNS)):
+            page = study.with_configurations(page)
         about = {"num_matching": table.num_rows}
         return table_answer(selected(page, columns), form, f"{name}-trials", next_cursor=following, tag=tag, **about)
 
@@ -122,8 +125,8 @@ def epochs(
 
     def compute() -> Response:
         with VIEWS.one():
-            page, following = epochs_page(study, after, limit)
-        return table_answer(selected(page, columns), form, f"{name}-epochs", next_cursor=following, tag=tag)
+            page, following = epochs_page(study, after, limit, columns)
+        return table_answer(page, form, f"{name}-epochs", next_cursor=following, tag=tag)
 
     return shared_answer(request, form, tag, compute, str(request.url), is_live=reading.is_live(study))
 

@@ -71,23 +71,24 @@ def reliability(results: Results, parameters: ReliabilityParameters) -> pa.Table
     groups = ["study", *settings.columns]
     whom = {STUDENT: "student", "ensemble": "teachers"}
     names = [f"reliability_{what}_{who}" for who in whom.values() for what in ("count", "confidence", "accuracy")]
+    # A seed is counted before its bins are rows, which are too many to be grouped by seed.
     bins = " UNION ALL ".join(
-        f"""SELECT {listed(groups)}, seed, '{word}' AS network,
+        f"""SELECT {listed(groups)}, '{word}' AS network, is_first, num_trials,
             generate_subscripts(reliability_count_{who}, 1) AS bin, unnest(reliability_count_{who}) AS number,
-            unnest(reliability_confidence_{who}) AS sure, unnest(reliability_accuracy_{who}) AS share FROM last"""
+            unnest(reliability_confidence_{who}) AS sure, unnest(reliability_accuracy_{who}) AS share
+            FROM (SELECT *, row_number() OVER of_seed = 1 AS is_first, count(*) OVER of_seed AS num_trials
+                FROM last WHERE reliability_count_{who} IS NOT NULL
+                WINDOW of_seed AS (PARTITION BY {listed(groups)}, seed))"""
         for word, who in whom.items()
     )
     keys = [*groups, "network", "bin"]
     query = f"""
-        WITH last AS ({_last_epochs(results, groups, names)}),
-            of_seeds AS (SELECT {listed(keys)}, seed, count(*) AS num_trials, sum(number) AS number,
-                    sum(number) FILTER (sure IS NOT NULL) AS num_sure, sum(number * sure) AS sure,
-                    sum(number) FILTER (share IS NOT NULL) AS num_shares, sum(number * share) AS share
-                FROM ({bins}) GROUP BY {listed(keys)}, seed)
+        WITH last AS ({_last_epochs(results, groups, names)})
         SELECT {listed(keys)}, (bin - 1) / {CALIBRATION_BINS} AS low, bin / {CALIBRATION_BINS} AS high,
-            sum(num_trials)::BIGINT AS num_trials, count(*) AS num_seeds, sum(number)::BIGINT AS num_images,
-            sum(sure) / sum(num_sure) AS confidence, sum(share) / sum(num_shares) AS accuracy, {UNBALANCED_SQL}
-        FROM of_seeds GROUP BY {listed(keys)} ORDER BY {ordered(keys)}"""
+            count(*) AS num_trials, count(*) FILTER (is_first) AS num_seeds, sum(number)::BIGINT AS num_images,
+            sum(number * sure) / sum(number) FILTER (sure IS NOT NULL) AS confidence,
+            sum(number * share) / sum(number) FILTER (share IS NOT NULL) AS accuracy, {UNBALANCED_SQL}
+        FROM ({bins}) GROUP BY {listed(keys)} ORDER BY {ordered(keys)}"""
     rows = results.sql(query).to_pylist()
     return _answer(results, rows, settings, groups, RELIABILITY_COLUMNS)
 
