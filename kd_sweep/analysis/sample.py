@@ -1,7 +1,7 @@
 """The sample of a study: its completed trials, arranged for pairing as setting -> seed -> outcome."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -26,7 +26,7 @@ from kd_sweep.analysis.trial_settings import (
     is_of_teachers,
 )
 from kd_sweep.analysis.wording import counted
-from kd_sweep.errors import QueryError, alternatives
+from kd_sweep.errors import QueryError, StorageError, alternatives
 from kd_sweep.statistics.intervals import Floats, Ints
 from kd_sweep.statistics.resolution import resolutions_of
 from kd_sweep.study.metric_catalogue import DIFFERENCES
@@ -180,7 +180,18 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
         QueryError: no such study, several to choose from, or no completed trial in it. One line.
     """
     name = only_study(results, study)
-    return sample_of(trials_of(results, name), name, _adaptive_sampler(results, name))
+    table = trials_of(results.for_views(), name)
+    return sample_of(table, name, _adaptive_sampler(results, name), _configurations(results, name, table["trial_id"]))
+
+
+def _configurations(results: Results, study: str, trial_ids: pa.ChunkedArray) -> Iterator[str | None]:
+    """Yield the configurations of trials in their order, few at a time; more trials may have come meanwhile."""
+    found = ((one, text) for name, one, text in results.configurations() if name == study)
+    for trial_id in trial_ids.to_pylist():
+        known = next((pair for pair in found if pair[0] == trial_id), None)
+        if known is None:
+            raise StorageError(f"{results.root}: the trial {trial_id} was taken away while the trials were read")
+        yield known[1]
 
 
 def trials_of(results: Results, study: str) -> pa.Table:
@@ -190,13 +201,19 @@ def trials_of(results: Results, study: str) -> pa.Table:
     return table if pc.all(is_of_study).as_py() else table.filter(is_of_study)  # a filter copies
 
 
-def sample_of(table: pa.Table, name: str, adaptive_sampler: str | None = None) -> Sample:
+def sample_of(
+    table: pa.Table,
+    name: str,
+    adaptive_sampler: str | None = None,
+    configurations: Iterable[str | None] | None = None,
+) -> Sample:
     """Return the completed trials among rows of a study, as `read_sample`.
 
     Args:
         table: rows of trials.
         name: of the study.
         adaptive_sampler: the one that chose them by outcomes of others.
+        configurations: of the rows in their order; those of the table when None.
 
     Raises:
         QueryError: none is completed.
@@ -207,25 +224,27 @@ def sample_of(table: pa.Table, name: str, adaptive_sampler: str | None = None) -
     if not completed:
         others = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
         raise QueryError(f"study: {name!r} has no completed trial to analyse ({others})")
-    values = _values(table)
-    known = [name for name, values_N in values.items() if not np.isnan(values_N[completed]).all()]
-    used = completed + _stopped(rows, [values[name] for name in known if is_of_teachers(name)])
-    configs = (flat(json.loads(text)) if (text := table["config"][at].as_py()) else {} for at in used)
-    fields = [*searched_columns(table.schema), *source_columns(table.schema)]
+    known = [name for name in metric_columns(table.schema) if not np.isnan(_values(table, name)[completed]).all()]
+    used = completed + _stopped(rows, (_values(table, name) for name in known if is_of_teachers(name)))
+    texts = (text.as_py() for text in table["config"]) if configurations is None else configurations
+    described_as = _described(table, rows, set(used), texts)
+    settings, recipes = zip(*(described_as[at] for at in used), strict=True)
     rows_used = [rows[at] for at in used]
-    settings, recipes = zip(*described(rows_used, configs, fields), strict=True)
-    columns = {name: _of_used(name, values[name], used, len(completed)) for name in known}
+
+    def columns() -> Iterator[tuple[str, Floats]]:
+        return ((name, _of_used(name, _values(table, name), used, len(completed))) for name in known)
+
     return Sample(
         study=name,
         outcomes=tuple(known),
-        trials=_means(settings, [row["seed"] for row in rows_used], columns),
+        trials=_means(settings, [row["seed"] for row in rows_used], columns()),
         recipes=dict(zip(settings, recipes, strict=True)),
-        repeats=_repeats(settings, rows_used, columns),
+        repeats=_repeats(settings, rows_used, columns()),
         num_completed=len(completed),
         num_untaught=sum(recipe.taught_by == NO_TEACHING for recipe in recipes[: len(completed)]),
         never_completed=tuple(sorted(_cells(rows) - _cells(rows_used[: len(completed)]))),
         adaptive_sampler=adaptive_sampler,
-        steps=resolutions_of({name: columns[name][: len(completed)] for name in known}),
+        steps=resolutions_of((name, values_N[: len(completed)]) for name, values_N in columns()),
         **counts,
     )
 
@@ -236,20 +255,26 @@ def _without_metrics(table: pa.Table) -> pa.Table:
     return table.select(list(dict.fromkeys([*_OF_TRIALS, *fields])))
 
 
-def _values(table: pa.Table) -> dict[str, Floats]:
-    """Return the metrics that trials have, NaN where they have none; those that are the difference of two, which older
-    tables lack, from both parts.
+def _described(
+    table: pa.Table, rows: Sequence[dict[str, Any]], used: Set[int], texts: Iterable[str | None]
+) -> dict[int, tuple[Setting, Recipe]]:
+    """Return the setting and the recipe of each trial that is used, by its place in the table."""
+    places = sorted(used)
+    configs = (flat(json.loads(text)) if text else {} for at, text in enumerate(texts) if at in used)
+    fields = [*searched_columns(table.schema), *source_columns(table.schema)]
+    return dict(zip(places, described([rows[at] for at in places], configs, fields), strict=True))
+
+
+def _values(table: pa.Table, metric: str) -> Floats:
+    """Return a metric of the trials, NaN where they have none; one that is the difference of two, which older tables
+    lack, from both parts.
     """
-    values: dict[str, Floats] = {}
-    for name in metric_columns(table.schema):
-        if name in table.column_names and table[name].null_count < table.num_rows:
-            values[name] = table[name].to_numpy()
-    lacking = np.full(table.num_rows, np.nan)
-    for name, parts in DIFFERENCES.items():
-        first_N, second_N = (values.get(part, lacking) for part in parts)
-        own_N = values.get(name, lacking)
-        values[name] = np.where(np.isnan(own_N), first_N - second_N, own_N)
-    return {name: values[name] for name in metric_columns(table.schema) if name in values}
+    is_known = metric in table.column_names and table[metric].null_count < table.num_rows
+    own_N = table[metric].to_numpy() if is_known else np.full(table.num_rows, np.nan)
+    if metric not in DIFFERENCES:
+        return np.asarray(own_N)
+    first_N, second_N = (_values(table, part) for part in DIFFERENCES[metric])
+    return np.where(np.isnan(own_N), first_N - second_N, own_N)
 
 
 def _of_used(metric: str, values_N: Floats, used: Sequence[int], num_completed: int) -> Floats:
@@ -312,7 +337,7 @@ def _adaptive_sampler(results: Results, study: str) -> str | None:
     return next((sampler for sampler in samplers if sampler not in (None, *_INDEPENDENT_SAMPLERS)), None)
 
 
-def _means(settings: Sequence[Setting], seeds: Sequence[int], columns: Mapping[str, Floats]) -> Outcomes[int]:
+def _means(settings: Sequence[Setting], seeds: Sequence[int], columns: Iterable[tuple[str, Floats]]) -> Outcomes[int]:
     """Return the mean of trials that differ in nothing that the study searches, or in seeds of the student alone: they
     are one trial here.
     """
@@ -322,7 +347,7 @@ def _means(settings: Sequence[Setting], seeds: Sequence[int], columns: Mapping[s
     keys = {setting: sorted(found[setting]) for setting in sorted(found, key=_order)}
     places = {(setting, seed): at for at, (setting, seed) in enumerate((s, seed) for s in keys for seed in keys[s])}
     place_N = np.array([places[trial] for trial in zip(settings, seeds, strict=True)])
-    return Outcomes(keys, {name: _means_at(values_N, place_N, len(places)) for name, values_N in columns.items()})
+    return Outcomes(keys, {name: _means_at(values_N, place_N, len(places)) for name, values_N in columns})
 
 
 def _means_at(values_N: Floats, place_N: Ints, number: int) -> Floats:
@@ -334,7 +359,7 @@ def _means_at(values_N: Floats, place_N: Ints, number: int) -> Floats:
 
 
 def _repeats(
-    settings: Sequence[Setting], rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Floats]
+    settings: Sequence[Setting], rows: Sequence[Mapping[str, Any]], columns: Iterable[tuple[str, Floats]]
 ) -> Outcomes[Drawn] | None:
     if not any(level in row for row in rows[:1] for level in SEED_LEVELS):
         return None
@@ -344,7 +369,7 @@ def _repeats(
         last.setdefault(setting, {})[row["seed"], *own] = at
     rows_of = [at for found in last.values() for at in found.values()]
     keys = {setting: list(found) for setting, found in last.items()}
-    return Outcomes(keys, {name: values_N[rows_of] for name, values_N in columns.items()})
+    return Outcomes(keys, {name: values_N[rows_of] for name, values_N in columns})
 
 
 def _order(setting: Setting) -> tuple[float, float, int, str, str]:

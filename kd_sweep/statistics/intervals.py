@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
+
+from kd_sweep.statistics.special_functions import ndtr, ndtri, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -107,19 +108,19 @@ class Bootstrap:
         """Yield the ends of the expanded percentile intervals of the means of samples of as many seeds."""
         num_clusters = len(samples[0])
         resamples = min(self.resamples, max(MIN_RESAMPLES, _MAX_CELLS // num_clusters))
-        counts_US, repeats_U = cluster_counts(num_clusters, resamples)
+        drawn = _resamples(num_clusters, resamples)
         level = tail_level(num_clusters, self.confidence)
         positions = np.array([level * (resamples - 1), (1.0 - level) * (resamples - 1)])
         ranks = np.stack([np.floor(positions), np.ceil(positions)]).astype(np.int64)
         num_spreads = -float(ndtri(min(0.5, _WIDER * level)))
-        room_BU = np.empty((_SAMPLES_AT_ONCE, len(counts_US)))  # made anew for each block it would be page faults
+        room_BU = np.empty((_SAMPLES_AT_ONCE, len(drawn.repeats_U)))  # made anew for each block it would be page faults
         for at in range(0, len(samples), _SAMPLES_AT_ONCE):
             values_BS = np.stack(samples[at : at + _SAMPLES_AT_ONCE])
-            sums_BU = _sums(counts_US, values_BS, into=room_BU[: len(values_BS)])
+            sums_BU = drawn.sums(values_BS, into=room_BU[: len(values_BS)])
             # The sum of a resample is spread as that of as many draws from the sample.
             middles_B, spreads_B = values_BS.sum(1), math.sqrt(num_clusters) * values_BS.std(1)
             borders_B2 = middles_B[:, None] + num_spreads * spreads_B[:, None] * np.array([-1.0, 1.0])
-            found_B22 = _at_ranks(ranks, sums_BU, repeats_U, borders_B2)
+            found_B22 = _at_ranks(ranks, sums_BU, drawn.repeats_U, borders_B2)
             below_B2, above_B2 = np.moveaxis(found_B22, 1, 0) / num_clusters
             ends_B2 = below_B2 + (above_B2 - below_B2) * (positions - ranks[0])
             for ends, largest in zip(ends_B2, np.abs(values_BS).max(1), strict=True):
@@ -137,7 +138,6 @@ class Bootstrap:
         return limit if limit < self.confidence else None
 
 
-@lru_cache(maxsize=12)
 def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     """Return how often each cluster is in a resample, and how many of the resamples are that one.
 
@@ -161,12 +161,37 @@ def cluster_counts(num_clusters: int, resamples: int) -> tuple[Counts, Ints]:
     return counts_US, repeats_U.astype(np.int64)
 
 
-def _sums(counts_US: Counts, values_BS: Floats, into: Floats) -> Floats:
-    """Return the sum of each resample of each sample, BU, in the room that is given."""
-    for at in range(0, len(counts_US), _ROWS_AT_ONCE):  # as floats the counts take much memory
-        rows_RS = counts_US[at : at + _ROWS_AT_ONCE].astype(np.float64)
-        into[:, at : at + len(rows_RS)] = values_BS @ rows_RS.T
-    return into
+@dataclass(frozen=True)
+class _Resamples:
+    """Resamples as they are kept: two counts to a byte, as a dozen numbers of seeds are met again and again."""
+
+    counts_UH: Counts
+    """Of the first half of the clusters in the lower bits, of the second half in the higher ones."""
+    num_bits: int
+    """Of a count."""
+    repeats_U: Ints
+
+    def sums(self, values_BS: Floats, into: Floats) -> Floats:
+        """Return the sum of each resample of each sample, BU, in the room that is given."""
+        num_clusters, half = values_BS.shape[1], self.counts_UH.shape[1]
+        for at in range(0, len(self.counts_UH), _ROWS_AT_ONCE):  # as floats the counts take much memory
+            counts_RH = self.counts_UH[at : at + _ROWS_AT_ONCE]
+            rows_RS = np.empty((len(counts_RH), num_clusters))
+            rows_RS[:, :half] = counts_RH & ((1 << self.num_bits) - 1)
+            rows_RS[:, half:] = (counts_RH >> self.num_bits)[:, : num_clusters - half]
+            into[:, at : at + len(rows_RS)] = values_BS @ rows_RS.T
+        return into
+
+
+@lru_cache(maxsize=12)
+def _resamples(num_clusters: int, resamples: int) -> _Resamples:
+    counts_US, repeats_U = cluster_counts(num_clusters, resamples)
+    num_bits = 4 if counts_US.max() < 1 << 4 else 16
+    kind: type[np.unsignedinteger[Any]] = np.uint8 if num_bits == 4 else np.uint32
+    half = (num_clusters + 1) // 2
+    counts_UH = counts_US[:, :half].astype(kind)
+    counts_UH[:, : num_clusters - half] |= counts_US[:, half:].astype(kind) << num_bits
+    return _Resamples(counts_UH, num_bits, repeats_U)
 
 
 def _at_ranks(ranks: Ints, sums_BU: Floats, repeats_U: Ints, borders_B2: Floats) -> Floats:

@@ -37,13 +37,13 @@ def resolution(values: Iterable[float]) -> float:
 def resolutions(rows: Sequence[Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, float]:
     """Return the resolution of each metric over the rows of all trials; nulls and infinities are passed over."""
     return resolutions_of(
-        {name: np.array([row[name] for row in rows if row.get(name) is not None], float) for name in metrics}
+        (name, np.array([row[name] for row in rows if row.get(name) is not None], float)) for name in metrics
     )
 
 
-def resolutions_of(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+def resolutions_of(columns: Iterable[tuple[str, np.ndarray]]) -> dict[str, float]:
     """Return the resolution of each metric over its values in all trials; what is not finite is passed over."""
-    steps = {name: resolution(values_N[np.isfinite(values_N)]) for name, values_N in columns.items()}
+    steps = {name: resolution(values_N[np.isfinite(values_N)]) for name, values_N in columns}
     for name, parts in DIFFERENCES.items():
         if name in steps:  # shares of two sets of images: it moves in the coarser set's steps, and finer ones between
             steps[name] = max([steps[name], *(steps[part] for part in parts if part in steps)])

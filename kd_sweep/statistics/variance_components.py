@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtrc, gammaincinv  # scipy.stats takes 46 MB
+
+from kd_sweep.statistics.special_functions import fdtrc, gammaincinv
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from kd_sweep.errors import KdSweepError
-from kd_sweep.service.http.listening.returned_memory import give_back
+from kd_sweep.service.http.listening.returned_memory import trim
 from kd_sweep.tables.arrow_alone import import_arrow_alone
 
 NICENESS = 10
@@ -60,7 +60,7 @@ def _give_back() -> None:
     """Give back again and again what the table of trials, its rows as objects and the like have left: 30 MB."""
     while True:
         time.sleep(_PAUSE_S)
-        give_back()
+        trim()
 
 
 if __name__ == "__main__":
