@@ -41,8 +41,13 @@ class Server:
         return spent
 
     def memory_bytes(self) -> int:
-        """Return the memory of the process and its children: pages that several of them share count once."""
-        return sum(_proportional(pid) for pid in family(self.process.pid))
+        """Return the memory of the process and its children: pages that several of them share count once.
+
+        A child that has not begun its own program yet lives in the memory of its parent, and does not count.
+        """
+        pids = family(self.process.pid)
+        own = _program(pids[0])
+        return sum(_proportional(pid) for pid in pids if pid == pids[0] or _program(pid) != own)
 
     def watch(self) -> None:
         """Note the most memory, until it has ended."""
@@ -93,6 +98,13 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def _program(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _proportional(pid: int) -> int:
