@@ -95,6 +95,8 @@ def simulated(values: np.ndarray, outcomes: tuple[str, ...] = OUTCOMES, **fields
     for k, strength in enumerate(strengths_K):
         for size in range(num_sizes):
             seeds = np.flatnonzero(~np.isnan(values[0, :, k, size]))
+            if not len(seeds):
+                continue  # a study has no setting of which no trial has anything
             keys[Setting(float(strength), None, 2 + size, (), ())] = seeds.tolist()
             columns.append(values[:, seeds, k, size])
     trials = Outcomes(keys, dict(zip(outcomes, np.concatenate(columns, axis=1), strict=True)))
