@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import nctdtr, nctdtrinc, stdtr, stdtrit
 
 from kd_sweep.statistics.intervals import MIN_CLUSTERS, Floats
-from kd_sweep.statistics.special_functions import nctdtr, nctdtrinc, stdtr, stdtrit
 
 MAX_SEEDS = 1000
 """Where `seeds_to_decide` stops counting."""

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from scipy.special import stdtr
 
 from kd_sweep.statistics.intervals import Floats, Ints
 from kd_sweep.statistics.significance import exponential_ps
-from kd_sweep.statistics.special_functions import stdtr
 
 SHAPE = 3.0
 """Power of the share of seeds that the share of the error is which is spent by then."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from kd_sweep.statistics.special_functions import fdtrc, gammaincinv
+from scipy.special import fdtrc, gammaincinv  # scipy.stats takes 46 MB
 
 
 @dataclass(frozen=True)
