@@ -1,9 +1,9 @@
 """The sample of a study: its completed trials, arranged for pairing as setting -> seed -> outcome."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
@@ -181,7 +181,9 @@ def read_sample(results: Results, study: str | None = None) -> Sample:
     """
     name = only_study(results, study)
     table = trials_of(results.for_views(), name)
-    return sample_of(table, name, _adaptive_sampler(results, name), _configurations(results, name, table["trial_id"]))
+    has_configurations = table["config"].null_count < table.num_rows  # those of a service come with their table
+    texts = None if has_configurations else _configurations(results, name, table["trial_id"])
+    return sample_of(table, name, _adaptive_sampler(results, name), texts)
 
 
 def _configurations(results: Results, study: str, trial_ids: pa.ChunkedArray) -> Iterator[str | None]:
@@ -219,21 +221,13 @@ def sample_of(
         QueryError: none is completed.
     """
     rows = _without_metrics(table).to_pylist()
-    completed = [at for at, row in enumerate(rows) if _is_completed(row)]
     counts = _not_completed(rows)
-    if not completed:
-        others = ", ".join(f"{number} {kind[4:]}" for kind, number in counts.items() if number) or "no trials at all"
-        raise QueryError(f"study: {name!r} has no completed trial to analyse ({others})")
+    completed = _completed(rows, name, counts)
     known = [name for name in metric_columns(table.schema) if not np.isnan(_values(table, name)[completed]).all()]
     used = completed + _stopped(rows, (_values(table, name) for name in known if is_of_teachers(name)))
-    texts = (text.as_py() for text in table["config"]) if configurations is None else configurations
-    described_as = _described(table, rows, set(used), texts)
-    settings, recipes = zip(*(described_as[at] for at in used), strict=True)
+    settings, recipes = zip(*_described(table, rows, used, configurations), strict=True)
     rows_used = [rows[at] for at in used]
-
-    def columns() -> Iterator[tuple[str, Floats]]:
-        return ((name, _of_used(name, _values(table, name), used, len(completed))) for name in known)
-
+    columns = partial(_columns, table, known, used, len(completed))
     return Sample(
         study=name,
         outcomes=tuple(known),
@@ -256,13 +250,15 @@ def _without_metrics(table: pa.Table) -> pa.Table:
 
 
 def _described(
-    table: pa.Table, rows: Sequence[dict[str, Any]], used: Set[int], texts: Iterable[str | None]
-) -> dict[int, tuple[Setting, Recipe]]:
-    """Return the setting and the recipe of each trial that is used, by its place in the table."""
-    places = sorted(used)
-    configs = (flat(json.loads(text)) if text else {} for at, text in enumerate(texts) if at in used)
+    table: pa.Table, rows: Sequence[dict[str, Any]], used: Sequence[int], configurations: Iterable[str | None] | None
+) -> list[tuple[Setting, Recipe]]:
+    """Return the setting and the recipe of each trial that is used."""
+    texts = (text.as_py() for text in table["config"]) if configurations is None else configurations
+    places = {at: number for number, at in enumerate(sorted(used))}
+    configs = (flat(json.loads(text)) if text else {} for at, text in enumerate(texts) if at in places)
     fields = [*searched_columns(table.schema), *source_columns(table.schema)]
-    return dict(zip(places, described([rows[at] for at in places], configs, fields), strict=True))
+    found = described([rows[at] for at in places], configs, fields)
+    return [found[places[at]] for at in used]
 
 
 def _values(table: pa.Table, metric: str) -> Floats:
@@ -277,6 +273,13 @@ def _values(table: pa.Table, metric: str) -> Floats:
     return np.where(np.isnan(own_N), first_N - second_N, own_N)
 
 
+def _columns(
+    table: pa.Table, metrics: Sequence[str], used: Sequence[int], num_completed: int
+) -> Iterator[tuple[str, Floats]]:
+    """Return each metric with its values in the trials that count."""
+    return ((name, _of_used(name, _values(table, name), used, num_completed)) for name in metrics)
+
+
 def _of_used(metric: str, values_N: Floats, used: Sequence[int], num_completed: int) -> Floats:
     """Return a metric of the trials that count; of stopped ones, the last, nothing that the student changes."""
     found_N = values_N[used]
@@ -284,6 +287,17 @@ def _of_used(metric: str, values_N: Floats, used: Sequence[int], num_completed: 
         found_N[num_completed:] = np.nan
     found_N[np.isinf(found_N)] = np.nan
     return found_N
+
+
+def _completed(rows: Sequence[Mapping[str, Any]], name: str, not_completed: Mapping[str, int]) -> list[int]:
+    """Return which trials reached their last epoch; `QueryError` where none did."""
+    completed = [at for at, row in enumerate(rows) if _is_completed(row)]
+    if not completed:
+        counts = [f"{number} {kind[4:]}" for kind, number in not_completed.items() if number]
+        raise QueryError(
+            f"study: {name!r} has no completed trial to analyse ({', '.join(counts) or 'no trials at all'})"
+        )
+    return completed
 
 
 def _not_completed(rows: list[dict[str, Any]]) -> dict[str, int]:

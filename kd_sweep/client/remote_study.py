@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -49,6 +49,15 @@ class RemoteTables:
             RemoteError: there is no such table, or there are no results yet.
         """
         return self.connection.table(f"/tables/{name}", study=self._study)
+
+    def for_views(self) -> Self:
+        """Return the same results: a service sends tables whole."""
+        return self
+
+    def configurations(self) -> Iterator[tuple[str, str, str | None]]:
+        """Yield study, id and configuration of each trial."""
+        columns = self.table("trials").select(["study", "trial_id", "config"]).columns
+        yield from zip(*(column.to_pylist() for column in columns), strict=True)
 
     def pandas(self, name: str) -> "pandas.DataFrame":
         """Return a whole table as a pandas frame; errors as `table`. Needs pandas, which kd_sweep does not install."""
