@@ -4,7 +4,7 @@ Ray's raylet runs a program for each worker. That of tests, a copy of this file,
 streams to a process that listens beside it (`serve`). What is forked there runs kd_sweep's own `worker_start`
 and loads Ray itself: Ray reads the environment while it is loaded.
 """
-# ruff: noqa: PTH109, PTH118, PTH119, PTH120 - a program that runs for each worker loads as little as it can
+# ruff: noqa: PTH100, PTH109, PTH118, PTH119, PTH120 - a program that runs for each worker loads as little as it can
 
 import os
 import socket
@@ -83,9 +83,9 @@ def _become_worker(connection: socket.socket) -> None:
             os.dup2(stream, number)
             os.close(stream)
         os.setpgrp()  # Ray ends a worker's group with it
+        earlier = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         os.chdir(folder)
         os.sched_setaffinity(0, cores)
-        earlier = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environ.clear()
         os.environ.update(variables)
         now = os.environ.get("PYTHONPATH", "").split(os.pathsep)
