@@ -13,7 +13,14 @@ from kd_sweep.driver.interrupts import Interrupt
 from kd_sweep.driver.recorder import Recorder
 from kd_sweep.driver.tune.failures import Failure, Retries
 from kd_sweep.driver.tune.teachers_first import TeacherEvents
-from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, study_trial_id, teacher_in
+from kd_sweep.driver.tune.tune_trial import (
+    TuneTrial,
+    assignment_in,
+    forget_results,
+    message_in,
+    study_trial_id,
+    teacher_in,
+)
 from kd_sweep.driver.worker_messages import (
     EpochDone,
     EpochReport,
@@ -61,6 +68,7 @@ class SweepCallback(tune.Callback):
         self._caches = caches
         self._noted_shortage = False
         self._ended_in_step: list[str] = []
+        self._over_in_step: list[TuneTrial] = []
         self._on_first_epoch = on_first_epoch
         self._on_process_wanted = on_process_wanted
         self._configs: dict[str, TrialConfig] = {}
@@ -114,6 +122,7 @@ class SweepCallback(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record whether the trial ran all its epochs or the scheduler stopped it. Tune may say it twice."""
+        self._over_in_step.append(trial)
         trial_id = study_trial_id(trial)
         config = self._configs.get(trial_id)
         if config is None or self._has_ended(trial):
@@ -136,6 +145,7 @@ class SweepCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record the error of a trial that is not tried again."""
+        self._over_in_step.append(trial)
         if self._has_ended(trial):
             return
         if (teacher := teacher_in(trial.config)) is not None:
@@ -147,6 +157,9 @@ class SweepCallback(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: Sequence[TuneTrial], **info: Any) -> None:
         """Write what is due, redraw, and stop if a signal has come or the storage has failed."""
+        for trial in self._over_in_step:  # of which nobody asks Tune any more
+            forget_results(trial)
+        self._over_in_step.clear()
         self._limit_checkpoints()
         self._caches.enforce_due()
         self._recorder.write_due()

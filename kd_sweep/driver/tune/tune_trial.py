@@ -17,6 +17,17 @@ from kd_sweep.driver.worker_messages import (
 from kd_sweep.study.trial import TeacherConfig
 
 
+class KeptResults(Protocol):
+    """What Tune keeps of what a trial has reported, until the sweep ends."""
+
+    last_result: dict[str, Any]
+    """With Tune's own keys and a copy of the configuration."""
+    metric_analysis: dict[str, dict[str, Any]]
+    """Least, greatest and mean values of numbers."""
+    metric_n_steps: dict[str, dict[str, Any]]
+    """The newest values of numbers."""
+
+
 class TuneTrial(Protocol):
     """The attributes of Tune's trials that a sweep uses."""
 
@@ -26,6 +37,10 @@ class TuneTrial(Protocol):
     """As `config_of` makes it."""
     max_failures: int
     """How many failures Tune forgives."""
+
+    @property
+    def run_metadata(self) -> KeptResults:
+        """What it has reported."""
 
     @property
     def num_failures(self) -> int:
@@ -92,3 +107,11 @@ def reports_in(result: Mapping[str, Any]) -> tuple[EpochReport, ...]:
             return reports
         case _:
             return ()
+
+
+def forget_results(trial: TuneTrial) -> None:
+    """Take from a trial that has ended what Tune keeps of its results, some 40 kB: the tables have them."""
+    kept = trial.run_metadata
+    kept.last_result = {"done": True}
+    kept.metric_analysis = {}
+    kept.metric_n_steps = {}

@@ -1,7 +1,7 @@
 """A trial of Tune's without Tune, and what Tune does when its process fails."""
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,15 @@ from kd_sweep.driver.ray.lost_processes import MAX_LOSSES
 from kd_sweep.driver.tune.tune_trial import config_of
 from kd_sweep.driver.worker_messages import Assignment, TeacherAssignment, WorkerSettings
 from kd_sweep.study.trial import TeacherConfig, TrialConfig
+
+
+@dataclass
+class FakeResults:
+    """The attributes of `KeptResults`."""
+
+    last_result: dict[str, Any] = field(default_factory=dict)
+    metric_analysis: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metric_n_steps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -22,6 +31,7 @@ class FakeTrial:
     num_failures: int = 0
     error_file: str | None = None
     pickled_error_file: str | None = None
+    run_metadata: FakeResults = field(default_factory=FakeResults)
 
     def fail(self, error: Exception, account: str) -> bool:
         """Write the error and count it; return whether Tune would try the trial again."""

@@ -142,6 +142,24 @@ def test_a_trial_from_its_start_to_its_end(sweep: Sweep) -> None:
     ]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_tune_keeps_no_result_of_a_trial_after_the_step_in_which_it_ended(fails: bool, sweep: Sweep) -> None:
+    """Tune keeps its trials until the sweep ends, and asks for a result of one for the last time as it ends."""
+    over, running = sweep.start(0), sweep.start(1)
+    for trial in (over, running):
+        sweep.epochs(trial, 1)
+        trial.run_metadata.last_result = result_of(EpochDone(report_of(1)))
+    if fails:
+        while sweep.raises(over, ValueError("no")):
+            sweep.ends_step()
+            assert over.run_metadata.last_result
+    else:
+        sweep.completes(over)
+    sweep.ends_step()
+    assert over.run_metadata.last_result == {"done": True}
+    assert running.run_metadata.last_result == result_of(EpochDone(report_of(1)))
+
+
 def test_a_trial_that_the_scheduler_ends_before_its_last_epoch_is_stopped(sweep: Sweep) -> None:
     trial = sweep.start()
     sweep.epochs(trial, 1, 2)

@@ -8,13 +8,22 @@ from ray.tune.experiment import Trial
 from ray.tune.result import NODE_IP
 from ray.tune.utils import flatten_dict
 
-from kd_sweep.driver.tune.tune_trial import TuneTrial, assignment_in, message_in, reports_in, result_of, study_trial_id
+from kd_sweep.driver.tune.tune_trial import (
+    KeptResults,
+    TuneTrial,
+    assignment_in,
+    forget_results,
+    message_in,
+    reports_in,
+    result_of,
+    study_trial_id,
+)
 from kd_sweep.driver.worker_messages import EpochDone, EpochsInCheckpoint, Message, TrialFailed
 from tests.distill.trials import tiny_trial
 from tests.driver.reports import report_of
 from tests.driver.tune.fake_trial import fake_trial
 
-ATTRIBUTES = ("trial_id", "config", "max_failures", "num_failures", "error_file", "pickled_error_file")
+ATTRIBUTES = ("trial_id", "config", "max_failures", "run_metadata", "num_failures", "error_file", "pickled_error_file")
 
 
 def test_tunes_trial_has_every_attribute_that_is_used(tmp_path: Path) -> None:
@@ -33,6 +42,18 @@ def test_tunes_trial_has_every_attribute_that_is_used(tmp_path: Path) -> None:
     for number in (1, 2):
         trial.run_metadata.num_failures = number
         assert fake.fail(ValueError(), "") == trial.should_recover() == (number == 1)
+
+
+def test_of_the_results_of_a_trial_that_has_ended_tune_keeps_nothing() -> None:
+    """Canary: what else Tune's trials come to hold of results is to be let go of, too."""
+    trial = Trial("unused", stub=True, trial_id="t1")
+    empty = {name: repr(value) for name, value in vars(trial.run_metadata).items()}
+    trial.update_last_result(result_of(EpochDone(report_of(2)), done=True) | {"training_iteration": 2, "pid": 7})
+    changed = {name for name, value in vars(trial.run_metadata).items() if repr(value) != empty[name]}
+    assert changed == {*KeptResults.__annotations__, "last_result_time"}, f"of a trial of Ray {ray.__version__}"
+    forget_results(trial)
+    assert trial.last_result == {"done": True, "trial_id": "t1"}
+    assert (trial.metric_analysis, trial.metric_n_steps) == ({}, {})
 
 
 @pytest.mark.parametrize(
