@@ -8,6 +8,7 @@ COMPILED := $(VENV)/compiled
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SHARED := --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=15
 FAST := -m "not slow and not long"
+FAILED := $(PYTEST) --last-failed --last-failed-no-failures=none -m "not long"
 # The other two files make a study and visits for them.
 BENCHMARKS := $(filter-out %/generated_study.py %/service_visits.py, $(wildcard benchmarks/*.py))
 
@@ -41,14 +42,14 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(MAKE) --jobs=2 --output-sync types $(COMPILED)
-	$(PYTEST) $(SHARED) -m "not long" || $(MAKE) failed
+	$(PYTEST) $(SHARED) -m "not long" || $(FAILED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
 
 # The tests that failed last, once more, one at a time: what passes now was starved by its neighbours.
 failed: $(INSTALLED)
-	$(PYTEST) --last-failed --last-failed-no-failures=none -m "not long"
+	$(FAILED)
 
 # Mends what can be mended.
 lint: $(INSTALLED)
