@@ -11,9 +11,11 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from kd_sweep.analysis.study_analysis import analyse
 from kd_sweep.figures.plots.drawn_figures import FigureOptions, read_figure, rendered
 from kd_sweep.figures.plots.figure_list import FIGURES
 from kd_sweep.figures.report.formats.light_svg import lighter
@@ -41,6 +43,13 @@ CLAIMS_COLUMNS = (
     *("val_accuracy", "fidelity_val", "fidelity_train", "attention_overlap_teachers", "attention_overlap_student"),
     *("generalization_gap_augmented", "ensemble_accuracy"),
 )
+
+MOVED = {
+    "augmentation_strength": "teachers' strength",
+    "student_strength": "student's strength",
+    "both_strengths": "both strengths",
+    "distillation_loss": "kl to mse_logits",
+}
 
 
 def write_root(root: Path) -> None:
@@ -110,6 +119,37 @@ def means_of_claims() -> str:
     return "\n".join(lines)
 
 
+def verdicts_of_claims() -> str:
+    """Return the verdicts on the study of claims as a table of Markdown; each claim is named in its first row."""
+    names = ["claim", "outcome", "arm", "what moves", "change", "95 % interval (t)", "p, corrected", "verdict"]
+    lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
+    named = ""
+    for row in analyse(open_results(RESULTS), CLAIMS).verdicts.to_pylist():
+        bounds = (row["t_low"], row["t_high"])
+        interval = "–" if None in bounds else "[{:+.4f}, {:+.4f}]".format(*bounds)
+        p = row["p_corrected"] if row["p_equivalence_corrected"] is None else row["p_equivalence_corrected"]
+        cells = [
+            *("" if row["claim"] == named else row["claim"], row["outcome"], row["distillation_loss"] or "–"),
+            *(what_moves(row), f"{row['effect']:+.4f}", interval, "–" if p is None else f"{p:.3g}", row["verdict"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        named = row["claim"]
+    return "\n".join(lines)
+
+
+def what_moves(verdict: dict[str, Any]) -> str:
+    """Return what a verdict is about in words: a strength, the loss, or the outcome that another goes with."""
+    moved, mediator = MOVED.get(verdict["varied"]), verdict["mediator"]
+    if mediator is None:
+        return str(moved)
+    return f"{moved}, through {mediator}" if moved else f"{mediator}, by 1"
+
+
+def with_table(page: str, name: str, table: str) -> str:
+    """Return a page with another table before the mark of its name."""
+    return re.sub(rf"(?:^\|.*\n)*(?=\n<!-- {name} -->)", lambda _: f"{table}\n", page, count=1, flags=re.MULTILINE)
+
+
 def mean_and_spread(mean: float, spread: float | None) -> str:
     """Return a mean with the standard deviation between seeds, which one seed has not."""
     return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"
@@ -126,7 +166,7 @@ def with_captions(page: str, found: dict[str, tuple[str, str]]) -> str:
 
 
 def draw(folder: Path) -> None:
-    """Write figures, analyses, and on the page of claims its table of means and captions."""
+    """Write figures, analyses, and on the page of claims its tables and captions."""
     with tempfile.TemporaryDirectory() as root:
         write_root(Path(root))
         found = pictures(Path(root))
@@ -135,7 +175,8 @@ def draw(folder: Path) -> None:
         for study in (STUDY, CLAIMS):
             (folder / f"{study}-analysis.txt").write_text(analysis(Path(root), study))
     page = folder / f"{CLAIMS}.md"
-    text = re.sub(r"(?:^\|.*\n)+(?=\n<!-- means -->)", means_of_claims() + "\n", page.read_text(), flags=re.MULTILINE)
+    text = with_table(page.read_text(), "means", means_of_claims())
+    text = with_table(text, "verdicts", verdicts_of_claims())
     page.write_text(with_captions(text, found))
 
 

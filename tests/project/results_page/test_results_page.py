@@ -16,7 +16,16 @@ from kd_sweep.networks.architectures.resnet import CifarResNet
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
 from tests.project.pages import README, ROOT
-from tests.project.results_page.draw_results import CLAIMS, GRAD_CAM, RESULTS, STUDY, analysis, pictures, write_root
+from tests.project.results_page.draw_results import (
+    CLAIMS,
+    GRAD_CAM,
+    RESULTS,
+    STUDY,
+    analysis,
+    pictures,
+    verdicts_of_claims,
+    write_root,
+)
 
 PAGE = (RESULTS / "cifar10-strength.md").read_text()
 CLAIMS_PAGE = (RESULTS / f"{CLAIMS}.md").read_text()
@@ -173,6 +182,7 @@ def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path)
     assert {name: " ".join(caption.split()) for name, caption in shown} == {
         name: caption for name, (_, caption) in found.items()
     }
+    assert verdicts_of_claims() in CLAIMS_PAGE
     for study in (STUDY, CLAIMS):
         assert analysis(tmp_path, study) == (RESULTS / f"{study}-analysis.txt").read_text()
     if matplotlib.__version__ == DRAWN_WITH:
@@ -192,9 +202,16 @@ def completed_claims() -> pd.DataFrame:
     )
 
 
-def test_means_of_claims() -> None:
-    lines = [line for line in CLAIMS_PAGE.split("## Means")[1].splitlines() if line.startswith("|")]
+def table_of_claims(heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading on the page of claims, those of its header first."""
+    section = CLAIMS_PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
     header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return [header, *rows]
+
+
+def test_means_of_claims() -> None:
+    header, *rows = table_of_claims("Means")
     groups = completed_claims().groupby(["arm", "teachers", "student"])
     assert [(row[0], float(row[1]), float(row[2])) for row in rows] == list(groups.groups)
     for (_, trials), row in zip(groups, rows, strict=True):
@@ -203,6 +220,36 @@ def test_means_of_claims() -> None:
             mean, *spread = (float(part) for part in cell.split(" ± "))
             assert mean == pytest.approx(trials[name].mean(), abs=EXACT_TO)
             assert spread == ([pytest.approx(trials[name].std(), abs=EXACT_TO)] if len(trials) > 1 else [])
+
+
+MOVES = {
+    "teachers' strength": (["seed", "student"], "teachers"),
+    "student's strength": (["seed", "teachers"], "student"),
+    "both strengths": (["seed"], "teachers"),
+    "kl to mse_logits": (["seed", "teachers"], "arm"),
+}
+"""By what moves on the page: what stays equal, and the column that moves."""
+
+
+def test_changes_and_intervals_of_verdicts() -> None:
+    """Those of strengths and of the loss, paired by seed; intervals by Student's t over seeds."""
+    _, *rows = table_of_claims("Verdicts")
+    trials = completed_claims()
+    compared = 0
+    for _, outcome, arm, moves, change, interval, _, _ in rows:
+        if moves not in MOVES:
+            continue
+        equal, moved = MOVES[moves]
+        of_arm = trials[(trials.arm == ("kl" if arm == "–" else arm)) | (moved == "arm")]
+        of_arm = of_arm[of_arm.arm.isin(["kl", "mse_logits"]) & (of_arm.teachers == of_arm.student) | (moved != "arm")]
+        values = of_arm.assign(value=of_arm[outcome].abs() if outcome.startswith("gen") else of_arm[outcome])
+        table = values.pivot(index=equal, columns=moved, values="value")
+        by_seed = (table[table.columns[1]] - table[table.columns[0]]).groupby("seed").mean()
+        half = stats.t.ppf(0.975, len(by_seed) - 1) * by_seed.std() / len(by_seed) ** 0.5
+        wanted = (by_seed.mean(), by_seed.mean() - half, by_seed.mean() + half)
+        assert (float(change), *map(float, interval.strip("[]").split(", "))) == pytest.approx(wanted, abs=EXACT_TO)
+        compared += 1
+    assert compared == 34
 
 
 def test_the_kept_study_is_that_of_the_sweep_and_whole() -> None:
