@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from kd_sweep.cli.completion import nothing, study_files, study_folders
+from kd_sweep.cli.server_option import check_options
 from kd_sweep.errors import QueryError, StorageError, UserError, alternatives
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, unless its working directory was deleted."""
+        """Run the command, unless its working directory was deleted, or an option would change nothing."""
+        check_options(ctx)
         try:
             Path.cwd()
         except FileNotFoundError:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import kd_sweep
 from kd_sweep.cli.arguments import MORE
@@ -120,14 +120,16 @@ def analyse_there(
     print_footnotes(results, analysis.sample.outcomes, analysis.sample.study)
 
 
-def attention_there(service: "RemoteResults", root: str, trials: Sequence[str], out: Path, images: int) -> None:
+def attention_there(
+    service: "RemoteResults", root: str, trials: Sequence[str], out: Path, images: int, epoch: Literal["last", "best"]
+) -> None:
     """Write the sheet of attention of a trial that the service draws."""
     if len(trials) != 1 or out.suffix.lower() != ".png":
         raise UserError("attention: a service draws one trial at a time, into a .png")
     if root == ALL:
         raise UserError(f"attention: needs the name of a study of {service.root}, not {ALL!r}")
     with doing("waiting for the image"):
-        content = service[_name(root)].attention(trials[0], images)
+        content = service[_name(root)].attention(trials[0], images, epoch)
     out.write_bytes(content)
     print_message(f"wrote {out}")
 

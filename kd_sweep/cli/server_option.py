@@ -1,6 +1,6 @@
 """The service that commands ask instead of a folder: what `--server` or `KD_SWEEP_SERVER` names."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kd_sweep.errors import UserError
 from kd_sweep.waiting import doing
@@ -14,6 +14,18 @@ ALL = "."
 """How a command names all studies of a service, where it names a results root otherwise."""
 COMMANDS = ("launch", "resume", "plan", "status", "query", "analyse", "attention", "logs", "stop")
 """Those that can ask a service. Others work on folders of this machine."""
+_OF_THIS_MACHINE = {
+    "launch": {"root", "address"},
+    "resume": {"address"},
+    "plan": {"root", "probe"},
+    "query": {"timeout", "memory_limit"},
+    "attention": {"indices", "map_kind", "dpi"},
+    "logs": {"address"},
+    "stop": {"address"},
+}
+"""By command, the parameters that say nothing to a service."""
+_OF_SERVICES = {"launch": {"priority", "slots"}}
+"""And those that say nothing without one."""
 _URL: list[str] = []
 
 
@@ -33,6 +45,18 @@ def use_server(url: str | None, command: str | None, *, is_option: bool) -> None
             raise UserError(f"--server: {command} works on this machine alone; possible: {', '.join(COMMANDS)}")
         url = None
     _URL[:] = [] if url is None else [url]
+
+
+def check_options(context: Any) -> None:
+    """Raise `UserError` for an option of the command line that would change nothing, with a service or without one."""
+    useless = (_OF_THIS_MACHINE if _URL else _OF_SERVICES).get(context.info_name, set())
+    for parameter in context.command.params:
+        if parameter.name in useless and context.get_parameter_source(parameter.name).name == "COMMANDLINE":
+            is_off = context.params[parameter.name] is False
+            option = (parameter.secondary_opts if is_off else parameter.opts)[0]
+            if _URL:
+                raise UserError(f"{option}: is for folders of this machine, and {_URL[0]} is asked; leave it out")
+            raise UserError(f"{option}: is for a service, and none is asked; name one by --server or {VARIABLE}")
 
 
 def server() -> "RemoteResults | None":

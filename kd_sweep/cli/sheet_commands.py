@@ -112,11 +112,15 @@ def attention(
         list[int] | None, typer.Option("--image", help="Index of a validation image, from 0. Repeatable.")
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
+    map_kind: Annotated[
+        str | None, typer.Option("--map", metavar="KIND", help="grad_cam, cam or a plug-in's. Default: the study's.")
+    ] = None,
     dpi: SheetDpi = 300,
 ) -> None:
     """Draw the attention of teachers and student. It lies over validation images, with the IoU of regions."""
+    epoch: Literal["last", "best"] = "best" if best else "last"
     if (service := server()) is not None:
-        attention_there(service, root, trials, out, images)
+        attention_there(service, root, trials, out, images, epoch)
         return
     with doing("reading the tables"):
         from kd_sweep.tables.reader import open_results
@@ -128,8 +132,9 @@ def attention(
         from kd_sweep.figures.attention_sheet import write_attention
         from kd_sweep.trained.trial_attention import trial_attention
 
-        epoch: Literal["last", "best"] = "best" if best else "last"
-        write_attention([trial_attention(trial, indices or images, epoch=epoch) for trial in stored], out, dpi)
+        shown = indices or images
+        found = [trial_attention(trial, shown, epoch=epoch, map_kind=map_kind) for trial in stored]
+        write_attention(found, out, dpi)
     print_message(f"wrote {out}")
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 
@@ -143,10 +143,10 @@ class RemoteStudy(RemoteTables):
         """Return the content of a file."""
         return bytes(self.connection.request("GET", f"/studies/{self.name}/files/{path}").content)
 
-    def attention(self, trial_id: str, images: int = 8) -> bytes:
-        """Return the sheet that `kd-sweep attention` draws, as a PNG."""
+    def attention(self, trial_id: str, images: int = 8, epoch: Literal["last", "best"] = "last") -> bytes:
+        """Return the sheet that `kd-sweep attention` draws, as a PNG, of the student after an epoch."""
         path = f"/studies/{self.name}/trials/{trial_id}/attention.png"
-        return bytes(self.connection.request("GET", path, parameters={"images": images}).content)
+        return bytes(self.connection.request("GET", path, parameters={"images": images, "epoch": epoch}).content)
 
     def log(self, after: str | None = None) -> dict[str, Any]:
         """Return what its drivers have printed: `text`, its end or what came behind a cursor, and the `next` one."""

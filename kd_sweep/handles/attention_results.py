@@ -28,13 +28,17 @@ class AttentionResults(TrialAttention):
         return html_blocks(repr(self).strip("<>"), html_table(self.table()), image)
 
 
-def attention_results(trial: StoredTrial, images: int | Sequence[int], epoch: Epoch, device: str) -> AttentionResults:
+def attention_results(
+    trial: StoredTrial, images: int | Sequence[int], epoch: Epoch, map_kind: str | None, device: str
+) -> AttentionResults:
     """Return the attention of a trial; as `trained.trial_attention.trial_attention`.
 
     Args:
         trial: which.
         images: number of validation images, evenly over the classes; or their indices.
         epoch: of the student.
+        map_kind: the trial's own when None.
         device: of the networks.
     """
-    return AttentionResults(**vars(trial_attention(trial, images, epoch=epoch, device=device)))
+    found = trial_attention(trial, images, epoch=epoch, map_kind=map_kind, device=device)
+    return AttentionResults(**vars(found))

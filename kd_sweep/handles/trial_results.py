@@ -122,22 +122,29 @@ class TrialResults:
         return Preprocessing(self._stored.root, self.config.data)
 
     def attention(
-        self, images: int | Sequence[int] = 8, *, epoch: Epoch = "last", device: str = "auto"
+        self,
+        images: int | Sequence[int] = 8,
+        *,
+        epoch: Epoch = "last",
+        map_kind: str | None = None,
+        device: str = "auto",
     ) -> "AttentionResults":
         """Return attention maps of the teachers and the student on validation images, and how far they overlap.
 
         Args:
             images: how many, evenly over the classes; or the indices of images in the validation set, from 0.
             epoch: of the student; as for `student`.
+            map_kind: `grad_cam`, `cam`, or one of a plug-in; that of the study, `metrics.attention`, when None.
             device: where they are computed; the result is on the CPU.
 
         Raises:
             DataError: the images are not where they were, or there is none of such an index.
+            QueryError: there is no such kind of map.
             Exception: as `student` and `teachers`.
         """
         from kd_sweep.handles.attention_results import attention_results
 
-        return attention_results(self._newest(), images, epoch, device)
+        return attention_results(self._newest(), images, epoch, map_kind, device)
 
     def compare(self, other: "TrialResults") -> TrialComparison:
         """Return how another trial differs from this one, which is the first: settings, and metrics side by side."""

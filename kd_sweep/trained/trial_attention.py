@@ -14,15 +14,21 @@ from torch import Tensor, nn
 from kd_sweep.attention.maps import attention_maps, map_name
 from kd_sweep.attention.packed_regions import PackedRegions
 from kd_sweep.attention.regions import attention_regions, intersection_over_union, pairs_of
+from kd_sweep.catalogue.kinds import ATTENTION_MAP
+from kd_sweep.catalogue.lookup import entry_of, unknown
 from kd_sweep.data.dataset import Dataset
 from kd_sweep.data.normalization import Normalization
 from kd_sweep.data.splits import evenly_over_classes
 from kd_sweep.distill.compute import reproducible, resolve_device
-from kd_sweep.errors import DataError
+from kd_sweep.errors import DataError, QueryError
 from kd_sweep.study.recipe import Metrics
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.trial_lookup import StoredTrial
+from kd_sweep.trained.attention_metrics import attention_metrics
 from kd_sweep.trained.trained_networks import Epoch, TrainedNetworks
+
+_IMAGES_AT_ONCE = 256
+"""Of a network: what it keeps for gradients is some megabytes an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +68,15 @@ class TrialAttention:
             f"IoU {between}student with teachers {float(self.iou_student_TI.mean()):.2f}>"
         )
 
+    def metrics(self) -> dict[str, float | None]:
+        """Return the metrics of attention that `epochs` has, of these images: areas, overlaps, their chance levels.
+
+        Of all validation images, and maps of the trial's own kind, they are those of the student's epoch. Chance levels
+        are None for one image, and noisy for few. Those of images that all classify right are left out, and those by
+        class.
+        """
+        return attention_metrics(self.maps_MIHW, self.config.metrics.cam_threshold)
+
     def table(self) -> pa.Table:
         """Return a row per image and network: what it predicts, and how its region overlaps with the student's.
 
@@ -87,7 +102,12 @@ class TrialAttention:
 
 
 def trial_attention(
-    trial: StoredTrial, images: int | Sequence[int] = 8, *, epoch: Epoch = "last", device: str = "auto"
+    trial: StoredTrial,
+    images: int | Sequence[int] = 8,
+    *,
+    epoch: Epoch = "last",
+    map_kind: str | None = None,
+    device: str = "auto",
 ) -> TrialAttention:
     """Return the attention of a trial's teachers and of its student.
 
@@ -95,17 +115,19 @@ def trial_attention(
         trial: which.
         images: number of validation images, evenly over the classes; or their indices in the validation set, from 0.
         epoch: of the student.
+        map_kind: `grad_cam`, `cam`, or one of a plug-in that is loaded; the trial's own when None.
         device: of the networks.
 
     Raises:
         DataError: the dataset cannot be read, or has no image at one of the indices.
-        QueryError: there is no such epoch.
+        QueryError: there is no such epoch or kind of map.
         StorageError: the trial has no checkpoint of that epoch, or a version with other fields wrote it.
         CorruptFileError: the checkpoint or a teacher is damaged or gone.
         SpecError: a network cannot be built, as where its library is missing.
     """
     trained = TrainedNetworks(trial, device)
-    dataset, metrics = trained.dataset, trained.config.metrics
+    metrics = _with_map(trained.config.metrics, map_kind)
+    dataset = trained.dataset
     indices_I = _selected(images, dataset, trained.config.data.name)
     pixels_IDHW = dataset.val.pixels(indices_I)
     with reproducible(None), torch.no_grad():
@@ -126,6 +148,14 @@ def trial_attention(
         iou_student_TI=iou_student_TI,
         iou_teachers_PI=iou_teachers_PI,
     )
+
+
+def _with_map(metrics: Metrics, kind: str | None) -> Metrics:
+    if kind is None:
+        return metrics
+    if entry_of(ATTENTION_MAP, kind) is None:
+        raise QueryError(f"map: {unknown(ATTENTION_MAP, kind)}")
+    return metrics.changed({"attention": kind})
 
 
 def _overlaps(regions_MI: PackedRegions) -> tuple[Tensor, Tensor]:
@@ -158,6 +188,10 @@ def _outputs(
     """Return logits and attention maps of all networks, on the CPU."""
     on_device = resolve_device(device)
     images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))
-    outputs = [attention_maps(network, images_IDHW, metrics) for network in networks]
-    logits, maps = ([tensor.cpu() for tensor in tensors] for tensors in zip(*outputs, strict=True))
+    logits, maps = [], []
+    for network in networks:
+        parts = [attention_maps(network, part, metrics) for part in torch.split(images_IDHW, _IMAGES_AT_ONCE)]
+        logits_IC, maps_IHW = (torch.cat(tensors).cpu() for tensors in zip(*parts, strict=True))
+        logits.append(logits_IC)
+        maps.append(maps_IHW)
     return torch.stack(logits), torch.stack(maps)

@@ -101,6 +101,51 @@ def test_attention_is_drawn_there(service: RunningService, root: Path, tmp_path:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_attention_of_the_best_epoch_is_that_of_the_folder(
+    service: RunningService, root: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = kd_sweep.open_results(root)["tiny"].trials()
+    trial = next(trial for trial in trials if trial.row["best_epoch"] < trial.row["last_epoch"])
+    asked = ("attention", "tiny", trial.trial_id, "--images", 2)
+    for name, best in (("last", ()), ("best", ("--best",))):
+        assert cli(*asked, *best, "--out", tmp_path / f"{name}.png")[0] == 0
+    monkeypatch.delenv("KD_SWEEP_SERVER")
+    assert cli("attention", root, *asked[2:], "--best", "--out", tmp_path / "here.png")[0] == 0
+    best = (tmp_path / "best.png").read_bytes()
+    assert best == (tmp_path / "here.png").read_bytes() != (tmp_path / "last.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("launch s.yaml --root r", "--root"),
+        ("launch s.yaml --address head:6379", "--address"),
+        ("resume s --address head:6379", "--address"),
+        ("plan s.yaml --root r", "--root"),
+        ("plan s.yaml --no-probe", "--no-probe"),
+        ("query s --timeout 3", "--timeout"),
+        ("query s --memory-limit 1GB", "--memory-limit"),
+        ("attention s 7be4 --out a.png --image 3", "--image"),
+        ("attention s 7be4 --out a.png --map cam", "--map"),
+        ("attention s 7be4 --out a.png --dpi 200", "--dpi"),
+        ("logs s --address http://head:8265", "--address"),
+        ("stop s --address http://head:8265", "--address"),
+    ],
+)
+def test_an_option_that_says_nothing_to_a_service_is_refused(command: str, option: str, cli: Cli) -> None:
+    """Before the service is asked: nobody listens there."""
+    result = cli("--server", "http://127.0.0.1:9", *command.split())
+    assert_one_line(result, f"{option}: is for folders of this machine, and http://127.0.0.1:9 is asked; leave it out")
+
+
+@pytest.mark.parametrize("option", ["--priority", "--slots"])
+def test_an_option_for_a_service_is_refused_without_one(option: str, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "s.yaml").write_text(TINY)
+    result = cli("launch", tmp_path / "s.yaml", "--root", tmp_path / "root", option, 1)
+    assert_one_line(result, f"{option}: is for a service, and none is asked; name one by --server or KD_SWEEP_SERVER")
+    assert not (tmp_path / "root").exists()
+
+
 def test_the_commands_of_the_page_run_one_after_another(
     tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
