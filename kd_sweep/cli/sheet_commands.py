@@ -10,8 +10,11 @@ from kd_sweep.cli.completion import nothing, study_names, trial_ids
 from kd_sweep.cli.remote_commands import attention_there
 from kd_sweep.cli.screen import print_message, print_output
 from kd_sweep.cli.server_option import server
+from kd_sweep.errors import UserError
 from kd_sweep.waiting import doing
 
+_IMAGES = 8
+"""On a sheet of attention, where nobody says how many or which."""
 SheetDpi = Annotated[
     int,
     typer.Option("--dpi", min=50, max=1200, help="Dots per inch of images in PDF and SVG."),
@@ -107,7 +110,10 @@ def attention(
         ),
     ],
     out: ImageFile,
-    images: NumImages = 8,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Number of validation images, from every class in turn. Default: 8."),
+    ] = None,
     indices: Annotated[
         list[int] | None, typer.Option("--image", help="Index of a validation image, from 0. Repeatable.")
     ] = None,
@@ -118,9 +124,11 @@ def attention(
     dpi: SheetDpi = 300,
 ) -> None:
     """Draw the attention of teachers and student. It lies over validation images, with the IoU of regions."""
+    if images is not None and indices:
+        raise UserError("--images: is a number of images, and --image says which; leave one of them out")
     epoch: Literal["last", "best"] = "best" if best else "last"
     if (service := server()) is not None:
-        attention_there(service, root, trials, out, images, epoch)
+        attention_there(service, root, trials, out, images or _IMAGES, epoch)
         return
     with doing("reading the tables"):
         from kd_sweep.tables.reader import open_results
@@ -132,7 +140,7 @@ def attention(
         from kd_sweep.figures.attention_sheet import write_attention
         from kd_sweep.trained.trial_attention import trial_attention
 
-        shown = indices or images
+        shown = indices or images or _IMAGES
         found = [trial_attention(trial, shown, epoch=epoch, map_kind=map_kind) for trial in stored]
         write_attention(found, out, dpi)
     print_message(f"wrote {out}")

@@ -6,6 +6,7 @@ import typer
 
 from kd_sweep.cli.arguments import LinesFormat, ResultsRoot
 from kd_sweep.cli.screen import print_message, print_output, print_table
+from kd_sweep.errors import UserError
 from kd_sweep.waiting import doing
 
 
@@ -36,6 +37,8 @@ def gc(
     output: LinesFormat = "lines",
 ) -> None:
     """List what no study refers to, and with --delete delete it. Caches are listed apart."""
+    if caches and not delete:
+        raise UserError("--caches: deletes with --delete alone; without both, caches are listed")
     with doing("starting"):
         from kd_sweep.upkeep.gc import CACHE, Collector, garbage_table, totals
 

@@ -90,6 +90,10 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         (["a", "--out", str(tmp_path / "a.txt")], "is not the name of an image file"),
         (["a", "--out", str(tmp_path / "b" / "a.png")], "is not a folder"),
         ([tiny_trial(student={"epochs": 1}).trial_id, "--out", str(tmp_path / "a.png"), "--map", "c"], "map: 'c' "),
+        (
+            ["a", "--out", str(tmp_path / "a.png"), "--images", "2", "--image", "3"],
+            "--images: is a number of images, and",
+        ),
     ):
         with pytest.raises(SystemExit) as end:
             main(["attention", str(tmp_path), *arguments])

@@ -21,7 +21,7 @@ from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.upkeep.gc import Collector
-from tests.command_line import Cli, Run
+from tests.command_line import Cli, Run, assert_one_line
 from tests.comparing_tables import comparable
 from tests.damage import break_file
 from tests.latest import latest
@@ -259,6 +259,10 @@ def test_caches_are_apart_and_the_cost_of_a_deletion_is_told(root: Path, cli: Cl
     cli("gc", root, "--delete")
     assert (root / stale).exists()
     assert not (root / "teachers" / record.teacher_id).exists()
+    assert_one_line(
+        cli("gc", root, "--caches"), "--caches: deletes with --delete alone; without both, caches are listed"
+    )
+    assert (root / stale).exists()
     cli("gc", root, "--delete", "--caches")
     assert not (root / stale).exists()
 
