@@ -252,6 +252,22 @@ def test_changes_and_intervals_of_verdicts() -> None:
     assert compared == 34
 
 
+def test_what_came_out_is_what_the_tables_say() -> None:
+    """Each interval in words is, but for its sign, one of the verdicts or of the arms, rounded."""
+    printed = (RESULTS / f"{CLAIMS}-analysis.txt").read_text()
+    number = r"([+-]?\d\.\d+(?:e-\d+)?)"
+    known = [(float(low), float(high)) for low, high in re.findall(rf"\[{number}, {number}\]", printed)]
+    section = CLAIMS_PAGE.split("## What came out")[1].split("\n## ")[0].replace("−", "-")
+    found = re.findall(rf"\[{number}, {number}\]", section)
+    assert len(found) > 10
+    for texts in found:
+        decimals = len(texts[0].partition(".")[2])
+        wanted = tuple(float(text) for text in texts)
+        rounded = {tuple(round(value, decimals) for value in pair) for pair in known if max(map(abs, pair)) > 0}
+        of_falls = {(-high, -low) for low, high in rounded}
+        assert wanted in rounded | of_falls, texts
+
+
 def test_the_kept_study_is_that_of_the_sweep_and_whole() -> None:
     """Its trials are those that the sweep plans for its seeds, each with all its epochs."""
     kept, sweep = load_spec(RESULTS / CLAIMS / "study.yaml"), load_spec(ROOT / f"sweeps/{CLAIMS}.yaml")
