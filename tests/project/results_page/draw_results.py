@@ -33,6 +33,8 @@ RESULTS = ROOT / "docs/results"
 TABLE = RESULTS / "cifar10-strength-trials.csv"
 STUDY, GRAD_CAM = "cifar10-strength", "cifar10-strength-grad-cam"
 CLAIMS = "cifar10-claims-small"
+CAM_TABLE = RESULTS / f"{CLAIMS}-cam.csv"
+"""Attention of some trials of it after their last epoch by the map `cam`, as the page says."""
 SHOWN = {
     CLAIMS: ("arms", "effects", "teacher_errors", "curves"),
     STUDY: ("triptych", "fidelity_by_size", "train_against_val", "effects", "best_strength"),
@@ -137,6 +139,22 @@ def verdicts_of_claims() -> str:
     return "\n".join(lines)
 
 
+def maps_of_claims() -> str:
+    """Return the teachers' attention by the study's map and by `cam` as a table of Markdown, of the same trials."""
+    by_cam = pd.read_csv(CAM_TABLE).set_index("trial_id")
+    trials = open_results(RESULTS)[CLAIMS].table("trials").to_pandas().set_index("trial_id").loc[by_cam.index]
+    columns = [f"attention_{name}_teachers" for name in ("iou", "overlap", "rank_correlation")]
+    columns.insert(1, f"{columns[0]}_chance")
+    lines = [f"| map | teachers | {' | '.join(columns)} |", "| --- " * (len(columns) + 2) + "|"]
+    for name, values in (("grad_cam", trials), ("cam", by_cam)):
+        means = values[columns].groupby(trials["augmentation_strength"]).mean()
+        lines += [
+            f"| {name} | {strength:g} | {' | '.join(f'{mean:.3f}' for mean in row)} |"
+            for strength, *row in means.itertuples()
+        ]
+    return "\n".join(lines)
+
+
 def what_moves(verdict: dict[str, Any]) -> str:
     """Return what a verdict is about in words: a strength, the loss, or the outcome that another goes with."""
     moved, mediator = MOVED.get(verdict["varied"]), verdict["mediator"]
@@ -177,6 +195,7 @@ def draw(folder: Path) -> None:
     page = folder / f"{CLAIMS}.md"
     text = with_table(page.read_text(), "means", means_of_claims())
     text = with_table(text, "verdicts", verdicts_of_claims())
+    text = with_table(text, "maps", maps_of_claims())
     page.write_text(with_captions(text, found))
 
 

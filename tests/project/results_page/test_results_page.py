@@ -22,6 +22,7 @@ from tests.project.results_page.draw_results import (
     RESULTS,
     STUDY,
     analysis,
+    maps_of_claims,
     pictures,
     verdicts_of_claims,
     write_root,
@@ -183,6 +184,7 @@ def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path)
         name: caption for name, (_, caption) in found.items()
     }
     assert verdicts_of_claims() in CLAIMS_PAGE
+    assert maps_of_claims() in CLAIMS_PAGE
     for study in (STUDY, CLAIMS):
         assert analysis(tmp_path, study) == (RESULTS / f"{study}-analysis.txt").read_text()
     if matplotlib.__version__ == DRAWN_WITH:
@@ -250,6 +252,26 @@ def test_changes_and_intervals_of_verdicts() -> None:
         assert (float(change), *map(float, interval.strip("[]").split(", "))) == pytest.approx(wanted, abs=EXACT_TO)
         compared += 1
     assert compared == 34
+
+
+def test_the_other_map_is_of_trials_of_the_study_and_its_overlap_above_its_chance() -> None:
+    by_cam = pd.read_csv(RESULTS / f"{CLAIMS}-cam.csv").set_index("trial_id")
+    trials = completed_claims().set_index("trial_id").loc[by_cam.index]
+    assert trials.groupby(["seed", "arm"]).size().to_dict() == {
+        (seed, arm): size for seed in (2, 3, 4) for arm, size in (("kl", 4), ("mse_logits", 2), ("none", 2))
+    }
+    for who in ("teachers", "student"):
+        iou, chance = by_cam[f"attention_iou_{who}"], by_cam[f"attention_iou_{who}_chance"]
+        assert by_cam[f"attention_overlap_{who}"].to_numpy() == pytest.approx(
+            (iou - chance) / (1 - chance), abs=EXACT_TO
+        )
+    _, *rows = table_of_claims("The paper's map")
+    for name, strength, *cells in rows:
+        values = (by_cam if name == "cam" else trials)[trials.teachers == float(strength)]
+        columns = ("iou_teachers", "iou_teachers_chance", "overlap_teachers", "rank_correlation_teachers")
+        assert [float(cell) for cell in cells] == pytest.approx(
+            [values[f"attention_{column}"].mean() for column in columns], abs=6e-4
+        )
 
 
 def test_what_came_out_is_what_the_tables_say() -> None:
