@@ -29,11 +29,11 @@ class SeedDecision:
     num_complete: int
     """Of the first seeds, how many have ended in every setting."""
     decided: tuple[str, ...] = ()
-    """Outcomes that have a verdict."""
+    """Outcomes that have a verdict; `name (1 of 4)` where of four verdicts, as on several arms, it is one."""
     open: tuple[str, ...] = ()
-    """Outcomes without one, which further seeds are added for."""
+    """Outcomes without one, which further seeds are added for; so, too."""
     given_up: tuple[str, ...] = ()
-    """Outcomes without one that the greatest number of seeds would hardly decide either."""
+    """Outcomes without one that the greatest number of seeds would hardly decide either; so, too."""
 
     @property
     def num_wanted(self) -> int:
@@ -92,8 +92,14 @@ def decision(looked: LookedAt) -> SeedDecision:
 
 
 def _outcomes(judged: Iterable[Verdict], states: Iterable[str], wanted: str) -> tuple[str, ...]:
-    names = (verdict.question.outcome for verdict, state in zip(judged, states, strict=True) if state == wanted)
-    return tuple(dict.fromkeys(name for name in names if name is not None))
+    """Return the outcomes with a verdict in a state; where others of an outcome are in another, how many are in it."""
+    found: dict[str, list[bool]] = {}
+    for verdict, state in zip(judged, states, strict=True):
+        if state != "not tested" and verdict.question.outcome is not None:
+            found.setdefault(verdict.question.outcome, []).append(state == wanted)
+    return tuple(
+        name if all(is_in) else f"{name} ({sum(is_in)} of {len(is_in)})" for name, is_in in found.items() if any(is_in)
+    )
 
 
 def _state(verdict: Verdict, looks: Looks, level: float, num_open: int) -> str:

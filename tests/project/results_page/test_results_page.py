@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +13,8 @@ import torch
 from scipy import stats
 from torch import nn
 
+from kd_sweep.analysis.added_seeds.decision import decide
+from kd_sweep.handles.root_results import open_results
 from kd_sweep.networks.architectures.resnet import CifarResNet
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
@@ -272,6 +275,20 @@ def test_the_other_map_is_of_trials_of_the_study_and_its_overlap_above_its_chanc
         assert [float(cell) for cell in cells] == pytest.approx(
             [values[f"attention_{column}"].mean() for column in columns], abs=6e-4
         )
+
+
+def test_the_look_at_the_seeds_counts_each_verdict_on_strength_and_loss_once() -> None:
+    """Of an outcome whose verdicts are in several states it says how many are in each."""
+    study = open_results(RESULTS)[CLAIMS]
+    said = str(decide(study.table("trials"), CLAIMS, study.spec.seeds))
+    assert said.startswith("5 seeds of at most 8; undecided: ")
+    counts: dict[str, list[int]] = {}
+    for outcome, count, total in re.findall(r"(\w+) \((\d) of (\d)\)", said):
+        counts.setdefault(outcome, [int(total)]).append(int(count))
+    assert all(len(parts) > 1 and sum(parts) == total for total, *parts in counts.values())
+    _, *rows = table_of_claims("Verdicts")
+    of_outcomes = Counter(outcome for _, outcome, _, moves, *_ in rows if moves in MOVES)
+    assert {outcome: total for outcome, (total, *_) in counts.items()}.items() <= of_outcomes.items()
 
 
 def test_what_came_out_is_what_the_tables_say() -> None:
