@@ -33,9 +33,7 @@ def test_all_arms_are_launched_as_one_study(kd_sweep: Run, tmp_path: Path) -> No
 
     (tmp_path / "arms.yaml").write_text(next(text for text in STUDIES if "name: arms" in text))
     settings = [argument for setting in SMALL for argument in ("--set", setting)]
-    done = kd_sweep(
-        "launch", str(tmp_path / "arms.yaml"), "--root", str(tmp_path / "results"), "--slots", "1", *settings
-    )
+    done = kd_sweep("launch", str(tmp_path / "arms.yaml"), "--root", str(tmp_path / "results"), *settings)
     assert done.returncode == 0, done.stderr
     results = open_results(tmp_path / "results")
     trials = results.pandas("trials").astype(object).where(lambda table: table.notna(), None)

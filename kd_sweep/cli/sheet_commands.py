@@ -15,6 +15,12 @@ from kd_sweep.waiting import doing
 
 _IMAGES = 8
 """On a sheet of attention, where nobody says how many or which."""
+_NumShown = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Number of validation images, from every class in turn. Default: 8.")
+]
+_MapKind = Annotated[
+    str | None, typer.Option("--map", metavar="KIND", help="grad_cam, cam or a plug-in's. Default: the study's.")
+]
 SheetDpi = Annotated[
     int,
     typer.Option("--dpi", min=50, max=1200, help="Dots per inch of images in PDF and SVG."),
@@ -110,17 +116,12 @@ def attention(
         ),
     ],
     out: ImageFile,
-    images: Annotated[
-        int | None,
-        typer.Option(min=1, max=64, help="Number of validation images, from every class in turn. Default: 8."),
-    ] = None,
+    images: _NumShown = None,
     indices: Annotated[
         list[int] | None, typer.Option("--image", help="Index of a validation image, from 0. Repeatable.")
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The student after its best epoch, not its newest.")] = False,
-    map_kind: Annotated[
-        str | None, typer.Option("--map", metavar="KIND", help="grad_cam, cam or a plug-in's. Default: the study's.")
-    ] = None,
+    map_kind: _MapKind = None,
     dpi: SheetDpi = 300,
 ) -> None:
     """Draw the attention of teachers and student. It lies over validation images, with the IoU of regions."""

@@ -6,6 +6,7 @@ Shapes: I images, M networks, T teachers, P pairs of teachers, C classes, D chan
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -24,7 +25,7 @@ from kd_sweep.errors import DataError, QueryError
 from kd_sweep.study.recipe import Metrics
 from kd_sweep.study.trial import TrialConfig
 from kd_sweep.tables.trial_lookup import StoredTrial
-from kd_sweep.trained.attention_metrics import attention_metrics
+from kd_sweep.trained.map_metrics import attention_metrics
 from kd_sweep.trained.trained_networks import Epoch, TrainedNetworks
 
 _IMAGES_AT_ONCE = 256
@@ -126,28 +127,15 @@ def trial_attention(
         SpecError: a network cannot be built, as where its library is missing.
     """
     trained = TrainedNetworks(trial, device)
-    metrics = _with_map(trained.config.metrics, map_kind)
-    dataset = trained.dataset
-    indices_I = _selected(images, dataset, trained.config.data.name)
+    config, dataset = trained.config, trained.dataset
+    metrics = _with_map(config.metrics, map_kind)
+    indices_I = _selected(images, dataset, config.data.name)
     pixels_IDHW = dataset.val.pixels(indices_I)
     with reproducible(None), torch.no_grad():
         networks, number = trained.all(epoch)
-        logits_MIC, maps_MIHW = _outputs(networks, dataset, pixels_IDHW, metrics, device)
-    regions_MI = PackedRegions.of(attention_regions(maps_MIHW, metrics.cam_threshold))
-    iou_student_TI, iou_teachers_PI = _overlaps(regions_MI)
-    return TrialAttention(
-        config=trained.config,
-        epoch=number,
-        indices_I=indices_I,
-        pixels_IDHW=pixels_IDHW,
-        labels_I=dataset.val.labels_N[indices_I],
-        class_names=dataset.class_names,
-        logits_MIC=logits_MIC,
-        maps_MIHW=maps_MIHW,
-        map_names_M=tuple(map_name(network, metrics) for network in networks),
-        iou_student_TI=iou_student_TI,
-        iou_teachers_PI=iou_teachers_PI,
-    )
+        outputs = _outputs(networks, dataset, pixels_IDHW, metrics, device)
+    labels_I = dataset.val.labels_N[indices_I]
+    return TrialAttention(config, number, indices_I, pixels_IDHW, labels_I, dataset.class_names, **outputs)
 
 
 def _with_map(metrics: Metrics, kind: str | None) -> Metrics:
@@ -184,8 +172,8 @@ def _selected(images: int | Sequence[int], dataset: Dataset, name: str) -> Tenso
 
 def _outputs(
     networks: Sequence[nn.Module], dataset: Dataset, pixels_IDHW: Tensor, metrics: Metrics, device: str
-) -> tuple[Tensor, Tensor]:
-    """Return logits and attention maps of all networks, on the CPU."""
+) -> dict[str, Any]:
+    """Return logits, maps, their names and overlaps, on the CPU, by the names that `TrialAttention` has for them."""
     on_device = resolve_device(device)
     images_IDHW = Normalization.of(dataset, on_device).of_pixels(pixels_IDHW.to(on_device))
     logits, maps = [], []
@@ -194,4 +182,12 @@ def _outputs(
         logits_IC, maps_IHW = (torch.cat(tensors).cpu() for tensors in zip(*parts, strict=True))
         logits.append(logits_IC)
         maps.append(maps_IHW)
-    return torch.stack(logits), torch.stack(maps)
+    maps_MIHW = torch.stack(maps)
+    iou_student_TI, iou_teachers_PI = _overlaps(PackedRegions.of(attention_regions(maps_MIHW, metrics.cam_threshold)))
+    return {
+        "logits_MIC": torch.stack(logits),
+        "maps_MIHW": maps_MIHW,
+        "map_names_M": tuple(map_name(network, metrics) for network in networks),
+        "iou_student_TI": iou_student_TI,
+        "iou_teachers_PI": iou_teachers_PI,
+    }
