@@ -240,7 +240,7 @@ def main() -> None:
             shown = " | ".join(f"{given:.3f} ({if_normal:.3f}; {alone:.2f})" for given, if_normal, alone in cells)
             print(f"| {name} | {strengths} | {shown} |", flush=True)
     for name, means in SHAPES.items():
-        cells = [answers(means, arguments.runs // 5, seeds) for seeds in arguments.seeds]
+        cells = [answers(means, arguments.runs, seeds) for seeds in arguments.seeds]
         shown = " | ".join(", ".join(f"{answer} {share:.2f}" for answer, share in sorted(c.items())) for c in cells)
         print(f"| {name} | {shown} |", flush=True)
     print(
