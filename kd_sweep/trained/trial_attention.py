@@ -72,9 +72,9 @@ class TrialAttention:
     def metrics(self) -> dict[str, float | None]:
         """Return the metrics of attention that `epochs` has, of these images: areas, overlaps, their chance levels.
 
-        Of all validation images, and maps of the trial's own kind, they are those of the student's epoch. Chance levels
-        are None for one image, and noisy for few. Those of images that all classify right are left out, and those by
-        class.
+        Of all validation images in their order, and maps of the trial's own kind, they are those of the student's
+        epoch; in another order, chance levels are of other pairs of images. They are None for one image, and noisy for
+        few. Metrics of images that all classify right are left out, and those by class.
         """
         return attention_metrics(self.maps_MIHW, self.config.metrics.cam_threshold)
 
