@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -54,6 +54,17 @@ search:
 """
 Process = tuple[int, str]
 """Its id, and when it started."""
+
+
+class Watched(NamedTuple):
+    """What was seen of a launch."""
+
+    by_kind: Counter[str]
+    """CPU seconds by kind of process."""
+    with_torch: Counter[str]
+    """How many processes of each kind have loaded torch."""
+    at_work: list[tuple[float, int]]
+    """Again and again the time, and how many workers compute then, or wait for a CPU or a disk."""
 
 
 def draw_images(folder: Path, num_train: int, num_val: int) -> None:
@@ -87,8 +98,8 @@ def _reap() -> None:
             return
 
 
-def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tuple[float, Counter[str], Counter[str]]:
-    """Run the study; return CPU seconds, of all and by kind of process, and how many of each kind have loaded torch."""
+def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tuple[float, Watched]:
+    """Run the study; return the CPU seconds of all its processes, and what was seen of them."""
     study, counts = folder / "study.yaml", folder / "counts"
     counts.mkdir()
     (folder / "study_network.py").write_text(Path(study_network.__file__).read_text())
@@ -111,22 +122,25 @@ def kd_sweep_side(folder: Path, images: Path, num_epochs: int, slots: int) -> tu
     environment = os.environ | {study_network.COUNTS: str(counts), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("w") as log:
         driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        by_kind, with_torch = watched(driver)
+        seen = watched(driver)
     if driver.returncode:
         raise SystemExit((folder / "log").read_text())
     while processes_below(os.getpid(), driver.pid):  # Ray's daemons end after the driver
         time.sleep(0.2)
         _reap()
     # Where a parent does not wait for its children, the kernel adds them to nobody's sum.
-    return max(cpu_s() - before, by_kind.total()), by_kind, with_torch
+    return max(cpu_s() - before, seen.by_kind.total()), seen
 
 
-def watched(driver: "subprocess.Popen[bytes]") -> tuple[Counter[str], Counter[str]]:
-    """Wait for a driver; return CPU seconds by kind of process, and how many of each kind have loaded torch."""
+def watched(driver: "subprocess.Popen[bytes]") -> Watched:
+    """Wait for a driver, and watch the processes below this one meanwhile."""
     seen: dict[Process, tuple[str, float]] = {}
     with_torch: set[Process] = set()
+    at_work: list[tuple[float, int]] = []
     while driver.poll() is None:
-        for process, (kind, seconds) in processes_below(os.getpid(), driver.pid).items():
+        now = processes_below(os.getpid(), driver.pid)
+        at_work.append((time.time(), sum(kind == "workers" and works for kind, _, works in now.values())))
+        for process, (kind, seconds, _) in now.items():
             known = seen.get(process, (kind, 0.0))[0]  # one that is ending has no name any more
             seen[process] = (kind if known == "others" else known, seconds)
             if process not in with_torch and loads_torch(process[0]):
@@ -135,11 +149,11 @@ def watched(driver: "subprocess.Popen[bytes]") -> tuple[Counter[str], Counter[st
     by_kind: Counter[str] = Counter()
     for kind, seconds in seen.values():
         by_kind[kind] += seconds
-    return by_kind, Counter(seen[process][0] for process in with_torch)
+    return Watched(by_kind, Counter(seen[process][0] for process in with_torch), at_work)
 
 
-def processes_below(ancestor: int, driver: int) -> dict[Process, tuple[str, float]]:
-    """Return kind and CPU seconds of each process below this one, Linux's."""
+def processes_below(ancestor: int, driver: int) -> dict[Process, tuple[str, float, bool]]:
+    """Return kind and CPU seconds of each process below this one, and whether it is at work, on Linux."""
     stats: dict[int, list[str]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -154,7 +168,7 @@ def processes_below(ancestor: int, driver: int) -> dict[Process, tuple[str, floa
             above = int(stats[above][1])
         if above == ancestor and pid != ancestor and stat[0] != "Z":
             seconds = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
-            found[pid, stat[19]] = ("driver" if pid == driver else kind_of(pid), seconds)
+            found[pid, stat[19]] = ("driver" if pid == driver else kind_of(pid), seconds, stat[0] in "RD")
     return found
 
 
@@ -223,8 +237,12 @@ def least_teacher_images(num_train: int, num_val: int, num_epochs: int) -> int:
     return num_teachers * (num_epochs * (num_train + num_val) + CLEAN_PASSES * num_val)
 
 
-def profile(root: Path, slots: int) -> dict[str, float]:
-    """Return what the tables say of the slots: the shares of all but training in their epochs, and of idle time."""
+def profile(root: Path, slots: int, at_work: list[tuple[float, int]]) -> dict[str, float]:
+    """Return the share of all but training in the epochs of students, and that of the time in which slots are idle.
+
+    Idle are the slots whose process is not at work, from the first epoch of all to the last. Tables do not say it, as
+    the time of a teacher there is that of its training, without validation and checkpoints.
+    """
     results = open_results(root)
     epochs, teachers = results.table("epochs").to_pylist(), results.table("teachers").to_pylist()
     num_train = sum(1 for _ in (root.parent / "images/train").glob("*/*"))
@@ -232,9 +250,9 @@ def profile(root: Path, slots: int) -> dict[str, float]:
     training_s = sum(num_train / row["train_images_per_s"] for row in epochs)
     ends = [(row["finished_at"].timestamp(), row["epoch_s"]) for row in epochs]
     ends += [(row["finished_at"].timestamp(), row["train_s"]) for row in teachers]
-    span_s = max(end for end, _ in ends) - min(end - took for end, took in ends)
-    busy_s = sum(took for _, took in ends)
-    return {"evaluation": 1 - training_s / epochs_s, "idle": 1 - busy_s / (slots * span_s)}
+    begun, ended = min(end - took for end, took in ends), max(end for end, _ in ends)
+    busy = [min(number, slots) / slots for at, number in at_work if begun <= at <= ended]
+    return {"evaluation": 1 - training_s / epochs_s, "idle": 1 - sum(busy) / len(busy)}
 
 
 def main() -> None:
@@ -250,13 +268,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_images(folder / "images", num_train, num_val)
-        ours, by_kind, with_torch = kd_sweep_side(folder, folder / "images", given.epochs, given.slots)
+        ours, watched_launch = kd_sweep_side(folder, folder / "images", given.epochs, given.slots)
         peer = None if given.launch_alone else peer_side(folder, folder / "images", given.epochs, given.slots)
         seen, least = teacher_images(folder / "counts"), least_teacher_images(num_train, num_val, given.epochs)
-        shares = profile(folder / "results", given.slots)
+        shares = profile(folder / "results", given.slots, watched_launch.at_work)
     if peer is not None:
         Console().print(comparison(ours, *peer, given.epochs))
-    Console().print(parts(ours, by_kind, with_torch))
+    Console().print(parts(ours, watched_launch))
     print(f"share of metrics, evaluation and teachers' passes in the students' epochs: {shares['evaluation']:.2f}")
     print(f"share of their time in which slots are idle: {shares['idle']:.2f}")
     print(f"frozen teachers saw {seen:,} images; {least:,} are the fewest possible")
@@ -277,13 +295,13 @@ def comparison(ours: float, theirs: float, starting: float, num_epochs: int) -> 
     return table
 
 
-def parts(ours: float, by_kind: Counter[str], with_torch: Counter[str]) -> Table:
+def parts(ours: float, launch: Watched) -> Table:
     table = Table(title="the launch by process")
     for heading in ("processes", "CPU s", "share", "load torch"):
         table.add_column(heading, justify="left" if heading == "processes" else "right")
-    by_kind["ended unseen"] = max(0.0, ours - by_kind.total())
-    for kind, seconds in by_kind.most_common():
-        table.add_row(kind, f"{seconds:.1f}", f"{seconds / ours:.2f}", str(with_torch[kind]))
+    seconds_of = launch.by_kind | Counter({"ended unseen": max(0.0, ours - launch.by_kind.total())})
+    for kind, seconds in seconds_of.most_common():
+        table.add_row(kind, f"{seconds:.1f}", f"{seconds / ours:.2f}", str(launch.with_torch[kind]))
     return table
 
 
