@@ -45,7 +45,8 @@ def doing(what: str, *, plainly: bool = False) -> Iterator[None]:
     if not _is_shown or threading.current_thread() is not threading.main_thread():
         yield
         return
-    if not sys.stderr.isatty():
+    # While the line is drawn, standard error is what rich has put in its place: with rich 13 that is no terminal.
+    if not (_LINE.is_there or sys.stderr.isatty()):
         with _plain_line(what) if plainly else contextlib.nullcontext():
             yield
         return
@@ -73,6 +74,11 @@ class _Line:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._live: Live | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether something is named now."""
+        return bool(self._names)
 
     @contextlib.contextmanager
     def naming(self, what: str) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """A service that listens on a free port of this machine, in a thread of the test; and its real clients."""
 
+import gc
 import socket
 import threading
 import time
@@ -66,6 +67,8 @@ def running(root: Path, state: Path, **settings: Any) -> Iterator[RunningService
         with database.changing() as session:
             for role in Role:
                 service.tokens[role] = create_token(session, f"the {role}", role, time.time(), None)[1]
+        gc.collect()
+        gc.freeze()  # as the command does: it collects behind large answers
         yield service
         server.should_exit = True
         thread.join(PATIENCE_S)
