@@ -68,7 +68,7 @@ COMPUTING = (
 )
 """Files that compute for as long."""
 LONGEST = [name for pair in itertools.zip_longest(WAITING, COMPUTING) for name in pair if name is not None]
-"""In turn: a few processes that all wait would leave CPUs idle."""
+"""In turn: a few processes that all wait would leave CPUs idle. The first three need different roots."""
 
 
 def rank(file: Path, *, has_sweeps: bool) -> int:

@@ -1,6 +1,5 @@
 """A service that listens on a free port of this machine, in a thread of the test; and its real clients."""
 
-import gc
 import socket
 import threading
 import time
@@ -17,6 +16,7 @@ from kd_sweep.service.access.roles import Role
 from kd_sweep.service.access.tokens import create_token
 from kd_sweep.service.http.app import create_app
 from kd_sweep.service.http.reading import Reading
+from kd_sweep.service.http.server import leave_what_stays
 from kd_sweep.service.http.serving import Serving
 from kd_sweep.service.http.watching.feed import Feed
 from kd_sweep.service.rows.database import Database
@@ -67,8 +67,7 @@ def running(root: Path, state: Path, **settings: Any) -> Iterator[RunningService
         with database.changing() as session:
             for role in Role:
                 service.tokens[role] = create_token(session, f"the {role}", role, time.time(), None)[1]
-        gc.collect()
-        gc.freeze()  # as the command does: it collects behind large answers
+        leave_what_stays()  # as the command does: garbage is collected behind large answers
         yield service
         server.should_exit = True
         thread.join(PATIENCE_S)

@@ -69,7 +69,7 @@ def run_server(serving: Serving, host: str, port: int, ready: Callable[[str], No
     log = _log_json_lines()
     app = create_app(serving)
     _make_ready(serving)
-    _leave_what_stays()
+    leave_what_stays()
     CHILDREN.begin()
     server = _Server(_config(app, host, port), ready)
     # uvicorn raises the signal that ended it once more: whoever called this has still to end what is his.
@@ -139,7 +139,7 @@ def _make_ready(serving: Serving) -> None:
     run("SELECT 1", {}, limits=serving.reading.limits)
 
 
-def _leave_what_stays() -> None:
+def leave_what_stays() -> None:
     """Keep the collector of garbage from looking at what is loaded: for 0.3 s at a time nobody would be answered."""
     gc.collect()
     gc.freeze()
