@@ -14,8 +14,9 @@ from kd_sweep.service.access.roles import Role
 from tests.project.pages import ROOT
 from tests.service.running_service import RunningService
 
-CHROMIUM = shutil.which("chromium")
-WHY_NOT = "needs Chromium: apt-get install chromium"
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+"""Without a window of its own where Debian's package of that name is installed: a third less CPU."""
+WHY_NOT = "needs Chromium: apt-get install chromium-headless-shell"
 AXE = ROOT / "tests/assets/axe/axe.min.js"
 COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 """Those rules of axe that are about colour, of the rules that it has on."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 import kd_sweep
 from tests.command_line import Start
-from tests.service.page.browsing import CHROMIUM, WHY_NOT
+from tests.service.page.browsing import CHROMIUM, WHY_NOT, browser
 from tests.tiny_study import TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
@@ -38,15 +38,13 @@ def address(tmp_path: Path, start_kd_sweep: Start) -> Iterator[tuple[str, str]]:
 def page(address: tuple[str, str]) -> Iterator[Page]:
     """A tab in which the admin is signed in."""
     url, token = address
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page()
+    with browser() as started:
+        tab = started.new_page()
         tab.goto(url)
         tab.get_by_label("Token").fill(token)
         tab.get_by_role("button", name="Sign in").click()
         tab.get_by_role("heading", name="Studies").wait_for()
         yield tab
-        browser.close()
 
 
 def test_a_study_is_submitted_watched_paused_extended_resumed_and_downloaded(page: Page, tmp_path: Path) -> None:
