@@ -18,7 +18,7 @@ from kd_sweep.service.queue.study_files import check
 from kd_sweep.service.queue.submissions import submit
 from kd_sweep.service.rows.database import Database
 from kd_sweep.service.rows.models import Submission
-from kd_sweep.service.service_core import RETRY_S, ServiceCore
+from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_errors import DatabaseError, ReadOnlyError, ServiceError
 from kd_sweep.service.service_settings import service_settings
 from tests.command_line import Cli, assert_one_line
@@ -185,7 +185,8 @@ def test_on_a_full_disk_rows_are_read_and_nothing_is_lost(small_disk: Path, tmp_
     rows.close()
 
 
-def test_a_root_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+def test_a_root_that_is_gone_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kd_sweep.service.service_core.RETRY_S", 0.2)
     core = ServiceCore(service_settings(str(tmp_path / "root"), state=tmp_path / "state", max_studies=0))
     core.start()
     try:
@@ -196,14 +197,15 @@ def test_a_root_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
         with pytest.raises(ReadOnlyError, match=r"nothing can be changed here: the results root .* was removed"):
             core.changing().__enter__()
         (tmp_path / "root").mkdir()  # as where a disk is not mounted
-        time.sleep(2 * RETRY_S + 0.5)
+        time.sleep(1.0)  # in which it looks several times
         assert core.gone is not None
         assert list((tmp_path / "root").iterdir()) == []
     finally:
         core.stop()
 
 
-def test_a_root_that_comes_back_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_root_that_comes_back_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kd_sweep.service.service_core.RETRY_S", 0.2)
     core = ServiceCore(service_settings(str(tmp_path / "root"), state=tmp_path / "state", max_studies=0))
     core.start()
     try:

@@ -17,7 +17,7 @@ NODE_POLL_S = 5.0
 """How often a cluster is asked whether this driver's node still belongs to it."""
 
 DAEMONS_POLL_S = 1.0
-STUCK_S = 10.0
+STUCK_S = 5.0
 """A driver that has not noticed so long after its Ray has died waits inside Ray, which would kill it after a minute."""
 
 Check = Callable[[], None]

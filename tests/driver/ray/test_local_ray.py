@@ -117,7 +117,7 @@ def test_nobody_else_can_reach_the_ray_of_a_local_sweep(
 @pytest.mark.slow
 def test_a_process_that_crashes_is_told_by_its_signal(tiny: Path, tmp_path: Path, start_kd_sweep: Start) -> None:
     """A process crashes when teachers begin, and one when trials do."""
-    longer = (*SMALL, "--set", "student.epochs=100")
+    longer = (*SMALL, "--set", "student.epochs=40")
     process = start_kd_sweep("launch", tiny, "--root", tmp_path / "r", *longer, forks_workers=False)
     assert process.stdout is not None
     said = ""
