@@ -264,6 +264,7 @@ def test_a_trial_is_read_again_for_its_own_epochs_alone(chromium: Browser, tmp_p
 
 def test_a_page_that_is_opened_asks_for_each_thing_once(tab: Visit, service: RunningService) -> None:
     asked: list[str] = []
+    tab.page.goto("about:blank")  # so that none is of the page before
     tab.page.on("request", lambda request: asked.append(request.url.partition("/api/v1/")[2]))
     tab.page.goto(f"{service.url}/?again#/studies/seeds")
     expect(tab.page.get_by_role("application", name="over epochs")).to_be_visible()
