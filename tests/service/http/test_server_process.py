@@ -99,7 +99,7 @@ def test_who_says_to_come_from_elsewhere_is_counted_all_the_same(start: Start) -
 @pytest.mark.parametrize(
     ("path", "module"),
     [
-        (f"sql?query={quote(ENDLESS)}", b"statement_process"),  # which does not listen
+        (f"sql?query={quote(ENDLESS)}", b"http.statements"),  # which does not listen
         ("studies/tiny/analysis", b"analysis_process"),
     ],
 )

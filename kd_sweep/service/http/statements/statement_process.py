@@ -1,4 +1,4 @@
-"""The process that answers statements of SQL: `python -m kd_sweep.service.http.statements.statement_process BYTES`.
+"""The process that answers statements of SQL; `__main__.py` beside it starts it.
 
 It reads one question at a time from its standard input, a line of JSON, and answers with a line of JSON that has the
 error, or the number of bytes that follow. It ends with the input, when nobody has asked for `IDLE_S`, and when it has
@@ -87,7 +87,3 @@ def _answer(question: Question) -> tuple[dict[str, Any], bytes]:
     except Exception:
         return {"failure": traceback.format_exc()}, b""
     return {"num_bytes": len(content)}, content
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

@@ -17,7 +17,7 @@ from kd_sweep.service.http.child_process import child_environment
 from kd_sweep.service.http.slots import Slots
 from kd_sweep.service.http.statements.statement_process import Question
 
-_MODULE = "kd_sweep.service.http.statements.statement_process"
+_MODULE = "kd_sweep.service.http.statements"
 _END_S = 5.0
 """So long a process may take to be gone that answers no more."""
 _START_S = 15.0

@@ -77,6 +77,7 @@ def test_a_process_is_used_again_and_replaced_where_it_has_died_or_grown(
     ask = question(trained_root, "SELECT count(*) AS n FROM trials")
     assert statements.answer(ask) == statements.answer(ask)
     (pid,) = statements.pids()
+    assert "/pandas/" not in Path(f"/proc/{pid}/maps").read_text()
     with pytest.raises(QueryError, match="does not exist"):
         statements.answer(question(trained_root, "SELECT nothing FROM nowhere"))
     assert statements.pids() == [pid]
