@@ -28,6 +28,10 @@ Cli = Callable[..., tuple[int, str, str]]
 """Run `kd-sweep` with arguments in this process; returns exit code, stdout and stderr: the fixture `cli`."""
 
 COMMAND = [sys.executable, "-m", "kd_sweep"]
+WORKER_START = "KD_SWEEP_TEST_WORKER_START"
+"""A variable of the environment: the program by which the Ray of a service starts workers, if not kd_sweep's own."""
+FORKING_SERVICE = [sys.executable, "-m", "tests.service.warm_service"]
+"""The command for a service in whose environment that is."""
 
 
 def environment(cpus: int = 1) -> dict[str, str]:

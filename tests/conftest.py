@@ -16,7 +16,17 @@ from hypothesis import settings
 
 from kd_sweep.cli import main
 from tests.catalogue_entries import own_entries
-from tests.command_line import COMMAND, IMPORT_TIMES, Cli, Run, Start, Started, environment
+from tests.command_line import (
+    COMMAND,
+    FORKING_SERVICE,
+    IMPORT_TIMES,
+    WORKER_START,
+    Cli,
+    Run,
+    Start,
+    Started,
+    environment,
+)
 from tests.left_processes import RUN, end_what_is_left
 from tests.longest_first import rank
 from tests.made_once import made_once
@@ -177,9 +187,10 @@ def start_kd_sweep() -> Iterator[Start]:
         if words[0] in ("launch", "resume", "export"):
             started.append(WarmProcess(command_program(*words), given, forks_workers=forks_workers))
         else:
+            command = FORKING_SERVICE if WORKER_START in given else COMMAND
             started.append(
                 subprocess.Popen(
-                    [*COMMAND, *words],
+                    [*command, *words],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,

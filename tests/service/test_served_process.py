@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from kd_sweep.tables.reader import open_results
-from tests.command_line import Cli, Start, assert_one_line
+from tests.command_line import WORKER_START, Cli, Start, assert_one_line
 from tests.polling import until
 from tests.tiny_study import TINY
+from tests.warm_python import worker_start
 
 ONE_TRIAL = TINY.replace("[0.0, 0.5]", "[0.0]").replace("[1, 2]", "[1]")
 
@@ -85,15 +86,15 @@ def retry_and_clone(client: httpx.Client) -> None:
 @pytest.mark.slow
 def test_a_study_is_submitted_run_and_read(start_kd_sweep: Start, tmp_path: Path) -> None:
     root, state = tmp_path / "results", tmp_path / "state"
-    arguments = ("serve", root, "--state", state, "--port", 0)
-    first = start_kd_sweep(*arguments)
+    arguments, variables = ("serve", root, "--state", state, "--port", 0), {WORKER_START: worker_start()}
+    first = start_kd_sweep(*arguments, variables=variables)
     said = said_by(first, "kds_")
     url, secret = url_in(said), re.findall(r"kds_\S+", said)[0]
     with client_of(url, secret) as client:
         sent = client.post("/studies", content=ONE_TRIAL, headers={"Content-Type": "application/yaml"})
         assert (sent.status_code, sent.json()["state"]) == (201, "queued")
 
-        second = start_kd_sweep(*arguments)
+        second = start_kd_sweep(*arguments, variables=variables)
         said = said_by(second, "nothing can be changed here")
         assert f"this results root is held by pid {first.pid}" in said
         with client_of(url_in(said), secret) as reading:
@@ -114,7 +115,7 @@ def test_a_study_is_submitted_run_and_read(start_kd_sweep: Start, tmp_path: Path
     first.kill()
     first.wait()
 
-    again = start_kd_sweep(*arguments)
+    again = start_kd_sweep(*arguments, variables=variables)
     with client_of(url_in(said_by(again, "http://127")), secret) as client:
         assert client.get("/studies/tiny").json()["state"] == "finished"
     again.send_signal(signal.SIGTERM)

@@ -12,9 +12,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import kd_sweep
-from tests.command_line import Start
+from tests.command_line import WORKER_START, Start
 from tests.service.page.browsing import CHROMIUM, WHY_NOT, browser
 from tests.tiny_study import TINY
+from tests.warm_python import worker_start
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
 
@@ -26,7 +27,8 @@ SOON_MS = 90_000
 @pytest.fixture
 def address(tmp_path: Path, start_kd_sweep: Start) -> Iterator[tuple[str, str]]:
     """A service, and the token that its first start has printed."""
-    process = start_kd_sweep("serve", tmp_path / "results", "--port", 0, "--state", tmp_path / "state")
+    arguments = ("serve", tmp_path / "results", "--port", 0, "--state", tmp_path / "state")
+    process = start_kd_sweep(*arguments, variables={WORKER_START: worker_start()})
     lines = iter(process.stdout.readline, "")
     url = next(line for line in lines if line.startswith("http://")).strip()
     yield url, next(line for line in lines if line.startswith("kds_")).strip()

@@ -17,8 +17,7 @@ from kd_sweep.service.rows.database import Database
 from kd_sweep.service.rows.models import Submission
 from kd_sweep.service.service_settings import service_settings
 from kd_sweep.service.supervision.run_folder import RunFolder
-from tests.command_line import environment
-from tests.service.supervision.service_process import WORKER_START
+from tests.command_line import WORKER_START, environment
 from tests.warm_python import worker_start
 
 WAIT_S = 120.0

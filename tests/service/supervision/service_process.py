@@ -14,15 +14,14 @@ from kd_sweep.service.queue.policy import Policy
 from kd_sweep.service.service_core import ServiceCore
 from kd_sweep.service.service_settings import service_settings
 from kd_sweep.service.supervision import local_head
-
-WORKER_START = "KD_SWEEP_TEST_WORKER_START"
-"""A variable of the environment: the program by which the Ray of this service starts workers, if not kd_sweep's own."""
+from tests.command_line import WORKER_START
+from tests.service.warm_service import HEAD
 
 
 def main(root: str, state: str, max_studies: str, database: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if WORKER_START in os.environ:
-        local_head._HEAD = "tests.service.supervision.warm_head"
+        local_head._HEAD = HEAD
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     core = ServiceCore(

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from kd_sweep.driver.ray import private, shared_head
-from tests.service.supervision.service_process import WORKER_START
+from tests.command_line import WORKER_START
 
 if __name__ == "__main__":
     private.WORKER_START = Path(os.environ[WORKER_START])
