@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from kd_sweep.catalogue.parameters import MAX_COUNT
-from kd_sweep.driver.tune.optuna_samplers import WARM, AskedStudies, Suggest
+from kd_sweep.driver.tune.optuna_samplers import WARM, AskedStudies, Suggest, ToldTrial
 from kd_sweep.driver.tune.suggested_point import SuggestedPoint
 from kd_sweep.driver.tune.trial_sources import KnownTrial, Suggestion
 from kd_sweep.driver.warm_start import warm_points
@@ -175,14 +175,7 @@ class OptunaSource:
         params = {name: _param(name, self._spec.search[name], value) for name, value in point.items()}
         # Trials of another sampler are the first generation.
         attributes = {key: generation or 0} if (key := self._generation_key) else {}
-        return create_trial(
-            state=state,
-            values=values,
-            params=params,
-            distributions={name: self._distributions[name] for name in params},
-            system_attrs=attributes,
-            user_attrs=user_attrs,
-        )
+        return ToldTrial(state, values, params, self._distributions, attributes, user_attrs or {})
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
