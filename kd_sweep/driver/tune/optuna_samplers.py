@@ -106,7 +106,8 @@ class AskedStudies:
         conditional: frozenset[str],
         trials: Sequence[FrozenTrial],
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # its news are ours to report
+        if optuna.logging.get_verbosity() != optuna.logging.ERROR:  # its news are ours to report
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._sampler = sampler
         self._space, self._conditional = space, conditional
         modes = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
