@@ -71,7 +71,7 @@ class ToldTrial(FrozenTrial):
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
         return FrozenTrial(
             number=self.number,
-            trial_id=self._trial_id,
+            trial_id=-1,  # of the study that it is copied for
             state=self.state,
             value=None,
             values=self.values,
