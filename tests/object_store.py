@@ -27,8 +27,8 @@ class FaultyProxy(ThreadingHTTPServer):
         self.counts: Counter[str] = Counter()
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.server_address[1]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,36 +91,52 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
+def object_server() -> Iterator[tuple[str, int]]:
+    """Yield the address of an S3 server that has one bucket, `BUCKET`."""
+    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    class KeptOpen(MotoRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log(self, *arguments: object) -> None:
+            pass
+
+    # moto's own server has a connection for each request, and looks for its service among all that there are.
+    server = make_server("127.0.0.1", 0, create_backend_app("s3"), threaded=True, request_handler=KeptOpen)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("PUT", f"/{BUCKET}")
+            assert connection.getresponse().status == 200
+        yield "127.0.0.1", server.port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
 def object_store(*, failures: float = 0.0, slow: float = 0.0, slow_s: float = 0.0) -> Iterator[FaultyProxy]:
-    """Yield a proxy before an S3 server that has one bucket, `BUCKET`.
+    """Yield a proxy before an `object_server`.
 
     Args:
         failures: share of the requests that are answered 500.
         slow: share of them that wait before.
         slow_s: how long.
     """
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    proxy = FaultyProxy(*server.get_host_and_port(), failures=failures, slow=slow, slow_s=slow_s)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    try:
-        connection = http.client.HTTPConnection(*server.get_host_and_port(), timeout=30)
-        with contextlib.closing(connection):
-            connection.request("PUT", f"/{BUCKET}")
-            assert connection.getresponse().status == 200
-        yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        server.stop()
+    with object_server() as (host, port), FaultyProxy(host, port, failures=failures, slow=slow, slow_s=slow_s) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        try:
+            yield proxy
+        finally:
+            proxy.shutdown()
 
 
-def settings(proxy: FaultyProxy) -> dict[str, str]:
+def settings(host: str, port: int) -> dict[str, str]:
     """Return the environment by which every S3 client finds the store."""
     return {
-        "AWS_ENDPOINT_URL": proxy.url,
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "tests",
         "AWS_SECRET_ACCESS_KEY": "tests",
         "AWS_REGION": "us-east-1",

@@ -84,6 +84,14 @@ def run_warm(
     return subprocess.CompletedProcess(["python", "-c", program], process.exitcode, out, err)
 
 
+FORGET_OURS = """
+import sys
+for name in [name for name in sys.modules if name.partition(".")[0] in ("kd_sweep", "tests")]:
+    del sys.modules[name]
+"""
+"""Begins a program that imports a copy of the package and of the tests, from its folder."""
+
+
 def command_program(*arguments: str) -> str:
     """Return the program that does what ``python -m kd_sweep`` does with these arguments, two seconds of CPU sooner."""
     return f"from kd_sweep.cli import main\nmain({arguments!r})"

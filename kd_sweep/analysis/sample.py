@@ -265,8 +265,9 @@ def _values(table: pa.Table, metric: str) -> Floats:
     """Return a metric of the trials, NaN where they have none; one that is the difference of two, which older tables
     lack, from both parts.
     """
-    is_known = metric in table.column_names and table[metric].null_count < table.num_rows
-    own_N = table[metric].to_numpy() if is_known else np.full(table.num_rows, np.nan)
+    at = table.schema.get_field_index(metric)
+    is_known = at >= 0 and table.column(at).null_count < table.num_rows
+    own_N = table.column(at).to_numpy() if is_known else np.full(table.num_rows, np.nan)
     if metric not in DIFFERENCES:
         return np.asarray(own_N)
     first_N, second_N = (_values(table, part) for part in DIFFERENCES[metric])

@@ -116,7 +116,10 @@ class EpochRandomness:
     def __enter__(self) -> None:
         self._outside = self._states()
         if self._inside is None:
-            torch.manual_seed(self._seed)
+            # torch.manual_seed notes where it was called from, for GPUs that this process does not use.
+            torch.default_generator.manual_seed(self._seed)
+            if self._device.type == "cuda":
+                torch.cuda.manual_seed_all(self._seed)
         else:
             self._set(self._inside)
 

@@ -13,6 +13,7 @@ MAX_IMAGES = 50_000
 ROUNDING = math.sqrt(1.0 / 12.0)
 """Standard deviation of what rounding to whole steps hides, in steps."""
 
+_NUMBERS = np.arange(1.0, MAX_IMAGES + 1)
 _MAX_VALUES = 12
 _TOLERANCE = 1e-4
 
@@ -27,10 +28,12 @@ def resolution(values: Iterable[float]) -> float:
     different = different[np.abs(different) > _TOLERANCE / MAX_IMAGES]
     if len(different) < 2:
         return 0.0
-    numbers = np.arange(1.0, MAX_IMAGES + 1)
+    numbers = _NUMBERS
     for value in different[np.linspace(0, len(different) - 1, min(_MAX_VALUES, len(different))).astype(int)]:
         products = numbers * value
-        numbers = numbers[np.abs(products - np.round(products)) < _TOLERANCE]
+        distances = np.rint(products)
+        distances -= products
+        numbers = numbers[np.abs(distances, out=distances) < _TOLERANCE]
     return 1.0 / float(numbers[0]) if len(numbers) else 0.0
 
 

@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import kd_sweep
+from tests.warm_python import FORGET_OURS, run_warm
 
 ENTRIES = {
     "distill/losses/kl": ("kl", "nearer"),
@@ -44,7 +43,7 @@ print(json.dumps([kd_sweep.__file__, row["squared_error"], json.dumps(json_schem
 def with_new_entries(folder: Path) -> None:
     """Copy the package into a folder, and add one file for each kind."""
     package = Path(kd_sweep.__file__).parent
-    shutil.copytree(package, folder / "kd_sweep", ignore=shutil.ignore_patterns("__pycache__", "page"))
+    shutil.copytree(package, folder / "kd_sweep", ignore=shutil.ignore_patterns("page"))
     for file, (known, new) in ENTRIES.items():
         source = folder / "kd_sweep" / f"{file}.py"
         text = source.read_text()
@@ -55,10 +54,7 @@ def with_new_entries(folder: Path) -> None:
 def test_an_entry_of_each_kind_is_one_file(tmp_path: Path) -> None:
     with_new_entries(tmp_path)
     (tmp_path / "new.yaml").write_text(STUDY)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", RUNS], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_warm(f"{FORGET_OURS}\n{RUNS}", tmp_path, os.environ)
     assert done.returncode == 0, done.stderr[-2000:]
     where, score, schema = json.loads(done.stdout)
     assert Path(where).is_relative_to(tmp_path)

@@ -23,7 +23,7 @@ ROOT = f"s3://{BUCKET}/some/where"
 @pytest.fixture
 def bad_day(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
     with object_store(failures=0.05, slow=0.05, slow_s=0.5) as proxy:
-        for name, value in settings(proxy).items():
+        for name, value in settings(*proxy.address).items():
             monkeypatch.setenv(name, value)
         yield proxy
 

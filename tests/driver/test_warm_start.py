@@ -88,28 +88,47 @@ def trials_until_good(spec: StudySpec, most: int, good: float) -> int:
     return most
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a search of a similar objective that has come to its end. Read it only."""
+    root = tmp_path_factory.mktemp("searched")
+    other(root, sampler={"name": "tpe", "num_trials": 80})
+    return root
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with some random trials of it. Read it only."""
+    root = tmp_path_factory.mktemp("sampled")
+    other(root)
+    return root
+
+
 @pytest.mark.parametrize(
-    "sampler",
+    ("sampler", "root"),
     [
-        "tpe",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cmaes", "nsga2", "gp")),
-        pytest.param("nsga3", marks=pytest.mark.long),  # learns as nsga2 does
+        ("tpe", "searched"),
+        pytest.param("cmaes", "searched", marks=pytest.mark.slow),
+        pytest.param("nsga2", "searched", marks=pytest.mark.slow),
+        pytest.param("gp", "sampled", marks=pytest.mark.slow),
+        pytest.param("nsga3", "searched", marks=pytest.mark.long),  # learns as nsga2 does
     ],
 )
-def test_a_known_optimum_takes_fewer_trials(sampler: str, tmp_path: Path) -> None:
-    """What it learns from is a search of a similar objective that has come to its end; of `gp`, some random trials."""
-    other(tmp_path, **{} if sampler == "gp" else {"sampler": {"name": "tpe", "num_trials": 80}})
+def test_a_known_optimum_takes_fewer_trials(sampler: str, root: str, request: pytest.FixtureRequest) -> None:
     most, good = (25, 0.002) if sampler == "gp" else (60, 0.004)
-    cold, warm = [], []
-    for seed in range(20):
-        settings = {"name": sampler, "seed": seed, "num_trials": most}
-        settings |= {"population_size": 10} if sampler.startswith("nsga") else {}
-        cold.append(trials_until_good(study(sampler=settings), most, good))
-        spec = with_warm_start(study(sampler=settings, warm="other"), Root.open(tmp_path), None)
-        warm.append(trials_until_good(spec, most, good))
+    settings = {"name": sampler, "num_trials": most} | ({"population_size": 10} if sampler.startswith("nsga") else {})
+    specs = (
+        study(sampler=settings),
+        with_warm_start(study(sampler=settings, warm="other"), Root.open(request.getfixturevalue(root)), None),
+    )
+    cold, warm = ([trials_until_good(with_seed(spec, seed), most, good) for seed in range(10)] for spec in specs)
     fewer, more = (sum(sign * (a - b) > 0 for a, b in zip(cold, warm, strict=True)) for sign in (1, -1))
     assert fewer > 2 * more, (cold, warm)
     assert statistics.mean(warm) < 0.75 * statistics.mean(cold), (cold, warm)
+
+
+def with_seed(spec: StudySpec, seed: int) -> StudySpec:
+    return spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"seed": seed})})
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga3"])

@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.project.pages import ROOT
+from tests.warm_python import FORGET_OURS, run_warm
 
 ENTRY = """
 METRICS = (
@@ -70,17 +69,11 @@ def edited(path: Path, before: str, after: str) -> None:
 
 def test_one_entry_and_one_function_are_enough(tmp_path: Path) -> None:
     for folder in ("kd_sweep", "docs", "tests/project"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "results"))
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("results"))
     edited(tmp_path / "kd_sweep/study/metric_catalogue.py", "\nMETRICS = (\n", ENTRY)
     edited(tmp_path / "kd_sweep/metrics/split_metrics.py", '        "val_loss": ', COMPUTED)
-    done = subprocess.run(
-        [sys.executable, "-c", EVERYWHERE, str(tmp_path / "results")],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    program = f"{FORGET_OURS}\nsys.argv.append({str(tmp_path / 'results')!r})\n{EVERYWHERE}"
+    done = run_warm(program, tmp_path, os.environ | {"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     row = found["row"]

@@ -15,7 +15,7 @@ from tests.object_store import BUCKET, object_store, settings
 def slow_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pytest.importorskip("moto.server", reason="moto is not installed")
     with object_store(slow=0.5, slow_s=0.05) as proxy:
-        for name, value in settings(proxy).items():
+        for name, value in settings(*proxy.address).items():
             monkeypatch.setenv(name, value)
         yield f"s3://{BUCKET}"
 

@@ -104,7 +104,7 @@ def test_a_plan_without_images_and_network(
 
 # --- small versions, as they stand but on fewer images: one to the end, of the others two trials ----------------------
 
-FEW_IMAGES = ("data.max_train_images=100", "data.max_val_images=50")
+FEW_IMAGES = ("data.max_train_images=64", "data.max_val_images=32")
 WHOLE = "cifar100-imb100-paper"
 OTHERS = [*(name for name in PAPER if name != WHOLE), "cifar100-strength", "logits-matching"]
 

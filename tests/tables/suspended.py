@@ -162,7 +162,7 @@ def wait_until_suspended(driver: BaseProcess, outcome: Connection) -> bool:
     """Return True once the driver is suspended, False if it ends without having been."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if outcome.poll(0.005) or not driver.is_alive():
+        if outcome.poll(0.02) or not driver.is_alive():
             return False
         if _state(driver.pid) == "T":
             return True

@@ -17,7 +17,7 @@ from kd_sweep.storage.root import Root
 from kd_sweep.tables.reader import open_results
 from kd_sweep.tables.study_lease import study_lease
 from kd_sweep.tables.writer import StudyWriter
-from tests.object_store import BUCKET, object_store, settings
+from tests.object_store import BUCKET, object_server, settings
 from tests.tables.rows import metric_value
 from tests.tables.suspended import SECOND, STUDY, Ended, extend, start, wait_until_suspended
 
@@ -176,8 +176,8 @@ def test_a_driver_suspended_while_it_renews_its_lease(tmp_path: Path) -> None:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pytest.importorskip("moto.server", reason="moto is not installed")
-    with object_store() as proxy:
-        for name, value in settings(proxy).items():
+    with object_server() as address:
+        for name, value in settings(*address).items():
             monkeypatch.setenv(name, value)
         yield f"s3://{BUCKET}/fencing"
 

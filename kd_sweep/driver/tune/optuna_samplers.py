@@ -5,13 +5,14 @@ A sampler of a plug-in is asked twice, in two studies, and has to suggest the sa
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from numbers import Real
 from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from kd_sweep.catalogue.plugins import RAISED, described
 from kd_sweep.driver.tune.sampler_request import SamplerRequest
@@ -28,6 +29,60 @@ WARM = "warm_start"
 
 Suggest = Callable[[str], Any]
 """Returns what is suggested for a dimension, which has to be asked for once."""
+
+
+class ToldTrial(FrozenTrial):
+    """A trial that a study of Optuna is told of, and copies: what it has in common with others is not copied.
+
+    Args:
+        state: of the trial.
+        values: of the objectives, where it is complete.
+        params: by the names of their dimensions.
+        space: the distributions of these dimensions, and maybe of others.
+        system_attrs: Optuna's attributes.
+        user_attrs: other attributes.
+    """
+
+    def __init__(
+        self,
+        state: TrialState,
+        values: Sequence[float] | None,
+        params: dict[str, Any],
+        space: Mapping[str, BaseDistribution],
+        system_attrs: dict[str, Any],
+        user_attrs: dict[str, Any],
+    ) -> None:
+        now = datetime.now()
+        super().__init__(
+            number=-1,
+            trial_id=-1,
+            state=state,
+            value=None,
+            values=values,
+            datetime_start=now,
+            datetime_complete=now if state.is_finished() else None,
+            params=params,
+            distributions={name: space[name] for name in params},
+            user_attrs=user_attrs,
+            system_attrs=system_attrs,
+            intermediate_values={},
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+        return FrozenTrial(
+            number=self.number,
+            trial_id=-1,  # of the study that it is copied for
+            state=self.state,
+            value=None,
+            values=self.values,
+            datetime_start=self.datetime_start,
+            datetime_complete=self.datetime_complete,
+            params=dict(self.params),
+            distributions=dict(self.distributions),
+            user_attrs=dict(self.user_attrs),
+            system_attrs=dict(self.system_attrs),
+            intermediate_values=dict(self.intermediate_values),
+        )
 
 
 class AskedStudies:
@@ -51,7 +106,8 @@ class AskedStudies:
         conditional: frozenset[str],
         trials: Sequence[FrozenTrial],
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # its news are ours to report
+        if optuna.logging.get_verbosity() != optuna.logging.ERROR:  # its news are ours to report
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._sampler = sampler
         self._space, self._conditional = space, conditional
         modes = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from kd_sweep.catalogue.parameters import MAX_COUNT
-from kd_sweep.driver.tune.optuna_samplers import WARM, AskedStudies, Suggest
+from kd_sweep.driver.tune.optuna_samplers import WARM, AskedStudies, Suggest, ToldTrial
 from kd_sweep.driver.tune.suggested_point import SuggestedPoint
 from kd_sweep.driver.tune.trial_sources import KnownTrial, Suggestion
 from kd_sweep.driver.warm_start import warm_points
@@ -64,7 +64,7 @@ class OptunaSource:
         # By name, so that the order of the file changes nothing, but for those that decide on others.
         order = Conditions(spec.model_copy(update={"search": dict(sorted(spec.search.items()))})).order
         self._distributions = {name: _distribution(spec.search[name]) for name in order}
-        self._warm = warm_points(spec, self._conditions)
+        self._warm = [(self._params(point), values) for point, values in warm_points(spec, self._conditions)]
         for point in self._known_points(known):
             self._add(point)
 
@@ -77,7 +77,7 @@ class OptunaSource:
             if trial_id not in of_trials:
                 continue
             point = without_seed(self._spec, of_trials[trial_id])
-            suggested = points.setdefault(tuple(point.items()), SuggestedPoint(point, {}))
+            suggested = points.setdefault(tuple(point.items()), SuggestedPoint(point, {}, self._params(point)))
             suggested.trials = suggested.trials or self._trials(point)
             suggested.trials[trial_id] = trial.config
             if suggested.number is None:
@@ -100,7 +100,7 @@ class OptunaSource:
         if trials is None:
             return None
         point = point_of(self._spec, next(iter(trials.values())), self._conditions)
-        self._add(SuggestedPoint(point, trials, self._number - 1, self._generation))
+        self._add(SuggestedPoint(point, trials, self._params(point), self._number - 1, self._generation))
         return self._next_waiting()
 
     def _next_waiting(self) -> Suggestion | None:
@@ -154,6 +154,9 @@ class OptunaSource:
                 self._waiting.append((suggestion, trial_id in self._known))
         self._known |= point.trials.keys()
 
+    def _params(self, point: Point) -> dict[str, Any]:
+        return {name: _param(name, self._spec.search[name], value) for name, value in point.items()}
+
     def optuna_trials(self) -> list[FrozenTrial]:
         """Return what Optuna is told of: the points of a warm start, and those of the study as they are now."""
         trials = [self._optuna_trial(TrialState.COMPLETE, *point, user_attrs={WARM: True}) for point in self._warm]
@@ -161,28 +164,20 @@ class OptunaSource:
             outcome = point.outcome if point.is_over else None
             ended = TrialState.FAIL if outcome is None else TrialState.COMPLETE
             state = ended if point.is_over else TrialState.RUNNING
-            trials.append(self._optuna_trial(state, point.point, outcome, point.generation))
+            trials.append(self._optuna_trial(state, point.params, outcome, point.generation))
         return trials
 
     def _optuna_trial(
         self,
         state: TrialState,
-        point: Point,
+        params: dict[str, Any],
         values: tuple[float, ...] | None,
         generation: int | None = None,
         user_attrs: dict[str, Any] | None = None,
     ) -> FrozenTrial:
-        params = {name: _param(name, self._spec.search[name], value) for name, value in point.items()}
         # Trials of another sampler are the first generation.
         attributes = {key: generation or 0} if (key := self._generation_key) else {}
-        return create_trial(
-            state=state,
-            values=values,
-            params=params,
-            distributions={name: self._distributions[name] for name in params},
-            system_attrs=attributes,
-            user_attrs=user_attrs,
-        )
+        return ToldTrial(state, values, params, self._distributions, attributes, user_attrs or {})
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

@@ -1,6 +1,7 @@
 """A point that an adaptive sampler has suggested: its trials, one for each seed, and what becomes of them together."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from kd_sweep.study.space.conditions import Point
 from kd_sweep.study.trial import TrialConfig
@@ -17,6 +18,8 @@ class SuggestedPoint:
     """Without its seed, in a study with `seeds`."""
     trials: dict[str, TrialConfig]
     """By their ids."""
+    params: dict[str, Any]
+    """The point as Optuna sees it."""
     number: int | None = None
     """Of the suggestion; None where another kind of sampler has suggested the point."""
     generation: int | None = None

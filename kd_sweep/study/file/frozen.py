@@ -1,9 +1,11 @@
 """The frozen study: the fully resolved spec that a study was launched with, and which changes to it are no mixing."""
 
+import copy
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,8 @@ def parse_frozen(text: str, source: str) -> FrozenStudy:
         StorageError: it is not what was written, or a version wrote it whose ids mean other trials.
     """
     try:
-        document = read_yaml(text, one_line(source, 300), max_nodes=MAX_NODES * FROZEN_GROWTH)
+        known = _document(text, one_line(source, 300))
+        document = replace(known, content=copy.deepcopy(known.content))
         _check_written(document, text)
         spec = spec_of(document, frozen=True)
     except SpecError as error:
@@ -113,6 +116,12 @@ def parse_frozen(text: str, source: str) -> FrozenStudy:
     about = document.content["provenance"]
     provenance = {name: str(value) for name, value in about.items() if name not in (IDENTITY, FILE_SHA256)}
     return FrozenStudy(text, spec, provenance)
+
+
+@lru_cache(maxsize=4)
+def _document(text: str, source: str) -> Document:
+    """Return what a frozen spec holds. A folder is asked for the same text again and again, and YAML takes long."""
+    return read_yaml(text, source, max_nodes=MAX_NODES * FROZEN_GROWTH)
 
 
 def check_extension(old: StudySpec, new: StudySpec, failed_rule: str | None = None) -> None:

@@ -38,7 +38,7 @@ class Raises(Small):
     def forward(self, images_BDHW):
         if self.training:
             self.calls += 1
-            if self.calls == 20:
+            if self.calls == 10:
                 raise KeyError("told to")
         return super().forward(images_BDHW)
 

@@ -20,7 +20,7 @@ from tests.distill.students import lock_step_entries
 from tests.distill.trials import metrics_of, run, tiny_trial
 from tests.latest import latest
 
-BATCH, EPOCHS = 16, 2
+BATCH, EPOCHS = 32, 2
 NUM_TRAIN, NUM_VAL = 200, 100
 TEACHER = {"epochs": 1}
 ON_CPU = {"device": "cpu", "num_threads": 1}

@@ -191,8 +191,8 @@ def test_a_sweep_whose_processes_are_killed_again_and_again(
 
 
 def is_at(sweep: Sweep, epoch: float) -> bool:
-    """Whether the newest launch works, and so many epochs are done."""
-    return bool(sweep.newest(WORKER)) and sweep.num_epochs() >= epoch
+    """Whether so many epochs are done, and the newest launch works."""
+    return sweep.num_epochs() >= epoch and bool(sweep.newest(WORKER))
 
 
 def kill(sweep: Sweep, victim: str, chosen: random.Random) -> None:
