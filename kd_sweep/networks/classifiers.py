@@ -1,5 +1,6 @@
 """The building of classifiers by name: built in, of torchvision or timm, or of a plug-in."""
 
+import functools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         # As torch.manual_seed, which notes where it was called from until a GPU is used: memory and milliseconds.
         torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if _has_gpus():
             torch.cuda.manual_seed_all(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
@@ -60,6 +61,11 @@ def initial_model(learner: Learner, dataset: Dataset, init_seed: int) -> nn.Modu
 
         load_initial_weights(model, learner, "weights")
     return model
+
+
+@functools.cache
+def _has_gpus() -> bool:
+    return torch.cuda.device_count() > 0
 
 
 def build_for(learner: Learner, num_classes: int, channels: int, image_size: int) -> nn.Module:
