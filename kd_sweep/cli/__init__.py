@@ -4,6 +4,7 @@ Commands import what they need when they run, so that `--help` answers at once.
 """
 
 import atexit
+import functools
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -115,11 +116,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave(_run(arguments))
 
 
+@functools.cache
+def _command() -> Any:
+    """Return what runs all commands, of which typer would make a new one for each time that it is called."""
+    return typer.main.get_command(app)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         open_streams()
         with shown():
-            code = app(args=arguments, prog_name="kd-sweep", standalone_mode=False)
+            code = _command()(args=arguments, prog_name="kd-sweep", standalone_mode=False)
         return int(code or 0)
     except KdSweepError as error:
         print_error(f"kd-sweep: {error}")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kd_sweep.figures.image_sheet import Block, Row, map_scale
-from kd_sweep.figures.plots.drawn_figures import METADATA, require_matplotlib
 from kd_sweep.figures.plots.looks import MM_PER_INCH, style
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ def paper_sheet(blocks: Sequence[Block], format: str, threshold: float | None = 
     Raises:
         UserError: matplotlib is not installed. One line.
     """
+    from kd_sweep.figures.plots.drawn_figures import METADATA, require_matplotlib  # all figures, and DuckDB
+
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -3,10 +3,10 @@
 import datetime
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,6 +35,8 @@ from kd_sweep.tables.schema import (
 
 if TYPE_CHECKING:
     import pandas
+
+T = TypeVar("T")
 
 _SPEC_FILE = "study.yaml"
 _ATTEMPTS = 10
@@ -68,6 +70,8 @@ class Results:
         """Of time and memory, for each SQL statement."""
         self._is_whole = True
         """Whether trials have their `LARGE_COLUMNS`."""
+        self._read_before: dict[tuple[Any, ...], Any] | None = None
+        """What `held` results have read; None where each call reads."""
         self._names: dict[str, str] = {}
         self._is_study = is_study(root)
         if not self._is_study and not root.is_folder():
@@ -80,6 +84,12 @@ class Results:
         """Return the same results for what does not look at configurations: these are null but where SQL names them."""
         results = copy(self)
         results._is_whole = False
+        return results
+
+    def held(self) -> Self:
+        """Return the same results for many questions at once: all but epochs and notes is read once, and kept."""
+        results = copy(self)
+        results._read_before = {}
         return results
 
     def studies(self) -> list[str]:
@@ -216,7 +226,18 @@ class Results:
         tables["notes"] = notes_table(roots if "notes" in named else {})
         return tables, self._epochs(roots if "epochs" in named else {})
 
+    def _once(self, read: Callable[[], T], *what: Any) -> T:
+        if self._read_before is None:
+            return read()
+        if what not in self._read_before:
+            self._read_before[what] = read()
+        found: T = self._read_before[what]
+        return found
+
     def _study_roots(self) -> dict[str, Root]:
+        return self._once(self._folders, "folders")
+
+    def _folders(self) -> dict[str, Root]:
         children = (self.root.child(name) for name in self.root.folders() if not name.startswith("."))
         roots: dict[str, Root] = {}
         for root in [self.root] if self._is_study else filter(is_study, children):
@@ -240,6 +261,9 @@ class Results:
         return snapshot(list(roots.values()))
 
     def _keyed(self, name: str, roots: Mapping[str, Root], *, is_whole: bool = False) -> pa.Table:
+        return self._once(lambda: self._rows(name, roots, is_whole=is_whole), "rows", name, is_whole, *roots)
+
+    def _rows(self, name: str, roots: Mapping[str, Root], *, is_whole: bool) -> pa.Table:
         base = TABLES[name]
         tables = []
         for root in roots.values():
@@ -254,7 +278,10 @@ class Results:
         return self._schema(name, roots).empty_table()
 
     def _schema(self, name: str, roots: Mapping[str, Root]) -> pa.Schema:
-        return unified(TABLES[name], [table_schema(root, TABLE_FILES[name]) for root in roots.values()])
+        def columns() -> pa.Schema:
+            return unified(TABLES[name], [table_schema(root, TABLE_FILES[name]) for root in roots.values()])
+
+        return self._once(columns, "columns", name, *roots)
 
     def _status_of(self, name: str, root: Root) -> dict[str, Any]:
         only = {name: root}

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,25 +95,22 @@ def test_mistakes_are_one_line(
     assert_one_line(cli("status", "."), "token: is not known, expired or revoked")
 
 
-def test_attention_is_drawn_there(service: RunningService, root: Path, tmp_path: Path, cli: Cli) -> None:
-    trial = kd_sweep.open_results(root)["tiny"].best_trial()
-    code, _, err = cli("attention", "tiny", trial.trial_id[:8], "--out", tmp_path / "a.png", "--images", 2)
-    assert (code, err) == (0, f"wrote {tmp_path}/a.png\n")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_attention_of_the_best_epoch_is_that_of_the_folder(
+def test_attention_is_drawn_there_and_of_the_best_epoch_is_that_of_the_folder(
     service: RunningService, root: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trials = kd_sweep.open_results(root)["tiny"].trials()
     trial = next(trial for trial in trials if trial.row["best_epoch"] < trial.row["last_epoch"])
-    asked = ("attention", "tiny", trial.trial_id, "--images", 2)
-    for name, best in (("last", ()), ("best", ("--best",))):
-        assert cli(*asked, *best, "--out", tmp_path / f"{name}.png")[0] == 0
+    drawn = {}
+    for epoch, asked in (("last", ()), ("best", ("--best",))):
+        out = tmp_path / f"{epoch}.png"
+        code, _, err = cli("attention", "tiny", trial.trial_id[:8], "--out", out, "--images", 2, *asked)
+        assert (code, err) == (0, f"wrote {out}\n")
+        drawn[epoch] = out.read_bytes()
+        assert drawn[epoch].startswith(b"\x89PNG")
     monkeypatch.delenv("KD_SWEEP_SERVER")
-    assert cli("attention", root, *asked[2:], "--best", "--out", tmp_path / "here.png")[0] == 0
-    best = (tmp_path / "best.png").read_bytes()
-    assert best == (tmp_path / "here.png").read_bytes() != (tmp_path / "last.png").read_bytes()
+    here = tmp_path / "here.png"
+    assert cli("attention", root, trial.trial_id, "--images", 2, "--best", "--out", here)[0] == 0
+    assert drawn["best"] == here.read_bytes() != drawn["last"]
 
 
 @pytest.mark.parametrize(
@@ -147,10 +145,11 @@ def test_an_option_for_a_service_is_refused_without_one(option: str, tmp_path: P
 
 
 def test_the_commands_of_the_page_run_one_after_another(
-    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they are written, but for `--follow`: nobody works off this queue, and it would wait for the end."""
-    train_study(tmp_path / "root", SEEDS.replace("name: tiny", "name: digits"))
+    shutil.copytree(root, tmp_path / "root")
+    assert cli("mv", tmp_path / "root/tiny", "digits")[0] == 0
     (tmp_path / "state").mkdir()
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
     monkeypatch.chdir(tmp_path)

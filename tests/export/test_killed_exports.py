@@ -148,8 +148,8 @@ def test_an_export_of_another_process_is_no_other_one(cli: Cli, to: str, several
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mlflow_tables")
 def test_a_store_that_grows_is_killed_between_two_transactions_and_keeps_the_first(cli: Cli, tmp_path: Path) -> None:
-    pytest.importorskip("mlflow", reason="the extra mlflow")
     first, out = dict(list(TRIALS.items())[:3]), tmp_path / "out"
     root = tmp_path / "root"
     write_study(root, first)

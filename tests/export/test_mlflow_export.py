@@ -30,6 +30,7 @@ OURS = "kd_sweep"
 """How tags begin that people have not given."""
 
 pytest.importorskip("mlflow", reason="the extra mlflow")
+pytestmark = pytest.mark.usefixtures("mlflow_tables")
 
 
 def export(cli: Cli, root: Path, out: Path, study: str = STUDY) -> str:

@@ -1,14 +1,13 @@
 """Generated malformed study files: each ends in one line that names the file, never in another exception."""
 
 import copy
-import io
 import json
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from ruamel.yaml import YAML
 
 from kd_sweep.cli import main
 from kd_sweep.errors import SpecError
@@ -90,9 +89,7 @@ KNOWN_KEYS = {
 
 
 def _yaml(content):
-    stream = io.StringIO()
-    YAML(typ="safe", pure=True).dump(content, stream)
-    return stream.getvalue()
+    return yaml.dump(content, Dumper=yaml.CSafeDumper, default_flow_style=None)
 
 
 def _one_line_error(text, *overrides):

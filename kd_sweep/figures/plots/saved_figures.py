@@ -54,6 +54,7 @@ def save_figures(results: Results, names: Sequence[str], out: str | Path, option
     kinds = figure_kinds(names)
     if Path(str(out)).is_file():
         raise StorageError(f"--out: {out} is a file, and a folder is needed")
+    results = results.held()
     files: dict[str, bytes] = {}
     missing = []
     for kind in kinds:

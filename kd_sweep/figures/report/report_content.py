@@ -86,6 +86,7 @@ def read_content(results: Results, digest: str, *, with_galleries: bool = False)
     Raises:
         CorruptFileError: a table is damaged.
     """
+    results = results.held()
     (name,) = results.studies()
     study: dict[str, Any] = next(iter(results.table("studies").to_pylist()), {})
     frozen = _frozen(study)

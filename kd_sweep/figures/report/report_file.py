@@ -8,7 +8,7 @@ from pathlib import Path
 from kd_sweep.errors import QueryError, StorageError, alternatives
 from kd_sweep.figures.plots.drawn_figures import require_matplotlib
 from kd_sweep.figures.report.formats.blocks import ending_blocks, several_blocks, study_blocks
-from kd_sweep.figures.report.formats.html_page import html_page
+from kd_sweep.figures.report.formats.html_page import html_page, require_jinja2
 from kd_sweep.figures.report.formats.latex_page import latex_page
 from kd_sweep.figures.report.formats.markdown_page import markdown_page
 from kd_sweep.figures.report.formats.pdf_pages import pdf_pages
@@ -48,6 +48,8 @@ def write_report(
     """
     require_matplotlib()
     kind, path = _format(format, out), _path(out)
+    if kind == "html":
+        require_jinja2()
     if galleries and kind not in _WITH_PICTURES:
         raise QueryError(f"--galleries: {kind} has no pictures in it; possible: {', '.join(_WITH_PICTURES)}")
     name = _name(studies)

@@ -133,9 +133,8 @@ def _text(table: pa.Table, screen: Screen, more: str) -> str:
         numbers = [_is_number(field) for field in table.schema]
         for lines, style in grid(columns, headers, numbers, rule if terminal else None):
             console.out(lines, style=style, highlight=False)
-    else:
-        for line in _blocks(names, columns, width, rule):
-            console.print(line)
+    elif table.num_rows:
+        console.print(Text("\n").join(_blocks(names, columns, width, rule)), soft_wrap=True)
     if table.num_rows == 0:
         console.print("(no rows)")
     if width is not None:

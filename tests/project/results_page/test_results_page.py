@@ -18,13 +18,13 @@ from kd_sweep.handles.root_results import open_results
 from kd_sweep.networks.architectures.resnet import CifarResNet
 from kd_sweep.study.file.load import load_spec
 from kd_sweep.study.space.plan import plan
+from tests.command_line import Cli
 from tests.project.pages import README, ROOT
 from tests.project.results_page.draw_results import (
     CLAIMS,
     GRAD_CAM,
     RESULTS,
     STUDY,
-    analysis,
     maps_of_claims,
     pictures,
     verdicts_of_claims,
@@ -178,7 +178,7 @@ def test_the_analysis_is_that_of_the_table_of_trials() -> None:
         assert f"changes by {row[1]} (mean of 3 seeds" in printed
 
 
-def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path) -> None:
+def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path, cli: Cli) -> None:
     """In words in any case; picture by picture where matplotlib is the one that drew them."""
     write_root(tmp_path)
     found = pictures(tmp_path)
@@ -189,7 +189,8 @@ def test_figures_and_analysis_are_those_that_the_table_gives_now(tmp_path: Path)
     assert verdicts_of_claims() in CLAIMS_PAGE
     assert maps_of_claims() in CLAIMS_PAGE
     for study in (STUDY, CLAIMS):
-        assert analysis(tmp_path, study) == (RESULTS / f"{study}-analysis.txt").read_text()
+        _, printed, _ = cli("analyse", RESULTS if study == CLAIMS else tmp_path, study)
+        assert printed == (RESULTS / f"{study}-analysis.txt").read_text()
     if matplotlib.__version__ == DRAWN_WITH:
         assert {name: (RESULTS / name).read_text() == svg for name, (svg, _) in found.items()} == dict.fromkeys(
             found, True

@@ -37,7 +37,7 @@ def test_a_frozen_study_is_the_same_study(tmp_path, path):
     assert list(load_frozen(tmp_path).spec.search) == list(spec.search)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30),
     number=st.floats(1e-300, 100),
@@ -61,7 +61,7 @@ def test_text_that_looks_like_a_number_stays_text(tmp_path, text):
     assert load_frozen(tmp_path).spec == spec
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), max_size=8),

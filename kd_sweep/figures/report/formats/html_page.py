@@ -27,9 +27,6 @@ def html_page(studies: Sequence[ReportContent], together: SideBySide | None, nam
         together: what they have beside each other; None of one alone.
         name: of the study, or of all.
         digest: of the tables.
-
-    Raises:
-        UserError: Jinja2 is not installed. One line.
     """
     page = _template().render(
         studies=studies,
@@ -48,13 +45,19 @@ def _svg(figure: ReportFigure, prefix: str) -> str:
     return lighter(svg_of(f"{prefix}{figure.name}", figure.drawing, FigureOptions(size="two-columns", dpi=_DPI)))
 
 
-def _template() -> "Template":
+def require_jinja2() -> None:
+    """Raise `UserError` in one line where Jinja2 is not installed."""
     try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        import jinja2  # noqa: F401
     except ModuleNotFoundError:
         raise UserError(
             "a report needs Jinja2, which is not installed; in the checkout: pip install '.[figures]'"
         ) from None
+
+
+def _template() -> "Template":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

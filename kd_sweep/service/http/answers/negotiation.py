@@ -56,7 +56,7 @@ def accepted_form(accept: str | None) -> Form:
     return max(offers, key=lambda offer: offer[0])[1]
 
 
-def _form(
+async def _form(
     format: Annotated[Form | None, Query(description="The form of the table; without it `Accept` says.")] = None,
     accept: Annotated[str | None, Header()] = None,
 ) -> Form:

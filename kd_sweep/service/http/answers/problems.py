@@ -87,11 +87,11 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(UnicodeEncodeError, _of_text)
 
 
-def _of_error(request: Request, error: Any) -> Response:
+async def _of_error(request: Request, error: Any) -> Response:
     return problem_of(error, request_id_of(request))
 
 
-def _of_arguments(request: Request, error: Any) -> Response:
+async def _of_arguments(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return problem(400, f"body: is not JSON ({first['ctx']['error']})", request_id_of(request))
@@ -100,13 +100,13 @@ def _of_arguments(request: Request, error: Any) -> Response:
     return problem(422, f"{name}:{value} {first['msg'][0].lower()}{first['msg'][1:]}", request_id_of(request))
 
 
-def _of_text(request: Request, error: Any) -> Response:
+async def _of_text(request: Request, error: Any) -> Response:
     """Answer for half of a surrogate pair, which JSON can escape, and which nothing can keep or print."""
     part = error.object[error.start : error.end]
     return problem(422, f"text: {part[:20]!a} is no character that UTF-8 can write", request_id_of(request))
 
 
-def _of_http(request: Request, error: Any) -> Response:
+async def _of_http(request: Request, error: Any) -> Response:
     detail = str(error.detail)
     if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"path: {request.url.path} is not a path of this service; see /api/v1/openapi.json"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kd_sweep.study.metric_catalogue import DIFFERENCES
 from kd_sweep.tables.queries.footnotes import footnotes
@@ -123,8 +124,9 @@ def _steps(results: Results, metrics: Sequence[str]) -> dict[tuple[str, int], fl
 
     parts = [part for metric in metrics for part in DIFFERENCES.get(metric, ())]
     names = list(dict.fromkeys([*metrics, *parts]))
+    table = results.table("trials")
     trials: dict[str, list[dict[str, Any]]] = {}
-    for row in results.sql(f"SELECT study, {listed(names)} {_OF_COMPLETED}").to_pylist():
+    for row in table.filter(pc.equal(table["status"], "completed")).select(["study", *names]).to_pylist():
         trials.setdefault(row["study"], []).append(row)
     found = {study: resolutions(rows, names) for study, rows in trials.items()}
     return {(study, index): found[study][metric] for study in found for index, metric in enumerate(metrics)}
@@ -155,7 +157,7 @@ def _table(
     keys: Sequence[tuple[str, pa.DataType]],
     more: Sequence[tuple[str, pa.DataType]],
 ) -> pa.Table:
-    trials = results.sql(f"SELECT study, {_names(columns)}seed FROM trials LIMIT 0").schema
+    trials = results.table("trials").schema
     fields = [trials.field(name) for name in dict.fromkeys(["study", *columns])]
     schema = pa.schema([*fields, *keys, *_ESTIMATE, *more])
     return without_empty(pa.Table.from_pylist(rows, schema), columns if rows else [])

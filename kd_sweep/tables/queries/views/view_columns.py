@@ -106,8 +106,9 @@ def unbalanced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def left_out(results: Results) -> list[str]:
     """Return the remark that not every trial counts, where that is so."""
-    query = "SELECT status, count(*) AS number FROM trials WHERE status <> 'completed' GROUP BY status ORDER BY status"
-    others = [f"{row['number']} {row['status']}" for row in results.sql(query).to_pylist()]
+    counted = pc.value_counts(results.table("trials")["status"].drop_null()).to_pylist()
+    numbers = {row["values"]: row["counts"] for row in counted if row["values"] != "completed"}
+    others = [f"{numbers[status]} {status}" for status in sorted(numbers)]
     return [f"Only completed trials count; left out: {', '.join(others)}."] if others else []
 
 
