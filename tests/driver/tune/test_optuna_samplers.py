@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 from scipy.stats import qmc
 
 from kd_sweep.catalogue.entries import entry_names
 from kd_sweep.catalogue.kinds import SAMPLER
 from kd_sweep.driver.study_checks import check_sampler
+from kd_sweep.driver.tune.optuna_samplers import ToldTrial
 from kd_sweep.driver.tune.optuna_source import OptunaSource
 from kd_sweep.errors import SpecError
 from kd_sweep.study.file.load import parse_spec
@@ -136,6 +140,7 @@ import sys
 import kd_sweep.driver.tune.samplers as folder
 folder.__path__.append(sys.argv[1])
 from kd_sweep.study.file.load import parse_spec
+from kd_sweep.driver.tune.optuna_samplers import ToldTrial
 from kd_sweep.driver.tune.optuna_source import OptunaSource
 text = "{name: s, sampler: {name: corner, inset: %s}, search: {student_strength: {uniform: [0, 1]}}}"
 print(OptunaSource(parse_spec(text % 0.25, "s"), [], 1).next().trial.student_strength)
@@ -148,3 +153,34 @@ def test_a_new_sampler_is_one_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", USER, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stdout == "0.75\n"
     assert done.stderr.endswith("SpecError: sampler.inset: 'deep' is not a number (s, line 1)\n")
+
+
+@pytest.mark.parametrize(
+    ("state", "value"), [(TrialState.COMPLETE, 0.5), (TrialState.FAIL, None), (TrialState.RUNNING, None)], ids=str
+)
+def test_a_study_keeps_what_it_is_told_of_as_it_keeps_a_trial_that_optuna_has_made(
+    state: TrialState, value: float | None
+) -> None:
+    space = {"x": FloatDistribution(0, 1), "of another branch": FloatDistribution(0, 1)}
+    values = None if value is None else [value]
+    told = ToldTrial(state, values, {"x": 0.25}, space, {"generation": 1}, {"warm": True})
+    made = create_trial(
+        state=state,
+        values=values,
+        params={"x": 0.25},
+        distributions={"x": space["x"]},
+        system_attrs={"generation": 1},
+        user_attrs={"warm": True},
+    )
+    studies = [optuna.create_study() for _ in range(2)]
+    for trial, asked in zip((told, made), studies, strict=True):
+        asked.add_trials([trial, trial])
+    kept = [
+        [(one.number, one.state, one.values, one.params, one.distributions) for one in asked.trials]
+        + [(one.system_attrs, one.user_attrs, one.intermediate_values) for one in asked.trials]
+        + [(one.datetime_start is None, one.datetime_complete is None) for one in asked.trials]
+        for asked in studies
+    ]
+    assert kept[0] == kept[1]
+    studies[0].trials[0].params["x"] = 0.5
+    assert told.params == studies[0].trials[0].params == {"x": 0.25}
