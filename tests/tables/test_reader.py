@@ -56,6 +56,21 @@ def test_a_study_keeps_its_name_wherever_its_folder_lies(root: Path, tmp_path: P
         assert (str(found.root), str(found.study)) == (str(study.parent), str(study))
 
 
+def test_held_results_stay_and_others_read_what_is_there(tmp_path: Path):
+    write_study(tmp_path, "digits", num_trials=2, num_epochs=1)
+    results = open_results(tmp_path)
+    held = results.held()
+    before = held.table("trials")
+    assert before.equals(results.table("trials"))
+    with StudyWriter(Root.open(tmp_path), "digits") as writer:
+        writer.upsert_trial(trial_row(2))
+    write_study(tmp_path, "later", num_trials=1, num_epochs=1)
+    assert held.table("trials").equals(before)
+    assert held.sql("SELECT count(*) AS n FROM trials").to_pylist() == [{"n": 2}]
+    assert (held.studies(), results.studies()) == (["digits"], ["digits", "later"])
+    assert results.table("trials").num_rows == 4
+
+
 def test_a_copy_beside_a_study_is_refused(root: Path, tmp_path: Path):
     for name in ("digits", "digits-backup"):
         shutil.copytree(root / "digits", tmp_path / name)
